@@ -1,0 +1,38 @@
+# Two commands for a newcomer: make demo, make test. They need Python 3.11 to 3.13 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+SHELL := bash
+
+.PHONY: demo test check install lock clean help
+
+help:
+	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
+	@echo "make test   install and pass the tests"
+	@echo "make check  ruff, format, mypy"
+
+install: $(READY)
+
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<=(3,13) else f"lwexp needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; use make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
+	@touch $(READY)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lock: $(READY)
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache

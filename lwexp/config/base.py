@@ -1,0 +1,78 @@
+"""The gate: a composed YAML tree goes in, a frozen and validated config comes out.
+
+YAML owns values, pydantic owns meaning: no field below has a default, so every key is visible in conf/
+and can be overridden without a plus sign, and each default has exactly one home.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lwexp.records import LwexpError
+
+# Config trees are plain JSON-like values until the gate has read them.
+Tree = dict[str, Any]
+
+
+class Strict(BaseModel):
+    """Base of every config section: unknown keys, wrong types and later changes are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class ConfigError(LwexpError):
+    """One or more config values are wrong; the text has one line for each."""
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def validate(tree: Tree, schema: type[S]) -> S:
+    """Turn a resolved tree into a config.
+
+    Goes through JSON on purpose: JSON-strict takes a list for a tuple and a string for a path, but
+    refuses "3", 3.0 and true where an integer belongs.
+
+    Raises:
+        ConfigError: With every problem at once: the key, what it got, what it wants, what to type.
+    """
+    try:
+        return schema.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        lines = [_explain(problem, tree, schema) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
+    """One line for one pydantic problem."""
+    from lwexp.config.hints import closest, known_keys
+
+    key = _dotted(problem["loc"], tree)
+    if problem["type"] == "extra_forbidden":
+        hint = closest(key, known_keys(schema))
+        return f"{key}: no such key; {f'did you mean {hint}?' if hint else 'remove it'}"
+    if problem["type"] == "missing":
+        return f"{key}: is missing; choose a group file that has it, or add {key}=<value>"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    shown = json.dumps(problem["input"], ensure_ascii=False)[:80]
+    message = problem["msg"].removeprefix("Input ").replace("should be", "must be")
+    return f"{key}: {message}, got {shown}; override it with {key}=<value>"
+
+
+def _dotted(location: tuple[str | int, ...], tree: Tree) -> str:
+    """Dotted key of a pydantic location, less the union tags that pydantic puts into it."""
+    node: Any = tree
+    parts = []
+    for part in location:
+        if isinstance(node, dict) and part not in node and node.get("kind") == part:
+            continue
+        parts.append(str(part))
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            node = None
+    return ".".join(parts)

@@ -1,0 +1,102 @@
+"""The shell around every entry script: help, composition, the gate, exit codes.
+
+Exit codes: 0 done, 1 a fault of ours or a failed trial, 2 a mistake the user can mend (one line a
+mistake, no traceback), 130 interrupted by Ctrl-C, 143 stopped by SIGTERM and resumable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lwexp.config.base import Tree, validate
+from lwexp.config.compose import CONF, to_tree
+from lwexp.config.schema import EVERY_SCRIPT, READS, Config
+from lwexp.records import LwexpError
+
+
+def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoReturn:
+    """Run an entry script: compose its config, validate it, call ``main`` and exit.
+
+    Args:
+        script: Name in ``READS``: generate_data, train or evaluate.
+        main: Gets the validated config. Heavy imports belong inside it.
+        doc: The script's docstring; shown by ``--help``.
+    """
+    if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
+        from lwexp.config.help import print_help
+
+        print_help(script, doc)
+        sys.exit(0)
+    try:
+        _with_hydra(script, main)
+    except LwexpError as error:
+        _die(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _with_hydra(script: str, main: Callable[[Config], None]) -> None:
+    """Let Hydra read argv. It is asked to raise rather than to print, so that we can say it in one line."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+
+    # Hydra only composes; the work starts after it has returned, so that its own error report,
+    # which would come between ours and the user, never runs. Sweeps and --cfg leave this empty.
+    composed: list[tuple[Tree, list[str], dict[str, str]]] = []
+
+    @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+    def entry(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        seen = HydraConfig.get()
+        composed.append((to_tree(cfg), list(seen.overrides.task), dict(seen.runtime.choices)))
+
+    try:
+        entry()
+    except (HydraException, OmegaConfBaseException) as error:
+        from lwexp.config.translate import in_one_line
+
+        raise LwexpError(in_one_line(error)) from None
+    for tree, overrides, choices in composed:
+        check_overrides(script, overrides, choices)
+        main(validate(tree, Config))
+
+
+def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) -> None:
+    """Refuse an override that this script would ignore, or that an experiment would half undo.
+
+    Raises:
+        LwexpError: If a key belongs to another script, or a group is chosen that the experiment pins
+            (Hydra would then put the experiment's values onto the other choice).
+    """
+    from lwexp.config.experiments import pinned_groups
+
+    experiment = choices.get("experiment")
+    pinned = pinned_groups(experiment) if experiment not in (None, "null") else set()
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        top = key.split(".")[0].split("@")[0].split("/")[0]
+        if key in pinned:
+            raise LwexpError(
+                f"{key}={value}: experiment={experiment} pins the group {key} and sets values for its own choice; "
+                f"write a new file in conf/experiment/ for this combination, or drop experiment="
+            )
+        if top not in READS[script] and top not in EVERY_SCRIPT and top not in ("sweeps", "hydra"):
+            owners = [name for name, keys in READS.items() if top in keys]
+            if owners:
+                raise LwexpError(f"{override}: {script}.py does not read {top}; it belongs to {owners[0]}.py")
+
+
+def _die(message: str) -> NoReturn:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)

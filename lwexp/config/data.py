@@ -1,0 +1,143 @@
+"""Schema of the data side: instructions, AgentWrite, import, preference pairs, mixtures, packs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lwexp.config.base import Strict
+
+OnBadRow = Literal["skip", "error"]
+
+
+class SyntheticInstructions(Strict):
+    """Instructions made from topics and lengths, for the offline miniature."""
+
+    kind: Literal["synthetic"]
+    count: int = Field(ge=1)
+    required_words: tuple[int, ...] = Field(min_length=1)
+    """Lengths asked for; each language and length gets an equal share of ``count``."""
+
+
+class InstructionFile(Strict):
+    """A JSONL file of Instruction rows, or of {"text"|"prompt"|"instruction": ...} rows."""
+
+    kind: Literal["file"]
+    path: str
+    count: int | None = Field(ge=1)
+    """Take the first this many; null takes all."""
+
+
+class GenerateConfig(Strict):
+    """AgentWrite: instructions -> plans -> drafts -> conversations."""
+
+    instructions: Annotated[SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
+    mode: Literal["sequential", "parallel"]
+    """parallel writes each paragraph without the text so far: the paper's ablation."""
+    prompts: str | None
+    """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
+    $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
+    max_steps: int = Field(ge=1)
+    """A plan with more steps has exploded and is refused (the original: 50)."""
+    min_words: int = Field(ge=0)
+    """Drafts shorter than this are dropped."""
+
+
+class PairsConfig(Strict):
+    """Preference pairs: n answers per instruction from an SFT run, scored, best against another."""
+
+    n: int = Field(ge=2)
+    """Answers per instruction (the paper: 4)."""
+    instructions: int = Field(ge=1)
+    """How many instructions to answer, taken evenly over required lengths from the drafts."""
+    temperature: float = Field(gt=0)
+    rejected: Literal["random", "worst"]
+    """random is the paper's policy: one of the others, drawn with the run's seed."""
+    min_margin: float = Field(ge=0)
+    """A pair whose scores differ by less (0..100) teaches noise and is not built."""
+
+
+class DraftsSource(Strict):
+    """Conversations written by generate_data.py."""
+
+    kind: Literal["drafts"]
+    run: str
+    """A run directory or run name; "newest" takes the newest finished data run under root."""
+    count: int | None = Field(ge=0)
+    """How many; null takes all that pass the word limits, 0 none."""
+    min_words: int | None = Field(ge=0)
+    max_words: int | None = Field(ge=1)
+    """Longest answer allowed, in words: the output cap is set here."""
+
+
+class FileSource(Strict):
+    """A JSON, JSONL or Parquet file in messages, sharegpt or alpaca shape."""
+
+    kind: Literal["file"]
+    path: str
+    format: Literal["auto", "messages", "sharegpt", "alpaca"]
+    count: int | None = Field(ge=0)
+    min_words: int | None = Field(ge=0)
+    max_words: int | None = Field(ge=1)
+    on_bad_row: OnBadRow
+
+
+class HubSource(Strict):
+    """A data set that ``datasets.load_dataset`` can open: a hub id or a local folder."""
+
+    kind: Literal["hub"]
+    path: str
+    split: str
+    format: Literal["auto", "messages", "sharegpt", "alpaca"]
+    count: int | None = Field(ge=0)
+    min_words: int | None = Field(ge=0)
+    max_words: int | None = Field(ge=1)
+    on_bad_row: OnBadRow
+
+
+class PairsRunSource(Strict):
+    """Preference pairs built by ``generate_data.py task=pairs``."""
+
+    kind: Literal["built"]
+    run: str
+    """A run directory or run name; "newest" takes the newest finished pairs run under root."""
+    count: int | None = Field(ge=0)
+
+
+class PairsFileSource(Strict):
+    """A preference file in TRL or sharegpt-ranking shape."""
+
+    kind: Literal["file"]
+    path: str
+    count: int | None = Field(ge=0)
+    on_bad_row: OnBadRow
+
+
+Source = Annotated[DraftsSource | FileSource | HubSource, Field(discriminator="kind")]
+PairSource = Annotated[PairsRunSource | PairsFileSource, Field(discriminator="kind")]
+
+
+class MixtureConfig(Strict):
+    """Explicit counts per source, in conversations (for SFT) and in pairs (for DPO)."""
+
+    sources: dict[str, Source]
+    pairs: dict[str, PairSource]
+
+    @model_validator(mode="after")
+    def word_limits_leave_room(self) -> MixtureConfig:
+        """min_words above max_words would select nothing."""
+        for name, source in self.sources.items():
+            low, high = source.min_words, source.max_words
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"mixture.sources.{name}: min_words={low} is above max_words={high}")
+        return self
+
+
+class PackConfig(Strict):
+    """How documents share one sequence."""
+
+    max_tokens: int = Field(ge=16)
+    """Capacity of a pack, in tokens (the paper: 32,768)."""
+    overflow: Literal["error", "drop"]
+    """A document longer than a pack stops the run, or is dropped and counted. Never truncated."""

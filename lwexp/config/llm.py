@@ -1,0 +1,101 @@
+"""Schema of the outside models: the teacher that writes and the judge that scores."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lwexp.config.base import Strict
+
+
+class Price(Strict):
+    """Dollars per million tokens; overrides litellm's offline price table."""
+
+    input_per_mtok: float = Field(ge=0)
+    output_per_mtok: float = Field(ge=0)
+
+
+class Limits(Strict):
+    """How hard a provider may be used. None of these can change an answer."""
+
+    concurrency: int = Field(ge=1)
+    """Calls in flight at once."""
+    requests_per_minute: int | None = Field(ge=1)
+    """Calls wait for their turn; null means no limit."""
+    timeout_seconds: float = Field(gt=0)
+    """Wall time of one call, enforced by us (litellm does not enforce it for every provider)."""
+    max_attempts: int = Field(ge=1)
+    """Tries of one call, the first included; only errors worth repeating are repeated."""
+    budget_usd: float | None = Field(gt=0)
+    """The run stops before spending more; null means no cap."""
+
+
+class LiteLLMTeacher(Strict):
+    """Any model litellm can reach."""
+
+    kind: Literal["litellm"]
+    model: str
+    """litellm's name, such as openai/gpt-4o-2024-08-06 or hosted_vllm/<name>."""
+    base_url: str | None
+    """An OpenAI-compatible server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
+    api_key_env: str | None
+    """The NAME of the environment variable that holds the key. Never the key."""
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1)
+    price: Price | None
+    limits: Limits
+
+
+class OfflineTeacher(Strict):
+    """The stand-in that needs no key: a seeded text grammar behind a litellm custom provider."""
+
+    kind: Literal["offline"]
+    model: Literal["offline/teacher"]
+    paragraph_words: int = Field(ge=15)
+    """Words it plans for a paragraph (real teachers are asked for 200 to 1,000)."""
+    miss: float = Field(ge=0, lt=1)
+    """Its plans add up to the requested length times 1 + u, u uniform in [-miss, +miss]."""
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1)
+    limits: Limits
+
+
+Teacher = Annotated[LiteLLMTeacher | OfflineTeacher, Field(discriminator="kind")]
+
+
+class LiteLLMJudge(Strict):
+    """Any model litellm can reach, asked for six scores from 1 to 5."""
+
+    kind: Literal["litellm"]
+    model: str
+    base_url: str | None
+    api_key_env: str | None
+    """The NAME of the environment variable that holds the key. Never the key."""
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1)
+    price: Price | None
+    limits: Limits
+
+
+class OfflineJudge(Strict):
+    """A labelled heuristic behind the same client. Its S_q is never shown beside a real judge's."""
+
+    kind: Literal["offline"]
+    model: Literal["offline/judge"]
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=1)
+    limits: Limits
+
+
+class NoJudge(Strict):
+    """Lengths only: every response stays without an S_q, and tables say so."""
+
+    kind: Literal["none"]
+
+
+Judge = Annotated[LiteLLMJudge | OfflineJudge | NoJudge, Field(discriminator="kind")]

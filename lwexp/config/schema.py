@@ -1,0 +1,92 @@
+"""The whole config: one tree for the whole recipe, of which each entry script reads its part."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lwexp.config.base import Strict
+from lwexp.config.data import GenerateConfig, MixtureConfig, PackConfig, PairsConfig
+from lwexp.config.evaluate import Bench, SampleConfig
+from lwexp.config.llm import Judge, Teacher
+from lwexp.config.train import Hardware, ModelConfig, Objective, Tracking, TrainingConfig
+
+
+class Config(Strict):
+    """Everything a run can be told. More than twelve keys: it is the one place where all rooms meet."""
+
+    name: str | None
+    """Readable part of the run directory's name; null derives one. Letters, digits, dot, dash, underscore."""
+    root: str
+    """Folder under which run directories live."""
+    seed: int = Field(ge=0)
+    dry_run: bool
+    """Check everything, print the plan, compute and spend nothing."""
+
+    task: Literal["agentwrite", "import", "pairs"]
+    """generate_data.py: write drafts with the teacher, import a file, or build preference pairs."""
+    source: str | None
+    """generate_data.py task=import: the file to import."""
+    init_from: str
+    """SFT run to sample pairs from or to start DPO from: a run directory, a run name, or "newest"."""
+    run: str
+    """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
+    responses: str | None
+    """evaluate.py: score this JSONL file of responses instead of sampling."""
+    then_evaluate: bool
+    """train.py: evaluate the run when it has finished (sweeps set this)."""
+
+    teacher: Teacher
+    judge: Judge
+    generate: GenerateConfig
+    pairs: PairsConfig
+    mixture: MixtureConfig
+    pack: PackConfig
+    model: ModelConfig
+    objective: Objective
+    training: TrainingConfig
+    hardware: Hardware
+    bench: Bench
+    sample: SampleConfig
+    tracking: Tracking
+
+    @field_validator("name")
+    @classmethod
+    def name_is_a_plain_folder_name(cls, name: str | None) -> str | None:
+        """A name becomes part of a path: no separators, no leading dot, at most 60 characters."""
+        import re
+
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}", name):
+            raise ValueError(f"name: {name!r} must be 1 to 60 of A-Z a-z 0-9 . _ - and not start with a dot or dash")
+        return name
+
+    @model_validator(mode="after")
+    def import_needs_a_source(self) -> Config:
+        """task=import reads a file."""
+        if self.task == "import" and self.source is None:
+            raise ValueError("source: task=import needs a file; add source=<file.json|.jsonl|.parquet>")
+        return self
+
+    @model_validator(mode="after")
+    def small_hardware_for_small_models(self) -> Config:
+        """ZeRO-3 presets train in bf16; randomly shaped miniatures are CPU models."""
+        if self.hardware.kind == "zero3" and self.model.tokenizer == "train":
+            raise ValueError(
+                f"hardware: zero3 does not train the miniature model {self.model.name}; use hardware=cpu"
+            )
+        return self
+
+
+# What each entry script reads. The help shows these keys, and overriding any other is refused.
+READS: dict[str, tuple[str, ...]] = {
+    "generate_data": (
+        "task", "teacher", "generate", "source", "pairs", "init_from", "judge", "model", "sample", "hardware",
+    ),
+    "train": (
+        "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",
+        "then_evaluate", "bench", "judge", "sample",
+    ),
+    "evaluate": ("run", "bench", "judge", "sample", "responses", "model", "hardware", "tracking"),
+}  # fmt: skip
+EVERY_SCRIPT = ("name", "root", "seed", "dry_run", "experiment")

@@ -1,0 +1,34 @@
+"""Hydra's and OmegaConf's composition errors, said in one line with the fix."""
+
+from __future__ import annotations
+
+import re
+
+from lwexp.config.hints import closest, known_keys
+from lwexp.config.schema import Config
+
+
+def in_one_line(error: Exception) -> str:
+    """What the user typed wrong and what to type instead."""
+    text = str(error).strip()
+    if isinstance(error.__cause__, Exception):
+        text = f"{text}\n{error.__cause__}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(match[1])
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, choice = match[1].rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
+        if options:
+            return f"{group}={choice}: no such choice; take one of: {', '.join(sorted(options))}"
+        return f"{match[1]}: no such config"
+    if match := re.search(r"Could not override '([^']+)'.\nNo match in the defaults list", text):
+        return _unknown_key(match[1])
+    if match := re.search(r"You must specify '([^']+)'", text):
+        return f"{match[1]}: must be chosen; add {match[1]}=<choice>"
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    return first.strip()
+
+
+def _unknown_key(key: str) -> str:
+    hint = closest(key, [*known_keys(Config), "experiment"])
+    return f"{key}: no such key; {f'did you mean {hint}?' if hint else 'see --help for the keys there are'}"

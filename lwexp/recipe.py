@@ -1,0 +1,1 @@
+def train(config): print("ok", config.model.name)

@@ -1,0 +1,22 @@
+"""Train on 32k-token packs: SFT or DPO, on one CPU, one GPU or eight under DeepSpeed ZeRO-3.
+
+    python train.py experiment=miniature                  the paper in miniature, two CPU cores
+    python train.py model=glm4 dry_run=true               what GLM-4-9B would need, computing nothing
+    python train.py model=llama31 objective=dpo           DPO from the newest finished SFT run
+    python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
+"""
+
+from lwexp.config import Config, run_script
+
+
+def main(config: Config) -> None:
+    """Train, then evaluate if asked."""
+    from lwexp.recipe import evaluate, train
+
+    run = train(config)
+    if config.then_evaluate and not config.dry_run:
+        evaluate(config.model_copy(update={"run": str(run.path)}))
+
+
+if __name__ == "__main__":
+    run_script("train", main, __doc__)
