@@ -33,6 +33,6 @@ def to_tree(cfg: object) -> Tree:
     """Resolve a DictConfig whole, once, so that a broken interpolation surfaces here and not hours later."""
     from omegaconf import OmegaConf
 
-    tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[arg-type]
+    tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(tree, dict)
     return {str(key): value for key, value in tree.items()}

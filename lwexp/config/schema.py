@@ -72,9 +72,7 @@ class Config(Strict):
     def small_hardware_for_small_models(self) -> Config:
         """ZeRO-3 presets train in bf16; randomly shaped miniatures are CPU models."""
         if self.hardware.kind == "zero3" and self.model.tokenizer == "train":
-            raise ValueError(
-                f"hardware: zero3 does not train the miniature model {self.model.name}; use hardware=cpu"
-            )
+            raise ValueError(f"hardware: zero3 does not train the miniature model {self.model.name}; use hardware=cpu")
         return self
 
 

@@ -160,5 +160,3 @@ class TrainingConfig(Strict):
     """null saves at the end only; a re-run resumes from the newest checkpoint."""
     inspect_batch: int | None = Field(ge=1)
     """Print this many packs, decoded, with targets and boundaries marked, and stop."""
-
-

@@ -23,6 +23,8 @@ def in_one_line(error: Exception) -> str:
         return f"{match[1]}: no such config"
     if match := re.search(r"Could not override '([^']+)'.\nNo match in the defaults list", text):
         return _unknown_key(match[1])
+    if match := re.search(r"Error parsing override '([^']*)'", text):
+        return f"{match[1]}: cannot be read; write key=value, with quotes around spaces and commas"
     if match := re.search(r"You must specify '([^']+)'", text):
         return f"{match[1]}: must be chosen; add {match[1]}=<choice>"
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)

@@ -1,19 +1,12 @@
-"""Row types that rooms exchange, and the JSONL and Parquet files that hold them.
-
-Every file holds rows of one type. Failures are rows of their own (``Failure``), never text inside
-another row. Readers name the file and the line of a bad row; what happens to it is the caller's choice.
-"""
+"""Row types that rooms exchange. Failures are rows of their own (``Failure``), never text in another row."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 Language = Literal["en", "zh"]
 Role = Literal["system", "user", "assistant"]
@@ -190,116 +183,3 @@ def tally(received: int, kept: int, reasons: Iterable[str]) -> Tally:
     lost = dict(Counter(reasons))
     assert received == kept + sum(lost.values()), (received, kept, lost)
     return Tally(received, kept, lost)
-
-
-R = TypeVar("R", bound=Row)
-
-
-class BadRow(NamedTuple):
-    """A line that is not a row of the wanted type."""
-
-    line: int
-    problem: str
-
-
-def read_rows(path: Path, row_type: type[R]) -> Iterator[R]:
-    """Yield the rows of a JSONL file.
-
-    Raises:
-        LwexpError: At the first bad row, with file, line and what is wrong with it.
-    """
-    for item in scan_rows(path, row_type):
-        if isinstance(item, BadRow):
-            raise LwexpError(f"{path} line {item.line}: not a {row_type.__name__}: {item.problem}")
-        yield item
-
-
-def scan_rows(path: Path, row_type: type[R]) -> Iterator[R | BadRow]:
-    """Yield the rows of a JSONL file, and a ``BadRow`` in place of each line that is none."""
-    if not path.is_file():
-        raise LwexpError(f"{path} does not exist (wanted: a JSONL file of {row_type.__name__} rows)")
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield row_type.model_validate_json(line)
-            except ValidationError as error:
-                yield BadRow(number, first_problem(error))
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of pydantic in one line: field, message, and how many more there are."""
-    problems = error.errors(include_url=False)
-    where = ".".join(str(part) for part in problems[0]["loc"]) or "row"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where}: {problems[0]['msg']}{more}"
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a JSONL file in one step (aside, then renamed) and return how many."""
-    aside = path.with_name(path.name + ".tmp")
-    count = 0
-    with aside.open("w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(row.model_dump_json() + "\n")
-            count += 1
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(path)
-    return count
-
-
-class RowLog:
-    """An append-only JSONL file that survives ``kill -9``: rows are flushed one by one.
-
-    Opening an existing log cuts a torn last line (a kill in mid-write) off; earlier rows are kept.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            _cut_torn_tail(path)
-        self._out = path.open("a", encoding="utf-8")
-
-    def append(self, row: Row) -> None:
-        """Write one row and hand it to the operating system at once."""
-        self._out.write(row.model_dump_json() + "\n")
-        self._out.flush()
-
-    def close(self) -> None:
-        """Close the file after it has reached the disk."""
-        self._out.flush()
-        os.fsync(self._out.fileno())
-        self._out.close()
-
-    def __enter__(self) -> RowLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _cut_torn_tail(path: Path) -> None:
-    content = path.read_bytes()
-    if content and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-def write_parquet(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows to Parquet, the columnar twin of the JSONL file (pyarrow is imported here only)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    aside = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist([row.model_dump(mode="json") for row in rows]), aside)
-    aside.replace(path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write one JSON value in one step (aside, then renamed)."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)

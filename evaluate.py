@@ -1,0 +1,20 @@
+"""Evaluate a training run: answers, length score, quality score, tables, one HTML report.
+
+python evaluate.py                                        the newest finished run on the miniature bench
+python evaluate.py model=glm4 bench=longbench_write       S_l, S_q and S-bar per range for the newest GLM-4 run
+python evaluate.py run=runs/long-1a2b3c4d judge=none      a run by its folder, lengths only
+python evaluate.py responses=pred.jsonl judge=none        score answers that something else wrote
+"""
+
+from lwexp.config import Config, run_script
+
+
+def main(config: Config) -> None:
+    """Sample, score and report."""
+    from lwexp.recipe import evaluate
+
+    evaluate(config)
+
+
+if __name__ == "__main__":
+    run_script("evaluate", main, __doc__)

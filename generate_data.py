@@ -1,0 +1,26 @@
+"""Generate training data with a teacher: AgentWrite drafts, imported files, preference pairs.
+
+python generate_data.py                                   drafts from the offline stand-in, no key needed
+python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost, spending nothing
+python generate_data.py task=import source=data/set.json  messages, sharegpt or alpaca rows as they are
+python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
+"""
+
+from lwexp.config import Config, run_script
+
+
+def main(config: Config) -> None:
+    """Do the one task that ``task`` names."""
+    from lwexp import recipe
+
+    match config.task:
+        case "agentwrite":
+            recipe.write(config)
+        case "import":
+            recipe.import_file(config)
+        case "pairs":
+            recipe.pairs(config)
+
+
+if __name__ == "__main__":
+    run_script("generate_data", main, __doc__)
