@@ -1,0 +1,189 @@
+"""The run directory: opened, locked, resumed, finished.
+
+    with open_run("train", config, inputs={"mixture": sha}, parents=[data_run]) as run:
+        if run.is_finished:
+            return run
+        ... work, writing below run.path ...
+        run.finish({"steps": 650})
+
+Leaving the block without ``finish`` records why: failed, interrupted or preempted. A ``kill -9`` leaves
+the status "running" and a lock that died with its process, so the next start goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from lwexp.config.base import Tree
+from lwexp.config.compose import REPOSITORY
+from lwexp.config.schema import Config
+from lwexp.records import LwexpError, write_json
+from lwexp.runs.identity import run_id
+from lwexp.runs.logs import attach_log, detach_log
+from lwexp.runs.ranks import is_rank_zero
+
+_PACKAGES = ("torch", "transformers", "lightning", "litellm", "tokenizers", "datasets", "wandb", "deepspeed")
+
+
+class Preempted(BaseException):
+    """SIGTERM arrived, the state is saved: the entry script exits with 143."""
+
+
+class RunDirectory:
+    """One run on disk. Rank 0 writes; other ranks only read paths from it."""
+
+    def __init__(self, path: Path, manifest: Tree) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._lock: IO[str] | None = None
+        self._log: Any = None
+
+    @classmethod
+    def load(cls, path: Path) -> RunDirectory:
+        """Open an existing run for reading."""
+        return cls(path, json.loads((path / "manifest.json").read_text(encoding="utf-8")))
+
+    @property
+    def id(self) -> str:
+        """Directory name: ``<name>-<8 hex digits>``."""
+        return self.path.name
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier start of the same command already did the work."""
+        return bool(self.manifest["status"] == "finished")
+
+    def finish(self, results: Tree) -> None:
+        """Record the results and mark the run finished."""
+        self.manifest["results"] = results
+        self._close("finished")
+
+    def __enter__(self) -> RunDirectory:
+        if self.is_finished or not is_rank_zero():
+            return self
+        self._lock = _lock(self.path)
+        self._log = attach_log(self.path / "log.txt")
+        self.manifest["status"] = "running"
+        self.manifest["starts"].append(_now())
+        self._save()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._lock is None:
+            return
+        if self.manifest["status"] == "running":
+            status = {KeyboardInterrupt: "interrupted", Preempted: "preempted"}.get(kind or Exception, "failed")
+            self.manifest["reason"] = f"{kind.__name__}: {error}"[:2000] if kind else "stopped without a result"
+            self._close(status)
+        detach_log(self._log)
+        self._lock.close()
+
+    def _close(self, status: str) -> None:
+        self.manifest["status"] = status
+        self.manifest["end"] = _now()
+        if status == "finished":
+            self.manifest.pop("reason", None)
+        self._save()
+
+    def _save(self) -> None:
+        if is_rank_zero():
+            write_json(self.path / "manifest.json", self.manifest)
+
+
+def open_run(
+    stage: str,
+    config: Config,
+    *,
+    default_name: str,
+    inputs: Mapping[str, str],
+    parents: Sequence[RunDirectory] = (),
+    labels: Mapping[str, str] | None = None,
+) -> RunDirectory:
+    """Find or make the directory of a run.
+
+    Args:
+        stage: Key of ``identity.SHAPES``.
+        config: The whole validated config; stored as config.json.
+        default_name: Used when ``config.name`` is null.
+        inputs: Name -> fingerprint of everything the run reads; part of its identity.
+        parents: Runs whose outputs it reads, for the lineage.
+        labels: What others find the run by, such as model and objective.
+    """
+    name = config.name or default_name
+    path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
+    if (path / "manifest.json").is_file():
+        return RunDirectory.load(path)
+    manifest: Tree = {
+        "id": path.name,
+        "name": name,
+        "stage": stage,
+        "status": "new",
+        "labels": dict(labels or {}),
+        "seed": config.seed,
+        "inputs": dict(inputs),
+        "parents": [{"id": parent.id, "path": str(parent.path)} for parent in parents],
+        "command": " ".join(sys.argv),
+        "created": _now(),
+        "starts": [],
+        "git": _git(),
+        "python": sys.version.split()[0],
+        "versions": {package: _version(package) for package in _PACKAGES},
+    }
+    run = RunDirectory(path, manifest)
+    if is_rank_zero():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LwexpError(f"cannot make the run directory {path}: {error.strerror}; set root=<folder>") from None
+        write_json(path / "config.json", config.model_dump(mode="json"))
+        run._save()
+    return run
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold the run exclusively; the lock dies with this process, however it ends."""
+    file = (path / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise LwexpError(f"{path} is in use by another process; wait for it or stop it") from None
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> Tree:
+    """Commit and whether the work tree differs from it; nulls outside a git checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10
+            )
+        except OSError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}

@@ -1,0 +1,68 @@
+"""Find a run by directory, by name, or as the newest finished one of its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from lwexp.records import LwexpError
+from lwexp.runs.directory import RunDirectory
+
+
+def list_runs(root: Path) -> list[RunDirectory]:
+    """All runs below ``root``, oldest first. Folders without a readable manifest are passed over."""
+    runs = []
+    for path in root.glob("*/manifest.json"):
+        try:
+            runs.append(RunDirectory.load(path.parent))
+        except (OSError, json.JSONDecodeError):
+            continue
+    return sorted(runs, key=lambda run: (run.manifest.get("end") or run.manifest["created"], run.id))
+
+
+def find_run(
+    wanted: str,
+    *,
+    root: Path,
+    stages: tuple[str, ...],
+    labels: Mapping[str, str] | None = None,
+    key: str,
+    make_it: str,
+) -> RunDirectory:
+    """The finished run that ``wanted`` names.
+
+    Args:
+        wanted: A run directory, a run's name or id, or "newest".
+        root: Where runs live.
+        stages: Stages that will do.
+        labels: Labels the run must carry, such as objective=sft.
+        key: The config key that ``wanted`` came from, for the message.
+        make_it: The command that makes such a run, for the message.
+
+    Raises:
+        LwexpError: If there is none, naming those that exist.
+    """
+    path = Path(wanted)
+    if (path / "manifest.json").is_file():
+        run = RunDirectory.load(path)
+        if not run.is_finished:
+            raise LwexpError(
+                f"{key}={wanted}: the run is {run.manifest['status']}, not finished; run its command again"
+            )
+        return run
+    fitting = [
+        run
+        for run in list_runs(root)
+        if run.manifest["stage"] in stages
+        and all(run.manifest["labels"].get(name) == value for name, value in (labels or {}).items())
+    ]
+    named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.manifest["name"])]
+    finished = [run for run in named if run.is_finished]
+    if finished:
+        return finished[-1]
+    asked = f"a finished {'/'.join(stages)} run" + "".join(f" with {k}={v}" for k, v in (labels or {}).items())
+    there = ", ".join(f"{run.id} ({run.manifest['status']})" for run in fitting) or "none"
+    raise LwexpError(
+        f"{key}={wanted}: no {asked.removeprefix('a ')} under {root}; there: {there}; make one with: {make_it}"
+    )

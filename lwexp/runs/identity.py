@@ -1,0 +1,57 @@
+"""A run's identity: the hash of what can change its results, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from lwexp.config.base import Tree
+from lwexp.config.schema import Config
+
+# Sections that shape the results of each stage. What is missing here cannot change them.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "data": ("task", "seed", "teacher", "generate"),
+    "import": ("task", "seed"),
+    "pairs": ("seed", "pairs", "judge", "sample"),
+    "train": ("seed", "model", "objective", "mixture", "pack", "hardware"),
+    "evaluate": ("seed", "bench", "judge", "sample"),
+}
+
+# Knobs inside those sections that change speed or comfort, never a result.
+IRRELEVANT = {
+    "teacher.limits", "judge.limits", "hardware.threads", "hardware.device_gib", "sample.batch_size",
+}  # fmt: skip
+
+
+def identity_tree(stage: str, config: Config) -> Tree:
+    """The part of a config that shapes the results of ``stage``."""
+    tree = config.model_dump(mode="json")
+    kept: Tree = {}
+    for section in SHAPES[stage]:
+        value = tree[section]
+        if isinstance(value, dict):
+            value = {key: item for key, item in value.items() if f"{section}.{key}" not in IRRELEVANT}
+        kept[section] = value
+    return kept
+
+
+def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:
+    """Eight hex digits over the stage, its shaping config and the fingerprints of its inputs."""
+    content = {"stage": stage, "config": identity_tree(stage, config), "inputs": dict(inputs)}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of a file, or of a folder's relative names and files, as 64 hex digits."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as content:
+            while chunk := content.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,40 @@
+"""Logging: one logger tree, a console handler on rank 0, and log.txt of the current run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lwexp.runs.ranks import is_rank_zero
+
+
+def attach_log(path: Path) -> logging.Handler:
+    """Copy everything lwexp logs into ``path``."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("lwexp").addHandler(handler)
+    return handler
+
+
+def detach_log(handler: logging.Handler) -> None:
+    """Stop copying and close the file."""
+    logging.getLogger("lwexp").removeHandler(handler)
+    handler.close()
+
+
+def console_log() -> None:
+    """Show lwexp's messages on the terminal: all of them on rank 0, only errors elsewhere."""
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("lwexp")
+    if any(isinstance(handler, RichHandler) for handler in logger.handlers):
+        return
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handler = RichHandler(
+        level=logging.INFO if is_rank_zero() else logging.ERROR,
+        show_path=False,
+        show_level=False,
+        log_time_format="%H:%M:%S",
+    )
+    logger.addHandler(handler)
