@@ -1,0 +1,157 @@
+"""Build a folder of packs: tokenise, pack, account, and put the finished folder in place in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lwexp.config.data import PackConfig
+from lwexp.pack.chat import chat_of
+from lwexp.pack.packing import Counts, Kind, PackReport, pack
+from lwexp.pack.tokens import Tokenized, Unit, tokenize_documents, unit_of
+from lwexp.records import Conversation, LwexpError, PreferencePair, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+log = logging.getLogger(__name__)
+
+# Part of every fingerprint. Raise it when the same input would give other arrays than before.
+FORMAT_VERSION = 1
+
+
+def build(
+    conversations: Sequence[Conversation] | None,
+    pairs: Sequence[PreferencePair] | None,
+    tokenizer: PreTrainedTokenizerFast,
+    config: PackConfig,
+    out: Path,
+) -> PackReport:
+    """See ``pack.build_packs``."""
+    assert (conversations is None) != (pairs is None), "pack either conversations or pairs"
+    rows: Sequence[Conversation | PreferencePair] = (conversations if pairs is None else pairs) or ()
+    kind: Kind = "sft" if pairs is None else "pairs"
+    if not rows:
+        empty = "conversations: check mixture.sources" if kind == "sft" else "preference pairs: check mixture.pairs"
+        raise LwexpError(f"nothing to pack: the mixture holds no {empty}")
+    mark = fingerprint(rows, tokenizer, config, kind)
+    if report := finished_report(out, mark):
+        log.info("packs in %s are up to date: %s", out, report)
+        return report
+    if out.exists() and not (out / "meta.json").is_file():
+        raise LwexpError(f"{out} is in the way: packs go there, but it holds something else; move it away")
+    aside = out.with_name(out.name + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        report = _write(rows, kind, tokenizer, config, aside)
+        meta = {"fingerprint": mark, "kind": kind, "chat": chat_of(tokenizer).name, "report": report.to_tree()}
+        write_json(aside / "meta.json", meta)
+        shutil.rmtree(out, ignore_errors=True)
+        aside.rename(out)
+    except OSError as error:
+        raise LwexpError(
+            f"cannot write packs to {aside}: {error.strerror or error}; free some space or set root=<folder>"
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    log.info("packed %s", report)
+    return report
+
+
+def finished_report(out: Path, mark: str) -> PackReport | None:
+    """The report of a finished folder with this fingerprint, or null. ``meta.json`` is written last."""
+    try:
+        meta = json.loads((out / "meta.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return PackReport.from_tree(meta["report"]) if meta.get("fingerprint") == mark else None
+
+
+def fingerprint(
+    rows: Iterable[Conversation | PreferencePair],
+    tokenizer: PreTrainedTokenizerFast,
+    config: PackConfig,
+    kind: Kind,
+) -> str:
+    """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
+    settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest.update(tokenizer_fingerprint(tokenizer).encode())
+    for row in rows:
+        unit = unit_of(row)
+        texts = [[[message.role, message.content] for message in document] for document in unit.documents]
+        digest.update(json.dumps([unit.id, unit.source, texts]).encode())
+    return digest.hexdigest()
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """sha256 over how a tokenizer splits and numbers text; the same before and after it was saved."""
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    shaping = {key: whole[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+
+def _write(
+    rows: Sequence[Conversation | PreferencePair],
+    kind: Kind,
+    tokenizer: PreTrainedTokenizerFast,
+    config: PackConfig,
+    folder: Path,
+) -> PackReport:
+    """Fill a folder and account for every token."""
+    capacity = config.max_tokens
+    units = _with_progress(map(unit_of, rows), len(rows))
+    answers: Literal["all", "last"] = "all" if kind == "sft" else "last"
+    done = tokenize_documents(units, tokenizer, capacity, folder, answers=answers)
+    _refuse_too_long(done, len(rows), kind, config)
+    size = 1 if kind == "sft" else 2
+    unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
+    packs = pack(unit_lengths, capacity)
+    unit_numbers = np.concatenate([np.array(units_of_pack, dtype=np.int64) for units_of_pack in packs])
+    # Units in pack order -> their documents in pack order: 3 -> 3 for SFT, 3 -> 6, 7 for pairs.
+    documents = (unit_numbers[:, None] * size + np.arange(size)).reshape(-1)
+    np.save(folder / "packs.npy", documents)
+    np.save(folder / "pack_offsets.npy", np.cumsum([0, *(len(units_of_pack) * size for units_of_pack in packs)]))
+    received = done.packed.plus(done.dropped.documents, done.dropped.tokens, done.dropped.targets)
+    return PackReport(
+        kind=kind,
+        capacity=capacity,
+        packs=len(packs),
+        received=received,
+        packed=done.packed,
+        dropped=done.dropped,
+        longest=int(unit_lengths.max()),
+        sources=done.sources,
+    )
+
+
+def _refuse_too_long(done: Tokenized, total: int, kind: Kind, config: PackConfig) -> None:
+    """Stop where nothing may be dropped, or nothing is left."""
+    if done.longest is None or (config.overflow == "drop" and done.packed != Counts()):
+        return
+    words = "conversations" if kind == "sft" else "preference pairs (both answers share a pack)"
+    longest = done.longest
+    fixes = f"set pack.max_tokens={longest.tokens} or more"
+    if config.overflow == "error":
+        fixes += f", or pack.overflow=drop to go on with {total - done.num_too_long:,}"
+    raise LwexpError(
+        f"{done.num_too_long:,} of {total:,} {words} are longer than a pack: the longest, {longest.id} "
+        f"(source {longest.source}), has {longest.tokens:,} tokens, pack.max_tokens={config.max_tokens:,}; {fixes}"
+    )
+
+
+def _with_progress(units: Iterable[Unit], total: int) -> Iterator[Unit]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return iter(track(units, "tokenising", total, console=console, transient=True, disable=not console.is_terminal))

@@ -1,0 +1,177 @@
+"""From messages to tokens, and which of them carry loss.
+
+A chat format turns messages into pieces: special tokens, and text that is encoded with every special token switched
+off, so that ``<|user|>`` inside a message stays the eight characters it is.
+
+    glm4, user "Hi", assistant "Yo" (targets marked by ^):
+
+        [gMASK] <sop> <|user|> \\n Hi <|assistant|> \\n Yo <|endoftext|>
+                                                    ^  ^  ^
+
+All text between two control tokens is encoded as one string, as a server does that renders the template first;
+only where generation starts is there a seam, because the model itself goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from lwexp.pack.formats import CHAT_FORMATS, ChatFormat, Piece, control_id
+from lwexp.records import LwexpError, Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = [
+    "CHAT_FORMATS",
+    "ChatFormat",
+    "Encoded",
+    "chat_of",
+    "encode_conversation",
+    "encode_many",
+    "encode_prompt",
+    "reachable_as_text",
+    "turn_problem",
+]
+
+
+class Encoded(NamedTuple):
+    """The tokens of one conversation, and 1 where a token carries loss."""
+
+    ids: Int32[np.ndarray, " tokens"]
+    is_target: UInt8[np.ndarray, " tokens"]
+
+
+def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
+    """The format that a tokenizer of ours was saved with.
+
+    Raises:
+        LwexpError: If it was not saved by a run of ours.
+    """
+    name = tokenizer.init_kwargs.get("lwexp_chat")
+    if name not in CHAT_FORMATS:
+        raise LwexpError(
+            f"tokenizer {tokenizer.name_or_path or '(in memory)'}: lwexp_chat in its tokenizer_config.json is "
+            f"{name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run exported"
+        )
+    return CHAT_FORMATS[name]
+
+
+def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistant"]) -> str | None:
+    """What is wrong with the order of messages, or null.
+
+    They must be: a system message where there is one, then user and assistant in turn, ending with ``last``. In
+    any other order some answer would have no end token to learn.
+    """
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    for index, message in enumerate(turns):
+        wanted = ("user", "assistant")[index % 2]
+        if message.role != wanted:
+            number = index + 1 + len(messages) - len(turns)
+            return f"message {number} is from {message.role}, wanted {wanted}"
+    if not turns or turns[-1].role != last:
+        return f"the last message is not from {last}"
+    return None
+
+
+def encode_conversation(tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message]) -> Encoded:
+    """Encode one conversation for training; see ``encode_many``."""
+    return encode_many(tokenizer, format, [messages])[0]
+
+
+def encode_many(
+    tokenizer: PreTrainedTokenizerFast,
+    format: ChatFormat,
+    conversations: Sequence[Sequence[Message]],
+    *,
+    answers: Literal["all", "last"] = "all",
+) -> list[Encoded]:
+    """Encode conversations for training, with one batched call of the tokenizer.
+
+    Args:
+        tokenizer: Speaks ``format``.
+        format: How messages become tokens.
+        conversations: Messages of each.
+        answers: Which answers carry loss: all of them, or the last one only, as in preference pairs, where the
+            earlier ones belong to the prompt.
+
+    Raises:
+        LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
+    """
+    for messages in conversations:
+        _require_turns(messages, "assistant")
+    pieces = [list(format.pieces(messages)) for messages in conversations]
+    if answers == "last":
+        pieces = [_only_last_answer(format, messages, its) for messages, its in zip(conversations, pieces, strict=True)]
+    return _encode(tokenizer, pieces)
+
+
+def _only_last_answer(format: ChatFormat, messages: Sequence[Message], pieces: list[Piece]) -> list[Piece]:
+    """The pieces with all targets of the prompt switched off."""
+    prompt = [*format.pieces(messages[:-1]), *format.generation]
+    assert [piece.text for piece in prompt] == [piece.text for piece in pieces[: len(prompt)]]
+    return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message]
+) -> Int32[np.ndarray, " tokens"]:
+    """Encode the messages before an answer. Encoding them with the answer starts with just these tokens.
+
+    Raises:
+        LwexpError: If the turns do not alternate or do not end with a question.
+    """
+    _require_turns(messages, "user")
+    return _encode(tokenizer, [[*format.pieces(messages), *format.generation]])[0].ids
+
+
+def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
+    """Control tokens that the text of a message could become; empty for every tokenizer that may be used."""
+    encoded = zip(controls, _encode_texts(tokenizer, list(controls)), strict=True)
+    return [token for token, ids in encoded if control_id(tokenizer, token) in ids]
+
+
+def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
+    if problem := turn_problem(messages, last=last):
+        raise LwexpError(f"cannot encode a conversation of {len(messages)} messages: {problem}; mend or drop it")
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence[Piece]]) -> list[Encoded]:
+    """Encode pieces. Equal texts (roles, the prompt of a preference pair) are tokenised once."""
+    every = list(chain.from_iterable(conversations))
+    texts = list(dict.fromkeys(piece.text for piece in every if not piece.is_control))
+    ids_of = dict(zip(texts, _encode_texts(tokenizer, texts), strict=True))
+    controls = {piece.text for piece in every if piece.is_control}
+    control_ids = {token: [control_id(tokenizer, token)] for token in controls}
+    ids: list[int] = []
+    sizes = []
+    for piece in every:
+        found = control_ids[piece.text] if piece.is_control else ids_of[piece.text]
+        ids += found
+        sizes.append(len(found))
+    flat_ids = np.array(ids, dtype=np.int32)
+    flat_targets = np.repeat(np.array([piece.is_target for piece in every], dtype=np.uint8), sizes)
+    piece_ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    bounds = piece_ends[np.concatenate([[0], np.cumsum([len(pieces) for pieces in conversations], dtype=np.int64)])]
+    return [Encoded(flat_ids[start:stop], flat_targets[start:stop]) for start, stop in pairwise(bounds)]
+
+
+def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    """Encode texts as nothing but text.
+
+    Truncation is switched off first: a saved tokenizer.json can carry it, and it would cut long outputs in silence.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    before = backend.encode_special_tokens
+    backend.encode_special_tokens = True
+    try:
+        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    finally:
+        backend.encode_special_tokens = before

@@ -1,0 +1,207 @@
+"""Packs as a torch dataset: one item is one pack, assembled from memory-mapped arrays.
+
+A pack of two documents, "abc" (targets b, c) and "xy" (target y):
+
+    input_ids          a  b  c  x  y
+    position_ids       0  1  2  0  1
+    cu_seqlens         0        3     5
+    source_positions   0  1     3          the hidden state here predicts ...
+    target_ids         b  c     y          ... this token ...
+    target_documents   0  0     1          ... of this document
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int, Int32, Int64
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lwexp.pack.packing import Kind, PackReport
+from lwexp.records import LwexpError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Of a longer stretch of text, this many characters of either end are shown.
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class PackBatch:
+    """One pack, ready for a model: a batch of one sequence that holds several documents."""
+
+    input_ids: Int64[Tensor, "1 tokens"]
+    position_ids: Int64[Tensor, "1 tokens"]
+    """Restart at 0 in each document."""
+    cu_seqlens: Int32[Tensor, " bounds"]
+    """Where each document starts, and the end of the last: one more than there are documents."""
+    max_length: int
+    """Tokens of the longest document."""
+    lengths: tuple[int, ...]
+    """Tokens of each document, as Python integers: reading them from a device would make it wait."""
+    source_positions: Int64[Tensor, " targets"]
+    """Place in the pack of the hidden state that predicts each target: the token before it."""
+    target_ids: Int64[Tensor, " targets"]
+    target_documents: Int64[Tensor, " targets"]
+    """Document of each target, 0 to documents-1, ascending."""
+    document_ids: tuple[int, ...]
+    """Numbers of the documents in the whole data set."""
+    pack_id: int
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackBatch:
+        """The same batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> PackBatch:
+        """The same batch in page-locked memory; a DataLoader with ``pin_memory`` calls this."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> PackBatch:
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        tensors = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return PackBatch(**(values | tensors))
+
+
+class DocumentName(NamedTuple):
+    """Where a document comes from."""
+
+    name: str
+    source: str
+
+
+class PackedDataset(Dataset[PackBatch]):
+    """The packs of a folder that ``build_packs`` wrote. Opening it reads nothing but headers and offsets."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder.
+
+        Raises:
+            LwexpError: If it holds no finished packs, or a file has lost its end.
+        """
+        self.folder = folder
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
+            self._is_target = np.load(folder / "is_target.npy", mmap_mode="r")
+            self._offsets = np.load(folder / "offsets.npy")
+            targets = np.load(folder / "targets.npy")
+            self._packs = np.load(folder / "packs.npy")
+            self._pack_offsets = np.load(folder / "pack_offsets.npy")
+        except (OSError, ValueError) as error:
+            raise LwexpError(
+                f"{folder} holds no finished packs ({error}); delete it and run the command again"
+            ) from None
+        self.kind: Kind = meta["kind"]
+        self.fingerprint: str = meta["fingerprint"]
+        self.report = PackReport.from_tree(meta["report"])
+        assert self._offsets[-1] == len(self._tokens) == len(self._is_target) == self.report.packed.tokens
+        assert self._pack_offsets[-1] == len(self._packs) == len(targets) == self.report.packed.documents
+        lengths = np.diff(self._offsets)[self._packs]
+        self.costs: Int64[np.ndarray, " packs"] = self._per_pack(lengths**2)
+        """What attention costs: the sum of squared document lengths."""
+        self.token_counts: Int64[np.ndarray, " packs"] = self._per_pack(lengths)
+        self.target_counts: Int64[np.ndarray, " packs"] = self._per_pack(targets[self._packs])
+        self.document_counts: Int64[np.ndarray, " packs"] = np.diff(self._pack_offsets)
+
+    def _per_pack(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
+        return np.add.reduceat(values, self._pack_offsets[:-1])
+
+    def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
+        """Workers open the folder anew; pickling the maps would send them all the tokens."""
+        return PackedDataset, (self.folder,)
+
+    @property
+    def num_packs(self) -> int:
+        """How many packs there are."""
+        return len(self._pack_offsets) - 1
+
+    @property
+    def num_documents(self) -> int:
+        """How many documents there are; for preference pairs, two a pair."""
+        return len(self._packs)
+
+    def __len__(self) -> int:
+        return self.num_packs
+
+    def __getitem__(self, pack_id: int) -> PackBatch:
+        if not 0 <= pack_id < self.num_packs:
+            raise IndexError(f"pack {pack_id} of {self.num_packs}")
+        documents = self._packs[self._pack_offsets[pack_id] : self._pack_offsets[pack_id + 1]].tolist()
+        spans = [slice(*self._offsets[number : number + 2].tolist()) for number in documents]
+        ids = np.concatenate([self._tokens[span] for span in spans]).astype(np.int64)
+        is_target = np.concatenate([self._is_target[span] for span in spans])
+        lengths = np.array([span.stop - span.start for span in spans])
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        positions = np.arange(len(ids)) - np.repeat(ends[:-1], lengths)
+        targets = np.flatnonzero(is_target)
+        assert positions[targets].all(), f"pack {pack_id}: a document starts with a target, which nothing predicts"
+        target_documents = np.repeat(np.arange(len(documents)), lengths)[targets]
+        return PackBatch(
+            input_ids=torch.from_numpy(ids)[None],
+            position_ids=torch.from_numpy(positions)[None],
+            cu_seqlens=torch.from_numpy(ends.astype(np.int32)),
+            max_length=int(lengths.max()),
+            lengths=tuple(lengths.tolist()),
+            source_positions=torch.from_numpy(targets - 1),
+            target_ids=torch.from_numpy(ids[targets]),
+            target_documents=torch.from_numpy(target_documents),
+            document_ids=tuple(documents),
+            pack_id=int(pack_id),
+        )
+
+    def document_names(self) -> list[DocumentName]:
+        """Name and source of every document, by number."""
+        with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
+            return [DocumentName(**json.loads(line)) for line in lines]
+
+
+def inspect_packs(dataset: PackedDataset, tokenizer: PreTrainedTokenizerFast, n: int) -> str:
+    """The first packs, decoded, with targets between ``{+`` and ``+}``.
+
+    Args:
+        dataset: Any packs.
+        tokenizer: The one they were built with.
+        n: How many packs.
+    """
+    names = dataset.document_names()
+    lines = [str(dataset.report), "{+ and +} enclose target tokens: those that carry loss."]
+    for pack_id in range(min(n, dataset.num_packs)):
+        pack = dataset[pack_id]
+        tokens, targets = sum(pack.lengths), len(pack.target_ids)
+        lines.append(
+            f"\n=== pack {pack_id}: {len(pack.lengths)} documents, {tokens:,} of {dataset.report.capacity:,} tokens, "
+            f"{targets:,} targets ==="
+        )
+        start = 0
+        for place, (number, length) in enumerate(zip(pack.document_ids, pack.lengths, strict=True)):
+            count = int((pack.target_documents == place).sum())
+            lines.append(
+                f"--- document {number}: {names[number].name} (source {names[number].source}), {length:,} tokens, "
+                f"{count:,} targets ---"
+            )
+            lines.append(_show(pack, start, start + length, tokenizer))
+            start += length
+    return "\n".join(lines)
+
+
+def _show(pack: PackBatch, start: int, stop: int, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Text of one document, stretch by stretch."""
+    targets = set((pack.source_positions + 1).tolist())
+    ids = pack.input_ids[0].tolist()
+    shown = []
+    for is_target, places in groupby(range(start, stop), key=targets.__contains__):
+        text = tokenizer.decode([ids[place] for place in places], skip_special_tokens=False)
+        if (hidden := len(text) - 2 * _SHOWN) > 0:
+            text = f"{text[:_SHOWN]} [... {hidden:,} characters ...] {text[-_SHOWN:]}"
+        shown.append(f"{{+{text}+}}" if is_target else text)
+    return "".join(shown)

@@ -1,0 +1,149 @@
+"""Packing: which documents share a sequence. Pure functions of lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from lwexp.records import Tally
+
+Kind = Literal["sft", "pairs"]
+
+
+def pack(lengths: Int[np.ndarray, " n"], capacity: int) -> list[list[int]]:
+    """Best-fit decreasing over all items at once: longest first, each into the fullest pack that still takes it.
+
+    Global on purpose: next-fit in file order (the original) fills 94.1% on the 186k mix, best-fit within batches of
+    1,000 rows 98.6%, this 99.99%.
+
+    Args:
+        lengths: Tokens of each item, 1 to ``capacity``.
+        capacity: Tokens of a pack.
+
+    Returns:
+        Item numbers by pack: each item once, none split. Equal input gives equal output.
+
+    Example:
+        ``pack(np.array([3, 6, 4, 2]), 8) == [[1, 3], [2, 0]]``: 6, then 4 opens a second pack, 3 joins the 4, and 2
+        fits the first pack exactly.
+    """
+    assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "see split_overflow"
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    values, counts = np.unique(lengths, return_counts=True)
+    items = order.tolist()
+    packs: list[list[int]] = []
+    with_room: dict[int, list[int]] = {}  # room -> packs that have just that much
+    rooms = 0  # bit r is set where with_room[r] is not empty: the tightest fit is one shift and one lowest bit
+    stop = 0
+    for length, count in zip(values[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        start, stop = stop, stop + count
+        while start < stop:
+            fitting = rooms >> length
+            if fitting:
+                room = length + (fitting & -fitting).bit_length() - 1
+                number = with_room[room].pop()
+                if not with_room[room]:
+                    rooms ^= 1 << room
+            else:
+                room, number = capacity, len(packs)
+                packs.append([])
+            # The tightest pack stays the tightest for items of one length, so they go in together.
+            taken = min(stop - start, room // length)
+            packs[number] += items[start : start + taken]
+            start += taken
+            if rest := room - taken * length:
+                with_room.setdefault(rest, []).append(number)
+                rooms |= 1 << rest
+    return packs
+
+
+class Overflow(NamedTuple):
+    """Item numbers that fit into a pack, and those that are longer than one."""
+
+    fitting: Int[np.ndarray, " fitting"]
+    too_long: Int[np.ndarray, " too_long"]
+
+
+def split_overflow(lengths: Int[np.ndarray, " n"], capacity: int) -> Overflow:
+    """Part the items that can be packed from those that cannot."""
+    fits = lengths <= capacity
+    return Overflow(np.flatnonzero(fits), np.flatnonzero(~fits))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Documents, their tokens and their target tokens."""
+
+    documents: int = 0
+    tokens: int = 0
+    targets: int = 0
+
+    def plus(self, documents: int, tokens: int, targets: int) -> Counts:
+        """These counts and some more."""
+        return Counts(self.documents + documents, self.tokens + tokens, self.targets + targets)
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """Where every token went. It balances: all documents are packed or dropped, all places filled or empty."""
+
+    kind: Kind
+    capacity: int
+    """Tokens of a pack."""
+    packs: int
+    received: Counts
+    packed: Counts
+    dropped: Counts
+    """Documents (for pairs: both answers) that were longer than a pack."""
+    longest: int
+    """Tokens of the longest packed conversation, or of both answers of the longest packed pair."""
+    sources: Mapping[str, Counts] = field(default_factory=dict)
+    """What each source has in the packs."""
+
+    def __post_init__(self) -> None:
+        """A token lost or invented here is our bug."""
+        for name in ("documents", "tokens", "targets"):
+            received, packed, dropped = (getattr(part, name) for part in (self.received, self.packed, self.dropped))
+            assert received == packed + dropped, (name, received, packed, dropped)
+            assert packed == sum(getattr(counts, name) for counts in self.sources.values()), name
+        assert self.packed.tokens <= self.packs * self.capacity, (self.packed.tokens, self.packs, self.capacity)
+
+    @property
+    def empty_tokens(self) -> int:
+        """Places of the packs that hold no token; they are never computed on."""
+        return self.packs * self.capacity - self.packed.tokens
+
+    @property
+    def fill(self) -> float:
+        """Share of places that hold a token, 0..1."""
+        return self.packed.tokens / (self.packs * self.capacity) if self.packs else 0.0
+
+    @property
+    def tally(self) -> Tally:
+        """Conversations, or pairs, that came in and where they went."""
+        size = 2 if self.kind == "pairs" else 1
+        lost = {"too_long": self.dropped.documents // size} if self.dropped.documents else {}
+        return Tally(self.received.documents // size, self.packed.documents // size, lost)
+
+    def __str__(self) -> str:
+        """Two balances in one line."""
+        units = "pairs" if self.kind == "pairs" else "conversations"
+        return (
+            f"{units}: {self.tally}; {self.packs:,} packs x {self.capacity:,} = {self.packed.tokens:,} tokens "
+            f"({self.packed.targets:,} targets) + {self.empty_tokens:,} empty ({self.fill:.2%} full)"
+        )
+
+    def to_tree(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> PackReport:
+        """Back from ``to_tree``."""
+        counts = {name: Counts(**tree[name]) for name in ("received", "packed", "dropped")}
+        sources = {name: Counts(**value) for name, value in tree["sources"].items()}
+        return cls(tree["kind"], tree["capacity"], tree["packs"], longest=tree["longest"], sources=sources, **counts)

@@ -1,0 +1,165 @@
+"""Tokenizers: load one by hub id or folder, train a small one, and give either a chat format."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lwexp.pack.chat import CHAT_FORMATS, ChatFormat, reachable_as_text
+from lwexp.records import LwexpError, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+log = logging.getLogger(__name__)
+
+# Line breaks stand on their own, so that a message tokenises alike behind a header's line break and behind nothing;
+# words and numbers take one leading space along.
+_WORDS = r"\s*[\r\n]+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+_BYTES = 256  # a byte-level BPE knows every byte before its first merge
+_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrainedTokenizerFast:
+    """Fit a byte-level BPE to texts. The same texts give the same tokenizer.
+
+    Args:
+        texts: Read once, in order.
+        vocab_size: Upper bound of the vocabulary, special tokens included; little text gives fewer merges.
+        chat: Name of a chat format; its special tokens get the first ids.
+
+    Raises:
+        LwexpError: If ``vocab_size`` does not hold all bytes and the special tokens.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    format = CHAT_FORMATS[chat]
+    smallest = _BYTES + len(format.control_tokens)
+    if vocab_size < smallest:
+        raise LwexpError(
+            f"model.shape.vocab_size={vocab_size} is too small to train a {chat} tokenizer; set {smallest} or more"
+        )
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(format.control_tokens),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    return _with_chat(tokenizer, format)
+
+
+def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | None = None) -> PreTrainedTokenizerFast:
+    """Open a tokenizer and give it a chat format.
+
+    Args:
+        path: A folder in Hugging Face format, or a hub id.
+        revision: Hub commit, or null for the newest.
+        chat: Name of a chat format; null takes the one the tokenizer was saved with.
+
+    Raises:
+        LwexpError: If there is no such tokenizer or the hub cannot be reached, if a special token of the format is
+            missing, or if the tokenizer was saved with another format.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    folder = Path(path) if Path(path).is_dir() else _fetch(str(path), revision)
+    if not (folder / "tokenizer.json").is_file():
+        raise LwexpError(
+            f"{path} has no tokenizer.json; model.path wants a folder or hub id in the format of transformers 5 "
+            f"(for GLM-4: zai-org/glm-4-9b-hf, not the repositories with remote code)"
+        )
+    # Not AutoTokenizer: it may rebuild the splitting rules from the model type. The file says how to split.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    saved = tokenizer.init_kwargs.get("lwexp_chat")
+    wanted = chat or saved
+    if wanted not in CHAT_FORMATS:
+        raise LwexpError(
+            f"{path}: lwexp_chat in tokenizer_config.json is {wanted!r}, wanted one of {', '.join(CHAT_FORMATS)}; "
+            f"use the folder that a training run exported"
+        )
+    if saved not in (None, wanted):
+        raise LwexpError(
+            f"{path} was trained with chat format {saved}, got model.chat={wanted}; set model.chat={saved}"
+        )
+    had = tokenizer.chat_template
+    tokenizer = _with_chat(tokenizer, CHAT_FORMATS[wanted])
+    if had not in (None, tokenizer.chat_template):
+        log.warning("%s: its own chat template is replaced by %s, which is what gets trained", path, wanted)
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a tokenizer so that transformers 4 and 5, and the servers built on them, open it alike."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    # transformers 5 writes a class name and a list that 4.x does not understand; 5 still reads the older words.
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if extra := config.pop("extra_special_tokens", None):
+        config["additional_special_tokens"] = extra
+    write_json(path, config)
+
+
+def _fetch(hub_id: str, revision: str | None) -> Path:
+    """Folder with the tokenizer's files from the hub, or from its cache on this machine when offline."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    named = f"tokenizer {hub_id}" + (f" at {revision}" if revision else "")
+    mend = "set model.path=<folder> to use a local copy"
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_FILES))
+    except HFValidationError:
+        raise LwexpError(f"{named}: neither a folder on this machine nor a hub id; {mend}") from None
+    except LocalEntryNotFoundError:
+        raise LwexpError(f"{named}: the hub cannot be reached and its cache has no copy; {mend}") from None
+    except GatedRepoError:
+        raise LwexpError(
+            f"{named}: access needs a licence; accept it on the hub and run `hf auth login`, or {mend}"
+        ) from None
+    except HfHubHTTPError as error:
+        raise LwexpError(
+            f"{named}: the hub answered {error.response.status_code}; check model.path, or {mend}"
+        ) from None
+
+
+def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTrainedTokenizerFast:
+    """Set template, end and padding tokens, and make sure that message text cannot reach a control token."""
+    backend = tokenizer.backend_tokenizer
+    missing = [token for token in format.control_tokens if backend.token_to_id(token) is None]
+    if missing:
+        raise LwexpError(
+            f"tokenizer {tokenizer.name_or_path or '(in memory)'} lacks {', '.join(missing)}, which chat format "
+            f"{format.name} needs; set model.chat to the model's own format, or model.path to a model with these tokens"
+        )
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    if ordinary := [token for token in format.control_tokens if token not in special]:
+        # Encoding as text skips special tokens only, so a control token must be marked as one.
+        backend.add_special_tokens(ordinary)
+    if reached := reachable_as_text(tokenizer, format.control_tokens):
+        raise LwexpError(
+            f"tokenizer {tokenizer.name_or_path or '(in memory)'} reads the plain text {reached[0]!r} as that control "
+            f"token even with special tokens off, so a message could end its own turn; use another tokenizer"
+        )
+    if format.bos_token:
+        tokenizer.bos_token = format.bos_token
+    tokenizer.eos_token = format.eos_token
+    tokenizer.pad_token = format.pad_token
+    tokenizer.chat_template = format.template
+    tokenizer.init_kwargs["lwexp_chat"] = format.name
+    return tokenizer

@@ -1,0 +1,208 @@
+"""From messages to flat arrays on disk, a batch at a time: memory does not grow with the data.
+
+A finished folder holds, besides ``meta.json``:
+
+    tokens.npy         int32[tokens]        all documents, one after the other
+    is_target.npy      uint8[tokens]        1 where a token carries loss
+    offsets.npy        int64[documents+1]   where each document starts
+    targets.npy        int64[documents]     target tokens of each document
+    packs.npy          int64[documents]     document numbers, pack after pack
+    pack_offsets.npy   int64[packs+1]       where each pack starts in packs.npy
+    documents.jsonl    a line a document: its name and source
+
+Documents 2i and 2i+1 of preference pairs are the chosen and the rejected answer of pair i, each behind the prompt.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Integer
+
+from lwexp.pack.chat import Encoded, chat_of, encode_many, turn_problem
+from lwexp.pack.packing import Counts
+from lwexp.records import Conversation, LwexpError, Message, PreferencePair
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# About half a million tokens: enough for every core to have many texts, and about 100 MB of the tokenizer's objects.
+_BATCH_CHARACTERS = 1 << 21
+
+
+class Unit(NamedTuple):
+    """What is packed as a whole: one conversation, or both answers of a preference pair."""
+
+    id: str
+    source: str
+    documents: tuple[tuple[Message, ...], ...]
+
+    @property
+    def characters(self) -> int:
+        """Length of all texts, a cheap stand-in for tokens."""
+        return sum(len(message.content) for document in self.documents for message in document)
+
+
+def unit_of(row: Conversation | PreferencePair) -> Unit:
+    """The documents of a row.
+
+    Raises:
+        LwexpError: If its turns do not alternate, naming the row.
+    """
+    documents: tuple[tuple[Message, ...], ...]
+    if isinstance(row, Conversation):
+        documents = (row.messages,)
+    else:
+        answers = (Message(role="assistant", content=text) for text in (row.chosen, row.rejected))
+        documents = tuple((*row.prompt, answer) for answer in answers)
+    for document in documents:
+        if problem := turn_problem(document, last="assistant"):
+            raise LwexpError(f"{row.id} (source {row.source}): {problem}; mend or remove this row")
+    return Unit(row.id, row.source, documents)
+
+
+class TooLong(NamedTuple):
+    """The longest unit that exceeds a pack."""
+
+    id: str
+    source: str
+    tokens: int
+
+
+@dataclass
+class Tokenized:
+    """What was written, and what was too long to be."""
+
+    lengths: array[int] = field(default_factory=lambda: array("q"))
+    targets: array[int] = field(default_factory=lambda: array("q"))
+    sources: dict[str, Counts] = field(default_factory=dict)
+    packed: Counts = field(default_factory=Counts)
+    dropped: Counts = field(default_factory=Counts)
+    num_too_long: int = 0
+    longest: TooLong | None = None
+
+
+def tokenize_documents(
+    units: Iterable[Unit],
+    tokenizer: PreTrainedTokenizerFast,
+    capacity: int,
+    folder: Path,
+    *,
+    answers: Literal["all", "last"],
+) -> Tokenized:
+    """Write tokens, targets, offsets and names of all units that fit into a pack.
+
+    Args:
+        units: Read once, in order.
+        tokenizer: Knows its chat format.
+        capacity: Tokens of a pack; a unit with more is counted and not written.
+        folder: Must exist.
+        answers: Which answers carry loss; see ``encode_many``.
+    """
+    chat = chat_of(tokenizer)
+    done = Tokenized()
+    with (
+        GrowingArray(folder / "tokens.npy", np.int32) as tokens,
+        GrowingArray(folder / "is_target.npy", np.uint8) as is_target,
+        (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
+    ):
+        for batch in _batches(units):
+            documents_of_batch = [document for unit in batch for document in unit.documents]
+            encoded = iter(encode_many(tokenizer, chat, documents_of_batch, answers=answers))
+            for unit in batch:
+                documents = [next(encoded) for _ in unit.documents]
+                if _count(done, unit, documents, capacity):
+                    for document in documents:
+                        tokens.append(document.ids)
+                        is_target.append(document.is_target)
+                    _write_names(names, unit)
+    offsets = np.concatenate([[0], np.cumsum(np.array(done.lengths, dtype=np.int64))])
+    np.save(folder / "offsets.npy", offsets.astype(np.int64))
+    np.save(folder / "targets.npy", np.array(done.targets, dtype=np.int64))
+    return done
+
+
+def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    batch: list[Unit] = []
+    size = 0
+    for unit in units:
+        batch.append(unit)
+        size += unit.characters
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _count(done: Tokenized, unit: Unit, documents: Sequence[Encoded], capacity: int) -> bool:
+    """Account for a unit; returns whether it fits."""
+    lengths = [len(document.ids) for document in documents]
+    targets = [int(document.is_target.sum()) for document in documents]
+    # The hidden state before a target predicts it; a format starts with control tokens that are none.
+    assert not any(document.is_target[0] for document in documents), unit.id
+    counts = (len(documents), sum(lengths), sum(targets))
+    if sum(lengths) > capacity:
+        done.dropped = done.dropped.plus(*counts)
+        done.num_too_long += 1
+        if done.longest is None or sum(lengths) > done.longest.tokens:
+            done.longest = TooLong(unit.id, unit.source, sum(lengths))
+        return False
+    done.packed = done.packed.plus(*counts)
+    done.sources[unit.source] = done.sources.get(unit.source, Counts()).plus(*counts)
+    done.lengths.extend(lengths)
+    done.targets.extend(targets)
+    return True
+
+
+def _write_names(out: IO[str], unit: Unit) -> None:
+    endings = ("",) if len(unit.documents) == 1 else ("/chosen", "/rejected")
+    for ending in endings:
+        out.write(json.dumps({"name": unit.id + ending, "source": unit.source}) + "\n")
+
+
+class GrowingArray:
+    """A one-dimensional .npy file written piece by piece.
+
+    The header is written again at the end, when the length is known; numpy pads headers so that a longer shape
+    fits into the same 128 bytes.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.generic]) -> None:
+        self.dtype = np.dtype(dtype)
+        self.size = 0
+        self._out = path.open("wb")
+        self._write_header()
+        self._start = self._out.tell()
+
+    def append(self, values: Integer[np.ndarray, " values"]) -> None:
+        """Write more values."""
+        assert values.dtype == self.dtype, (values.dtype, self.dtype)
+        self._out.write(np.ascontiguousarray(values).data)
+        self.size += values.size
+
+    def _write_header(self) -> None:
+        described = np.lib.format.dtype_to_descr(self.dtype)
+        header = {"descr": described, "fortran_order": False, "shape": (self.size,)}
+        np.lib.format.write_array_header_1_0(self._out, header)
+
+    def __enter__(self) -> GrowingArray:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._out.seek(0)
+                self._write_header()
+                assert self._out.tell() == self._start
+        finally:
+            self._out.close()

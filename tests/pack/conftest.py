@@ -1,0 +1,23 @@
+"""Small tokenizers with the special tokens of the real ones."""
+
+from __future__ import annotations
+
+import pytest
+from pack_rows import TEXT
+
+from lwexp.pack.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="session")
+def glm4():
+    return train_tokenizer(TEXT, 400, "glm4")
+
+
+@pytest.fixture(scope="session")
+def llama31():
+    return train_tokenizer(TEXT, 400, "llama31")
+
+
+@pytest.fixture(params=["glm4", "llama31"])
+def tokenizer(request):
+    return request.getfixturevalue(request.param)

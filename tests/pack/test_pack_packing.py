@@ -1,0 +1,131 @@
+"""Best-fit decreasing against its definition, and the report that must balance."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lwexp.pack.packing import Counts, PackReport, pack, split_overflow
+
+
+def best_fit_by_definition(lengths, capacity):
+    """Longest first, each into the fullest pack that takes it: looked for among all packs, one item at a time."""
+    loads = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [load for load in loads if load + length <= capacity]
+        if fitting:
+            loads[loads.index(max(fitting))] += length
+        else:
+            loads.append(length)
+    return sorted(loads)
+
+
+def next_fit(lengths, capacity):
+    """The original packer (train/sort_and_group.py at 3fcfdff), with its last pack kept: number of packs."""
+    packs, load = 0, capacity
+    for length in lengths:
+        if load + length > capacity:
+            packs, load = packs + 1, 0
+        load += length
+    return packs
+
+
+def random_case(seed):
+    rng = np.random.default_rng(seed)
+    capacity = int(rng.integers(1, 400))
+    kind = rng.integers(3)
+    size = int(rng.integers(1, 120))
+    if kind == 0:
+        lengths = rng.integers(1, capacity + 1, size)
+    elif kind == 1:  # many equal ones
+        lengths = rng.choice(rng.integers(1, capacity + 1, 3), size)
+    else:  # few long, many short
+        lengths = np.clip(rng.lognormal(np.log(max(capacity / 20, 1)), 1.3, size), 1, capacity).astype(np.int64)
+    return lengths, capacity
+
+
+def test_four_items_by_hand():
+    """6 opens a pack, 4 another, 3 goes to the 4 (1 left), 2 fills the first."""
+    assert pack(np.array([3, 6, 4, 2]), 8) == [[1, 3], [2, 0]]
+
+
+def test_the_tightest_pack_is_taken_not_the_first_that_fits():
+    """Capacity 10, packs open with 7 and 8: a 2 belongs to the 8."""
+    assert pack(np.array([7, 8, 2]), 10) == [[1, 2], [0]]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_every_item_is_packed_once_whole_and_within_capacity(seed):
+    lengths, capacity = random_case(seed)
+    packs = pack(lengths, capacity)
+    loads = [int(lengths[items].sum()) for items in packs]
+
+    assert sorted(item for items in packs for item in items) == list(range(len(lengths)))
+    assert max(loads) <= capacity
+    assert sum(loads) == lengths.sum()
+    assert sorted(loads) == best_fit_by_definition(lengths.tolist(), capacity)
+    assert packs == pack(lengths.copy(), capacity)
+
+
+def test_the_checks_above_would_see_a_lost_item_and_an_overfull_pack():
+    """Negative control: 5 and 4 do not go into 8."""
+    assert best_fit_by_definition([5, 4], 8) == [4, 5]
+    assert best_fit_by_definition([5, 4], 8) != [9]
+    with pytest.raises(AssertionError, match="split_overflow"):
+        pack(np.array([9]), 8)
+    with pytest.raises(AssertionError, match="split_overflow"):
+        pack(np.array([0, 1]), 8)
+
+
+def test_a_mix_of_few_long_and_many_short_fills_better_than_the_original():
+    rng = np.random.default_rng(0)
+    long = np.clip(rng.lognormal(np.log(6000), 0.6, 300), 1000, 32768).astype(np.int64)
+    short = np.clip(rng.lognormal(np.log(500), 1.0, 9000), 20, 32768).astype(np.int64)
+    mix = rng.permutation(np.concatenate([long, short]))
+    packs = pack(mix, 32768)
+    fill = mix.sum() / (len(packs) * 32768)
+
+    assert len(packs) == -(-mix.sum() // 32768)  # no packing can use fewer
+    assert fill > 0.995
+    assert mix.sum() / (next_fit(mix, 32768) * 32768) < fill - 0.02
+
+
+def test_items_longer_than_a_pack_are_told_apart():
+    fitting, too_long = split_overflow(np.array([5, 8, 9, 1]), 8)
+
+    assert fitting.tolist() == [0, 1, 3]
+    assert too_long.tolist() == [2]
+
+
+REPORT = PackReport(
+    kind="sft",
+    capacity=10,
+    packs=2,
+    received=Counts(4, 29, 12),
+    packed=Counts(3, 17, 8),
+    dropped=Counts(1, 12, 4),
+    longest=9,
+    sources={"a": Counts(2, 12, 6), "b": Counts(1, 5, 2)},
+)
+
+
+def test_the_report_balances_in_words():
+    """17 of 2 x 10 places hold a token: 3 empty, 85% full."""
+    assert str(REPORT) == (
+        "conversations: 4 in = 3 kept + 1 too long; 2 packs x 10 = 17 tokens (8 targets) + 3 empty (85.00% full)"
+    )
+    assert PackReport.from_tree(REPORT.to_tree()) == REPORT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"received": Counts(4, 30, 12)},
+        {"dropped": Counts(0, 12, 4)},
+        {"sources": {"a": Counts(3, 17, 7)}},
+        {"packs": 1},
+    ],
+)
+def test_a_report_that_does_not_balance_cannot_be_made(change):
+    with pytest.raises(AssertionError):
+        replace(REPORT, **change)
