@@ -16,6 +16,7 @@ _LATIN_WORD: Final = re.compile(r"\b[a-zA-Z]+\b")
 
 _ATTEMPTS: Final = 60  # draws a paragraph; the first close enough wins, otherwise the closest
 _CLOSE_ENOUGH: Final = 0.04  # relative distance from the requested words at which drawing stops
+_TOLERANCE: Final = 0.1  # relative distance that no sentence may push a paragraph past
 _SHORTEST_PART: Final = 15  # words; below this no sentence mix fits
 
 
@@ -34,28 +35,23 @@ class _Grammar(NamedTuple):
     joiner: str
 
 
+# fmt: off
 _EN: Final = _Grammar(
     openers=(
         "Part {part} of {parts} looks at {topic}.",
         "Part {part} of {parts} is about {topic}.",
-        "Part {part} of {parts} tells more about {topic}.",
+        "Part {part} of {parts} considers {topic}.",
     ),
     last_openers=(
         "Part {part} of {parts} comes back to {topic}.",
         "Part {part} of {parts} ends with {topic}.",
     ),
     bodies=(
-        "Most {people} know it well.",
-        "It changes slowly.",
-        "Many {people} learn about it {place}.",
-        "A good example can be found {place}.",
-        "Every year {people} find a new way to enjoy it.",
-        "The reason is simple, and {people} often talk about it.",
-        "It needs {virtue} and time.",
-        "With a little {virtue}, anyone can begin {place}.",
-        "For {people}, it is a source of {virtue}.",
-        "Some {people} write about it, and others only watch.",
-        "There is always a story to hear {place}.",
+        "Most {people} know it well.", "It changes slowly.", "Many {people} learn about it {place}.",
+        "A good example can be found {place}.", "Every year {people} find a new way to enjoy it.",
+        "The reason is simple, and {people} often talk about it.", "It needs {virtue} and time.",
+        "With a little {virtue}, anyone can begin {place}.", "For {people}, it is a source of {virtue}.",
+        "Some {people} write about it, and others only watch.", "There is always a story to hear {place}.",
         "It also shows how {people} live and work together.",
         "What looks easy at first takes years of {virtue}.",
         "When the weather is good, {people} meet {place} to share what they know.",
@@ -63,8 +59,7 @@ _EN: Final = _Grammar(
         "The best questions come from {people} who have time to look closely.",
         "A small change can matter more than a big plan.",
         "Old books describe it with {virtue}, and new books add pictures.",
-        "This is why {people} return to it again and again.",
-        "It costs little and gives a lot.",
+        "This is why {people} return to it again and again.", "It costs little and gives a lot.",
         "Both {people} and visitors agree that it brings {virtue}.",
         "Things are different {place}, where {people} follow older rules.",
     ),
@@ -79,14 +74,8 @@ _EN: Final = _Grammar(
         "virtue": ("patience", "care", "courage", "hope", "skill"),
     },
     points=(
-        "How {people} see it {place}",
-        "What {people} learn from it {place}",
-        "Why it brings {virtue} to {people}",
-        "The role of {virtue} {place}",
-        "A day with {people} {place}",
-        "How {virtue} changes the view of {people}",
-        "Questions that {people} ask {place}",
-        "Old customs that {people} keep {place}",
+        "How {people} see it {place}", "Why it brings {virtue} to {people}", "A day with {people} {place}",
+        "Questions that {people} ask {place}", "Old customs that {people} keep {place}",
     ),
     instructions=(
         "Write a {words}-word article about {topic}.",
@@ -103,34 +92,21 @@ _ZH: Final = _Grammar(
     openers=(
         "共{parts}段，第{part}段谈{topic}。",
         "共{parts}段，第{part}段介绍{topic}。",
-        "共{parts}段，第{part}段继续说{topic}。",
+        "共{parts}段，第{part}段讲述{topic}。",
     ),
     last_openers=(
         "共{parts}段，第{part}段总结{topic}。",
         "共{parts}段，第{part}段回到{topic}。",
     ),
     bodies=(
-        "{people}都喜欢。",
-        "它很美。",
-        "很多{people}在{place}了解它。",
-        "{place}就有一个好例子。",
-        "每年{people}都会找到新的乐趣。",
-        "原因很简单，{people}也常常谈起。",
-        "这需要{virtue}和时间。",
-        "只要有一点{virtue}，谁都可以开始。",
-        "对{people}来说，这里有{virtue}。",
-        "有的{people}写下来，有的只是看看。",
-        "在{place}总能听到新的故事。",
-        "它也说明{people}怎样一起生活。",
-        "看起来容易，其实要多年的{virtue}。",
-        "天气好的时候，{people}会在{place}见面交流。",
-        "没有人知道从哪里开始，但{people}还在问。",
-        "好的问题来自愿意慢慢看的{people}。",
-        "小小的改变比大的计划更重要。",
-        "旧书里写满了{virtue}，新书里多了图画。",
-        "所以{people}一次又一次回来。",
-        "花得不多，得到的却不少。",
-        "{people}和客人都说它带来{virtue}。",
+        "{people}都喜欢。", "它很美。", "很多{people}在{place}了解它。", "{place}就有一个好例子。",
+        "每年{people}都会找到新的乐趣。", "原因很简单，{people}也常常谈起。", "这需要{virtue}和时间。",
+        "只要有一点{virtue}，谁都可以开始。", "对{people}来说，这里有{virtue}。",
+        "有的{people}写下来，有的只是看看。", "在{place}总能听到新的故事。", "它也说明{people}怎样一起生活。",
+        "看起来容易，其实要多年的{virtue}。", "天气好的时候，{people}会在{place}见面交流。",
+        "没有人知道从哪里开始，但{people}还在问。", "好的问题来自愿意慢慢看的{people}。",
+        "小小的改变比大的计划更重要。", "旧书里写满了{virtue}，新书里多了图画。",
+        "所以{people}一次又一次回来。", "花得不多，得到的却不少。", "{people}和客人都说它带来{virtue}。",
         "在{place}不太一样，{people}有自己的做法。",
     ),
     closers=("全文完。", "文章就写到这里。", "这就是全文的最后一句话。"),
@@ -140,14 +116,8 @@ _ZH: Final = _Grammar(
         "virtue": ("耐心", "爱心", "勇气", "希望", "经验"),
     },
     points=(
-        "{people}在{place}怎样看它",
-        "{people}在{place}学到什么",
-        "它为什么给{people}带来{virtue}",
-        "{virtue}在{place}的作用",
-        "和{people}在{place}的一天",
-        "{virtue}怎样改变{people}的看法",
-        "{people}在{place}常问的问题",
-        "{people}在{place}留下的习惯",
+        "{people}在{place}怎样看它", "它为什么给{people}带来{virtue}", "和{people}在{place}的一天",
+        "{people}在{place}常问的问题", "{people}在{place}留下的习惯",
     ),
     instructions=(
         "请写一篇{words}字左右的关于{topic}的文章。",
@@ -159,6 +129,7 @@ _ZH: Final = _Grammar(
     later="{point}，第{round}轮",
     joiner="",
 )
+# fmt: on
 
 _GRAMMARS: Final[dict[Language, _Grammar]] = {"en": _EN, "zh": _ZH}
 
@@ -190,12 +161,10 @@ def _topics(language: Language, *, bench: bool) -> tuple[str, ...]:
 
 
 TOPICS: Final[dict[Language, tuple[str, ...]]] = {
-    "en": _topics("en", bench=False),
-    "zh": _topics("zh", bench=False),
+    language: _topics(language, bench=False) for language in _GRAMMARS
 }
 BENCH_TOPICS: Final[dict[Language, tuple[str, ...]]] = {
-    "en": _topics("en", bench=True),
-    "zh": _topics("zh", bench=True),
+    language: _topics(language, bench=True) for language in _GRAMMARS
 }
 
 
@@ -225,11 +194,14 @@ def write_paragraph(*, topic: str, part: int, parts: int, words: int, language: 
         total = sum(count_words(sentence) for sentence in (*sentences, *closer))
         deck: list[str] = []
         while total < words * (1 - _CLOSE_ENOUGH):
-            if not deck:
-                deck = rng.sample(grammar.bodies, len(grammar.bodies))
+            deck = deck or rng.sample(grammar.bodies, len(grammar.bodies))
             sentence = _fill(deck.pop(), grammar, rng)
-            sentences.append(sentence)
-            total += count_words(sentence)
+            length = count_words(sentence)
+            if total + length <= words * (1 + _TOLERANCE):
+                sentences.append(sentence)
+                total += length
+            elif not deck:
+                break
         miss = abs(total - words)
         if miss < best_miss:
             best, best_miss = grammar.joiner.join((*sentences, *closer)), miss

@@ -1,0 +1,66 @@
+"""generate: AgentWrite. Reads instructions (made from topics, or a JSONL file), asks the teacher for a plan
+and for one paragraph a step, cleans what comes back.
+
+Writes into its run directory: drafts.jsonl, conversations.jsonl and .parquet (for SFT), failures.jsonl and
+ledger.sqlite (every answer paid for; running the command again pays for none of them twice). Never touches
+a key, a model or another room's files; litellm is behind the room ``llm``.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lwexp.config.schema import Config
+    from lwexp.runs import RunDirectory
+
+__all__ = ["write_drafts"]
+
+log = logging.getLogger(__name__)
+
+
+def write_drafts(config: Config) -> RunDirectory:
+    """Write the drafts of a run, or tell what they would cost where ``dry_run`` is set.
+
+    Raises:
+        LwexpError: If the instructions or prompts cannot be read, or the run has to stop.
+    """
+    from lwexp.generate.instructions import load_instructions
+    from lwexp.generate.prompts import load_templates
+    from lwexp.runs import fingerprint, open_run
+
+    source = config.generate.instructions
+    instructions = load_instructions(source, seed=config.seed)
+    templates = load_templates(config.generate)
+    inputs = {}
+    if source.kind == "file":
+        inputs["instructions"] = fingerprint(Path(source.path))
+    if config.generate.prompts is not None:
+        inputs["prompts"] = fingerprint(Path(config.generate.prompts))
+    run = open_run(
+        "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
+        labels={"teacher": config.teacher.model},
+    )  # fmt: skip
+    if config.dry_run:
+        from lwexp.generate.estimate import describe
+
+        print(describe(config, instructions, templates))
+        return run
+    with run:
+        if run.is_finished:
+            log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])
+            return run
+        from lwexp.generate.agent import write_all
+
+        run.finish(write_all(config, run, instructions, templates))
+    return run
+
+
+def _short_name(config: Config) -> str:
+    """The teacher's model without its provider, as part of a folder name."""
+    import re
+
+    name = "offline" if config.teacher.kind == "offline" else config.teacher.model.rsplit("/", 1)[-1]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:40].strip(".-") or "teacher"

@@ -1,0 +1,140 @@
+"""The room's loop: many documents at once, each in order, whatever fails, resumable from the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from lwexp.config.base import Tree
+from lwexp.config.schema import Config
+from lwexp.generate.display import Display
+from lwexp.generate.export import Outcome, summarise, write_files
+from lwexp.generate.prompts import Templates
+from lwexp.generate.write import Rules, write_document
+from lwexp.llm import Client
+from lwexp.llm.ledger import Ledger
+from lwexp.records import Failure, Instruction, Language, LwexpError
+from lwexp.runs import RunDirectory
+from lwexp.runs.directory import Preempted
+
+log = logging.getLogger(__name__)
+
+
+def write_all(
+    config: Config, run: RunDirectory, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]
+) -> Tree:
+    """Write every draft of a run and the run's files; returns the results for the manifest.
+
+    When the run is stopped, what is finished is written all the same: the next start goes on from the ledger.
+
+    Raises:
+        LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
+        KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended.
+        Preempted: The same after SIGTERM.
+    """
+    started = time.monotonic()
+    # An offline answer costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
+    with Ledger(run.path / "ledger.sqlite", power_safe=config.teacher.kind != "offline") as ledger:
+        before = ledger.totals().answers
+        agent = Agent(config, templates)
+        try:
+            asyncio.run(agent.run(instructions, ledger))
+        except BaseException:
+            if agent.outcomes:
+                write_files(run.path, instructions, agent.outcomes)
+            log.info("stopped: %d of %d documents done", len(agent.outcomes), len(instructions))
+            raise
+        totals = ledger.totals()
+    counts = write_files(run.path, instructions, agent.outcomes)
+    log.info("generate: %s", counts)
+    if not counts.kept:
+        raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / 'failures.jsonl'}")
+    log.info(
+        "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
+        f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
+    )  # fmt: skip
+    return {
+        "tally": str(counts),
+        "conversations": counts.kept,
+        "calls": totals.answers,
+        "prompt_tokens": totals.prompt_tokens,
+        "completion_tokens": totals.completion_tokens,
+        "cost_usd": totals.cost_usd,
+        "lost_usd_at_most": totals.lost_usd,
+        **summarise(agent.outcomes.values()),
+    }
+
+
+class Agent:
+    """Writes documents concurrently. ``outcomes`` is filled by position in the list of instructions."""
+
+    def __init__(self, config: Config, templates: Mapping[Language, Templates]) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+        self._teacher = config.teacher
+        self._templates = templates
+        generate = config.generate
+        self._rules = Rules(generate.mode, generate.max_steps, generate.min_words, config.seed, config.teacher.model)
+        self._stopped_by: BaseException | None = None
+
+    async def run(self, instructions: Sequence[Instruction], ledger: Ledger) -> None:
+        """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""
+        # Longest first, so that no long document is left to run alone at the end.
+        order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
+        queue = iter(order)
+        async with Client(self._teacher, ledger) as client:
+            with self._signals(client), Display(len(instructions)) as display:
+                workers = range(self._teacher.limits.concurrency)
+                await asyncio.gather(*(self._work(client, instructions, queue, display) for _ in workers))
+        if self._stopped_by is not None:
+            raise self._stopped_by
+
+    async def _work(
+        self, client: Client, instructions: Sequence[Instruction], queue: Iterator[int], display: Display
+    ) -> None:
+        for index in queue:
+            if self._stopped_by is not None:
+                return
+            instruction = instructions[index]
+            templates = self._templates[instruction.language]
+            try:
+                outcome = await write_document(client, templates, instruction, self._rules)
+            except LwexpError as error:
+                self._stop(client, error)
+                return
+            if isinstance(outcome, Failure) and outcome.reason == "drained":
+                return
+            self.outcomes[index] = outcome
+            display.show(outcome, client.spent_usd)
+            # A replay from the ledger never waits by itself; this lets signals in.
+            await asyncio.sleep(0)
+
+    def _stop(self, client: Client, reason: BaseException) -> None:
+        """Start nothing more; the first reason counts."""
+        self._stopped_by = self._stopped_by or reason
+        client.drain()
+
+    @contextlib.contextmanager
+    def _signals(self, client: Client) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run after the calls in flight; a second Ctrl-C ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def caught(number: signal.Signals, reason: BaseException) -> None:
+            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
+            loop.remove_signal_handler(signal.SIGINT)
+            self._stop(client, reason)
+
+        loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
+        loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)

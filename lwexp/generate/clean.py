@@ -1,0 +1,96 @@
+"""Cleaning of what the teacher wrote: named rules, each counted.
+
+Two kinds: rules that mend a paragraph (a label, an echo of the plan, invisible characters) and rules that
+drop the whole draft, with a reason. Nothing else is altered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from lwexp.records import Draft, Failure, PlanStep
+from lwexp.words import count_words
+
+# Zero-width spaces and joiners, the byte order mark, soft hyphens, bidirectional controls.
+_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_INDEX = r"(?:\d{1,4}|[一二三四五六七八九十百]{1,5})"
+_REASONING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+# A label ends in a colon, a dash or the line. "Part 3 of 8 looks at tea." is the text's own and stays.
+_LABEL = re.compile(
+    rf"^\W*(?:paragraph\s*{_INDEX}|段落\s*{_INDEX}|第\s*{_INDEX}\s*(?:段落|自然段|段))\W{{0,4}}?"
+    r"(?:[:：]|\s[-–—]|\*\*|\n|$)[\s*_:：–—-]*",
+    re.IGNORECASE,
+)
+_PLAN_LINE = re.compile(r"^[^\n]*(?:word\s*count|字数)\s*[:：][^\n]*(?:\n|$)", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"^[\s*_#>]*(?:"
+    r"(?:(?:i['’]?m|i am|we are)\s+(?:really |very |so )?sorry|sorry|i apologi[sz]e|unfortunately|regrettably)\b"
+    r".{0,80}?\b(?:can['’]?t|cannot|can not|unable|not able|won['’]t|not comfortable)"
+    r"|(?:i|we)\s+(?:can(?:['’]t|not|\s+not)|am unable to|am not able to|won['’]t|must decline)\b.{0,40}?"
+    r"\b(?:help|assist|write|fulfil|fulfill|provide|create|comply|continue|generate|complete)"
+    r"|as an ai\b|作为(?:一个|一名)?(?:ai|人工智能)"
+    r"|(?:很抱歉|非常抱歉|抱歉|对不起).{0,20}?(?:无法|不能|不便)"
+    r"|我(?:无法|不能)(?:完成|提供|协助|帮助|满足|为您|为你|继续|生成))",
+    re.IGNORECASE | re.DOTALL,
+)
+_REFUSAL_WORDS = 120  # a longer text that starts so is a story in the first person
+
+
+class Cleaned(NamedTuple):
+    """A paragraph after the mending rules, and the names of those that changed it."""
+
+    text: str
+    rules: tuple[str, ...]
+
+
+def without_reasoning(text: str) -> str:
+    """Cut out <think> blocks, which servers without a reasoning parser leave in the answer."""
+    return _REASONING.sub("", text)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text is a model declining: it starts like one, and is short."""
+    return bool(_REFUSAL.match(text.lstrip())) and count_words(text) <= _REFUSAL_WORDS
+
+
+def clean_paragraph(text: str, step: PlanStep) -> Cleaned:
+    """Apply the mending rules in order: reasoning, zero_width, step_echo, label."""
+    rules = []
+    text = text.strip()
+    for rule, mended in (
+        ("reasoning", without_reasoning),
+        ("zero_width", lambda text: _INVISIBLE.sub("", text)),
+        ("step_echo", lambda text: _without_echo(text, step)),
+        ("label", lambda text: _LABEL.sub("", text, count=1)),
+    ):
+        after = mended(text).strip()
+        if after != text:
+            rules.append(rule)
+        text = after
+    return Cleaned(text, tuple(rules))
+
+
+def _without_echo(text: str, step: PlanStep) -> str:
+    """Cut off a first line that repeats the plan's line, by its word count field or word for word."""
+    first, _, rest = text.partition("\n")
+    bare = _LABEL.sub("", first, count=1).strip(" *_#>-:：.。")
+    is_echo = bare == step.point.strip(".。") or (_PLAN_LINE.match(first) and step.point[:20] in first)
+    return rest.strip() if is_echo and rest.strip() else text
+
+
+def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
+    """Why a draft must be dropped, or None: empty_paragraph, refusal or too_short."""
+    for number, paragraph in enumerate(draft.paragraphs, 1):
+        if not count_words(paragraph):
+            return _failure(draft, "empty_paragraph", f"paragraph {number} holds no words after cleaning")
+        if is_refusal(paragraph):
+            return _failure(draft, "refusal", f"paragraph {number}: {' '.join(paragraph.split())[:120]}")
+    words = count_words(draft.text)
+    if words < min_words:
+        return _failure(draft, "too_short", f"{words:,} words, generate.min_words={min_words:,}")
+    return None
+
+
+def _failure(draft: Draft, reason: str, detail: str) -> Failure:
+    return Failure(id=draft.id, stage="clean", reason=reason, detail=detail, attempts=1)

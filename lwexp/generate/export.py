@@ -1,0 +1,65 @@
+"""The files of a generation run, in the order of its instructions whatever the order of completion."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lwexp.config.base import Tree
+from lwexp.generate.write import Written
+from lwexp.records import Conversation, Draft, Failure, Instruction, Message, Tally, tally, write_parquet, write_rows
+from lwexp.words import count_words
+
+Outcome = Written | Failure
+
+
+def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Mapping[int, Outcome]) -> Tally:
+    """Write drafts.jsonl, conversations.jsonl, conversations.parquet and failures.jsonl.
+
+    Args:
+        folder: The run directory.
+        instructions: What was asked.
+        outcomes: By position in ``instructions``; a stopped run has not all of them.
+    """
+    ordered = [outcomes[index] for index in range(len(instructions)) if index in outcomes]
+    drafts = [outcome.draft for outcome in ordered if isinstance(outcome, Written)]
+    failures = [outcome for outcome in ordered if isinstance(outcome, Failure)]
+    conversations = [as_conversation(draft) for draft in drafts]
+    write_rows(folder / "drafts.jsonl", drafts)
+    write_rows(folder / "failures.jsonl", failures)
+    write_rows(folder / "conversations.jsonl", conversations)
+    write_parquet(folder / "conversations.parquet", conversations)
+    return tally(len(ordered), len(drafts), (failure.reason for failure in failures))
+
+
+def as_conversation(draft: Draft) -> Conversation:
+    """One turn each: the instruction, and the draft as its answer."""
+    instruction = draft.instruction
+    return Conversation(
+        id=draft.id,
+        source="agentwrite",
+        language=instruction.language,
+        messages=(
+            Message(role="user", content=instruction.text),
+            Message(role="assistant", content=draft.text),
+        ),
+        required_words=instruction.required_words,
+        actual_words=count_words(draft.text),
+        teacher=draft.teacher,
+        cost_usd=draft.cost_usd,
+        finish_reasons=draft.finish_reasons,
+        plan=draft.plan.text,
+    )
+
+
+def summarise(outcomes: Iterable[Outcome]) -> Tree:
+    """Lengths of the drafts in words, how many were cut, and how often each cleaning rule changed a paragraph."""
+    written = [outcome for outcome in outcomes if isinstance(outcome, Written)]
+    words = sorted(count_words(item.draft.text) for item in written)
+    return {
+        "words": {"min": words[0], "median": statistics.median(words), "max": words[-1]} if words else None,
+        "cut_at_max_tokens": sum("length" in item.draft.finish_reasons for item in written),
+        "cleaned": dict(sorted(Counter(rule for item in written for rule in item.cleaned).items())),
+    }

@@ -1,0 +1,110 @@
+"""What the teacher is asked to write: made from topics and lengths, or read from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lwexp.config.data import InstructionFile, SyntheticInstructions
+from lwexp.llm.offline_text import TOPICS, instruction_text
+from lwexp.records import Instruction, Language, LwexpError, first_problem
+from lwexp.words import language_of
+
+_LANGUAGES: tuple[Language, ...] = ("en", "zh")
+_TEXT_KEYS = ("text", "prompt", "instruction")
+_LENGTH_KEYS = ("required_words", "length")
+
+
+def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: int) -> list[Instruction]:
+    """The instructions of a run, in the order of its outputs."""
+    if isinstance(config, SyntheticInstructions):
+        return make_instructions(config.count, config.required_words, seed=seed)
+    return read_instructions(Path(config.path), count=config.count)
+
+
+def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int) -> list[Instruction]:
+    """Topics x lengths x languages, as evenly as ``count`` allows.
+
+    Row i does not depend on ``count``: a larger run begins with the rows of a smaller one, and so reuses
+    what a ledger holds of them.
+    """
+    cells = [(words, language) for words in required_words for language in _LANGUAGES]
+    topics = {cell: _shuffled(TOPICS[cell[1]], f"{seed}|{cell}") for cell in cells}
+    rows = []
+    for i in range(count):
+        words, language = cell = cells[i % len(cells)]
+        turn = i // len(cells)
+        text = instruction_text(
+            topic=topics[cell][turn % len(topics[cell])],
+            words=words,
+            language=language,
+            seed=stable_seed(seed, str(turn)),
+        )
+        name = f"synthetic-{language}-{words:05d}-{turn:04d}"
+        rows.append(Instruction(id=name, text=text, language=language, source="synthetic", required_words=words))
+    return rows
+
+
+def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
+    """Rows of a JSONL file: ``Instruction`` rows, or objects with a text and perhaps a length.
+
+    Raises:
+        LwexpError: At the first line that is neither, at an id that comes twice, or if there is no row.
+    """
+    if not path.is_file():
+        raise LwexpError(f"generate.instructions.path: {path} does not exist; give a JSONL file of instructions")
+    rows: list[Instruction] = []
+    seen: dict[str, int] = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if count is not None and len(rows) == count:
+                break
+            if not line.strip():
+                continue
+            row = _read_row(line, path, number)
+            if row.id in seen:
+                raise LwexpError(
+                    f"{path} line {number}: id {row.id!r} stands in line {seen[row.id]} already; make it unique"
+                )
+            seen[row.id] = number
+            rows.append(row)
+    if not rows:
+        raise LwexpError(f"{path} holds no instructions")
+    return rows
+
+
+def stable_seed(seed: int, name: str) -> int:
+    """31 bits from the run's seed and a name, the same on every machine; providers take no wider seeds."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
+
+
+def _read_row(line: str, path: Path, number: int) -> Instruction:
+    where = f"{path} line {number}"
+    try:
+        row: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LwexpError(f"{where}: not JSON ({error.msg}); mend or remove the line") from None
+    text_key = next((key for key in _TEXT_KEYS if isinstance(row, dict) and isinstance(row.get(key), str)), None)
+    if text_key is None or not row[text_key].strip():
+        raise LwexpError(f"{where}: wanted an object with a text under one of {', '.join(_TEXT_KEYS)}")
+    text: str = row[text_key].strip()
+    words = next((row[key] for key in _LENGTH_KEYS if row.get(key) is not None), None)
+    try:
+        return Instruction(
+            id=str(row.get("id", f"{path.stem}-{number:06d}")),
+            text=text,
+            language=row.get("language") or language_of(text),
+            source=str(row.get("source", path.stem)),
+            required_words=words,
+        )
+    except ValidationError as error:
+        raise LwexpError(f"{where}: {first_problem(error)}") from None
+
+
+def _shuffled(topics: tuple[str, ...], seed: str) -> list[str]:
+    return random.Random(seed).sample(topics, len(topics))

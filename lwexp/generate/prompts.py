@@ -1,0 +1,72 @@
+"""Prompt templates: ours or a user's folder, filled in one pass.
+
+One pass matters: with chained replacing, an instruction that holds the text "$PLAN$" pulls the plan into
+itself. Here every value stands in its slot and is never looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.config.data import GenerateConfig
+from lwexp.records import Language, LwexpError, PlanStep
+
+_OURS = Path(__file__).parent / "prompts"
+_SLOT = re.compile(r"\$([A-Z]+)\$")
+_KNOWN = ("INST", "PLAN", "TEXT", "STEP")
+
+
+class Templates(NamedTuple):
+    """The two prompts of AgentWrite in one language."""
+
+    plan: str
+    write: str
+
+
+def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
+    """Read plan_en.txt, write_en.txt, plan_zh.txt and write_zh.txt.
+
+    Raises:
+        LwexpError: If a file is missing, lacks a placeholder that it needs, or holds an unknown one.
+    """
+    folder = Path(config.prompts) if config.prompts is not None else _OURS
+    needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))
+    return {
+        "en": Templates(_read(folder / "plan_en.txt", ("INST",)), _read(folder / "write_en.txt", needed_to_write)),
+        "zh": Templates(_read(folder / "plan_zh.txt", ("INST",)), _read(folder / "write_zh.txt", needed_to_write)),
+    }
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """Put values into their slots, each exactly as it is.
+
+    Example:
+        ``fill("$INST$/$STEP$", {"INST": "$STEP$", "STEP": "x"}) == "$STEP$/x"``
+    """
+    return _SLOT.sub(lambda slot: values[slot[1]], template)
+
+
+def step_line(number: int, step: PlanStep, language: Language) -> str:
+    """A step in the plan's own format, which is what the writer is told to write."""
+    if language == "zh":
+        return f"段落{number} - 主要内容：{step.point} - 字数：{step.words}字"
+    return f"Paragraph {number} - Main Point: {step.point} - Word Count: {step.words} words"
+
+
+def _read(path: Path, needed: tuple[str, ...]) -> str:
+    if not path.is_file():
+        raise LwexpError(
+            f"generate.prompts: {path} does not exist; the folder needs plan_en.txt, write_en.txt, plan_zh.txt and "
+            f"write_zh.txt (prompts=null takes our own)"
+        )
+    text = path.read_text(encoding="utf-8").strip()
+    slots = set(_SLOT.findall(text))
+    if missing := [f"${name}$" for name in needed if name not in slots]:
+        raise LwexpError(f"generate.prompts: {path} lacks the placeholder {', '.join(missing)}; add it to the file")
+    if unknown := sorted(slots - set(_KNOWN)):
+        known = ", ".join(f"${name}$" for name in _KNOWN)
+        raise LwexpError(f"generate.prompts: {path} holds the unknown placeholder ${unknown[0]}$; known are {known}")
+    return text

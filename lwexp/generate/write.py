@@ -1,0 +1,116 @@
+"""One document: a plan, then its paragraphs, then cleaning. Everything that can go wrong is a ``Failure``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from lwexp.generate.clean import clean_paragraph, draft_fault
+from lwexp.generate.instructions import stable_seed
+from lwexp.generate.plan import BadPlan, parse_plan
+from lwexp.generate.prompts import Templates, fill, step_line
+from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.records import Draft, Failure, Instruction, Plan
+
+Mode = Literal["sequential", "parallel"]
+
+
+class Rules(NamedTuple):
+    """What a document is written by, besides its instruction."""
+
+    mode: Mode
+    max_steps: int
+    min_words: int
+    seed: int
+    teacher: str
+
+
+class Written(NamedTuple):
+    """A finished document, and the names of the cleaning rules that changed it."""
+
+    draft: Draft
+    cleaned: tuple[str, ...]
+
+
+async def write_document(
+    client: Client, templates: Templates, instruction: Instruction, rules: Rules
+) -> Written | Failure:
+    """Plan, write and clean one document.
+
+    Calls of one document share a seed made from its id, so two equal instructions still get two drafts.
+    """
+    seed = stable_seed(rules.seed, instruction.id)
+    planned = await _ask(client, fill(templates.plan, {"INST": instruction.text}), seed)
+    if isinstance(planned, NoAnswer):
+        return _failure(instruction, "plan", planned)
+    plan = parse_plan(planned.text, max_steps=rules.max_steps)
+    if isinstance(plan, BadPlan):
+        return Failure(id=instruction.id, stage="plan", reason=plan.reason, detail=plan.detail, attempts=1)
+    write = _write_parallel if rules.mode == "parallel" else _write_in_order
+    answers = await write(client, templates.write, instruction, plan, seed)
+    for answer in answers:
+        if isinstance(answer, NoAnswer):
+            return _failure(instruction, "write", answer)
+    texts = [answer for answer in answers if isinstance(answer, Answer)]
+    cleaned = [clean_paragraph(answer.text, step) for answer, step in zip(texts, plan.steps, strict=True)]
+    draft = Draft(
+        id=instruction.id,
+        instruction=instruction,
+        plan=plan,
+        paragraphs=tuple(paragraph.text for paragraph in cleaned),
+        finish_reasons=tuple(answer.finish_reason for answer in texts),
+        teacher=rules.teacher,
+        cost_usd=planned.cost_usd + sum(answer.cost_usd for answer in texts),
+    )
+    fault = draft_fault(draft, min_words=rules.min_words)
+    return fault or Written(draft, tuple(rule for paragraph in cleaned for rule in paragraph.rules))
+
+
+async def _write_in_order(
+    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int
+) -> Sequence[Answer | NoAnswer]:
+    """Each paragraph sees the text so far, as the teacher wrote it: byte-stable, so provider prefix caches hit."""
+    answers: list[Answer | NoAnswer] = []
+    written: list[str] = []
+    for number in range(1, len(plan.steps) + 1):
+        answer = await _write_step(client, template, instruction, plan, number, "\n\n".join(written), seed)
+        answers.append(answer)
+        if isinstance(answer, NoAnswer):
+            break
+        written.append(answer.text.strip())
+    return answers
+
+
+async def _write_parallel(
+    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int
+) -> Sequence[Answer | NoAnswer]:
+    """All paragraphs at once, none seeing another: the paper's ablation, cheaper and less coherent."""
+    steps = range(1, len(plan.steps) + 1)
+    return await asyncio.gather(
+        *(_write_step(client, template, instruction, plan, number, "", seed) for number in steps)
+    )
+
+
+async def _write_step(
+    client: Client, template: str, instruction: Instruction, plan: Plan, number: int, written: str, seed: int
+) -> Answer | NoAnswer:
+    values = {
+        "INST": instruction.text,
+        "PLAN": plan.text,
+        "TEXT": written,
+        "STEP": step_line(number, plan.steps[number - 1], instruction.language),
+    }
+    answer = await _ask(client, fill(template, values), seed)
+    # A paragraph cut at max_tokens is real text: it is kept, and flagged by its finish reason.
+    if isinstance(answer, NoAnswer) and answer.partial is not None and answer.partial.text.strip():
+        return answer.partial
+    return answer
+
+
+async def _ask(client: Client, prompt: str, seed: int) -> Answer | NoAnswer:
+    return await client.ask([{"role": "user", "content": prompt}], seed=seed)
+
+
+def _failure(instruction: Instruction, stage: str, answer: NoAnswer) -> Failure:
+    return Failure(id=instruction.id, stage=stage, reason=answer.reason, detail=answer.detail, attempts=answer.attempts)

@@ -1,0 +1,49 @@
+"""What a call can end in: an answer, or a typed reason why there is none. Never an error message as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lwexp.llm.ledger import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Text that a model gave in full, and what it cost."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    from_ledger: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """No usable text came, and why.
+
+    Attributes:
+        reason: Short stable word: length, content_filter, empty, context_length, bad_request, rate_limit,
+            server_error, time_out, connection, garbage, authentication, quota, not_found, unexpected, drained.
+        detail: One line for people.
+        attempts: Tries made.
+        partial: The text before the cut, for reason length only.
+    """
+
+    reason: str
+    detail: str
+    attempts: int
+    partial: Answer | None = None
+
+
+def outcome_of(entry: Entry, *, from_ledger: bool) -> Answer | NoAnswer:
+    """What a stored answer means; the same whether it came from the provider just now or long ago."""
+    answer = Answer(
+        entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens, entry.cost_usd, from_ledger
+    )
+    if entry.finish_reason == "length":
+        return NoAnswer("length", f"cut at {entry.completion_tokens} tokens", entry.attempts, partial=answer)
+    if entry.finish_reason == "content_filter":
+        return NoAnswer("content_filter", "the provider's filter held the answer back", entry.attempts)
+    return answer

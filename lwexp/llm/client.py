@@ -1,0 +1,237 @@
+"""The one way to ask a model: limits, retries, budget and ledger around one call.
+
+with Ledger(run.path / "ledger.sqlite") as ledger:
+    async with Client(config.teacher, ledger) as client:
+        answer = await client.ask([{"role": "user", "content": "..."}], seed=7)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Mapping, Sequence
+
+from aiolimiter import AsyncLimiter
+from pydantic import BaseModel
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from lwexp.config.llm import LiteLLMTeacher, OfflineJudge, OfflineTeacher
+from lwexp.llm import transport
+from lwexp.llm.answer import Answer, NoAnswer, outcome_of
+from lwexp.llm.budget import Budget
+from lwexp.llm.errors import Fault
+from lwexp.llm.ledger import Entry, Ledger, request_key
+from lwexp.llm.price import FREE, Endpoint, Rates, rates_of
+from lwexp.records import LwexpError
+
+log = logging.getLogger(__name__)
+
+FATAL_IN_A_ROW = 5  # refusals of a kind that every call will meet (a wrong key) before the run is stopped
+_LONGEST_PAUSE = 60.0  # seconds between tries, where the provider names no time
+
+
+class Client:
+    """Asks one endpoint. Lives inside one event loop.
+
+    Args:
+        endpoint: The config's teacher or judge.
+        ledger: Where answers are kept; several clients may share one.
+    """
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
+        self.section = "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"
+        self._endpoint = endpoint
+        self._ledger = ledger
+        limits = endpoint.limits
+        self._slots = asyncio.Semaphore(limits.concurrency)
+        # One call per slice of the minute: a bucket of the minute's whole size would let twice as many through.
+        rpm = limits.requests_per_minute
+        self._pace = AsyncLimiter(1, 60 / rpm) if rpm else None
+        self._rates = self._known_rates()
+        totals = ledger.totals()
+        self._budget = Budget(
+            limits.budget_usd,
+            spent=totals.cost_usd + totals.lost_usd,
+            key=f"{self.section}.limits.budget_usd",
+        )
+        self._drained = asyncio.Event()
+        self._fatal_in_a_row = 0
+        self._hopeless: LwexpError | None = None
+        self._has_sent = False
+        self._retrying = AsyncRetrying(
+            stop=lambda state: state.attempt_number >= limits.max_attempts or self._drained.is_set(),
+            retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.is_repeatable),
+            wait=_pause,
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    @property
+    def spent_usd(self) -> float:
+        """Dollars spent so far, earlier starts of the run included; lost calls at their worst case."""
+        return self._budget.spent
+
+    def drain(self) -> None:
+        """Send nothing more: calls in flight end, the ledger still answers, anything else is ``drained``."""
+        self._drained.set()
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        seed: int,
+        max_tokens: int | None = None,
+        response_schema: type[BaseModel] | None = None,
+    ) -> Answer | NoAnswer:
+        """Get an answer, from the ledger where it has one.
+
+        Args:
+            messages: Chat messages with ``role`` and ``content``.
+            seed: Tells repeats of the same question apart; also sent to providers that take a seed.
+            max_tokens: Longest answer; the endpoint's own where None.
+            response_schema: Asks the provider for JSON of this shape. The text comes back unparsed.
+
+        Raises:
+            LwexpError: When the whole run has to stop: no key, budget reached, or one fatal fault after another.
+        """
+        request = self._request(messages, seed, max_tokens, response_schema)
+        key = request_key(request)
+        if (stored := self._ledger.get(key)) is not None:
+            return outcome_of(stored, from_ledger=True)
+        attempts = 0
+
+        async def once() -> Entry:
+            nonlocal attempts
+            attempts += 1
+            return await self._send(request, key, attempts)
+
+        try:
+            entry: Entry = await self._retrying(once)
+        except Fault as fault:
+            self._stop_if_hopeless(fault)
+            reason = "drained" if self._drained.is_set() and fault.is_repeatable else fault.reason
+            return NoAnswer(reason, fault.detail, attempts)
+        self._fatal_in_a_row = 0
+        return outcome_of(entry, from_ledger=False)
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._has_sent:
+            await transport.close()
+
+    def _known_rates(self) -> Rates:
+        rates = rates_of(self._endpoint)
+        if rates is not None:
+            return rates
+        model = self._endpoint.model
+        if self._endpoint.limits.budget_usd is not None:
+            raise LwexpError(
+                f"{self.section}.limits.budget_usd needs a price, and none is known for {model}; add "
+                f"{self.section}.price='{{input_per_mtok: <dollars>, output_per_mtok: <dollars>}}'"
+            )
+        log.info("no price is known for %s, so its cost is counted as 0; set %s.price", model, self.section)
+        return FREE
+
+    def _request(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        seed: int,
+        max_tokens: int | None,
+        response_schema: type[BaseModel] | None,
+    ) -> transport.Request:
+        """Everything that shapes the answer, and nothing else: it is both sent and hashed."""
+        endpoint = self._endpoint
+        request: transport.Request = {
+            "model": endpoint.model,
+            "messages": [dict(message) for message in messages],
+            "max_tokens": max_tokens or endpoint.max_tokens,
+            "temperature": endpoint.temperature,
+            "top_p": endpoint.top_p,
+            "seed": seed,
+        }
+        if isinstance(endpoint, OfflineTeacher):
+            request |= {"paragraph_words": endpoint.paragraph_words, "miss": endpoint.miss}
+        elif not isinstance(endpoint, OfflineJudge):
+            request["base_url"] = endpoint.base_url
+        if response_schema is not None:
+            schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
+            request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
+        return request
+
+    async def _send(self, request: transport.Request, key: str, attempts: int) -> Entry:
+        """One try. The answer is in the ledger before anyone sees it."""
+        secret = transport.api_key(self._endpoint, self.section)
+        async with self._slots:
+            await self._wait_for_turn()
+            worst, cost = self._worst_case(request), 0.0
+            await self._budget.reserve(worst)
+            try:
+                if self._hopeless is not None:
+                    raise self._hopeless
+                if self._drained.is_set():
+                    raise Fault("drained", "not sent, because the run is being stopped")
+                self._has_sent = True
+                cost = worst  # holds if this try is cancelled: nobody can tell whether it was charged
+                reply = await transport.send(self._endpoint, request, key=secret)
+                cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
+                if not reply.text.strip() and reply.finish_reason not in ("length", "content_filter"):
+                    raise Fault("empty", "the answer holds no text", is_repeatable=True)
+                tokens = reply.prompt_tokens, reply.completion_tokens
+                entry = Entry(reply.text, reply.finish_reason, *tokens, cost, attempts)
+                return self._ledger.put(key, entry, model=self._endpoint.model)
+            except Fault as fault:
+                if fault.reason != "empty" and not fault.may_have_cost:
+                    cost = 0.0
+                if cost:
+                    self._ledger.lose(key, fault.reason, cost)
+                raise
+            except asyncio.CancelledError:
+                self._ledger.lose(key, "cancelled", cost)
+                raise
+            finally:
+                await self._budget.settle(worst, cost)
+
+    def _worst_case(self, request: transport.Request) -> float:
+        """Dollars that a call cannot exceed: a token is at least a byte, and each message adds a few of its own."""
+        if self._rates == FREE:
+            return 0.0
+        prompt = sum(len(message["content"].encode()) + 16 for message in request["messages"])
+        return self._rates.cost(prompt, request["max_tokens"])
+
+    async def _wait_for_turn(self) -> None:
+        """Keep to the requests a minute, unless the run is being stopped."""
+        if self._pace is None:
+            return
+        waits = [asyncio.ensure_future(self._pace.acquire()), asyncio.ensure_future(self._drained.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), seconds)
+
+    def _stop_if_hopeless(self, fault: Fault) -> None:
+        """Count refusals that every call will meet; from the fifth in a row on, nothing is sent any more."""
+        self._fatal_in_a_row = self._fatal_in_a_row + 1 if fault.is_fatal else 0
+        if self._fatal_in_a_row >= FATAL_IN_A_ROW:
+            variable = getattr(self._endpoint, "api_key_env", None)
+            advice = f"check the key in {variable}" if variable else f"check {self.section}.model and its options"
+            self._hopeless = LwexpError(
+                f"{self.section} {self._endpoint.model}: {FATAL_IN_A_ROW} calls in a row failed for good "
+                f"({fault.reason}: {fault.detail}); {advice}, then run the same command again"
+            )
+            raise self._hopeless
+
+
+def _pause(state: RetryCallState) -> float:
+    """Seconds before the next try: what the provider asked for, or 1, 2, 4 ... less a random half at most."""
+    fault = state.outcome.exception() if state.outcome else None
+    jitter = random.uniform(0.5, 1.0)  # keeps calls that failed together from returning together
+    if isinstance(fault, Fault) and fault.retry_after is not None:
+        return fault.retry_after * (1.5 - 0.5 * jitter)
+    return float(min(_LONGEST_PAUSE, 2 ** (state.attempt_number - 1)) * jitter)

@@ -1,0 +1,101 @@
+"""What went wrong with a call, in our own words: which faults pass, which stay, which stop the run.
+
+litellm's own retries repeat a wrong key and a full context as well (measured, 1.106), so they are switched
+off and this table decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+# litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
+_CUT_OFF = ("server disconnected", "payload is not completed", "connection reset")
+
+MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
+
+
+class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted, not just raised
+    """One failed try.
+
+    Args:
+        reason: Short stable word, as in ``records.Failure``.
+        detail: One line for people, without secrets.
+        is_repeatable: The same call may succeed later.
+        is_fatal: Every other call will fail likewise: a wrong key, an unknown model, an empty account.
+        may_have_cost: The provider may have worked, and charged, although no answer came.
+        retry_after: Seconds that the provider asked to wait.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        is_repeatable: bool = False,
+        is_fatal: bool = False,
+        may_have_cost: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+        self.is_repeatable = is_repeatable
+        self.is_fatal = is_fatal
+        self.may_have_cost = may_have_cost
+        self.retry_after = retry_after
+
+
+def classify(error: Exception, *, secret: str | None) -> Fault:
+    """Turn whatever the network layer raised into a ``Fault``.
+
+    Args:
+        error: From litellm, or a time-out of ours.
+        secret: The API key, which is cut out of the message.
+    """
+    detail = _one_line(error, secret)
+    if isinstance(error, asyncio.TimeoutError):
+        return Fault("time_out", detail or "no answer in time", is_repeatable=True, may_have_cost=True)
+    text = str(error).lower()
+    names = {base.__name__ for base in type(error).__mro__}
+    status = getattr(error, "status_code", None)
+    if "ContentPolicyViolationError" in names or "content management policy" in text:
+        return Fault("content_filter", detail)
+    if "ContextWindowExceededError" in names or "context_length_exceeded" in text:
+        return Fault("context_length", detail)
+    if "insufficient_quota" in text:
+        return Fault("quota", detail, is_fatal=True)
+    if status in (401, 403):
+        return Fault("authentication", detail, is_fatal=True)
+    if status == 404:
+        return Fault("not_found", detail, is_fatal=True)
+    if status == 429:
+        return Fault("rate_limit", detail, is_repeatable=True, retry_after=_retry_after(error))
+    if status == 408 or "Timeout" in names:
+        return Fault("time_out", detail, is_repeatable=True, may_have_cost=True)
+    if "APIConnectionError" in names or any(mark in text for mark in _CUT_OFF):
+        return Fault("connection", detail, is_repeatable=True, may_have_cost=True)
+    if isinstance(status, int) and status >= 500:
+        return Fault("server_error", detail, is_repeatable=True, retry_after=_retry_after(error))
+    if status == 200:
+        return Fault("garbage", detail, is_repeatable=True, may_have_cost=True)
+    # Fatal, because what one request has wrong (an unsupported parameter) all requests of a run have wrong.
+    reason = "bad_request" if isinstance(status, int) else "unexpected"
+    return Fault(reason, f"{type(error).__name__}: {detail}", is_fatal=True)
+
+
+def _retry_after(error: Any) -> float | None:
+    """Seconds in the Retry-After header, where the provider sent one; its date form is ignored."""
+    response = getattr(error, "response", None)
+    for headers in (getattr(response, "headers", None), getattr(error, "litellm_response_headers", None)):
+        value = headers.get("retry-after") if headers is not None else None
+        if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)):
+            return min(float(value), MAX_RETRY_AFTER)
+    return None
+
+
+def _one_line(error: Exception, secret: str | None) -> str:
+    text = " ".join(str(error).split())
+    text = text.replace(secret, "***") if secret else text
+    return text[:300]

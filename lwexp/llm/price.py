@@ -1,0 +1,62 @@
+"""What a token costs: from the config, or from the price table that litellm ships, read without importing it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher, OfflineJudge, OfflineTeacher
+
+Endpoint = LiteLLMTeacher | OfflineTeacher | LiteLLMJudge | OfflineJudge
+
+_TABLE = "model_prices_and_context_window_backup.json"
+
+
+class Rates(NamedTuple):
+    """Dollars per token."""
+
+    prompt: float
+    cached_prompt: float
+    completion: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """Dollars for one call; ``cached_tokens`` are those of the prompt that the provider had cached."""
+        fresh = prompt_tokens - cached_tokens
+        return fresh * self.prompt + cached_tokens * self.cached_prompt + completion_tokens * self.completion
+
+
+FREE = Rates(0.0, 0.0, 0.0)
+
+
+def rates_of(endpoint: Endpoint) -> Rates | None:
+    """Prices of an endpoint; None where neither the config nor litellm's table knows the model."""
+    if isinstance(endpoint, OfflineTeacher | OfflineJudge):
+        return FREE
+    if endpoint.price is not None:
+        prompt = endpoint.price.input_per_mtok / 1e6
+        return Rates(prompt, prompt, endpoint.price.output_per_mtok / 1e6)
+    # A server of one's own may serve any model under any name, so the table's price would be a guess.
+    return None if endpoint.base_url is not None else _listed(endpoint.model)
+
+
+def _listed(model: str) -> Rates | None:
+    """litellm lists some models with the provider in front (deepseek/...), some without (gpt-4o)."""
+    table = _table()
+    row = table.get(model) or table.get(model.split("/", 1)[-1])
+    if not row or "input_cost_per_token" not in row or "output_cost_per_token" not in row:
+        return None
+    prompt = float(row["input_cost_per_token"])
+    return Rates(prompt, float(row.get("cache_read_input_token_cost", prompt)), float(row["output_cost_per_token"]))
+
+
+@functools.cache
+def _table() -> dict[str, Any]:
+    # find_spec locates the package without running it: reading the file takes 25 ms, importing litellm 3 s.
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or not spec.submodule_search_locations:
+        return {}
+    table: dict[str, Any] = json.loads((Path(spec.submodule_search_locations[0]) / _TABLE).read_text("utf-8"))
+    return table

@@ -1,0 +1,114 @@
+"""The only place that talks to litellm. It is imported at the first call that the ledger cannot answer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+from typing import Any, NamedTuple
+
+from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher
+from lwexp.llm.errors import Fault, classify
+from lwexp.llm.price import Endpoint
+from lwexp.records import LwexpError
+
+Request = dict[str, Any]
+
+
+class Reply(NamedTuple):
+    """A provider's answer before anyone has judged it; ``cached_tokens`` are part of ``prompt_tokens``."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+def api_key(endpoint: Endpoint, section: str) -> str | None:
+    """The key, read at call time; None where the endpoint needs none.
+
+    Raises:
+        LwexpError: If the environment variable is missing or empty.
+    """
+    if not isinstance(endpoint, LiteLLMTeacher | LiteLLMJudge) or endpoint.api_key_env is None:
+        return None
+    name = endpoint.api_key_env
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise LwexpError(
+            f"{section}: {endpoint.model} needs its key in the environment variable {name}, which is not set; "
+            f"type: export {name}=<your key>"
+        )
+    return key
+
+
+async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Reply:
+    """Try a call once.
+
+    Args:
+        endpoint: Where to.
+        request: model, base_url, messages and every parameter that shapes the answer.
+        key: The API key.
+
+    Raises:
+        Fault: Whatever went wrong, classified.
+    """
+    arguments = dict(request)
+    if isinstance(endpoint, LiteLLMTeacher | LiteLLMJudge):
+        arguments["api_key"] = key
+        if not _takes_seed(endpoint.model):
+            del arguments["seed"]
+        # 1 changes nothing, and newer Claude models refuse temperature and top_p together.
+        if arguments["top_p"] == 1:
+            del arguments["top_p"]
+    seconds = endpoint.limits.timeout_seconds
+    litellm = _litellm()  # before the clock starts: the first import takes about 3 s
+    try:
+        # litellm's own time-out is not enforced by every provider class, so ours is the one that counts.
+        async with asyncio.timeout(seconds):
+            answer = await litellm.acompletion(**arguments, num_retries=0, max_retries=0, timeout=seconds + 5)
+    except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
+        raise classify(error, secret=key) from None
+    return _read(answer)
+
+
+async def close() -> None:
+    """Close litellm's connections, which would otherwise complain when the event loop ends."""
+    await _litellm().close_litellm_async_clients()
+
+
+def _read(answer: Any) -> Reply:
+    if not answer.choices:
+        raise Fault("garbage", "an answer without choices", is_repeatable=True, may_have_cost=True)
+    choice, usage = answer.choices[0], answer.usage
+    details = getattr(usage, "prompt_tokens_details", None)
+    return Reply(
+        text=choice.message.content or "",
+        finish_reason=str(choice.finish_reason),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=getattr(details, "cached_tokens", None) or 0,
+    )
+
+
+@functools.cache
+def _litellm() -> Any:
+    # Without this, importing litellm fetches its price table from the network.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    from lwexp.llm.offline import register
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    # litellm logs each failed try, with parts of the request; our own failures are typed and counted.
+    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
+    register()
+    return litellm
+
+
+@functools.cache
+def _takes_seed(model: str) -> bool:
+    return "seed" in (_litellm().get_supported_openai_params(model=model) or ())

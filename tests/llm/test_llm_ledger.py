@@ -1,0 +1,102 @@
+"""The ledger: what shapes a key, what survives a kill, two processes at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lwexp.llm.ledger import Entry, Ledger, request_key
+from lwexp.records import LwexpError
+
+ENTRY = Entry("text", "stop", 10, 20, 0.25, 1)
+REQUEST = {
+    "model": "openai/m",
+    "base_url": None,
+    "messages": [{"role": "user", "content": "hi"}],
+    "max_tokens": 10,
+    "temperature": 0.5,
+    "top_p": 1.0,
+    "seed": 1,
+}
+
+
+def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert ledger.get("k") is None
+        ledger.put("k", ENTRY, model="m")
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert ledger.get("k") == ENTRY
+        assert ledger.totals() == (1, 0.25, 0.0, 10, 20)
+
+
+def test_the_first_writer_wins_and_the_second_answer_is_paid_for_all_the_same(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger, Ledger(tmp_path / "l.sqlite") as other:
+        ledger.put("k", ENTRY, model="m")
+        used = other.put("k", ENTRY._replace(text="later", cost_usd=0.5), model="m")
+        assert used == ENTRY
+        assert ledger.totals()[:3] == (1, 0.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "openai/n"},
+        {"base_url": "http://127.0.0.1:1/v1"},
+        {"messages": [{"role": "user", "content": "hi "}]},
+        {"max_tokens": 11},
+        {"temperature": 0.6},
+        {"top_p": 0.9},
+        {"seed": 2},
+        {"response_format": {"type": "json_schema"}},
+    ],
+)
+def test_everything_that_shapes_the_answer_is_in_the_key(change: dict[str, object]) -> None:
+    assert request_key({**REQUEST, **change}) != request_key(REQUEST)
+
+
+def test_the_order_of_fields_is_not_in_the_key() -> None:
+    assert request_key(dict(reversed(REQUEST.items()))) == request_key(REQUEST)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from lwexp.llm.ledger import Entry, Ledger
+with Ledger(Path(sys.argv[1]), power_safe=False) as ledger:
+    for i in range(int(sys.argv[3])):
+        ledger.put(f"{sys.argv[2]}{i}", Entry("x" * 2000, "stop", 1, 1, 0.001, 1), model="m")
+        print(i, flush=True)
+"""
+
+
+def test_two_processes_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    running = [subprocess.Popen([*command, name, "200"], stdout=subprocess.DEVNULL) for name in ("a", "b")]
+    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    with Ledger(path) as ledger:
+        assert ledger.totals().answers == 400
+
+
+def test_an_answer_that_was_reported_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), "a", "1000000"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    reported = [process.stdout.readline() for _ in range(50)]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    with Ledger(path) as ledger:
+        assert all(ledger.get(f"a{int(line)}") is not None for line in reported)
+
+
+def test_a_file_that_is_no_ledger_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "l.sqlite").write_text("not a database, but long enough to be looked at as one" * 50)
+    with pytest.raises(LwexpError, match="cannot be used as the ledger"):
+        Ledger(tmp_path / "l.sqlite")
