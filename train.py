@@ -14,7 +14,7 @@ def main(config: Config) -> None:
     from lwexp.recipe import evaluate, train
 
     run = train(config)
-    if config.then_evaluate and not config.dry_run:
+    if run is not None and config.then_evaluate:
         evaluate(config.model_copy(update={"run": str(run.path)}))
 
 

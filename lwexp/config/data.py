@@ -44,18 +44,29 @@ class GenerateConfig(Strict):
     """Drafts shorter than this are dropped."""
 
 
+class DraftInstructions(Strict):
+    """The instructions of the SFT run's own drafts, taken evenly over required lengths."""
+
+    kind: Literal["drafts"]
+    count: int = Field(ge=1)
+
+
 class PairsConfig(Strict):
     """Preference pairs: n answers per instruction from an SFT run, scored, best against another."""
 
     n: int = Field(ge=2)
     """Answers per instruction (the paper: 4)."""
-    instructions: int = Field(ge=1)
-    """How many instructions to answer, taken evenly over required lengths from the drafts."""
+    instructions: Annotated[DraftInstructions | SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
+    """What to answer; synthetic ones are made with another seed than those of the drafts."""
     temperature: float = Field(gt=0)
     rejected: Literal["random", "worst"]
     """random is the paper's policy: one of the others, drawn with the run's seed."""
     min_margin: float = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
+    min_chosen: float = Field(ge=0, le=100)
+    """The best of n bad answers is still a bad answer: chosen must score at least this."""
+    unfinished: Literal["skip", "keep"]
+    """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
 
 class DraftsSource(Strict):

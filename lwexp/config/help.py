@@ -22,7 +22,7 @@ def print_help(script: str, doc: str) -> None:
     for path in sorted((REPOSITORY / "sweeps").glob("*.yaml")):
         print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")
-    for key in (*READS[script], "name", "root", "seed", "dry_run"):
+    for key in (*(key for key in READS[script] if key in Config.model_fields), "name", "root", "seed", "dry_run"):
         field = Config.model_fields[key]
         is_section = (CONF / key).is_dir() or _is_section(field.annotation)
         if not is_section:

@@ -79,6 +79,7 @@ class Config(Strict):
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
+        "instructions",
         "task", "teacher", "generate", "source", "pairs", "init_from", "judge", "model", "sample", "hardware",
     ),
     "train": (

@@ -40,6 +40,10 @@ class ModelConfig(Strict):
     tokenizer: Literal["from_path", "train"]
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape
+    initializer_range: float | None = Field(gt=0)
+    """Standard deviation of random weights; null keeps the family's 0.02, which learns too slowly at small widths."""
+    tie_word_embeddings: bool | None
+    """Whether a random model shares input and output embeddings; null keeps the family's choice (no)."""
 
     @model_validator(mode="after")
     def pretrained_weights_need_a_path(self) -> ModelConfig:

@@ -68,6 +68,10 @@ class RunDirectory:
         self.manifest["results"] = results
         self._close("finished")
 
+    def leave(self) -> None:
+        """Nothing was wrong and nothing is done: the run stays open for its command."""
+        self._close("new")
+
     def __enter__(self) -> RunDirectory:
         if self.is_finished or not is_rank_zero():
             return self

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from lwexp.runs.ranks import is_rank_zero
 
+_WIDTH_OF_A_FILE = 180
+
 
 def attach_log(path: Path) -> logging.Handler:
     """Copy everything lwexp logs into ``path``."""
@@ -24,6 +26,7 @@ def detach_log(handler: logging.Handler) -> None:
 
 def console_log() -> None:
     """Show lwexp's messages on the terminal: all of them on rank 0, only errors elsewhere."""
+    from rich.console import Console
     from rich.logging import RichHandler
 
     logger = logging.getLogger("lwexp")
@@ -31,10 +34,15 @@ def console_log() -> None:
         return
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # A file or a pipe has no width; 80 would break paths and tallies in two.
+    terminal = Console(stderr=True)
+    console = terminal if terminal.is_terminal else Console(stderr=True, width=_WIDTH_OF_A_FILE)
     handler = RichHandler(
         level=logging.INFO if is_rank_zero() else logging.ERROR,
+        console=console,
         show_path=False,
         show_level=False,
         log_time_format="%H:%M:%S",
+        highlighter=None,
     )
     logger.addHandler(handler)

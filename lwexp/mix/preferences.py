@@ -1,0 +1,117 @@
+"""Preference pairs from scored answers: the best answer to a prompt, against another one. Pure."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from lwexp.config.data import PairsConfig
+from lwexp.records import Failure, Message, PreferencePair, Response, Verdict
+
+log = logging.getLogger(__name__)
+
+
+def choose_pairs(
+    responses: Sequence[Response],
+    verdicts: Sequence[Verdict],
+    settings: PairsConfig,
+    *,
+    seed: int,
+) -> tuple[list[PreferencePair], list[Failure]]:
+    """Build at most one pair a prompt.
+
+    An answer's score is the mean of its S_l and S_q; an answer that lacks one of them takes no part, because a
+    half score does not compare with a whole one. Where no answer has a quality verdict at all (judge=none) the
+    score is S_l alone, and the log says so. Equal best scores: the earliest repeat is chosen.
+
+    Args:
+        responses: Several answers a prompt, in any order.
+        verdicts: Of these responses.
+        settings: How the rejected answer is chosen (random is the paper's policy: any of the others, drawn with
+            ``seed`` and the prompt's id, so that one prompt's draw does not hang on the others), and what makes a
+            prompt give no pair: a margin below ``min_margin``, a best answer below ``min_chosen`` or unfinished.
+        seed: Of the run.
+
+    Returns:
+        Pairs, and for every prompt that gave none the reason: too_few_scored, unfinished_best, low_chosen,
+        small_margin, equal_answers or empty_chosen.
+
+    Source: the paper, section 3.3 (4 answers a prompt; best against a random one of the rest).
+    """
+    has_quality = any(verdict.kind == "quality" for verdict in verdicts)
+    scores = _scores(verdicts, ("length", "quality") if has_quality else ("length",))
+    groups: dict[str, list[Response]] = defaultdict(list)
+    for response in responses:
+        groups[response.prompt_id].append(response)
+    pairs: list[PreferencePair] = []
+    failures: list[Failure] = []
+    for prompt_id, group in groups.items():
+        group.sort(key=lambda response: response.repeat)
+        made = _pair(group, scores, settings, random.Random(f"{seed}|{prompt_id}"))
+        if isinstance(made, Failure):
+            failures.append(made)
+        else:
+            pairs.append(made)
+    basis = "the mean of S_l and S_q" if has_quality else "S_l alone, because there is no judge"
+    log.info("answers of %d prompts ranked by %s", len(groups), basis)
+    return pairs, failures
+
+
+def _scores(verdicts: Sequence[Verdict], kinds: tuple[str, ...]) -> dict[str, float]:
+    """Response id -> mean over ``kinds``, for the responses that have a score of every kind."""
+    parts: dict[str, dict[str, float]] = defaultdict(dict)
+    for verdict in verdicts:
+        if verdict.score is not None:
+            parts[verdict.response_id][verdict.kind] = verdict.score
+    return {
+        response_id: sum(of_kind[kind] for kind in kinds) / len(kinds)
+        for response_id, of_kind in parts.items()
+        if all(kind in of_kind for kind in kinds)
+    }
+
+
+def _pair(
+    group: list[Response],
+    scores: dict[str, float],
+    settings: PairsConfig,
+    draw: random.Random,
+) -> PreferencePair | Failure:
+    """The pair of one prompt, or why there is none."""
+    scored = [response for response in group if response.id in scores]
+    if len(scored) < 2:
+        return _skip(group, "too_few_scored", f"{len(scored)} of {len(group)} answers have a score, wanted 2")
+    best = max(scored, key=lambda response: scores[response.id])  # the first of equals
+    others = [response for response in scored if response is not best]
+    other = draw.choice(others) if settings.rejected == "random" else min(others, key=lambda r: scores[r.id])
+    if best.finish_reason == "length" and settings.unfinished == "skip":
+        return _skip(group, "unfinished_best", f"{best.id} was cut off, and training on it would teach to stop there")
+    if scores[best.id] < settings.min_chosen:
+        return _skip(group, "low_chosen", f"{best.id} scores {scores[best.id]:.1f}, wanted {settings.min_chosen:g}")
+    margin = scores[best.id] - scores[other.id]
+    if margin < settings.min_margin:
+        return _skip(
+            group, "small_margin", f"{best.id} leads {other.id} by {margin:.1f}, wanted {settings.min_margin:g}"
+        )
+    if best.text == other.text:
+        return _skip(group, "equal_answers", f"{best.id} and {other.id} are the same text")
+    if not best.text.strip():
+        return _skip(group, "empty_chosen", f"the best answer, {best.id}, is empty")
+    return PreferencePair(
+        id=best.prompt_id,
+        source=best.model,
+        language=best.language,
+        prompt=(Message(role="user", content=best.prompt),),
+        chosen=best.text,
+        rejected=other.text,
+        chosen_score=scores[best.id],
+        rejected_score=scores[other.id],
+        chosen_words=best.words,
+        rejected_words=other.words,
+        required_words=best.required_words,
+    )
+
+
+def _skip(group: list[Response], reason: str, detail: str) -> Failure:
+    return Failure(id=group[0].prompt_id, stage="pairs", reason=reason, detail=detail, attempts=len(group))

@@ -1,0 +1,12 @@
+"""recipe: which room runs after which, and which run each one reads.
+
+The only package above all rooms. It finds input runs, opens the run directory, hands rooms plain values and paths,
+and records results; it computes nothing itself. Rooms are imported inside the functions, so that a mistake in the
+config is told before torch is loaded.
+"""
+
+from lwexp.recipe.data import import_file, pairs, write
+from lwexp.recipe.evaluation import compare_trials, evaluate
+from lwexp.recipe.training import train
+
+__all__ = ["compare_trials", "evaluate", "import_file", "pairs", "train", "write"]

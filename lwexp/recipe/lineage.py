@@ -1,0 +1,45 @@
+"""Input runs: which one a config means, and what a step says when it ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from lwexp.config import Config
+from lwexp.runs import RunDirectory, find_run
+from lwexp.runs.trials import note_run
+
+log = logging.getLogger(__name__)
+
+
+def end(run: RunDirectory) -> RunDirectory:
+    """Say where the results are, and tell the sweep that started this process."""
+    note_run(run.path)
+    log.info("%s: %s", run.manifest["status"], run.path)
+    return run
+
+
+def sft_run(config: Config) -> RunDirectory:
+    """The SFT run that ``init_from`` names; "newest" is the newest finished one of the config's model."""
+    model = config.model.name
+    labels = {"model": model, "objective": "sft"} if config.init_from == "newest" else {"objective": "sft"}
+    return find_run(
+        config.init_from, root=Path(config.root), stages=("train",), labels=labels, key="init_from",
+        make_it=f"python train.py model={model}",
+    )  # fmt: skip
+
+
+def train_run_of(config: Config) -> RunDirectory:
+    """The training run that ``run`` names; "newest" is the newest finished one of the config's model."""
+    model = config.model.name
+    return find_run(
+        config.run, root=Path(config.root), stages=("train",), key="run",
+        labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
+    )  # fmt: skip
+
+
+def parents_of(run: RunDirectory, stages: tuple[str, ...]) -> list[RunDirectory]:
+    """The parents of a run that still exist and are of one of these stages."""
+    parents = [Path(parent["path"]) for parent in run.manifest["parents"]]
+    loaded = [RunDirectory.load(path) for path in parents if (path / "manifest.json").is_file()]
+    return [parent for parent in loaded if parent.manifest["stage"] in stages]

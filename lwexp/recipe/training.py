@@ -1,0 +1,110 @@
+"""Mixture to model: SFT, and DPO from an SFT run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lwexp.config import Config
+from lwexp.recipe.lineage import end, sft_run
+from lwexp.records import Conversation, LwexpError, PreferencePair, write_json, write_rows
+from lwexp.runs import RunDirectory, open_run
+from lwexp.runs.logs import console_log
+from lwexp.runs.ranks import is_rank_zero
+
+if TYPE_CHECKING:
+    from lwexp.mix.sources import Resolved
+
+log = logging.getLogger(__name__)
+
+
+def train(config: Config) -> RunDirectory | None:
+    """Mixture -> packs -> checkpoint and an ordinary Hugging Face folder. None after a dry run."""
+    from lwexp.mix import resolve_mixture
+    from lwexp.train import describe_plan, preflight, train_run
+
+    console_log()
+    start = sft_run(config) if config.objective.kind == "dpo" else None
+    start_from = start.path / "model" if start else None
+    if config.dry_run:
+        print(describe_plan(config, *_rows_if_any(config), start_from=start_from))
+        return None
+    preflight(config, start_from)
+    sources = resolve_mixture(config)
+    parents = [source.run for source in sources if source.run is not None]
+    inputs = {source.name: source.fingerprint for source in sources}
+    if start is not None:
+        _warn_off_policy(parents, start)
+        parents.append(start)
+        inputs["init_from"] = start.id
+        log.info("DPO starts from %s", start.path)
+    run = open_run(
+        "train",
+        config,
+        default_name=f"{config.objective.kind}-{config.model.name}",
+        inputs=inputs,
+        parents=parents,
+        labels={"model": config.model.name, "objective": config.objective.kind},
+    )
+    with run:
+        if not run.is_finished:
+            conversations, chosen_pairs = _take(config, sources, run.path)
+            results = train_run(config, run, conversations, chosen_pairs, start_from)
+            if results is None:  # inspect_batch: looked, trained nothing
+                run.leave()
+            else:
+                run.finish(results)
+    return end(run)
+
+
+def _take(
+    config: Config, sources: Sequence[Resolved], folder: Path
+) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
+    """Draw the mixture, print its table, and keep what was drawn in the run's mixture.json."""
+    from rich import print as show
+
+    from lwexp.mix.mixture import Mixture, PairMixture, take, take_pairs
+
+    mixture: Mixture | PairMixture
+    if config.objective.kind == "dpo":
+        mixture = take_pairs(sources, config.seed)
+        words = [row.chosen_words for row in mixture.pairs]
+    else:
+        mixture = take(sources, config.seed)
+        words = [row.actual_words for row in mixture.conversations]
+    if is_rank_zero():
+        show(mixture.render())
+        table = [asdict(share) for share in mixture.table]
+        write_json(
+            folder / "mixture.json", {"tally": str(mixture.tally), "table": table, "answer_words": sorted(words)}
+        )
+        write_rows(folder / "mixture_failures.jsonl", mixture.failures)
+    if isinstance(mixture, PairMixture):
+        return None, mixture.pairs
+    return mixture.conversations, None
+
+
+def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
+    """The mixture for a dry run; without data yet, the plan goes without token counts and says so."""
+    from lwexp.mix import resolve_mixture
+    from lwexp.mix.mixture import take, take_pairs
+
+    try:
+        sources = resolve_mixture(config)
+    except LwexpError as error:
+        log.warning("no token counts in this plan, because there are no data yet: %s", error)
+        return None, None
+    if config.objective.kind == "dpo":
+        return None, take_pairs(sources, config.seed).pairs
+    return take(sources, config.seed).conversations, None
+
+
+def _warn_off_policy(pair_runs: Sequence[RunDirectory], start: RunDirectory) -> None:
+    """Pairs sampled from another model still train, but the paper's are sampled from the model itself."""
+    for run in pair_runs:
+        sampled_from = run.manifest["inputs"].get("sft")
+        if sampled_from is not None and sampled_from != start.id:
+            log.warning("%s was sampled from %s, but DPO starts from %s", run.id, sampled_from, start.id)

@@ -1,0 +1,43 @@
+"""report: evaluations -> one HTML page, a Markdown table, a CSV and summary.json.
+
+Reads evaluation runs (manifest.json, config.json, responses.jsonl, verdicts.jsonl) and the runs they were
+made from (manifest.json, config.json, metrics.jsonl, mixture.json). Writes only the files it is asked for.
+Never touches models, judges or the network, and never changes a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["print_table", "write_report"]
+
+
+def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:
+    """Compare the evaluations that the paths name.
+
+    Args:
+        run_paths: Evaluation or training run directories, folders of runs, or glob patterns.
+        out: The HTML file. Beside it: the same name with .md and .csv, and summary.json.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        LwexpError: If a path does not exist or nothing there was evaluated.
+    """
+    from lwexp.report.build import build, write
+
+    return write(build(run_paths), Path(out))
+
+
+def print_table(run_paths: Sequence[Path | str]) -> None:
+    """Print the table of the evaluations that the paths name.
+
+    Raises:
+        LwexpError: As ``write_report``.
+    """
+    from lwexp.report.build import build
+    from lwexp.report.terminal import show
+
+    show(build(run_paths).views)

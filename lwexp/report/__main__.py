@@ -1,0 +1,73 @@
+"""Compare evaluations: one HTML page, a table on the terminal, Markdown, CSV and summary.json.
+
+    python -m lwexp.report runs/demo                       every evaluation below a folder
+    python -m lwexp.report runs/demo/eval-*                these evaluations
+    python -m lwexp.report runs/long-1a2b3c4d              the evaluations of one training run
+    python -m lwexp.report runs/a runs/b --out compare.html
+
+Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) says where the page goes;
+without it, report.html beside the runs. The page is one file: it opens without a network and can be mailed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lwexp.records import LwexpError
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit code: 0 done, 2 a mistake the user can mend."""
+    if not arguments or any(word in ("--help", "-h") for word in arguments):
+        print(__doc__)
+        return 0 if arguments else 2
+    try:
+        paths, out = read_arguments(arguments)
+        _compare(paths, out)
+    except LwexpError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Paths, and where the page goes (None: beside the runs).
+
+    Raises:
+        LwexpError: At an unknown option, an option without its value, or no path.
+    """
+    paths: list[str] = []
+    out: Path | None = None
+    words = iter(arguments)
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key in ("--out", "-o", "out") and (equals or key != "out"):
+            value = value if equals else next(words, "")
+            if not value:
+                raise LwexpError(f"report: {key} needs a file, such as {key}{'=' if equals else ' '}report.html")
+            out = Path(value)
+        elif word.startswith("-"):
+            raise LwexpError(f"report: {word}: no such option; there are --out FILE and --help")
+        else:
+            paths.append(word)
+    if not paths:
+        raise LwexpError("report: give at least one run directory or a folder of runs")
+    return paths, out
+
+
+def _compare(paths: list[str], out: Path | None) -> None:
+    from lwexp.report.build import build, write
+    from lwexp.report.terminal import show
+    from lwexp.runs.logs import console_log
+
+    console_log()
+    report = build(paths)
+    page = write(report, out or report.comparison.folder / "report.html")
+    show(report.views)
+    print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""Paths in, files out: the shell around the pure parts of this room."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.records import LwexpError, write_json
+from lwexp.report.export import as_csv, as_markdown, summary
+from lwexp.report.load import Comparison, load
+from lwexp.report.view import GroupView, view_groups
+
+log = logging.getLogger(__name__)
+
+
+class Report(NamedTuple):
+    """What was read, and what was computed from it."""
+
+    comparison: Comparison
+    views: list[GroupView]
+
+
+def build(run_paths: Sequence[Path | str]) -> Report:
+    """Read and compute; writes nothing."""
+    comparison = load(run_paths)
+    return Report(comparison, view_groups(comparison))
+
+
+def write(report: Report, out: Path) -> Path:
+    """Write the page and its companions, each aside first and then renamed.
+
+    Raises:
+        LwexpError: If the place cannot be written to.
+    """
+    from lwexp.report.page import render
+
+    page = render(report.comparison, report.views)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write_text(out, page)
+        _write_text(out.with_suffix(".md"), as_markdown(report.views))
+        # utf-8-sig: without the mark, spreadsheets read Chinese as something else.
+        _write_text(out.with_suffix(".csv"), as_csv(report.views), encoding="utf-8-sig")
+        write_json(out.parent / "summary.json", summary(report.views, report.comparison.notes))
+    except OSError as error:
+        raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another place with --out") from None
+    for note in report.comparison.notes:
+        log.warning("%s", note)
+    models = len(report.comparison.evaluations)
+    answers = sum(len(evaluation.answers) for evaluation in report.comparison.evaluations)
+    log.info(
+        "report: %d evaluations, %s answers -> %s (%s KiB)",
+        models,
+        f"{answers:,}",
+        out,
+        f"{len(page.encode()) >> 10:,}",
+    )
+    return out
+
+
+def _write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(text, encoding=encoding)
+    aside.replace(path)

@@ -1,0 +1,134 @@
+"""The figures of training: loss, DPO margin and accuracy, and how long the training answers are."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lwexp.report.display import words
+from lwexp.report.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
+from lwexp.report.evaluations import Evaluation, mixture_of
+
+_MOST_POINTS = 240
+_BINS = 18
+Curve = list[tuple[float, float]]
+
+
+def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
+    """What the training runs left behind; a figure without data is left out.
+
+    Args:
+        evaluations: Place in the report, which is its colour -> a model.
+    """
+    metrics = {i: _metrics(e.train.path) for i, e in evaluations.items() if e.train and e.train.path}
+    dpo = {i for i, e in evaluations.items() if e.objective == "dpo"}
+    found = [
+        _lines("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.",
+               "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i not in dpo}),
+        _lines("DPO loss", "Starts at ln 2 = 0.69, where the model still is its own reference.",
+               "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i in dpo}),
+        _lines("DPO margin", "How much more the model prefers the chosen answer than its reference does.",
+               "margin", "reward margin", {i: curve(rows, "margin") for i, rows in metrics.items()}),
+        _lines("DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",
+               "accuracy", "share of pairs", {i: curve(rows, "accuracy") for i, rows in metrics.items()}),
+    ]  # fmt: skip
+    drawn = [figure for figure in found if figure is not None]
+    # A figure alone in its row takes the whole of it.
+    lengths = _lengths({i: answer_lengths(e) for i, e in evaluations.items()}, is_large=len(drawn) % 2 == 0)
+    return [*drawn, lengths] if lengths else drawn
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl. A run killed in mid-write leaves a torn last line; it has no row."""
+    try:
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:
+    """(step, value) where both are finite numbers, thinned to neighbours' means where there are many."""
+    finite = [
+        (float(row["step"]), float(row[key]))
+        for row in rows
+        if _is_number(row.get("step")) and _is_number(row.get(key))
+    ]
+    width = -(-len(finite) // _MOST_POINTS) or 1
+    groups = [finite[start : start + width] for start in range(0, len(finite), width)]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curve]) -> Picture | None:
+    drawn = {index: points for index, points in curves.items() if points}
+    if not drawn:
+        return None
+
+    def draw(figure: Any, _: bool) -> None:
+        axes = figure.subplots()
+        for index, points in drawn.items():
+            axes.plot(*zip(*points, strict=True), color=colour(index), linewidth=1.8,
+                      marker="o" if len(points) == 1 else "")  # fmt: skip
+        if key == "accuracy":
+            axes.axhline(0.5, color=MUTED, linewidth=1, dashes=(5, 4))
+            axes.set_ylim(0, 1.03)
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel(unit)
+        axes.margins(x=0.02)
+
+    ends = "; ".join(f"{points[0][1]:.3g} at the start, {points[-1][1]:.3g} at the end" for points in drawn.values())
+    return picture(title, caption, f"{title} by step: {ends}", draw, height=280, keys=list(drawn))
+
+
+def answer_lengths(evaluation: Evaluation) -> list[int]:
+    """Words of each training answer, from the run's mixture.json; empty where it does not say."""
+    lengths = mixture_of(evaluation).get("answer_words")
+    return [int(n) for n in lengths if _is_number(n) and n > 0] if isinstance(lengths, list) else []
+
+
+def _lengths(lengths: Mapping[int, list[int]], *, is_large: bool) -> Picture | None:
+    """Histogram on a logarithmic axis, as shares, so that mixtures of different size compare."""
+    drawn = {index: found for index, found in lengths.items() if found}
+    if not drawn:
+        return None
+    low = min(min(found) for found in drawn.values())
+    high = max(max(found) for found in drawn.values())
+    ratio = max(high / low, 1.01)
+    edges = [low * ratio ** (step / _BINS) for step in range(_BINS + 1)]
+    edges[-1] = high * 1.001
+
+    def draw(figure: Any, _: bool) -> None:
+        from matplotlib.ticker import FuncFormatter
+
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        for index, found in drawn.items():
+            share = {"bins": edges, "weights": [1 / len(found)] * len(found), "color": colour(index)}
+            axes.hist(found, histtype="stepfilled", alpha=0.12, **share)
+            axes.hist(found, histtype="step", linewidth=1.8, **share)
+        tick_words(axes.xaxis, word_steps(low, high))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        axes.set_xlabel("words of a training answer")
+        axes.set_ylabel("share of answers")
+
+    described = "; ".join(f"from {words(min(f))} to {words(max(f))} words" for f in drawn.values())
+    return picture(
+        "Length of the training answers",
+        "What each model was trained on, as shares of its own mixture; for DPO, the chosen answers.",
+        f"Histogram of training answer lengths: {described}", draw, height=280, keys=list(drawn), is_large=is_large,
+    )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What differs between configs, and names that say it; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lwexp.report.display import one_line
+
+ABSENT = "\N{EN DASH}"
+# Differences in these say nothing about results.
+_COMFORT = ("name", "root", "dry_run", "training.log_every_steps", "tracking", "run", "then_evaluate", "init_from")
+_VALUE_LENGTH = 120
+_MOST_KEYS_IN_A_NAME = 2
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key -> value in one line; lists stay whole, as one value."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        name = one_line(f"{prefix}{key}", _VALUE_LENGTH)
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = one_line("null" if value is None else str(value), _VALUE_LENGTH)
+    return flat
+
+
+def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Key -> its value in each tree, for keys whose value is not the same in all; a dash where it is absent."""
+    flat = [flatten(tree) for tree in trees]
+    keys = dict.fromkeys(key for tree in flat for key in tree)
+    rows = {key: [tree.get(key, ABSENT) for tree in flat] for key in keys if not _is_comfort(key)}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}
+
+
+def _is_comfort(key: str) -> bool:
+    return any(key == word or key.startswith(f"{word}.") for word in _COMFORT)
+
+
+def tell_apart(
+    labels: Sequence[str], trees: Sequence[Mapping[str, Any]], ids: Sequence[str], last_resort: Sequence[str]
+) -> list[str]:
+    """Unique names: equal ones get the one or two settings they differ in, else their run's id.
+
+    Example:
+        Two runs called ``sft`` with seeds 0 and 1, beside ``dpo``, become ``sft seed=0`` and ``sft seed=1``.
+    """
+    named = list(labels)
+    for label in [label for label, count in Counter(labels).items() if count > 1]:
+        places = [place for place, other in enumerate(labels) if other == label]
+        rows = differing([trees[place] for place in places])
+        if 1 <= len(rows) <= _MOST_KEYS_IN_A_NAME:
+            for column, place in enumerate(places):
+                settings = " ".join(f"{key.split('.')[-1]}={row[column]}" for key, row in rows.items())
+                # A name that all models share says nothing.
+                named[place] = settings if len(places) == len(labels) else f"{label} {settings}"
+    for unique in (ids, last_resort):
+        clashing = {label for label, count in Counter(named).items() if count > 1}
+        named = [unique[place] if name in clashing else name for place, name in enumerate(named)]
+    return named

@@ -1,0 +1,187 @@
+"""How a figure becomes inline SVG: one style, page colours, two widths; matplotlib is imported here only.
+
+Colours leave matplotlib as light-theme hex values and enter the page as CSS variables, so the same figure
+serves the light, the dark and the printed page. Text stays text, in the page's own font. Each figure is
+drawn twice, at the width of a desktop column and of a phone, so that labels keep their size on both.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
+
+INK, MUTED, LINE, PAPER = "#1c2126", "#5a636d", "#dcdfe3", "#ffffff"
+# Okabe and Ito's colours, the light ones darkened to 3:1 on white; told apart by colour-blind readers.
+# Each with its counterpart on the dark page. Markers and dashes repeat the distinction without colour.
+COLOURS = (
+    ("#0072b2", "#58aee6"),
+    ("#c75300", "#ff9248"),
+    ("#008a65", "#38c79b"),
+    ("#b0558c", "#e79bc6"),
+    ("#8f6a10", "#e0b54a"),
+    ("#2f8fc4", "#8bd0f6"),
+    ("#5d3a9b", "#b095e8"),
+    ("#5f6670", "#a9b1ba"),
+)
+# Beyond eight models colour can only say where in the order a model stands: dark blue to orange,
+# rising in lightness all the way, which colour-blind readers and printers keep.
+_RAMP = (
+    ((18, 52, 104), (84, 120, 196)),
+    ((86, 62, 150), (142, 122, 214)),
+    ((160, 62, 128), (206, 122, 176)),
+    ((206, 82, 72), (240, 150, 130)),
+    ((196, 124, 20), (246, 206, 110)),
+)
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+# The same marks for legends, in a box of 12 by 12.
+MARK_PATHS = {
+    "o": "M1.5 6a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
+    "^": "M6 1.2L11 10.4H1z",
+    "s": "M1.8 1.8h8.4v8.4H1.8z",
+    "D": "M6 .8L11.2 6L6 11.2L.8 6z",
+    "v": "M6 10.8L1 1.6h10z",
+    "P": "M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2z",
+    "X": "M3.2 1L6 3.8L8.8 1L11 3.2L8.2 6L11 8.8L8.8 11L6 8.2L3.2 11L1 8.8L3.8 6L1 3.2z",
+}
+
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--card)"}
+# Width in CSS pixels and font size of the two drawings of every figure.
+WIDTHS = {"wide": (520, 12.0), "narrow": (340, 11.0)}
+
+
+class Picture(NamedTuple):
+    """One figure of the page. ``keys`` are the models in its legend, as indices of the group's order."""
+
+    title: str
+    caption: str
+    svg: Markup
+    keys: tuple[int, ...]
+    is_large: bool
+
+
+def colour(place: int) -> str:
+    """A stand-in for the colour of the model at this place; it becomes the CSS variable ``--m<place>``."""
+    return f"#ee{place:04x}"
+
+
+def palette(count: int) -> list[tuple[str, str]]:
+    """Light-theme and dark-theme colour of each model."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    return [(_on_ramp(place / (count - 1), 0), _on_ramp(place / (count - 1), 1)) for place in range(count)]
+
+
+def _on_ramp(position: float, theme: int) -> str:
+    step = min(int(position * (len(_RAMP) - 1)), len(_RAMP) - 2)
+    part = position * (len(_RAMP) - 1) - step
+    low, high = _RAMP[step][theme], _RAMP[step + 1][theme]
+    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in zip(low, high, strict=True))
+
+
+def marker(index: int) -> str:
+    """Marker of the model at this place."""
+    return MARKERS[index % len(MARKERS)]
+
+
+def word_steps(low: float, high: float) -> list[int]:
+    """Ticks for a logarithmic axis in words: 1-2-5, or powers of ten where those are more than eight."""
+    steps = [base * 10**power for power in range(7) for base in (1, 2, 5) if low <= base * 10**power <= high]
+    return [step for step in steps if str(step).startswith("1")] if len(steps) > 8 else steps
+
+
+def tick_words(axis: Any, ticks: Sequence[int]) -> None:
+    """Label an axis at these word counts and nowhere else."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def picture(
+    title: str,
+    caption: str,
+    alt: str,
+    draw: Callable[[Any, bool], None],
+    *,
+    height: int,
+    keys: Sequence[int] = (),
+    is_large: bool = False,
+    large_height: int | None = None,
+) -> Picture:
+    """Draw a figure for both widths.
+
+    Args:
+        title: Heading above it.
+        caption: How to read it.
+        alt: What it shows, for who cannot see it.
+        draw: Puts axes onto an empty matplotlib Figure; told whether it is the narrow drawing.
+        height: CSS pixels.
+        keys: Models for the legend.
+        is_large: Whether it takes a whole row of the page instead of half of one.
+        large_height: Height of the whole-row drawing, where it is not the same.
+    """
+    drawings = []
+    for name, (width, font) in WIDTHS.items():
+        drawn_height = height
+        if is_large and name == "wide":
+            width, drawn_height = 2 * width + 54, large_height or height
+        svg = _svg(draw, (width, drawn_height), font, name == "narrow", salt=name)
+        opening = f'<svg class="{name}" role="img" aria-label="{escape(alt)}" viewBox="0 0 {width} {drawn_height}">'
+        drawings.append(f"{opening}{svg}</svg>")
+    return Picture(title, caption, Markup("".join(drawings)), tuple(keys), is_large)
+
+
+def with_own_ids(pictures: Sequence[Picture], prefix: str) -> list[Picture]:
+    """The pictures with ids that no other picture of the page has; matplotlib's come from their content."""
+    own = re.compile(r'(\bid="|#)([mp][0-9a-f]{10})\b')
+    # str first: re would put the pieces of a Markup together as Markup does, escaping them.
+    return [
+        figure._replace(svg=Markup(own.sub(rf"\1{prefix}-{index}-\2", str(figure.svg))))
+        for index, figure in enumerate(pictures)
+    ]
+
+
+def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, is_narrow: bool, *, salt: str) -> str:
+    """What stands between <svg> and </svg>, with page colours and without ids that could clash."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "svg.fonttype": "none", "svg.hashsalt": salt, "text.parse_math": False, "font.size": font,
+        "axes.edgecolor": LINE, "axes.labelcolor": MUTED, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.axisbelow": True, "axes.titlesize": font, "axes.labelsize": font, "axes.titlecolor": INK,
+        "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelsize": font,
+        "ytick.labelsize": font, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.8,
+        "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
+        "axes.titlelocation": "left", "lines.solid_capstyle": "round", "path.simplify": True,
+    }  # fmt: skip
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # The page's font draws the text; that matplotlib's own has no Chinese matters only to its measuring.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
+        figure.patch.set_alpha(0)
+        draw(figure, is_narrow)
+        out = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+    return _for_the_page(out.getvalue())
+
+
+def _for_the_page(svg: str) -> str:
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would apply to the whole page
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
+    # Seven digits behind the point are a third of the file; a hundredth of a pixel cannot be seen.
+    body = re.sub(r"(\d+\.\d{2})\d+", r"\1", body)
+    body = re.sub(r"#ee([0-9a-f]{4})\b", lambda match: f"var(--m{int(match[1], 16)})", body)
+    body = re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), body)
+    return re.sub(r"\s*\n\s*", "\n", body).strip()

@@ -1,0 +1,155 @@
+"""One evaluation: its answers with their verdicts, its configs, and the training run behind it.
+
+Damaged lines, unfinished runs and verdicts without an answer do not stop a report; each becomes a note
+that the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lwexp.config.evaluate import WordRange
+from lwexp.records import BadRow, Response, Row, Verdict, first_problem, scan_rows
+from lwexp.report.display import one_line
+from lwexp.report.lineage import Node, Tree
+from lwexp.report.tables import Answer, join
+
+_NAME_LENGTH = 40
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model's answers to one bench."""
+
+    label: str
+    node: Node
+    train: Node | None
+    config: Tree
+    train_config: Tree
+    answers: tuple[Answer, ...]
+    ranges: tuple[WordRange, ...]
+    judge: str | None
+
+    @property
+    def bench(self) -> str:
+        """Name and version of the bench; scores of different versions are never compared."""
+        bench = self.config.get("bench") or {}
+        return one_line(f"{bench.get('name', 'unknown bench')} v{bench.get('version', '?')}", 200)
+
+    @property
+    def objective(self) -> str | None:
+        """sft or dpo; None for a model that was not trained here."""
+        return self.train.label("objective") if self.train else None
+
+    @property
+    def max_train_words(self) -> int | None:
+        """Longest answer the model was trained on, as the training run recorded it."""
+        words = self.train.number("max_train_words") if self.train else None
+        return None if words is None else int(words)
+
+    @property
+    def asked(self) -> int:
+        """Longest answer asked for."""
+        return max((answer.response.required_words for answer in self.answers), default=0)
+
+
+def mixture_of(evaluation: Evaluation) -> Tree:
+    """What the training run wrote about its mixture: the table of sources and ``answer_words``; may be empty."""
+    return _json(evaluation.train.path / "mixture.json") if evaluation.train and evaluation.train.path else {}
+
+
+def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> Evaluation | None:
+    """Read one evaluation run; None where it has no answers.
+
+    Args:
+        path: The run's directory.
+        nodes: The lineage; it holds this run and its parents.
+        notes: Gets a sentence for everything a reader of the report must know.
+    """
+    node = nodes[path.resolve().name]
+    status = node.manifest.get("status", "unreadable")
+    reason = one_line(str(node.manifest.get("reason", "")), 300)
+    responses = _rows(path / "responses.jsonl", Response, node.id, notes)
+    verdicts = _rows(path / "verdicts.jsonl", Verdict, node.id, notes)
+    if not responses:
+        notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; it has no answers and is left out.")
+        return None
+    if status != "finished":
+        notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; its numbers are partial.")
+    config = _json(path / "config.json")
+    judge = _judge(config, verdicts, node.id, notes)
+    joined = join(responses, verdicts, judge)
+    if joined.n_repeated_ids:
+        notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers came twice; the later one counts.")
+    if joined.n_orphan_verdicts:
+        notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
+    train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
+    label = train.name if train else (responses[0].model or node.name)
+    train_config = _json(train.path / "config.json") if train and train.path else {}
+    return Evaluation(
+        label=one_line(label, _NAME_LENGTH) or node.id,
+        node=node,
+        train=train,
+        config=config,
+        train_config=train_config,
+        answers=joined.answers,
+        ranges=_ranges(config, node.id, notes),
+        judge=judge,
+    )
+
+
+def _ranges(config: Tree, run_id: str, notes: list[str]) -> tuple[WordRange, ...]:
+    """The bench's ranges of required lengths; none, with a note, where the config does not say."""
+    parts = (config.get("bench") or {}).get("ranges") or []
+    try:
+        return tuple(WordRange.model_validate(part) for part in parts)
+    except ValidationError as error:
+        notes.append(f"{run_id}: bench.ranges cannot be read ({first_problem(error)}); there is no table per range.")
+        return ()
+
+
+def _rows(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> list[R]:
+    """Readable rows of a file that may be missing or torn; what cannot be read is counted in a note."""
+    if not path.is_file():
+        return []
+    rows: list[R] = []
+    bad: list[BadRow] = []
+    for item in scan_rows(path, row_type):
+        if isinstance(item, BadRow):
+            bad.append(item)
+        else:
+            rows.append(item)
+    if bad:
+        first = one_line(f"line {bad[0].line}: {bad[0].problem}", 200)
+        notes.append(f"{run_id}: {len(bad):,} unreadable lines in {path.name} are ignored (first: {first}).")
+    return rows
+
+
+def _json(path: Path) -> Tree:
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _judge(config: Tree, verdicts: Sequence[Verdict], run_id: str, notes: list[str]) -> str | None:
+    """Who gave the quality scores: the configured judge, else whoever gave most of them."""
+    scorers = Counter(verdict.scorer for verdict in verdicts if verdict.kind == "quality")
+    if not scorers:
+        return None
+    configured = (config.get("judge") or {}).get("model")
+    judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
+    if len(scorers) > 1:
+        others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
+        notes.append(f"{run_id}: quality scores by {others} are ignored beside those by {one_line(judge, 40)}.")
+    return judge

@@ -1,0 +1,259 @@
+"""What the numbers say: one sentence, and each expectation of the recipe beside what was measured; pure.
+
+Nothing here knows a model by its name. Which model is capped, which is not and which was trained by DPO
+from which comes from the training runs; a claim is made only where the numbers carry it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from lwexp.report.display import named, score, signed, span, words
+from lwexp.report.evaluations import Evaluation
+from lwexp.report.intervals import Difference, paired_difference, rank_correlation
+from lwexp.report.lineage import Node, ancestors
+from lwexp.report.tables import Cell, prompt_means
+
+# The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
+CAP_SLACK = 1.5
+UNCAPPED_FACTOR = 3.0
+
+
+class Row(NamedTuple):
+    """A model, its cell over the whole bench, and its place in the report, which is its colour."""
+
+    evaluation: Evaluation
+    total: Cell
+    place: int
+
+    @property
+    def label(self) -> str:
+        """The model's name in this report."""
+        return self.evaluation.label
+
+    @property
+    def named(self) -> str:
+        """The name, marked as such inside a sentence."""
+        return named(self.evaluation.label)
+
+    @property
+    def longest(self) -> int:
+        """Words of its longest answer."""
+        return self.total.max_words or 0
+
+    @property
+    def cap(self) -> int:
+        """Longest answer it was trained on; only asked of rows that have one."""
+        assert self.evaluation.max_train_words is not None
+        return self.evaluation.max_train_words
+
+
+class Check(NamedTuple):
+    """An expectation and what was measured. ``holds`` is None where the numbers cannot tell."""
+
+    key: str
+    expected: str
+    measured: str
+    holds: bool | None
+    values: dict[str, object]
+
+
+class Lap(NamedTuple):
+    """A DPO model, the model it started from, and the difference in S_l between them."""
+
+    dpo: Row
+    sft: Row
+    difference: Difference
+
+    @property
+    def seeds_are_apart(self) -> bool | None:
+        """Whether the lowest DPO seed lies above the highest SFT seed; None where there is one seed."""
+        ours, theirs = self.dpo.total.scores["S_l"].spread, self.sft.total.scores["S_l"].spread
+        return ours[0] > theirs[1] if ours and theirs else None
+
+
+class Findings(NamedTuple):
+    """The headline and the checks under it."""
+
+    headline: str
+    checks: tuple[Check, ...]
+
+
+def find(rows: Sequence[Row], nodes: Mapping[str, Node]) -> Findings:
+    """Read the table of one group.
+
+    Args:
+        rows: Models in the order of the report.
+        nodes: The lineage, to know which model a DPO run started from.
+    """
+    capped, free = _caps(rows)
+    laps = _laps(rows, nodes)
+    ranks = _rank_check(rows)
+    checks = [*ranks, *_cap_checks(capped, free), *(_lap_check(lap) for lap in laps)]
+    clauses = []
+    if ranks and capped is not None and free is not None:
+        follows = "follows" if ranks[0].holds else "does not follow"
+        clauses.append(
+            f"the longest answer {follows} the longest training answer over {ranks[0].values['models']} models "
+            f"(rank correlation {ranks[0].values['rank_correlation']:.2f}): {words(capped.longest)} words where "
+            f"trained on up to {words(capped.cap)}, {words(free.longest)} where trained on up to {words(free.cap)}"
+        )
+    elif capped is not None:
+        clauses.append(_cap_clause(capped, free))
+    clauses.extend(_lap_clause(lap) for lap in laps[:1])
+    headline = "; ".join(clauses) if clauses else _plain(rows)
+    headline = headline[:1].upper() + headline[1:]  # a name at the start is marked, and stays as it is
+    return Findings(headline + ".", tuple(checks))
+
+
+def _caps(rows: Sequence[Row]) -> tuple[Row | None, Row | None]:
+    """The SFT model with the lowest training cap that was asked for clearly more, and the one with the highest."""
+    trained = [r for r in rows if r.evaluation.objective != "dpo" and r.evaluation.max_train_words]
+    trained.sort(key=lambda row: row.cap)
+    if not trained or trained[0].evaluation.asked < CAP_SLACK * trained[0].cap:
+        return None, None
+    free = trained[-1] if trained[-1].cap > trained[0].cap else None
+    return trained[0], free
+
+
+def _is_capped(row: Row) -> bool:
+    return row.longest < CAP_SLACK * row.cap
+
+
+def _cap_checks(capped: Row | None, free: Row | None) -> list[Check]:
+    if capped is None:
+        return []
+    ratio = capped.longest / capped.cap
+    checks = [
+        Check(
+            "capped_stays_under_its_cap",
+            f"{capped.named}, trained on answers of up to {words(capped.cap)} words and asked for up to "
+            f"{words(capped.evaluation.asked)}, stays under {CAP_SLACK} times its longest training answer.",
+            f"Its longest answer has {words(capped.longest)} words, {ratio:.2f} times its longest training answer.",
+            _is_capped(capped),
+            {"model": capped.label, "max_words": capped.longest, "max_train_words": capped.cap, "ratio": ratio},
+        )
+    ]
+    if free is not None:
+        factor = free.longest / capped.longest if capped.longest else None
+        checks.append(
+            Check(
+                "uncapped_exceeds_capped",
+                f"{free.named}, trained on answers of up to {words(free.cap)} words, reaches more than "
+                f"{UNCAPPED_FACTOR:.0f} times the length of {capped.named}.",
+                f"{words(free.longest)} words against {words(capped.longest)}"
+                + (f": {factor:.1f} times as long." if factor is not None else "."),
+                None if factor is None else factor > UNCAPPED_FACTOR,
+                {"model": free.label, "max_words": free.longest, "factor": factor},
+            )
+        )
+    return checks
+
+
+def _cap_clause(capped: Row, free: Row | None) -> str:
+    trained = f"trained on answers of at most {words(capped.cap)} words"
+    if _is_capped(capped):
+        clause = (
+            f"{trained}, {capped.named} never goes beyond {words(capped.longest)} when asked for up to "
+            f"{words(capped.evaluation.asked)}"
+        )
+    else:
+        clause = f"the cap does not show: {trained}, {capped.named} still reaches {words(capped.longest)}"
+    if free is None:
+        return clause
+    verb = "reaches" if free.longest > UNCAPPED_FACTOR * capped.longest else "gets no further than"
+    return f"{clause}; {free.named}, trained on up to {words(free.cap)}, {verb} {words(free.longest)}"
+
+
+def _rank_check(rows: Sequence[Row]) -> list[Check]:
+    """With three caps or more: do longer training answers go with longer answers?"""
+    trained = [r for r in rows if r.evaluation.objective != "dpo" and r.evaluation.max_train_words]
+    if len({row.cap for row in trained}) < 3:
+        return []
+    rho = rank_correlation([row.cap for row in trained], [row.longest for row in trained])
+    return [
+        Check(
+            "maximum_follows_cap",
+            "The longer the longest training answer, the longer the longest answer.",
+            f"Spearman rank correlation {rho:.2f} over {len(trained)} models.",
+            rho > 0.9,
+            {"rank_correlation": rho, "models": len(trained)},
+        )
+    ]
+
+
+def _laps(rows: Sequence[Row], nodes: Mapping[str, Node]) -> list[Lap]:
+    by_train = {row.evaluation.train.id: row for row in rows if row.evaluation.train}
+    laps = []
+    for row in rows:
+        if row.evaluation.objective != "dpo" or row.evaluation.train is None:
+            continue
+        origin = next((n for n in ancestors(row.evaluation.train.id, nodes) if n.id in by_train), None)
+        if origin is None:
+            continue
+        sft = by_train[origin.id]
+        difference = paired_difference(
+            prompt_means(row.evaluation.answers, "S_l"), prompt_means(sft.evaluation.answers, "S_l")
+        )
+        if difference is not None:
+            laps.append(Lap(row, sft, difference))
+    return laps
+
+
+def _lap_check(lap: Lap) -> Check:
+    """Two questions at once: sure over prompts (paired interval), and sure over seeds (no overlap)."""
+    ours, theirs = lap.dpo.total.scores["S_l"], lap.sft.total.scores["S_l"]
+    by_seed = [a - b for a, b in zip(ours.by_repeat, theirs.by_repeat, strict=False) if a is not None and b is not None]
+    apart = lap.seeds_are_apart
+    above = lap.difference.interval is not None and lap.difference.interval[0] > 0
+    interval = f" (95% interval {span(lap.difference.interval)})" if lap.difference.interval else ""
+    seeds = f"; by seed {', '.join(signed(value) for value in by_seed)}" if len(by_seed) > 1 else ""
+    holds = None if lap.difference.interval is None else above and apart is not False
+    return Check(
+        f"{lap.dpo.label}_above_{lap.sft.label}",
+        f"{lap.dpo.named} follows the requested length better than {lap.sft.named}, which it started from: "
+        "S_l higher by more than chance, over prompts and over seeds.",
+        f"{signed(lap.difference.mean)} over {lap.difference.n_prompts} prompts{interval}{seeds}.",
+        holds,
+        {
+            "difference": lap.difference.mean,
+            "interval": lap.difference.interval,
+            "by_seed": by_seed,
+            "seeds_do_not_overlap": apart,
+        },
+    )
+
+
+def _lap_clause(lap: Lap) -> str:
+    before, after = score(lap.sft.total.scores["S_l"].mean), score(lap.dpo.total.scores["S_l"].mean)
+    name = "DPO" if lap.dpo.label.lower() == "dpo" else f"DPO ({lap.dpo.named})"
+    low, high = lap.difference.interval or (0.0, 0.0)
+    if low > 0:
+        doubt = ", though the seeds overlap" if lap.seeds_are_apart is False else ""
+        return f"{name} lifts S_l from {before} to {after}{doubt}"
+    if high < 0:
+        return f"{name} lowers S_l from {before} to {after}"
+    return f"{name} makes no measurable difference to S_l ({before} before, {after} after)"
+
+
+def _plain(rows: Sequence[Row]) -> str:
+    """The sentence for models without a known cap: who is ahead, or that nobody is."""
+    part, name = ("S_bar", "S-bar") if all(r.total.scores["S_bar"].n for r in rows) else ("S_l", "S_l")
+    scored = sorted((r for r in rows if r.total.scores[part].n), key=lambda r: -(r.total.scores[part].mean or 0))
+    if not scored:
+        return f"nothing is scored yet; the longest answer has {words(max(row.longest for row in rows))} words"
+    best = scored[0]
+    mean = best.total.scores[part]
+    sure = f" (95% interval {span(mean.interval)})" if mean.interval else ""
+    longest = f"its longest answer has {words(best.longest)} words, asked for up to {words(best.evaluation.asked)}"
+    if len(scored) == 1:
+        return f"{best.named} scores {name} {score(mean.mean)}{sure}; {longest}"
+    second = scored[1]
+    ahead = paired_difference(
+        prompt_means(best.evaluation.answers, part), prompt_means(second.evaluation.answers, part)
+    )
+    if ahead is None or ahead.interval is None or ahead.interval[0] <= 0:
+        other = score(second.total.scores[part].mean)
+        return f"no model is clearly ahead: {name} {score(mean.mean)} for {best.named}, {other} for {second.named}"
+    return f"{best.named} leads with {name} {score(mean.mean)}{sure}; {longest}"

@@ -1,0 +1,224 @@
+"""The HTML page: one file, no script, nothing loaded from anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from lwexp.report import display, family_tree
+from lwexp.report.curves import training_figures
+from lwexp.report.differences import differing
+from lwexp.report.drawing import MARK_PATHS, marker, palette, with_own_ids
+from lwexp.report.evaluations import Evaluation, mixture_of
+from lwexp.report.figures import evaluation_figures
+from lwexp.report.intervals import RESAMPLES
+from lwexp.report.lineage import Node, layers
+from lwexp.report.load import Comparison
+from lwexp.report.samples import LANGUAGES, choose
+from lwexp.report.view import GroupView
+
+_TEMPLATES = Path(__file__).parent / "templates"
+# The page has no script at all, so no hash and no nonce: nothing that slips through can run.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_MOST_CARDS = 4
+_MOST_LEGENDS = 6  # beyond it, one legend for all figures
+_MOST_VERSIONS = 12
+# Sections of a config that the evaluation reads; training runs hold them too, unused.
+_OF_EVALUATION = ("bench", "judge", "sample")
+_SHARE_KEYS = {"source", "taken", "words_min", "words_median", "words_max", "share_of_rows", "share_of_words"}
+
+
+def render(comparison: Comparison, views: Sequence[GroupView]) -> str:
+    """The page as text.
+
+    Every value passes ``display.visible`` and jinja2's escaping on its way out; only markup made by this
+    room (figures, lineage) is exempt.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        score=display.score, span=display.span, words=display.words, dollars=display.dollars,
+        duration=display.duration, count=lambda value: f"{value:,}",
+    )  # fmt: skip
+    labels = {row.label: row.place for view in views for row in view.rows}
+    environment.filters.update(sentence=lambda text: _sentence(text, labels), scores=_scores)
+    environment.globals.update(mark=_mark, languages=LANGUAGES, objective_line=_objective_line)
+    return environment.get_template("report.html").render(**_context(comparison, views))
+
+
+def _finalize(value: Any) -> Any:
+    """What jinja2 prints for a value, before escaping: a dash for nothing, no hidden characters in text."""
+    if value is None:
+        return display.NO_VALUE
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return display.visible(value)
+
+
+def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, Any]:
+    models = _models(views)
+    return {
+        "policy": POLICY,
+        "resamples": RESAMPLES,
+        "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # ours, not outside text
+        "colours": palette(len(models)),
+        "title": f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}",
+        "date": _newest([evaluation.node for evaluation in comparison.evaluations]),
+        "notes": comparison.notes,
+        "views": [_group_context(view, number) for number, view in enumerate(views)],
+        "training": with_own_ids(training_figures(models), "t"),
+        "has_legends": len(models) <= _MOST_LEGENDS,
+        "labels": {place: evaluation.label for place, evaluation in models.items()},
+        "lineage": family_tree.draw(comparison.nodes, _names(views)),
+        "runs": _runs(comparison.nodes),
+        "total_cost": _total_cost(comparison.nodes),
+        "versions": _versions(comparison.nodes),
+        "mixtures": _mixtures(models),
+        "differences": _differences(models),
+        "models": models,
+    }
+
+
+def _group_context(view: GroupView, number: int) -> dict[str, Any]:
+    samples = choose(view.rows)
+    pictures = evaluation_figures(view.rows, is_stand_in=view.group.is_stand_in)
+    return {
+        "view": view,
+        "number": number,
+        "is_first": number == 0,
+        "has_cards": len(view.rows) <= _MOST_CARDS,
+        "has_legends": len(view.rows) <= _MOST_LEGENDS,
+        "pictures": with_own_ids(pictures, f"f{number}"),
+        "samples": samples,
+        "sample_groups": list(dict.fromkeys(sample.group for sample in samples)),
+        "sample_languages": list(dict.fromkeys(sample.language for sample in samples)),
+    }
+
+
+def _mark(place: int) -> Markup:
+    """A model's mark, for legends, tables and cards; decoration, the name always stands beside it."""
+    return Markup(
+        '<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}" fill="var(--m{})"/></svg>'
+    ).format(MARK_PATHS[marker(place)], place)
+
+
+def _sentence(text: str, places: Mapping[str, int]) -> Markup:
+    """A sentence of ours, its names underlined in their models' colours, S_l and S_q with their subscripts."""
+    name = Markup('<span class="name" style="--c:var(--m{})">{}</span>')
+    return Markup("").join(
+        name.format(places.get(piece, 0), display.visible(piece)) if is_name else _scores(piece)
+        for piece, is_name in display.split_names(text)
+    )
+
+
+def _scores(text: str) -> Markup:
+    """S_l and S_q as they are printed: with a subscript."""
+    return Markup(re.sub(r"\bS_([lq])\b", r"S<sub>\1</sub>", str(escape(text))))
+
+
+def _objective_line(evaluation: Evaluation) -> str:
+    """What kind of model this is, in a few words."""
+    if evaluation.train is None:
+        return "not trained here"
+    if evaluation.train.is_missing:
+        return "training run not on disk"
+    kind = {"sft": "SFT", "dpo": "DPO"}.get(evaluation.objective or "", evaluation.objective or "trained")
+    cap = evaluation.max_train_words
+    return kind if cap is None else f"{kind} on answers of up to {cap:,} words"
+
+
+def _models(views: Sequence[GroupView]) -> dict[int, Evaluation]:
+    """Place -> model, each trained model once even where several benches evaluated it."""
+    models: dict[int, Evaluation] = {}
+    for view in views:
+        for row in view.rows:
+            models.setdefault(row.place, row.evaluation)
+    return models
+
+
+def _names(views: Sequence[GroupView]) -> dict[str, family_tree.Model]:
+    """Run id -> the model it belongs to, for training and evaluation runs."""
+    names: dict[str, family_tree.Model] = {}
+    for row in (row for view in views for row in view.rows):
+        names[row.evaluation.node.id] = family_tree.Model(f"eval {row.label}", row.place)
+        if row.evaluation.train:
+            names.setdefault(row.evaluation.train.id, family_tree.Model(row.label, row.place))
+    return names
+
+
+def _newest(nodes: Sequence[Node]) -> str:
+    """When the newest evaluation ended: the page depends on its runs alone, not on the clock."""
+    ends = [str(node.manifest.get("end") or node.manifest.get("created") or "") for node in nodes]
+    return max(ends, default="")[:16].replace("T", " ")
+
+
+def _runs(nodes: Mapping[str, Node]) -> list[dict[str, Any]]:
+    """One line a run, in the order they were made."""
+    rows = []
+    for node in [node for column in layers(nodes) for node in column]:
+        git = node.manifest.get("git") or {}
+        rows.append(
+            {
+                "node": node,
+                "status": node.manifest.get("status", "missing"),
+                "command": node.manifest.get("command", ""),
+                "results": str(node.results.get("tally") or "; ".join(family_tree.facts(node))),
+                "cost": node.number("cost_usd"),
+                "calls": node.number("calls"),
+                "seconds": node.seconds,
+                "seed": node.manifest.get("seed"),
+                "commit": (git.get("commit") or "")[:8],
+                "dirty": bool(git.get("dirty")),
+            }
+        )
+    return rows
+
+
+def _total_cost(nodes: Mapping[str, Node]) -> float | None:
+    """Dollars of all runs of the lineage; None where no run recorded any."""
+    costs = [cost for node in nodes.values() if (cost := node.number("cost_usd")) is not None]
+    return sum(costs) if costs else None
+
+
+def _versions(nodes: Mapping[str, Node]) -> list[tuple[str, str]]:
+    """Package -> its version, or every version where runs used different ones."""
+    found: dict[str, set[str]] = {}
+    for node in nodes.values():
+        stated: dict[str, Any] = dict(node.manifest.get("versions") or {})
+        stated = {"python": node.manifest.get("python"), **stated}
+        for package, version in stated.items():
+            if version is not None:
+                found.setdefault(display.one_line(str(package), 40), set()).add(display.one_line(str(version), 40))
+    return [(package, " and ".join(sorted(versions))) for package, versions in found.items()][:_MOST_VERSIONS]
+
+
+def _mixtures(models: Mapping[int, Evaluation]) -> list[dict[str, Any]]:
+    """One line for each model and source of its training data."""
+    lines = []
+    for place, evaluation in models.items():
+        table = mixture_of(evaluation).get("table")
+        for share in table if isinstance(table, list) else []:
+            if isinstance(share, dict) and share.keys() >= _SHARE_KEYS:
+                lines.append({**share, "place": place})
+    return lines
+
+
+def _differences(models: Mapping[int, Evaluation]) -> dict[str, list[str]]:
+    """What the configs of the compared models disagree on: how they were trained, and how evaluated."""
+    trees: list[dict[str, Any]] = []
+    for evaluation in models.values():
+        tree = {key: value for key, value in evaluation.train_config.items() if key not in _OF_EVALUATION}
+        tree.update({key: evaluation.config[key] for key in _OF_EVALUATION if key in evaluation.config})
+        trees.append(tree)
+    return differing(trees)

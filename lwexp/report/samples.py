@@ -1,0 +1,123 @@
+"""Answers to read: the first prompt of each length and language, with what every model made of it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lwexp.report.display import visible, words
+from lwexp.report.findings import Row
+from lwexp.report.tables import Answer
+
+# Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
+TEXT_BUDGET = 500_000
+_MOST_LENGTHS = 8
+# What is shown before "read on", by how much of a card it fills.
+_HEAD = {"en": 420, "zh": 170}
+LANGUAGES = {"en": "English", "zh": "Chinese"}
+
+
+class Shown(NamedTuple):
+    """One model's answer: ``head`` and ``rest`` joined are the text, less what was left out of its middle."""
+
+    place: int
+    label: str
+    answer: Answer | None
+    head: str
+    rest: str
+    left_out: int
+    ratio: float
+
+
+class Sample(NamedTuple):
+    """One prompt and its answers; ``group`` is what the reader filters by."""
+
+    group: str
+    language: str
+    prompt_id: str
+    prompt: str
+    required: int
+    shown: tuple[Shown, ...]
+
+
+def choose(rows: Sequence[Row]) -> list[Sample]:
+    """The first prompt in bench order of each group and language, first repeat: never picked by hand."""
+    everything = [answer for row in rows for answer in row.evaluation.answers]
+    lengths = {answer.response.required_words for answer in everything}
+    first: dict[tuple[int, str, str], Answer] = {}
+    for answer in everything:
+        place, group = _group(answer.response.required_words, rows[0], by_length=len(lengths) <= _MOST_LENGTHS)
+        first.setdefault((place, group, answer.response.language), answer)
+    limit = TEXT_BUDGET // max(1, len(first) * len(rows))
+    by_prompt = [_first_repeats(row.evaluation.answers) for row in rows]
+    return [
+        Sample(
+            group=group,
+            language=language,
+            prompt_id=visible(answer.response.prompt_id),
+            prompt=visible(answer.response.prompt),
+            required=answer.response.required_words,
+            shown=tuple(
+                _shown(row, answers.get(answer.response.prompt_id), limit)
+                for row, answers in zip(rows, by_prompt, strict=True)
+            ),
+        )
+        for (_, group, language), answer in sorted(first.items(), key=lambda item: (item[0][0], item[0][2]))
+    ]
+
+
+def _group(required: int, row: Row, *, by_length: bool) -> tuple[int, str]:
+    if by_length:
+        return required, f"{words(required)} words"
+    for part in row.evaluation.ranges:
+        if required in part:
+            return part.low, f"{part.label} words"
+    return 10**9, "other lengths"
+
+
+def _first_repeats(answers: Sequence[Answer]) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    for answer in sorted(answers, key=lambda a: a.response.repeat):
+        found.setdefault(answer.response.prompt_id, answer)
+    return found
+
+
+def _shown(row: Row, answer: Answer | None, limit: int) -> Shown:
+    if answer is None:
+        return Shown(row.place, row.label, None, "", "", 0, 0.0)
+    text, left_out = cut_middle(visible(answer.response.text).strip(), limit)
+    head, rest = split_head(text, _HEAD[answer.response.language])
+    ratio = answer.response.words / answer.response.required_words
+    return Shown(row.place, row.label, answer, head, rest, left_out, ratio)
+
+
+def cut_middle(text: str, limit: int) -> tuple[str, int]:
+    """At most about ``limit`` bytes of a text: two thirds from its start, one from its end.
+
+    Returns:
+        The text, with a line saying what is missing, and the number of characters left out.
+    """
+    size = len(text.encode("utf-8", errors="replace"))
+    if size <= limit:
+        return text, 0
+    kept = limit * len(text) // size
+    start, end = 2 * kept // 3, kept - 2 * kept // 3
+    left_out = len(text) - start - end
+    note = f"\n\n[ {left_out:,} characters left out here; the whole answer is in responses.jsonl ]\n\n"
+    return text[:start] + note + text[len(text) - end :], left_out
+
+
+def split_head(text: str, limit: int) -> tuple[str, str]:
+    """Split after the last sentence, line or word that ends within ``limit``; short texts stay whole.
+
+    Example:
+        ``split_head("One two. Three four five six.", 12) == ("One two.", " Three four five six.")``
+    """
+    if len(text) <= 1.3 * limit:
+        return text, ""
+    window = text[:limit]
+    for marks in (".!?\n\u3002\uff01\uff1f", " ,\uff0c\uff1b"):
+        end = max(window.rfind(mark) for mark in marks) + 1
+        if end > limit // 2:
+            return text[:end], text[end:]
+    return window, text[limit:]

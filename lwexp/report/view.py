@@ -1,0 +1,91 @@
+"""A group of comparable models with everything computed that a page, a table or a file shows of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lwexp.report.display import NO_VALUE, one_line
+from lwexp.report.findings import Findings, Row, find
+from lwexp.report.load import Comparison, Group
+from lwexp.report.tables import Cell, cell, per_language, per_range, seeds
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """One bench and judge: its models, what was found, and their cells by part of the bench."""
+
+    group: Group
+    rows: tuple[Row, ...]
+    findings: Findings
+    ranges: Mapping[str, Mapping[str, Cell]]
+    languages: Mapping[str, Mapping[str, Cell]]
+    seeds: tuple[int, ...]
+
+    @property
+    def judge_label(self) -> str:
+        """Who gave S_q, and whether that is a stand-in."""
+        if self.group.judge is None:
+            return "not judged"
+        name = one_line(self.group.judge, 60)
+        return f"stand-in judge {name}" if self.group.is_stand_in else f"judged by {name}"
+
+    @property
+    def range_labels(self) -> list[str]:
+        """Ranges that hold at least one answer of some model, in order."""
+        return list(
+            dict.fromkeys(label for row in self.rows for label, part in self.ranges[row.label].items() if part.n)
+        )
+
+    def range_title(self, label: str) -> str:
+        """A range for readers: ``[4,000, 20,000] words``, or ``exactly 400 words``."""
+        for part in (part for row in self.rows for part in row.evaluation.ranges):
+            if part.label == label:
+                if part.low == part.high:
+                    return f"exactly {part.low:,} words"
+                return f"[{part.low:,}, {part.high:,}{']' if part.closed else ')'} words"
+        return label
+
+    @property
+    def language_codes(self) -> list[str]:
+        """Languages with answers."""
+        return sorted({code for parts in self.languages.values() for code in parts})
+
+    def unscored_reasons(self, rows: Sequence[Row]) -> str:
+        """``bad_json 7, time_out 2`` over the given models, or a dash."""
+        counts = Counter(answer.reason for row in rows for answer in row.evaluation.answers if answer.reason)
+        return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common()) or NO_VALUE
+
+
+def view_groups(comparison: Comparison) -> list[GroupView]:
+    """Compute every group; a model has one place, and so one colour, in all of them."""
+    places: dict[str, int] = {}
+    for evaluation in comparison.evaluations:
+        places.setdefault((evaluation.train or evaluation.node).id, len(places))
+    views = []
+    for group in comparison.groups:
+        rows = tuple(
+            Row(evaluation, cell(evaluation.answers), places[(evaluation.train or evaluation.node).id])
+            for evaluation in group.evaluations
+        )
+        views.append(
+            GroupView(
+                group=group,
+                rows=rows,
+                findings=find(rows, comparison.nodes),
+                ranges={r.label: per_range(r.evaluation.answers, r.evaluation.ranges) for r in rows},
+                languages={r.label: per_language(r.evaluation.answers) for r in rows},
+                seeds=_seeds(rows),
+            )
+        )
+    return views
+
+
+def _seeds(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Sampling seeds of the repeats; where each answer has its own, the seeds of the runs."""
+    sampled = {seed for row in rows for seed in seeds(row.evaluation.answers)}
+    if None not in sampled:
+        return tuple(sorted(seed for seed in sampled if seed is not None))
+    runs = {row.evaluation.node.manifest.get("seed") for row in rows}
+    return tuple(sorted(seed for seed in runs if isinstance(seed, int)))

@@ -1,0 +1,11 @@
+"""sample: a model answers the prompts of a bench; every answer is kept under its id as soon as it is there.
+
+Reads the bench (a file of the user's, or the offline topics) and the folder that a training run exported. Writes
+one file of responses. Never touches scores, training data, or the config's chat format: the saved tokenizer says
+how its model is spoken to. torch is imported when the first answer is missing, not before.
+"""
+
+from lwexp.sample.bench import load_bench
+from lwexp.sample.collect import collect
+
+__all__ = ["collect", "load_bench"]

@@ -1,0 +1,103 @@
+"""Keys and values of the answers being written, one slot an answer.
+
+Each slot starts at position 0, so no answer is padded on the left and none depends on how long its neighbours'
+prompts are. transformers' own cache joins tensors at every token, which copies everything so far: 40 ms a token
+against 17 for 128 rows of 600 tokens of a 1M-parameter model on one core.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+_SPARE = 256  # positions reserved ahead, at least
+
+KeysOrValues = Float[Tensor, "slots kv_heads positions head_dim"]
+
+
+class SlotCache(Cache):  # type: ignore[misc]
+    """Slots 0 to ``len(lengths) - 1`` are in use; the model reads and writes these."""
+
+    def __init__(self, slots: int) -> None:
+        super().__init__(layer_class_to_replicate=_SlotLayer)
+        self.slots = slots
+        self.lengths: list[int] = []
+
+    def admit(self, prefill: Cache, lengths: list[int]) -> None:
+        """Take over prompts, with row i of ``prefill`` filled up to ``lengths[i]``."""
+        first = len(self.lengths)
+        self.lengths += lengths
+        assert len(self.lengths) <= self.slots
+        while len(self.layers) < len(prefill.layers):
+            self.layers.append(_SlotLayer())
+        for layer, filled in zip(self.layers, prefill.layers, strict=True):
+            layer.reserve(self.slots, filled.keys, max(self.lengths) + 1)
+            rows, width = slice(first, len(self.lengths)), filled.keys.shape[2]
+            layer.all_keys[rows, :, :width] = filled.keys
+            layer.all_values[rows, :, :width] = filled.values
+
+    def free(self, slot: int) -> None:
+        """Give a slot up; the last one moves into its place."""
+        last = len(self.lengths) - 1
+        if slot != last:
+            for layer in self.layers:
+                layer.all_keys[slot] = layer.all_keys[last]
+                layer.all_values[slot] = layer.all_values[last]
+            self.lengths[slot] = self.lengths[last]
+        del self.lengths[last]
+
+    def extend(self) -> tuple[Tensor, Tensor]:
+        """Make room for one more token in every slot.
+
+        Returns:
+            Its position in each slot, [slots, 1], and what it may attend to, [slots, 1, 1, positions].
+        """
+        device = self.layers[0].all_keys.device
+        positions = torch.tensor(self.lengths, device=device)
+        self.lengths = [length + 1 for length in self.lengths]
+        width = max(self.lengths)
+        for layer in self.layers:
+            layer.reserve(self.slots, layer.all_keys, width)
+            layer.positions, layer.width = positions, width
+        visible = torch.arange(width, device=device) <= positions[:, None]
+        return positions[:, None], visible[:, None, None, :]
+
+
+class _SlotLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's part: everything reserved, and a view of what is in use."""
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.all_keys: Tensor = torch.empty(0)
+        self.all_values: Tensor = torch.empty(0)
+        self.positions: Tensor = torch.empty(0)
+        self.width = 0
+
+    def reserve(self, slots: int, like: KeysOrValues, width: int) -> None:
+        """Hold at least ``width`` positions. Grows by a quarter, so that copying stays rare."""
+        held = self.all_keys.shape[2] if self.all_keys.ndim == 4 else 0
+        if width <= held:
+            return
+        shape = (slots, like.shape[1], width + max(_SPARE, width // 4), like.shape[3])
+        for name in ("all_keys", "all_values"):
+            # Zeros, because a hidden position takes part with weight 0, and 0 times garbage can be NaN.
+            grown = like.new_zeros(shape)
+            if held:
+                grown[:, :, :held] = getattr(self, name)
+            setattr(self, name, grown)
+
+    def update(self, key_states: KeysOrValues, value_states: KeysOrValues, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write one token a slot, and return all of them (transformers calls this in every layer)."""
+        rows = torch.arange(len(self.positions), device=self.positions.device)
+        self.all_keys[rows, :, self.positions] = key_states[:, :, 0]
+        self.all_values[rows, :, self.positions] = value_states[:, :, 0]
+        in_use = len(self.positions)
+        return self.all_keys[:in_use, :, : self.width], self.all_values[:in_use, :, : self.width]
+
+    def get_seq_length(self) -> int:
+        """Positions in use, of the longest slot."""
+        return self.width

@@ -1,0 +1,54 @@
+"""From logits to tokens. Pure, and row by row: no row's choice depends on another's."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def choose_tokens(
+    logits: Float[Tensor, "rows vocab"],
+    draws: Float[Tensor, " rows"],
+    *,
+    temperature: float,
+    top_p: float,
+    top_k: int,
+) -> Int[Tensor, " rows"]:
+    """Pick one token a row, by inverting the cumulative distribution at the row's draw.
+
+    Args:
+        logits: After any repetition penalty.
+        draws: One number a row, uniform in [0, 1). The same logits and draw give the same token.
+        temperature: 0 takes the largest logit and looks at nothing else.
+        top_p: Keeps the fewest tokens whose probability adds up to this much; 1 keeps all.
+        top_k: Keeps this many tokens; 0 keeps all. Applied before ``top_p``, as vLLM and transformers do.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    # float64, because in float32 the sum over 150,000 tokens is off by more than the rarest of them weighs.
+    probabilities = torch.softmax(logits.double() / temperature, dim=-1)
+    order = None
+    if top_k or top_p < 1:
+        probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        if top_k:
+            probabilities[:, top_k:] = 0
+            probabilities /= probabilities.sum(dim=-1, keepdim=True)
+        if top_p < 1:
+            before = probabilities.cumsum(dim=-1) - probabilities
+            probabilities[before >= top_p] = 0
+    cumulative = probabilities.cumsum(dim=-1)
+    target = draws.to(cumulative)[:, None] * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)
+    return (chosen if order is None else order.gather(1, chosen)).squeeze(1)
+
+
+def penalise_repeats(
+    logits: Float[Tensor, "rows vocab"], seen: Bool[Tensor, "rows vocab"], penalty: float
+) -> Float[Tensor, "rows vocab"]:
+    """Make tokens that stand in the prompt or the answer so far less likely (above 1) or more (below 1).
+
+    Source: Keskar et al. 2019 (arXiv 1909.05858), section 4.1, with the usual rule for negative logits: they are
+    multiplied, because dividing would make them more likely.
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)

@@ -1,0 +1,168 @@
+"""Many answers at once: slots are filled, every step adds a token to each, a finished answer makes room.
+
+What determines an answer: the weights, its prompt's tokens, the sampling parameters, and its own stream of random
+numbers, seeded by its id. Neither the batch size, nor the other answers, nor the order takes part, except through
+floating-point rounding: a matrix product of 32 rows may differ from one of 8 in its last bit, which now and then
+turns a token. The engine decodes small models in float64, where that does not happen; in bf16 on a GPU it is
+common, so there a resumed run is equal in distribution, and what was stored is what is scored.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from lwexp.config.evaluate import SampleConfig
+from lwexp.sample.cache import SlotCache
+from lwexp.sample.choose import choose_tokens, penalise_repeats
+
+
+class Question(NamedTuple):
+    """A prompt to answer once."""
+
+    id: str
+    tokens: list[int]
+    seed: str  # of this answer's random numbers
+
+
+class Finished(NamedTuple):
+    """An answer, without the stop token."""
+
+    id: str
+    tokens: list[int]
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass
+class _Row:
+    """An answer being written."""
+
+    question: Question
+    draws: random.Random
+    tokens: list[int] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def decode(
+    model: Any, questions: Sequence[Question], sample: SampleConfig, stop_ids: Sequence[int]
+) -> Iterator[Finished]:
+    """Answer questions, and yield each answer as it ends. Their order decides only the speed.
+
+    Args:
+        model: A causal language model of transformers, in evaluation mode.
+        questions: Put those with long answers together: a step costs what its longest answer costs.
+        sample: ``batch_size`` answers are written at once.
+        stop_ids: An answer ends before the first of these.
+    """
+    waiting = deque(questions)
+    rows: list[_Row] = []
+    cache = SlotCache(sample.batch_size)
+    logits = torch.empty(0, device=model.device)
+    seen = _Seen(sample, model)
+    stops = frozenset(stop_ids)
+    while waiting or rows:
+        free = sample.batch_size - len(rows)
+        # A quarter at a time, because a prompt alone costs as much time as a step of the whole batch.
+        if waiting and (free >= sample.batch_size / 4 or not rows):
+            new = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+            first = _read_prompts(model, new, cache)
+            logits = torch.cat([logits, first]) if rows else first
+            seen.admit(len(rows), new)
+            rows += [_Row(question, random.Random(question.seed)) for question in new]
+        tokens = _next_tokens(logits, rows, seen, sample)
+        for slot in reversed(range(len(rows))):
+            row = rows[slot]
+            reason: Literal["stop", "length"] | None = "stop" if tokens[slot] in stops else None
+            if reason is None:
+                row.tokens.append(tokens[slot])
+                reason = "length" if len(row.tokens) == sample.max_new_tokens else None
+            if reason is not None:
+                yield Finished(row.question.id, row.tokens, reason)
+                _close(slot, rows, tokens, cache, seen)
+        if rows:
+            logits = _step(model, tokens, cache)
+
+
+def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, seen: _Seen) -> None:
+    """Drop a slot everywhere; the last one moves into its place."""
+    cache.free(slot)
+    seen.free(slot, len(rows) - 1)
+    rows[slot], tokens[slot] = rows[-1], tokens[-1]
+    del rows[-1], tokens[-1]
+
+
+def _read_prompts(model: Any, new: Sequence[Question], cache: SlotCache) -> Tensor:
+    """Fill the cache with prompts, and return the logits after each, [rows, vocab].
+
+    Prompts are padded on the right: causal attention never looks there, so no mask is needed.
+    """
+    lengths = [len(question.tokens) for question in new]
+    ids = torch.zeros(len(new), max(lengths), dtype=torch.long)
+    for row, question in enumerate(new):
+        ids[row, : lengths[row]] = torch.tensor(question.tokens)
+    prefill = DynamicCache(config=model.config)
+    hidden = model.base_model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).last_hidden_state
+    cache.admit(prefill, lengths)
+    ends = torch.tensor(lengths, device=hidden.device) - 1
+    logits: Tensor = model.get_output_embeddings()(hidden[torch.arange(len(new), device=hidden.device), ends])
+    return logits
+
+
+def _step(model: Any, tokens: list[int], cache: SlotCache) -> Tensor:
+    """Give every slot its next token, and return the logits after it, [rows, vocab]."""
+    positions, visible = cache.extend()
+    hidden = model.base_model(
+        input_ids=torch.tensor(tokens, device=model.device)[:, None],
+        attention_mask=visible,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    logits: Tensor = model.get_output_embeddings()(hidden[:, -1])
+    return logits
+
+
+def _next_tokens(logits: Tensor, rows: Sequence[_Row], seen: _Seen, sample: SampleConfig) -> list[int]:
+    logits = seen.penalise(logits)
+    draws = torch.tensor([row.draws.random() for row in rows], dtype=torch.float64)
+    chosen = choose_tokens(logits, draws, temperature=sample.temperature, top_p=sample.top_p, top_k=sample.top_k)
+    tokens: list[int] = chosen.tolist()
+    seen.add(chosen)
+    return tokens
+
+
+class _Seen:
+    """Which tokens stand in each slot's prompt and answer. Costs nothing without a repetition penalty."""
+
+    def __init__(self, sample: SampleConfig, model: Any) -> None:
+        self.penalty = sample.repetition_penalty
+        self.is_on = self.penalty != 1
+        shape = (sample.batch_size, model.config.vocab_size) if self.is_on else (0, 0)
+        self.table = torch.zeros(shape, dtype=torch.bool, device=model.device)
+
+    def admit(self, first: int, new: Sequence[Question]) -> None:
+        """Note the tokens of prompts in the slots from ``first`` on."""
+        for slot, question in enumerate(new if self.is_on else (), start=first):
+            self.table[slot] = False
+            self.table[slot, question.tokens] = True
+
+    def add(self, chosen: Tensor) -> None:
+        """Note one new token a slot."""
+        if self.is_on:
+            self.table[torch.arange(len(chosen), device=chosen.device), chosen] = True
+
+    def free(self, slot: int, last: int) -> None:
+        """Move the last slot into another's place."""
+        if self.is_on:
+            self.table[slot] = self.table[last]
+
+    def penalise(self, logits: Tensor) -> Tensor:
+        """Logits after the penalty."""
+        return penalise_repeats(logits, self.table[: len(logits)], self.penalty) if self.is_on else logits

@@ -1,0 +1,77 @@
+"""train: packs become a trained model. SFT or DPO, on a CPU, a GPU, or many under ZeRO-3.
+
+Reads conversations or preference pairs, and the model and tokenizer it starts from. Writes below the run's
+directory: tokenizer/, packs/, reference/ (DPO), metrics.jsonl, checkpoints/ (while training) and model/, an ordinary
+Hugging Face folder. Never touches the network but to fetch a model by hub id and, if asked, to report to W&B.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lwexp.config.base import Tree
+    from lwexp.config.schema import Config
+    from lwexp.records import Conversation, PreferencePair
+    from lwexp.runs import RunDirectory
+
+__all__ = ["describe_plan", "preflight", "train_run"]
+
+
+def preflight(config: Config, start_from: Path | None = None) -> None:
+    """Refuse, in seconds, a run that cannot work on this machine.
+
+    Args:
+        config: The whole config.
+        start_from: Model folder to start from (DPO: of a finished SFT run).
+
+    Raises:
+        LwexpError: One line with everything that is missing: weights, devices, memory, keys.
+    """
+    from lwexp.train.readiness import preflight as check
+
+    check(config, start_from)
+
+
+def describe_plan(
+    config: Config,
+    conversations: Sequence[Conversation] | None = None,
+    pairs: Sequence[PreferencePair] | None = None,
+    start_from: Path | None = None,
+) -> str:
+    """What ``dry_run=true`` prints: tokens, packs, steps, memory term by term, and what stands against it."""
+    from lwexp.train.plan import describe_plan as describe
+
+    return describe(config, conversations, pairs, start_from)
+
+
+def train_run(
+    config: Config,
+    run: RunDirectory,
+    conversations: Sequence[Conversation] | None = None,
+    pairs: Sequence[PreferencePair] | None = None,
+    start_from: Path | None = None,
+) -> Tree | None:
+    """Train inside an open run, from the newest checkpoint if there is one, and export the model.
+
+    Args:
+        config: The whole config.
+        run: Open run directory; everything is written below it.
+        conversations: The mixture, for SFT; None for DPO.
+        pairs: The mixture, for DPO; None for SFT.
+        start_from: Model folder to start from instead of ``config.model``; DPO needs one, and takes its tokenizer.
+
+    Returns:
+        Results for the manifest: steps, final_loss, target_tokens, seconds, max_train_words, model (path). None if
+        ``training.inspect_batch`` asked to look at packs and stop.
+
+    Raises:
+        LwexpError: For what the user can mend; a loss or gradient that is not finite, with the packs, included.
+        Preempted: After SIGTERM, once the state is saved.
+    """
+    from lwexp.train.run import train
+
+    return train(config, run, conversations, pairs, start_from)

@@ -1,0 +1,123 @@
+"""Checkpoints that are whole or absent: written aside, listed with sizes and hashes, then renamed.
+
+checkpoints/step-00000400/state.ckpt     Lightning's file (DeepSpeed: a folder)
+checkpoints/step-00000400/files.json     size and sha256 of each file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.records import LwexpError, write_json
+from lwexp.runs.ranks import is_rank_zero
+
+log = logging.getLogger(__name__)
+
+KEEP = 2
+"""The newest may turn out damaged; then the one before is used."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint whose files are as they were written."""
+
+    step: int
+    state: Path
+
+
+def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], barrier: Callable[[], None]) -> None:
+    """Write a checkpoint and drop those older than the newest ``KEEP``.
+
+    Args:
+        folder: The run's checkpoints.
+        step: Optimiser steps done.
+        write: Writes the state to a path; all ranks call it.
+        barrier: Waits for all ranks.
+
+    Raises:
+        LwexpError: If the disk does not take it. Earlier checkpoints stay as they are.
+    """
+    target = folder / f"step-{step:08d}"
+    aside = folder / f"{target.name}.tmp"
+    try:
+        if is_rank_zero():
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        barrier()
+        write(aside / "state.ckpt")
+        barrier()
+        if is_rank_zero():
+            write_json(aside / "files.json", {"step": step, "files": _list_files(aside)})
+            _sync(aside)
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+            _sync_folder(folder)
+            for old in _by_age(folder)[:-KEEP]:
+                shutil.rmtree(old)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise LwexpError(
+            f"cannot write the checkpoint of step {step} to {folder}: {error.strerror or error}; earlier ones are "
+            f"intact. Free some space and run the same command again"
+        ) from error
+    barrier()
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files are whole, or None. Damaged ones are named in a warning."""
+    for path in reversed(_by_age(folder)):
+        if (problem := _problem(path)) is None:
+            return Checkpoint(int(path.name.removeprefix("step-")), path / "state.ckpt")
+        log.warning("checkpoint %s is damaged (%s) and passed over", path, problem)
+    return None
+
+
+def _by_age(folder: Path) -> list[Path]:
+    """Oldest first; what was being written when the process died ends in .tmp and is none."""
+    return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".tmp")
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        listed: dict[str, list[object]] = json.loads((path / "files.json").read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError):
+        return "files.json is missing or unreadable"
+    for name, (size, digest) in listed.items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes, {size} were written"
+        if _sha256(file) != digest:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _list_files(path: Path) -> dict[str, list[object]]:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): [file.stat().st_size, _sha256(file)] for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Force files and folders onto the disk before the rename makes them count."""
+    for file in (*path.rglob("*"), path):
+        _sync_folder(file)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

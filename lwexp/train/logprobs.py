@@ -1,0 +1,135 @@
+"""Log-probabilities of target tokens without ever holding the full logits.
+
+At 32,768 tokens GLM-4's logits take 18.5 GiB in float32, and a plain cross-entropy holds three such copies. Here
+only the hidden states that predict a target token are multiplied with the head, a chunk of tokens at a time, in
+the forward and again in the backward pass. SFT and DPO use the same op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackBatch
+
+CHUNK_BYTES = 512 * 2**20
+"""Largest float32 logits held at once: 885 tokens of GLM-4's 151,552 words, all of a miniature's pack."""
+
+
+def target_logprobs(
+    hidden: Float[Tensor, "tokens hidden"],
+    head_weight: Float[Tensor, "words hidden"],
+    source_positions: Int64[Tensor, " targets"],
+    target_ids: Int64[Tensor, " targets"],
+    token_chunk: int | None = None,
+) -> Float[Tensor, " targets"]:
+    """log p(target | everything before it in its document), differentiable, in float32 (float64 for float64).
+
+    Args:
+        hidden: Last hidden states of a pack.
+        head_weight: Weight of the language-model head.
+        source_positions: For each target, the row of ``hidden`` that predicts it: its own position less one.
+        target_ids: The target tokens.
+        token_chunk: Targets whose logits exist at the same time; None fits ``CHUNK_BYTES``.
+    """
+    chunk = token_chunk or max(1, CHUNK_BYTES // (4 * head_weight.shape[0]))
+    apply = cast("Callable[..., Tensor]", _TargetLogprobs.apply)
+    return apply(hidden, head_weight, source_positions, target_ids, chunk)
+
+
+class TargetHead(nn.Linear):
+    """A language-model head that can answer with target log-probs instead of logits.
+
+    The head multiplies inside its own ``forward`` because ZeRO-3 gathers a weight only around the forward and
+    backward of the module that owns it.
+    """
+
+    def forward(
+        self, hidden: Tensor, source_positions: Tensor | None = None, target_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits of ``hidden``, or log-probs of the targets if there are any."""
+        if source_positions is None or target_ids is None:
+            return super().forward(hidden)
+        return target_logprobs(hidden, self.weight, source_positions, target_ids)
+
+
+def install_head(model: nn.Module) -> None:
+    """Let ``model.lm_head`` answer with target log-probs. Its weight, name and hooks stay as they are."""
+    head = cast(nn.Module, model.lm_head)
+    assert type(head) in (nn.Linear, TargetHead), head
+    assert getattr(head, "bias", None) is None, head
+    head.__class__ = TargetHead  # a new module would leave tied weights and ZeRO-3's hooks behind
+
+
+def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets"]:
+    """Log-probs of all target tokens of a pack under a model with packed attention and a ``TargetHead``."""
+    body = cast(nn.Module, model.model)
+    # use_cache must be off: with a cache transformers would carry keys and values across documents.
+    hidden = body(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        use_cache=False,
+        lengths=batch.lengths,
+        cu_seqlens=batch.cu_seqlens,
+        max_length=batch.max_length,
+    ).last_hidden_state
+    head = cast(nn.Module, model.lm_head)
+    return cast(Tensor, head(hidden[0], batch.source_positions, batch.target_ids))
+
+
+class _TargetLogprobs(torch.autograd.Function):
+    """Own backward rather than torch.utils.checkpoint: the head's gradient is then summed over chunks in
+    float32, not in bf16, and the softmax's normaliser is computed once, not twice."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, source_positions: Tensor, target_ids: Tensor, chunk: int
+    ) -> Tensor:
+        rows = hidden.index_select(0, source_positions)
+        wide = _wide(rows.dtype)
+        normalisers = rows.new_empty(rows.shape[0], dtype=wide)
+        chosen = torch.empty_like(normalisers)
+        for start in range(0, rows.shape[0], chunk):
+            part = slice(start, start + chunk)
+            logits = _wide_matmul(rows[part], weight.T)
+            normalisers[part] = torch.logsumexp(logits, dim=-1)
+            chosen[part] = logits.gather(1, target_ids[part, None])[:, 0]
+        ctx.save_for_backward(rows, weight, source_positions, target_ids, normalisers)
+        ctx.chunk, ctx.tokens = chunk, hidden.shape[0]
+        return chosen - normalisers
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, source_positions, target_ids, normalisers = ctx.saved_tensors
+        (grad,) = grads
+        grad_rows = torch.empty_like(rows)
+        grad_weight = torch.zeros(weight.shape, dtype=_wide(weight.dtype), device=weight.device)
+        for start in range(0, rows.shape[0], ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            # d log p / d logits = one_hot(target) - softmax
+            slopes = _wide_matmul(rows[part], weight.T).sub_(normalisers[part, None]).exp_()
+            slopes.mul_(-grad[part, None])
+            slopes.scatter_add_(1, target_ids[part, None], grad[part, None])
+            slopes = slopes.to(rows.dtype)
+            grad_rows[part] = slopes @ weight
+            grad_weight += _wide_matmul(slopes.T, rows[part])
+        grad_hidden = rows.new_zeros(ctx.tokens, rows.shape[1]).index_add_(0, source_positions, grad_rows)
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _wide_matmul(left: Tensor, right: Tensor) -> Tensor:
+    """A product in float32 (float64 for float64), whatever the operands are kept in."""
+    if left.dtype in (torch.float32, torch.float64):
+        return left @ right
+    if left.is_cuda:  # bf16 operands on tensor cores, float32 result: no rounding of logits to 8 bits
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()

@@ -1,0 +1,143 @@
+"""Losses as pure tensor functions of per-token log-probs. No model, no config, no ranks.
+
+Every denominator is that of the whole optimiser step over all ranks, known before the step starts, so the
+gradient does not depend on how documents fall into packs, accumulation steps or ranks.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+Normalize = Literal["token", "sequence", "release"]
+
+
+class StepTotals(NamedTuple):
+    """What one optimiser step holds, over all ranks and accumulation steps."""
+
+    packs: int
+    documents: int
+    target_tokens: int
+    chosen_tokens: int = 0
+    """Target tokens of chosen answers; 0 outside DPO."""
+
+    @property
+    def pairs(self) -> int:
+        """Preference pairs, when the documents are pairs."""
+        return self.documents // 2
+
+
+def sft_weights(
+    target_documents: Int64[Tensor, " targets"],
+    num_documents: int,
+    totals: StepTotals,
+    normalize: Normalize,
+    release_divisor: float = 30.0,
+) -> Float[Tensor, " targets"]:
+    """Weight of each target token of one pack in the step's loss.
+
+    ``token``: 1/(target tokens of the step). The paper's "averaged over all target tokens of the batch".
+    ``sequence``: 1/(documents of the step * target tokens of the document). Every answer weighs the same, so a
+    token of a long answer weighs little (LongAlign's weighting).
+    ``release``: n/(release_divisor * target tokens of the pack * packs of the step) with n documents in the pack:
+    what the released code trains with.
+
+    Example: a step of two packs, targets per document (2, 4) and (6), divisor 30:
+        token     1/12 everywhere
+        sequence  1/6 1/6 | 1/12 x4      and  1/18 x6
+        release   2/(30*6*2) = 1/180 x6  and  1/(30*6*2) = 1/360 x6
+
+    Args:
+        target_documents: Document of each target token, 0..num_documents-1.
+        num_documents: Documents in this pack.
+        totals: Counts of the whole step.
+        normalize: Which average.
+        release_divisor: The constant of ``release``.
+
+    Source: arXiv 2408.07055, the paragraph on SFT (token); THUDM/LongWriter train/main.py:68 and
+        train/patch/modeling_llama.py:1266-1269 at 3fcfdff (release; the 30 is not explained there).
+    """
+    num_targets = target_documents.shape[0]
+    ones = torch.ones(num_targets, dtype=torch.float32, device=target_documents.device)
+    if normalize == "token":
+        return ones / totals.target_tokens
+    if normalize == "sequence":
+        counts = torch.zeros(num_documents, device=ones.device).index_add_(0, target_documents, ones)
+        return 1.0 / (counts[target_documents] * totals.documents)
+    return ones * (num_documents / (release_divisor * max(num_targets, 1) * totals.packs))
+
+
+def sft_loss(logprobs: Float[Tensor, " targets"], weights: Float[Tensor, " targets"]) -> Float[Tensor, ""]:
+    """This pack's share of the step's loss; the shares of all packs add up to it."""
+    return -(logprobs * weights).sum()
+
+
+def sequence_logprobs(
+    logprobs: Float[Tensor, " targets"], target_documents: Int64[Tensor, " targets"], num_documents: int
+) -> Float[Tensor, " documents"]:
+    """log p of each document's targets: sums in float64, because DPO subtracts sums of 10,000 terms."""
+    sums = torch.zeros(num_documents, dtype=torch.float64, device=logprobs.device)
+    return sums.index_add(0, target_documents, logprobs.double())
+
+
+class Pairs(NamedTuple):
+    """Where the pairs of a pack are: rows of its documents, and the global number of each pair."""
+
+    chosen: list[int]
+    rejected: list[int]
+    numbers: list[int]
+
+
+def find_pairs(document_ids: tuple[int, ...]) -> Pairs:
+    """Pairs in a pack: global documents 2i and 2i+1 are the chosen and the rejected answer of pair i."""
+    rows = {document: row for row, document in enumerate(document_ids)}
+    numbers = [document // 2 for document in document_ids if document % 2 == 0]
+    assert 2 * len(numbers) == len(document_ids), f"a pack splits a pair: documents {document_ids}"
+    return Pairs([rows[2 * n] for n in numbers], [rows[2 * n + 1] for n in numbers], numbers)
+
+
+class PairLosses(NamedTuple):
+    """One value a pair."""
+
+    losses: Float[Tensor, " pairs"]
+    chosen_rewards: Float[Tensor, " pairs"]
+    rejected_rewards: Float[Tensor, " pairs"]
+
+    @property
+    def margins(self) -> Float[Tensor, " pairs"]:
+        """How much more the policy has moved towards the chosen than towards the rejected answer."""
+        return self.chosen_rewards - self.rejected_rewards
+
+    @property
+    def correct(self) -> Bool[Tensor, " pairs"]:
+        """Whether that movement has the right sign."""
+        return self.margins > 0
+
+
+def dpo_loss(
+    policy_chosen: Float[Tensor, " pairs"],
+    policy_rejected: Float[Tensor, " pairs"],
+    reference_chosen: Float[Tensor, " pairs"],
+    reference_rejected: Float[Tensor, " pairs"],
+    beta: float,
+) -> PairLosses:
+    """-log sigmoid(beta * ((policy - reference of chosen) - (policy - reference of rejected))), a value a pair.
+
+    Before the first update policy and reference agree and every loss is ln 2.
+
+    Source: Rafailov et al. 2023, equation 7.
+    """
+    chosen = beta * (policy_chosen - reference_chosen)
+    rejected = beta * (policy_rejected - reference_rejected)
+    return PairLosses(-F.logsigmoid(chosen - rejected), chosen, rejected)
+
+
+def is_in(rows: list[int], target_documents: Int64[Tensor, " targets"], num_documents: int) -> Bool[Tensor, " targets"]:
+    """Which targets belong to the documents ``rows``."""
+    member = torch.zeros(num_documents, dtype=torch.bool)
+    member[rows] = True
+    return member.to(target_documents.device)[target_documents]

@@ -1,0 +1,163 @@
+"""The LightningModule: runs an optimiser step pack by pack. The maths is in losses, logprobs and optimizer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.records import LwexpError
+from lwexp.train.data import StepBatch
+from lwexp.train.logprobs import pack_logprobs
+from lwexp.train.losses import StepTotals
+from lwexp.train.model import ModelBuilder
+from lwexp.train.objective import PackLoss
+from lwexp.train.optimizer import build_optimizer, learning_rate_factor
+
+
+class Objective(Protocol):
+    """What a training objective offers."""
+
+    watched: tuple[str, ...]
+
+    def pack_loss(self, logprobs: Tensor, batch: Any, totals: StepTotals) -> PackLoss:
+        """A pack's share of the step's loss."""
+        ...
+
+
+class StepResult(NamedTuple):
+    """Numbers of a finished optimiser step, over all ranks."""
+
+    step: int
+    """1-based: how many steps are done."""
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens: int
+    target_tokens: int
+    watched: dict[str, float]
+
+
+class PackedTraining(LightningModule):  # type: ignore[misc]
+    """Whole-model training on packs, one Lightning batch per optimiser step.
+
+    Args:
+        build: Makes the model inside the strategy's context.
+        objective: SFT or DPO.
+        optimizer: AdamW and its schedule.
+        total: Optimiser steps of the whole run.
+        recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
+    """
+
+    def __init__(
+        self, build: ModelBuilder, objective: Objective, optimizer: OptimizerConfig, total: int, recompute: bool
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.objective = objective
+        self.result: StepResult | None = None
+        self._build = build
+        self._optimizer = optimizer
+        self._total = total
+        self._recompute = recompute
+        self.model: nn.Module | None = None
+
+    def configure_model(self) -> None:
+        """Make the model; Lightning calls this more than once."""
+        if self.model is None:
+            self.model = self._build()
+            if self._recompute:
+                recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
+                recompute.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; its learning rate is set in each step, a pure function of the step's number."""
+        assert self.model is not None
+        return build_optimizer(self.model, self._optimizer)
+
+    def training_step(self, batch: StepBatch, index: int) -> None:
+        """One optimiser step: forward and backward of each pack, then clip, check and update."""
+        optimizer = self.optimizers()
+        lr = self._set_learning_rate(optimizer, batch.step)
+        sums = self._accumulate(batch)
+        loss, tokens, *watched = self._over_ranks(sums)
+        self._require_finite("loss", loss, batch)
+        grad_norm = self._update(optimizer, batch)
+        self.result = StepResult(
+            step=batch.step + 1,
+            loss=loss,
+            lr=lr,
+            grad_norm=grad_norm,
+            tokens=round(tokens),
+            target_tokens=batch.totals.target_tokens,
+            watched=dict(zip(self.objective.watched, watched, strict=True)),
+        )
+
+    def _set_learning_rate(self, optimizer: Any, step: int) -> float:
+        config = self._optimizer
+        lr = config.lr * learning_rate_factor(step, self._total, config.warmup_ratio, config.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _accumulate(self, batch: StepBatch) -> Tensor:
+        """Gradients of the step's loss; gives loss, tokens and what the objective watches, of this rank."""
+        assert self.model is not None
+        sums: Tensor | float = 0.0
+        for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
+            self._start_pack(is_last=number == len(batch.packs))
+            share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, batch.totals)
+            # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
+            self.manual_backward(share.loss * (weight * self.trainer.world_size))
+            tokens = share.loss.new_tensor([float(sum(pack.lengths))])
+            row = torch.cat([share.loss.detach()[None], tokens, share.watched]).double()
+            sums = sums + weight * row
+        assert isinstance(sums, Tensor)
+        return sums
+
+    def _start_pack(self, is_last: bool) -> None:
+        """Tell DeepSpeed where in the step we are.
+
+        It clips and updates after the backward that ends the step, and it adds a backward's gradients to the
+        earlier ones only if a forward has begun in between. It learns of forwards through its own, which Lightning
+        calls once around the whole ``training_step``; without the second call below the last pack's gradients
+        would replace the others'.
+        """
+        if self._is_sharded:
+            self.trainer.model.set_gradient_accumulation_boundary(is_last)
+            self.trainer.model.optimizer.clear_backward_seen_flag()
+
+    @property
+    def _is_sharded(self) -> bool:
+        return hasattr(self.trainer.model, "set_gradient_accumulation_boundary")
+
+    def _over_ranks(self, sums: Tensor) -> list[float]:
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        values: list[float] = sums.tolist()
+        return values
+
+    def _update(self, optimizer: Any, batch: StepBatch) -> float:
+        if self._is_sharded:
+            # DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite.
+            optimizer.step()
+            norm = float(self.trainer.model.get_global_grad_norm())
+            self._require_finite("gradient norm", norm, batch)
+            return norm
+        norm = float(nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True))
+        self._require_finite("gradient norm", norm, batch)
+        optimizer.step()
+        optimizer.zero_grad()
+        return norm
+
+    def _require_finite(self, what: str, value: float, batch: StepBatch) -> None:
+        """Stop before the weights take it in: Lightning would train on and leave only NaN."""
+        if not math.isfinite(value):
+            raise LwexpError(
+                f"step {batch.step + 1}: {what} is {value} on packs {batch.pack_ids}; the weights were not updated. "
+                f"Lower objective.optimizer.lr or look at the packs with training.inspect_batch"
+            )

@@ -1,0 +1,154 @@
+"""Can this machine do it? Answered in seconds, before anything heavy, with everything that is missing at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from lwexp.config.schema import Config
+from lwexp.config.train import CPU, Hardware, ModelConfig
+from lwexp.records import LwexpError
+from lwexp.train.memory import GIB, MemoryPlan, plan_memory
+from lwexp.train.shapes import find_config, model_sizes
+from lwexp.train.tracking import tracking_problem
+
+HUB_TIMEOUT_SECONDS = 3.0
+
+
+def preflight(config: Config, start_from: Path | None = None) -> None:
+    """Refuse a training run that cannot work here.
+
+    Args:
+        config: The whole config.
+        start_from: Folder of the model to start from; DPO needs one.
+
+    Raises:
+        LwexpError: One line with everything that is missing and what to do about each.
+    """
+    weights = weights_problem(config.model, start_from)
+    problems = [weights, *device_problems(config.hardware), tracking_problem(config.tracking)]
+    try:
+        plan = plan_memory(model_sizes(config.model, start_from), config.hardware, config.pack.max_tokens)
+    except LwexpError as error:
+        problems += [] if weights else [str(error)]
+    else:
+        problems += memory_problems(plan, config.hardware, config.pack.max_tokens)
+    found = [problem for problem in problems if problem]
+    if found:
+        small = (
+            "" if config.model.tokenizer == "train" else "; what works anywhere: python train.py experiment=miniature"
+        )
+        numbered = found if len(found) == 1 else [f"({n}) {problem}" for n, problem in enumerate(found, start=1)]
+        raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}{small}")
+
+
+def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Why weights or tokenizer cannot be read; None if they can."""
+    if start_from is not None:
+        if find_config(str(start_from), None) is None:
+            return f"weights: {start_from} holds no model (no config.json); choose another run with init_from="
+        return None
+    needed = ["weights"] if model.init == "pretrained" else []
+    needed += ["tokenizer"] if model.tokenizer == "from_path" else []
+    if not needed or model.path is None:
+        return None
+    what = " and ".join(needed)
+    if Path(model.path).is_dir():
+        if find_config(model.path, None) is None:
+            return f"{what}: {model.path} has no config.json; set model.path=<folder in Hugging Face format>"
+        return None
+    problem = hub_problem(model.path, model.revision)
+    return f"{what}: {problem}" if problem else None
+
+
+def hub_problem(path: str, revision: str | None) -> str | None:
+    """Why a hub id cannot be loaded; None if it is in the cache, or the hub answers for it."""
+    if path.count("/") != 1 or path.startswith((".", "~", "/")):
+        return f"there is no folder {path}; set model.path=<folder> or a hub id"
+    if find_config(path, revision) is not None:
+        return None
+    import httpx
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    download = f"download it elsewhere (hf download {path}) and set model.path=<folder>"
+    if constants.HF_HUB_OFFLINE:
+        return (
+            f"{path} is not in the Hugging Face cache and HF_HUB_OFFLINE=1 forbids asking the hub; "
+            f"unset it, or {download}"
+        )
+    try:
+        get_hf_file_metadata(hf_hub_url(path, "config.json", revision=revision), timeout=HUB_TIMEOUT_SECONDS)
+    except GatedRepoError:
+        return f"{path} is gated; accept its licence on the hub and set HF_TOKEN, or {download}"
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        return (
+            f"the hub answered {status} for {path}; check model.path and model.revision, and HF_TOKEN if it is private"
+        )
+    except (httpx.HTTPError, OSError):
+        return f"{path} is not in the Hugging Face cache and the hub cannot be reached from here; {download}"
+    return None
+
+
+def device_problems(hardware: Hardware) -> Iterator[str]:
+    """What is missing of the devices that the config asks for."""
+    if isinstance(hardware, CPU):
+        return
+    import torch
+
+    wanted = hardware.devices if hardware.kind == "zero3" else 1
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < wanted:
+        devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
+        yield f"device: hardware={hardware.kind} wants {devices}, this machine has {found or 'none'}"
+    missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
+    if hardware.kind == "zero3" and missing:
+        yield f"packages: ZeRO-3 needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
+
+
+def memory_problems(plan: MemoryPlan, hardware: Hardware, tokens: int) -> Iterator[str]:
+    """Memory planned against memory found, or against what the config promises where no device is found."""
+    size = f"{plan.parameters / 1e9:.1f}B parameters and packs of {tokens:,} tokens"
+    host = host_gib()
+    if isinstance(hardware, CPU):
+        if plan.device_gib > host:
+            yield (
+                f"memory: {size} need {plan.device_gib:,.0f} GiB on hardware=cpu, this machine has {host:,.0f} GiB; "
+                f"use hardware=zero3_8x80g on GPUs, a smaller model, or a smaller pack.max_tokens "
+                f"(dry_run=true shows every term)"
+            )
+        return
+    limit = device_gib(hardware)
+    if limit is not None and plan.device_gib > limit:
+        yield (
+            f"memory: {size} need {plan.device_gib:,.0f} GiB a GPU, there are {limit:,.0f} GiB; use more GPUs with "
+            f"hardware=zero3_8x80g, offloading, or a smaller pack.max_tokens (dry_run=true shows every term)"
+        )
+    if plan.host and plan.host_gib > host:
+        yield f"host memory: offloading needs {plan.host_gib:,.0f} GiB, this machine has {host:,.0f} GiB"
+
+
+def device_gib(hardware: Hardware) -> float | None:
+    """Memory of the smallest CUDA device here; without one, what the config says of its own, if anything."""
+    import torch
+
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(count)) / GIB)
+    return hardware.device_gib if hardware.kind == "zero3" else None
+
+
+def host_gib() -> float:
+    """Memory this process may use: the machine's, or less where a container limits it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(file).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits) / GIB

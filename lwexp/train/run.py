@@ -1,0 +1,211 @@
+"""One training run from rows to an exported model. Every part that is already on disk is used, not made again."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import nn
+
+from lwexp.config.base import Tree
+from lwexp.config.schema import Config
+from lwexp.config.train import DPO
+from lwexp.pack import build_packs
+from lwexp.pack.dataset import PackedDataset, inspect_packs
+from lwexp.pack.plan import BatchPlan
+from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from lwexp.records import Conversation, LwexpError, PreferencePair
+from lwexp.runs import RunDirectory, fingerprint
+from lwexp.runs.ranks import is_rank_zero
+from lwexp.train.callbacks import Bar, Checkpoints, Metrics, read_metrics
+from lwexp.train.checkpoints import newest_checkpoint
+from lwexp.train.data import Steps, StepsModule
+from lwexp.train.export import export_model, gather_state, has_model, model_card
+from lwexp.train.memory import is_recomputing
+from lwexp.train.model import build_model, training_dtype
+from lwexp.train.module import Objective, PackedTraining
+from lwexp.train.objective import DPOObjective, SFTObjective
+from lwexp.train.readiness import preflight
+from lwexp.train.reference import compute_reference, load_or_compute
+from lwexp.train.shapes import model_sizes
+from lwexp.train.tracking import Tracker, open_tracker
+from lwexp.train.trainer import build_trainer, quiet_lightning, set_threads
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: Config,
+    run: RunDirectory,
+    conversations: Sequence[Conversation] | None,
+    pairs: Sequence[PreferencePair] | None,
+    start_from: Path | None,
+) -> Tree | None:
+    """See ``train.train_run``."""
+    preflight(config, start_from)
+    set_threads(config.hardware)
+    torch.manual_seed(config.seed)
+    tokenizer = prepare_tokenizer(config, run.path, conversations, start_from)
+    if is_rank_zero():
+        build_packs(conversations, pairs, tokenizer, config.pack, run.path / "packs")
+    else:
+        _wait_for(run.path / "packs" / "meta.json")
+    dataset = PackedDataset(run.path / "packs")
+    if config.training.inspect_batch is not None:
+        print(inspect_packs(dataset, tokenizer, config.training.inspect_batch))
+        return None
+    job = _Job(config, run, dataset, tokenizer, start_from, max_train_words(conversations, pairs))
+    if not has_model(run.path / "model"):
+        trainer, module = _fit(job)
+        _export(job, trainer, module)
+    results = _results(job)
+    # The model is safe now, and what a checkpoint holds besides (the optimiser) is of no use to a finished run.
+    if is_rank_zero():
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    return results
+
+
+class _Job(NamedTuple):
+    """What the parts of a run share."""
+
+    config: Config
+    run: RunDirectory
+    dataset: PackedDataset
+    tokenizer: PreTrainedTokenizerFast
+    start_from: Path | None
+    words: int
+
+    def build(self) -> nn.Module:
+        """The model as it is before the first step."""
+        dtype = training_dtype(self.config.hardware)
+        return build_model(
+            self.config.model, self.tokenizer, seed=self.config.seed, dtype=dtype, weights=self.start_from
+        )
+
+
+def prepare_tokenizer(
+    config: Config, folder: Path, conversations: Sequence[Conversation] | None, start_from: Path | None
+) -> PreTrainedTokenizerFast:
+    """The start model's tokenizer, the base model's, or one fitted to the conversations and kept in the run."""
+    if start_from is not None:
+        return load_tokenizer(start_from, None, config.model.chat)
+    if config.model.tokenizer == "from_path":
+        assert config.model.path is not None
+        return load_tokenizer(config.model.path, config.model.revision, config.model.chat)
+    kept = folder / "tokenizer"
+    if is_rank_zero() and not kept.is_dir():
+        texts = (message.content for row in conversations or () for message in row.messages)
+        fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
+        aside = folder / "tokenizer.tmp"
+        shutil.rmtree(aside, ignore_errors=True)
+        save_tokenizer(fitted, aside)
+        aside.rename(kept)
+    _wait_for(kept)
+    # Read back even when it was just fitted, so that every start of the run sees the same one.
+    return load_tokenizer(kept, None, config.model.chat)
+
+
+def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
+    """Train from the newest checkpoint, or from the start."""
+    config, settings = job.config, job.config.objective
+    objective, chosen_tokens = _objective(job)
+    plan = BatchPlan(job.dataset.num_packs, job.dataset.costs, config.seed, settings.epochs, settings.global_batch)
+    total = min(len(plan), settings.max_steps or len(plan))
+    checkpoint = newest_checkpoint(job.run.path / "checkpoints")
+    done = checkpoint.step if checkpoint else 0
+    log.info("training %s: %d of %d steps are done", config.model.name, done, total)
+    module = PackedTraining(job.build, objective, settings.optimizer, total, is_recomputing(config.hardware))
+    data = StepsModule(job.dataset, plan, total, chosen_tokens)
+    tracker = open_tracker(config, job.run)
+    callbacks = _callbacks(job, plan, total, done, tracker)
+    try:
+        with quiet_lightning():
+            trainer = build_trainer(config.hardware, callbacks, settings.optimizer.grad_clip, job.run.path)
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        raise LwexpError(
+            "the device ran out of memory; lower pack.max_tokens, switch hardware.activation_checkpointing on, or "
+            "choose larger hardware (dry_run=true shows what needs how much)"
+        ) from error
+    finally:
+        tracker.finish()
+    return trainer, module
+
+
+def _callbacks(job: _Job, plan: BatchPlan, total: int, done: int, tracker: Tracker) -> list[Callback]:
+    training, folder = job.config.training, job.run.path
+    steps = Steps(job.dataset, plan)
+    targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))
+    return [
+        Metrics(folder / "metrics.jsonl", training.log_every_steps, total, done=done, targets=targets, tracker=tracker),
+        Bar(total, done),
+        Checkpoints(folder / "checkpoints", training.checkpoint_every_steps),
+    ]
+
+
+def _export(job: _Job, trainer: Trainer, module: PackedTraining) -> None:
+    state = gather_state(trainer)
+    if not is_rank_zero():
+        return
+    assert module.model is not None
+    results = _results(job)
+    log.info(
+        "%s steps in %.0f s: loss %.4f on %s target tokens, %.0f of them a second",
+        f"{results['steps']:,}", results["seconds"], results["final_loss"], f"{results['target_tokens']:,}",
+        results["target_tokens"] / max(results["seconds"], 1e-9),
+    )  # fmt: skip
+    card = model_card(job.config, job.run, results)
+    export_model(module.model, job.tokenizer, job.run.path / "model", card, state)
+
+
+def _objective(job: _Job) -> tuple[Objective, Sequence[int] | None]:
+    """The objective, and for DPO the chosen tokens of each pack."""
+    config = job.config
+    if not isinstance(config.objective, DPO):
+        return SFTObjective(config.objective), None
+    if job.start_from is None:
+        raise LwexpError("objective=dpo starts from an SFT run's model; set init_from=<run>")
+    device = torch.device("cpu" if config.hardware.kind == "cpu" else "cuda")
+    made_from = {
+        "model": fingerprint(job.start_from),
+        "packs": job.dataset.fingerprint,
+        "format": str(training_dtype(config.hardware)).removeprefix("torch."),
+    }
+    reference = load_or_compute(
+        job.run.path / "reference", made_from, lambda: compute_reference(job.build(), job.dataset, device)
+    )
+    return DPOObjective(config.objective, reference), reference.chosen_tokens.tolist()
+
+
+def max_train_words(conversations: Sequence[Conversation] | None, pairs: Sequence[PreferencePair] | None) -> int:
+    """Words of the longest answer that is trained towards: what bounds the model's outputs."""
+    answers = [row.actual_words for row in conversations or ()] + [row.chosen_words for row in pairs or ()]
+    return max(answers, default=0)
+
+
+def _results(job: _Job) -> Tree:
+    """Results of a run, from its metrics, which hold the last step once training has finished."""
+    last = read_metrics(job.run.path / "metrics.jsonl")[-1]
+    return {
+        "steps": int(last["step"]),
+        "final_loss": last["loss"],
+        "target_tokens": int(last["target_tokens"]),
+        "seconds": last["seconds"],
+        "max_train_words": job.words,
+        "model": str(job.run.path / "model"),
+    }
+
+
+def _wait_for(path: Path) -> None:
+    """Other ranks wait until rank 0 has made something."""
+    while not path.exists():
+        time.sleep(0.2)

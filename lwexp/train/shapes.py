@@ -1,0 +1,118 @@
+"""Sizes of a model, read without loading it: from the config, a config.json, or what is known of two hub ids."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lwexp.config.train import ModelConfig
+from lwexp.records import LwexpError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Dimensions of a decoder of the Glm or Llama architecture."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    qkv_bias: bool
+    tied: bool = False
+    """Whether input embedding and head are one weight."""
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one decoder layer."""
+        queries = self.num_attention_heads * self.head_dim
+        keys = self.num_key_value_heads * self.head_dim
+        attention = self.hidden_size * (2 * queries + 2 * keys) + (queries + 2 * keys if self.qkv_bias else 0)
+        return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the input embedding; the head has as many."""
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the whole model."""
+        embeddings = self.embedding_parameters * (1 if self.tied else 2)
+        return self.num_hidden_layers * self.layer_parameters + embeddings + self.hidden_size
+
+
+# The models of the paper, so that planning needs neither weights nor the hub.
+# Source: config.json of the two repositories.
+KNOWN = {
+    "zai-org/glm-4-9b-hf": Sizes(4096, 13696, 40, 32, 2, 128, 151_552, 131_072, qkv_bias=True),
+    "meta-llama/Llama-3.1-8B": Sizes(4096, 14336, 32, 32, 8, 128, 128_256, 131_072, qkv_bias=False),
+}
+
+
+def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
+    """Sizes of the model that a config asks for.
+
+    Args:
+        model: The config. With init=random, the sizes it sets replace those of its path.
+        weights: Folder to start from instead of ``model.path``.
+
+    Raises:
+        LwexpError: If some size is neither set nor to be found.
+    """
+    chosen = {name: size for name, size in model.shape.model_dump().items() if size is not None}
+    if weights is not None or model.init == "pretrained":
+        chosen = {}
+    base = _base_sizes(model, weights)
+    if base is not None:
+        return replace(base, **chosen)
+    missing = [name for name in type(model.shape).model_fields if name not in chosen]
+    if missing:
+        raise LwexpError(
+            f"model={model.name}: the size of {weights or model.path or 'the model'} is not known here; set "
+            + " ".join(f"model.shape.{name}=<int>" for name in missing)
+            + " (or model.path to a folder with a config.json)"
+        )
+    return Sizes(**chosen, qkv_bias=model.family == "glm")
+
+
+def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
+    file = find_config(str(weights) if weights else model.path, None if weights else model.revision)
+    if file is not None:
+        return _from_json(json.loads(file.read_text(encoding="utf-8")))
+    return KNOWN.get(model.path or "")
+
+
+def find_config(path: str | None, revision: str | None) -> Path | None:
+    """config.json of a local folder or of a hub id in the local cache; None if it is in neither."""
+    if path is None:
+        return None
+    if (Path(path) / "config.json").is_file():
+        return Path(path) / "config.json"
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = try_to_load_from_cache(path, "config.json", revision=revision)
+    except HFValidationError:  # not of the form owner/name: a folder that does not exist
+        return None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _from_json(content: dict[str, Any]) -> Sizes:
+    """Sizes from a transformers config.json, whose head sizes may be left to their defaults."""
+    heads = content["num_attention_heads"]
+    content = {
+        "num_key_value_heads": heads,
+        "head_dim": content["hidden_size"] // heads,
+        "max_position_embeddings": 2048,
+        **{key: value for key, value in content.items() if value is not None},
+        "qkv_bias": bool(content.get("attention_bias", content.get("model_type") == "glm")),
+        "tied": bool(content.get("tie_word_embeddings", False)),
+    }
+    return Sizes(**{field.name: content[field.name] for field in fields(Sizes)})

@@ -1,0 +1,93 @@
+"""Weights & Biases, the only place in this room that imports it. metrics.jsonl is written with or without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from lwexp.config.schema import Config
+from lwexp.config.train import NoTracking, Tracking, WandbTracking
+from lwexp.records import LwexpError
+from lwexp.runs import RunDirectory
+
+
+class Tracker(Protocol):
+    """Where metrics go besides the local file."""
+
+    def log(self, row: dict[str, float]) -> None:
+        """One row of metrics.jsonl."""
+        ...
+
+    def finish(self) -> None:
+        """Flush and close."""
+        ...
+
+
+class Nowhere:
+    """No tracking."""
+
+    def log(self, row: dict[str, float]) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def open_tracker(config: Config, run: RunDirectory) -> Tracker:
+    """What ``config.tracking`` asks for."""
+    if isinstance(config.tracking, NoTracking):
+        return Nowhere()
+    return WandbTracker(config.tracking, config, run)
+
+
+class WandbTracker:
+    """A W&B run that continues when ours does, because both have one id."""
+
+    def __init__(self, tracking: WandbTracking, config: Config, run: RunDirectory) -> None:
+        import wandb
+
+        try:
+            self._run: Any = wandb.init(
+                mode=tracking.mode,
+                entity=tracking.entity,
+                project=tracking.project,
+                tags=list(tracking.tags),
+                name=run.id,
+                id=run.id,
+                resume="allow",
+                dir=str(run.path),
+                config=config.model_dump(mode="json"),
+                # x_disable_meta: W&B records argv, host and git remote otherwise, and argv may hold anything.
+                settings=wandb.Settings(
+                    silent=True, console="off", disable_code=True, disable_git=True, disable_job_creation=True,
+                    x_disable_meta=True, x_disable_stats=True, x_disable_machine_info=True,
+                ),
+            )  # fmt: skip
+        except wandb.errors.Error as error:
+            raise LwexpError(
+                f"tracking: W&B refused the run: {str(error).splitlines()[0]}; "
+                f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
+            ) from None
+
+    def log(self, row: dict[str, float]) -> None:
+        """Under train/, at the row's step."""
+        self._run.log({f"train/{key}": value for key, value in row.items() if key != "step"}, step=int(row["step"]))
+
+    def finish(self) -> None:
+        """Flush and close."""
+        self._run.finish()
+
+
+def tracking_problem(tracking: Tracking) -> str | None:
+    """Why an online run could not start, found without the network; None if nothing stands against it."""
+    if not isinstance(tracking, WandbTracking) or tracking.mode == "offline":
+        return None
+    netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    try:
+        known = "api.wandb.ai" in netrc.read_text(encoding="utf-8")
+    except OSError:
+        known = False
+    if known or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_BASE_URL"):
+        return None
+    return "tracking: there is no W&B key; run wandb login, set WANDB_API_KEY, or choose tracking=wandb_offline"

@@ -1,0 +1,122 @@
+"""The headline and the checks say what the numbers say, also when the story fails."""
+
+import pytest
+import report_runs
+
+from lwexp.report.display import quoted
+from lwexp.report.load import load
+from lwexp.report.view import view_groups
+
+
+def found(*paths):
+    return view_groups(load(paths))[0].findings
+
+
+def verdicts_of(findings):
+    return {check.key: check.holds for check in findings.checks}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make a trained and evaluated model; returns the evaluation's path."""
+
+    def make(name, words, *, cap=None, kind="sft", parents=(), **other):
+        report_runs.training(tmp_path, f"{name}-00000001", parents=parents, max_train_words=cap or 100, kind=kind)
+        return report_runs.evaluation(tmp_path, f"eval-{name}-00000002", f"{name}-00000001", words, repeats=2, **other)
+
+    return make
+
+
+def fixed(share):
+    """A model that always writes this share of what it is asked for."""
+    return lambda required, rng: round(required * share)
+
+
+def test_the_story_when_it_holds(demo_runs):
+    findings = found(*demo_runs)
+    assert quoted(findings.headline).startswith('Trained on answers of at most 98 words, "short" never goes beyond ')
+    assert '; "long", trained on up to 560, reaches ' in quoted(findings.headline)
+    assert "; DPO lifts S_l from " in findings.headline
+    assert verdicts_of(findings) == {
+        "capped_stays_under_its_cap": True, "uncapped_exceeds_capped": True, "dpo_above_long": True,
+    }  # fmt: skip
+
+
+def test_a_cap_that_does_not_show_is_said(make):
+    findings = found(make("short", fixed(1.0), cap=98), make("long", fixed(1.0), cap=560))
+    assert findings.headline.startswith("The cap does not show: trained on answers of at most 98 words, ")
+    assert "gets no further than" in findings.headline
+    assert verdicts_of(findings) == {"capped_stays_under_its_cap": False, "uncapped_exceeds_capped": False}
+
+
+@pytest.mark.parametrize(
+    ("share", "clause", "holds"),
+    [(0.5, "DPO lowers S_l from", False), (0.8, "makes no measurable difference to S_l", False)],
+)
+def test_dpo_that_does_not_help_is_said(make, share, clause, holds):
+    start = make("long", fixed(0.8), cap=560)
+    dpo = make("dpo", fixed(share), cap=560, kind="dpo", parents=["long-00000001"])
+    findings = found(start, dpo)
+    assert clause in findings.headline
+    assert verdicts_of(findings)["dpo_above_long"] is holds
+
+
+def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt():
+    """Three prompts, two seeds. SFT 50, 50, 50 and 80, 80, 80; DPO 70 and 90 everywhere: +15 on every prompt
+    (interval 15 to 15), but its seed of 70 lies below the other's 80."""
+    from types import SimpleNamespace
+
+    from lwexp.report.findings import Lap, _lap_check, _lap_clause
+    from lwexp.report.intervals import Difference
+    from lwexp.report.tables import Score
+
+    def row(label, *by_repeat):
+        score = Score(sum(by_repeat) / 2, None, 6, 0, by_repeat)
+        return SimpleNamespace(label=label, named=label, total=SimpleNamespace(scores={"S_l": score}))
+
+    overlapping = Lap(row("dpo", 70.0, 90.0), row("long", 50.0, 80.0), Difference(15.0, (15.0, 15.0), 3))
+    assert _lap_clause(overlapping) == "DPO lifts S_l from 65.0 to 80.0, though the seeds overlap"
+    assert _lap_check(overlapping).holds is False
+    apart = Lap(row("dpo", 85.0, 90.0), row("long", 50.0, 80.0), Difference(22.5, (20.0, 25.0), 3))
+    assert _lap_clause(apart) == "DPO lifts S_l from 65.0 to 87.5"
+    assert _lap_check(apart).holds is True
+
+
+def test_dpo_is_compared_with_the_model_it_started_from_not_with_another(make):
+    make("other", fixed(0.4), cap=560)
+    start, dpo = make("base", fixed(0.6), cap=560), make("tuned", fixed(0.9), kind="dpo", parents=["base-00000001"])
+    assert "tuned_above_base" in verdicts_of(found(start, dpo, start.parent / "eval-other-00000002"))
+
+
+def test_one_model_gets_a_plain_sentence(tmp_path):
+    path = report_runs.evaluation(tmp_path, "eval-api-00000001", None, fixed(1.0), judge=None)
+    headline = quoted(found(path).headline)
+    assert headline.startswith('"api/model" scores S_l ')
+    assert "asked for up to 400" in headline
+
+
+def test_equal_models_are_not_ranked(make):
+    findings = found(make("one", fixed(0.7), cap=900, judge=None), make("two", fixed(0.7), cap=900, judge=None))
+    assert findings.headline.startswith("No model is clearly ahead: S_l ")
+
+
+def test_a_clear_winner_is_named(make):
+    findings = found(make("one", fixed(0.4), cap=900, judge=None), make("two", fixed(1.0), cap=900, judge=None))
+    assert quoted(findings.headline).startswith('"two" leads with S_l ')
+
+
+def test_three_caps_give_the_rank_correlation(make):
+    paths = [make(f"m{cap}", report_runs.capped(cap), cap=cap) for cap in (50, 100, 200)]
+    findings = found(*paths)
+    assert findings.headline.startswith("The longest answer follows the longest training answer over 3 models")
+    assert findings.checks[0].values == {"rank_correlation": 1.0, "models": 3}
+
+
+def test_three_caps_that_do_not_matter_are_told_so(make):
+    paths = [make(f"m{cap}", fixed(60 / cap), cap=cap) for cap in (50, 100, 200)]
+    assert "does not follow" in found(*paths).headline
+
+
+def test_no_claim_about_a_cap_that_was_never_tried(make):
+    """Asked for at most 400 words, a model trained on up to 300 cannot show its cap at 1.5 times 300."""
+    assert "cap" not in " ".join(verdicts_of(found(make("only", fixed(1.0), cap=300))))

@@ -1,0 +1,151 @@
+"""Aggregation: joins, means, intervals, ranges. Expected values are worked out by hand."""
+
+import pytest
+import report_runs
+
+from lwexp.config.evaluate import WordRange
+from lwexp.records import Response, Verdict
+from lwexp.report.intervals import interval, paired_difference, rank_correlation
+from lwexp.report.tables import cell, join, per_language, per_range, prompt_means, ruler, seeds
+
+
+def answers(*rows, quality=None, judge="j"):
+    """Rows of (prompt, repeat, required, words, quality); S_l follows from the words."""
+    responses, verdicts = [], []
+    for prompt, repeat, required, words, score in rows:
+        row = report_runs.response(prompt, repeat=repeat, required=required, words=words)
+        responses.append(Response.model_validate(row))
+        verdicts += [Verdict.model_validate(v) for v in report_runs.verdicts(row, quality=score, judge=judge)]
+    return join(responses, verdicts, judge).answers
+
+
+def test_verdicts_find_their_answers_by_id_in_any_order():
+    rows = [report_runs.response(f"p{n}", words=50) for n in range(4)]
+    made = [v for n, row in enumerate(rows) for v in report_runs.verdicts(row, quality=float(n), judge="j")]
+    joined = join([Response.model_validate(r) for r in rows], [Verdict.model_validate(v) for v in made[::-1]], "j")
+    assert [answer.quality for answer in joined.answers] == [0, 1, 2, 3]
+    assert (joined.n_repeated_ids, joined.n_orphan_verdicts) == (0, 0)
+
+
+def test_an_id_that_comes_twice_counts_once_and_is_told():
+    first, second = report_runs.response("p", words=10), report_runs.response("p", words=20)
+    joined = join([Response.model_validate(first), Response.model_validate(second)], [], None)
+    assert [answer.response.words for answer in joined.answers] == [20]
+    assert joined.n_repeated_ids == 1
+
+
+def test_a_verdict_without_an_answer_is_counted():
+    stray = report_runs.verdicts(report_runs.response("gone"), quality=1.0, judge="j")
+    assert join([], [Verdict.model_validate(v) for v in stray], "j").n_orphan_verdicts == 2
+
+
+def test_only_the_chosen_judge_counts():
+    row = report_runs.response("p", words=50)
+    made = report_runs.verdicts(row, quality=10.0, judge="a") + report_runs.verdicts(row, quality=90.0, judge="b")
+    parsed = [Verdict.model_validate(v) for v in made]
+    assert join([Response.model_validate(row)], parsed, "a").answers[0].quality == 10
+    assert join([Response.model_validate(row)], parsed, None).answers[0].quality is None
+
+
+def test_unscored_is_counted_and_is_not_zero():
+    """S_l 100 and 100; S_q 80 and none. S_q is 80 over one, not 40 over two; S_bar is 90 over one."""
+    total = cell(answers(("a", 0, 50, 50, 80.0), ("b", 0, 50, 50, None)))
+    assert total.scores["S_q"].mean == 80
+    assert (total.scores["S_q"].n, total.scores["S_q"].n_unscored) == (1, 1)
+    assert total.scores["S_bar"].mean == 90
+    assert total.scores["S_l"].mean == 100
+
+
+def test_nothing_scored_gives_no_mean_and_no_interval():
+    total = cell(answers(("a", 0, 50, 50, None), ("b", 0, 50, 50, None)))
+    assert total.scores["S_q"].mean is None
+    assert total.scores["S_q"].interval is None
+    assert total.scores["S_q"].by_repeat == (None,)
+
+
+def test_no_answers_at_all_give_an_empty_cell():
+    empty = cell([])
+    assert (empty.n, empty.max_words, empty.median_words, empty.scores["S_l"].mean) == (0, None, None, None)
+
+
+def test_repeats_of_a_prompt_are_averaged_first():
+    """a: S_l 100, 100 and (50 words of 100) 50, mean 83.33; b: one repeat with 0. Mean 41.67, not 62.5."""
+    rows = answers(("a", 0, 100, 100, None), ("a", 1, 100, 100, None), ("a", 2, 100, 50, None), ("b", 0, 100, 1, None))
+    assert prompt_means(rows, "S_l") == {"a": pytest.approx(250 / 3), "b": 0}
+    assert cell(rows).scores["S_l"].mean == pytest.approx(125 / 3)
+
+
+def test_spread_over_repeats():
+    """Repeat 0: 100 and 50, mean 75. Repeat 1: 100 and 0, mean 50."""
+    rows = answers(("a", 0, 100, 100, None), ("b", 0, 100, 50, None), ("a", 1, 100, 100, None), ("b", 1, 100, 0, None))
+    score = cell(rows).scores["S_l"]
+    assert score.by_repeat == (75, 50)
+    assert score.spread == (50, 75)
+    assert seeds(rows) == [100, 101]
+
+
+def test_copies_of_answers_do_not_narrow_the_interval():
+    """The negative control of averaging first: nine copies of each prompt know no more than one."""
+    prompts = [("a", 10), ("b", 50), ("c", 90), ("d", 100)]
+    once = cell(answers(*[(p, 0, 100, w, None) for p, w in prompts])).scores["S_l"].interval
+    often = cell(answers(*[(p, r, 100, w, None) for p, w in prompts for r in range(9)])).scores["S_l"].interval
+    assert often == pytest.approx(once)
+
+
+def test_interval_agrees_with_scipy():
+    from scipy.stats import bootstrap
+
+    values = [float(20 + (n * 37) % 80) for n in range(60)]
+    theirs = bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
+    low, high = interval(values)
+    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.6)
+    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.6)
+    assert interval(values) == (low, high)  # and is the same every time
+
+
+def test_interval_of_too_little():
+    assert interval([]) is None
+    assert interval([50.0]) is None
+    assert interval([50.0, 50.0]) == (50, 50)
+
+
+def test_paired_difference_uses_shared_prompts_only():
+    """Shared: a 3-1 = 2, b 5-1 = 4; mean 3."""
+    found = paired_difference({"a": 3, "b": 5, "x": 99}, {"a": 1, "b": 1, "y": 0})
+    assert (found.mean, found.n_prompts) == (3, 2)
+    assert paired_difference({"a": 1}, {"b": 1}) is None
+
+
+def test_paired_interval_is_narrow_where_models_differ_alike():
+    """b is a minus 5 everywhere: the pairing knows the difference exactly, however wide the scores lie."""
+    a = {str(n): float(n) for n in range(50)}
+    assert paired_difference(a, {k: v - 5 for k, v in a.items()}).interval == (5, 5)
+
+
+def test_rank_correlation_agrees_with_scipy():
+    from scipy.stats import spearmanr
+
+    a, b = [50, 100, 100, 400, 800], [64, 120, 118, 457, 430]
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
+    assert rank_correlation([1, 2, 3], [30, 20, 10]) == -1
+    assert rank_correlation([1, 2, 3], [5, 5, 5]) == 0
+
+
+RANGES = (WordRange(low=0, high=100, closed=False), WordRange(low=100, high=200, closed=True))
+
+
+def test_ranges_are_half_open_and_the_last_one_is_closed():
+    rows = answers(*[(str(n), 0, n, 10, None) for n in (99, 100, 200, 201)])
+    found = per_range(rows, RANGES)
+    assert {label: part.n for label, part in found.items()} == {"[0,100)": 1, "[100,200]": 2, "outside all ranges": 1}
+    assert sum(part.n for part in found.values()) == len(rows)
+
+
+def test_languages_partition_the_answers():
+    rows = [Response.model_validate(report_runs.response(f"p{n}", language="zh" if n else "en")) for n in range(3)]
+    assert {code: part.n for code, part in per_language(join(rows, [], None).answers).items()} == {"en": 1, "zh": 2}
+
+
+def test_ruler_gives_median_and_longest_per_length():
+    rows = answers(("a", 0, 50, 40, None), ("b", 0, 50, 60, None), ("c", 0, 50, 80, None), ("d", 0, 100, 7, None))
+    assert [tuple(point) for point in ruler(rows)] == [(50, 3, 40, 60, 80), (100, 1, 7, 7, 7)]

@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+
+import pytest
+from scripted_judge import Judge
+
+
+@pytest.fixture
+def judge() -> Iterator[Judge]:
+    made = Judge()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()

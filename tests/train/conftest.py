@@ -1,0 +1,21 @@
+"""One finished SFT run that several tests look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tiny_packs import tiny_config, tiny_conversations, train_in
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Tests run side by side; torch's waiting threads would fight over two cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def sft_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    config = tiny_config(tmp_path_factory.mktemp("sft"), "objective.optimizer.lr=0.02", "objective.epochs=60")
+    return train_in(config, conversations=tiny_conversations())

@@ -1,0 +1,165 @@
+"""Losses: hand arithmetic, and gradients that do not depend on how a step is cut up."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from tiny_packs import Document, Packs, make_documents, tiny_model
+
+from lwexp.config.train import DPO, SFT, Optimizer
+from lwexp.train.data import Steps, rank_share
+from lwexp.train.logprobs import pack_logprobs
+from lwexp.train.losses import StepTotals, dpo_loss, find_pairs, is_in, sequence_logprobs, sft_loss, sft_weights
+from lwexp.train.objective import DPOObjective, SFTObjective
+from lwexp.train.reference import Reference
+
+OPTIMIZER = Optimizer(lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0)
+
+
+def test_weights_of_the_docstrings_example() -> None:
+    """Two packs, targets per document (2, 4) and (6), divisor 30."""
+    totals = StepTotals(packs=2, documents=3, target_tokens=12)
+    first, second = torch.tensor([0, 0, 1, 1, 1, 1]), torch.zeros(6, dtype=torch.int64)
+    wanted = {
+        "token": ([1 / 12] * 6, [1 / 12] * 6),
+        "sequence": ([1 / 6] * 2 + [1 / 12] * 4, [1 / 18] * 6),
+        "release": ([2 / 360] * 6, [1 / 360] * 6),
+    }
+    for normalize, (a, b) in wanted.items():
+        assert sft_weights(first, 2, totals, normalize).tolist() == pytest.approx(a)  # type: ignore[arg-type]
+        assert sft_weights(second, 1, totals, normalize).tolist() == pytest.approx(b)  # type: ignore[arg-type]
+
+
+def test_release_is_the_released_codes_formula() -> None:
+    """Loss of a rank = CE mean over its pack * sequences / 30, then averaged over ranks (DeepSpeed).
+
+    Pack A: 2 sequences, NLLs 1, 2, 3 -> 2.0 * 2/30; pack B: 1 sequence, NLLs 4, 6 -> 5.0 * 1/30; mean 9/60.
+    """
+    totals = StepTotals(packs=2, documents=3, target_tokens=5)
+    a = sft_loss(-torch.tensor([1.0, 2.0, 3.0]), sft_weights(torch.tensor([0, 0, 1]), 2, totals, "release", 30.0))
+    b = sft_loss(-torch.tensor([4.0, 6.0]), sft_weights(torch.tensor([0, 0]), 1, totals, "release", 30.0))
+    assert float(a + b) == pytest.approx(9 / 60)
+
+
+def sft(normalize: str) -> SFT:
+    return SFT(
+        kind="sft", epochs=1, max_steps=None, global_batch=4, normalize=normalize, release_divisor=30.0,  # type: ignore[arg-type]
+        optimizer=OPTIMIZER,
+    )  # fmt: skip
+
+
+def step_gradients(model: Any, packs: list[list[Document]], normalize: str, ranks: int = 1) -> list[torch.Tensor]:
+    """Gradients of one step over all packs, averaged over ranks as data-parallel strategies do."""
+    objective, dataset = SFTObjective(sft(normalize)), Packs(packs)
+    plan = [list(range(len(packs)))]
+    model.zero_grad()
+    for rank in range(ranks):
+        batch = Steps(dataset, plan, rank=rank, world_size=ranks)[0]  # type: ignore[arg-type]
+        for pack, weight in zip(batch.packs, batch.weights, strict=True):
+            share = objective.pack_loss(pack_logprobs(model, pack), pack, batch.totals)
+            (share.loss * (weight * ranks) / ranks).backward()
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+DOCUMENTS = make_documents(2, [8, 30, 5, 12, 4, 21])
+SPLITS = {
+    "one pack": [DOCUMENTS],
+    "two packs": [DOCUMENTS[:2], DOCUMENTS[2:]],
+    "other two": [DOCUMENTS[3:], DOCUMENTS[:3]],
+    "one each": [[document] for document in DOCUMENTS],
+}
+
+
+def distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+    return max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("normalize", ["token", "sequence"])
+def test_gradients_do_not_depend_on_packs_and_accumulation(normalize: str) -> None:
+    model = tiny_model("glm")
+    wanted = step_gradients(model, SPLITS["one pack"], normalize)
+    for name, packs in SPLITS.items():
+        assert distance(step_gradients(model, packs, normalize), wanted) < 1e-8, name
+
+
+def test_negative_control_release_depends_on_the_split() -> None:
+    """Its denominator is the pack's own, which is why it is not the default."""
+    model = tiny_model("glm")
+    one, two = (step_gradients(model, SPLITS[name], "release") for name in ("one pack", "two packs"))
+    assert distance(one, two) > 1e-4
+
+
+@pytest.mark.parametrize("normalize", ["token", "sequence", "release"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_gradients_do_not_depend_on_ranks(normalize: str, ranks: int) -> None:
+    """3 packs on 2 or 4 ranks: ranks without a pack of their own run one with weight 0."""
+    model = tiny_model("glm")
+    packs = [DOCUMENTS[:1], DOCUMENTS[1:4], DOCUMENTS[4:]]
+    assert distance(step_gradients(model, packs, normalize), step_gradients(model, packs, normalize, ranks)) < 1e-10
+
+
+def test_rank_shares() -> None:
+    assert rank_share([7, 8, 9], 0, 2) == ([7, 9], [1.0, 1.0])
+    assert rank_share([7, 8, 9], 1, 2) == ([8, 7], [1.0, 0.0])
+    assert rank_share([7], 3, 4) == ([7], [0.0])
+
+
+def test_sequence_logprobs_are_segment_sums_in_float64() -> None:
+    logprobs = torch.tensor([-1.0, -2.0, -3.0, -4.0])
+    sums = sequence_logprobs(logprobs, torch.tensor([0, 2, 0, 2]), 3)
+    assert sums.tolist() == [-4.0, 0.0, -6.0]
+    assert sums.dtype == torch.float64
+
+
+def test_dpo_by_hand() -> None:
+    """beta 0.5; policy -10/-14, reference -12/-13: rewards 1.0 and -0.5, loss -ln(1/(1+e^-1.5)) = 0.201413..."""
+    each = dpo_loss(*(torch.tensor([value], dtype=torch.float64) for value in (-10.0, -14.0, -12.0, -13.0)), beta=0.5)
+    assert each.chosen_rewards.item() == 1.0
+    assert each.rejected_rewards.item() == -0.5
+    assert each.losses.item() == pytest.approx(math.log(1 + math.exp(-1.5)), abs=1e-12)
+    assert each.correct.item() is True
+
+
+def test_dpo_at_the_start_is_ln_2() -> None:
+    same = torch.tensor([-321.5, -17.0])
+    assert dpo_loss(same, same - 3, same, same - 3, 0.1).losses.tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def test_pairs_are_found_by_their_global_numbers() -> None:
+    pairs = find_pairs((8, 9, 3, 2))
+    assert pairs.chosen == [0, 3]
+    assert pairs.rejected == [1, 2]
+    assert pairs.numbers == [4, 1]
+    with pytest.raises(AssertionError, match="splits a pair"):
+        find_pairs((8, 9, 3))
+
+
+def test_membership_of_targets() -> None:
+    assert is_in([0, 2], torch.tensor([0, 1, 1, 2]), 3).tolist() == [True, False, False, True]
+
+
+def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nll() -> None:
+    model = tiny_model("llama")
+    config = DPO(kind="dpo", epochs=1, max_steps=None, global_batch=4, beta=0.3, nll_weight=0.2, optimizer=OPTIMIZER)
+    gradients, losses = [], []
+    for split in ([DOCUMENTS], [DOCUMENTS[:2], DOCUMENTS[2:]]):
+        dataset = Packs(split)
+        with torch.no_grad():
+            sums = torch.cat(
+                [sequence_logprobs(pack_logprobs(model, p), p.target_documents, len(p.lengths)) for p in dataset._packs]
+            )
+        chosen = [sum(len(d.ids) - d.prompt for d in documents[::2]) for documents in split]
+        objective = DPOObjective(config, Reference(sums.numpy(), torch.tensor(chosen).numpy()))
+        batch = Steps(dataset, [list(range(len(split)))], chosen_tokens=chosen)[0]  # type: ignore[arg-type]
+        model.zero_grad()
+        shares = [objective.pack_loss(pack_logprobs(model, p), p, batch.totals) for p in batch.packs]
+        sum(share.loss for share in shares).backward()  # type: ignore[union-attr]
+        losses.append(sum(share.loss.item() for share in shares))
+        gradients.append([p.grad.clone() for p in model.parameters()])
+        margin, accuracy, _, _, nll = sum(share.watched for share in shares).tolist()  # type: ignore[union-attr]
+        assert (margin, accuracy) == (0.0, 0.0)
+        assert losses[-1] == pytest.approx(math.log(2) + 0.2 * nll, abs=1e-12)
+    assert distance(*gradients) < 1e-8

@@ -1,0 +1,102 @@
+"""Schedule, decay groups, and AdamW with float32 masters."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from tiny_packs import tiny_model
+from torch import nn
+
+from lwexp.train.optimizer import MasterAdamW, decay_groups, learning_rate_factor
+
+
+def test_cosine_by_hand() -> None:
+    """10 steps, 2 of warm-up: 1/2, 1, then 0.5*(1 + cos(pi*i/8)) for i = 0..7."""
+    got = [learning_rate_factor(step, 10, 0.2, "cosine") for step in range(10)]
+    assert got[:3] == [0.5, 1.0, 1.0]
+    assert got[3:] == pytest.approx([0.5 * (1 + math.cos(math.pi * i / 8)) for i in range(1, 8)])
+
+
+def test_constant_and_no_warmup() -> None:
+    assert [learning_rate_factor(step, 3, 0.0, "constant") for step in range(3)] == [1.0, 1.0, 1.0]
+    assert learning_rate_factor(0, 1, 0.03, "cosine") == 1.0
+
+
+@pytest.mark.parametrize("family", ["glm", "llama"])
+def test_biases_and_norms_do_not_decay(family: str) -> None:
+    """Rule by name; in these models it is the same as: what has one dimension."""
+    model = tiny_model(family)
+    decayed, plain = decay_groups(model.named_parameters(), 0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert plain["weight_decay"] == 0.0
+    assert all(parameter.ndim == 2 for parameter in decayed["params"])
+    assert all(parameter.ndim == 1 for parameter in plain["params"])
+    assert len(decayed["params"]) + len(plain["params"]) == len(list(model.parameters()))
+
+
+def test_masters_follow_torchs_adamw_in_float32() -> None:
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(5, 3))
+    theirs = nn.Parameter(ours.detach().clone())
+    a = MasterAdamW([{"params": [ours], "weight_decay": 0.1}], lr=0.01, betas=(0.9, 0.95))
+    b = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
+    for _ in range(20):
+        ours.grad = torch.randn(5, 3)
+        theirs.grad = ours.grad.clone()
+        a.step()
+        b.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def small_steps(optimizer: str) -> float:
+    """100 updates of 1e-5 each on a bf16 weight of 1.0, whose neighbours are 0.0039 and 0.0078 away."""
+    weight = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    group = [{"params": [weight], "weight_decay": 0.0}]
+    chosen = (
+        MasterAdamW(group, lr=1e-4, betas=(0.9, 0.95)) if optimizer == "ours" else torch.optim.AdamW(group, lr=1e-4)
+    )
+    for _ in range(100):
+        weight.grad = torch.ones(1, dtype=torch.bfloat16)
+        chosen.step()
+    return float(weight)
+
+
+def test_small_updates_reach_bf16_weights() -> None:
+    assert small_steps("ours") == pytest.approx(0.99, abs=0.004)
+
+
+def test_negative_control_adamw_on_bf16_weights_stands_still() -> None:
+    assert small_steps("torch") == 1.0
+
+
+def test_masters_survive_saving_in_float32() -> None:
+    weight = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    first = MasterAdamW([{"params": [weight]}], lr=1e-4, betas=(0.9, 0.95))
+    weight.grad = torch.full((3,), 0.3, dtype=torch.bfloat16)
+    first.step()
+    other = nn.Parameter(weight.detach().clone())
+    second = MasterAdamW([{"params": [other]}], lr=1e-4, betas=(0.9, 0.95))
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for key in ("master", "mean", "square"):
+        assert second.state[other][key].dtype == torch.float32
+        assert torch.equal(second.state[other][key], first.state[weight][key])
+    assert second.state[other]["step"] == 1
+
+
+@pytest.mark.parametrize("family", ["glm", "llama"])
+def test_casting_the_model_leaves_rotary_frequencies_exact(family: str) -> None:
+    model = tiny_model(family, torch.float32)
+    before = model.model.rotary_emb.inv_freq.clone()
+    model.to(torch.bfloat16)
+    assert model.lm_head.weight.dtype == torch.bfloat16
+    assert torch.equal(model.model.rotary_emb.inv_freq, before)
+
+
+def test_negative_control_rounded_frequencies_would_be_whole_turns_off() -> None:
+    """GLM-4's own 32 frequencies, at the last position of a 32k pack."""
+    frequencies = 10_000.0 ** (-torch.arange(0, 64, 2) / 64)
+    error = (frequencies.bfloat16().float() - frequencies).abs() * 32_767
+    assert error.max() > 2 * math.pi

@@ -1,0 +1,165 @@
+"""Plans and refusals: in seconds, without weights, with everything that is missing in one line."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_packs import tiny_config, tiny_conversations, tiny_model, tiny_pairs
+
+from lwexp.config import compose
+from lwexp.records import LwexpError
+from lwexp.train import describe_plan
+from lwexp.train import preflight as check
+from lwexp.train.memory import GIB, plan_memory
+from lwexp.train.shapes import KNOWN, model_sizes
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache and no questions to the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def refusal(config: Any, start_from: Path | None = None) -> str:
+    with pytest.raises(LwexpError) as caught:
+        check(config, start_from)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_parameters_of_the_papers_models() -> None:
+    """9.40B and 8.03B, as their model cards say."""
+    assert KNOWN["zai-org/glm-4-9b-hf"].parameters == 9_399_951_360
+    assert KNOWN["meta-llama/Llama-3.1-8B"].parameters == 8_030_261_248
+
+
+@pytest.mark.parametrize("family", ["glm", "llama"])
+def test_parameters_are_counted_as_transformers_has_them(family: str) -> None:
+    model = tiny_model(family)
+    assert model_sizes(compose(f"model=tiny_{family}").model).parameters > 0
+    from tiny_packs import tiny_model_config
+
+    assert model_sizes(tiny_model_config(family)).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_glm4_on_the_default_cpu_is_refused_for_weights_and_memory_within_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lwexp.train.readiness.host_gib", lambda: 23.0)
+    start = time.monotonic()
+    message = refusal(compose("model=glm4"))
+    assert time.monotonic() - start < 5
+    assert message.startswith(
+        "model=glm4 cannot be trained here: (1) weights and tokenizer: zai-org/glm-4-9b-hf is not"
+    )
+    assert "(2) memory: 9.4B parameters and packs of 32,768 tokens need" in message
+    assert "this machine has 23 GiB" in message
+    assert "experiment=miniature" in message
+
+
+def test_llama31_on_eight_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    message = refusal(compose("model=llama31", "hardware=zero3_8x80g"))
+    assert "weights and tokenizer: meta-llama/Llama-3.1-8B" in message
+    assert "hardware=zero3 wants 8 CUDA devices, this machine has none" in message
+    assert "memory" not in message  # 47 of 79 GiB
+
+
+def test_memory_too_small_for_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    message = refusal(compose("model=glm4", "hardware=zero3_8x80g", "hardware.device_gib=40.0"))
+    assert "GiB a GPU, there are 40 GiB" in message
+
+
+def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
+    message = refusal(compose("model=tiny_glm", f"model.path={tmp_path}", "model.init=pretrained"))
+    assert f"weights: {tmp_path} has no config.json" in message
+    message = refusal(compose("model=tiny_glm", "model.path=./nowhere/at/all", "model.init=pretrained"))
+    assert "there is no folder ./nowhere/at/all" in message
+    assert f"weights: {tmp_path} holds no model" in refusal(compose(), start_from=tmp_path)
+
+
+def test_the_hub_out_of_reach_is_said_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+    import huggingface_hub
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("no route")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    assert "the hub cannot be reached from here; download it elsewhere" in refusal(compose("model=glm4"))
+
+
+def test_online_tracking_without_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert "there is no W&B key" in refusal(compose("tracking=wandb"))
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    check(compose("tracking=wandb"))
+
+
+def test_the_miniature_passes() -> None:
+    check(compose())
+
+
+def test_memory_of_glm4_on_eight_gpus_by_hand() -> None:
+    """N = 9.4e9, W = 8: 2N/W 2.19, 2N/W 2.19, 12N/W 13.13 GiB; layer inputs 40*32768*4096*2 B = 10 GiB."""
+    plan = plan_memory(KNOWN["zai-org/glm-4-9b-hf"], compose("model=glm4", "hardware=zero3_8x80g").hardware, 32_768)
+    gib = {term.name: term.bytes / GIB for term in plan.device}
+    assert gib["parameters"] == pytest.approx(2.19, abs=0.01)
+    assert gib["optimiser"] == pytest.approx(13.13, abs=0.01)
+    assert gib["layer inputs"] == 10.0
+    assert 50 < plan.device_gib < 56
+    assert plan.host == ()
+
+
+def test_offloading_moves_the_optimiser_to_the_host() -> None:
+    hardware = compose("model=glm4", "hardware=zero3_8x80g", "hardware.offload_optimizer=true").hardware
+    plan = plan_memory(KNOWN["zai-org/glm-4-9b-hf"], hardware, 32_768)
+    assert "optimiser" not in {term.name for term in plan.device}
+    assert plan.host_gib == pytest.approx(16 * 9.39995e9 / GIB, rel=1e-4)
+
+
+@pytest.mark.parametrize("model", ["glm4", "llama31"])
+def test_a_dry_run_needs_no_weights_and_ends_with_what_stands_against_it(model: str) -> None:
+    text = describe_plan(compose(f"model={model}", "hardware=zero3_8x80g"), conversations=tiny_conversations())
+    assert re.search(r"conversations +24\n", text)
+    assert "layer inputs" in text
+    assert "12N/W" in text
+    assert f"model={model} cannot be trained here" in text
+
+
+def test_a_dry_run_of_the_miniature() -> None:
+    text = describe_plan(compose("objective=dpo"), pairs=tiny_pairs())
+    assert re.search(r"preference pairs +8\n", text)
+    assert text.endswith("this machine can do it")
+
+
+def test_sizes_that_nobody_knows_are_asked_for() -> None:
+    config = compose("model=tiny_glm", "model.shape.hidden_size=null")
+    with pytest.raises(LwexpError, match=r"set model.shape.hidden_size=<int>"):
+        model_sizes(config.model)
+
+
+def test_sizes_come_from_a_config_json_and_random_shapes_replace_them(tmp_path: Path) -> None:
+    tiny_model("llama").config.save_pretrained(tmp_path)
+    loaded = compose("model=tiny_llama", f"model.path={tmp_path}", "model.init=pretrained")
+    assert model_sizes(loaded.model).hidden_size == 32
+    changed = tiny_config(tmp_path, "model=tiny_llama", f"model.path={tmp_path}", "model.shape.num_hidden_layers=7")
+    assert model_sizes(changed.model).num_hidden_layers == 7
+
+
+def test_the_room_imports_in_milliseconds_without_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, lwexp.train; sys.exit(any(m in sys.modules for m in ('torch', 'lightning', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

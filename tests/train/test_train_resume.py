@@ -1,0 +1,156 @@
+"""A run that was killed ends as if it had not been: the same loss curve, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
+
+from lwexp.train.callbacks import cut_metrics, read_metrics
+
+HERE = Path(__file__).parent
+OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tiny_packs import tiny_config, tiny_conversations, train_in
+from lwexp.runs.directory import Preempted
+try:
+    train_in(tiny_config(sys.argv[2], *sys.argv[3:]), conversations=tiny_conversations())
+except Preempted:
+    sys.exit(143)
+"""
+
+
+def curve(run: Path) -> list[tuple[float, ...]]:
+    """What must not change; rates and times may."""
+    return [
+        (row["step"], row["loss"], row["lr"], row["grad_norm"], row["target_tokens"])
+        for row in read_metrics(run / "metrics.jsonl")
+    ]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(run / "model" / "model.safetensors")
+
+
+def stop_child(root: Path, after_step: int, how: signal.Signals) -> tuple[Path, int]:
+    """Start the run in a process of its own and signal it once it has done some steps."""
+    command = [sys.executable, "-c", CHILD, str(HERE), str(root), *OVERRIDES]
+    child = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    try:
+        while time.monotonic() < deadline and child.poll() is None:
+            found = list(root.glob("*/metrics.jsonl"))
+            if found and len(read_metrics(found[0])) >= after_step:
+                child.send_signal(how)
+                break
+            time.sleep(0.002)
+        code = child.wait(timeout=60)
+    finally:
+        child.kill()
+    (run,) = root.iterdir()
+    return run, code
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("undisturbed")
+    return Path(train_in(tiny_config(root, *OVERRIDES), conversations=tiny_conversations()).path)
+
+
+def assert_same(run: Path, wanted: Path) -> None:
+    assert curve(run) == curve(wanted)
+    ours, theirs = weights(run), weights(wanted)
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+
+
+def test_kill_9_and_the_same_command_again_give_the_same_curve(
+    tmp_path: Path, undisturbed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, code = stop_child(tmp_path, 23, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert (run / "checkpoints").is_dir()
+    assert not (run / "model").exists()
+    with caplog.at_level(logging.INFO, "lwexp"):
+        train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+    assert re.search(r"training tiny_glm: [2-9]0 of \d+ steps are done", (run / "log.txt").read_text())
+    assert_same(run, undisturbed)
+
+
+def test_sigterm_saves_at_the_next_step_and_resumes(tmp_path: Path, undisturbed: Path) -> None:
+    run, code = stop_child(tmp_path, 13, signal.SIGTERM)
+    assert code == 143
+    assert json.loads((run / "manifest.json").read_text())["status"] == "preempted"
+    saved = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert int(saved[-1].removeprefix("step-")) == len(curve(run))  # the step it was in, not the last multiple of 10
+    train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+    assert_same(run, undisturbed)
+
+
+class StopError(Exception):
+    """Stands in for a crash right after a checkpoint."""
+
+
+def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lwexp.train import callbacks
+
+    save = callbacks.save_checkpoint
+
+    def save_and_crash(folder: Path, at: int, write: Any, barrier: Any) -> None:
+        save(folder, at, write, barrier)
+        if at == step:
+            raise StopError
+
+    monkeypatch.setattr(callbacks, "save_checkpoint", save_and_crash)
+
+
+@pytest.mark.parametrize("step", [1, 4, 5])
+def test_dpo_resumes_exactly_at_the_first_a_middle_and_the_last_step(
+    step: int, tmp_path: Path, sft_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5 steps. After the last one nothing is left to train, but the weights must be there to export."""
+    options = ("objective=dpo", "objective.max_steps=5", "training.checkpoint_every_steps=1")
+    inputs = {"pairs": tiny_pairs(), "start_from": sft_run.path / "model"}
+    whole = train_in(tiny_config(tmp_path / "whole", *options), **inputs).path
+    crash_at(step, monkeypatch)
+    with pytest.raises(StopError):
+        train_in(tiny_config(tmp_path / "cut", *options), **inputs)
+    monkeypatch.undo()
+    assert_same(train_in(tiny_config(tmp_path / "cut", *options), **inputs).path, whole)
+
+
+def test_negative_control_weights_without_the_optimizer_state_give_another_curve(
+    tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash_at(10, monkeypatch)
+    with pytest.raises(StopError):
+        train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda *_: None)
+    run = train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations()).path
+    assert curve(run)[:10] == curve(undisturbed)[:10]
+    assert curve(run)[10:] != curve(undisturbed)[10:]
+
+
+def test_metrics_of_steps_to_be_done_again_are_dropped_and_a_torn_line_too(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"step": 4')
+    assert cut_metrics(path, 20) == {"step": 20}
+    assert path.read_text() == '{"step": 10}\n{"step": 20}\n'
+    assert cut_metrics(tmp_path / "none.jsonl", 0) is None
