@@ -126,7 +126,7 @@ _ZH: Final = _Grammar(
         "以{topic}为题，写{words}字。",
     ),
     subject="这个主题",
-    later="{point}，第{round}轮",
+    later="{point}（{round}）",
     joiner="",
 )
 # fmt: on
@@ -213,7 +213,7 @@ def write_paragraph(*, topic: str, part: int, parts: int, words: int, language: 
 def plan_points(
     *, topic: str, words: int, paragraph_words: int, miss: float, language: Language, seed: int
 ) -> list[tuple[str, int]]:
-    """Plan (main point, word count) a paragraph; the total misses `words` by up to the fraction `miss`, as teachers do."""
+    """Plan (main point, word count) a paragraph; the total misses `words` by up to `miss`, as real teachers do."""
     rng = random.Random(f"plan|{seed}|{language}|{topic}|{words}|{paragraph_words}|{miss}")
     total = words * (1 + rng.uniform(-miss, miss))
     parts = max(1, round(total / paragraph_words))

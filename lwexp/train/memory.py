@@ -76,11 +76,12 @@ def _sharded_states(sizes: Sizes, hardware: Zero3) -> tuple[tuple[Term, ...], tu
         host.append(Term("parameters", 2 * n / hardware.num_nodes, "2N/nodes"))
     else:
         here.append(parameters)
-    here.append(Term("gradients", 2 * n / ranks, "2N/W"))
     if hardware.offload_optimizer:
+        here.append(Term("gradients", 2 * n / ranks, "2N/W: on their way to the host"))
         host.append(Term("optimiser", 16 * n / hardware.num_nodes, "16N/nodes: states and float32 gradients"))
     else:
-        here += [optimiser, Term("optimiser step", 4 * n / ranks, "4N/W: float32 gradients")]
+        here.append(Term("gradients", 4 * n / ranks, "4N/W: summed in float32"))
+        here += [optimiser, Term("optimiser step", 4 * n / ranks, "4N/W: flattened gradients")]
     live = min(n, 1.1e9) + sizes.embedding_parameters
     here.append(Term("gathered weights", 2 * live, "2*(live and prefetched 1.1e9 + Vh)"))
     here.append(Term("reduce buckets", 2 * 2 * 2e8 + 4 * 2e8, "(2*2+4)*2e8"))

@@ -137,9 +137,30 @@ def keep_rotary_exact(model: nn.Module) -> None:
     ``module.to(bfloat16)``, which DeepSpeed calls, would round them to 8 bits: at position 32,767 the worst angle
     is then off by 14 radians in GLM-4 and by 59 in Llama-3.1.
     """
-    for module in model.modules():
-        if isinstance(getattr(module, "inv_freq", None), Tensor):
-            module.__class__ = _with_exact_buffers(type(module))  # keeps its name and its place in the model
+    for module in _rotaries(model):
+        module.__class__ = _with_exact_buffers(type(module))  # keeps its place in the model
+
+
+def restore_rotary(model: nn.Module) -> None:
+    """Compute the rotary frequencies anew in float32.
+
+    Needed where the model was made in bf16 from the start: DeepSpeed's ``zero.Init`` rounds every floating-point
+    tensor at birth, constants too. Call it outside of that context.
+    """
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    for module in _rotaries(model):
+        rotary: Any = module
+        kind = rotary.rope_type
+        compute = rotary.compute_default_rope_parameters if kind == "default" else ROPE_INIT_FUNCTIONS[kind]
+        exact, rotary.attention_scaling = compute(rotary.config)
+        assert exact.dtype == torch.float32, exact.dtype
+        rotary.inv_freq = exact.to(rotary.inv_freq.device)
+        rotary.original_inv_freq = rotary.inv_freq.clone()
+
+
+def _rotaries(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(getattr(module, "inv_freq", None), Tensor)]
 
 
 def _with_exact_buffers(kind: type[nn.Module]) -> type[nn.Module]:

@@ -14,7 +14,7 @@ from lwexp.records import LwexpError
 from lwexp.train.data import StepBatch
 from lwexp.train.logprobs import pack_logprobs
 from lwexp.train.losses import StepTotals
-from lwexp.train.model import ModelBuilder
+from lwexp.train.model import ModelBuilder, restore_rotary
 from lwexp.train.objective import PackLoss
 from lwexp.train.optimizer import build_optimizer, learning_rate_factor
 
@@ -73,6 +73,11 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             if self._recompute:
                 recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
                 recompute.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
+    def on_fit_start(self) -> None:
+        """The strategy has made and moved the model: put right what it has rounded."""
+        assert self.model is not None
+        restore_rotary(self.model)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its learning rate is set in each step, a pure function of the step's number."""

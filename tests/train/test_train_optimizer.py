@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_model
+from tiny_packs import NoTokenizer, tiny_model, tiny_model_config
 from torch import nn
 
+from lwexp.train.model import build_model, restore_rotary
 from lwexp.train.optimizer import MasterAdamW, decay_groups, learning_rate_factor
 
 
@@ -61,7 +63,7 @@ def small_steps(optimizer: str) -> float:
     for _ in range(100):
         weight.grad = torch.ones(1, dtype=torch.bfloat16)
         chosen.step()
-    return float(weight)
+    return weight.item()
 
 
 def test_small_updates_reach_bf16_weights() -> None:
@@ -93,6 +95,20 @@ def test_casting_the_model_leaves_rotary_frequencies_exact(family: str) -> None:
     model.to(torch.bfloat16)
     assert model.lm_head.weight.dtype == torch.bfloat16
     assert torch.equal(model.model.rotary_emb.inv_freq, before)
+
+
+@pytest.mark.parametrize("positions", [256, 131_072])  # short: plain frequencies; long: Llama-3.1's stretched ones
+@pytest.mark.parametrize("family", ["glm", "llama"])
+def test_rounded_rotary_frequencies_are_restored(family: str, positions: int) -> None:
+    config = tiny_model_config(family)
+    shape = config.shape.model_copy(update={"max_position_embeddings": positions})
+    model: Any = build_model(config.model_copy(update={"shape": shape}), NoTokenizer(), seed=0, dtype=torch.bfloat16)
+    rotary = model.model.rotary_emb
+    exact = rotary.inv_freq.clone()
+    rotary.inv_freq = rotary.inv_freq.bfloat16()
+    restore_rotary(model)
+    assert rotary.inv_freq.dtype == torch.float32
+    assert torch.equal(rotary.inv_freq, exact)
 
 
 def test_negative_control_rounded_frequencies_would_be_whole_turns_off() -> None:
