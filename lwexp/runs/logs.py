@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 from lwexp.runs.ranks import is_rank_zero
@@ -34,6 +36,8 @@ def console_log() -> None:
         return
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers' bars as well
     # A file or a pipe has no width; 80 would break paths and tallies in two.
     terminal = Console(stderr=True)
     console = terminal if terminal.is_terminal else Console(stderr=True, width=_WIDTH_OF_A_FILE)
