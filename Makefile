@@ -6,6 +6,7 @@ READY := $(VENV)/.installed
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
 .PHONY: demo test check install lock clean help
@@ -14,6 +15,19 @@ help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
 	@echo "make test   install and pass the tests"
 	@echo "make check  ruff, format, mypy"
+	@echo "make lock   write the versions in .venv into constraints.txt"
+
+# The paper in miniature. Run it again: every step finds its run finished and says so.
+demo: $(READY)
+	$(BIN)/python generate_data.py experiment=miniature
+	$(BIN)/python train.py experiment=miniature_short name=short
+	$(BIN)/python train.py experiment=miniature name=long
+	$(BIN)/python generate_data.py experiment=miniature task=pairs init_from=long
+	$(BIN)/python train.py experiment=miniature_dpo name=dpo init_from=long
+	$(BIN)/python evaluate.py experiment=miniature run=short
+	$(BIN)/python evaluate.py experiment=miniature run=long
+	$(BIN)/python evaluate.py experiment=miniature run=dpo
+	$(BIN)/python -m lwexp.report runs/demo --out runs/demo/report.html
 
 install: $(READY)
 

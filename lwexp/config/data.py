@@ -152,3 +152,6 @@ class PackConfig(Strict):
     """Capacity of a pack, in tokens (the paper: 32,768)."""
     overflow: Literal["error", "drop"]
     """A document longer than a pack stops the run, or is dropped and counted. Never truncated."""
+    strategy: Literal["best_fit_decreasing", "best_fit"]
+    """Decreasing fills best and puts documents of like length together; best_fit keeps the mixture's order, so
+    lengths mix within a pack, which a step of few packs needs (docs/decisions/003)."""

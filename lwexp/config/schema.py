@@ -28,6 +28,8 @@ class Config(Strict):
     """generate_data.py: write drafts with the teacher, import a file, or build preference pairs."""
     source: str | None
     """generate_data.py task=import: the file to import."""
+    on_bad_row: Literal["skip", "error"]
+    """generate_data.py task=import: a broken row is named and counted, or stops the import."""
     init_from: str
     """SFT run to sample pairs from or to start DPO from: a run directory, a run name, or "newest"."""
     run: str
@@ -79,8 +81,8 @@ class Config(Strict):
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
-        "instructions",
-        "task", "teacher", "generate", "source", "pairs", "init_from", "judge", "model", "sample", "hardware",
+        "instructions", "task", "teacher", "generate", "source", "on_bad_row", "pairs", "init_from", "judge",
+        "model", "sample", "hardware",
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",

@@ -160,9 +160,7 @@ def _topics(language: Language, *, bench: bool) -> tuple[str, ...]:
     )
 
 
-TOPICS: Final[dict[Language, tuple[str, ...]]] = {
-    language: _topics(language, bench=False) for language in _GRAMMARS
-}
+TOPICS: Final[dict[Language, tuple[str, ...]]] = {language: _topics(language, bench=False) for language in _GRAMMARS}
 BENCH_TOPICS: Final[dict[Language, tuple[str, ...]]] = {
     language: _topics(language, bench=True) for language in _GRAMMARS
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.mix.files import read_file
+from lwexp.mix.files import RawRow, read_file
 from lwexp.mix.parse import parse_conversations
 from lwexp.records import Conversation, Failure, LwexpError, tally, write_parquet, write_rows
 from lwexp.runs import RunDirectory, fingerprint, open_run
@@ -14,7 +15,7 @@ from lwexp.runs import RunDirectory, fingerprint, open_run
 log = logging.getLogger(__name__)
 
 
-def import_conversations(config: Config) -> RunDirectory:
+def import_conversations(config: Config) -> RunDirectory | None:
     """Turn a messages, sharegpt or alpaca file into an import run, which ``kind: drafts`` sources find.
 
     Broken rows are counted, and listed in failures.jsonl with file, row and reason.
@@ -26,20 +27,17 @@ def import_conversations(config: Config) -> RunDirectory:
     source = Path(config.source)
     rows = read_file(source)  # refuses a missing file before a run directory is made
     name = _plain(source.stem)
+    if config.dry_run:
+        conversations, failures = _parse(config, rows, source, name)
+        log.info(
+            "%s: %d conversations, %d broken rows; dry run, nothing written", source, len(conversations), len(failures)
+        )
+        return None
     with open_run("import", config, default_name=f"import-{name}"[:60], inputs={"source": fingerprint(source)}) as run:
         if run.is_finished:
             log.info("%s is finished: %s", run.path, run.manifest["results"]["tally"])
             return run
-        conversations: list[Conversation] = []
-        failures: list[Failure] = []
-        for row in parse_conversations(rows, origin=source, name=name, format="auto"):
-            if isinstance(row, Failure):
-                failures.append(row)
-            else:
-                conversations.append(row)
-        if not conversations:
-            first = failures[0].detail if failures else "the file has no rows"
-            raise LwexpError(f"source={source}: not one of {len(failures):,} rows is a conversation; {first}")
+        conversations, failures = _parse(config, rows, source, name)
         write_rows(run.path / "conversations.jsonl", conversations)
         write_parquet(run.path / "conversations.parquet", conversations)
         write_rows(run.path / "failures.jsonl", failures)
@@ -56,6 +54,23 @@ def import_conversations(config: Config) -> RunDirectory:
             }
         )
     return run
+
+
+def _parse(config: Config, rows: Iterable[RawRow], source: Path, name: str) -> tuple[list[Conversation], list[Failure]]:
+    """Usable and broken rows; at least one usable, and none broken under on_bad_row=error."""
+    conversations: list[Conversation] = []
+    failures: list[Failure] = []
+    for row in parse_conversations(rows, origin=source, name=name, format="auto"):
+        if isinstance(row, Conversation):
+            conversations.append(row)
+        elif config.on_bad_row == "error":
+            raise LwexpError(f"{row.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
+        else:
+            failures.append(row)
+    if not conversations:
+        first = failures[0].detail if failures else "the file has no rows"
+        raise LwexpError(f"source={source}: not one of {len(failures):,} rows is a conversation; {first}")
+    return conversations, failures
 
 
 def _plain(stem: str) -> str:

@@ -82,7 +82,7 @@ def fingerprint(
     kind: Kind,
 ) -> str:
     """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
-    settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow]
+    settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow, config.strategy]
     digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(tokenizer_fingerprint(tokenizer).encode())
     for row in rows:
@@ -114,7 +114,7 @@ def _write(
     _refuse_too_long(done, len(rows), kind, config)
     size = 1 if kind == "sft" else 2
     unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
-    packs = pack(unit_lengths, capacity)
+    packs = pack(unit_lengths, capacity, config.strategy)
     unit_numbers = np.concatenate([np.array(units_of_pack, dtype=np.int64) for units_of_pack in packs])
     # Units in pack order -> their documents in pack order: 3 -> 3 for SFT, 3 -> 6, 7 for pairs.
     documents = (unit_numbers[:, None] * size + np.arange(size)).reshape(-1)

@@ -31,7 +31,9 @@ def import_file(config: Config) -> None:
     from lwexp.mix import import_conversations
 
     console_log()
-    end(import_conversations(config))
+    run = import_conversations(config)
+    if run is not None:
+        end(run)
 
 
 def pairs(config: Config) -> RunDirectory:

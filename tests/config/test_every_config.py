@@ -100,7 +100,9 @@ def test_an_experiment_that_rechooses_a_group_replaces_every_value_of_its_base(e
     """Otherwise the base's SFT learning rate would end up in the DPO objective without a word."""
     loaded = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
     own = {key for key, _ in leaves(values_of(experiment))}
-    chosen = {str(k).removeprefix("override /") for entry in loaded["defaults"] if isinstance(entry, dict) for k in entry}
+    chosen = {
+        str(k).removeprefix("override /") for entry in loaded["defaults"] if isinstance(entry, dict) for k in entry
+    }
     for base in (entry for entry in loaded["defaults"] if isinstance(entry, str) and entry != "_self_"):
         inherited = {key for key, _ in leaves(values_of(base)) if key.split(".")[0] in chosen}
         assert inherited <= own, f"{experiment}.yaml must set {sorted(inherited - own)} itself"

@@ -19,8 +19,8 @@ from lwexp.pack.tokens import GrowingArray
 from lwexp.records import LwexpError
 
 
-def config(max_tokens=64, overflow="error"):
-    return PackConfig(max_tokens=max_tokens, overflow=overflow)
+def config(max_tokens=64, overflow="error", strategy="best_fit_decreasing"):
+    return PackConfig(max_tokens=max_tokens, overflow=overflow, strategy="best_fit_decreasing")
 
 
 def ids_of(tokenizer, *tokens):
