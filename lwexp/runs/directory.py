@@ -167,7 +167,7 @@ def _lock(path: Path) -> IO[str]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _version(package: str) -> str | None:
