@@ -74,7 +74,7 @@ class DraftsSource(Strict):
 
     kind: Literal["drafts"]
     run: str
-    """A run directory or run name; "newest" takes the newest finished data run under root."""
+    """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root."""
     count: int | None = Field(ge=0)
     """How many; null takes all that pass the word limits, 0 none."""
     min_words: int | None = Field(ge=0)

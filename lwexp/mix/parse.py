@@ -72,9 +72,15 @@ def _failure(raw: RawRow, error: BrokenRowError, origin: Path | str, name: str) 
     )
 
 
+def holds_pair(value: object) -> bool:
+    """Whether a row is a preference pair, whatever its shape."""
+    return isinstance(value, Mapping) and value.get("chosen") is not None and value.get("rejected") is not None
+
+
 def _refuse_pairs(value: object, origin: Path | str, name: str) -> None:
-    if isinstance(value, Mapping) and value.get("chosen") is not None and value.get("rejected") is not None:
+    if holds_pair(value):
         raise LwexpError(
-            f"{origin} holds preference pairs, not conversations; they are for objective=dpo: "
-            f"'+mixture.pairs.{name}={{kind: file, path: {origin}, count: null, on_bad_row: skip}}'"
+            f"{origin} holds preference pairs, not conversations; for DPO: "
+            f"'+mixture.pairs.{name}={{kind: file, path: {origin}, count: null, on_bad_row: skip}}'; for SFT on the "
+            f"chosen answers: python generate_data.py task=import source={origin}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from lwexp.mix.files import hub_fingerprint, read_file, read_hub
 from lwexp.mix.parse import parse_conversations, parse_pairs
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 from lwexp.runs import RunDirectory, find_run, fingerprint
+
+log = logging.getLogger(__name__)
 
 AnySource = DraftsSource | FileSource | HubSource | PairsRunSource | PairsFileSource
 
@@ -71,11 +74,15 @@ def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
 
 def _resolve(key: str, name: str, source: AnySource, root: Path) -> Resolved:
     if isinstance(source, DraftsSource):
-        run = _find(key, source, root, ("data", "import"), "python generate_data.py")
+        # An import is asked for by its name; "newest" means what the teacher wrote.
+        stages = ("data",) if source.run == "newest" else ("data", "import")
+        run = _find(key, source, root, stages, "python generate_data.py")
         path = _output(run, "conversations.jsonl", f"{key}.run={source.run}")
         return Resolved(name, key, source, str(path), fingerprint(path), run)
     if isinstance(source, PairsRunSource):
-        run = _find(key, source, root, ("pairs",), "python generate_data.py task=pairs")
+        # An import may hold pairs as well, but only its name says so.
+        stages = ("pairs",) if source.run == "newest" else ("pairs", "import")
+        run = _find(key, source, root, stages, "python generate_data.py task=pairs")
         path = _output(run, "pairs.jsonl", f"{key}.run={source.run}")
         return Resolved(name, key, source, str(path), fingerprint(path), run)
     path = Path(source.path)
@@ -89,7 +96,9 @@ def _resolve(key: str, name: str, source: AnySource, root: Path) -> Resolved:
 def _find(
     key: str, source: DraftsSource | PairsRunSource, root: Path, stages: tuple[str, ...], make_it: str
 ) -> RunDirectory:
-    return find_run(source.run, root=root, stages=stages, key=f"{key}.run", make_it=make_it)
+    run = find_run(source.run, root=root, stages=stages, key=f"{key}.run", make_it=make_it)
+    log.info("%s: %s", key, run.path)
+    return run
 
 
 def _output(run: RunDirectory, name: str, asked: str) -> Path:

@@ -56,6 +56,9 @@ def train(config: Config) -> RunDirectory | None:
             if results is None:  # inspect_batch: looked, trained nothing
                 run.leave()
             else:
+                if start is not None:  # the SFT lap's longest answer bounds the model too
+                    before = start.manifest["results"]["max_train_words"]
+                    results["max_train_words"] = max(results["max_train_words"], before)
                 run.finish(results)
     return end(run)
 

@@ -7,7 +7,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.mix import import_conversations, resolve_mixture, take
-from lwexp.records import Conversation, Failure, LwexpError, read_rows
+from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello there"}]}
 
@@ -30,8 +30,11 @@ def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tm
     assert pq.read_table(run.path / "conversations.parquet").column("id").to_pylist() == ["my-data-1", "my-data-3"]
     (failure,) = read_rows(run.path / "failures.jsonl", Failure)
     assert failure.detail == f"{source} row 2: ends with user, wanted assistant at the end"
-    mixture = take(resolve_mixture(compose(f"root={tmp_path}/runs")), seed=0)
+    named = compose(f"root={tmp_path}/runs", "mixture.sources.drafts.run=import-my-data")
+    mixture = take(resolve_mixture(named), seed=0)
     assert sorted(row.id for row in mixture.conversations) == ["my-data-1", "my-data-3"]
+    with pytest.raises(LwexpError, match="no finished data run"):  # "newest" means what the teacher wrote
+        resolve_mixture(compose(f"root={tmp_path}/runs"))
 
 
 def test_importing_again_does_nothing_and_a_changed_file_is_another_run(tmp_path: Path) -> None:
@@ -52,8 +55,35 @@ def test_a_file_without_one_usable_row_is_refused_with_its_first_problem(tmp_pat
         import_conversations(config)
 
 
-def test_a_preference_file_is_sent_to_the_right_place(tmp_path: Path) -> None:
-    source = write(tmp_path / "a.json", {"prompt": "Hi", "chosen": "a", "rejected": "b"})
-    config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}")
-    with pytest.raises(LwexpError, match=r"preference pairs.*\+mixture\.pairs\.a="):
+def test_a_preference_file_gives_pairs_and_its_chosen_answers_as_conversations(tmp_path: Path) -> None:
+    """Shape of LLaMA-Factory's ranking files; row 2 lacks its rejected answer."""
+    good = {
+        "conversations": [{"from": "human", "value": "Hi"}],
+        "chosen": {"from": "gpt", "value": "good day"},
+        "rejected": {"from": "gpt", "value": "what"},
+    }
+    source = write(tmp_path / "a.json", good, {**good, "rejected": None})
+    run = import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={source}"))
+
+    assert run is not None
+    (pair,) = read_rows(run.path / "pairs.jsonl", PreferencePair)
+    (conversation,) = read_rows(run.path / "conversations.jsonl", Conversation)
+    assert (pair.chosen, pair.rejected) == ("good day", "what")
+    assert [message.content for message in conversation.messages] == ["Hi", "good day"]
+    assert run.manifest["results"]["tally"].startswith("2 in = 1 kept + 1 ")
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.json", {"instruction": "Hi", "output": "Hello"})
+    config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}", "dry_run=true")
+
+    assert import_conversations(config) is None
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_broken_row_stops_the_import_where_that_is_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.json", {"instruction": "Hi", "output": "Hello"}, {"instruction": "Hi"})
+    config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}", "on_bad_row=error")
+
+    with pytest.raises(LwexpError, match=r"a\.json row 2: .*on_bad_row=skip"):
         import_conversations(config)

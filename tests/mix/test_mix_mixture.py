@@ -131,7 +131,7 @@ def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
 
 def test_drafts_come_from_the_newest_finished_run_and_keep_what_they_know(tmp_path: Path) -> None:
     config = compose(f"root={tmp_path}/runs")
-    with pytest.raises(LwexpError, match=r"mixture\.sources\.drafts\.run=newest: no finished data/import run"):
+    with pytest.raises(LwexpError, match=r"mixture\.sources\.drafts\.run=newest: no finished data run"):
         resolve_mixture(config)
     draft = Conversation(
         id="d1", source="synthetic", language="en", required_words=50, actual_words=2, cost_usd=0.5,
