@@ -21,8 +21,11 @@ __all__ = ["write_drafts"]
 log = logging.getLogger(__name__)
 
 
-def write_drafts(config: Config) -> RunDirectory:
+def write_drafts(config: Config) -> RunDirectory | None:
     """Write the drafts of a run, or tell what they would cost where ``dry_run`` is set.
+
+    Returns:
+        The run, or None after a dry run, which leaves nothing behind.
 
     Raises:
         LwexpError: If the instructions or prompts cannot be read, or the run has to stop.
@@ -39,15 +42,15 @@ def write_drafts(config: Config) -> RunDirectory:
         inputs["instructions"] = fingerprint(Path(source.path))
     if config.generate.prompts is not None:
         inputs["prompts"] = fingerprint(Path(config.generate.prompts))
-    run = open_run(
-        "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
-        labels={"teacher": config.teacher.model},
-    )  # fmt: skip
     if config.dry_run:
         from lwexp.generate.estimate import describe
 
         print(describe(config, instructions, templates))
-        return run
+        return None
+    run = open_run(
+        "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
+        labels={"teacher": config.teacher.model},
+    )  # fmt: skip
     with run:
         if run.is_finished:
             log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])

@@ -23,7 +23,7 @@ from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
 from lwexp.llm.ledger import Entry, Ledger, request_key
-from lwexp.llm.price import FREE, Endpoint, Rates, rates_of
+from lwexp.llm.price import FREE, Endpoint, Rates, rates_of, takes_schema
 from lwexp.records import LwexpError
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Client:
             request |= {"paragraph_words": endpoint.paragraph_words, "miss": endpoint.miss}
         elif not isinstance(endpoint, OfflineJudge):
             request["base_url"] = endpoint.base_url
-        if response_schema is not None:
+        if response_schema is not None and takes_schema(endpoint):
             schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
             request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
         return request

@@ -1,4 +1,4 @@
-"""What a token costs: from the config, or from the price table that litellm ships, read without importing it."""
+"""What a model costs and takes: from the config, or from the table that litellm ships, read without importing it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,25 @@ def rates_of(endpoint: Endpoint) -> Rates | None:
     return None if endpoint.base_url is not None else _listed(endpoint.model)
 
 
-def _listed(model: str) -> Rates | None:
+def takes_schema(endpoint: Endpoint) -> bool:
+    """Whether to send a JSON schema along; litellm's table knows which hosted models refuse one with a 400.
+
+    gpt-4o-2024-05-13, the judge of the published numbers, is such a model; the prompt alone asks it for JSON.
+    """
+    if isinstance(endpoint, OfflineTeacher | OfflineJudge) or endpoint.base_url is not None:
+        return True
+    row = _row(endpoint.model)
+    return row is None or bool(row.get("supports_response_schema"))
+
+
+def _row(model: str) -> dict[str, Any] | None:
     """litellm lists some models with the provider in front (deepseek/...), some without (gpt-4o)."""
-    table = _table()
-    row = table.get(model) or table.get(model.split("/", 1)[-1])
+    row: dict[str, Any] | None = _table().get(model) or _table().get(model.split("/", 1)[-1])
+    return row
+
+
+def _listed(model: str) -> Rates | None:
+    row = _row(model)
     if not row or "input_cost_per_token" not in row or "output_cost_per_token" not in row:
         return None
     prompt = float(row["input_cost_per_token"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
-from lwexp.recipe.lineage import end, parents_of, sft_run
+from lwexp.recipe.lineage import describe_sampling, end, parents_of, sft_run
 from lwexp.records import Conversation, LwexpError, Prompt, read_rows, tally, write_rows
 from lwexp.runs import RunDirectory, open_run
 from lwexp.runs.logs import console_log
@@ -23,7 +23,9 @@ def write(config: Config) -> None:
     from lwexp.generate import write_drafts
 
     console_log()
-    end(write_drafts(config))
+    run = write_drafts(config)
+    if run is not None:
+        end(run)
 
 
 def import_file(config: Config) -> None:
@@ -36,8 +38,8 @@ def import_file(config: Config) -> None:
         end(run)
 
 
-def pairs(config: Config) -> RunDirectory:
-    """Sample n answers an instruction from an SFT run, score them, choose preference pairs."""
+def pairs(config: Config) -> RunDirectory | None:
+    """Sample n answers an instruction from an SFT run, score them, choose preference pairs. None after a dry run."""
     from lwexp.mix.preferences import choose_pairs
     from lwexp.sample import collect
     from lwexp.score import score_responses
@@ -45,12 +47,17 @@ def pairs(config: Config) -> RunDirectory:
     console_log()
     start = sft_run(config)
     parents = [start, *parents_of(start, stages=("data", "import"))]
+    if config.dry_run:
+        prompts = _prompts(config, parents[1:])
+        print(f"{start.id} would answer {len(prompts):,} instructions {config.pairs.n} times each")
+        print(describe_sampling(prompts, config, repeats=config.pairs.n))
+        return None
     run = open_run(
         "pairs", config, default_name=f"pairs-{start.manifest['name']}", inputs={"sft": start.id},
         parents=parents, labels={"model": start.manifest["labels"]["model"]},
     )  # fmt: skip
     with run:
-        if run.is_finished or config.dry_run:
+        if run.is_finished:
             return end(run)
         prompts = _prompts(config, parents[1:])
         sample = config.sample.model_copy(update={"temperature": config.pairs.temperature, "repeats": config.pairs.n})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.recipe.lineage import end, train_run_of
+from lwexp.recipe.lineage import describe_sampling, end, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, read_rows, write_rows
 from lwexp.runs import RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log
@@ -16,8 +16,8 @@ from lwexp.runs.trials import Trial
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: Config) -> RunDirectory:
-    """Checkpoint + prompts -> responses -> verdicts -> tables and a report."""
+def evaluate(config: Config) -> RunDirectory | None:
+    """Checkpoint + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
     from lwexp.report import print_table, write_report
     from lwexp.sample import collect, load_bench
     from lwexp.score import score_responses
@@ -28,6 +28,10 @@ def evaluate(config: Config) -> RunDirectory:
     inputs = {"responses": fingerprint(_existing(config.responses))} if config.responses else {}
     if trained is not None:
         inputs["run"] = trained.id
+    if config.dry_run:
+        print(f"{trained.id if trained else config.responses} on bench {config.bench.name} v{config.bench.version}")
+        print(describe_sampling(prompts, config, repeats=config.sample.repeats))
+        return None
     name = Path(config.responses).stem if config.responses else (trained.manifest["name"] if trained else "")
     run = open_run(
         "evaluate", config, default_name=f"eval-{name}", inputs=inputs,
@@ -35,7 +39,7 @@ def evaluate(config: Config) -> RunDirectory:
         labels={"bench": config.bench.name, **(trained.manifest["labels"] if trained else {})},
     )  # fmt: skip
     with run:
-        if not run.is_finished and not config.dry_run:
+        if not run.is_finished:
             if trained is None:
                 responses = _given_responses(config, prompts)
                 write_rows(run.path / "responses.jsonl", responses)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
+from lwexp.records import Prompt
 from lwexp.runs import RunDirectory, find_run
 from lwexp.runs.trials import note_run
 
@@ -43,3 +45,14 @@ def parents_of(run: RunDirectory, stages: tuple[str, ...]) -> list[RunDirectory]
     parents = [Path(parent["path"]) for parent in run.manifest["parents"]]
     loaded = [RunDirectory.load(path) for path in parents if (path / "manifest.json").is_file()]
     return [parent for parent in loaded if parent.manifest["stage"] in stages]
+
+
+def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -> str:
+    """What ``dry_run=true`` prints before sampling and scoring."""
+    answers = len(prompts) * repeats
+    asked = sorted({prompt.required_words for prompt in prompts})
+    judge = "no judge calls" if config.judge.kind == "none" else f"{answers:,} calls to {config.judge.model}"
+    return (
+        f"answers  {answers:,} of {asked[0]:,} to {asked[-1]:,} words, {answers * sum(asked) // len(asked):,} words if "
+        f"each has its length, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
+    )

@@ -119,7 +119,8 @@ def _runtime(hardware: Hardware) -> Term:
 def memory_table(plan: MemoryPlan, hardware: Hardware) -> str:
     """The plan as text, one line a term."""
     where = {"cpu": "host memory", "gpu": "GPU", "zero3": "each GPU"}[hardware.kind]
-    lines = [f"memory for {plan.parameters / 1e9:.2f}B parameters, {where}:"]
+    size = f"{plan.parameters / 1e9:.2f}B" if plan.parameters >= 1e8 else f"{plan.parameters / 1e6:.2f}M"
+    lines = [f"memory for {size} parameters, {where}:"]
     lines += [f"  {term.name:<18}{term.bytes / GIB:>9.2f} GiB   {term.formula}" for term in plan.device]
     lines.append(f"  {'sum':<18}{plan.device_gib:>9.2f} GiB")
     if plan.host:

@@ -76,6 +76,16 @@ def test_the_second_pass_recomputes_nothing(root):
     assert state() == before
 
 
+@pytest.mark.parametrize("step", STEPS, ids=" ".join)
+def test_a_dry_run_says_what_it_would_do_and_leaves_nothing(root, step):
+    before = sorted(root.rglob("*"))
+    done = run(*step, f"root={root}", "dry_run=true", "seed=11")
+
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout) > 50
+    assert sorted(root.rglob("*")) == before
+
+
 def test_another_seed_is_computed(root):
     """Negative control for the test above: it would notice work."""
     before = set(root.iterdir())

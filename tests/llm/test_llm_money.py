@@ -10,7 +10,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.llm.budget import Budget
-from lwexp.llm.price import FREE, rates_of
+from lwexp.llm.price import FREE, rates_of, takes_schema
 from lwexp.records import LwexpError
 
 
@@ -83,3 +83,11 @@ def test_a_call_that_can_never_fit_stops_the_run() -> None:
 
     with pytest.raises(LwexpError, match=r"budget_usd=10 is reached: \$9\.9000 spent"):
         asyncio.run(run())
+
+
+def test_a_schema_goes_only_to_models_that_take_one() -> None:
+    """OpenAI takes JSON schemas since gpt-4o-2024-08-06; the model of May 2024 answers 400 to one."""
+    assert not takes_schema(compose("judge=gpt4o").judge)
+    assert takes_schema(compose("judge=gpt4o", "judge.model=openai/gpt-4o-2024-08-06").judge)
+    assert takes_schema(compose("judge=offline").judge)
+    assert takes_schema(compose("judge=gpt4o", "judge.base_url=http://127.0.0.1:1/v1").judge)
