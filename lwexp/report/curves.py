@@ -28,8 +28,8 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     found = [
         _lines("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.",
                "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i not in dpo}),
-        _lines("DPO loss", "Starts at ln 2 = 0.69, where the model still is its own reference.",
-               "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i in dpo}),
+        _lines("Preference loss", "Without the NLL term: starts at ln 2 = 0.69, where the model is its own reference.",
+               "preference_loss", "loss", {i: curve(rows, "preference_loss") for i, rows in metrics.items()}),
         _lines("DPO margin", "How much more the model prefers the chosen answer than its reference does.",
                "margin", "reward margin", {i: curve(rows, "margin") for i, rows in metrics.items()}),
         _lines("DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",

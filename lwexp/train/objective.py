@@ -50,7 +50,7 @@ class SFTObjective:
 class DPOObjective:
     """DPO against stored reference log-probs, plus a little likelihood of the chosen answers."""
 
-    watched: tuple[str, ...] = ("margin", "accuracy", "chosen_logp", "rejected_logp", "nll")
+    watched: tuple[str, ...] = ("preference_loss", "margin", "accuracy", "chosen_logp", "rejected_logp", "nll")
 
     def __init__(self, config: DPO, reference: Reference) -> None:
         self.config = config
@@ -67,6 +67,6 @@ class DPOObjective:
         is_chosen = is_in(pairs.chosen, batch.target_documents, len(batch.lengths))
         nll = -(logprobs * is_chosen).sum() / totals.chosen_tokens
         loss = each.losses.sum() / totals.pairs + self.config.nll_weight * nll
-        sums = (each.margins.sum(), each.correct.double().sum(), chosen.sum(), rejected.sum())
+        sums = (each.losses.sum(), each.margins.sum(), each.correct.double().sum(), chosen.sum(), rejected.sum())
         watched = torch.stack([*(value.detach() / totals.pairs for value in sums), nll.detach()])
         return PackLoss(loss, watched)

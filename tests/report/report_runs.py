@@ -297,6 +297,7 @@ def training(
         }
         if kind == "dpo":
             row |= {
+                "preference_loss": 0.693 - 0.2 * done,
                 "margin": 1.4 * done + rng.gauss(0, 0.08) * done,
                 "accuracy": min(1.0, 0.5 + 0.35 * done + rng.gauss(0, 0.04)),
             }

@@ -118,6 +118,7 @@ def test_dpo_starts_at_ln_2_and_learns_the_preference(dpo_run: Any) -> None:
     rows = metrics(dpo_run)
     first, last = rows[0], rows[-1]
     assert first["loss"] - 0.1 * first["nll"] == pytest.approx(math.log(2), abs=1e-6)
+    assert first["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert first["margin"] == pytest.approx(0, abs=1e-5)
     assert last["loss"] < first["loss"]
     assert last["accuracy"] == 1.0
