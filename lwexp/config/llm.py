@@ -31,7 +31,7 @@ class Limits(Strict):
     """The run stops before spending more; null means no cap."""
 
 
-class LiteLLMTeacher(Strict):
+class Hosted(Strict):
     """Any model litellm can reach."""
 
     kind: Literal["litellm"]
@@ -46,6 +46,14 @@ class LiteLLMTeacher(Strict):
     max_tokens: int = Field(ge=1)
     price: Price | None
     limits: Limits
+
+
+class LiteLLMTeacher(Hosted):
+    """Writes plans and paragraphs."""
+
+
+class LiteLLMJudge(Hosted):
+    """Is asked for six scores from 1 to 5."""
 
 
 class OfflineTeacher(Strict):
@@ -64,21 +72,6 @@ class OfflineTeacher(Strict):
 
 
 Teacher = Annotated[LiteLLMTeacher | OfflineTeacher, Field(discriminator="kind")]
-
-
-class LiteLLMJudge(Strict):
-    """Any model litellm can reach, asked for six scores from 1 to 5."""
-
-    kind: Literal["litellm"]
-    model: str
-    base_url: str | None
-    api_key_env: str | None
-    """The NAME of the environment variable that holds the key. Never the key."""
-    temperature: float = Field(ge=0, le=2)
-    top_p: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=1)
-    price: Price | None
-    limits: Limits
 
 
 class OfflineJudge(Strict):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,10 +14,10 @@ from lwexp.generate.export import Outcome, summarise, write_files
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, write_document
 from lwexp.llm import Client
+from lwexp.llm.drain import Drain
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
-from lwexp.runs.directory import Preempted
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +76,6 @@ class Agent:
         self._templates = templates
         generate = config.generate
         self._rules = Rules(generate.mode, generate.max_steps, generate.min_words, config.seed, config.teacher.model)
-        self._stopped_by: BaseException | None = None
 
     async def run(self, instructions: Sequence[Instruction], ledger: Ledger) -> None:
         """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""
@@ -87,24 +83,24 @@ class Agent:
         order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
         queue = iter(order)
         async with Client(self._teacher, ledger) as client:
-            with self._signals(client), Display(len(instructions)) as display:
+            drain = Drain(client)
+            with drain.on_signals(), Display(len(instructions)) as display:
                 workers = range(self._teacher.limits.concurrency)
-                await asyncio.gather(*(self._work(client, instructions, queue, display) for _ in workers))
-        if self._stopped_by is not None:
-            raise self._stopped_by
+                await asyncio.gather(*(self._work(client, drain, instructions, queue, display) for _ in workers))
+        drain.raise_reason()
 
     async def _work(
-        self, client: Client, instructions: Sequence[Instruction], queue: Iterator[int], display: Display
+        self, client: Client, drain: Drain, instructions: Sequence[Instruction], queue: Iterator[int], display: Display
     ) -> None:
         for index in queue:
-            if self._stopped_by is not None:
+            if drain.reason is not None:
                 return
             instruction = instructions[index]
             templates = self._templates[instruction.language]
             try:
                 outcome = await write_document(client, templates, instruction, self._rules)
             except LwexpError as error:
-                self._stop(client, error)
+                drain.stop(error)
                 return
             if isinstance(outcome, Failure) and outcome.reason == "drained":
                 return
@@ -112,29 +108,3 @@ class Agent:
             display.show(outcome, client.spent_usd)
             # A replay from the ledger never waits by itself; this lets signals in.
             await asyncio.sleep(0)
-
-    def _stop(self, client: Client, reason: BaseException) -> None:
-        """Start nothing more; the first reason counts."""
-        self._stopped_by = self._stopped_by or reason
-        client.drain()
-
-    @contextlib.contextmanager
-    def _signals(self, client: Client) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after the calls in flight; a second Ctrl-C ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-
-        def caught(number: signal.Signals, reason: BaseException) -> None:
-            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
-            loop.remove_signal_handler(signal.SIGINT)
-            self._stop(client, reason)
-
-        loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
-        loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)

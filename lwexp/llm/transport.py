@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any, NamedTuple
 
-from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher
+from lwexp.config.llm import Hosted
 from lwexp.llm.errors import Fault, classify
 from lwexp.llm.price import Endpoint
 from lwexp.records import LwexpError
@@ -32,7 +32,7 @@ def api_key(endpoint: Endpoint, section: str) -> str | None:
     Raises:
         LwexpError: If the environment variable is missing or empty.
     """
-    if not isinstance(endpoint, LiteLLMTeacher | LiteLLMJudge) or endpoint.api_key_env is None:
+    if not isinstance(endpoint, Hosted) or endpoint.api_key_env is None:
         return None
     name = endpoint.api_key_env
     key = os.environ.get(name, "").strip()
@@ -56,7 +56,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
         Fault: Whatever went wrong, classified.
     """
     arguments = dict(request)
-    if isinstance(endpoint, LiteLLMTeacher | LiteLLMJudge):
+    if isinstance(endpoint, Hosted):
         arguments["api_key"] = key
         if not _takes_seed(endpoint.model):
             del arguments["seed"]

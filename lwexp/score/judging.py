@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 
 from lwexp.config.llm import LiteLLMJudge, OfflineJudge
 from lwexp.llm import Client, NoAnswer
+from lwexp.llm.drain import Drain
 from lwexp.llm.ledger import Ledger
 from lwexp.records import LwexpError, Response, Verdict
-from lwexp.runs.directory import Preempted
 from lwexp.score.quality import (
     Scores,
     UnreadableError,
@@ -40,7 +37,6 @@ class Judging:
         self.verdicts: dict[str, Verdict] = {}
         self._judge = judge
         self._seed = seed
-        self._stopped_by: BaseException | None = None
 
     async def run(self, responses: Sequence[Response], ledger: Ledger) -> None:
         """Judge all responses.
@@ -52,52 +48,26 @@ class Judging:
         """
         queue = iter(_shown(responses))
         async with Client(self._judge, ledger) as client:
-            with self._signals(client):
+            drain = Drain(client)
+            with drain.on_signals():
                 workers = range(self._judge.limits.concurrency)
-                await asyncio.gather(*(self._work(client, queue) for _ in workers))
-        if self._stopped_by is not None:
-            raise self._stopped_by
+                await asyncio.gather(*(self._work(client, drain, queue) for _ in workers))
+        drain.raise_reason()
 
-    async def _work(self, client: Client, queue: Iterator[Response]) -> None:
+    async def _work(self, client: Client, drain: Drain, queue: Iterator[Response]) -> None:
         for response in queue:
-            if self._stopped_by is not None:
+            if drain.reason is not None:
                 return
             try:
                 verdict = await judge_one(client, response, scorer=self._judge.model, seed=self._seed)
             except LwexpError as error:
-                self._stop(client, error)
+                drain.stop(error)
                 return
             if verdict.unscored_reason == "drained":
                 return
             self.verdicts[response.id] = verdict
             # A replay from the ledger never waits by itself; this lets signals in.
             await asyncio.sleep(0)
-
-    def _stop(self, client: Client, reason: BaseException) -> None:
-        """Start nothing more; the first reason counts."""
-        self._stopped_by = self._stopped_by or reason
-        client.drain()
-
-    @contextlib.contextmanager
-    def _signals(self, client: Client) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after the calls in flight; a second Ctrl-C ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        loop = asyncio.get_running_loop()
-
-        def caught(number: signal.Signals, reason: BaseException) -> None:
-            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
-            loop.remove_signal_handler(signal.SIGINT)
-            self._stop(client, reason)
-
-        loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
-        loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def judge_one(client: Client, response: Response, *, scorer: str, seed: int) -> Verdict:
