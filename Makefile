@@ -46,7 +46,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 lock: $(READY)
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.new && mv constraints.new constraints.txt
+	(echo "# Exact versions of everything make installs. Remake: make lock, then read the diff."; $(BIN)/python -m pip freeze --exclude-editable | sed "s/+cpu//") > constraints.new && mv constraints.new constraints.txt
 
 clean:
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache
