@@ -18,9 +18,10 @@ def print_help(script: str, doc: str) -> None:
         print(f"  {group}")
         for path in sorted((CONF / group).glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
-    print("  sweeps (with -m: python train.py -m +sweeps=...)")
-    for path in sorted((REPOSITORY / "sweeps").glob("*.yaml")):
-        print(f"    {path.stem:<20} {first_comment(path)}")
+    if script == "train":
+        print("  sweeps (with -m: python train.py -m +sweeps=...)")
+        for path in sorted((REPOSITORY / "sweeps").glob("*.yaml")):
+            print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")
     for key in (*(key for key in READS[script] if key in Config.model_fields), "name", "root", "seed", "dry_run"):
         field = Config.model_fields[key]

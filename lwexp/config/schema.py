@@ -21,6 +21,7 @@ class Config(Strict):
     root: str
     """Folder under which run directories live."""
     seed: int = Field(ge=0)
+    """Shapes everything random: instructions, draws, weights, order, sampling."""
     dry_run: bool
     """Check everything, print the plan, compute and spend nothing."""
 
