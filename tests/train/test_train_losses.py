@@ -159,7 +159,8 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
         sum(share.loss for share in shares).backward()  # type: ignore[union-attr]
         losses.append(sum(share.loss.item() for share in shares))
         gradients.append([p.grad.clone() for p in model.parameters()])
-        margin, accuracy, _, _, nll = sum(share.watched for share in shares).tolist()  # type: ignore[union-attr]
+        preference, margin, accuracy, _, _, nll = sum(share.watched for share in shares).tolist()  # type: ignore[union-attr]
+        assert preference == pytest.approx(math.log(2), abs=1e-9)
         assert (margin, accuracy) == (0.0, 0.0)
         assert losses[-1] == pytest.approx(math.log(2) + 0.2 * nll, abs=1e-12)
     assert distance(*gradients) < 1e-8
