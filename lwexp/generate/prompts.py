@@ -20,10 +20,11 @@ _KNOWN = ("INST", "PLAN", "TEXT", "STEP")
 
 
 class Templates(NamedTuple):
-    """The two prompts of AgentWrite in one language."""
+    """The two prompts of AgentWrite in one language, and what is said to a plan that cannot be read."""
 
     plan: str
     write: str
+    replan: str
 
 
 def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
@@ -34,9 +35,14 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
     """
     folder = Path(config.prompts) if config.prompts is not None else _OURS
     needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))
+    languages: tuple[Language, ...] = ("en", "zh")
     return {
-        "en": Templates(_read(folder / "plan_en.txt", ("INST",)), _read(folder / "write_en.txt", needed_to_write)),
-        "zh": Templates(_read(folder / "plan_zh.txt", ("INST",)), _read(folder / "write_zh.txt", needed_to_write)),
+        language: Templates(
+            plan=_read(folder / f"plan_{language}.txt", ("INST",)),
+            write=_read(folder / f"write_{language}.txt", needed_to_write),
+            replan=(_OURS / f"replan_{language}.txt").read_text(encoding="utf-8").strip(),
+        )
+        for language in languages
     }
 
 

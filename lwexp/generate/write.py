@@ -16,6 +16,9 @@ from lwexp.records import Draft, Failure, Instruction, Plan
 Mode = Literal["sequential", "parallel"]
 
 
+_PLAN_ATTEMPTS = 2
+
+
 class Rules(NamedTuple):
     """What a document is written by, besides its instruction."""
 
@@ -24,6 +27,13 @@ class Rules(NamedTuple):
     min_words: int
     seed: int
     teacher: str
+
+
+class Planned(NamedTuple):
+    """A plan, and what all calls for it cost."""
+
+    plan: Plan
+    cost_usd: float
 
 
 class Written(NamedTuple):
@@ -41,12 +51,10 @@ async def write_document(
     Calls of one document share a seed made from its id, so two equal instructions still get two drafts.
     """
     seed = stable_seed(rules.seed, instruction.id)
-    planned = await _ask(client, fill(templates.plan, {"INST": instruction.text}), seed)
-    if isinstance(planned, NoAnswer):
-        return _failure(instruction, "plan", planned)
-    plan = parse_plan(planned.text, max_steps=rules.max_steps)
-    if isinstance(plan, BadPlan):
-        return Failure(id=instruction.id, stage="plan", reason=plan.reason, detail=plan.detail, attempts=1)
+    planned = await plan_document(client, templates, instruction, rules.max_steps, seed)
+    if isinstance(planned, Failure):
+        return planned
+    plan = planned.plan
     write = _write_parallel if rules.mode == "parallel" else _write_in_order
     answers = await write(client, templates.write, instruction, plan, seed)
     for answer in answers:
@@ -65,6 +73,26 @@ async def write_document(
     )
     fault = draft_fault(draft, min_words=rules.min_words)
     return fault or Written(draft, tuple(rule for paragraph in cleaned for rule in paragraph.rules))
+
+
+async def plan_document(
+    client: Client, templates: Templates, instruction: Instruction, max_steps: int, seed: int
+) -> Planned | Failure:
+    """Ask for a plan. One that cannot be read is asked for once more, with what was wrong; a refusal is not."""
+    messages = [{"role": "user", "content": fill(templates.plan, {"INST": instruction.text})}]
+    cost, attempts = 0.0, 0
+    while True:
+        answer = await client.ask(messages, seed=seed)
+        if isinstance(answer, NoAnswer):
+            return _failure(instruction, "plan", answer)
+        cost, attempts = cost + answer.cost_usd, attempts + 1
+        plan = parse_plan(answer.text, max_steps=max_steps)
+        if not isinstance(plan, BadPlan):
+            return Planned(plan, cost)
+        if plan.reason == "refusal" or attempts == _PLAN_ATTEMPTS:
+            return Failure(id=instruction.id, stage="plan", reason=plan.reason, detail=plan.detail, attempts=attempts)
+        mend = fill(templates.replan, {"PROBLEM": plan.detail})
+        messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": mend}]
 
 
 async def _write_in_order(
