@@ -6,13 +6,10 @@ a million parameters learns to write them and the length of its answers is what 
 """
 
 import random
-import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-Language = Literal["en", "zh"]
-
-_HAN: Final = re.compile(r"[\u4e00-\u9fff]")
-_LATIN_WORD: Final = re.compile(r"\b[a-zA-Z]+\b")
+from lwexp.records import Language
+from lwexp.words import count_words
 
 _ATTEMPTS: Final = 60  # draws a paragraph; the first close enough wins, otherwise the closest
 _CLOSE_ENOUGH: Final = 0.04  # relative distance from the requested words at which drawing stops
@@ -164,11 +161,6 @@ TOPICS: Final[dict[Language, tuple[str, ...]]] = {language: _topics(language, be
 BENCH_TOPICS: Final[dict[Language, tuple[str, ...]]] = {
     language: _topics(language, bench=True) for language in _GRAMMARS
 }
-
-
-def count_words(text: str) -> int:
-    """Count words as the paper does: Chinese characters plus runs of Latin letters; digits count for nothing."""
-    return len(_HAN.findall(text)) + len(_LATIN_WORD.findall(text))
 
 
 def _fill(template: str, grammar: _Grammar, rng: random.Random) -> str:

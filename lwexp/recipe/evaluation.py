@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: Config) -> RunDirectory | None:
     """Checkpoint + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
-    from lwexp.report import print_table, write_report
+    from lwexp.report import compare
     from lwexp.sample import collect, load_bench
     from lwexp.score import score_responses
 
@@ -51,15 +51,13 @@ def evaluate(config: Config) -> RunDirectory | None:
             verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
             unscored = sum(verdict.score is None for verdict in verdicts)
             run.finish({"responses": len(responses), "verdicts": len(verdicts), "unscored": unscored})
-    if run.is_finished:
-        write_report([run.path], run.path / "report.html")
-        print_table([run.path])
+    compare([run.path], run.path / "report.html")
     return end(run)
 
 
 def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     """One comparison over all trials of a sweep, the failed ones listed with their exit code."""
-    from lwexp.report import print_table, write_report
+    from lwexp.report import compare
 
     evaluated = [
         Path(run)
@@ -73,8 +71,7 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     if not evaluated:
         log.warning("no trial was evaluated, so there is nothing to compare; set then_evaluate=true")
         return
-    report = write_report(evaluated, folder / "report.html")
-    print_table(evaluated)
+    report = compare(evaluated, folder / "report.html")
     log.info("comparison of %d trials: %s", len(evaluated), report)
 
 

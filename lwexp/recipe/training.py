@@ -16,6 +16,7 @@ from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import is_rank_zero
 
 if TYPE_CHECKING:
+    from lwexp.mix.mixture import Mixture, PairMixture
     from lwexp.mix.sources import Resolved
 
 log = logging.getLogger(__name__)
@@ -63,46 +64,49 @@ def train(config: Config) -> RunDirectory | None:
     return end(run)
 
 
+def _draw(config: Config, sources: Sequence[Resolved]) -> Mixture | PairMixture:
+    """The mixture that the objective trains on."""
+    from lwexp.mix.mixture import take, take_pairs
+
+    return take_pairs(sources, config.seed) if config.objective.kind == "dpo" else take(sources, config.seed)
+
+
+def _rows(mixture: Mixture | PairMixture) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
+    """Conversations or pairs, as ``train`` takes them; the other is None."""
+    from lwexp.mix.mixture import PairMixture
+
+    return (None, mixture.pairs) if isinstance(mixture, PairMixture) else (mixture.conversations, None)
+
+
 def _take(
     config: Config, sources: Sequence[Resolved], folder: Path
 ) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
     """Draw the mixture, print its table, and keep what was drawn in the run's mixture.json."""
     from rich import print as show
 
-    from lwexp.mix.mixture import Mixture, PairMixture, take, take_pairs
-
-    mixture: Mixture | PairMixture
-    if config.objective.kind == "dpo":
-        mixture = take_pairs(sources, config.seed)
-        words = [row.chosen_words for row in mixture.pairs]
-    else:
-        mixture = take(sources, config.seed)
-        words = [row.actual_words for row in mixture.conversations]
+    mixture = _draw(config, sources)
+    conversations, pairs = _rows(mixture)
     if is_rank_zero():
         show(mixture.render())
+        words = [row.actual_words for row in conversations or ()] + [row.chosen_words for row in pairs or ()]
         table = [asdict(share) for share in mixture.table]
         write_json(
             folder / "mixture.json", {"tally": str(mixture.tally), "table": table, "answer_words": sorted(words)}
         )
         write_rows(folder / "mixture_failures.jsonl", mixture.failures)
-    if isinstance(mixture, PairMixture):
-        return None, mixture.pairs
-    return mixture.conversations, None
+    return conversations, pairs
 
 
 def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
     """The mixture for a dry run; without data yet, the plan goes without token counts and says so."""
     from lwexp.mix import resolve_mixture
-    from lwexp.mix.mixture import take, take_pairs
 
     try:
         sources = resolve_mixture(config)
     except LwexpError as error:
         log.warning("no token counts in this plan, because there are no data yet: %s", error)
         return None, None
-    if config.objective.kind == "dpo":
-        return None, take_pairs(sources, config.seed).pairs
-    return take(sources, config.seed).conversations, None
+    return _rows(_draw(config, sources))
 
 
 def _warn_off_policy(pair_runs: Sequence[RunDirectory], start: RunDirectory) -> None:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["print_table", "write_report"]
+__all__ = ["compare", "print_table", "write_report"]
+
+
+def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
+    """``write_report`` and ``print_table`` in one, reading and computing once. Null ``out``: beside the runs."""
+    from lwexp.report.build import compare as write_and_print
+
+    return write_and_print(run_paths, out)
 
 
 def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:

@@ -58,15 +58,11 @@ def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
 
 
 def _compare(paths: list[str], out: Path | None) -> None:
-    from lwexp.report.build import build, write
-    from lwexp.report.terminal import show
+    from lwexp.report import compare
     from lwexp.runs.logs import console_log
 
     console_log()
-    report = build(paths)
-    page = write(report, out or report.comparison.folder / "report.html")
-    show(report.views)
-    print(f"report: {page}")
+    print(f"report: {compare(paths, out)}")
 
 
 if __name__ == "__main__":

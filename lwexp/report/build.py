@@ -60,6 +60,16 @@ def write(report: Report, out: Path) -> Path:
     return out
 
 
+def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
+    """Read and compute once, write the page, print the table. Without ``out`` the page lies beside the runs."""
+    from lwexp.report.terminal import show
+
+    report = build(run_paths)
+    page = write(report, out or report.comparison.folder / "report.html")
+    show(report.views)
+    return page
+
+
 def _write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
     aside = path.with_name(path.name + ".tmp")
     aside.write_text(text, encoding=encoding)

@@ -57,6 +57,8 @@ def train_run(
 ) -> Tree | None:
     """Train inside an open run, from the newest checkpoint if there is one, and export the model.
 
+    Call ``preflight`` first, before the mixture is read and a run directory made; it is not repeated here.
+
     Args:
         config: The whole config.
         run: Open run directory; everything is written below it.

@@ -31,7 +31,6 @@ from lwexp.train.memory import is_recomputing
 from lwexp.train.model import build_model, training_dtype
 from lwexp.train.module import Objective, PackedTraining
 from lwexp.train.objective import DPOObjective, SFTObjective
-from lwexp.train.readiness import preflight
 from lwexp.train.reference import compute_reference, load_or_compute
 from lwexp.train.shapes import model_sizes
 from lwexp.train.tracking import Tracker, open_tracker
@@ -51,7 +50,6 @@ def train(
     start_from: Path | None,
 ) -> Tree | None:
     """See ``train.train_run``."""
-    preflight(config, start_from)
     set_threads(config.hardware)
     torch.manual_seed(config.seed)
     tokenizer = prepare_tokenizer(config, run.path, conversations, start_from)
