@@ -11,7 +11,7 @@ ROOMS = {
     "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
 }  # fmt: skip
-EVERY_ROOM_MAY = {"records", "words", "config", "runs"}
+EVERY_ROOM_MAY = {"records", "words", "lengths", "config", "runs"}
 # heavy package -> files or folders that may import it
 OUTSIDE = {
     "torch": ["pack/dataset.py", "train/", "sample/"],

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SyntheticInstructions
+from lwexp.lengths import stated_words
 from lwexp.llm.offline_text import TOPICS, instruction_text
 from lwexp.records import Instruction, Language, LwexpError, first_problem
 from lwexp.words import language_of
@@ -53,6 +54,8 @@ def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int)
 def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
     """Rows of a JSONL file: ``Instruction`` rows, or objects with a text and perhaps a length.
 
+    Where no length is given, the one that the text states is taken.
+
     Raises:
         LwexpError: At the first line that is neither, at an id that comes twice, or if there is no row.
     """
@@ -93,7 +96,7 @@ def _read_row(line: str, path: Path, number: int) -> Instruction:
     if text_key is None or not row[text_key].strip():
         raise LwexpError(f"{where}: wanted an object with a text under one of {', '.join(_TEXT_KEYS)}")
     text: str = row[text_key].strip()
-    words = next((row[key] for key in _LENGTH_KEYS if row.get(key) is not None), None)
+    words = next((row[key] for key in _LENGTH_KEYS if row.get(key) is not None), stated_words(text))
     try:
         return Instruction(
             id=str(row.get("id", f"{path.stem}-{number:06d}")),

@@ -1,0 +1,190 @@
+"""Word counts as people write them: "10,000-word", "about 3k words", "400-500 words", "一万字", "5000字左右".
+
+Two users: the length an instruction states (``stated_words``), and the counts in a plan (``COUNT`` and
+``count_of``). Words means what ``count_words`` counts, so a Chinese 字 and an English word are both one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_HAN_DIGITS = {
+    "零": 0,
+    "〇": 0,
+    "一": 1,
+    "二": 2,
+    "两": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+}
+_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
+_SMALL = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_ENGLISH_NUMBERS = {word: value for value, word in enumerate(_SMALL.split(), 1)} | {
+    word: 10 * value for value, word in enumerate(_TENS.split(), 2)
+}
+
+_DIGITS = {
+    "零": 0,
+    "〇": 0,
+    "一": 1,
+    "二": 2,
+    "两": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+}
+_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
+_ENGLISH_NUMBERS = {
+    word: value
+    for value, word in [
+        *enumerate(
+            ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"],
+            1,
+        ),
+        *((10 * ten, word) for ten, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)),
+    ]
+}  # fmt: skip
+
+_DIGITS = r"\d{1,3}(?:[,，'\u00a0\u2009\u202f]\d{3})+|\d+(?:\.\d+)?"
+_HAN_NUMBER = "[零〇一二两三四五六七八九十百千万]+"
+_ENGLISH_WORD = rf"(?:{'|'.join(sorted(_ENGLISH_NUMBERS, key=len, reverse=True))})"
+_ENGLISH_NUMBER = rf"(?:(?:a|{_ENGLISH_WORD}(?:[\s-]{_ENGLISH_WORD})?)[\s-](?:hundred|thousand)|{_ENGLISH_WORD})\b"
+NUMBER = rf"(?:(?:{_DIGITS})\s*(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NUMBER}|{_ENGLISH_NUMBER})"
+"""Any spelling of a number, without a group."""
+
+_ABOUT = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.|[~∼～≈±+]|大约|大概|约|近)?\s*"
+_TO = r"\s*(?:words?\s*)?(?:[-–—‐-‑~～∼－]|\bto\b|\band\b|至|到|、)\s*"
+COUNT = rf"{_ABOUT}(?P<low>{NUMBER})\+?(?:字|词)?(?:{_TO}{_ABOUT}(?P<high>{NUMBER}))?"
+"""A count or a range of counts, with the groups ``low`` and ``high``."""
+UNIT = (
+    r"(?:\s*-?\s*(?:\+|plus|or more|多)?\s*(?:English |Chinese )?(?:words?\b|wds?\b)"
+    r"|\s*(?:多|余|来)?个?(?:汉|单|英文|中文)?(?:字(?![母体典幕段节号])|词(?![语汇组性])))"
+)
+"""The unit behind a count."""
+
+_BEFORE_A_LENGTH = r"(?<![\dA-Za-z第$€¥零〇一二两三四五六七八九十百千万])(?<!\d[.,])"
+_STATED = re.compile(
+    rf"{_BEFORE_A_LENGTH}{COUNT}{UNIT}"
+    # The unit may be left out where the label says what is counted: "字数要求：2000左右".
+    rf"|(?:字数|字符数|篇幅|word\s*(?:count|limit)|number of words|length)[^\d\n。；;]{{0,12}}?"
+    rf"{COUNT.replace('low', 'low2').replace('high', 'high2')}"
+    r"(?![\d%％页章段分秒])(?!\s*(?:pages?|chapters?|paragraphs?|sentences?|min|sec|character))",
+    re.IGNORECASE,
+)
+# A count of a part is not the length of the whole, and neither is a rate or a text that is already there.
+_OF_A_PART = re.compile(
+    r"(?:\b(?:each|every|per|first|last|vocabulary of|list of|learn|memori[sz]e|(?:of|in|from|summari[sz]e|shorten) "
+    r"(?:this|the|my|these|following))\b[^.。,，;；:\n]{0,24}|[每各](?:[^。，；,;：:\n]{0,10}))$",
+    re.IGNORECASE,
+)
+_PART_FOLLOWS = re.compile(
+    r"^\s*(?:左右|以上|以内)?\s*(?:(?:per|each|every|apiece|a|an|/)\s*(?:paragraph|section|chapter|part|minute|min|"
+    r"page|day|item|scene|answer|person)?\b(?<!\ba)(?<!\ban)|/|每)",
+    re.IGNORECASE,
+)
+_LONGEST = 1_000_000  # "100 billion words" is no request
+
+
+class Count(NamedTuple):
+    """A count of words; of a range the middle, with its two ends in ``range``."""
+
+    words: int
+    range: tuple[int, int] | None
+
+
+def stated_words(text: str) -> int | None:
+    """The length that an instruction asks for, in words, or None where it states none.
+
+    Of a range the middle is taken; of several lengths the largest, which is that of the whole. A length of each
+    chapter, a rate and the length of a text that is already there do not count.
+
+    Example:
+        ``stated_words("Write a 10,000-word novel, each chapter about 1k words") == 10_000``
+    """
+    text = normalise(text)
+    found = []
+    for match in _STATED.finditer(text):
+        if _OF_A_PART.search(text[max(0, match.start() - 40) : match.start()]) or _PART_FOLLOWS.match(
+            text[match.end() : match.end() + 24]
+        ):
+            continue
+        count = count_of(match["low"] or match["low2"], match["high"] or match["high2"])
+        if 0 < count.words <= _LONGEST:
+            found.append(count.words)
+    return max(found, default=None)
+
+
+def count_of(low: str, high: str | None) -> Count:
+    """What the groups of ``COUNT`` say. "2-3k" and "两三千" share their unit."""
+    if high is None:
+        return Count(round(_value(low)), None)
+    most, least = _value(high), _value(low)
+    unit = _unit(high)
+    if unit and not _unit(low) and least < most / unit * 10:
+        least *= unit
+    if least > most:
+        return Count(round(most), None)
+    return Count(round((least + most) / 2), (round(least), round(most)))
+
+
+def normalise(text: str) -> str:
+    """Full-width digits, letters and punctuation as the plain ones; the length of the text may change."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def _unit(number: str) -> int:
+    last = number.strip()[-1]
+    return {"k": 1000, "K": 1000, "千": 1000, "万": 10000}.get(last, 0)
+
+
+def _value(number: str) -> float:
+    number = number.strip().lower()
+    if number[0].isdigit():
+        digits = re.match(_DIGITS, number)
+        assert digits is not None
+        factor = 1000 if number.endswith("thousand") else _unit(number) or 1
+        return float(re.sub(r"[^\d.]", "", digits[0])) * factor
+    return float(_han_value(number) if number[0] in _HAN_DIGITS or number[0] in _HAN_UNITS else _english_value(number))
+
+
+def _han_value(number: str) -> int:
+    """ "三千五" is 3,500: a last digit stands for the next lower unit; "两三千" is read as its lower end."""
+    total = section = digit = 0
+    lowest = 1
+    for sign in number:
+        if sign in _HAN_DIGITS:
+            digit = _HAN_DIGITS[sign]
+            lowest = 10 if sign in "零〇" else lowest
+            continue
+        unit = _HAN_UNITS[sign]
+        if unit == 10000:
+            total, section, digit = (total + section + digit or 1) * unit, 0, 0
+        else:
+            section, digit = section + (digit or 1) * unit, 0
+        lowest = unit
+    return total + section + digit * (lowest // 10 if lowest > 10 else 1)
+
+
+def _english_value(number: str) -> int:
+    total = 0
+    for word in re.split(r"[\s-]+", number):
+        if word in ("hundred", "thousand"):
+            total = (total or 1) * (100 if word == "hundred" else 1000)
+        else:
+            total += _ENGLISH_NUMBERS.get(word, 0)
+    return total
