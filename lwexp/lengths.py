@@ -10,20 +10,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-_HAN_DIGITS = {
-    "零": 0,
-    "〇": 0,
-    "一": 1,
-    "二": 2,
-    "两": 2,
-    "三": 3,
-    "四": 4,
-    "五": 5,
-    "六": 6,
-    "七": 7,
-    "八": 8,
-    "九": 9,
-}
+_HAN_DIGITS = {"零": 0, "〇": 0, "两": 2} | {sign: value for value, sign in enumerate("一二三四五六七八九", 1)}
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
 _SMALL = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -33,33 +20,6 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _ENGLISH_NUMBERS = {word: value for value, word in enumerate(_SMALL.split(), 1)} | {
     word: 10 * value for value, word in enumerate(_TENS.split(), 2)
 }
-
-_DIGITS = {
-    "零": 0,
-    "〇": 0,
-    "一": 1,
-    "二": 2,
-    "两": 2,
-    "三": 3,
-    "四": 4,
-    "五": 5,
-    "六": 6,
-    "七": 7,
-    "八": 8,
-    "九": 9,
-}
-_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10000}
-_ENGLISH_NUMBERS = {
-    word: value
-    for value, word in [
-        *enumerate(
-            ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"],
-            1,
-        ),
-        *((10 * ten, word) for ten, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)),
-    ]
-}  # fmt: skip
-
 _DIGITS = r"\d{1,3}(?:[,，'\u00a0\u2009\u202f]\d{3})+|\d+(?:\.\d+)?"
 _HAN_NUMBER = "[零〇一二两三四五六七八九十百千万]+"
 _ENGLISH_WORD = rf"(?:{'|'.join(sorted(_ENGLISH_NUMBERS, key=len, reverse=True))})"
