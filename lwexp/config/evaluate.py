@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.config.base import Strict
+from lwexp.config.base import Strict, Tree
 from lwexp.records import Language
 
 
@@ -72,3 +72,20 @@ class SampleConfig(Strict):
         if self.temperature == 0 and self.repeats > 1:
             raise ValueError("sample: temperature=0 gives equal repeats; set sample.repeats=1 or a temperature")
         return self
+
+
+def bench_heading(bench: Tree) -> str:
+    """Name, version, selection and word counter of a bench as it stands in a run's config.json.
+
+    Only runs with the same heading are compared. Takes configs of older versions, where keys are missing.
+
+    Example:
+        ``longbench_write v3fcfdff, [2000,4000), en, 20 of them (seed 0)``
+    """
+    parts = [f"{bench.get('name', 'unknown bench')} v{bench.get('version', '?')}"]
+    parts += [str(bench[key]) for key in ("range", "language", "type") if bench.get(key) is not None]
+    if bench.get("subset") is not None:
+        parts.append(f"{bench['subset']} of them (seed {bench.get('subset_seed', 0)})")
+    if bench.get("counter", "longwriter") != "longwriter":
+        parts.append(f"words counted by {bench['counter']}")
+    return ", ".join(parts)

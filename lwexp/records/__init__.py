@@ -3,6 +3,7 @@
 Reads and writes JSONL and Parquet for every room. Imports nothing of ours; never touches models or networks.
 """
 
+from lwexp.records.evaluation import Check, Judgement, PairJudgement, Position, PublishedCell
 from lwexp.records.files import (
     BadRow,
     RowLog,
@@ -13,6 +14,7 @@ from lwexp.records.files import (
     write_parquet,
     write_rows,
 )
+from lwexp.records.published import published_cells
 from lwexp.records.rows import (
     Conversation,
     Draft,
@@ -36,17 +38,22 @@ from lwexp.records.rows import (
 
 __all__ = [
     "BadRow",
+    "Check",
     "Conversation",
     "Draft",
     "Failure",
     "Instruction",
+    "Judgement",
     "Language",
     "LwexpError",
     "Message",
+    "PairJudgement",
     "Plan",
     "PlanStep",
+    "Position",
     "PreferencePair",
     "Prompt",
+    "PublishedCell",
     "Response",
     "Role",
     "Row",
@@ -55,6 +62,7 @@ __all__ = [
     "Tally",
     "Verdict",
     "first_problem",
+    "published_cells",
     "read_rows",
     "scan_rows",
     "tally",

@@ -139,9 +139,10 @@ class Response(Row):
     required_words: int = Field(gt=0)
     text: str
     words: int = Field(ge=0)
-    finish_reason: Literal["stop", "length", "error"]
+    # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
+    finish_reason: Literal["stop", "length", "error", "unknown"]
     model: str
-    sampling: Sampling
+    sampling: Sampling | None  # None: somebody else's answer that does not say
 
 
 class Verdict(Row):

@@ -190,5 +190,6 @@ def seeds(answers: Sequence[Answer]) -> list[int | None]:
     """Sampling seed of each repeat; None where a repeat's answers do not share one."""
     by_repeat: dict[int, set[int]] = defaultdict(set)
     for answer in answers:
-        by_repeat[answer.response.repeat].add(answer.response.sampling.seed)
+        if answer.response.sampling is not None:
+            by_repeat[answer.response.repeat].add(answer.response.sampling.seed)
     return [next(iter(found)) if len(found) == 1 else None for _, found in sorted(by_repeat.items())]

@@ -1,0 +1,74 @@
+"""Row types of an evaluation beyond answers and verdicts: single judgements, checks, positions, pairs of answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lwexp.records.rows import Row
+
+
+class Judgement(Row):
+    """One reply of a judge: six scores, or why there are none. ``score`` is on 0..100."""
+
+    response_id: str
+    repeat: int = Field(ge=0)  # of the judge, not of the answer
+    scorer: str
+    score: float | None = Field(ge=0, le=100)
+    dimensions: dict[str, float]  # name -> 1..5; empty where unscored
+    unscored_reason: str | None
+
+
+class Check(Row):
+    """What a text shows without a judge. A flag never changes a score."""
+
+    response_id: str
+    words_longwriter: int = Field(ge=0)
+    words_unicode: int = Field(ge=0)
+    stopped_early: bool  # ended by itself with less than half of what was asked for
+    loops: bool  # the end of the text repeats itself
+    looped_words: int = Field(ge=0)  # unicode words of the repeating end; 0 without a loop
+    directed: tuple[str, ...]  # names of the signs that the text talks to a judge; empty for most
+
+
+class Position(Row):
+    """One segment of one answer: segments are consecutive, cut between paragraphs where possible."""
+
+    response_id: str
+    segment: int = Field(ge=0)  # 0 is the beginning
+    segments: int = Field(ge=1)
+    words: int = Field(ge=0)  # of this segment, by the unicode counter
+    repeated: float | None = Field(ge=0, le=1)  # share of its 4-grams that stand earlier in the answer
+    distinct: float | None = Field(ge=0, le=1)  # different 2-grams / 2-grams, over windows of 100 words
+    quality: float | None = Field(ge=0, le=100)  # S_q of the segment; None without judge.segments, or unscored
+    dimensions: dict[str, float]
+    unscored_reason: str | None
+
+
+class PairJudgement(Row):
+    """One comparison of two answers to a prompt, in one order; ``winner`` is who wrote it, not where it stood."""
+
+    prompt_id: str
+    repeat: int = Field(ge=0)  # of the answers
+    response_id: str  # ours
+    other_response_id: str
+    other: str  # id of the other evaluation run
+    shown_first: Literal["ours", "other"]
+    scorer: str
+    winner: Literal["ours", "other", "tie"] | None
+    unscored_reason: str | None
+
+
+class PublishedCell(Row):
+    """One published number, with where it stands and what was measured. Never shown beside another judge or bench."""
+
+    model: str
+    bench: Literal["longbench_write", "longbench_write_en", "longwrite_ruler"]
+    range: str | None  # as WordRange.label; None for all prompts
+    metric: Literal["S_l", "S_q", "S_bar", "max_words"]
+    value: float | None  # None: printed in an image or nowhere; unknown
+    judge: str | None  # None for lengths
+    source: str
+    setup: str  # decoding and data, as far as known, and how it differs from ours
+    is_second_hand: bool  # read in a copy or a quotation, not in the paper itself

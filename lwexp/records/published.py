@@ -1,0 +1,40 @@
+"""Published numbers of others, each with its source. A cell that nobody printed as text is there and empty."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from lwexp.records.evaluation import PublishedCell
+from lwexp.records.files import read_rows
+from lwexp.records.rows import LwexpError
+
+_FILE = Path(__file__).with_name("published.jsonl")
+_QUALITY = ("S_q", "S_bar")
+
+
+def published_cells(path: Path = _FILE) -> list[PublishedCell]:
+    """All cells, in the file's order.
+
+    Raises:
+        LwexpError: If a cell comes twice, has no source, is off its scale, or names a judge where none took part.
+    """
+    cells = list(read_rows(path, PublishedCell))
+    for number, cell in enumerate(cells, start=1):
+        if problem := _problem(cell):
+            raise LwexpError(f"{path} line {number}: {cell.model}, {cell.metric}: {problem}")
+    counts = Counter((cell.model, cell.bench, cell.range, cell.metric, cell.source) for cell in cells)
+    twice = [key for key, count in counts.items() if count > 1]
+    if twice:
+        raise LwexpError(f"{path}: the cell {twice[0]} comes twice")
+    return cells
+
+
+def _problem(cell: PublishedCell) -> str | None:
+    if not cell.source.strip() or not cell.setup.strip():
+        return "source and setup must say something"
+    if cell.value is not None and not 0 <= cell.value <= (100 if cell.metric != "max_words" else 1_000_000):
+        return f"{cell.value} is off the scale"
+    if (cell.judge is not None) != (cell.metric in _QUALITY):
+        return "a judge belongs to S_q and S_bar (write unknown where it is not named), and to nothing else"
+    return None
