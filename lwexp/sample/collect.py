@@ -53,7 +53,7 @@ def collect(
         if missing:
             from lwexp.sample.engine import Ask, TransformersEngine
 
-            asks = [Ask(id, prompt_of[blank[id].prompt_id], blank[id].sampling.seed) for id in missing]
+            asks = [Ask(id, prompt_of[blank[id].prompt_id], repeat_seed(seed, blank[id].repeat)) for id in missing]
             for answer in _shown(TransformersEngine(model).answers(asks, sample), len(asks)):
                 row = blank[answer.id].model_copy(
                     update={

@@ -16,8 +16,8 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
                                             "mean_absolute_difference": S_q points or null, "compared": answers with
                                             two or more judgements}; absent without a judge
     checks.jsonl      records.Check         per response that came: both word counts, stops early, loops, judge-directed
-    positions.jsonl   records.Position      per response x segment: repetition, distinctness, and S_q with judge.segments
-    pairwise.jsonl    records.PairJudgement per prompt and repeat in both orders; only with against=<evaluation run>
+    positions.jsonl   records.Position      per response x segment: repetition, distinctness, S_q with judge.segments
+    pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with against=<run>
     pairwise.json     object                {"other", "scorer", "prompts", "ours", "other_wins", "ties", "unscored",
                                             "win_rate": 0..1 with ties as half, "interval": [low, high] or null,
                                             "first_shown_wins": share of decided calls won by the text shown first}
