@@ -152,6 +152,8 @@ class PackConfig(Strict):
     """Capacity of a pack, in tokens (the paper: 32,768)."""
     overflow: Literal["error", "drop"]
     """A document longer than a pack stops the run, or is dropped and counted. Never truncated."""
-    strategy: Literal["best_fit_decreasing", "best_fit"]
-    """Decreasing fills best and puts documents of like length together; best_fit keeps the mixture's order, so
-    lengths mix within a pack, which a step of few packs needs (docs/decisions/003)."""
+    strategy: Literal["exact_fit", "best_fit", "best_fit_decreasing"]
+    """exact_fit and best_fit keep the mixture's order, so lengths mix within a pack; decreasing puts documents of
+    like length together, which teaches small steps badly (docs/decisions/003 and 013)."""
+    order: Literal["balanced", "random"]
+    """balanced gives a step packs of like attention cost, so that ranks finish together; random draws them freely."""

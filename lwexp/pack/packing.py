@@ -9,33 +9,47 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from lwexp.pack.exact_fit import exact_fit
 from lwexp.records import Tally
 
 Kind = Literal["sft", "pairs"]
-Strategy = Literal["best_fit_decreasing", "best_fit"]
+Strategy = Literal["exact_fit", "best_fit", "best_fit_decreasing"]
 
 
-def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "best_fit_decreasing") -> list[list[int]]:
-    """Best-fit over all items at once: each goes into the fullest pack that still takes it.
+def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "exact_fit") -> list[list[int]]:
+    """Pack all items at once.
 
-    Global on purpose: next-fit in file order (the original) fills 94.1% on the 186k mix, best-fit decreasing within
-    batches of 1,000 rows 98.6%, best-fit decreasing here 99.99%.
+    Global on purpose: next-fit in file order (the original) fills 93.7% on a mix of 186k documents, best-fit
+    decreasing within batches of 1,000 rows (TRL) 98.6%, each strategy here 99.96% or more.
 
     Args:
         lengths: Tokens of each item, 1 to ``capacity``.
         capacity: Tokens of a pack.
-        strategy: best_fit_decreasing takes the longest first, which fills best but puts items of like length
-            together; best_fit takes items in the order given, which mixes lengths within a pack.
+        strategy: ``exact_fit`` fills one pack after the other in the order given and chooses its last items, so
+            lengths stay mixed within a pack. ``best_fit`` puts each item into the fullest pack that still takes
+            it, in the order given; ``best_fit_decreasing`` does so from the longest to the shortest, which puts
+            items of like length together (docs/decisions/013).
 
     Returns:
         Item numbers by pack: each item once, none split. Equal input gives equal output.
 
     Example:
-        ``pack(np.array([3, 6, 4, 2]), 8) == [[1, 3], [2, 0]]``: 6, then 4 opens a second pack, 3 joins the 4, and 2
-        fits the first pack exactly. With best_fit ``[[0, 2], [1, 3]]``: 3, then 6 opens a second pack, 4 joins the 3.
+        With best_fit_decreasing ``[3, 6, 4, 2]`` at a capacity of 8 is ``[[1, 3], [2, 0]]``: 6, then 4 opens a
+        second pack, 3 joins the 4, and 2 fits the first pack exactly.
+        With best_fit ``[[0, 2], [1, 3]]``: 3, then 6 opens a second pack, 4 joins the 3.
     """
     assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "see split_overflow"
-    decreasing = strategy == "best_fit_decreasing"
+    if strategy == "exact_fit":
+        return exact_fit(lengths, capacity)
+    return _best_fit(lengths, capacity, decreasing=strategy == "best_fit_decreasing")
+
+
+def _best_fit(lengths: Int[np.ndarray, " n"], capacity: int, *, decreasing: bool) -> list[list[int]]:
+    """Each item into the fullest pack that still takes it.
+
+    Source: best-fit decreasing is how Ding et al., "Fewer Truncations Improve Language Modeling"
+        (arXiv 2404.10830), pack; they cut documents longer than a pack, and we never do.
+    """
     order = np.argsort(-lengths.astype(np.int64), kind="stable") if decreasing else np.arange(len(lengths))
     ordered = lengths[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))  # runs of items of one length

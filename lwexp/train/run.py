@@ -116,7 +116,10 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     """Train from the newest checkpoint, or from the start."""
     config, settings = job.config, job.config.objective
     objective, chosen_tokens = _objective(job)
-    plan = BatchPlan(job.dataset.num_packs, job.dataset.costs, config.seed, settings.epochs, settings.global_batch)
+    dataset = job.dataset
+    plan = BatchPlan(
+        dataset.num_packs, dataset.costs, config.seed, settings.epochs, settings.global_batch, order=config.pack.order
+    )
     total = min(len(plan), settings.max_steps or len(plan))
     checkpoint = newest_checkpoint(job.run.path / "checkpoints")
     done = checkpoint.step if checkpoint else 0

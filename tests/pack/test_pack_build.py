@@ -20,7 +20,7 @@ from lwexp.records import LwexpError
 
 
 def config(max_tokens=64, overflow="error", strategy="best_fit_decreasing"):
-    return PackConfig(max_tokens=max_tokens, overflow=overflow, strategy="best_fit_decreasing")
+    return PackConfig(max_tokens=max_tokens, overflow=overflow, strategy=strategy, order="balanced")
 
 
 def ids_of(tokenizer, *tokens):

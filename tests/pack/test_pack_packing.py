@@ -1,17 +1,21 @@
-"""Best-fit decreasing against its definition, and the report that must balance."""
+"""Packing strategies against their definitions, and the report that must balance."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from lwexp.pack.packing import Counts, PackReport, pack, split_overflow
+from lwexp.pack.packing import Counts, PackReport, Strategy, pack, split_overflow
+
+STRATEGIES = get_args(Strategy)
+DECREASING = "best_fit_decreasing"
 
 
 def best_fit_by_definition(lengths, capacity):
-    """Longest first, each into the fullest pack that takes it: looked for among all packs, one item at a time."""
+    """Each item into the fullest pack that takes it: looked for among all packs, one item at a time."""
     loads = []
-    for length in sorted(lengths, reverse=True):
+    for length in lengths:
         fitting = [load for load in loads if load + length <= capacity]
         if fitting:
             loads[loads.index(max(fitting))] += length
@@ -46,48 +50,100 @@ def random_case(seed):
 
 def test_four_items_by_hand():
     """6 opens a pack, 4 another, 3 goes to the 4 (1 left), 2 fills the first."""
-    assert pack(np.array([3, 6, 4, 2]), 8) == [[1, 3], [2, 0]]
+    assert pack(np.array([3, 6, 4, 2]), 8, DECREASING) == [[1, 3], [2, 0]]
 
 
 def test_the_tightest_pack_is_taken_not_the_first_that_fits():
     """Capacity 10, packs open with 7 and 8: a 2 belongs to the 8."""
-    assert pack(np.array([7, 8, 2]), 10) == [[1, 2], [0]]
+    assert pack(np.array([7, 8, 2]), 10, DECREASING) == [[1, 2], [0]]
+    assert pack(np.array([7, 8, 2]), 10, "best_fit") == [[0], [1, 2]]
 
 
+def test_the_last_items_of_a_pack_are_the_pair_that_fills_it():
+    """Capacity 10, mean 4. 5 leaves room for a pair: 4 with nothing beside it leaves 1, 3 with the 2 leaves none."""
+    assert pack(np.array([5, 4, 3, 6, 2]), 10, "exact_fit") == [[0, 2, 4], [1, 3]]
+
+
+def test_an_item_is_no_partner_of_itself():
+    """Capacity 10: two fives fill a pack, the last five stands alone, though 5 + 5 would fill its pack too."""
+    assert pack(np.array([5, 5, 5]), 10, "exact_fit") == [[0, 1], [2]]
+
+
+def test_items_stay_in_order_but_for_the_last_of_a_pack():
+    """Capacity 30, all of length 3 or 4 (mean 3.5): three go in as they come before room drops to two items' worth."""
+    lengths = np.array([3, 4] * 20)
+    packs = pack(lengths, 30, "exact_fit")
+
+    assert packs[0][:6] == [0, 1, 2, 3, 4, 5]
+    assert sum(lengths[packs[0]]) == 30
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("seed", range(200))
-def test_every_item_is_packed_once_whole_and_within_capacity(seed):
+def test_every_item_is_packed_once_whole_and_within_capacity(seed, strategy):
     lengths, capacity = random_case(seed)
-    packs = pack(lengths, capacity)
+    packs = pack(lengths, capacity, strategy)
     loads = [int(lengths[items].sum()) for items in packs]
 
     assert sorted(item for items in packs for item in items) == list(range(len(lengths)))
+    assert min(len(items) for items in packs) >= 1
     assert max(loads) <= capacity
     assert sum(loads) == lengths.sum()
-    assert sorted(loads) == best_fit_by_definition(lengths.tolist(), capacity)
-    assert packs == pack(lengths.copy(), capacity)
+    assert packs == pack(lengths.copy(), capacity, strategy)
+    if strategy != "exact_fit":
+        in_turn = sorted(lengths.tolist(), reverse=True) if strategy == DECREASING else lengths.tolist()
+        assert sorted(loads) == sorted(best_fit_by_definition(in_turn, capacity))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_left_over_would_have_fitted_an_earlier_pack(seed):
+    """What exact fit promises: a pack is closed only when every item that comes later is too long for it."""
+    lengths, capacity = random_case(seed)
+    packs = pack(lengths, capacity, "exact_fit")
+    later = float("inf")
+    for items in reversed(packs):
+        assert capacity - lengths[items].sum() < later
+        later = min(later, lengths[items].min())
 
 
 def test_the_checks_above_would_see_a_lost_item_and_an_overfull_pack():
     """Negative control: 5 and 4 do not go into 8."""
     assert best_fit_by_definition([5, 4], 8) == [4, 5]
     assert best_fit_by_definition([5, 4], 8) != [9]
+    assert sorted([0, 2]) != list(range(3))
     with pytest.raises(AssertionError, match="split_overflow"):
         pack(np.array([9]), 8)
     with pytest.raises(AssertionError, match="split_overflow"):
         pack(np.array([0, 1]), 8)
 
 
-def test_a_mix_of_few_long_and_many_short_fills_better_than_the_original():
+@pytest.mark.parametrize("strategy", ["exact_fit", DECREASING])
+def test_a_mix_of_few_long_and_many_short_fills_better_than_the_original(strategy):
     rng = np.random.default_rng(0)
     long = np.clip(rng.lognormal(np.log(6000), 0.6, 300), 1000, 32768).astype(np.int64)
     short = np.clip(rng.lognormal(np.log(500), 1.0, 9000), 20, 32768).astype(np.int64)
     mix = rng.permutation(np.concatenate([long, short]))
-    packs = pack(mix, 32768)
+    packs = pack(mix, 32768, strategy)
     fill = mix.sum() / (len(packs) * 32768)
 
     assert len(packs) == -(-mix.sum() // 32768)  # no packing can use fewer
     assert fill > 0.995
     assert mix.sum() / (next_fit(mix, 32768) * 32768) < fill - 0.02
+
+
+def test_long_outputs_alone_fill_packs_while_their_lengths_stay_mixed():
+    """About four a pack. Sorting puts the longest together, so the mean length of a pack varies more."""
+    lengths = np.clip(np.random.default_rng(1).lognormal(np.log(6500), 0.6, 1500), 16, 32768).astype(np.int64)
+    fill, spread = {}, {}
+    for strategy in STRATEGIES:
+        packs = pack(lengths, 32768, strategy)
+        means = np.array([lengths[items].mean() for items in packs])
+        fill[strategy] = lengths.sum() / (len(packs) * 32768)
+        spread[strategy] = means.std() / means.mean()
+
+    assert fill["exact_fit"] > 0.99
+    assert fill["exact_fit"] > fill["best_fit"]
+    assert spread["exact_fit"] < spread[DECREASING]  # control: the sorted packs are less mixed
 
 
 def test_items_longer_than_a_pack_are_told_apart():

@@ -86,6 +86,17 @@ def test_packs_of_a_step_cost_alike_while_steps_come_in_random_order():
     assert all(costs[step].tolist() == sorted(costs[step]) for step in steps)
 
 
+def test_a_random_plan_ignores_costs_and_takes_each_pack_once():
+    costs = np.arange(64.0)
+    plan = BatchPlan(64, costs, 3, 2, 8, order="random")
+    balanced = BatchPlan(64, costs, 3, 2, 8)
+
+    assert sorted(number for step in plan[:8] for number in step) == list(range(64))
+    assert [set(step) for step in plan] == [set(step) for step in BatchPlan(64, costs[::-1], 3, 2, 8, order="random")]
+    assert busy(list(plan), costs) < busy(list(balanced), costs)
+    assert [set(step) for step in balanced] != [set(step) for step in plan]  # control: grouping is not a no-op
+
+
 def test_steps_of_two_epochs_are_not_the_same_groups():
     plan = plan_of(1024, epochs=2, global_batch=4)
     groups = [frozenset(step) for step in plan]
