@@ -14,7 +14,7 @@ from typing import NoReturn
 from lwexp.config.base import Tree, validate
 from lwexp.config.compose import CONF, to_tree
 from lwexp.config.schema import EVERY_SCRIPT, READS, Config
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, Preempted
 
 
 def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoReturn:
@@ -34,6 +34,9 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         _with_hydra(script, main)
     except LwexpError as error:
         _die(str(error))
+    except Preempted as told:
+        print(f"{told}; run the same command again to go on", file=sys.stderr)
+        sys.exit(143)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -10,7 +10,7 @@ from lwexp.config.base import Strict
 from lwexp.config.data import GenerateConfig, MixtureConfig, PackConfig, PairsConfig
 from lwexp.config.evaluate import Bench, SampleConfig
 from lwexp.config.llm import Judge, Teacher
-from lwexp.config.train import Hardware, ModelConfig, Objective, Tracking, TrainingConfig
+from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
 
 
 class Config(Strict):
@@ -49,7 +49,7 @@ class Config(Strict):
     model: ModelConfig
     objective: Objective
     training: TrainingConfig
-    hardware: Hardware
+    hardware: HardwareChoice
     bench: Bench
     sample: SampleConfig
     tracking: Tracking
@@ -69,13 +69,6 @@ class Config(Strict):
         """task=import reads a file."""
         if self.task == "import" and self.source is None:
             raise ValueError("source: task=import needs a file; add source=<file.json|.jsonl|.parquet>")
-        return self
-
-    @model_validator(mode="after")
-    def small_hardware_for_small_models(self) -> Config:
-        """ZeRO-3 presets train in bf16; randomly shaped miniatures are CPU models."""
-        if self.hardware.kind == "zero3" and self.model.tokenizer == "train":
-            raise ValueError(f"hardware: zero3 does not train the miniature model {self.model.name}; use hardware=cpu")
         return self
 
 

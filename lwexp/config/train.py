@@ -119,21 +119,62 @@ class GPU(Strict):
     activation_checkpointing: bool
 
 
-class Zero3(Strict):
-    """DeepSpeed ZeRO stage 3 over all devices, through Lightning's DeepSpeedStrategy."""
+class Zero(Strict):
+    """DeepSpeed ZeRO over several processes, through Lightning's DeepSpeedStrategy."""
 
-    kind: Literal["zero3"]
+    kind: Literal["zero"]
+    stage: Literal[2, 3]
+    """3 shards weights, gradients and optimiser over the ranks; 2 keeps the weights whole on each."""
+    accelerator: Literal["gpu", "cpu"]
+    """cpu trains in gloo processes through the same strategy: the real path without a GPU."""
     devices: int = Field(ge=1)
+    """Ranks on each node. Where torchrun or SLURM has started the ranks, their count is used instead."""
     num_nodes: int = Field(ge=1)
-    precision: Literal["bf16-true"]
+    precision: Literal["bf16-true", "32-true"]
     activation_checkpointing: bool
-    offload_optimizer: bool
+    offload_optimizer: float = Field(ge=0, le=1)
+    """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
     offload_parameters: bool
-    device_gib: float = Field(gt=0)
-    """Memory of one device, for the planner."""
+    timeout_minutes: int = Field(ge=1)
+    """How long a rank waits for the others in a collective before it gives up."""
+    threads: int | None = Field(ge=1)
+    """torch threads of each rank on the CPU; null shares the cores out."""
+    device_gib: float | None = Field(gt=0)
+    """Memory of one device, for the planner; null asks the device."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes over all nodes."""
+        return self.devices * self.num_nodes
+
+    @model_validator(mode="after")
+    def offloading_fits_the_stage(self) -> Zero:
+        """What DeepSpeed cannot do is said here and not after the model has loaded."""
+        if self.stage == 2 and (self.offload_parameters or 0 < self.offload_optimizer < 1):
+            raise ValueError(
+                "hardware.stage: ZeRO-2 keeps whole weights on each device and has no Twin-Flow; set hardware.stage=3, "
+                "or hardware.offload_parameters=false and hardware.offload_optimizer=0 or 1"
+            )
+        if self.accelerator == "cpu" and (self.offload_parameters or self.offload_optimizer):
+            raise ValueError(
+                "hardware.accelerator: on the CPU there is nothing to offload to; set hardware.offload_optimizer=0 "
+                "hardware.offload_parameters=false"
+            )
+        return self
 
 
-Hardware = Annotated[CPU | GPU | Zero3, Field(discriminator="kind")]
+class Auto(Strict):
+    """One of the other choices, by the devices found where the run starts."""
+
+    kind: Literal["auto"]
+    threads: int | None = Field(ge=1)
+    """torch threads where the CPU is chosen; null takes all cores this process may use."""
+
+
+Hardware = CPU | GPU | Zero
+"""What a run uses in the end."""
+
+HardwareChoice = Annotated[CPU | GPU | Zero | Auto, Field(discriminator="kind")]
 
 
 class NoTracking(Strict):
@@ -156,11 +197,38 @@ class WandbTracking(Strict):
 Tracking = Annotated[NoTracking | WandbTracking, Field(discriminator="kind")]
 
 
+class Validation(Strict):
+    """Documents held out of training, whose loss is measured while training goes on."""
+
+    share: float = Field(ge=0, lt=1)
+    """Of each source's documents, chosen by a hash of their ids; 0 holds nothing out."""
+    max_documents: int = Field(ge=1)
+    """At most this many of each source."""
+    every_steps: int = Field(ge=1)
+
+
+class Probe(Strict):
+    """A few ruler prompts answered with the weights of the moment, to see the longest output move."""
+
+    every_steps: int | None = Field(ge=1)
+    """null never asks."""
+    required_words: tuple[int, ...] = Field(min_length=1)
+    topics: int = Field(ge=1, le=8)
+    """Prompts of each length."""
+    max_new_tokens: int = Field(ge=1)
+
+
 class TrainingConfig(Strict):
     """Where training starts and how it is watched."""
 
     log_every_steps: int = Field(ge=1)
     checkpoint_every_steps: int | None = Field(ge=1)
-    """null saves at the end only; a re-run resumes from the newest checkpoint."""
+    """null saves only when told to stop; a re-run resumes from the newest whole checkpoint."""
+    keep_checkpoints: int = Field(ge=1)
+    """Newest ones that stay; with 2 there is one to fall back on if the newest turns out damaged."""
+    skip_nonfinite: int = Field(ge=0)
+    """Steps with a loss or gradient that is not finite which a run may pass over; with 0 the first one stops it."""
+    validation: Validation
+    probe: Probe
     inspect_batch: int | None = Field(ge=1)
     """Print this many packs, decoded, with targets and boundaries marked, and stop."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from lwexp.llm.client import Client
-from lwexp.runs.directory import Preempted
+from lwexp.records import Preempted
 
 log = logging.getLogger(__name__)
 

@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 def train(config: Config) -> RunDirectory | None:
     """Mixture -> packs -> checkpoint and an ordinary Hugging Face folder. None after a dry run."""
     from lwexp.mix import resolve_mixture
-    from lwexp.train import describe_plan, preflight, train_run
+    from lwexp.train import describe_plan, preflight, settle_hardware, train_run
 
     console_log()
+    config = settle_hardware(config)
     start = sft_run(config) if config.objective.kind == "dpo" else None
     start_from = start.path / "model" if start else None
     if config.dry_run:

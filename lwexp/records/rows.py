@@ -16,6 +16,10 @@ class LwexpError(Exception):
     """A mistake the user can mend. Entry scripts print it in one line and exit with code 2."""
 
 
+class Preempted(BaseException):
+    """Told to stop (SIGTERM), and everything done so far is saved. Entry scripts exit with code 143."""
+
+
 class Row(BaseModel):
     """Base of every row: immutable, and strict about unknown columns."""
 

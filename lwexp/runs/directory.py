@@ -27,16 +27,12 @@ from typing import IO, Any
 from lwexp.config.base import Tree
 from lwexp.config.compose import REPOSITORY
 from lwexp.config.schema import Config
-from lwexp.records import LwexpError, write_json
+from lwexp.records import LwexpError, Preempted, write_json
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero
 
 _PACKAGES = ("torch", "transformers", "lightning", "litellm", "tokenizers", "datasets", "wandb", "deepspeed")
-
-
-class Preempted(BaseException):
-    """SIGTERM arrived, the state is saved: the entry script exits with 143."""
 
 
 class RunDirectory:

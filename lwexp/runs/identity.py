@@ -22,6 +22,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
 # Knobs inside those sections that change speed or comfort, never a result.
 IRRELEVANT = {
     "teacher.limits", "judge.limits", "hardware.threads", "hardware.device_gib", "sample.batch_size",
+    # A step's packs and its loss do not depend on who computes them: a run may go on with other ranks.
+    "hardware.stage", "hardware.devices", "hardware.num_nodes", "hardware.activation_checkpointing",
+    "hardware.offload_optimizer", "hardware.offload_parameters", "hardware.timeout_minutes",
 }  # fmt: skip
 
 

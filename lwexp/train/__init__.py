@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
 
-__all__ = ["describe_plan", "preflight", "train_run"]
+__all__ = ["describe_plan", "preflight", "settle_hardware", "train_run"]
+
+
+def settle_hardware(config: Config) -> Config:
+    """Replace ``hardware=auto`` by what this machine has, and say what that is.
+
+    Call it before anything else: a run's identity knows what it runs on, not that it was left open.
+    """
+    from lwexp.train.hardware import settle_hardware as settle
+
+    return settle(config)
 
 
 def preflight(config: Config, start_from: Path | None = None) -> None:

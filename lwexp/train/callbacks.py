@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from lightning.pytorch import Callback
 
-from lwexp.runs.directory import Preempted
+from lwexp.records import Preempted
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.checkpoints import save_checkpoint
 from lwexp.train.module import PackedTraining, StepResult
@@ -138,4 +138,4 @@ class Checkpoints(Callback):  # type: ignore[misc]
         if is_due or trainer.received_sigterm:
             save_checkpoint(self._folder, step, trainer.save_checkpoint, trainer.strategy.barrier)
         if trainer.received_sigterm:
-            raise Preempted(f"SIGTERM at step {step}; saved, run the same command again to go on")
+            raise Preempted(f"SIGTERM at step {step}; saved")

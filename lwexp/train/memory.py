@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lwexp.config.train import CPU, GPU, Hardware, Zero3
+from lwexp.config.train import CPU, GPU, Hardware, Zero
 from lwexp.train.shapes import Sizes
 
 GIB = 2**30
@@ -54,7 +54,7 @@ def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
 
 def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     n = sizes.parameters
-    if isinstance(hardware, Zero3):
+    if isinstance(hardware, Zero):
         return _sharded_states(sizes, hardware)
     if isinstance(hardware, CPU) or hardware.precision == "32-true":
         terms = (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * n, "4N"), Term("optimiser", 8 * n, "8N"))
@@ -67,8 +67,8 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
     ), ()
 
 
-def _sharded_states(sizes: Sizes, hardware: Zero3) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    n, ranks = sizes.parameters, hardware.devices * hardware.num_nodes
+def _sharded_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    n, ranks = sizes.parameters, hardware.ranks
     here, host = [], []
     parameters = Term("parameters", 2 * n / ranks, "2N/W")
     optimiser = Term("optimiser", 12 * n / ranks, "12N/W: float32 master, two moments")
@@ -118,7 +118,7 @@ def _runtime(hardware: Hardware) -> Term:
 
 def memory_table(plan: MemoryPlan, hardware: Hardware) -> str:
     """The plan as text, one line a term."""
-    where = {"cpu": "host memory", "gpu": "GPU", "zero3": "each GPU"}[hardware.kind]
+    where = {"cpu": "host memory", "gpu": "GPU", "zero": "each GPU"}[hardware.kind]
     size = f"{plan.parameters / 1e9:.2f}B" if plan.parameters >= 1e8 else f"{plan.parameters / 1e6:.2f}M"
     lines = [f"memory for {size} parameters, {where}:"]
     lines += [f"  {term.name:<18}{term.bytes / GIB:>9.2f} GiB   {term.formula}" for term in plan.device]
@@ -132,4 +132,4 @@ def memory_table(plan: MemoryPlan, hardware: Hardware) -> str:
 
 def is_recomputing(hardware: Hardware) -> bool:
     """Whether activations are recomputed in the backward pass."""
-    return isinstance(hardware, GPU | Zero3) and hardware.activation_checkpointing
+    return isinstance(hardware, GPU | Zero) and hardware.activation_checkpointing

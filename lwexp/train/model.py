@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lwexp.config.train import Hardware, ModelConfig
+from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.train.attention import register_attention
 from lwexp.train.logprobs import install_head
@@ -22,9 +22,15 @@ can shard each weight as it is made."""
 
 def training_dtype(hardware: Hardware) -> torch.dtype:
     """What the weights are kept in."""
-    if hardware.kind != "cpu" and hardware.precision == "bf16-true":
+    if not isinstance(hardware, CPU) and hardware.precision == "bf16-true":
         return torch.bfloat16
     return torch.float32
+
+
+def training_device(hardware: Hardware) -> torch.device:
+    """Where this rank computes."""
+    on_cpu = isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
+    return torch.device("cpu" if on_cpu else "cuda")
 
 
 def build_model(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lwexp.config.schema import Config
 from lwexp.records import Conversation, LwexpError, PreferencePair
+from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.memory import memory_table, plan_memory
 from lwexp.train.readiness import preflight
 from lwexp.train.shapes import model_sizes
@@ -31,11 +32,13 @@ def describe_plan(
         pairs: The same for DPO.
         start_from: Folder of the model to start from.
     """
+    config = settle_hardware(config)
+    hardware = hardware_of(config)
     parts = []
     if conversations is not None or pairs is not None:
         parts.append(steps_table(config, conversations, pairs))
     sizes = model_sizes(config.model, start_from)
-    parts.append(memory_table(plan_memory(sizes, config.hardware, config.pack.max_tokens), config.hardware))
+    parts.append(memory_table(plan_memory(sizes, hardware, config.pack.max_tokens), hardware))
     try:
         preflight(config, start_from)
         parts.append("this machine can do it")

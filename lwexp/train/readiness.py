@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lwexp.config.schema import Config
-from lwexp.config.train import CPU, Hardware, ModelConfig
+from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
+from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.memory import GIB, MemoryPlan, plan_memory
 from lwexp.train.shapes import find_config, model_sizes
 from lwexp.train.tracking import tracking_problem
@@ -27,14 +28,16 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     Raises:
         LwexpError: One line with everything that is missing and what to do about each.
     """
+    config = settle_hardware(config)
+    hardware = hardware_of(config)
     weights = weights_problem(config.model, start_from)
-    problems = [weights, *device_problems(config.hardware), tracking_problem(config.tracking)]
+    problems = [weights, *device_problems(hardware), tracking_problem(config.tracking)]
     try:
-        plan = plan_memory(model_sizes(config.model, start_from), config.hardware, config.pack.max_tokens)
+        plan = plan_memory(model_sizes(config.model, start_from), hardware, config.pack.max_tokens)
     except LwexpError as error:
         problems += [] if weights else [str(error)]
     else:
-        problems += memory_problems(plan, config.hardware, config.pack.max_tokens)
+        problems += memory_problems(plan, hardware, config.pack.max_tokens)
     found = [problem for problem in problems if problem]
     if found:
         small = (
@@ -95,18 +98,19 @@ def hub_problem(path: str, revision: str | None) -> str | None:
 
 def device_problems(hardware: Hardware) -> Iterator[str]:
     """What is missing of the devices that the config asks for."""
-    if isinstance(hardware, CPU):
+    if isinstance(hardware, Zero):
+        missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
+        if missing:
+            yield f"packages: ZeRO needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
+    if isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu"):
         return
     import torch
 
-    wanted = hardware.devices if hardware.kind == "zero3" else 1
+    wanted = hardware.devices if hardware.kind == "zero" else 1
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < wanted:
         devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
         yield f"device: hardware={hardware.kind} wants {devices}, this machine has {found or 'none'}"
-    missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
-    if hardware.kind == "zero3" and missing:
-        yield f"packages: ZeRO-3 needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
 
 
 def memory_problems(plan: MemoryPlan, hardware: Hardware, tokens: int) -> Iterator[str]:
@@ -138,7 +142,7 @@ def device_gib(hardware: Hardware) -> float | None:
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(count)) / GIB)
-    return hardware.device_gib if hardware.kind == "zero3" else None
+    return hardware.device_gib if isinstance(hardware, Zero) else None
 
 
 def host_gib() -> float:

@@ -27,8 +27,9 @@ from lwexp.train.callbacks import Bar, Checkpoints, Metrics, read_metrics
 from lwexp.train.checkpoints import newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
 from lwexp.train.export import export_model, gather_state, has_model, model_card
+from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.memory import is_recomputing
-from lwexp.train.model import build_model, training_dtype
+from lwexp.train.model import build_model, training_device, training_dtype
 from lwexp.train.module import Objective, PackedTraining
 from lwexp.train.objective import DPOObjective, SFTObjective
 from lwexp.train.reference import compute_reference, load_or_compute
@@ -50,7 +51,8 @@ def train(
     start_from: Path | None,
 ) -> Tree | None:
     """See ``train.train_run``."""
-    set_threads(config.hardware)
+    config = settle_hardware(config)
+    set_threads(hardware_of(config))
     torch.manual_seed(config.seed)
     tokenizer = prepare_tokenizer(config, run.path, conversations, start_from)
     if is_rank_zero():
@@ -84,7 +86,7 @@ class _Job(NamedTuple):
 
     def build(self) -> nn.Module:
         """The model as it is before the first step."""
-        dtype = training_dtype(self.config.hardware)
+        dtype = training_dtype(hardware_of(self.config))
         return build_model(
             self.config.model, self.tokenizer, seed=self.config.seed, dtype=dtype, weights=self.start_from
         )
@@ -124,13 +126,13 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     checkpoint = newest_checkpoint(job.run.path / "checkpoints")
     done = checkpoint.step if checkpoint else 0
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
-    module = PackedTraining(job.build, objective, settings.optimizer, total, is_recomputing(config.hardware))
+    module = PackedTraining(job.build, objective, settings.optimizer, total, is_recomputing(hardware_of(config)))
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
     tracker = open_tracker(config, job.run)
     callbacks = _callbacks(job, plan, total, done, tracker)
     try:
         with quiet_lightning():
-            trainer = build_trainer(config.hardware, callbacks, settings.optimizer.grad_clip, job.run.path)
+            trainer = build_trainer(hardware_of(config), callbacks, settings.optimizer.grad_clip, job.run.path)
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)
     except torch.OutOfMemoryError as error:
         raise LwexpError(
@@ -175,11 +177,11 @@ def _objective(job: _Job) -> tuple[Objective, Sequence[int] | None]:
         return SFTObjective(config.objective), None
     if job.start_from is None:
         raise LwexpError("objective=dpo starts from an SFT run's model; set init_from=<run>")
-    device = torch.device("cpu" if config.hardware.kind == "cpu" else "cuda")
+    device = training_device(hardware_of(config))
     made_from = {
         "model": fingerprint(job.start_from),
         "packs": job.dataset.fingerprint,
-        "format": str(training_dtype(config.hardware)).removeprefix("torch."),
+        "format": str(training_dtype(hardware_of(config))).removeprefix("torch."),
     }
     reference = load_or_compute(
         job.run.path / "reference", made_from, lambda: compute_reference(job.build(), job.dataset, device)

@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from lwexp.config.train import Hardware, Zero3
+from lwexp.config.train import GPU, Hardware, Zero
 
 
 def set_threads(hardware: Hardware) -> None:
-    """Let torch use the threads asked for, or all cores that this process may run on."""
-    asked = hardware.threads if hardware.kind == "cpu" else None
-    torch.set_num_threads(asked or len(os.sched_getaffinity(0)))
+    """Let torch use the threads asked for, or this rank's share of the cores."""
+    asked = None if isinstance(hardware, GPU) else hardware.threads
+    ranks_here = hardware.devices if isinstance(hardware, Zero) else 1
+    torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // ranks_here))
 
 
 def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:
@@ -28,18 +29,20 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
     options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment()]}
     if hardware.kind == "gpu":
         options["accelerator"] = "gpu"
-    elif isinstance(hardware, Zero3):
+    elif isinstance(hardware, Zero):
+        from lwexp.train.strategy import zero_strategy
+
         options = {
-            "accelerator": "gpu",
+            "accelerator": hardware.accelerator,
             "devices": hardware.devices,
             "num_nodes": hardware.num_nodes,
-            "strategy": zero3_strategy(hardware, grad_clip),
+            "strategy": zero_strategy(hardware, grad_clip),
         }
     return Trainer(
         **options,
         # Precision is ours: Lightning's bf16-true would also round the rotary frequencies, and DeepSpeed's is in
         # its own config.
-        precision=hardware.precision if isinstance(hardware, Zero3) else "32-true",
+        precision=hardware.precision if isinstance(hardware, Zero) else "32-true",
         max_epochs=1,
         callbacks=list(callbacks),
         default_root_dir=folder,
@@ -51,43 +54,6 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-
-
-def zero3_strategy(hardware: Zero3, grad_clip: float) -> Any:
-    """Lightning's DeepSpeedStrategy with our config."""
-    from lightning.pytorch.strategies import DeepSpeedStrategy
-
-    return DeepSpeedStrategy(config=zero3_config(hardware, grad_clip))
-
-
-def zero3_config(hardware: Zero3, grad_clip: float) -> dict[str, Any]:
-    """DeepSpeed's config for ZeRO stage 3. Sizes are integers: DeepSpeed refuses the fractions of its own "auto"."""
-    zero: dict[str, Any] = {
-        "stage": 3,
-        "contiguous_gradients": True,
-        "overlap_comm": True,
-        "reduce_bucket_size": 200_000_000,
-        "stage3_prefetch_bucket_size": 100_000_000,
-        "stage3_param_persistence_threshold": 100_000,
-        # The original holds 1e8 and gathers every layer anew from the host; a layer here has 2.2e8.
-        "stage3_max_live_parameters": 1_000_000_000,
-        "stage3_max_reuse_distance": 1_000_000_000,
-        "stage3_gather_16bit_weights_on_model_save": True,
-    }
-    if hardware.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-    if hardware.offload_parameters:
-        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
-    return {
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_clipping": grad_clip,
-        # Without the check a gradient that is not finite would go into the weights before we see its norm.
-        "bf16": {"enabled": True, "check_grad_overflow": True},
-        # Packs of a step are added up in float32; bf16 sums would lose the small ones.
-        "data_types": {"grad_accum_dtype": "fp32"},
-    }
 
 
 @contextlib.contextmanager

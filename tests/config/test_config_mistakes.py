@@ -28,7 +28,8 @@ MISTAKES = [
     ("train", ["seed"], ["seed", "key=value"]),
     ("train", ["experiment=miniature", "model=glm4"], ["experiment=miniature pins the group model"]),
     ("train", ["task=pairs"], ["train.py does not read task", "generate_data.py"]),
-    ("train", ["hardware=zero3_8x80g"], ["hardware", "tiny_glm", "hardware=cpu"]),
+    ("train", ["hardware=zero2_8x80g", "hardware.offload_optimizer=0.5"], ["hardware.stage=3", "Twin-Flow"]),
+    ("train", ["hardware=cpu_zero3", "hardware.offload_parameters=true"], ["nothing to offload to"]),
     ("train", ["model.init=pretrained"], ["model.path", "model.path=<folder>"]),
     (
         "train",

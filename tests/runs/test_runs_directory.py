@@ -9,7 +9,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory, find_run, fingerprint, open_run
-from lwexp.runs.directory import Preempted
+from lwexp.records import Preempted
 
 
 def opened(tmp_path, *overrides, inputs=None, stage="train", labels=None):

@@ -15,8 +15,7 @@ import pytest
 from scripted_judge import Judge, response
 
 from lwexp.config import compose
-from lwexp.records import LwexpError, Response, Verdict, read_rows
-from lwexp.runs.directory import Preempted
+from lwexp.records import LwexpError, Preempted, Response, Verdict, read_rows
 from lwexp.score import score_responses
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")

@@ -27,7 +27,7 @@ CHILD = """
 import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from lwexp.runs.directory import Preempted
+from lwexp.records import Preempted
 from lwexp.train.callbacks import read_metrics
 from tiny_packs import tiny_config, tiny_conversations, train_in
 

@@ -1,0 +1,21 @@
+"""Group files read by name, for code that chooses among them."""
+
+from __future__ import annotations
+
+import yaml
+
+from lwexp.config.base import Strict, validate
+from lwexp.config.compose import CONF
+from lwexp.config.train import Auto, Hardware, HardwareChoice
+
+
+class _OneHardware(Strict):
+    hardware: HardwareChoice
+
+
+def hardware_preset(name: str) -> Hardware:
+    """``conf/hardware/<name>.yaml``, through the gate."""
+    text = (CONF / "hardware" / f"{name}.yaml").read_text(encoding="utf-8")
+    hardware = validate({"hardware": yaml.safe_load(text)}, _OneHardware).hardware
+    assert not isinstance(hardware, Auto)
+    return hardware
