@@ -1,4 +1,4 @@
-"""How long a text is and which language it is in: one definition, shared by every room.
+"""How long a text is, how close that comes to a wish, and which language it is in: one definition for every room.
 
 Source: THUDM/LongWriter evaluation/pred.py:17-18 at 3fcfdff, kept exactly so that scores compare with the
 published ones. Its oddities are part of it: "don't" counts 2, "state-of-the-art" 4, digits and kana 0, a
@@ -34,3 +34,24 @@ def language_of(text: str) -> Language:
         return "en"
     han = len(_HAN.findall(text))
     return "zh" if han and han >= _ZH_SHARE * (han + len(_LATIN_WORD.findall(text))) else "en"
+
+
+def score_length(required: int, words: int) -> float:
+    """Score a length from 0 to 100; exactly as long as asked for is 100.
+
+    Too long loses over three times the required length, too short over a third of it:
+
+        words      0 to l/3   l/2   l     2l     3l     4l and more
+        S_l        0          50    100   66.7   33.3   0
+
+    Args:
+        required: Words asked for, above 0.
+        words: Words produced. None at all scores 0, where the published code divides by zero.
+
+    Source: the paper, section 4.1; THUDM/LongWriter evaluation/eval_length.py at 3fcfdff.
+    """
+    if words == 0:
+        return 0.0
+    if words > required:
+        return 100 * max(0.0, 1 - (words / required - 1) / 3)
+    return 100 * max(0.0, 1 - (required / words - 1) / 2)

@@ -28,7 +28,9 @@ class Config(Strict):
     task: Literal["agentwrite", "import", "pairs"]
     """generate_data.py: write drafts with the teacher, import a file, or build preference pairs."""
     source: str | None
-    """generate_data.py task=import: the file to import."""
+    """generate_data.py task=import: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
+    split: str
+    """generate_data.py task=import: which split of a folder or hub set."""
     on_bad_row: Literal["skip", "error"]
     """generate_data.py task=import: a broken row is named and counted, or stops the import."""
     init_from: str
@@ -68,14 +70,16 @@ class Config(Strict):
     def import_needs_a_source(self) -> Config:
         """task=import reads a file."""
         if self.task == "import" and self.source is None:
-            raise ValueError("source: task=import needs a file; add source=<file.json|.jsonl|.parquet>")
+            raise ValueError(
+                "source: task=import needs a file; add source=<file.json|.jsonl|.parquet>, or a folder or hub id"
+            )
         return self
 
 
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
-        "instructions", "task", "teacher", "generate", "source", "on_bad_row", "pairs", "init_from", "judge",
+        "instructions", "task", "teacher", "generate", "source", "split", "on_bad_row", "pairs", "init_from", "judge",
         "model", "sample", "hardware",
     ),
     "train": (

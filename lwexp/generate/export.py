@@ -9,7 +9,18 @@ from pathlib import Path
 
 from lwexp.config.base import Tree
 from lwexp.generate.write import Written
-from lwexp.records import Conversation, Draft, Failure, Instruction, Message, Tally, tally, write_parquet, write_rows
+from lwexp.records import (
+    Conversation,
+    Draft,
+    Failure,
+    Instruction,
+    Message,
+    TableWriter,
+    Tally,
+    prompt_sha,
+    tally,
+    write_rows,
+)
 from lwexp.words import count_words
 
 Outcome = Written | Failure
@@ -26,31 +37,30 @@ def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Map
     ordered = [outcomes[index] for index in range(len(instructions)) if index in outcomes]
     drafts = [outcome.draft for outcome in ordered if isinstance(outcome, Written)]
     failures = [outcome for outcome in ordered if isinstance(outcome, Failure)]
-    conversations = [as_conversation(draft) for draft in drafts]
     write_rows(folder / "drafts.jsonl", drafts)
     write_rows(folder / "failures.jsonl", failures)
-    write_rows(folder / "conversations.jsonl", conversations)
-    write_parquet(folder / "conversations.parquet", conversations)
+    with TableWriter(folder, "conversations", Conversation) as table:
+        for draft in drafts:
+            table.append(as_conversation(draft))
     return tally(len(ordered), len(drafts), (failure.reason for failure in failures))
 
 
 def as_conversation(draft: Draft) -> Conversation:
     """One turn each: the instruction, and the draft as its answer."""
     instruction = draft.instruction
+    question = Message(role="user", content=instruction.text)
     return Conversation(
         id=draft.id,
         source="agentwrite",
         language=instruction.language,
-        messages=(
-            Message(role="user", content=instruction.text),
-            Message(role="assistant", content=draft.text),
-        ),
+        messages=(question, Message(role="assistant", content=draft.text)),
         required_words=instruction.required_words,
         actual_words=count_words(draft.text),
         teacher=draft.teacher,
         cost_usd=draft.cost_usd,
         finish_reasons=draft.finish_reasons,
         plan=draft.plan.text,
+        prompt_sha=prompt_sha([question]),
     )
 
 

@@ -1,112 +1,177 @@
-"""Import a file of conversations: ``python generate_data.py task=import source=<file>``."""
+"""Import a set of conversations or pairs: ``python generate_data.py task=import source=<file, folder or hub id>``."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config import Config
-from lwexp.mix.files import RawRow, read_file
-from lwexp.mix.parse import holds_pair, parse_conversations, parse_pairs
+from lwexp.mix.files import RawRow, hub_fingerprint, read_file, read_hub
+from lwexp.mix.pair_shapes import detect_pair_shape
+from lwexp.mix.parse import parse_conversations, parse_pairs
 from lwexp.records import (
     Conversation,
     Failure,
     LwexpError,
     Message,
     PreferencePair,
+    RowLog,
+    TableWriter,
     Tally,
+    prompt_sha,
     tally,
-    write_parquet,
-    write_rows,
 )
 from lwexp.runs import RunDirectory, fingerprint, open_run
 
 log = logging.getLogger(__name__)
 
 
-class _Parsed(NamedTuple):
-    """A file's rows. A preference file gives its pairs, and prompt with chosen answer as conversations."""
+class _Source(NamedTuple):
+    """What ``source`` names, found and fingerprinted; its rows have not been read."""
 
-    conversations: list[Conversation]
-    pairs: list[PreferencePair]
-    failures: list[Failure]
+    origin: str
+    name: str
+    fingerprint: str
+    rows: Iterator[RawRow]
+
+
+class _Kept(NamedTuple):
+    """A usable row. A preference file gives pairs, and prompt with chosen answer as conversations."""
+
+    conversation: Conversation
+    pair: PreferencePair | None
+
+
+class _Counts:
+    """What became of the rows so far."""
+
+    def __init__(self) -> None:
+        self.conversations = self.pairs = self.max_words = 0
+        self.reasons: Counter[str] = Counter()
+        self.first: dict[str, str] = {}  # reason -> the first row that was left out for it
+
+    def note(self, item: _Kept | Failure) -> None:
+        """Count one row."""
+        if isinstance(item, Failure):
+            self.reasons[item.reason] += 1
+            self.first.setdefault(item.reason, item.detail)
+            return
+        self.conversations += 1
+        self.pairs += item.pair is not None
+        self.max_words = max(self.max_words, item.conversation.actual_words)
 
     @property
     def tally(self) -> Tally:
         """Every row is a conversation or a failure."""
-        received = len(self.conversations) + len(self.failures)
-        return tally(received, len(self.conversations), (failure.reason for failure in self.failures))
+        return tally(self.conversations + self.reasons.total(), self.conversations, self.reasons.elements())
 
 
 def import_conversations(config: Config) -> RunDirectory | None:
-    """Turn a messages, sharegpt, alpaca or preference file into an import run, which mixtures find by its name.
+    """Turn a messages, sharegpt, alpaca or preference set into an import run, which mixtures find by its name.
 
-    Broken rows are counted, and listed in failures.jsonl with file, row and reason. A preference file also gives
+    Rows stream from the source to the run's files: memory holds one batch, however long the set is. Broken rows are
+    counted, and listed in failures.jsonl with file, row and reason. A preference set also gives
     pairs.jsonl, for ``mixture.pairs``; its conversations are the prompts with their chosen answers.
 
     Returns:
         The run, or None after a dry run.
 
     Raises:
-        LwexpError: If the file is missing or holds not one usable row; at the first broken one if on_bad_row=error.
+        LwexpError: If the set is missing or holds not one usable row; at the first broken one if on_bad_row=error.
     """
-    assert config.source is not None, "the config gate lets task=import through only with a source"
-    source = Path(config.source)
-    rows = read_file(source)  # refuses a missing file before a run directory is made
-    name = _plain(source.stem)
+    source = _open(config)
     if config.dry_run:
-        log.info("%s: %s; dry run, nothing written", source, _parse(config, rows, source, name).tally)
+        counts = _Counts()
+        for item in _parse(config, source):
+            counts.note(item)
+        _refuse_nothing(source, counts)
+        log.info("%s: %s; dry run, nothing written", source.origin, counts.tally)
         return None
-    with open_run("import", config, default_name=f"import-{name}"[:60], inputs={"source": fingerprint(source)}) as run:
+    run = open_run("import", config, default_name=f"import-{source.name}"[:60], inputs={"source": source.fingerprint})
+    with run:
         if run.is_finished:
             log.info("%s is finished: %s", run.path, run.manifest["results"]["tally"])
             return run
-        parsed = _parse(config, rows, source, name)
-        write_rows(run.path / "conversations.jsonl", parsed.conversations)
-        write_parquet(run.path / "conversations.parquet", parsed.conversations)
-        write_rows(run.path / "failures.jsonl", parsed.failures)
-        if parsed.pairs:
-            write_rows(run.path / "pairs.jsonl", parsed.pairs)
-        log.info("import of %s: %s", source, parsed.tally)
-        for failure in parsed.failures[:3]:
-            log.warning("left out: %s", failure.detail)
+        counts = _write(config, source, run.path)
+        log.info("import of %s: %s", source.origin, counts.tally)
+        for detail in list(counts.first.values())[:5]:
+            log.warning("left out: %s", detail)
         run.finish(
             {
-                "conversations": len(parsed.conversations),
-                "pairs": len(parsed.pairs),
-                "lost": parsed.tally.lost,
-                "tally": str(parsed.tally),
-                "max_words": max(row.actual_words for row in parsed.conversations),
+                "conversations": counts.conversations,
+                "pairs": counts.pairs,
+                "lost": counts.tally.lost,
+                "tally": str(counts.tally),
+                "max_words": counts.max_words,
             }
         )
     return run
 
 
-def _parse(config: Config, rows: Iterator[RawRow], source: Path, name: str) -> _Parsed:
-    """Usable and broken rows; at least one usable, and none broken under on_bad_row=error."""
-    first = next(rows, None)
-    rows = rows if first is None else chain([first], rows)
-    is_preference = first is not None and holds_pair(first.value)
+def _open(config: Config) -> _Source:
+    """A file by its ending, a local folder or a hub id through ``datasets``; a missing one is refused here."""
+    assert config.source is not None, "the config gate lets task=import through only with a source"
+    path = Path(config.source)
+    if path.is_dir():
+        return _Source(config.source, _plain(path.resolve().name), fingerprint(path), read_hub(str(path), config.split))
+    if path.is_file() or path.suffix or config.source.count("/") != 1:
+        rows = read_file(path)
+        return _Source(config.source, _plain(path.stem), fingerprint(path), rows)
+    rows = read_hub(config.source, config.split)
+    known_by = f"{hub_fingerprint(config.source)}/{config.split}"
+    return _Source(config.source, _plain(path.name), known_by, rows)
+
+
+def _write(config: Config, source: _Source, folder: Path) -> _Counts:
+    """Stream the rows into the files of a run."""
+    counts = _Counts()
+    for left_by_a_kill in ("failures.jsonl", "pairs.jsonl", "pairs.parquet"):
+        (folder / left_by_a_kill).unlink(missing_ok=True)
+    with ExitStack() as stack:
+        conversations = stack.enter_context(TableWriter(folder, "conversations", Conversation))
+        failures = stack.enter_context(RowLog(folder / "failures.jsonl"))
+        pairs: TableWriter[PreferencePair] | None = None
+        for item in _parse(config, source):
+            counts.note(item)
+            if isinstance(item, Failure):
+                failures.append(item)
+                continue
+            conversations.append(item.conversation)
+            if item.pair is not None:
+                pairs = pairs or stack.enter_context(TableWriter(folder, "pairs", PreferencePair))
+                pairs.append(item.pair)
+        _refuse_nothing(source, counts)
+    return counts
+
+
+def _refuse_nothing(source: _Source, counts: _Counts) -> None:
+    if counts.conversations:
+        return
+    problem = next(iter(counts.first.values()), "the file has no rows")
+    raise LwexpError(f"source={source.origin}: not one of {counts.reasons.total():,} rows can be used; {problem}")
+
+
+def _parse(config: Config, source: _Source) -> Iterator[_Kept | Failure]:
+    """Usable and broken rows in order; under on_bad_row=error the first broken one stops the import."""
+    first = next(source.rows, None)
+    rows = source.rows if first is None else chain([first], source.rows)
+    is_preference = first is not None and detect_pair_shape(first.value) is not None
     read = parse_pairs if is_preference else partial(parse_conversations, format="auto")
-    parsed = _Parsed([], [], [])
-    for row in read(rows, origin=source, name=name):
+    for row in read(rows, origin=source.origin, name=source.name):
         if isinstance(row, Failure):
             if config.on_bad_row == "error":
                 raise LwexpError(f"{row.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
-            parsed.failures.append(row)
+            yield row
         elif isinstance(row, PreferencePair):
-            parsed.pairs.append(row)
-            parsed.conversations.append(_chosen(row))
+            yield _Kept(_chosen(row), row)
         else:
-            parsed.conversations.append(row)
-    if not parsed.conversations:
-        problem = parsed.failures[0].detail if parsed.failures else "the file has no rows"
-        raise LwexpError(f"source={source}: not one of {len(parsed.failures):,} rows is a conversation; {problem}")
-    return parsed
+            yield _Kept(row, None)
 
 
 def _chosen(pair: PreferencePair) -> Conversation:
@@ -118,6 +183,7 @@ def _chosen(pair: PreferencePair) -> Conversation:
         messages=(*pair.prompt, Message(role="assistant", content=pair.chosen)),
         required_words=pair.required_words,
         actual_words=pair.chosen_words,
+        prompt_sha=prompt_sha(pair.prompt),
     )
 
 

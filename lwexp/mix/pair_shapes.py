@@ -2,6 +2,8 @@
 
     trl        {"prompt": text or messages, "chosen": text or messages, "rejected": text or messages}
     ranking    {"conversations": [...], "chosen": {"from": "gpt", "value": "..."}, "rejected": {...}, "system": "..."?}
+    swift      {"messages": [..., the chosen answer], "rejected_response": "..."}            ms-swift
+    alpaca     {"instruction": "...", "input": "..."?, "chosen": "...", "rejected": "..."}   LLaMA-Factory
 
 TRL's implicit form is read too: there ``chosen`` and ``rejected`` are whole conversations that start alike, and
 what they share is the prompt (``prompt`` may be missing, or repeat the question).
@@ -9,14 +11,17 @@ what they share is the prompt (``prompt`` may be missing, or repeat the question
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from lwexp.mix.shapes import (
     BrokenRowError,
     JsonRow,
+    alpaca_question,
     asked_in,
+    build,
     check_turns,
+    provenance,
     read_message,
     read_messages,
     require_object,
@@ -26,14 +31,20 @@ from lwexp.mix.shapes import (
 from lwexp.records import Message, PreferencePair
 from lwexp.words import count_words
 
-PairShape = Literal["trl", "ranking"]
+PairShape = Literal["trl", "ranking", "swift", "alpaca"]
 
 
 def detect_pair_shape(row: object) -> PairShape | None:
-    """The shape that a row's columns tell, or None."""
-    if not isinstance(row, Mapping) or row.get("chosen") is None or row.get("rejected") is None:
+    """The shape that a row's columns tell, or None: it is no preference pair."""
+    if not isinstance(row, Mapping):
         return None
-    return "ranking" if row.get("conversations") is not None else "trl"
+    if row.get("messages") is not None and row.get("rejected_response") is not None:
+        return "swift"
+    if row.get("chosen") is None or row.get("rejected") is None:
+        return None
+    if row.get("conversations") is not None:
+        return "ranking"
+    return "alpaca" if row.get("instruction") is not None and row.get("prompt") is None else "trl"
 
 
 def to_pair(row: object, shape: PairShape, *, id: str, source: str) -> PreferencePair:
@@ -46,28 +57,41 @@ def to_pair(row: object, shape: PairShape, *, id: str, source: str) -> Preferenc
             which there is nothing to learn.
     """
     columns = require_object(row)
-    prompt, chosen, rejected = _from_ranking(columns) if shape == "ranking" else _from_trl(columns)
+    prompt, chosen, rejected = _READERS[shape](columns)
     check_turns(prompt, last="user")
     if chosen == rejected:
         raise BrokenRowError("equal_answers", "chosen and rejected are the same text")
     required = columns.get("required_words")
-    return PreferencePair(
-        id=id,
-        source=source,
-        language=asked_in(prompt),
-        prompt=tuple(prompt),
-        chosen=chosen,
-        rejected=rejected,
-        chosen_score=_score(columns.get("chosen_score")),
-        rejected_score=_score(columns.get("rejected_score")),
-        chosen_words=count_words(chosen),
-        rejected_words=count_words(rejected),
-        required_words=required if isinstance(required, int) and required > 0 else None,
-    )
+    made = {
+        "id": id,
+        "source": source,
+        "language": asked_in(prompt),
+        "prompt": tuple(prompt),
+        "chosen": chosen,
+        "rejected": rejected,
+        "chosen_score": _score(columns.get("chosen_score")),
+        "rejected_score": _score(columns.get("rejected_score")),
+        "chosen_words": count_words(chosen),
+        "rejected_words": count_words(rejected),
+        "required_words": required if isinstance(required, int) and required > 0 else None,
+    }
+    return build(PreferencePair, made | provenance(columns, prompt, ("id", "source", "language")))
 
 
 def _from_ranking(row: JsonRow) -> tuple[list[Message], str, str]:
     prompt = with_system(row, read_messages(row, "conversations"))
+    return prompt, _answer(row, "chosen"), _answer(row, "rejected")
+
+
+def _from_swift(row: JsonRow) -> tuple[list[Message], str, str]:
+    *prompt, chosen = read_messages(row, "messages") or [Message(role="user", content="")]
+    if chosen.role != "assistant":
+        raise BrokenRowError("bad_turns", "messages does not end with a message from the assistant, the chosen answer")
+    return prompt, chosen.content, require_text(row, "rejected_response")
+
+
+def _from_alpaca(row: JsonRow) -> tuple[list[Message], str, str]:
+    prompt = with_system(row, [Message(role="user", content=alpaca_question(row))])
     return prompt, _answer(row, "chosen"), _answer(row, "rejected")
 
 
@@ -105,3 +129,8 @@ def _answer(row: JsonRow, column: str) -> str:
 
 def _score(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_READERS: dict[PairShape, Callable[[JsonRow], tuple[list[Message], str, str]]] = {
+    "trl": _from_trl, "ranking": _from_ranking, "swift": _from_swift, "alpaca": _from_alpaca,
+}  # fmt: skip

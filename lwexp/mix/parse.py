@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -50,7 +50,7 @@ def parse_pairs(rows: Iterable[RawRow], *, origin: Path | str, name: str) -> Ite
             value = _parsed(raw)
             shape = shape or detect_pair_shape(value)
             if shape is None:
-                raise BrokenRowError("missing_field", "chosen or rejected is missing")
+                raise BrokenRowError("missing_field", "chosen or rejected (ms-swift: rejected_response) is missing")
             yield to_pair(value, shape, id=f"{name}-{raw.number}", source=name)
         except BrokenRowError as error:
             yield _failure(raw, error, origin, name)
@@ -72,13 +72,8 @@ def _failure(raw: RawRow, error: BrokenRowError, origin: Path | str, name: str) 
     )
 
 
-def holds_pair(value: object) -> bool:
-    """Whether a row is a preference pair, whatever its shape."""
-    return isinstance(value, Mapping) and value.get("chosen") is not None and value.get("rejected") is not None
-
-
 def _refuse_pairs(value: object, origin: Path | str, name: str) -> None:
-    if holds_pair(value):
+    if detect_pair_shape(value) is not None:
         raise LwexpError(
             f"{origin} holds preference pairs, not conversations; for DPO: "
             f"'+mixture.pairs.{name}={{kind: file, path: {origin}, count: null, on_bad_row: skip}}'; for SFT on the "

@@ -5,20 +5,25 @@
     alpaca     {"instruction": "...", "input": "..."?, "output": "...", "system": "..."?,
                 "history": [[question, answer], ...]?}
 
-Columns that are not named here are passed over. Source: TRL docs/source/dataset_formats.md and LLaMA-Factory
-data/README.md; unlike the latter, a row whose turns do not alternate is reported, not dropped in silence.
+Columns that are not named here are passed over, except in rows that lwexp wrote (``provenance``).
+
+Source: TRL docs/source/dataset_formats.md and LLaMA-Factory data/README.md; unlike the latter, a row whose
+turns do not alternate is reported, not dropped in silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
-from lwexp.records import Conversation, Message, Role
+from pydantic import ValidationError
+
+from lwexp.records import Conversation, Message, Role, Row, first_problem, prompt_sha
 from lwexp.words import count_words, language_of
 
 Shape = Literal["messages", "sharegpt", "alpaca"]
 JsonRow = Mapping[str, Any]
+R = TypeVar("R", bound=Row)
 
 # What one file or another calls the three roles.
 _ROLES: dict[str, Role] = {
@@ -62,18 +67,46 @@ def to_conversation(row: object, shape: Shape, *, id: str, source: str) -> Conve
     Raises:
         BrokenRowError: Naming the column that is missing or wrong.
     """
-    messages = _READERS[shape](require_object(row))
+    columns = require_object(row)
+    messages = _READERS[shape](columns)
     check_turns(messages, last="assistant")
-    assert isinstance(row, Mapping)
-    required = row.get("required_words")
-    return Conversation(
-        id=id,
-        source=source,
-        language=asked_in(messages),
-        messages=tuple(messages),
-        required_words=required if isinstance(required, int) and required > 0 else None,
-        actual_words=max(count_words(message.content) for message in messages if message.role == "assistant"),
-    )
+    required = columns.get("required_words")
+    made = {
+        "id": id,
+        "source": source,
+        "language": asked_in(messages),
+        "messages": tuple(messages),
+        "required_words": required if isinstance(required, int) and required > 0 else None,
+        "actual_words": max(count_words(message.content) for message in messages if message.role == "assistant"),
+        "prompt_sha": prompt_sha(messages[:-1]),
+    }
+    return build(Conversation, made | provenance(columns, messages[:-1], _PROVENANCE))
+
+
+_PROVENANCE = ("id", "source", "language", "required_words", "teacher", "cost_usd", "finish_reasons", "plan")
+
+
+def provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -> dict[str, Any]:
+    """Where a row came from, for a row that lwexp wrote, in whichever tool's shape.
+
+    Other tools' files have columns such as ``id`` and ``source`` too, and mean other things by them. So these
+    columns count only where ``prompt_sha`` stands beside them and fits the row's own prompt.
+    """
+    if row.get("prompt_sha") is None or row["prompt_sha"] != prompt_sha(prompt):
+        return {}
+    return {name: row[name] for name in names if row.get(name) is not None}
+
+
+def build(row_type: type[R], values: Mapping[str, Any]) -> R:
+    """A row of ours.
+
+    Raises:
+        BrokenRowError: Naming the column, if provenance does not fit.
+    """
+    try:
+        return row_type(**values)
+    except ValidationError as error:
+        raise BrokenRowError("wrong_type", first_problem(error)) from None
 
 
 def asked_in(messages: list[Message]) -> Literal["en", "zh"]:
@@ -162,6 +195,12 @@ def check_turns(messages: list[Message], *, last: Role) -> None:
         raise BrokenRowError("bad_turns", f"{ending}, wanted {last} at the end")
 
 
+def alpaca_question(row: JsonRow) -> str:
+    """The instruction, with its input on a line of its own where there is one."""
+    question = require_text(row, "instruction")
+    return f"{question}\n{require_text(row, 'input')}" if row.get("input") else question
+
+
 def _from_messages(row: JsonRow) -> list[Message]:
     return read_messages(row, "messages")
 
@@ -171,9 +210,6 @@ def _from_sharegpt(row: JsonRow) -> list[Message]:
 
 
 def _from_alpaca(row: JsonRow) -> list[Message]:
-    question = require_text(row, "instruction")
-    if row.get("input"):
-        question = f"{question}\n{require_text(row, 'input')}"
     earlier: list[Message] = []
     for index, pair in enumerate(row.get("history") or []):
         if not isinstance(pair, list) or len(pair) != 2:
@@ -185,7 +221,7 @@ def _from_alpaca(row: JsonRow) -> list[Message]:
         row,
         [
             *earlier,
-            Message(role="user", content=question),
+            Message(role="user", content=alpaca_question(row)),
             Message(role="assistant", content=require_text(row, "output")),
         ],
     )

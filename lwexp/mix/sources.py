@@ -55,12 +55,13 @@ def read_conversations(item: Resolved) -> Iterator[Conversation | Failure]:
     """All conversations of a source; the ``source`` column of each is the mixture's name for it."""
     source = item.source
     if isinstance(source, DraftsSource):
-        for row in read_rows(Path(item.path), Conversation):
-            yield row.model_copy(update={"source": item.name})
+        for written in read_rows(Path(item.path), Conversation):
+            yield written.model_copy(update={"source": item.name})
         return
     assert isinstance(source, FileSource | HubSource), source
     raw = read_hub(item.path, source.split) if isinstance(source, HubSource) else read_file(Path(item.path))
-    yield from parse_conversations(raw, origin=item.path, name=item.name, format=source.format)
+    for row in parse_conversations(raw, origin=item.path, name=item.name, format=source.format):
+        yield row if isinstance(row, Failure) else row.model_copy(update={"source": item.name})
 
 
 def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
@@ -69,7 +70,8 @@ def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
         for row in read_rows(Path(item.path), PreferencePair):
             yield row.model_copy(update={"source": item.name})
         return
-    yield from parse_pairs(read_file(Path(item.path)), origin=item.path, name=item.name)
+    for pair in parse_pairs(read_file(Path(item.path)), origin=item.path, name=item.name):
+        yield pair if isinstance(pair, Failure) else pair.model_copy(update={"source": item.name})
 
 
 def _resolve(key: str, name: str, source: AnySource, root: Path) -> Resolved:

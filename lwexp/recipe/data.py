@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
 from lwexp.recipe.lineage import describe_sampling, end, parents_of, sft_run
-from lwexp.records import Conversation, LwexpError, Prompt, read_rows, tally, write_rows
+from lwexp.records import (
+    Conversation,
+    LwexpError,
+    PreferencePair,
+    Prompt,
+    TableWriter,
+    read_rows,
+    tally,
+    write_rows,
+)
 from lwexp.runs import RunDirectory, open_run
 from lwexp.runs.logs import console_log
 
@@ -67,7 +76,9 @@ def pairs(config: Config) -> RunDirectory | None:
         )  # fmt: skip
         verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
         kept, failures = choose_pairs(responses, verdicts, config.pairs, seed=config.seed)
-        write_rows(run.path / "pairs.jsonl", kept)
+        with TableWriter(run.path, "pairs", PreferencePair) as table:
+            for pair in kept:
+                table.append(pair)
         write_rows(run.path / "failures.jsonl", failures)
         counts = tally(len(prompts), len(kept), (failure.reason for failure in failures))
         log.info("pairs: %s", counts)

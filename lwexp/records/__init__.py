@@ -11,7 +11,6 @@ from lwexp.records.files import (
     read_rows,
     scan_rows,
     write_json,
-    write_parquet,
     write_rows,
 )
 from lwexp.records.published import published_cells
@@ -34,8 +33,10 @@ from lwexp.records.rows import (
     Sampling,
     Tally,
     Verdict,
+    prompt_sha,
     tally,
 )
+from lwexp.records.table import TableWriter
 
 __all__ = [
     "BadRow",
@@ -61,14 +62,15 @@ __all__ = [
     "Row",
     "RowLog",
     "Sampling",
+    "TableWriter",
     "Tally",
     "Verdict",
     "first_problem",
+    "prompt_sha",
     "published_cells",
     "read_rows",
     "scan_rows",
     "tally",
     "write_json",
-    "write_parquet",
     "write_rows",
 ]

@@ -108,16 +108,6 @@ def _cut_torn_tail(path: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
-def write_parquet(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows to Parquet, the columnar twin of the JSONL file (pyarrow is imported here only)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    aside = path.with_name(path.name + ".tmp")
-    pq.write_table(pa.Table.from_pylist([row.model_dump(mode="json") for row in rows]), aside)
-    aside.replace(path)
-
-
 def write_json(path: Path, value: object) -> None:
     """Write one JSON value in one step (aside, then renamed)."""
     aside = path.with_name(path.name + ".tmp")

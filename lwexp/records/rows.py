@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -92,6 +93,7 @@ class Conversation(Row):
     cost_usd: float | None = None
     finish_reasons: tuple[str, ...] = ()
     plan: str | None = None
+    prompt_sha: str | None = None  # of the messages before the last answer, see ``prompt_sha``
 
 
 class PreferencePair(Row):
@@ -168,6 +170,15 @@ class Failure(Row):
     reason: str  # a short stable word: "refusal", "too_short", "bad_plan", "time_out", ...
     detail: str
     attempts: int = Field(ge=0)
+
+
+def prompt_sha(prompt: Sequence[Message]) -> str:
+    """What a prompt is known by across data sets: sha256 of its texts, 64 hex digits.
+
+    Of a single message it is the plain sha256 of its UTF-8 text; several are joined by a zero byte.
+    """
+    text = "\0".join(message.content for message in prompt)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Tally(NamedTuple):

@@ -51,7 +51,7 @@ def test_importing_again_does_nothing_and_a_changed_file_is_another_run(tmp_path
 def test_a_file_without_one_usable_row_is_refused_with_its_first_problem(tmp_path: Path) -> None:
     source = write(tmp_path / "a.json", {"text": "x"})
     config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}")
-    with pytest.raises(LwexpError, match=r"not one of 1 rows is a conversation; .*row 1: messages, conversations or"):
+    with pytest.raises(LwexpError, match=r"not one of 1 rows can be used; .*row 1: messages, conversations or"):
         import_conversations(config)
 
 
@@ -87,3 +87,35 @@ def test_a_broken_row_stops_the_import_where_that_is_asked_for(tmp_path: Path) -
 
     with pytest.raises(LwexpError, match=r"a\.json row 2: .*on_bad_row=skip"):
         import_conversations(config)
+
+
+def test_a_folder_is_read_through_datasets_and_a_hub_id_is_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LongWriter-6k as published: a folder with one JSONL file of messages rows. The hub itself is out of reach."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "LongWriter-6k"
+    folder.mkdir()
+    row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello there"}]}
+    (folder / "long.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n", encoding="utf-8")
+    run = import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={folder}"))
+
+    assert run is not None
+    assert run.id.startswith("import-LongWriter-6k-")
+    rows = list(read_rows(run.path / "conversations.jsonl", Conversation))
+    assert [(row.id, row.actual_words) for row in rows] == [("LongWriter-6k-1", 2), ("LongWriter-6k-2", 2)]
+    with pytest.raises(LwexpError, match=r"cannot open the data set .*split test"):
+        import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={folder}", "split=test"))
+    with pytest.raises(LwexpError, match=r"cannot (find|open) the data set THUDM/LongWriter-6k"):
+        import_conversations(compose(f"root={tmp_path}/runs", "task=import", "source=THUDM/LongWriter-6k"))
+
+
+def test_an_import_that_fails_halfway_leaves_no_file_that_looks_whole(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.json", GOOD, {"conversations": []})
+    config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}", "on_bad_row=error", "name=half")
+    with pytest.raises(LwexpError):
+        import_conversations(config)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(("conversations", "pairs"))]

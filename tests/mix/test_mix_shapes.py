@@ -100,6 +100,8 @@ def as_turns(text: str) -> list[dict[str, str]]:
         {"prompt": "Hi there", "chosen": "good one", "rejected": "bad"},
         {"prompt": USER, "chosen": as_turns("good one"), "rejected": as_turns("bad")},
         {"prompt": USER, "chosen": "good one", "rejected": "bad"},
+        {"messages": USER + as_turns("good one"), "rejected_response": "bad"},
+        {"instruction": "Hi there", "input": "", "chosen": "good one", "rejected": "bad"},
         # TRL's implicit form, without and with the prompt repeated
         {"chosen": USER + as_turns("good one"), "rejected": USER + as_turns("bad")},
         {"prompt": "Hi there", "chosen": USER + as_turns("good one"), "rejected": USER + as_turns("bad")},
@@ -120,6 +122,10 @@ def test_every_preference_shape_gives_the_same_pair(row: Any) -> None:
     [
         ({"prompt": "Hi", "chosen": "a", "rejected": "a"}, "equal_answers", "the same text"),
         ({"chosen": "a", "rejected": "b"}, "missing_field", "prompt is missing"),
+        ({"messages": as_turns("a"), "rejected_response": "b"}, "bad_turns", "holds no turn, wanted user at the end"),
+        ({"messages": [], "rejected_response": "b"}, "bad_turns", "does not end with a message from the assistant"),
+        ({"messages": USER, "rejected_response": "b"}, "bad_turns", "does not end with a message from the assistant"),
+        ({"messages": USER + as_turns("a"), "rejected_response": ["b"]}, "wrong_type", "rejected_response is a list"),
         ({"prompt": "Hi", "chosen": "a", "rejected": " "}, "empty_field", "rejected is empty"),
         ({"prompt": "Hi", "chosen": USER, "rejected": "b"}, "bad_turns", "chosen does not end with a message from"),
         (
@@ -144,3 +150,19 @@ def test_a_broken_pair_names_the_column(row: Any, reason: str, problem: str) -> 
         to_pair(row, shape, id="p-1", source="p")
     assert error.value.reason == reason
     assert problem in str(error.value)
+
+
+def test_where_a_row_came_from_is_kept_only_where_its_prompt_vouches_for_it() -> None:
+    """sha256("Hi there"), as ``printf 'Hi there' | sha256sum`` prints it."""
+    ours = "8328c36d18b7834a38118f6ec924ae143c10263f2519c723ccb36ca14e7461fb"
+    columns = {"id": "d-7", "source": "agentwrite", "language": "zh", "teacher": "gpt", "cost_usd": 0.5}
+    kept = convert(MESSAGES | columns | {"finish_reasons": ["stop", "length"], "plan": "p", "prompt_sha": ours})
+    assert (kept.id, kept.source, kept.language, kept.teacher) == ("d-7", "agentwrite", "zh", "gpt")
+    assert (kept.cost_usd, kept.finish_reasons, kept.plan) == (0.5, ("stop", "length"), "p")
+    assert kept.prompt_sha == ours
+    # Another tool's columns of these names mean something else, and so do ours beside an edited prompt.
+    for stranger in (MESSAGES | columns, MESSAGES | columns | {"prompt_sha": "0" * 64}):
+        assert (convert(stranger).id, convert(stranger).source, convert(stranger).language) == ("x-1", "x", "en")
+        assert convert(stranger).teacher is None
+    with pytest.raises(BrokenRowError, match="cost_usd: Input should be a valid number"):
+        convert(MESSAGES | {"cost_usd": "much", "prompt_sha": ours})

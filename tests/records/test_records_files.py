@@ -6,15 +6,16 @@ import pytest
 
 from lwexp.records import (
     BadRow,
+    Conversation,
     Failure,
     LwexpError,
     Message,
     RowLog,
+    TableWriter,
     Tally,
     read_rows,
     scan_rows,
     tally,
-    write_parquet,
     write_rows,
 )
 
@@ -24,8 +25,9 @@ ROWS = [Message(role="user", content="hello"), Message(role="assistant", content
 def test_rows_come_back_from_jsonl_and_parquet(tmp_path):
     import pyarrow.parquet as pq
 
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    write_parquet(tmp_path / "rows.parquet", ROWS)
+    with TableWriter(tmp_path, "rows", Message) as table:
+        for row in ROWS:
+            table.append(row)
 
     assert list(read_rows(tmp_path / "rows.jsonl", Message)) == ROWS
     assert [Message(**row) for row in pq.read_table(tmp_path / "rows.parquet").to_pylist()] == ROWS
@@ -91,3 +93,41 @@ def test_a_row_refuses_unknown_columns_and_changes():
     failure = Failure(id="1", stage="plan", reason="refusal", detail="", attempts=1)
     with pytest.raises(ValueError, match="frozen"):
         failure.reason = "other"
+
+
+def test_parquet_columns_do_not_hang_on_the_values(tmp_path):
+    """Without a fixed schema a column of nulls has type null, and two runs' files cannot be read as one set."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    turns = (Message(role="user", content="a"), Message(role="assistant", content="b"))
+    bare = Conversation(id="1", source="s", language="en", messages=turns, actual_words=1)
+    full = bare.model_copy(update={"teacher": "t", "cost_usd": 0.5, "finish_reasons": ("stop",), "plan": "p"})
+    for name, row in (("bare", bare), ("full", full)):
+        with TableWriter(tmp_path, name, Conversation) as table:
+            table.append(row)
+    with TableWriter(tmp_path, "none", Conversation):
+        pass
+
+    tables = [pq.read_table(tmp_path / f"{name}.parquet") for name in ("bare", "full", "none")]
+    assert tables[0].schema == tables[1].schema == tables[2].schema
+    assert tables[0].schema.field("cost_usd").type == pa.float64()
+    assert [Conversation(**row) for row in pa.concat_tables(tables).to_pylist()] == [bare, full]
+    assert (tmp_path / "none.jsonl").read_bytes() == b""
+
+
+def test_a_table_whose_block_fails_keeps_the_one_before_it(tmp_path):
+    with TableWriter(tmp_path, "rows", Message) as table:
+        table.append(ROWS[0])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail_halfway():
+        with TableWriter(tmp_path, "rows", Message) as table:
+            table.append(ROWS[1])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert set(before) == {"rows.jsonl", "rows.parquet"}

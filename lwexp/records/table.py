@@ -1,0 +1,99 @@
+"""A JSONL file and its Parquet twin, written row by row, so that 200,000 long rows never stand in memory at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+from lwexp.records.rows import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+R = TypeVar("R", bound=Row)
+_BATCH_CHARACTERS = 32_000_000  # of JSON; a Parquet row group is about as large before compression
+_PLAIN = {str: "string", int: "int64", float: "float64", bool: "bool_"}
+
+
+class TableWriter(Generic[R]):
+    """Writes ``<stem>.jsonl`` and ``<stem>.parquet``, equal in content.
+
+    Both are written aside and appear together when the block ends well; an error leaves what was there before.
+    The Parquet columns have the types of the row's fields whatever the values are, so that a column which is
+    empty in one run still fits beside the same column of another.
+
+    Args:
+        folder: Where the two files go.
+        stem: Their name.
+        row_type: The one type of row they hold.
+    """
+
+    def __init__(self, folder: Path, stem: str, row_type: type[R]) -> None:
+        import pyarrow.parquet as pq
+
+        self.count = 0
+        self._paths = [folder / f"{stem}.jsonl", folder / f"{stem}.parquet"]
+        self._asides = [path.with_name(path.name + ".tmp") for path in self._paths]
+        self._schema = arrow_schema(row_type)
+        self._lines = self._asides[0].open("w", encoding="utf-8")
+        self._columns = pq.ParquetWriter(self._asides[1], self._schema)
+        self._waiting: list[dict[str, Any]] = []
+        self._waiting_characters = 0
+
+    def append(self, row: R) -> None:
+        """Write one row to both files."""
+        line = row.model_dump_json()
+        self._lines.write(line + "\n")
+        self._waiting.append(row.model_dump(mode="json"))
+        self._waiting_characters += len(line)
+        self.count += 1
+        if self._waiting_characters >= _BATCH_CHARACTERS:
+            self._write_batch()
+
+    def _write_batch(self) -> None:
+        import pyarrow as pa
+
+        self._columns.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting, self._waiting_characters = [], 0
+
+    def __enter__(self) -> TableWriter[R]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._write_batch()  # an empty table too: the file must exist and have its columns
+        self._columns.close()
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+        self._lines.close()
+        for aside, path in zip(self._asides, self._paths, strict=True):
+            if kind is None:
+                aside.replace(path)
+            else:
+                aside.unlink(missing_ok=True)
+
+
+def arrow_schema(row_type: type[Row]) -> pa.Schema:
+    """The Parquet columns of a row type. A dict has no fixed columns and is refused: give it a row type."""
+    import pyarrow as pa
+
+    return pa.schema([(name, _arrow_type(field.annotation)) for name, field in row_type.model_fields.items()])
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        (annotation,) = (argument for argument in arguments if argument is not NoneType)
+        return _arrow_type(annotation)
+    if origin is Literal:
+        return pa.string()
+    if origin is tuple:
+        return pa.list_(_arrow_type(arguments[0]))
+    if isinstance(annotation, type) and issubclass(annotation, Row):
+        return pa.struct([(name, _arrow_type(field.annotation)) for name, field in annotation.model_fields.items()])
+    assert annotation in _PLAIN, f"{annotation} has no column type"
+    return getattr(pa, _PLAIN[annotation])()
