@@ -22,8 +22,12 @@ class FreshConfig:
 
     _target_: str = "hydra_plugins.lwexp.fresh_launcher.FreshLauncher"
     cluster: str = "local"
-    slots: int = 1  # trials at once
-    gpus_per_trial: int = 0
+    slots: int = 1  # trials at once, each with its share of the CPUs
+    gpus_per_trial: int = 0  # each slot sees GPUs of its own
+    processes: int = 0  # ranks on each node through torchrun; 0 starts one process, which launches its own ranks
+    nodes: int = 1
+    prepare: list[str] = field(default_factory=list)  # commands that the trials build on, run once before them
+    question: str = ""  # what the sweep answers; stands at the top of its comparison
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
@@ -42,11 +46,22 @@ _STORE.store(group="hydra/launcher", name="slurm", node=SlurmConfig, provider="l
 class FreshLauncher(Launcher):
     """Runs each trial as ``python <script> <overrides>`` and ends with one comparison report."""
 
-    def __init__(self, cluster: str, slots: int, gpus_per_trial: int, parameters: DictConfig) -> None:
-        self.cluster = cluster
-        self.slots = slots
-        self.gpus_per_trial = gpus_per_trial
-        self.parameters = dict(parameters)
+    def __init__(
+        self,
+        cluster: str,
+        slots: int,
+        gpus_per_trial: int,
+        processes: int,
+        nodes: int,
+        prepare: Sequence[str],
+        question: str,
+        parameters: DictConfig,
+    ) -> None:
+        from lwexp.runs.trials import Machine
+
+        self.machine = Machine(cluster, slots, gpus_per_trial, processes, nodes, dict(parameters))
+        self.prepare = list(prepare)
+        self.question = question
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep the composed config: it says where runs live and which sweep this is."""
@@ -54,25 +69,19 @@ class FreshLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all trials, write the comparison, and exit with 1 if any trial failed."""
-        from lwexp.recipe import compare_trials
-        from lwexp.runs.logs import console_log
-        from lwexp.runs.trials import run_trials, sweep_directory
+        from lwexp.recipe import Sweep
 
-        console_log()
         # The sweeper has just written multirun.yaml; run directories are ours alone.
         (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
-        name = self.config.hydra.runtime.choices.get("sweeps") or "adhoc"
-        folder = sweep_directory(Path(self.config.root), name, job_overrides)
-        trials = run_trials(
-            Path(sys.argv[0]).resolve(),
-            job_overrides,
-            folder=folder,
-            cluster=self.cluster,
-            slots=self.slots,
-            gpus_per_trial=self.gpus_per_trial,
-            parameters=self.parameters,
+        sweep = Sweep(
+            script=Path(sys.argv[0]).resolve(),
+            root=Path(self.config.root),
+            name=self.config.hydra.runtime.choices.get("sweeps") or "adhoc",
+            question=self.question,
+            machine=self.machine,
+            prepare=self.prepare,
         )
-        compare_trials(trials, folder)
+        trials = sweep.run(job_overrides, dry_run=self.config.dry_run)
         if any(trial.exit_code != 0 for trial in trials):
             sys.exit(1)
         return [JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED) for trial in trials]

@@ -6,7 +6,8 @@ config is told before torch is loaded.
 """
 
 from lwexp.recipe.data import import_file, pairs, write
-from lwexp.recipe.evaluation import compare_trials, evaluate
+from lwexp.recipe.evaluation import evaluate
+from lwexp.recipe.sweep import Sweep
 from lwexp.recipe.training import train
 
-__all__ = ["compare_trials", "evaluate", "import_file", "pairs", "train", "write"]
+__all__ = ["Sweep", "evaluate", "import_file", "pairs", "train", "write"]

@@ -11,7 +11,6 @@ from lwexp.recipe.lineage import describe_sampling, end, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, read_rows, write_rows
 from lwexp.runs import RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log
-from lwexp.runs.trials import Trial
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +52,6 @@ def evaluate(config: Config) -> RunDirectory | None:
             run.finish({"responses": len(responses), "verdicts": len(verdicts), "unscored": unscored})
     compare([run.path], run.path / "report.html")
     return end(run)
-
-
-def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
-    """One comparison over all trials of a sweep, the failed ones listed with their exit code."""
-    from lwexp.report import compare
-
-    evaluated = [
-        Path(run)
-        for trial in trials
-        for run in trial.runs or []
-        if RunDirectory.load(Path(run)).manifest["stage"] == "evaluate"
-    ]
-    for trial in trials:
-        if trial.exit_code != 0:
-            log.error("trial %d failed (exit code %s): %s", trial.number + 1, trial.exit_code, trial.label)
-    if not evaluated:
-        log.warning("no trial was evaluated, so there is nothing to compare; set then_evaluate=true")
-        return
-    report = compare(evaluated, folder / "report.html")
-    log.info("comparison of %d trials: %s", len(evaluated), report)
 
 
 def _existing(path: str | None) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lwexp.config import Config
 from lwexp.records import Prompt
 from lwexp.runs import RunDirectory, find_run
-from lwexp.runs.trials import note_run
+from lwexp.runs.trial_process import note_run
 
 log = logging.getLogger(__name__)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lwexp.runs.ranks import is_rank_zero
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDTH_OF_A_FILE = 180
 
@@ -26,9 +31,20 @@ def detach_log(handler: logging.Handler) -> None:
     handler.close()
 
 
+@functools.cache
+def console_of() -> Console:
+    """The one console on standard error, so that bars and log lines do not overwrite each other.
+
+    A file or a pipe has no width; 80 would break paths and tallies in two.
+    """
+    from rich.console import Console
+
+    terminal = Console(stderr=True)
+    return terminal if terminal.is_terminal else Console(stderr=True, width=_WIDTH_OF_A_FILE)
+
+
 def console_log() -> None:
     """Show lwexp's messages on the terminal: all of them on rank 0, only errors elsewhere."""
-    from rich.console import Console
     from rich.logging import RichHandler
 
     logger = logging.getLogger("lwexp")
@@ -38,12 +54,9 @@ def console_log() -> None:
     logger.propagate = False
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers' bars as well
-    # A file or a pipe has no width; 80 would break paths and tallies in two.
-    terminal = Console(stderr=True)
-    console = terminal if terminal.is_terminal else Console(stderr=True, width=_WIDTH_OF_A_FILE)
     handler = RichHandler(
         level=logging.INFO if is_rank_zero() else logging.ERROR,
-        console=console,
+        console=console_of(),
         show_path=False,
         show_level=False,
         log_time_format="%H:%M:%S",

@@ -1,7 +1,7 @@
-"""Trials of a sweep: each a fresh process, started by submitit, watched here.
+"""Trials of a sweep: each a fresh process, started by submitit, watched here, and done only once.
 
-A fresh process because Lightning relaunches ranks with this process's argv (which would start the
-sweep again), and because CUDA memory and an active W&B run outlive a trial that shares its process.
+``trials.json`` in the sweep's folder says at any time what became of each trial. Running the same sweep again
+starts only those that have not finished.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import subprocess
-import sys
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lwexp.records import write_json
+from lwexp.records import LwexpError, write_json
+from lwexp.runs.directory import RunDirectory
+from lwexp.runs.trial_process import TrialProcess, read_pid, share_of_cores, stop
 
 log = logging.getLogger(__name__)
 
-RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 _POLL_SECONDS = 0.2
 _WEEK_MINUTES = 7 * 24 * 60
+
+Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 
 @dataclass
@@ -34,28 +36,38 @@ class Trial:
     number: int
     overrides: list[str]
     log: str
+    label: str = ""
+    """What sets it apart from the other trials, as typed."""
+    status: Status = "waiting"
     exit_code: int | None = None
+    """Minus the signal where one killed it."""
+    reason: str | None = None
+    """Why it failed, in its own last words."""
     seconds: float | None = None
-    runs: list[str] | None = None
+    runs: list[str] = field(default_factory=list)
+    kept: bool = False
+    """Finished by an earlier start of the sweep and not run again."""
 
     @property
-    def label(self) -> str:
-        """What sets this trial apart, as typed."""
-        return " ".join(item for item in self.overrides if not item.startswith("+sweeps="))
+    def record(self) -> str:
+        """File in which the trial notes its run directories."""
+        return str(Path(self.log).with_suffix(".runs"))
 
 
-def run_command(command: Sequence[str], log_path: str, record_path: str) -> int:
-    """Run one trial to its end; executed inside the process that submitit starts."""
-    environment = {**os.environ, RECORD_VARIABLE: record_path}
-    with open(log_path, "a", encoding="utf-8") as out:
-        return subprocess.call(list(command), stdout=out, stderr=subprocess.STDOUT, env=environment)
+@dataclass(frozen=True)
+class Machine:
+    """Where and how trials run.
 
+    ``cluster`` is submitit's executor, "local" or "slurm"; ``slots`` trials run at once locally (SLURM queues by itself); each sees
+    ``gpus`` GPUs of its own. ``processes`` and ``nodes`` are those of ``TrialProcess``. ``parameters`` go to submitit.
+    """
 
-def note_run(path: Path) -> None:
-    """Tell the sweep that started this process, if one did, which run directory it worked in."""
-    if record := os.environ.get(RECORD_VARIABLE):
-        with open(record, "a", encoding="utf-8") as out:
-            out.write(json.dumps(str(path)) + "\n")
+    cluster: str = "local"
+    slots: int = 1
+    gpus: int = 0
+    processes: int = 0
+    nodes: int = 1
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def sweep_directory(root: Path, name: str, job_overrides: Sequence[Sequence[str]]) -> Path:
@@ -64,73 +76,205 @@ def sweep_directory(root: Path, name: str, job_overrides: Sequence[Sequence[str]
     return root / f"sweep-{name}-{digest}"
 
 
-def run_trials(
-    script: Path,
-    job_overrides: Sequence[Sequence[str]],
-    *,
-    folder: Path,
-    cluster: str,
-    slots: int,
-    gpus_per_trial: int,
-    parameters: dict[str, Any],
-) -> list[Trial]:
-    """Run every trial, at most ``slots`` at a time locally, and write trials.json as they end.
-
-    A trial that fails does not stop the others. Interrupting stops the trials that run.
-
-    Args:
-        script: The entry script.
-        job_overrides: Overrides of each trial.
-        folder: The sweep's directory.
-        cluster: submitit's executor: "local" or "slurm".
-        slots: Trials at once (SLURM queues by itself, so there all are submitted).
-        gpus_per_trial: GPUs a trial may see; submitit hides all others.
-        parameters: Further submitit parameters, such as slurm_partition.
-    """
-    import submitit
-
-    folder.mkdir(parents=True, exist_ok=True)
-    trials = [
-        Trial(number, list(overrides), str(folder / f"trial-{number}.log"))
-        for number, overrides in enumerate(job_overrides)
-    ]
-    executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
-    executor.update_parameters(timeout_min=_WEEK_MINUTES, gpus_per_node=gpus_per_trial, **parameters)
-    waiting, running = list(trials), dict[int, tuple[Any, float]]()
-    room = slots if cluster == "local" else len(trials)
-    try:
-        while waiting or running:
-            while waiting and len(running) < room:
-                trial = waiting.pop(0)
-                Path(_record(trial)).unlink(missing_ok=True)
-                command = [sys.executable, str(script), *trial.overrides]
-                running[trial.number] = (
-                    executor.submit(run_command, command, trial.log, _record(trial)),
-                    time.time(),
-                )
-                log.info("trial %d of %d started: %s", trial.number + 1, len(trials), trial.label)
-            for number in [number for number, (job, _) in running.items() if job.done()]:
-                job, start = running.pop(number)
-                _settle(trials[number], job, time.time() - start)
-                write_json(folder / "trials.json", [asdict(trial) for trial in trials])
-            time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        for job, _ in running.values():
-            job.cancel(check=False)
-        raise
+def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int = 0) -> list[Trial]:
+    """The trials of a sweep, labelled by what differs between them."""
+    shared = set.intersection(*(set(job) for job in job_overrides)) if len(job_overrides) > 1 else set()
+    trials = []
+    for number, job in enumerate(job_overrides, start=first):
+        label = " ".join(item for item in job if item not in shared and not item.startswith("+sweeps="))
+        trials.append(Trial(number, list(job), str(folder / f"trial-{number}.log"), label or "the only trial"))
     return trials
 
 
-def _record(trial: Trial) -> str:
-    return trial.log.removesuffix(".log") + ".runs"
+def run_trials(script: Path, trials: Sequence[Trial], machine: Machine, folder: Path) -> None:
+    """Run every trial that an earlier start has not finished, and keep ``trials.json`` up to date.
+
+    A trial that fails does not stop the others.
+
+    Args:
+        script: The entry script; ``trial.overrides`` are its arguments.
+        trials: Changed in place.
+        machine: Where they run.
+        folder: The sweep's directory.
+
+    Raises:
+        KeyboardInterrupt: After the running trials were stopped (SIGTERM first, so that they can save).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _recall(trials, folder)
+    commands = {trial.number: (str(script), *trial.overrides) for trial in trials}
+    _Runner(trials, commands, machine, folder).run()
 
 
-def _settle(trial: Trial, job: Any, seconds: float) -> None:
-    """Read a finished job's exit code; a job that died without one (killed) counts as -1."""
-    error = job.exception()
-    trial.exit_code = -1 if error is not None else int(job.result())
-    trial.seconds = round(seconds, 1)
-    record = Path(_record(trial))
-    trial.runs = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    outcome = "finished" if trial.exit_code == 0 else f"FAILED with exit code {trial.exit_code}, see {trial.log}"
-    log.info("trial %d %s after %.0f s: %s", trial.number + 1, outcome, seconds, trial.label)
+def run_once(command: Sequence[str], log_path: Path, machine: Machine) -> Trial:
+    """Run one command that trials build on, such as making their data, by the same means as a trial."""
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    trial = Trial(0, list(command), str(log_path), label=" ".join(command))
+    _Runner([trial], {0: tuple(command)}, machine, None).run()
+    return trial
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """What became of each trial, for people, the report and the next start."""
+    write_json(folder / "trials.json", [asdict(trial) for trial in trials])
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """What an earlier start of the sweep has noted; nothing where there was none or it cannot be read."""
+    try:
+        return [Trial(**row) for row in json.loads((folder / "trials.json").read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def last_words(log_path: Path) -> str | None:
+    """Why a trial ended, as its log says: its last ``error:`` line, an exception's last line, or the last line at all."""
+    try:
+        text = log_path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    for candidates in (said, raised, lines):
+        if candidates:
+            return candidates[-1][:500]
+    return None
+
+
+def _recall(trials: Sequence[Trial], folder: Path) -> None:
+    """Take over what is already finished: the same overrides, exit code 0, and its runs still there."""
+    earlier = {tuple(trial.overrides): trial for trial in read_trials(folder)}
+    for trial in trials:
+        old = earlier.get(tuple(trial.overrides))
+        if old is not None and old.status == "finished" and old.runs and all(map(_is_finished, old.runs)):
+            trial.status, trial.exit_code, trial.seconds = "finished", 0, old.seconds
+            trial.runs, trial.log, trial.kept = old.runs, old.log, True
+            log.info("trial %d was finished by an earlier start: %s", trial.number + 1, trial.label)
+
+
+def _is_finished(path: str) -> bool:
+    try:
+        return RunDirectory.load(Path(path)).is_finished
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+class _Runner:
+    """Keeps the slots filled until every trial has ended."""
+
+    def __init__(
+        self, trials: Sequence[Trial], commands: dict[int, tuple[str, ...]], machine: Machine, folder: Path | None
+    ) -> None:
+        self.trials = trials
+        self.commands = commands
+        self.machine = machine
+        self.folder = folder
+        self.waiting = [trial for trial in trials if trial.status == "waiting"]
+        self.running: dict[int, tuple[Trial, Any, float, int]] = {}
+
+    def run(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from lwexp.runs.logs import console_of
+
+        self._note()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console = console_of()
+        with ExitStack() as stack:
+            stack.callback(self._note)
+            bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
+            task = bar.add_task("trials", total=len(self.trials), completed=len(self.trials) - len(self.waiting))
+            try:
+                while self.waiting or self.running:
+                    self._start_more()
+                    for number in [n for n, (_, job, _, _) in self.running.items() if job.done()]:
+                        self._settle(number)
+                        bar.advance(task)
+                    time.sleep(_POLL_SECONDS)
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
+
+    def _start_more(self) -> None:
+        room = self.machine.slots if self.machine.cluster == "local" else len(self.trials)
+        free = [slot for slot in range(room) if slot not in {slot for *_, slot in self.running.values()}]
+        for slot in free[: len(self.waiting)]:
+            trial = self.waiting.pop(0)
+            Path(trial.record).unlink(missing_ok=True)
+            trial.status = "running"
+            self.running[trial.number] = (trial, self._submit(trial, slot), time.time(), slot)
+            if self.folder is not None:
+                log.info("trial %d of %d started: %s", trial.number + 1, len(self.trials), trial.label)
+            self._note()
+
+    def _submit(self, trial: Trial, slot: int) -> Any:
+        machine = self.machine
+        is_local = machine.cluster == "local"
+        executor = _executor(Path(trial.log).parent / "submitit", machine)
+        if is_local and machine.gpus:
+            executor.update_parameters(visible_gpus=list(range(slot * machine.gpus, (slot + 1) * machine.gpus)))
+        return executor.submit(
+            TrialProcess(
+                self.commands[trial.number],
+                trial.log,
+                trial.record,
+                cores=share_of_cores(slot, machine.slots) if is_local and machine.slots > 1 else (),
+                processes=machine.processes,
+                nodes=machine.nodes,
+            )
+        )
+
+    def _settle(self, number: int) -> None:
+        """Read a finished job's exit code; a job that died without one counts as killed."""
+        trial, job, start, _ = self.running.pop(number)
+        error = job.exception()
+        trial.exit_code = -9 if error is not None else int(job.result())
+        trial.status = "finished" if trial.exit_code == 0 else "failed"
+        trial.seconds = round(time.time() - start, 1)
+        record = Path(trial.record)
+        trial.runs = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+        if trial.status == "failed":
+            trial.reason = _reason(trial)
+        self._note()
+        if self.folder is not None:
+            outcome = "finished" if trial.status == "finished" else f"FAILED (exit code {trial.exit_code})"
+            log.info("trial %d %s after %.0f s: %s", trial.number + 1, outcome, trial.seconds, trial.label)
+
+    def _interrupt(self) -> None:
+        """Stop what runs: locally by signal to the trial itself, on SLURM through scancel."""
+        log.warning("stopping %d trials; they may save first", len(self.running))
+        for trial, job, _, _ in self.running.values():
+            if self.machine.cluster != "local":
+                job.cancel(check=False)
+            elif (pid := read_pid(trial.log)) is not None:
+                stop(pid)
+            trial.status = "interrupted"
+
+    def _note(self) -> None:
+        if self.folder is not None:
+            write_trials(self.folder, self.trials)
+
+
+def _reason(trial: Trial) -> str:
+    said = last_words(Path(trial.log))
+    assert trial.exit_code is not None
+    if trial.exit_code < 0:
+        return f"killed by signal {-trial.exit_code}" + (f", after: {said}" if said else "")
+    return said or "it said nothing"
+
+
+def _executor(folder: Path, machine: Machine) -> Any:
+    import submitit
+
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=machine.cluster)
+        defaults = {"timeout_min": _WEEK_MINUTES, "gpus_per_node": machine.gpus, "nodes": machine.nodes}
+        executor.update_parameters(**{**defaults, **machine.parameters})
+    except (RuntimeError, ValueError, NameError) as error:
+        first = str(error).splitlines()[0]
+        raise LwexpError(
+            f"hydra/launcher={machine.cluster}: {first}; run it where sbatch and srun exist, or check "
+            f"hydra.launcher.parameters"
+        ) from None
+    return executor

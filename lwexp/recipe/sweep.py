@@ -1,0 +1,137 @@
+"""A sweep: what its trials build on, the trials, and one comparison at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lwexp.records import LwexpError, write_json
+from lwexp.runs import RunDirectory
+from lwexp.runs.logs import console_log
+from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep file and the command line say of it.
+
+    ``prepare`` holds commands such as "generate_data.py experiment=miniature": each runs once, in order, before the
+    trials, and is itself a run that is found finished the next time.
+    """
+
+    script: Path
+    root: Path
+    name: str
+    question: str
+    machine: Machine
+    prepare: Sequence[str]
+
+    def run(self, job_overrides: Sequence[Sequence[str]], *, dry_run: bool) -> list[Trial]:
+        """Prepare, run what is not finished, compare. Gives every trial, the failed ones included.
+
+        Raises:
+            LwexpError: If a preparation failed: no trial was started.
+            KeyboardInterrupt: After running trials were stopped and ``trials.json`` was written.
+        """
+        console_log()
+        folder = sweep_directory(self.root, self.name, job_overrides)
+        trials = make_trials(folder, job_overrides)
+        if dry_run:
+            self._describe(trials, folder)
+            return [_as_finished(trial) for trial in trials]
+        folder.mkdir(parents=True, exist_ok=True)
+        keys = varied_keys(job_overrides)
+        write_json(folder / "sweep.json", {"name": self.name, "question": self.question, "varied": keys})
+        self._prepare(folder)
+        run_trials(self.script, trials, self.machine, folder)
+        self.finish(trials, folder)
+        return trials
+
+    def finish(self, trials: Sequence[Trial], folder: Path) -> None:
+        """Say what became of each trial and compare those that were evaluated."""
+        show_trials(trials)
+        compare_trials(trials, folder)
+
+    def _prepare(self, folder: Path) -> None:
+        for number, command in enumerate(self.prepare, start=1):
+            words = shlex.split(command)
+            words[0] = str(self.script.parent / words[0])
+            log.info("preparation %d of %d: %s", number, len(self.prepare), command)
+            done = run_once(words, folder / f"prepare-{number}.log", self.machine)
+            if done.exit_code != 0:
+                raise LwexpError(
+                    f"sweep {self.name}: preparation {number} of {len(self.prepare)} failed with exit code "
+                    f"{done.exit_code} ({command}): {done.reason}; its log is {done.log}, no trial was started"
+                )
+
+    def _describe(self, trials: Sequence[Trial], folder: Path) -> None:
+        print(f"sweep {self.name}: {self.question}".rstrip(": "))
+        for command in self.prepare:
+            print(f"  first: python {command}")
+        for trial in trials:
+            print(f"  trial {trial.number + 1} of {len(trials)}: python {self.script.name} {' '.join(trial.overrides)}")
+        where = "submitted to SLURM" if self.machine.cluster == "slurm" else f"{self.machine.slots} at once"
+        print(f"{len(trials)} trials, {where}; comparison: {folder / 'report.html'}")
+
+
+def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Keys whose value is not the same in every trial, in the order of the command line.
+
+    Example: [["seed=0", "lr=1"], ["seed=0", "lr=2"]] gives ["lr"].
+    """
+    rows = [dict(item.lstrip("+~").partition("=")[::2] for item in job) for job in job_overrides]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
+
+
+def show_trials(trials: Sequence[Trial]) -> None:
+    """The sweep's tally: a row a trial with its exit code and, where it failed, why."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("trial", "settings", "status", "exit code", "seconds", "reason", title=None)
+    for trial in trials:
+        status = "kept" if trial.kept else trial.status
+        seconds = "" if trial.seconds is None else f"{trial.seconds:.0f}"
+        code = "" if trial.exit_code is None else str(trial.exit_code)
+        reason = f"{trial.reason or ''} ({trial.log})" if trial.status == "failed" else ""
+        table.add_row(str(trial.number + 1), trial.label, status, code, seconds, reason)
+    console = Console(stderr=True)
+    (console if console.is_terminal else Console(stderr=True, width=180)).print(table)
+    counts = {
+        status: sum(trial.status == status for trial in trials) for status in ("finished", "failed", "interrupted")
+    }
+    parts = " + ".join(f"{count} {status}" for status, count in counts.items() if count)
+    log.info("%d trials = %s", len(trials), parts)
+
+
+def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
+    """One comparison over all trials of a sweep."""
+    from lwexp.report import compare
+
+    write_trials(folder, trials)
+    evaluated = [Path(run) for trial in trials for run in trial.runs if _stage(run) == "evaluate"]
+    if not evaluated:
+        log.warning("no trial was evaluated, so there is nothing to compare; set then_evaluate=true")
+        return
+    report = compare(evaluated, folder / "report.html")
+    log.info("comparison of %d trials: %s", len(evaluated), report)
+
+
+def _stage(run: str) -> str | None:
+    try:
+        return str(RunDirectory.load(Path(run)).manifest["stage"])
+    except (OSError, json.JSONDecodeError, KeyError):
+        return None
+
+
+def _as_finished(trial: Trial) -> Trial:
+    """A dry run fails no trial."""
+    trial.exit_code = 0
+    return trial

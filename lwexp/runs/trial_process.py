@@ -1,0 +1,154 @@
+"""One trial as a process: started inside a submitit job, with its own share of the machine.
+
+A trial is a fresh process because Lightning relaunches ranks with this process's argv (which would start the
+sweep again), and because CUDA memory and an active W&B run outlive a trial that shares its process. It leads a
+session of its own, so that stopping it stops the ranks it has started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
+GRACE_SECONDS = 120.0
+"""From SIGTERM to SIGKILL: a run that trains saves a checkpoint in this time."""
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PORT = 29_511
+
+
+@dataclass(frozen=True)
+class TrialProcess:
+    """What submitit pickles and calls on the machine of the trial.
+
+    ``command`` is a script and its overrides. ``processes`` above 0 starts that many ranks on each of ``nodes`` through torchrun; 0
+    starts one process, which launches ranks itself where its hardware config asks for them. ``cores`` are the
+    CPUs it may use, none for all.
+    """
+
+    command: tuple[str, ...]
+    log: str
+    record: str
+    cores: tuple[int, ...] = ()
+    processes: int = 0
+    nodes: int = 1
+
+    def __call__(self) -> int:
+        """Run the trial to its end and give its exit code (minus the signal that killed it)."""
+        environment = {**os.environ, RECORD_VARIABLE: self.record}
+        if self.cores:
+            environment["OMP_NUM_THREADS"] = str(len(self.cores))
+        with open(self.log, "a", encoding="utf-8") as out:
+            child = subprocess.Popen(
+                self._command_line(),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=self._prepare,
+            )
+        pid_file(self.log).write_text(str(child.pid), encoding="utf-8")
+        try:
+            return child.wait()
+        finally:
+            stop(child.pid)
+            pid_file(self.log).unlink(missing_ok=True)
+
+    def checkpoint(self, *_: Any) -> Any:
+        """submitit's hook at a time limit or preemption: let the run save, then queue the same trial again."""
+        import submitit
+
+        if (pid := read_pid(self.log)) is not None:
+            stop(pid)
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _command_line(self) -> list[str]:
+        if self.processes == 0:
+            return [sys.executable, *self.command]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={self.processes}"]
+        if self.nodes == 1:
+            return [*torchrun, "--standalone", *self.command]
+        import submitit
+
+        here = submitit.JobEnvironment()
+        meeting = [f"--nnodes={self.nodes}", f"--node_rank={here.node}", f"--master_addr={here.hostnames[0]}"]
+        return [*torchrun, *meeting, f"--master_port={_PORT}", *self.command]
+
+    def _prepare(self) -> None:
+        """In the child, before the script: its CPUs, and a SIGTERM should the process that watches it die."""
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def note_run(path: Path) -> None:
+    """Tell the sweep that started this process, if one did, which run directory it worked in."""
+    if record := os.environ.get(RECORD_VARIABLE):
+        with open(record, "a", encoding="utf-8") as out:
+            out.write(json.dumps(str(path)) + "\n")
+
+
+def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
+    """End the session that ``pid`` leads: SIGTERM, and SIGKILL for what is left after ``grace`` seconds."""
+    for sent, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
+        if not _signal_group(pid, sent):
+            return
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not _signal_group(pid, 0):
+                return
+            time.sleep(0.05)
+
+
+def pid_file(log: str) -> Path:
+    """Where a running trial's process id stands."""
+    return Path(log).with_suffix(".pid")
+
+
+def read_pid(log: str) -> int | None:
+    """Process id of a running trial; None where it has ended or not begun."""
+    try:
+        return int(pid_file(log).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def share_of_cores(slot: int, slots: int, cores: Sequence[int] | None = None) -> tuple[int, ...]:
+    """CPUs of one of ``slots`` trials that run side by side; all of them where there are fewer CPUs than trials.
+
+    Example: four CPUs and two slots give (0, 1) and (2, 3).
+    """
+    mine = sorted(os.sched_getaffinity(0)) if cores is None else list(cores)
+    if len(mine) < slots:
+        return tuple(mine)
+    return tuple(mine[len(mine) * slot // slots : len(mine) * (slot + 1) // slots])
+
+
+def _signal_group(pid: int, number: int) -> bool:
+    """Send a signal to a process group; False where nobody is left to get it."""
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    # A dead child that nobody has waited for still counts as there; it is ours to collect, or soon init's.
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return not _is_zombie(pid)
+    return True
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
