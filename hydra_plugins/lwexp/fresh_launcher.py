@@ -67,21 +67,25 @@ class FreshLauncher(Launcher):
         """Keep the composed config: it says where runs live and which sweep this is."""
         self.config = config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all trials, write the comparison, and exit with 1 if any trial failed."""
+    def describe(self) -> Any:
+        """This sweep as ``lwexp.recipe.Sweep``: what runs, where, and for which question."""
         from lwexp.recipe import Sweep
 
-        # The sweeper has just written multirun.yaml; run directories are ours alone.
+        # A sweeper may just have written multirun.yaml; run directories are ours alone.
         (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
-        sweep = Sweep(
+        return Sweep(
             script=Path(sys.argv[0]).resolve(),
             root=Path(self.config.root),
-            name=self.config.hydra.runtime.choices.get("sweeps") or "adhoc",
+            name=(self.config.hydra.runtime.choices.get("sweeps") or "adhoc").replace("/", "-"),
             question=self.question,
             machine=self.machine,
             prepare=self.prepare,
         )
-        trials = sweep.run(job_overrides, dry_run=self.config.dry_run)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run all trials, write the comparison, and exit with 1 if any trial failed."""
+        jobs = [[item for item in job if not item.startswith("dry_run=")] for job in job_overrides]
+        trials = self.describe().run(jobs, dry_run=self.config.dry_run)
         if any(trial.exit_code != 0 for trial in trials):
             sys.exit(1)
         return [JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED) for trial in trials]

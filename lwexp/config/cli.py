@@ -31,6 +31,7 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         print_help(script, doc)
         sys.exit(0)
     try:
+        sys.argv[1:] = at_scale(sys.argv[1:])
         _with_hydra(script, main)
     except LwexpError as error:
         _die(str(error))
@@ -72,6 +73,29 @@ def _with_hydra(script: str, main: Callable[[Config], None]) -> None:
     for tree, overrides, choices in composed:
         check_overrides(script, overrides, choices)
         main(validate(tree, Config))
+
+
+def at_scale(arguments: list[str]) -> list[str]:
+    """``+sweeps=<name> scale=miniature`` means sweeps/miniature/<name>.yaml; ``scale=full`` is sweeps/<name>.yaml.
+
+    Two files, because a sweep's sizes differ in groups (another experiment), which one file cannot choose between.
+
+    Raises:
+        LwexpError: At another scale, or without a sweep.
+    """
+    scales = [item.partition("=")[2] for item in arguments if item.startswith("scale=")]
+    if not scales:
+        return arguments
+    if scales[-1] not in ("full", "miniature"):
+        raise LwexpError(f"scale={scales[-1]}: there are scale=full and scale=miniature")
+    rest = [item for item in arguments if not item.startswith("scale=")]
+    if not any(item.startswith("+sweeps=") for item in rest):
+        raise LwexpError(
+            f"scale={scales[-1]}: belongs to a sweep; add -m +sweeps=<name>, or choose experiment=miniature"
+        )
+    if scales[-1] == "full":
+        return rest
+    return [item.replace("+sweeps=", "+sweeps=miniature/", 1) if item.startswith("+sweeps=") else item for item in rest]
 
 
 def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) -> None:

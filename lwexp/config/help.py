@@ -19,7 +19,7 @@ def print_help(script: str, doc: str) -> None:
         for path in sorted((CONF / group).glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
     if script == "train":
-        print("  sweeps (with -m: python train.py -m +sweeps=...)")
+        print("  sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)")
         for path in sorted((REPOSITORY / "sweeps").glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")

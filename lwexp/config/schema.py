@@ -88,4 +88,4 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": ("run", "bench", "judge", "sample", "responses", "model", "hardware", "tracking"),
 }  # fmt: skip
-EVERY_SCRIPT = ("name", "root", "seed", "dry_run", "experiment", "scale")
+EVERY_SCRIPT = ("name", "root", "seed", "dry_run", "experiment")

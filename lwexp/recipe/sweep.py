@@ -48,7 +48,7 @@ class Sweep:
         folder.mkdir(parents=True, exist_ok=True)
         keys = varied_keys(job_overrides)
         write_json(folder / "sweep.json", {"name": self.name, "question": self.question, "varied": keys})
-        self._prepare(folder)
+        self.prepare_in(folder)
         run_trials(self.script, trials, self.machine, folder)
         self.finish(trials, folder)
         return trials
@@ -58,7 +58,12 @@ class Sweep:
         show_trials(trials)
         compare_trials(trials, folder)
 
-    def _prepare(self, folder: Path) -> None:
+    def prepare_in(self, folder: Path) -> None:
+        """Run what the trials build on.
+
+        Raises:
+            LwexpError: If a command failed.
+        """
         for number, command in enumerate(self.prepare, start=1):
             words = shlex.split(command)
             words[0] = str(self.script.parent / words[0])

@@ -86,7 +86,9 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
     return trials
 
 
-def run_trials(script: Path, trials: Sequence[Trial], machine: Machine, folder: Path) -> None:
+def run_trials(
+    script: Path, trials: Sequence[Trial], machine: Machine, folder: Path, others: Sequence[Trial] = ()
+) -> None:
     """Run every trial that an earlier start has not finished, and keep ``trials.json`` up to date.
 
     A trial that fails does not stop the others.
@@ -96,6 +98,7 @@ def run_trials(script: Path, trials: Sequence[Trial], machine: Machine, folder: 
         trials: Changed in place.
         machine: Where they run.
         folder: The sweep's directory.
+        others: Trials of the same sweep that are not to be run now, for ``trials.json``.
 
     Raises:
         KeyboardInterrupt: After the running trials were stopped (SIGTERM first, so that they can save).
@@ -103,14 +106,14 @@ def run_trials(script: Path, trials: Sequence[Trial], machine: Machine, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     _recall(trials, folder)
     commands = {trial.number: (str(script), *trial.overrides) for trial in trials}
-    _Runner(trials, commands, machine, folder).run()
+    _Runner(trials, commands, machine, folder, others).run()
 
 
 def run_once(command: Sequence[str], log_path: Path, machine: Machine) -> Trial:
     """Run one command that trials build on, such as making their data, by the same means as a trial."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     trial = Trial(0, list(command), str(log_path), label=" ".join(command))
-    _Runner([trial], {0: tuple(command)}, machine, None).run()
+    _Runner([trial], {0: tuple(command)}, machine, None, ()).run()
     return trial
 
 
@@ -164,9 +167,15 @@ class _Runner:
     """Keeps the slots filled until every trial has ended."""
 
     def __init__(
-        self, trials: Sequence[Trial], commands: dict[int, tuple[str, ...]], machine: Machine, folder: Path | None
+        self,
+        trials: Sequence[Trial],
+        commands: dict[int, tuple[str, ...]],
+        machine: Machine,
+        folder: Path | None,
+        others: Sequence[Trial],
     ) -> None:
         self.trials = trials
+        self.others = others
         self.commands = commands
         self.machine = machine
         self.folder = folder
@@ -253,7 +262,7 @@ class _Runner:
 
     def _note(self) -> None:
         if self.folder is not None:
-            write_trials(self.folder, self.trials)
+            write_trials(self.folder, [*self.others, *self.trials])
 
 
 def _reason(trial: Trial) -> str:

@@ -13,7 +13,7 @@ from lwexp.config.experiments import pinned_groups
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 EXPERIMENTS = [choice for group, choice in CHOICES if group == "experiment"]
-SWEEPS = sorted(path.stem for path in (REPOSITORY / "sweeps").glob("*.yaml"))
+SWEEPS = sorted(str(path.relative_to(REPOSITORY / "sweeps"))[:-5] for path in (REPOSITORY / "sweeps").rglob("*.yaml"))
 # What a group file needs from other groups to make sense at all.
 COMPANIONS: dict[tuple[str, str], list[str]] = {}
 
@@ -58,7 +58,7 @@ def test_an_experiment_pins_every_group_it_edits(experiment):
     assert edited <= pinned_groups(experiment)
 
 
-@pytest.mark.parametrize("path", sorted([*CONF.rglob("*.yaml"), *(REPOSITORY / "sweeps").glob("*.yaml")]), ids=str)
+@pytest.mark.parametrize("path", sorted([*CONF.rglob("*.yaml"), *(REPOSITORY / "sweeps").rglob("*.yaml")]), ids=str)
 def test_no_config_file_holds_code_time_environment_or_secrets(path: Path):
     text = path.read_text()
 

@@ -1,0 +1,89 @@
+"""Hydra sweeper that lets Optuna choose the trials: ``hydra/sweeper=optuna``, with a study that survives its process.
+
+``hydra-optuna-sweeper`` on PyPI is tied to Optuna 2 and Hydra's development line, so this one stands on
+Optuna's ask and tell. Hydra loads plugin modules in a way that string annotations break, so none are used here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class OptunaConfig:
+    """A search: its space is in params, as Hydra writes sweeps."""
+
+    _target_: str = "hydra_plugins.lwexp.optuna_sweeper.OptunaSweeper"
+    n_trials: int = 20
+    metric: str = "S_l"  # a number of the trial's evaluation, as in its summary.json
+    direction: str = "maximize"
+    seed: int = 0  # of Optuna's sampler
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaConfig, provider="lwexp")
+
+
+class OptunaSweeper(Sweeper):
+    """Asks a durable study for settings, runs them as trials, tells it what they scored."""
+
+    def __init__(self, n_trials: int, metric: str, direction: str, seed: int, params: DictConfig | None) -> None:
+        self.n_trials = n_trials
+        self.metric = metric
+        self.direction = direction
+        self.seed = seed
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher whose trials these will be."""
+        from hydra.core.plugins import Plugins
+
+        self.context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the search to its ``n_trials``; trials of an earlier start count."""
+        from lwexp.recipe import search
+
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
+        overrides = parser.parse_overrides([*(f"{key}={value}" for key, value in self.params.items()), *arguments])
+        space, fixed = {}, []
+        for override in overrides:
+            if override.is_sweep_override():
+                space[override.get_key_element()] = distribution(override)
+            else:
+                fixed.append(f"{override.get_key_element()}={override.get_value_element_as_str()}")
+        sweep = self.launcher.describe()
+        search.run(
+            sweep, space, fixed,
+            n_trials=self.n_trials, metric=self.metric, direction=self.direction, seed=self.seed,
+        )  # fmt: skip
+
+
+def distribution(override: Override) -> Any:
+    """Optuna's distribution for a Hydra sweep: choices, ``range(...)``, ``interval(...)``, ``tag(log, interval(...))``."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    is_log = "log" in value.tags
+    if isinstance(value, RangeSweep):
+        start, stop, step = value.start or 0, value.stop, value.step
+        if all(isinstance(number, int) for number in (start, stop, step)):
+            # Hydra's range leaves its end out, Optuna's takes it in.
+            return IntDistribution(start, start + (stop - 1 - start) // step * step, step=step)
+        return FloatDistribution(start, stop, step=step)
+    assert isinstance(value, IntervalSweep), value
+    low, high = value.start, value.end
+    if all(isinstance(number, int) for number in (low, high)):
+        return IntDistribution(low, high, log=is_log)
+    return FloatDistribution(low, high, log=is_log)

@@ -1,0 +1,110 @@
+"""A search with Optuna over real processes: it finds the better settings, and remembers across starts."""
+
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hydra_plugins.lwexp.optuna_sweeper import distribution
+from lwexp.recipe import search
+from lwexp.recipe.sweep import Sweep
+from lwexp.runs.trials import Machine, read_trials
+
+# Stands in for train.py: its score is best at x = 3, and x = 7 crashes.
+SCRIPT = """
+import json, os, pathlib, sys
+x = int(sys.argv[1].removeprefix("x="))
+with open("starts.txt", "a") as out:
+    out.write(f"{x}\\n")
+if x == 7:
+    sys.exit("error: x: 7 is refused")
+run = pathlib.Path(f"run-{x}").resolve()
+run.mkdir(exist_ok=True)
+(run / "manifest.json").write_text(json.dumps({"status": "finished", "stage": "other"}))
+(run / "summary.json").write_text(json.dumps({"models": {"m": {"S_l": 100.0 - (x - 3) ** 2}}}))
+with open(os.environ["LWEXP_TRIAL_RECORD"], "a") as out:
+    out.write(json.dumps(str(run)) + "\\n")
+"""
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
+    """Six of ten values tried at random first (TPE starts so); a failed one is counted and never scored."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    sweep = Sweep(tmp_path / "script.py", tmp_path, "x", "Which x?", Machine(slots=2), [])
+    options = {"metric": "S_l", "direction": "maximize", "seed": 0}
+
+    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
+    first = (tmp_path / "starts.txt").read_text().split()
+    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
+    assert (tmp_path / "starts.txt").read_text().split() == first, "a finished search runs nothing"
+    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=6, **options)
+
+    (folder,) = tmp_path.glob("search-x-*")
+    trials = read_trials(folder)
+    assert [trial.number for trial in trials] == list(range(6))
+    import optuna
+
+    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.sqlite'}")
+    told = {trial.params["x"]: trial.value for trial in study.trials}
+    assert told == {x: None if x == 7 else 100.0 - (x - 3) ** 2 for x in told}
+    assert json.loads((folder / "sweep.json").read_text())["varied"] == ["x"]
+
+
+def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    sweep = Sweep(tmp_path / "script.py", tmp_path, "x", "", Machine(), [])
+    options = {"n_trials": 1, "metric": "S_l", "direction": "maximize", "seed": 0}
+
+    def dies(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(search, "run_trials", dies)
+        with pytest.raises(KeyboardInterrupt):
+            search.run(sweep, {"x": IntDistribution(0, 6)}, [], **options)
+    search.run(sweep, {"x": IntDistribution(0, 6)}, [], **options)
+
+    import optuna
+
+    (folder,) = tmp_path.glob("search-x-*")
+    cut, again = optuna.load_study(
+        study_name=folder.name, storage=f"sqlite:///{folder / 'study.sqlite'}"
+    ).trials  # fmt: skip
+    assert (cut.value, again.params) == (None, cut.params)
+    assert again.value == 100.0 - (cut.params["x"] - 3) ** 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1,2,b", CategoricalDistribution(["1", "2", "b"])),
+        ("a=choice(x,y)", CategoricalDistribution(["x", "y"])),
+        ("a=range(1,8,2)", IntDistribution(1, 7, step=2)),  # 1, 3, 5, 7
+        ("a=range(0,4)", IntDistribution(0, 3)),
+        ("a=interval(0.5,2.0)", FloatDistribution(0.5, 2.0)),
+        ("a=tag(log,interval(1.0e-6,1.0e-3))", FloatDistribution(1e-6, 1e-3, log=True)),
+        ("a=int(tag(log,interval(1,64)))", IntDistribution(1, 64, log=True)),
+    ],
+)
+def test_hydra_sweeps_become_distributions(text, expected):
+    (override,) = OverridesParser.create().parse_overrides([text])
+
+    assert distribution(override) == expected
+
+
+def test_a_script_that_is_not_there_is_a_failed_trial(tmp_path, monkeypatch):
+    """Negative control of scoring: no run, no score."""
+    monkeypatch.chdir(tmp_path)
+    sweep = Sweep(tmp_path / "missing.py", tmp_path, "x", "", Machine(), [])
+
+    search.run(sweep, {"x": IntDistribution(0, 1)}, [], n_trials=1, metric="S_l", direction="maximize", seed=0)
+
+    (folder,) = tmp_path.glob("search-x-*")
+    (trial,) = read_trials(Path(folder))
+    assert trial.status == "failed"
