@@ -69,7 +69,7 @@ class OptunaSweeper(Sweeper):
 
 
 def distribution(override: Override) -> Any:
-    """Optuna's distribution for a Hydra sweep: choices, ``range(...)``, ``interval(...)``, ``tag(log, interval(...))``."""
+    """Optuna's distribution for a Hydra sweep: choices, ``range()``, ``interval()``, ``tag(log, interval())``."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
