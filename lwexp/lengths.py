@@ -29,7 +29,7 @@ NUMBER = rf"(?:(?:{_DIGITS})\s*(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NU
 
 _ABOUT = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.|[~∼～≈±+]|大约|大概|约|近)?\s*"
 _TO = r"\s*(?:words?\s*)?(?:[-–—‐-‑~～∼－]|\bto\b|\band\b|至|到|、)\s*"
-COUNT = rf"{_ABOUT}(?P<low>{NUMBER})\+?(?:字|词)?(?:{_TO}{_ABOUT}(?P<high>{NUMBER}))?"
+COUNT = rf"{_ABOUT}(?P<low>{NUMBER})\+?(?:(?:字|词)?{_TO}{_ABOUT}(?P<high>{NUMBER}))?"
 """A count or a range of counts, with the groups ``low`` and ``high``."""
 UNIT = (
     r"(?:\s*-?\s*(?:\+|plus|or more|多)?\s*(?:English |Chinese )?(?:words?\b|wds?\b)"

@@ -29,6 +29,19 @@ class InstructionFile(Strict):
     """Take the first this many; null takes all."""
 
 
+class PlanLimits(Strict):
+    """What a plan may look like. One outside these bounds is asked for once more, then refused."""
+
+    max_steps: int = Field(ge=1)
+    """A plan with more steps has exploded (the original: 50)."""
+    min_step_words: int = Field(ge=1)
+    """A step with fewer words is not worth a call, or its count was misread."""
+    max_step_words: int = Field(ge=1)
+    """A step with more words than a model writes in one answer comes out short."""
+    length_tolerance: float | None = Field(gt=0)
+    """The steps may add up to the stated length times 1 -/+ this; null accepts any total."""
+
+
 class GenerateConfig(Strict):
     """AgentWrite: instructions -> plans -> drafts -> conversations."""
 
@@ -38,8 +51,7 @@ class GenerateConfig(Strict):
     prompts: str | None
     """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
-    max_steps: int = Field(ge=1)
-    """A plan with more steps has exploded and is refused (the original: 50)."""
+    plan: PlanLimits
     min_words: int = Field(ge=0)
     """Drafts shorter than this are dropped."""
 

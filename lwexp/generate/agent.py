@@ -75,7 +75,7 @@ class Agent:
         self._teacher = config.teacher
         self._templates = templates
         generate = config.generate
-        self._rules = Rules(generate.mode, generate.max_steps, generate.min_words, config.seed, config.teacher.model)
+        self._rules = Rules(generate.mode, generate.plan, generate.min_words, config.seed, config.teacher.model)
 
     async def run(self, instructions: Sequence[Instruction], ledger: Ledger) -> None:
         """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""

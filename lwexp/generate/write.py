@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.generate.instructions import stable_seed
-from lwexp.generate.plan import BadPlan, parse_plan
+from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates, fill, step_line
 from lwexp.llm import Answer, Client, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan
@@ -23,7 +24,7 @@ class Rules(NamedTuple):
     """What a document is written by, besides its instruction."""
 
     mode: Mode
-    max_steps: int
+    plan: PlanLimits
     min_words: int
     seed: int
     teacher: str
@@ -51,7 +52,7 @@ async def write_document(
     Calls of one document share a seed made from its id, so two equal instructions still get two drafts.
     """
     seed = stable_seed(rules.seed, instruction.id)
-    planned = await plan_document(client, templates, instruction, rules.max_steps, seed)
+    planned = await plan_document(client, templates, instruction, rules.plan, seed)
     if isinstance(planned, Failure):
         return planned
     plan = planned.plan
@@ -76,9 +77,9 @@ async def write_document(
 
 
 async def plan_document(
-    client: Client, templates: Templates, instruction: Instruction, max_steps: int, seed: int
+    client: Client, templates: Templates, instruction: Instruction, limits: PlanLimits, seed: int
 ) -> Planned | Failure:
-    """Ask for a plan. One that cannot be read is asked for once more, with what was wrong; a refusal is not."""
+    """Ask for a plan. One that cannot be used is asked for once more, with what was wrong; a refusal is not."""
     messages = [{"role": "user", "content": fill(templates.plan, {"INST": instruction.text})}]
     cost, attempts = 0.0, 0
     while True:
@@ -86,7 +87,9 @@ async def plan_document(
         if isinstance(answer, NoAnswer):
             return _failure(instruction, "plan", answer)
         cost, attempts = cost + answer.cost_usd, attempts + 1
-        plan = parse_plan(answer.text, max_steps=max_steps)
+        plan = parse_plan(answer.text)
+        if not isinstance(plan, BadPlan):
+            plan = plan_fault(plan, limits, required_words=instruction.required_words) or plan
         if not isinstance(plan, BadPlan):
             return Planned(plan, cost)
         if plan.reason == "refusal" or attempts == _PLAN_ATTEMPTS:

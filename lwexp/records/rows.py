@@ -45,10 +45,14 @@ class Instruction(Row):
 
 
 class PlanStep(Row):
-    """One paragraph's line in a plan: its main point and its word count."""
+    """One paragraph's line in a plan: its main point and its word count.
+
+    Where the teacher gave a range, ``words`` is its middle and ``range`` holds its ends.
+    """
 
     point: str
     words: int = Field(gt=0)
+    range: tuple[int, int] | None = None
 
 
 class Plan(Row):

@@ -1,137 +1,113 @@
-"""Plan texts in the habits of real models, and what is refused. Expected steps are read off by eye."""
+"""Plan texts in the habits of real models, and what is refused.
+
+The texts and what a reader takes from them stand in plans/good.txt and plans/bad.txt, written by hand.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from lwexp.generate.plan import BadPlan, parse_plan
-from lwexp.records import Plan
+from lwexp.config import compose
+from lwexp.config.data import PlanLimits
+from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
+from lwexp.records import Plan, PlanStep
 
-GOOD = {
-    "paper": (
-        "Paragraph 1 - Main Point: The origin of tea - Word Count: 400 words\n"
-        "Paragraph 2 - Main Point: Tea today - Word Count: 250 words",
-        [("The origin of tea", 400), ("Tea today", 250)],
-    ),
-    "blank lines between, full stop behind": (
-        "Paragraph 1 - Main Point: A - Word Count: 400 words.\n\n"
-        "Paragraph 2 - Main Point: B - Word Count: 300 words.\n",
-        [("A", 400), ("B", 300)],
-    ),
-    "preamble and closing remark": (
-        "Sure! Here is a plan for your 2,000-word article:\n\n"
-        "Paragraph 1 - Main Point: A - Word Count: 900 words\n"
-        "Paragraph 2 - Main Point: B - Word Count: 1,100 words\n\n"
-        "Total: 2,000 words. Let me know if I should change anything!",
-        [("A", 900), ("B", 1100)],
-    ),
-    "bold": (
-        "**Paragraph 1** - **Main Point:** A - **Word Count:** 400 words\n"
-        "**Paragraph 2 - Main Point: B - Word Count: 300 words**",
-        [("A", 400), ("B", 300)],
-    ),
-    "headings with fields below": (
-        "### Paragraph 1\n- Main Point: A\n- Word Count: 200\n\n"
-        "### Paragraph 2\nMain Point: B\nWord Count: approx. 300",
-        [("A", 200), ("B", 300)],
-    ),
-    "numbered with counts in brackets": (
-        "1. Introduction to tea (300 words)\n2. **Body**: the trade (about 500 words)\n3) The end (200 words)",
-        [("Introduction to tea", 300), ("Body: the trade", 500), ("The end", 200)],
-    ),
-    "numbered and labelled": (
-        "1. Paragraph 1: A - Word Count: 400 words\n2. Paragraph 2: B - Word Count: 300 words",
-        [("A", 400), ("B", 300)],
-    ),
-    "ranges give their middle": (
-        "Paragraph 1 - Main Point: A - Word Count: 400-500 words\n"
-        "Paragraph 2 - Main Point: B - Word Count: between 200 and 300 words\n"
-        "Paragraph 3 - Main Point: C - Word Count: 100 – 200 words",
-        [("A", 450), ("B", 250), ("C", 150)],
-    ),
-    "thousands": (
-        "Paragraph 1 - Main Point: A - Word Count: 1,000 words\nParagraph 2 - Main Point: B - Word Count: 1.5k words",
-        [("A", 1000), ("B", 1500)],
-    ),
-    "a number in the point is not the count": (
-        "Paragraph 1 - Main Point: The 500-word rule of 1999 - Word Count: 300 words",
-        [("The 500-word rule of 1999", 300)],
-    ),
-    "sections above paragraphs": (
-        "Section 1: Beginnings\nParagraph 1 - Main Point: A - Word Count: 400 words\n"
-        "Section 2: Ends\nParagraph 2 - Main Point: B - Word Count: 300 words",
-        [("A", 400), ("B", 300)],
-    ),
-    "bulleted details": (
-        "Paragraph 1 - A - 400 words\n  - first detail\n  - second detail\nParagraph 2 - B - 300 words",
-        [("A; first detail; second detail", 400), ("B", 300)],
-    ),
-    "bullets without labels": (
-        "- Opening scene, 250 words\n- Closing scene, 350 words",
-        [("Opening scene", 250), ("Closing scene", 350)],
-    ),
-    "reasoning left in the answer": (
-        "<think>\nParagraph 1 - 5 words?\n</think>\nParagraph 1 - Main Point: A - Word Count: 400 words",
-        [("A", 400)],
-    ),
-    "chinese": (
-        "段落1 - 主要内容：茶的起源，以及传说 - 字数：400字\n段落2 - 主要内容：今天的茶 - 字数：300字",
-        [("茶的起源，以及传说", 400), ("今天的茶", 300)],
-    ),
-    "chinese full width": (
-        "段落１－主要内容：茶的起源－字数：４００字",
-        [("茶的起源", 400)],
-    ),
-    "chinese numerals, brackets, sum": (
-        "以下是写作计划：\n第一段：茶的起源（约400字）\n第二段：今天的茶（300字左右）\n全文共计700字。",
-        [("茶的起源", 400), ("今天的茶", 300)],
-    ),
-    "chinese demands and ranges": (
-        "**段落1** - **主要内容**：甲 - **字数要求**：200-300字\n"
-        "**段落2** - **主要内容**：乙 - **字数要求**：400至600字",
-        [("甲", 250), ("乙", 500)],
-    ),
-}
+PLANS = Path(__file__).parent / "plans"
 
 
-@pytest.mark.parametrize("habit", GOOD)
-def test_a_models_habit_is_understood(habit: str) -> None:
-    text, expected = GOOD[habit]
-    plan = parse_plan(text, max_steps=50)
+def cases(name: str) -> Iterator[object]:
+    """Each case of a file: the plan's text, and the lines that say what to expect."""
+    for case in (PLANS / name).read_text(encoding="utf-8").split("\n===== ")[1:]:
+        title, _, rest = case.partition("\n")
+        text, _, expected = f"\n{rest}".partition("\n-----\n")
+        yield pytest.param(text.strip("\n"), expected.strip().splitlines(), id=title)
+
+
+GOOD, BAD = list(cases("good.txt")), list(cases("bad.txt"))
+
+
+def test_there_are_as_many_plans_as_we_say() -> None:
+    assert (len(GOOD), len(BAD)) >= (60, 20)
+    assert len({case.id for case in (*GOOD, *BAD)}) == len(GOOD) + len(BAD)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("text", "expected"), GOOD)
+def test_a_models_habit_is_understood(text: str, expected: list[str]) -> None:
+    plan = parse_plan(text)
     assert isinstance(plan, Plan), plan
-    assert [(step.point, step.words) for step in plan.steps] == expected
+    found = []
+    for step in plan.steps:
+        middle_of = f"{step.range[0]}-{step.range[1]} " if step.range else ""
+        found.append(f"{middle_of}{step.words} | {step.point}")
+    assert found == expected
 
 
-BAD = {
-    "refusal": ("I'm sorry, but I can't help with that request.", "refusal"),
-    "chinese refusal": ("很抱歉，我无法完成这个请求。", "refusal"),
-    "empty": ("", "no_plan"),
-    "prose": ("Tea is a drink. It has been known for 5 thousand years.", "no_plan"),
-    "the original's error text": ("Max tries. Failed.", "no_plan"),
-    "no counts": ("Paragraph 1 - Main Point: A\nParagraph 2 - Main Point: B", "no_word_count"),
-    "one count missing": (
-        "Paragraph 1 - Main Point: A - Word Count: 400 words\nParagraph 2 - Main Point: B",
-        "no_word_count",
-    ),
-    "zero words": ("Paragraph 1 - Main Point: A - Word Count: 0 words", "no_word_count"),
-    "exploded": (
-        "\n".join(f"Paragraph {i} - Main Point: A - Word Count: 200 words" for i in range(1, 52)),
-        "too_many_steps",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_what_is_no_plan_is_refused_with_a_reason(case: str) -> None:
-    text, reason = BAD[case]
-    found = parse_plan(text, max_steps=50)
-    assert isinstance(found, BadPlan)
-    assert found.reason == reason
+@pytest.mark.parametrize(("text", "expected"), BAD)
+def test_what_is_no_plan_is_refused_with_a_reason(text: str, expected: list[str]) -> None:
+    found = parse_plan(text)
+    assert isinstance(found, BadPlan), found
+    assert [found.reason] == expected
     assert found.detail
+
+
+def test_numbers_may_start_over_below_a_new_heading() -> None:
+    """The look-alike of "steps that go backwards": the same numbers, with the sections they belong to."""
+    text = """
+Section 1: Winter
+Paragraph 1 - Main Point: Snow - Word Count: 400 words
+Paragraph 2 - Main Point: Thaw - Word Count: 300 words
+Section 2: Summer
+Paragraph 1 - Main Point: Rain - Word Count: 400 words
+"""
+    plan = parse_plan(text)
+    assert isinstance(plan, Plan), plan
+    assert plan.words == 1100
 
 
 def test_the_plans_text_is_kept_as_the_teacher_wrote_it() -> None:
     text = "**Paragraph 1** - Main Point: A - Word Count: 400 words"
-    plan = parse_plan(f"  {text}\n", max_steps=50)
+    plan = parse_plan(f"  {text}\n")
     assert isinstance(plan, Plan)
     assert plan.text == text
+
+
+def plan_of(*words: int) -> Plan:
+    return Plan(text="p", steps=tuple(PlanStep(point="x", words=count) for count in words))
+
+
+LIMITS = PlanLimits(max_steps=3, min_step_words=100, max_step_words=1000, length_tolerance=0.25)
+
+
+@pytest.mark.parametrize(
+    ("words", "required", "reason"),
+    [
+        ((400, 400, 400), None, None),
+        ((100, 1000), None, None),
+        ((400, 400, 400, 400), None, "too_many_steps"),
+        ((400, 99), None, "step_length"),
+        ((400, 1001), None, "step_length"),
+        # 1,000 words less and more a quarter: 750 and 1,250.
+        ((350, 400), 1000, None),
+        ((350, 399), 1000, "plan_length"),
+        ((650, 600), 1000, None),
+        ((651, 600), 1000, "plan_length"),
+    ],
+)
+def test_a_plan_outside_the_limits_is_refused(words: tuple[int, ...], required: int | None, reason: str | None) -> None:
+    fault = plan_fault(plan_of(*words), LIMITS, required_words=required)
+    assert (fault.reason if fault else None) == reason
+
+
+def test_any_total_will_do_without_a_tolerance() -> None:
+    limits = LIMITS.model_copy(update={"length_tolerance": None})
+    assert plan_fault(plan_of(100), limits, required_words=20_000) is None
+
+
+def test_the_default_limits_are_the_papers() -> None:
+    """50 steps, and room for its paragraphs of 200 to 1,000 words."""
+    limits = compose().generate.plan
+    assert limits.max_steps == 50
+    assert plan_fault(plan_of(200, 1000), limits, required_words=1200) is None

@@ -42,7 +42,7 @@ def plan(teacher: Scripted) -> Planned | Failure:
     config = compose()
     instruction = Instruction(id="a", text="Write about tea.", language="en", source="test", required_words=300)
     templates = load_templates(config.generate)["en"]
-    return asyncio.run(plan_document(teacher, templates, instruction, 50, 0))  # type: ignore[arg-type]
+    return asyncio.run(plan_document(teacher, templates, instruction, config.generate.plan, 0))  # type: ignore[arg-type]
 
 
 def test_a_good_plan_is_asked_for_once():
