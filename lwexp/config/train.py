@@ -109,6 +109,19 @@ class CPU(Strict):
     kind: Literal["cpu"]
     threads: int | None = Field(ge=1)
     """torch threads; null takes all cores this process may use."""
+    attention: Literal["auto", "per_document"]
+    """One call a document; the other paths need a CUDA device."""
+    kernels: Literal["eager", "compile"]
+    """RMSNorm and SwiGLU: transformers' own, or fused by torch.compile."""
+
+
+Attention = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
+"""How documents of a pack attend to themselves: one SDPA call a document (torch's choice of kernel, or cuDNN's), one
+varlen call (torch's, or the flash_attn package's), or hybrid: long documents by SDPA, the rest in one varlen call.
+auto is flash where it is installed, else varlen; per_document in float32."""
+
+LayerKernels = Literal["eager", "compile", "liger"]
+"""RMSNorm and SwiGLU of each layer: transformers' own, fused by torch.compile, or Liger's Triton kernels."""
 
 
 class GPU(Strict):
@@ -116,7 +129,18 @@ class GPU(Strict):
 
     kind: Literal["gpu"]
     precision: Literal["bf16-true", "32-true"]
+    attention: Attention
+    kernels: LayerKernels
     activation_checkpointing: bool
+    """Keep only each layer's input and run the layer again in the backward pass."""
+    activation_offload: bool
+    """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
+
+    @model_validator(mode="after")
+    def choices_fit_together(self) -> GPU:
+        """No CUDA kernels in float32, and nothing to offload without checkpointing."""
+        _kernels_fit(self, "cuda")
+        return self
 
 
 class Zero(Strict):
@@ -131,7 +155,10 @@ class Zero(Strict):
     """Ranks on each node. Where torchrun or SLURM has started the ranks, their count is used instead."""
     num_nodes: int = Field(ge=1)
     precision: Literal["bf16-true", "32-true"]
+    attention: Attention
+    kernels: LayerKernels
     activation_checkpointing: bool
+    activation_offload: bool
     offload_optimizer: float = Field(ge=0, le=1)
     """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
     offload_parameters: bool
@@ -161,6 +188,27 @@ class Zero(Strict):
                 "hardware.offload_parameters=false"
             )
         return self
+
+    @model_validator(mode="after")
+    def choices_fit_together(self) -> Zero:
+        """No CUDA kernels on the CPU or in float32, and nothing to offload without checkpointing."""
+        _kernels_fit(self, "cuda" if self.accelerator == "gpu" else "cpu")
+        return self
+
+
+def _kernels_fit(hardware: GPU | Zero, device: str) -> None:
+    if hardware.attention not in ("auto", "per_document") and (device == "cpu" or hardware.precision == "32-true"):
+        raise ValueError(
+            f"hardware.attention: got {hardware.attention}, which has kernels for bf16 on CUDA only; "
+            f"set hardware.attention=per_document" + (", or hardware.precision=bf16-true" if device == "cuda" else "")
+        )
+    if hardware.kernels == "liger" and device == "cpu":
+        raise ValueError("hardware.kernels: got liger, which runs on CUDA only; set hardware.kernels=eager or compile")
+    if hardware.activation_offload and not hardware.activation_checkpointing:
+        raise ValueError(
+            "hardware.activation_offload: true moves the layer inputs that checkpointing keeps, and "
+            "hardware.activation_checkpointing is false; set it to true, or hardware.activation_offload=false"
+        )
 
 
 class Auto(Strict):

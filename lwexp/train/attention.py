@@ -1,30 +1,36 @@
-"""Attention that never crosses a document boundary inside a pack, registered with transformers as "packed".
+"""Attention that never crosses a document boundary inside a pack: one function, registered with transformers.
 
-The name is put into transformers' AttentionInterface and kept out of its AttentionMaskInterface: transformers
-then builds no mask at all (1 GiB of booleans at 32k tokens otherwise) and hands ``lengths``, ``cu_seqlens`` and
-``max_length`` from the model's call through to ``packed_attention``.
+It is registered once a path, as "packed_auto", "packed_varlen" and so on, and those names are kept out of
+transformers' AttentionMaskInterface: transformers then builds no mask at all (1 GiB of booleans at 32k tokens
+otherwise) and hands ``lengths``, ``cu_seqlens`` and ``max_length`` from the model's call through to
+``packed_attention``. The paths themselves are in ``attention_paths``.
 """
 
 from __future__ import annotations
 
-import inspect
-from functools import lru_cache
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
-NAME = "packed"
+from lwexp.records import LwexpError
+from lwexp.train.attention_paths import PATHS, Documents, has_varlen, installed_flash
+
+Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
+
+PREFIX = "packed_"
 
 
-def register_attention() -> str:
-    """Make ``attn_implementation="packed"`` known to transformers and return that name."""
+def register_attention(choice: Choice = "auto") -> str:
+    """Make a choice known to transformers and return the name for its ``attn_implementation``."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, packed_attention)
-    return NAME
+    assert choice in get_args(Choice), choice
+    name = PREFIX + choice
+    AttentionInterface.register(name, partial(packed_attention, choice=choice))
+    return name
 
 
 def packed_attention(
@@ -39,6 +45,7 @@ def packed_attention(
     lengths: tuple[int, ...] | None = None,
     cu_seqlens: Int32[Tensor, " documents_and_one"] | None = None,
     max_length: int | None = None,
+    choice: Choice = "auto",
     **_: Any,
 ) -> tuple[Float[Tensor, "1 tokens heads dim"], None]:
     """Causal attention of each document over itself alone.
@@ -51,66 +58,79 @@ def packed_attention(
         dropout: Must be 0; GLM-4 and Llama-3.1 train without.
         lengths: Tokens of each document, in order. Python integers, because reading them from the GPU would
             wait for it in every layer.
-        cu_seqlens: Running sum of ``lengths`` from 0, for the CUDA kernel.
+        cu_seqlens: Running sum of ``lengths`` from 0; made from them if it is not given.
         max_length: The longest of ``lengths``.
+        choice: Which path; ``auto`` takes ``best_path``.
+
+    Raises:
+        LwexpError: If the path cannot run on these tensors.
     """
     assert attention_mask is None, "packed attention takes its boundaries from lengths, not from a mask"
     assert dropout == 0.0, f"packed attention has no dropout, got {dropout}"
     assert lengths is not None, "packed attention needs the documents' lengths"
     assert sum(lengths) == query.shape[2], (lengths, query.shape)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and _varlen_parameters():
-        assert cu_seqlens is not None
-        assert max_length is not None
-        return _varlen(query, key, value, cu_seqlens, max_length, scale), None
-    return _per_document(query, key, value, lengths, scale), None
+    path = best_path(query.device.type, query.dtype) if choice == "auto" else choice
+    if path != "per_document" and (problem := unfit(query.device.type, query.dtype)):
+        raise LwexpError(f"hardware.attention={path}: {problem}")
+    documents = Documents(lengths, cu_seqlens, max_length or max(lengths))
+    return PATHS[path](query, key, value, documents, scale), None
 
 
-def _per_document(
-    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
-    """One SDPA call a document: the oracle of every other path, and on CPU the fastest of those tried.
+def best_path(device: str, dtype: torch.dtype) -> str:
+    """What ``auto`` stands for: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
+    documents. On a CPU, and for float32 and float64, only the loop exists.
 
-    Padding the documents to one batch instead took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
+    Source: reasoned, not measured (docs/decisions/014).
     """
-    pieces = zip(*(torch.split(tensor, list(lengths), dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
-        for q, k, v in pieces
-    ]
-    return torch.cat(outputs, dim=2).transpose(1, 2)
+    if unfit(device, dtype):
+        return "per_document"
+    if installed_flash() is not None:
+        return "flash"
+    return "varlen" if has_varlen() else "per_document"
 
 
-def _varlen(
-    query: Tensor, key: Tensor, value: Tensor, cu_seqlens: Tensor, max_length: int, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
-    """torch's FlashAttention kernel for concatenated sequences; its signature differs between torch releases."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    known = _varlen_parameters()
-    # torch 2.10 says is_causal; from 2.11 on a window that looks back without end and never forward.
-    options: dict[str, Any] = {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
-    if "scale" in known:
-        options["scale"] = scale
-    else:
-        assert abs(scale - query.shape[-1] ** -0.5) < 1e-9, "this torch's varlen_attn has a fixed scale"
-    if query.shape[1] != key.shape[1]:
-        if "enable_gqa" in known:
-            options["enable_gqa"] = True
-        else:
-            groups = query.shape[1] // key.shape[1]
-            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    attended = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, max_length, max_length, **options)
-    assert isinstance(attended, Tensor)
-    return attended[None]
+def unfit(device: str, dtype: torch.dtype) -> str | None:
+    """Why the CUDA kernels cannot take such tensors; None if they can."""
+    if device != "cuda":
+        return f"its kernels need a CUDA device, the tensors are on {device}; set hardware.attention=per_document"
+    if dtype not in (torch.bfloat16, torch.float16):
+        name = str(dtype).removeprefix("torch.")
+        return f"its kernels take bf16 and float16, not {name}; set hardware.attention=per_document"
+    return None
 
 
-@lru_cache(maxsize=1)
-def _varlen_parameters() -> frozenset[str]:
-    """Parameter names of torch's varlen attention; empty where this torch has none."""
+def attention_problem(choice: Choice) -> str | None:
+    """Why a path cannot be used in this installation; None if it can, or if only a GPU could tell.
+
+    With a CUDA device the path is run, forward and backward, on two small documents.
+    """
+    if choice == "flash" and installed_flash() is None:
+        return "hardware.attention=flash needs the flash_attn package; install it, or set hardware.attention=auto"
+    if choice in ("varlen", "hybrid") and not has_varlen():
+        return (
+            f"hardware.attention={choice} needs torch.nn.attention.varlen, torch {torch.__version__} has none; "
+            f"set hardware.attention=per_document"
+        )
+    if choice in ("auto", "per_document") or not torch.cuda.is_available():
+        return None
     try:
-        from torch.nn.attention.varlen import varlen_attn
-    except ImportError:
-        return frozenset()
-    return frozenset(inspect.signature(varlen_attn).parameters)
+        _try_on_device(choice)
+    except (RuntimeError, LwexpError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"hardware.attention={choice} fails on {torch.cuda.get_device_name()}: {reason}; set it to auto"
+    return None
+
+
+def _try_on_device(choice: str) -> None:
+    from lwexp.train.attention_paths import cudnn_alone
+
+    lengths = (64, 32)
+    query, key = (
+        torch.zeros(1, heads, sum(lengths), 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
+        for heads in (4, 2)
+    )
+    documents = Documents(lengths, None, max(lengths))
+    run = cudnn_alone if choice == "cudnn" else PATHS[choice]
+    torch.autograd.grad(run(query, key, key, documents, 128**-0.5).sum(), (query, key))
+    torch.cuda.synchronize()

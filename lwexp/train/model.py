@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
+from lwexp.train import attention, kernels
 from lwexp.train.attention import register_attention
 from lwexp.train.logprobs import install_head
 from lwexp.train.shapes import model_sizes
@@ -34,7 +35,14 @@ def training_device(hardware: Hardware) -> torch.device:
 
 
 def build_model(
-    config: ModelConfig, tokenizer: Any, *, seed: int, dtype: torch.dtype, weights: Path | None = None
+    config: ModelConfig,
+    tokenizer: Any,
+    *,
+    seed: int,
+    dtype: torch.dtype,
+    weights: Path | None = None,
+    attend: attention.Choice = "auto",
+    fuse: kernels.Choice = "eager",
 ) -> nn.Module:
     """A causal language model with packed attention and a ``TargetHead``, in training mode.
 
@@ -44,6 +52,8 @@ def build_model(
         seed: Of the random initialisation; the same seed gives the same weights.
         dtype: Of the weights; the rotary frequencies stay in float32.
         weights: Folder to load instead of ``config.path`` (DPO starts from an SFT run's model).
+        attend: Path of packed attention.
+        fuse: Kernels for RMSNorm and SwiGLU.
 
     Raises:
         LwexpError: If the weights are of another architecture or too small for the tokenizer.
@@ -51,27 +61,29 @@ def build_model(
     source = str(weights) if weights is not None else config.path
     if weights is None and config.init == "random":
         torch.manual_seed(seed)
-        model = _random(config, tokenizer, dtype)
+        model = _random(config, tokenizer, dtype, register_attention(attend))
     else:
         assert source is not None
-        model = _pretrained(source, None if weights is not None else config.revision, config, dtype)
+        revision = None if weights is not None else config.revision
+        model = _pretrained(source, revision, config, dtype, register_attention(attend))
     if (rows := model.config.vocab_size) < len(tokenizer):
         raise LwexpError(
             f"model={config.name}: the tokenizer has {len(tokenizer):,} entries, the model's embedding {rows:,} rows; "
             f"set model.shape.vocab_size>={len(tokenizer)} with init=random, or choose the tokenizer that belongs to it"
         )
     install_head(model)
+    kernels.install_kernels(model, fuse)
     keep_rotary_exact(model)
     return cast(nn.Module, model.train())
 
 
-def _random(config: ModelConfig, tokenizer: Any, dtype: torch.dtype) -> Any:
+def _random(config: ModelConfig, tokenizer: Any, dtype: torch.dtype, attention_name: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(
         random_config(config, tokenizer),
         dtype=dtype,
-        attn_implementation=register_attention(),
+        attn_implementation=attention_name,
         trust_remote_code=False,
     )
 
@@ -109,7 +121,7 @@ def random_config(config: ModelConfig, tokenizer: Any) -> Any:
     return LlamaConfig(**shared, rms_norm_eps=1e-5, rope_parameters=rope)
 
 
-def _pretrained(source: str, revision: str | None, config: ModelConfig, dtype: torch.dtype) -> Any:
+def _pretrained(source: str, revision: str | None, config: ModelConfig, dtype: torch.dtype, attention_name: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
@@ -126,7 +138,7 @@ def _pretrained(source: str, revision: str | None, config: ModelConfig, dtype: t
             source,
             revision=revision,
             dtype=dtype,
-            attn_implementation=register_attention(),
+            attn_implementation=attention_name,
             trust_remote_code=False,
         )
     except (OSError, ValueError) as error:

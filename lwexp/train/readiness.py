@@ -98,11 +98,17 @@ def hub_problem(path: str, revision: str | None) -> str | None:
 
 def device_problems(hardware: Hardware) -> Iterator[str]:
     """What is missing of the devices that the config asks for."""
+    from lwexp.train.attention import attention_problem
+    from lwexp.train.kernels import kernels_problem
+
+    on_cpu = isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
+    kernels = kernels_problem(hardware.kernels, "cpu" if on_cpu else "cuda")
+    yield from (problem for problem in (attention_problem(hardware.attention), kernels) if problem)
     if isinstance(hardware, Zero):
         missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
         if missing:
             yield f"packages: ZeRO needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
-    if isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu"):
+    if on_cpu:
         return
     import torch
 

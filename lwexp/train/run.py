@@ -86,9 +86,15 @@ class _Job(NamedTuple):
 
     def build(self) -> nn.Module:
         """The model as it is before the first step."""
-        dtype = training_dtype(hardware_of(self.config))
+        hardware = hardware_of(self.config)
         return build_model(
-            self.config.model, self.tokenizer, seed=self.config.seed, dtype=dtype, weights=self.start_from
+            self.config.model,
+            self.tokenizer,
+            seed=self.config.seed,
+            dtype=training_dtype(hardware),
+            weights=self.start_from,
+            attend=hardware.attention,
+            fuse=hardware.kernels,
         )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
 
 from lwexp.train import attention
@@ -93,8 +92,7 @@ def test_no_mask_is_built_for_packed_attention() -> None:
     """transformers builds masks for the names in its mask interface; ours must not be one of them."""
     from transformers import AttentionMaskInterface
 
-    attention.register_attention()
-    assert attention.NAME not in AttentionMaskInterface._global_mapping
+    assert attention.register_attention("varlen") not in AttentionMaskInterface._global_mapping
 
 
 def test_a_mask_or_wrong_lengths_or_dropout_are_refused() -> None:
@@ -108,42 +106,3 @@ def test_a_mask_or_wrong_lengths_or_dropout_are_refused() -> None:
         attention.packed_attention(module, q, k, v, None)
     with pytest.raises(AssertionError, match="no dropout"):
         attention.packed_attention(module, q, k, v, None, dropout=0.1, lengths=(6,))
-
-
-def varlen_of_2_10(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, return_aux=None):  # type: ignore[no-untyped-def]
-    assert query.shape[1] == key.shape[1]
-    return oracle(query, key, value, cu_seq_q, None) if is_causal else None
-
-
-def varlen_of_2_13(  # type: ignore[no-untyped-def]
-    query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1),
-    enable_gqa=False,
-):  # fmt: skip
-    assert enable_gqa or query.shape[1] == key.shape[1]
-    return oracle(query, key, value, cu_seq_q, scale) if window_size == (-1, 0) else None
-
-
-def oracle(query: Any, key: Any, value: Any, cu: Any, scale: float | None) -> Any:
-    """[tokens, heads, dim] in and out; an explicit mask over the whole pack."""
-    document = torch.bucketize(torch.arange(query.shape[0]), cu[1:], right=True)
-    mask = (document[:, None] == document[None]) & torch.ones(len(document), len(document)).tril().bool()
-    q, k, v = (t.transpose(0, 1) for t in (query, key, value))
-    groups = q.shape[0] // k.shape[0]
-    k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(0, 1)
-
-
-@pytest.mark.parametrize("kernel", [varlen_of_2_10, varlen_of_2_13])
-def test_the_varlen_path_speaks_both_signatures_and_agrees_with_the_oracle(
-    kernel: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
-    attention._varlen_parameters.cache_clear()
-    try:
-        q, k, v = torch.randn(1, 4, 11, 8), torch.randn(1, 2, 11, 8), torch.randn(1, 2, 11, 8)
-        cu = torch.tensor([0, 5, 6, 11], dtype=torch.int32)
-        got = attention._varlen(q, k, v, cu, 5, 8**-0.5)
-        wanted = attention._per_document(q, k, v, (5, 1, 5), 8**-0.5)
-        torch.testing.assert_close(got, wanted)
-    finally:
-        attention._varlen_parameters.cache_clear()

@@ -1,0 +1,97 @@
+"""RMSNorm and SwiGLU of every layer as fused kernels: by torch.compile, or Liger's.
+
+Both are put in by hand. Liger's own patching knows ``llama`` and ``glm4`` but not ``glm``, which is GLM-4-9B's
+architecture, and skips it with no more than a log line. Only the arithmetic between the matrix products is
+replaced, so that ZeRO-3's hooks, which sit on the modules, see nothing of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Choice = Literal["eager", "compile", "liger"]
+
+
+class LayerKernels(NamedTuple):
+    """The two functions that a layer's arithmetic comes down to."""
+
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    silu_mul: Callable[[Tensor, Tensor], Tensor]
+
+
+def install_kernels(model: nn.Module, choice: Choice) -> None:
+    """Let each layer's norms and MLP compute with the chosen kernels; "eager" leaves the model as it is."""
+    if choice == "eager":
+        return
+    kernels = load_kernels(choice)
+    norms = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]
+    mlps = [module for module in model.modules() if type(module).__name__.endswith("MLP")]
+    layers = len(cast(Any, model).model.layers)
+    assert len(norms) == 2 * layers + 1, f"{len(norms)} RMSNorms in {layers} layers"
+    assert len(mlps) == layers, f"{len(mlps)} MLPs in {layers} layers"
+    for norm in norms:
+        norm.forward = partial(_norm, norm, kernels)
+    for mlp in mlps:
+        is_fused = hasattr(mlp, "gate_up_proj")
+        mlp.forward = partial(_glm_mlp if is_fused else _llama_mlp, mlp, kernels)
+
+
+def load_kernels(choice: Choice) -> LayerKernels:
+    """The functions of a choice."""
+    if choice == "liger":
+        norm = import_module("liger_kernel.ops.rms_norm").LigerRMSNormFunction
+        swiglu = import_module("liger_kernel.ops.swiglu").LigerSiLUMulFunction
+        return LayerKernels(
+            # offset 0 and Llama's casts; not in place: the residual stream shares the incoming gradient.
+            lambda x, weight, eps: cast(Tensor, norm.apply(x, weight, eps, 0.0, "llama", False)),
+            lambda gate, up: cast(Tensor, swiglu.apply(gate, up)),
+        )
+    if choice == "compile":
+        # Dynamic: packs differ in length by a few tokens, and each would be compiled anew.
+        return LayerKernels(torch.compile(rms_norm, dynamic=True), torch.compile(silu_mul, dynamic=True))
+    return LayerKernels(rms_norm, silu_mul)
+
+
+def kernels_problem(choice: Choice, device: str) -> str | None:
+    """Why a choice cannot be used here; None if it can."""
+    if choice == "liger" and find_spec("liger_kernel") is None:
+        return "hardware.kernels=liger needs liger-kernel; pip install 'lwexp[gpu]', or set hardware.kernels=eager"
+    compiler = "triton" if device == "cuda" else "g++"
+    found = find_spec("triton") is not None if device == "cuda" else shutil.which("g++") is not None
+    if choice == "compile" and not found:
+        return f"hardware.kernels=compile needs {compiler}; install it, or set hardware.kernels=eager"
+    return None
+
+
+def rms_norm(x: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight, the division in float32 at least, as both architectures have it."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
+def silu_mul(gate: Float[Tensor, "*batch inner"], up: Float[Tensor, "*batch inner"]) -> Tensor:
+    """silu(gate) * up."""
+    return F.silu(gate) * up
+
+
+def _norm(norm: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
+    return kernels.rms_norm(hidden, norm.weight, norm.variance_epsilon)
+
+
+def _glm_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
+    gate, up = mlp.gate_up_proj(hidden).chunk(2, dim=-1)
+    return cast(Tensor, mlp.down_proj(kernels.silu_mul(gate, up)))
+
+
+def _llama_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
+    return cast(Tensor, mlp.down_proj(kernels.silu_mul(mlp.gate_proj(hidden), mlp.up_proj(hidden))))
