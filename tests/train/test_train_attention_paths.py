@@ -172,7 +172,7 @@ def test_a_path_that_fails_on_the_device_is_refused_before_the_run(monkeypatch: 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (("hardware.attention=flash",), ("hardware.attention", "per_document")),
+        (("hardware=cpu", "hardware.attention=flash"), ("hardware.attention", "per_document")),
         (("model=glm4", "hardware=gpu1", "hardware.precision=32-true", "hardware.attention=cudnn"), ("bf16",)),
         (("model=glm4", "hardware=gpu1", "hardware.attention=fast"), ("hardware.attention", "'varlen'")),
         (
@@ -180,7 +180,7 @@ def test_a_path_that_fails_on_the_device_is_refused_before_the_run(monkeypatch: 
              "hardware.activation_offload=true"),
             ("hardware.activation_offload", "set it to true"),
         ),
-        (("hardware.kernels=liger",), ("hardware.kernels", "compile")),
+        (("hardware=cpu", "hardware.kernels=liger"), ("hardware.kernels", "compile")),
     ],
 )  # fmt: skip
 def test_choices_that_cannot_be_honoured_are_refused_by_the_config(
