@@ -3,6 +3,7 @@
 Hydra loads plugin modules in a way that string annotations break, so none are used here.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class FreshConfig:
     processes: int = 0  # ranks on each node through torchrun; 0 starts one process, which launches its own ranks
     nodes: int = 1
     prepare: list[str] = field(default_factory=list)  # commands that the trials build on, run once before them
+    trials: list[str] = field(default_factory=list)  # settings that belong together; each with each point of the grid
     question: str = ""  # what the sweep answers; stands at the top of its comparison
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -54,6 +56,7 @@ class FreshLauncher(Launcher):
         processes: int,
         nodes: int,
         prepare: Sequence[str],
+        trials: Sequence[str],
         question: str,
         parameters: DictConfig,
     ) -> None:
@@ -61,6 +64,7 @@ class FreshLauncher(Launcher):
 
         self.machine = Machine(cluster, slots, gpus_per_trial, processes, nodes, dict(parameters))
         self.prepare = list(prepare)
+        self.trials = list(trials)
         self.question = question
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -84,7 +88,8 @@ class FreshLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all trials, write the comparison, and exit with 1 if any trial failed."""
-        jobs = [[item for item in job if not item.startswith("dry_run=")] for job in job_overrides]
+        grid = [[item for item in job if not item.startswith("dry_run=")] for job in job_overrides]
+        jobs = [[*job, *shlex.split(settings)] for settings in self.trials or [""] for job in grid]
         trials = self.describe().run(jobs, dry_run=self.config.dry_run)
         if any(trial.exit_code != 0 for trial in trials):
             sys.exit(1)

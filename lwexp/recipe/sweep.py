@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class Sweep:
     """What a sweep file and the command line say of it.
 
-    ``prepare`` holds commands such as "generate_data.py experiment=miniature": each runs once, in order, before the
-    trials, and is itself a run that is found finished the next time.
+    ``prepare`` holds commands such as "generate_data.py experiment=miniature root={root}": each runs once, in order,
+    before the trials, and is itself a run that is found finished the next time. {root} is the sweep's own.
     """
 
     script: Path
@@ -64,7 +64,7 @@ class Sweep:
         Raises:
             LwexpError: If a command failed.
         """
-        for number, command in enumerate(self.prepare, start=1):
+        for number, command in enumerate(self._commands(), start=1):
             words = shlex.split(command)
             words[0] = str(self.script.parent / words[0])
             log.info("preparation %d of %d: %s", number, len(self.prepare), command)
@@ -75,9 +75,12 @@ class Sweep:
                     f"{done.exit_code} ({command}): {done.reason}; its log is {done.log}, no trial was started"
                 )
 
+    def _commands(self) -> list[str]:
+        return [command.replace("{root}", shlex.quote(str(self.root))) for command in self.prepare]
+
     def _describe(self, trials: Sequence[Trial], folder: Path) -> None:
         print(f"sweep {self.name}: {self.question}".rstrip(": "))
-        for command in self.prepare:
+        for command in self._commands():
             print(f"  first: python {command}")
         for trial in trials:
             print(f"  trial {trial.number + 1} of {len(trials)}: python {self.script.name} {' '.join(trial.overrides)}")

@@ -27,12 +27,28 @@ def test_every_group_file_composes_and_passes_the_gate(group, choice):
 def test_every_sweep_composes_and_its_keys_exist(sweep):
     config = compose(f"+sweeps={sweep}")
 
-    values = yaml.safe_load((REPOSITORY / "sweeps" / f"{sweep}.yaml").read_text())
-    for key in values["hydra"]["sweeper"]["params"]:
+    values = yaml.safe_load((REPOSITORY / "sweeps" / f"{sweep}.yaml").read_text())["hydra"]
+    grid = list(values.get("sweeper", {}).get("params", {}))
+    listed = [item.partition("=")[0] for trial in values["launcher"].get("trials", []) for item in trial.split()]
+    assert grid or listed, f"sweeps/{sweep}.yaml varies nothing"
+    for key in grid + listed:
         node = config.model_dump()
         for part in key.split("."):
             assert part in node, f"sweeps/{sweep}.yaml sweeps {key}, which no config has"
             node = node[part]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_sweep_says_its_question_cost_and_command(sweep):
+    text = (REPOSITORY / "sweeps" / f"{sweep}.yaml").read_text()
+
+    for word in ("# Question: ", "Cost: ", "Command: python train.py -m +sweeps="):
+        assert word in text, f"sweeps/{sweep}.yaml lacks {word!r}"
+
+
+@pytest.mark.parametrize("sweep", [sweep for sweep in SWEEPS if "/" not in sweep and sweep != "smoke"])
+def test_every_sweep_exists_at_both_scales(sweep):
+    assert f"miniature/{sweep}" in SWEEPS
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
