@@ -64,6 +64,7 @@ def _with_hydra(script: str, main: Callable[[Config], None]) -> None:
         seen = HydraConfig.get()
         composed.append((to_tree(cfg), list(seen.overrides.task), dict(seen.runtime.choices)))
 
+    sys.argv[1:] = [quoted_range(argument) for argument in sys.argv[1:]]
     try:
         entry()
     except (HydraException, OmegaConfBaseException) as error:
@@ -96,6 +97,14 @@ def at_scale(arguments: list[str]) -> list[str]:
     if scales[-1] == "full":
         return rest
     return [item.replace("+sweeps=", "+sweeps=miniature/", 1) if item.startswith("+sweeps=") else item for item in rest]
+
+
+def quoted_range(argument: str) -> str:
+    """``bench.range=[2000,4000)`` as Hydra can read it: a bracket that closes with a parenthesis is no list to it."""
+    key, _, value = argument.partition("=")
+    if key == "bench.range" and value[:1] in ("[", "(", "<", ">"):
+        return f'{key}="{value}"'
+    return argument
 
 
 def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) -> None:

@@ -1,12 +1,14 @@
-"""Schema of the evaluation side: bench and decoding."""
+"""Schema of the evaluation side: bench, who answers, decoding, and what is measured beside the scores."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Strict, Tree
+from lwexp.config.llm import Limits, Price
 from lwexp.records import Language
 
 
@@ -26,7 +28,82 @@ class WordRange(Strict):
         return self.low <= words < self.high or (self.closed and words == self.high)
 
 
-class RulerBench(Strict):
+_NO_LIMIT = 10**9
+_RANGE = re.compile(
+    r"(?P<open>[\[(])(?P<low>[^,]*),(?P<high>[^,]*)(?P<close>[\])])"
+    r"|(?P<from>[^-<>=+]+)-(?P<to>[^-<>=+]+)"
+    r"|(?P<least>[^-<>=+]+)\+"
+    r"|(?P<sign><=?|>=?)(?P<bound>[^-<>=+]+)"
+    r"|(?P<exactly>[^-<>=+]+)"
+)
+
+
+def parse_range(value: str | int) -> WordRange:
+    """Read a range of required lengths; ``k`` means thousand.
+
+    Example:
+        ``[2000,4000)``, ``2k-4k`` (both ends in), ``4k+``, ``<500``, ``>=500``, ``1000``
+
+    Raises:
+        ValueError: If it is none of these, or no length lies in it.
+    """
+    text = str(value)
+    match = _RANGE.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise ValueError(f"bench.range: {text!r} is not a range; write '[2000,4000)', 2k-4k, 4k+, '<500' or 1000")
+    part = match.groupdict()
+    if part["open"]:
+        low = _words(part["low"], text) + (part["open"] == "(")
+        high, closed = _words(part["high"], text), part["close"] == "]"
+    elif part["from"]:
+        low, high, closed = _words(part["from"], text), _words(part["to"], text), True
+    elif part["least"]:
+        low, high, closed = _words(part["least"], text), _NO_LIMIT, True
+    elif part["exactly"]:
+        low = high = _words(part["exactly"], text)
+        closed = True
+    else:
+        bound, upper = _words(part["bound"], text), part["sign"].startswith("<")
+        low = 0 if upper else bound + (part["sign"] == ">")
+        high, closed = (bound, part["sign"] == "<=") if upper else (_NO_LIMIT, True)
+    if high < low or (high == low and not closed) or high == 0:
+        raise ValueError(f"bench.range: no required length lies in {text!r}")
+    return WordRange(low=low, high=high, closed=closed)
+
+
+def _words(number: str, text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(k?)", number, re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"bench.range: {number!r} in {text!r} is not a number of words; write 500, 2k or 2.5k")
+    return round(float(match[1]) * (1000 if match[2] else 1))
+
+
+class Selection(Strict):
+    """Which prompts of a bench are asked, and how words are counted. Part of the run's identity and of headings."""
+
+    range: str | int | None
+    """Required lengths: '[2000,4000)', 2k-4k (both ends in), 4k+, '<500', 1000; null for all."""
+    language: Language | None
+    """en or zh; null for both."""
+    type: str | None
+    """One type of the bench, such as 'News'; null for all."""
+    subset: int | None = Field(ge=1)
+    """Draw this many of the prompts that are left; null keeps all."""
+    subset_seed: int = Field(ge=0)
+    """Of that draw. Apart from the run's seed: models that are compared have to be asked the same."""
+    counter: Literal["longwriter", "unicode"]
+    """longwriter counts as the paper does, oddities included; unicode counts segments of Unicode (UAX 29)."""
+
+    @field_validator("range")
+    @classmethod
+    def range_can_be_read(cls, value: str | int | None) -> str | int | None:
+        """A range that cannot be read is a mistake on the command line, not an empty bench an hour later."""
+        if value is not None:
+            parse_range(value)
+        return value
+
+
+class RulerBench(Selection):
     """Topics x required lengths x languages, made on the spot from the offline topics."""
 
     kind: Literal["ruler"]
@@ -39,17 +116,56 @@ class RulerBench(Strict):
     ranges: tuple[WordRange, ...] = Field(min_length=1)
 
 
-class FileBench(Strict):
-    """A JSONL file with prompt, length and (optionally) type, as THUDM/LongWriter publishes it."""
+class FileBench(Selection):
+    """JSONL with prompt, length and, if there, type, id and language, as THUDM/LongWriter publishes it."""
 
     kind: Literal["file"]
     name: str
+    """Begins the ids of prompts that bring none."""
     version: str
     path: str
+    """The file, a folder that holds ``filename``, or a data set on the Hugging Face hub that does: owner/name."""
+    filename: str
+    """The file's name, for a folder or a hub data set."""
+    english: str | None
+    """File beside it that holds the English prompts again: what it lacks is Chinese. Null: by the letters."""
+    sha256: str | None
+    """Of the file; another file is refused. Null takes any."""
+    revision: str | None
+    """Hub commit; null for the newest."""
     ranges: tuple[WordRange, ...] = Field(min_length=1)
 
 
 Bench = Annotated[RulerBench | FileBench, Field(discriminator="kind")]
+
+
+class CheckpointEngine(Strict):
+    """Our own decoding through transformers."""
+
+    kind: Literal["checkpoint"]
+    path: str | None
+    """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
+    chat: str | None
+    """Chat format of a folder that no run of ours has saved; null takes the saved one."""
+
+
+class ApiEngine(Strict):
+    """A model behind an API: an OpenAI-compatible server, or any model that litellm reaches."""
+
+    kind: Literal["api"]
+    model: str
+    """litellm's name, such as openai/gpt-4o or hosted_vllm/<the name the server gives it>."""
+    base_url: str | None
+    """The server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
+    api_key_env: str | None
+    """The NAME of the environment variable that holds the key. Never the key."""
+    sends_top_k: bool
+    """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang take them, most providers refuse them)."""
+    price: Price | None
+    limits: Limits
+
+
+Engine = Annotated[CheckpointEngine | ApiEngine, Field(discriminator="kind")]
 
 
 class SampleConfig(Strict):
@@ -64,7 +180,7 @@ class SampleConfig(Strict):
     repeats: int = Field(ge=1)
     """Answers per prompt, each with its own seed."""
     batch_size: int = Field(ge=1)
-    """Prompts decoded together."""
+    """Most prompts decoded together; fewer where memory does not hold them."""
 
     @model_validator(mode="after")
     def greedy_decoding_has_one_answer(self) -> SampleConfig:
@@ -72,6 +188,15 @@ class SampleConfig(Strict):
         if self.temperature == 0 and self.repeats > 1:
             raise ValueError("sample: temperature=0 gives equal repeats; set sample.repeats=1 or a temperature")
         return self
+
+
+class ScoreConfig(Strict):
+    """What is measured beside S_l and S_q."""
+
+    segments: int = Field(ge=1, le=20)
+    """Parts of an answer for everything that is shown by position."""
+    pairwise: bool
+    """With against=: also ask the judge which of the two answers is better, in both orders."""
 
 
 def bench_heading(bench: Tree) -> str:

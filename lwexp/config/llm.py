@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lwexp.config.base import Strict
 
@@ -52,7 +52,25 @@ class LiteLLMTeacher(Hosted):
     """Writes plans and paragraphs."""
 
 
-class LiteLLMJudge(Hosted):
+class LiteLLMWriter(Hosted):
+    """Answers a bench (engine=api); made from the engine and ``sample``, not from a file of its own."""
+
+    extra_body: dict[str, float]
+    """Sampling parameters outside OpenAI's, such as top_k; empty where the provider takes none."""
+
+
+class Judging(Strict):
+    """How a judge is asked, whoever it is."""
+
+    prompt: str | None
+    """A prompt file of yours with $INST$ and $RESPONSE$; null takes lwexp's own."""
+    repeats: int = Field(ge=1)
+    """Times each answer is judged; S_q is the mean, and how far they agree is reported."""
+    segments: bool
+    """Judge each of score.segments parts of an answer as well: that many more calls."""
+
+
+class LiteLLMJudge(Hosted, Judging):
     """Is asked for six scores from 1 to 5."""
 
 
@@ -74,7 +92,7 @@ class OfflineTeacher(Strict):
 Teacher = Annotated[LiteLLMTeacher | OfflineTeacher, Field(discriminator="kind")]
 
 
-class OfflineJudge(Strict):
+class OfflineJudge(Judging):
     """A labelled heuristic behind the same client. Its S_q is never shown beside a real judge's."""
 
     kind: Literal["offline"]
@@ -83,6 +101,13 @@ class OfflineJudge(Strict):
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1)
     limits: Limits
+
+    @model_validator(mode="after")
+    def repeats_differ(self) -> OfflineJudge:
+        """It counts, so it always says the same."""
+        if self.repeats > 1:
+            raise ValueError("judge.repeats: the offline judge always says the same; set judge.repeats=1")
+        return self
 
 
 class NoJudge(Strict):

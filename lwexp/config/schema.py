@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Strict
 from lwexp.config.data import GenerateConfig, MixtureConfig, PackConfig, PairsConfig
-from lwexp.config.evaluate import Bench, SampleConfig
+from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
 from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
 
@@ -39,6 +39,8 @@ class Config(Strict):
     """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
     responses: str | None
     """evaluate.py: score this JSONL file of responses instead of sampling."""
+    against: str | None
+    """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
     then_evaluate: bool
     """train.py: evaluate the run when it has finished (sweeps set this)."""
 
@@ -53,7 +55,9 @@ class Config(Strict):
     training: TrainingConfig
     hardware: HardwareChoice
     bench: Bench
+    engine: Engine
     sample: SampleConfig
+    score: ScoreConfig
     tracking: Tracking
 
     @field_validator("name")
@@ -75,6 +79,19 @@ class Config(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def every_sampling_parameter_reaches_the_model(self) -> Config:
+        """A parameter that is stored with an answer but never sent would be a false record."""
+        engine, sample = self.engine, self.sample
+        if isinstance(engine, ApiEngine) and not engine.sends_top_k:
+            for key, value, off in (("top_k", sample.top_k, 0), ("repetition_penalty", sample.repetition_penalty, 1.0)):
+                if value != off:
+                    raise ValueError(
+                        f"sample.{key}={value} is not sent to {engine.model}; set sample.{key}={off}, or "
+                        f"engine.sends_top_k=true where the server takes it"
+                    )
+        return self
+
 
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
@@ -84,8 +101,11 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",
-        "then_evaluate", "bench", "judge", "sample",
+        "then_evaluate", "bench", "judge", "sample", "score",
     ),
-    "evaluate": ("run", "bench", "judge", "sample", "responses", "model", "hardware", "tracking"),
+    "evaluate": (
+        "run", "bench", "judge", "engine", "sample", "score", "responses", "against", "model", "hardware",
+        "tracking",
+    ),
 }  # fmt: skip
 EVERY_SCRIPT = ("name", "root", "seed", "dry_run", "experiment")

@@ -17,7 +17,7 @@ from aiolimiter import AsyncLimiter
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from lwexp.config.llm import LiteLLMTeacher, OfflineJudge, OfflineTeacher
+from lwexp.config.llm import LiteLLMTeacher, LiteLLMWriter, OfflineJudge, OfflineTeacher
 from lwexp.llm import transport
 from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
@@ -36,12 +36,12 @@ class Client:
     """Asks one endpoint. Lives inside one event loop.
 
     Args:
-        endpoint: The config's teacher or judge.
+        endpoint: The config's teacher, judge or engine.
         ledger: Where answers are kept; several clients may share one.
     """
 
     def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
-        self.section = "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"
+        self.section = _section(endpoint)
         self._endpoint = endpoint
         self._ledger = ledger
         limits = endpoint.limits
@@ -157,6 +157,8 @@ class Client:
             request |= {"paragraph_words": endpoint.paragraph_words, "miss": endpoint.miss}
         elif not isinstance(endpoint, OfflineJudge):
             request["base_url"] = endpoint.base_url
+            if isinstance(endpoint, LiteLLMWriter) and endpoint.extra_body:
+                request["extra_body"] = endpoint.extra_body
         if response_schema is not None and takes_schema(endpoint):
             schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
             request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
@@ -226,6 +228,13 @@ class Client:
                 f"({fault.reason}: {fault.detail}); {advice}, then run the same command again"
             )
             raise self._hopeless
+
+
+def _section(endpoint: Endpoint) -> str:
+    """The config section that an endpoint comes from, for messages."""
+    if isinstance(endpoint, LiteLLMWriter):
+        return "engine"
+    return "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"
 
 
 def _pause(state: RetryCallState) -> float:

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher, OfflineJudge, OfflineTeacher
+from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher, LiteLLMWriter, OfflineJudge, OfflineTeacher
 
-Endpoint = LiteLLMTeacher | OfflineTeacher | LiteLLMJudge | OfflineJudge
+Endpoint = LiteLLMTeacher | OfflineTeacher | LiteLLMJudge | OfflineJudge | LiteLLMWriter
 
 _TABLE = "model_prices_and_context_window_backup.json"
 

@@ -16,7 +16,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "import": ("task", "seed", "split", "on_bad_row"),
     "pairs": ("seed", "pairs", "judge", "sample"),
     "train": ("seed", "model", "objective", "mixture", "pack", "hardware"),
-    "evaluate": ("seed", "bench", "judge", "sample"),
+    "evaluate": ("seed", "bench", "judge", "engine", "sample", "score"),
 }
 
 # Knobs inside those sections that change speed or comfort, never a result.
@@ -25,6 +25,7 @@ IRRELEVANT = {
     # A step's packs and its loss do not depend on who computes them: a run may go on with other ranks.
     "hardware.stage", "hardware.devices", "hardware.num_nodes", "hardware.activation_checkpointing",
     "hardware.offload_optimizer", "hardware.offload_parameters", "hardware.timeout_minutes",
+    "engine.limits",
 }  # fmt: skip
 
 

@@ -18,10 +18,10 @@ ROWS = [
 ]
 
 
-def file_bench(tmp_path: Path, text: str) -> list[Prompt]:
+def file_bench(tmp_path: Path, text: str, *overrides: str) -> list[Prompt]:
     path = tmp_path / "bench.jsonl"
     path.write_text(text, encoding="utf-8")
-    return load_bench(compose("bench=longbench_write", f"bench.path={path}").bench)
+    return load_bench(compose("bench=jsonl", f"bench.path={path}", *overrides).bench)
 
 
 def lines(*rows: object) -> str:
@@ -50,7 +50,7 @@ def test_a_ruler_prompt_is_the_same_in_a_smaller_bench() -> None:
 
 def test_a_file_bench_keeps_the_files_order_lines_and_types(tmp_path: Path) -> None:
     prompts = file_bench(tmp_path, lines(ROWS[0]) + "\n" + lines(*ROWS[1:]))
-    assert [prompt.id for prompt in prompts] == ["longbench_write-1", "longbench_write-3", "longbench_write-4"]
+    assert [prompt.id for prompt in prompts] == ["jsonl-1", "jsonl-3", "jsonl-4"]
     assert [prompt.language for prompt in prompts] == ["en", "zh", "en"]
     assert [prompt.required_words for prompt in prompts] == [100, 200, 20000]
     assert [prompt.type for prompt in prompts] == ["Community Forum", "Community Forum", "unknown"]
@@ -75,7 +75,7 @@ def test_a_broken_line_is_named(tmp_path: Path, row: str, problem: str) -> None:
 
 
 def test_a_missing_file_says_where_it_is_published() -> None:
-    with pytest.raises(LwexpError, match=r"github\.com/THUDM/LongWriter.*set bench\.path=<file>"):
+    with pytest.raises(LwexpError, match=r"github\.com/THUDM/LongWriter.*set bench\.path=<file"):
         load_bench(compose("bench=longwrite_ruler", "bench.path=none.jsonl").bench)
 
 
@@ -89,3 +89,123 @@ def test_the_miniature_bench_is_the_one_that_version_1_names() -> None:
     bench = compose("bench=miniature").bench
     text = "\n".join(f"{prompt.id} {prompt.text}" for prompt in load_bench(bench))
     assert (bench.version, hashlib.sha256(text.encode()).hexdigest()[:8]) == ("1", "3ea32617")
+
+
+def published_shape(folder: Path) -> Path:
+    """A file as LongBench-Write has it: five prompts, three of them English, one of these asking in Chinese."""
+    rows = [
+        ("Write 100 words on tea.", "News", 100), ("写一篇200字的短文", "Education", 200),
+        ("请用英文写2000字", "News", 2000), ("写一篇4000字的小说", "Literature", 4000),
+        ("Write 20000 words.", "News", 20000),
+    ]  # fmt: skip
+    every = [{"prompt": text, "type": kind, "length": length} for text, kind, length in rows]
+    (folder / "longbench_write.jsonl").write_text(lines(*every), encoding="utf-8")
+    (folder / "longbench_write_en.jsonl").write_text(lines(every[0], every[2], every[4]), encoding="utf-8")
+    return folder
+
+
+def published(folder: Path, *overrides: str, bench: str = "longbench_write") -> list[Prompt]:
+    return load_bench(compose(f"bench={bench}", f"bench.path={folder}", "bench.sha256=null", *overrides).bench)
+
+
+def numbers(prompts: list[Prompt]) -> list[int]:
+    return [int(prompt.id.removeprefix("longbench_write-")) for prompt in prompts]
+
+
+def test_the_language_is_that_of_the_file_not_of_the_letters(tmp_path: Path) -> None:
+    """Prompt 3 is written in Chinese and asks for English text; the English file has it."""
+    folder = published_shape(tmp_path)
+    assert [prompt.language for prompt in published(folder)] == ["en", "zh", "en", "zh", "en"]
+    assert [p.language for p in published(folder / "longbench_write.jsonl")] == ["en", "zh", "en", "zh", "en"]
+    by_letters = published(folder, "bench.english=null")
+    assert [prompt.language for prompt in by_letters] == ["en", "zh", "zh", "zh", "en"]
+    assert numbers(published(folder, bench="longbench_write_en")) == [1, 3, 5]
+    assert numbers(published(folder, bench="longbench_write_zh")) == [2, 4]
+
+
+def test_a_file_without_its_english_neighbour_says_where_to_get_it(tmp_path: Path) -> None:
+    (published_shape(tmp_path) / "longbench_write_en.jsonl").unlink()
+    with pytest.raises(LwexpError, match=r"longbench_write_en\.jsonl at https://github.*bench\.english=null"):
+        published(tmp_path)
+
+
+def test_another_file_under_the_published_name_is_refused(tmp_path: Path) -> None:
+    published_shape(tmp_path)
+    with pytest.raises(LwexpError, match="is not longbench_write v3fcfdff: sha256"):
+        load_bench(compose("bench=longbench_write", f"bench.path={tmp_path}").bench)
+
+
+@pytest.mark.parametrize(
+    ("selection", "kept"),
+    [
+        ('bench.range="[2000,4000)"', [3]),
+        ('bench.range="[2000,4000]"', [3, 4]),
+        ("bench.range=2k-4k", [3, 4]),
+        ("bench.range=4k+", [4, 5]),
+        ('bench.range="<200"', [1]),
+        ('bench.range=">200"', [3, 4, 5]),
+        ("bench.range=200", [2]),
+        ("bench.type=News", [1, 3, 5]),
+        ("bench.language=zh", [2, 4]),
+    ],
+)
+def test_a_selection_keeps_order_and_ids(tmp_path: Path, selection: str, kept: list[int]) -> None:
+    assert numbers(published(published_shape(tmp_path), selection)) == kept
+
+
+def test_a_subset_is_drawn_by_its_own_seed(tmp_path: Path) -> None:
+    text = lines(*({"prompt": f"Prompt {n}.", "length": 100} for n in range(40)))
+    drawn = [[p.id for p in file_bench(tmp_path, text, "bench.subset=10", f"bench.subset_seed={n}")] for n in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == sorted(drawn[0], key=lambda id: int(id.split("-")[1]))
+    more = [p.id for p in file_bench(tmp_path, text, "bench.subset=11", "seed=5")]
+    assert set(drawn[0]) < set(more)  # one more is added, and the run's seed takes no part
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        ("bench.type=Poetry", "of type Education, Literature, News"),
+        ("bench.range=30k+", "5 of 100 to 20,000 words"),
+        ("bench.subset=9", "only 5 prompts"),
+    ],
+)
+def test_an_empty_selection_says_what_there_is(tmp_path: Path, selection: str, said: str) -> None:
+    with pytest.raises(LwexpError) as error:
+        published(published_shape(tmp_path), selection)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["2000", "4k,2k", "[4k,2k)", "[5,5)", "many", "2k-", "[1,2", "0"])
+def test_a_range_that_cannot_be_read_is_a_mistake_in_the_config(text: str) -> None:
+    """2000 alone is the control: it can be read."""
+    if text == "2000":
+        compose(f'bench.range="{text}"')
+        return
+    with pytest.raises(LwexpError, match=r"bench\.range"):
+        compose(f'bench.range="{text}"')
+
+
+def test_ids_of_the_users_own_stay_and_must_differ(tmp_path: Path) -> None:
+    rows = [{"id": "tea", "prompt": "Tea.", "length": 9, "language": "zh"}, {"prompt": "Rivers.", "length": 9}]
+    prompts = file_bench(tmp_path, lines(*rows), "bench.name=mine")
+    assert [(prompt.id, prompt.language) for prompt in prompts] == [("tea", "zh"), ("mine-2", "en")]
+    with pytest.raises(LwexpError, match="prompt id tea comes twice"):
+        file_bench(tmp_path, lines(rows[0], rows[0]))
+
+
+def test_a_hub_data_set_is_read_from_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is laid out as the hub's client lays it out; nothing is reached."""
+    import huggingface_hub.constants as constants
+
+    snapshot = tmp_path / "datasets--owner--name" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    published_shape(snapshot)
+    refs = snapshot.parents[1] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("a" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert numbers(published(Path("owner/name"))) == [1, 2, 3, 4, 5]
+    with pytest.raises(LwexpError, match="the hub gave no longbench_write"):
+        published(Path("owner/other"))

@@ -58,11 +58,12 @@ class Judge:
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def config(self, concurrency: int = 4) -> LiteLLMJudge:
+    def config(self, concurrency: int = 4, **changes: Any) -> LiteLLMJudge:
         limits = Limits(
             concurrency=concurrency, requests_per_minute=None, timeout_seconds=20.0, max_attempts=1, budget_usd=None
         )
         return LiteLLMJudge(
             kind="litellm", model="hosted_vllm/judge", base_url=f"http://127.0.0.1:{self.server.server_port}/v1",
             api_key_env=None, temperature=0, top_p=1, max_tokens=100, price=None, limits=limits,
+            **{"prompt": None, "repeats": 1, "segments": False} | changes,
         )  # fmt: skip
