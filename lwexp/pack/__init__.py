@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
@@ -23,8 +23,8 @@ __all__ = ["build_packs"]
 
 
 def build_packs(
-    conversations: Sequence[Conversation] | None,
-    pairs: Sequence[PreferencePair] | None,
+    conversations: Collection[Conversation] | None,
+    pairs: Collection[PreferencePair] | None,
     tokenizer: PreTrainedTokenizerFast,
     config: PackConfig,
     out: Path,
@@ -32,7 +32,7 @@ def build_packs(
     """Tokenise and pack into the folder ``out``, or return the report of what is already there.
 
     Args:
-        conversations: For SFT; null when packing pairs.
+        conversations: For SFT; null when packing pairs. Read twice and in order: a list, or ``StoredRows``.
         pairs: For DPO; null when packing conversations. Both answers of a pair go into one pack.
         tokenizer: From ``pack.tokenizer``: it knows its chat format.
         config: Capacity, and what happens to a document that exceeds it.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,17 +28,17 @@ FORMAT_VERSION = 1
 
 
 def build(
-    conversations: Sequence[Conversation] | None,
-    pairs: Sequence[PreferencePair] | None,
+    conversations: Collection[Conversation] | None,
+    pairs: Collection[PreferencePair] | None,
     tokenizer: PreTrainedTokenizerFast,
     config: PackConfig,
     out: Path,
 ) -> PackReport:
     """See ``pack.build_packs``."""
     assert (conversations is None) != (pairs is None), "pack either conversations or pairs"
-    rows: Sequence[Conversation | PreferencePair] = (conversations if pairs is None else pairs) or ()
+    rows: Collection[Conversation | PreferencePair] = (conversations if pairs is None else pairs) or ()
     kind: Kind = "sft" if pairs is None else "pairs"
-    if not rows:
+    if not len(rows):
         empty = "conversations: check mixture.sources" if kind == "sft" else "preference pairs: check mixture.pairs"
         raise LwexpError(f"nothing to pack: the mixture holds no {empty}")
     mark = fingerprint(rows, tokenizer, config, kind)
@@ -100,7 +100,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _write(
-    rows: Sequence[Conversation | PreferencePair],
+    rows: Collection[Conversation | PreferencePair],
     kind: Kind,
     tokenizer: PreTrainedTokenizerFast,
     config: PackConfig,

@@ -14,7 +14,9 @@ only where generation starts is there a seam, because the model itself goes on f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -25,6 +27,7 @@ from lwexp.pack.formats import CHAT_FORMATS, ChatFormat, Piece, control_id
 from lwexp.records import LwexpError, Message
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "encode_conversation",
     "encode_many",
     "encode_prompt",
+    "encode_stream",
     "reachable_as_text",
     "turn_problem",
 ]
@@ -103,19 +107,45 @@ def encode_many(
     Raises:
         LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
     """
-    for messages in conversations:
-        _require_turns(messages, "assistant")
-    pieces = [list(format.pieces(messages)) for messages in conversations]
-    if answers == "last":
-        pieces = [_only_last_answer(format, messages, its) for messages, its in zip(conversations, pieces, strict=True)]
-    return _encode(tokenizer, pieces)
+    return _encode(tokenizer, [_pieces(format, messages, answers) for messages in conversations])
 
 
-def _only_last_answer(format: ChatFormat, messages: Sequence[Message], pieces: list[Piece]) -> list[Piece]:
-    """The pieces with all targets of the prompt switched off."""
+def encode_stream(
+    tokenizer: PreTrainedTokenizerFast,
+    format: ChatFormat,
+    batches: Iterable[Sequence[Sequence[Message]]],
+    *,
+    answers: Literal["all", "last"] = "all",
+) -> Iterator[list[Encoded]]:
+    """``encode_many`` of each batch, in order; two batches are in memory at a time.
+
+    The tokenizer runs without Python's lock, so while it encodes one batch, the ids of the batch before become
+    arrays and the batch behind is read.
+    """
+    waiting: deque[tuple[list[list[Piece]], list[str], Future[list[Encoding]]]] = deque()
+    with ThreadPoolExecutor(1) as worker:
+        for conversations in batches:
+            pieces = [_pieces(format, messages, answers) for messages in conversations]
+            texts = _distinct_texts(pieces)
+            waiting.append((pieces, texts, worker.submit(_encode_texts, tokenizer, texts)))
+            if len(waiting) == 2:
+                pieces, texts, encodings = waiting.popleft()
+                yield _collect(tokenizer, pieces, texts, encodings.result())
+        while waiting:
+            pieces, texts, encodings = waiting.popleft()
+            yield _collect(tokenizer, pieces, texts, encodings.result())
+
+
+def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
+    """The pieces of one conversation, which begins with the pieces of its prompt."""
+    _require_turns(messages, "assistant")
+    pieces = list(format.pieces(messages))
     prompt = [*format.pieces(messages[:-1]), *format.generation]
-    assert [piece.text for piece in prompt] == [piece.text for piece in pieces[: len(prompt)]]
-    return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
+    for place, piece in enumerate(prompt):
+        assert piece.text == pieces[place].text, f"a {format.name} conversation does not begin with its prompt"
+    if answers == "last":
+        return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
+    return pieces
 
 
 def encode_prompt(
@@ -133,7 +163,7 @@ def encode_prompt(
 def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
     """Control tokens that the text of a message could become; empty for every tokenizer that may be used."""
     encoded = zip(controls, _encode_texts(tokenizer, list(controls)), strict=True)
-    return [token for token, ids in encoded if control_id(tokenizer, token) in ids]
+    return [token for token, encoding in encoded if control_id(tokenizer, token) in encoding.ids]
 
 
 def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
@@ -142,10 +172,25 @@ def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence[Piece]]) -> list[Encoded]:
-    """Encode pieces. Equal texts (roles, the prompt of a preference pair) are tokenised once."""
+    """Encode pieces."""
+    texts = _distinct_texts(conversations)
+    return _collect(tokenizer, conversations, texts, _encode_texts(tokenizer, texts))
+
+
+def _distinct_texts(conversations: Sequence[Sequence[Piece]]) -> list[str]:
+    """Equal texts (roles, the prompt of a preference pair) are tokenised once."""
+    return list(dict.fromkeys(piece.text for pieces in conversations for piece in pieces if not piece.is_control))
+
+
+def _collect(
+    tokenizer: PreTrainedTokenizerFast,
+    conversations: Sequence[Sequence[Piece]],
+    texts: Sequence[str],
+    encodings: Sequence[Encoding],
+) -> list[Encoded]:
+    """Arrays of conversations from their pieces and the encodings of their texts."""
     every = list(chain.from_iterable(conversations))
-    texts = list(dict.fromkeys(piece.text for piece in every if not piece.is_control))
-    ids_of = dict(zip(texts, _encode_texts(tokenizer, texts), strict=True))
+    ids_of = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
     controls = {piece.text for piece in every if piece.is_control}
     control_ids = {token: [control_id(tokenizer, token)] for token in controls}
     ids: list[int] = []
@@ -161,7 +206,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence
     return [Encoded(flat_ids[start:stop], flat_targets[start:stop]) for start, stop in pairwise(bounds)]
 
 
-def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[Encoding]:
     """Encode texts as nothing but text.
 
     Truncation is switched off first: a saved tokenizer.json can carry it, and it would cut long outputs in silence.
@@ -172,6 +217,7 @@ def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[
     before = backend.encode_special_tokens
     backend.encode_special_tokens = True
     try:
-        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        encodings: list[Encoding] = backend.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
     finally:
         backend.encode_special_tokens = before

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,15 +27,15 @@ from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Integer
 
-from lwexp.pack.chat import Encoded, chat_of, encode_many, turn_problem
+from lwexp.pack.chat import Encoded, chat_of, encode_stream, turn_problem
 from lwexp.pack.packing import Counts
 from lwexp.records import Conversation, LwexpError, Message, PreferencePair
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# About half a million tokens: enough for every core to have many texts, and about 100 MB of the tokenizer's objects.
-_BATCH_CHARACTERS = 1 << 21
+# About a quarter of a million tokens: enough for every core to have many texts. Two batches are in memory at a time.
+_BATCH_CHARACTERS = 1 << 20
 
 
 class Unit(NamedTuple):
@@ -113,10 +114,10 @@ def tokenize_documents(
         GrowingArray(folder / "is_target.npy", np.uint8) as is_target,
         (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
     ):
-        for batch in _batches(units):
-            documents_of_batch = [document for unit in batch for document in unit.documents]
-            encoded = iter(encode_many(tokenizer, chat, documents_of_batch, answers=answers))
-            for unit in batch:
+        sent: deque[list[Unit]] = deque()
+        for documents_of_batch in encode_stream(tokenizer, chat, _documents(units, sent), answers=answers):
+            encoded = iter(documents_of_batch)
+            for unit in sent.popleft():
                 documents = [next(encoded) for _ in unit.documents]
                 if _count(done, unit, documents, capacity):
                     for document in documents:
@@ -127,6 +128,13 @@ def tokenize_documents(
     np.save(folder / "offsets.npy", offsets.astype(np.int64))
     np.save(folder / "targets.npy", np.array(done.targets, dtype=np.int64))
     return done
+
+
+def _documents(units: Iterable[Unit], sent: deque[list[Unit]]) -> Iterator[list[tuple[Message, ...]]]:
+    """The documents of each batch; its units are left in ``sent`` for when their tokens come back."""
+    for batch in _batches(units):
+        sent.append(batch)
+        yield [document for unit in batch for document in unit.documents]
 
 
 def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:

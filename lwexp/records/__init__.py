@@ -36,6 +36,7 @@ from lwexp.records.rows import (
     prompt_sha,
     tally,
 )
+from lwexp.records.stored import StoredRows
 from lwexp.records.table import TableWriter
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Row",
     "RowLog",
     "Sampling",
+    "StoredRows",
     "TableWriter",
     "Tally",
     "Verdict",

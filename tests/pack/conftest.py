@@ -18,6 +18,16 @@ def llama31():
     return train_tokenizer(TEXT, 400, "llama31")
 
 
-@pytest.fixture(params=["glm4", "llama31"])
+@pytest.fixture(scope="session")
+def longwriter_llama():
+    return train_tokenizer(TEXT, 400, "longwriter_llama")
+
+
+@pytest.fixture(scope="session")
+def chatml():
+    return train_tokenizer(TEXT, 400, "chatml")
+
+
+@pytest.fixture(params=["glm4", "llama31", "longwriter_llama", "chatml"])
 def tokenizer(request):
     return request.getfixturevalue(request.param)

@@ -194,8 +194,8 @@ def test_rows_that_cannot_be_packed_are_named(bytewise, tmp_path, rows, settings
 def test_the_same_input_is_built_once_and_any_other_anew(bytewise, glm4, tmp_path, monkeypatch):
     out = tmp_path / "packs"
     calls = []
-    real = tokens_module.encode_many
-    monkeypatch.setattr(tokens_module, "encode_many", lambda *args, **more: calls.append(1) or real(*args, **more))
+    real = tokens_module.encode_stream
+    monkeypatch.setattr(tokens_module, "encode_stream", lambda *args, **more: calls.append(1) or real(*args, **more))
 
     first = build_packs(ROWS, None, bytewise, config(25), out)
     assert build_packs(list(ROWS), None, bytewise, config(25), out) == first
