@@ -4,10 +4,15 @@
     python -m benchmarks.packing --quick    a tenth of it, in seconds
 
 Lengths are lognormal with the means of the LongWriter mix: 6k long outputs of about 7,770 tokens and 180k general
-conversations of about 900. Rivals are re-implemented from their algorithms: next_fit is the original's packer
-(THUDM/LongWriter train/sort_and_group.py), with its last pack kept; llamafactory_knapsack fills each pack with the
-largest conversation that still fits (LLaMA-Factory processor_utils.py), here over all rows instead of batches.
-"ours" is best-fit decreasing, "ours_best_fit" the default, which keeps the mixture's order.
+conversations of about 900. "ours" is the default, exact_fit; the other two strategies stand beside it. trl is the real
+``trl.pack_dataset`` with its default settings; it moves tokens while it packs, so its seconds are not for lengths
+alone. next_fit (the original's packer, THUDM/LongWriter train/sort_and_group.py, with its last pack kept) and
+llamafactory_knapsack (each pack takes the largest conversation that still fits, LLaMA-Factory processor_utils.py,
+here over all rows instead of batches) are written anew from their algorithms.
+
+"spread" says how much packs differ in the lengths they hold: each pack's mean document length, weighted by tokens; the
+standard deviation of that over packs relative to its mean. next_fit leaves the random order untouched, so its spread is
+what chance gives.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,15 +46,17 @@ def main() -> None:
     systems: dict[str, Packer] = {
         "ours": lambda n: pack(n, CAPACITY),
         "ours_best_fit": lambda n: pack(n, CAPACITY, "best_fit"),
+        "ours_decreasing": lambda n: pack(n, CAPACITY, "best_fit_decreasing"),
         "next_fit": next_fit,
         "llamafactory_knapsack": knapsack,
     }
     results: Results = {}
     for case, sizes in (("mixed_186k", mixed), ("long_only_6k", long_only)):
         results[case] = {name: measure(packer, sizes) for name, packer in systems.items()}
+        results[case]["trl"] = trl_pack(sizes)
         results[case]["ideal"] = {"fill": 1.0, "packs": float(-(-int(sizes.sum()) // CAPACITY))}
     results["balance_8_ranks"] = balance(mixed)
-    show("packing", results, ("numpy", "lwexp"))
+    show("packing", results, ("numpy", "trl", "lwexp"))
 
 
 def lengths(count: int, *, mean: float, sigma: float, seed: int) -> np.ndarray:
@@ -58,7 +66,7 @@ def lengths(count: int, *, mean: float, sigma: float, seed: int) -> np.ndarray:
 
 
 def measure(packer: Packer, sizes: np.ndarray) -> dict[str, float]:
-    """Fill, packs and the median time of three."""
+    """Fill, packs, the median time of three, and how packs differ in the lengths they hold."""
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -66,7 +74,36 @@ def measure(packer: Packer, sizes: np.ndarray) -> dict[str, float]:
         seconds.append(time.perf_counter() - start)
     assert sorted(item for items in packs for item in items) == list(range(len(sizes)))
     fill = float(sizes.sum()) / (len(packs) * CAPACITY)
-    return {"fill": fill, "packs": float(len(packs)), "seconds": statistics.median(seconds)}
+    return {"fill": fill, "packs": float(len(packs)), "seconds": statistics.median(seconds)} | mixing(sizes, packs)
+
+
+def mixing(sizes: np.ndarray, packs: list[list[int]]) -> dict[str, float]:
+    """How much packs differ: spread of their mean document length, weighted by tokens as the loss weighs them."""
+    means = np.array([float((sizes[items] ** 2).sum() / sizes[items].sum()) for items in packs])
+    return {"spread": float(means.std() / means.mean())}
+
+
+def trl_pack(sizes: np.ndarray) -> dict[str, float]:
+    """TRL's own packer on rows of as many tokens; it packs batches of 1,000 rows."""
+    import pyarrow as pa
+    from datasets import Dataset, disable_caching, disable_progress_bars
+    from trl import pack_dataset
+
+    disable_progress_bars()
+    disable_caching()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    rows = pa.LargeListArray.from_arrays(offsets, pa.array(np.zeros(int(sizes.sum()), np.int8)))
+    dataset = Dataset(pa.table({"input_ids": rows}))
+    start = time.perf_counter()
+    packed = pack_dataset(dataset, CAPACITY, map_kwargs={"keep_in_memory": True})
+    seconds = time.perf_counter() - start
+    lengths_of_packs = packed["seq_lengths"]
+    assert sum(map(sum, lengths_of_packs)) == sizes.sum()
+    sizes_again = np.array([length for lengths in lengths_of_packs for length in lengths])
+    bounds = np.cumsum([0, *map(len, lengths_of_packs)]).tolist()
+    groups = [list(range(start, stop)) for start, stop in pairwise(bounds)]
+    fill = float(sizes.sum()) / (len(packed) * CAPACITY)
+    return {"fill": fill, "packs": float(len(packed)), "seconds": seconds} | mixing(sizes_again, groups)
 
 
 def next_fit(sizes: np.ndarray) -> list[list[int]]:
@@ -105,10 +142,10 @@ def balance(sizes: np.ndarray) -> dict[str, dict[str, float]]:
     squares = np.array([float((sizes[items] ** 2).sum()) for items in packs])
     flops = np.array([float(sizes[items].sum()) for items in packs]) * 45e9 + 6 * 32 * 4096 * squares
     ours = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS)
-    random = np.random.default_rng(0).permutation(len(packs))
+    drawn = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS, order="random")
     steps = {
         "ours": [ours[k] for k in range(len(ours))],
-        "random_order": [random[k : k + RANKS].tolist() for k in range(0, len(packs), RANKS)],
+        "random_order": [drawn[k] for k in range(len(drawn))],
     }
     return {
         name: {
