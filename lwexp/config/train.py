@@ -35,8 +35,9 @@ class ModelConfig(Strict):
     revision: str | None
     """Hub commit; null for local folders."""
     init: Literal["pretrained", "random"]
-    chat: Literal["glm4", "llama31"]
-    """Chat format, learned in SFT; saved with the tokenizer and read from there afterwards."""
+    chat: Literal["glm4", "llama31", "longwriter_llama", "chatml"]
+    """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
+    saved with the tokenizer and read from there afterwards."""
     tokenizer: Literal["from_path", "train"]
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape

@@ -101,6 +101,43 @@ def _llama31_header(role: str) -> Iterator[Piece]:
     yield _control("<|end_header_id|>")
 
 
+def _longwriter_llama_pieces(messages: Sequence[Message]) -> Iterator[Piece]:
+    """What LongWriter-Llama-3.1-8B was released with: ``[INST]`` question ``[/INST]`` answer ``<|end_of_text|>``.
+
+    One begin token only. The brackets are ordinary text, so a message that contains them can imitate a turn; the
+    other formats cannot be imitated.
+
+    Source: THUDM/LongWriter train/pre_tokenize_llama3.py. There every turn goes through a tokenizer that may add
+        a begin token of its own, which then becomes the first token an answer learns, and of several answers only
+        the last is followed by its end token in the input; here each is.
+    """
+    yield _control("<|begin_of_text|>")
+    before = ""
+    for message in messages:
+        if message.role == "system":
+            before = f"<<SYS>>\n{message.content}\n<</SYS>>\n\n"
+        elif message.role == "user":
+            yield _text(f"{before}[INST]{message.content}[/INST]")
+            before = ""
+        else:
+            yield _text(message.content, is_target=True)
+            yield _control("<|end_of_text|>", is_target=True)
+
+
+def _chatml_pieces(messages: Sequence[Message]) -> Iterator[Piece]:
+    """ChatML, as Qwen writes it: ``<|im_end|>`` is learned after an answer, the line break behind it is not."""
+    for message in messages:
+        answered = message.role == "assistant"
+        yield _control("<|im_start|>")
+        if answered:
+            yield _text("assistant\n")
+            yield _text(message.content, is_target=True)
+        else:
+            yield _text(f"{message.role}\n{message.content}")
+        yield _control("<|im_end|>", is_target=answered)
+        yield _text("\n")
+
+
 GLM4 = ChatFormat(
     name="glm4",
     control_tokens=(
@@ -141,4 +178,38 @@ LLAMA31 = ChatFormat(
     generation=(*_llama31_header("assistant"), _text("\n\n")),
 )  # fmt: skip
 
-CHAT_FORMATS = {chat.name: chat for chat in (GLM4, LLAMA31)}
+LONGWRITER_LLAMA = ChatFormat(
+    name="longwriter_llama",
+    control_tokens=("<|begin_of_text|>", "<|end_of_text|>", "<|finetune_right_pad_id|>"),
+    stop_tokens=("<|end_of_text|>",),
+    bos_token="<|begin_of_text|>",
+    eos_token="<|end_of_text|>",
+    pad_token="<|finetune_right_pad_id|>",
+    template=(
+        "<|begin_of_text|>"
+        "{% for message in messages %}"
+        "{% if message['role'] == 'system' %}{{ '<<SYS>>\\n' }}{{ message['content'] }}{{ '\\n<</SYS>>\\n\\n' }}"
+        "{% elif message['role'] == 'user' %}[INST]{{ message['content'] }}[/INST]"
+        "{% else %}{{ message['content'] }}<|end_of_text|>{% endif %}{% endfor %}"
+    ),
+    pieces=_longwriter_llama_pieces,
+    generation=(),
+)
+
+CHATML = ChatFormat(
+    name="chatml",
+    control_tokens=("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
+    stop_tokens=("<|im_end|>", "<|endoftext|>"),
+    bos_token=None,
+    eos_token="<|im_end|>",
+    pad_token="<|endoftext|>",
+    template=(
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}{{ '\\n' }}{{ message['content'] }}<|im_end|>"
+        "{{ '\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant{{ '\\n' }}{% endif %}"
+    ),
+    pieces=_chatml_pieces,
+    generation=(_control("<|im_start|>"), _text("assistant\n")),
+)
+
+CHAT_FORMATS = {chat.name: chat for chat in (GLM4, LLAMA31, LONGWRITER_LLAMA, CHATML)}
