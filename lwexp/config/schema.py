@@ -43,6 +43,8 @@ class Config(Strict):
     """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
     then_evaluate: bool
     """train.py: evaluate the run when it has finished (sweeps set this)."""
+    inspect_batch: int | None = Field(ge=1)
+    """train.py: print this many packs as they are trained on (targets, boundaries, loss weights), and stop."""
 
     teacher: Teacher
     judge: Judge
@@ -101,7 +103,7 @@ READS: dict[str, tuple[str, ...]] = {
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",
-        "then_evaluate", "bench", "judge", "sample", "score",
+        "then_evaluate", "inspect_batch", "bench", "judge", "sample", "score",
     ),
     "evaluate": (
         "run", "bench", "judge", "engine", "sample", "score", "responses", "against", "model", "hardware",

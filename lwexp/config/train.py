@@ -279,5 +279,3 @@ class TrainingConfig(Strict):
     """Steps with a loss or gradient that is not finite which a run may pass over; with 0 the first one stops it."""
     validation: Validation
     probe: Probe
-    inspect_batch: int | None = Field(ge=1)
-    """Print this many packs, decoded, with targets and boundaries marked, and stop."""

@@ -16,9 +16,8 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,12 +27,6 @@ from torch.utils.data import Dataset
 
 from lwexp.pack.packing import Kind, PackReport
 from lwexp.records import LwexpError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-# Of a longer stretch of text, this many characters of either end are shown.
-_SHOWN = 300
 
 
 @dataclass(frozen=True)
@@ -163,45 +156,3 @@ class PackedDataset(Dataset[PackBatch]):
         """Name and source of every document, by number."""
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
             return [DocumentName(**json.loads(line)) for line in lines]
-
-
-def inspect_packs(dataset: PackedDataset, tokenizer: PreTrainedTokenizerFast, n: int) -> str:
-    """The first packs, decoded, with targets between ``{+`` and ``+}``.
-
-    Args:
-        dataset: Any packs.
-        tokenizer: The one they were built with.
-        n: How many packs.
-    """
-    names = dataset.document_names()
-    lines = [str(dataset.report), "{+ and +} enclose target tokens: those that carry loss."]
-    for pack_id in range(min(n, dataset.num_packs)):
-        pack = dataset[pack_id]
-        tokens, targets = sum(pack.lengths), len(pack.target_ids)
-        lines.append(
-            f"\n=== pack {pack_id}: {len(pack.lengths)} documents, {tokens:,} of {dataset.report.capacity:,} tokens, "
-            f"{targets:,} targets ==="
-        )
-        start = 0
-        for place, (number, length) in enumerate(zip(pack.document_ids, pack.lengths, strict=True)):
-            count = int((pack.target_documents == place).sum())
-            lines.append(
-                f"--- document {number}: {names[number].name} (source {names[number].source}), {length:,} tokens, "
-                f"{count:,} targets ---"
-            )
-            lines.append(_show(pack, start, start + length, tokenizer))
-            start += length
-    return "\n".join(lines)
-
-
-def _show(pack: PackBatch, start: int, stop: int, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Text of one document, stretch by stretch."""
-    targets = set((pack.source_positions + 1).tolist())
-    ids = pack.input_ids[0].tolist()
-    shown = []
-    for is_target, places in groupby(range(start, stop), key=targets.__contains__):
-        text = tokenizer.decode([ids[place] for place in places], skip_special_tokens=False)
-        if (hidden := len(text) - 2 * _SHOWN) > 0:
-            text = f"{text[:_SHOWN]} [... {hidden:,} characters ...] {text[-_SHOWN:]}"
-        shown.append(f"{{+{text}+}}" if is_target else text)
-    return "".join(shown)

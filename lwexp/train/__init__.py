@@ -78,7 +78,7 @@ def train_run(
 
     Returns:
         Results for the manifest: steps, final_loss, target_tokens, seconds, max_train_words, model (path). None if
-        ``training.inspect_batch`` asked to look at packs and stop.
+        ``inspect_batch`` asked to look at packs and stop.
 
     Raises:
         LwexpError: For what the user can mend; a loss or gradient that is not finite, with the packs, included.

@@ -164,5 +164,5 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         if not math.isfinite(value):
             raise LwexpError(
                 f"step {batch.step + 1}: {what} is {value} on packs {batch.pack_ids}; the weights were not updated. "
-                f"Lower objective.optimizer.lr or look at the packs with training.inspect_batch"
+                f"Lower objective.optimizer.lr or look at the packs with inspect_batch=1"
             )

@@ -17,7 +17,7 @@ from lwexp.config.base import Tree
 from lwexp.config.schema import Config
 from lwexp.config.train import DPO
 from lwexp.pack import build_packs
-from lwexp.pack.dataset import PackedDataset, inspect_packs
+from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import Conversation, LwexpError, PreferencePair
@@ -28,6 +28,7 @@ from lwexp.train.checkpoints import newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
 from lwexp.train.export import export_model, gather_state, has_model, model_card
 from lwexp.train.hardware import hardware_of, settle_hardware
+from lwexp.train.look import look_at_packs
 from lwexp.train.memory import is_recomputing
 from lwexp.train.model import build_model, training_device, training_dtype
 from lwexp.train.module import Objective, PackedTraining
@@ -60,8 +61,9 @@ def train(
     else:
         _wait_for(run.path / "packs" / "meta.json")
     dataset = PackedDataset(run.path / "packs")
-    if config.training.inspect_batch is not None:
-        print(inspect_packs(dataset, tokenizer, config.training.inspect_batch))
+    if config.inspect_batch is not None:
+        if is_rank_zero():
+            look_at_packs(config, dataset, tokenizer, config.inspect_batch)
         return None
     job = _Job(config, run, dataset, tokenizer, start_from, max_train_words(conversations, pairs))
     if not has_model(run.path / "model"):

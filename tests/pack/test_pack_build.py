@@ -13,7 +13,7 @@ from lwexp.config.data import PackConfig
 from lwexp.pack import build_packs
 from lwexp.pack import tokens as tokens_module
 from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation
-from lwexp.pack.dataset import PackedDataset, inspect_packs
+from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import train_tokenizer
 from lwexp.pack.tokens import GrowingArray
 from lwexp.records import LwexpError
@@ -303,21 +303,3 @@ def test_a_batch_moves_with_its_plain_numbers(packed):
     assert moved.input_ids.is_meta
     assert moved.cu_seqlens.is_meta
     assert (moved.lengths, moved.max_length, moved.document_ids) == ((15, 10), 15, (2, 0))
-
-
-def test_inspection_shows_targets_boundaries_and_counts(packed, bytewise):
-    shown = inspect_packs(packed, bytewise, 1)
-
-    assert "=== pack 0: 2 documents, 25 of 25 tokens, 9 targets ===" in shown
-    assert "--- document 2: multi (source made), 15 tokens, 6 targets ---" in shown
-    assert "[gMASK]<sop><|user|>\nab<|assistant|>{+\nc<|endoftext|>+}" in shown
-    assert "pack 1" not in shown
-
-
-def test_inspection_cuts_the_middle_of_a_long_answer_and_says_so(bytewise, tmp_path):
-    """1,000 characters, a line break and <|endoftext|> (13) make 1,014: 300 at either end leave 414."""
-    build_packs([conversation("long", "q", "x" * 1000)], None, bytewise, config(2000), tmp_path / "packs")
-    shown = inspect_packs(PackedDataset(tmp_path / "packs"), bytewise, 3)
-
-    assert "[... 414 characters ...]" in shown
-    assert "<|endoftext|>+}" in shown
