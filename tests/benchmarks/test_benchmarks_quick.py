@@ -10,11 +10,14 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("bench", "cases"), [("packing", {"mixed_186k", "long_only_6k", "balance_8_ranks"})])
+@pytest.mark.parametrize(
+    ("bench", "cases"),
+    [("packing", {"mixed_186k", "long_only_6k", "balance_8_ranks"}), ("data_prep", {"20k_rows", "200k_rows"})],
+)
 def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
     done = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{bench}", "--quick"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120,
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

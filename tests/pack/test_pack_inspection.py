@@ -47,8 +47,7 @@ def test_in_a_pipe_braces_enclose_targets(bytewise, tmp_path):
 def test_on_a_terminal_targets_are_green_and_the_rest_is_dim(bytewise, tmp_path):
     text = shown(bytewise, tmp_path, ROWS[:1], terminal=True)
 
-    assert "\x1b[32m\nc<|endoftext|>\x1b[0m" in text
-    assert "\x1b[2m[gMASK]<sop><|user|>\nab<|assistant|>\x1b[0m" in text
+    assert "\x1b[2m[gMASK]<sop><|user|>\x1b[0m\n\x1b[2mab<|assistant|>\x1b[0m\n\x1b[32mc<|endoftext|>\x1b[0m" in text
     assert "{+" not in text.split("===")[2]
 
 
