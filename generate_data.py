@@ -3,6 +3,7 @@
 python generate_data.py                                   drafts from the offline stand-in, no key needed
 python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost, spending nothing
 python generate_data.py task=import source=data/set.json  messages, sharegpt or alpaca rows as they are
+python generate_data.py task=export export.format=trl     the newest run for TRL, LLaMA-Factory or ms-swift
 python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
 """
 
@@ -18,6 +19,8 @@ def main(config: Config) -> None:
             recipe.write(config)
         case "import":
             recipe.import_file(config)
+        case "export":
+            recipe.export(config)
         case "pairs":
             recipe.pairs(config)
 

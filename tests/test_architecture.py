@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lwexp"
 ROOMS = {
     "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
+    "publish": {"report"},
 }  # fmt: skip
 EVERY_ROOM_MAY = {"records", "words", "lengths", "config", "runs"}
 # heavy package -> files or folders that may import it

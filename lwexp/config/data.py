@@ -81,6 +81,21 @@ class PairsConfig(Strict):
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
 
+class ExportConfig(Strict):
+    """task=export: a finished run's rows in the shape of another trainer, or its page and card made anew."""
+
+    run: str
+    """A data, import or pairs run: a run directory, a run name, or "newest"."""
+    format: Literal["trl", "llamafactory", "swift", "viewer"]
+    """viewer writes viewer.html and README.md into the run directory again."""
+    rows: Literal["auto", "conversations", "pairs"]
+    """auto takes pairs where the run has them."""
+    to: str | None
+    """Folder for the file; null takes export/<format> in the run directory."""
+    name: str | None = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")
+    """Name of the file and of LLaMA-Factory's entry; null takes the run's id."""
+
+
 class DraftsSource(Strict):
     """Conversations written by generate_data.py."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Strict
-from lwexp.config.data import GenerateConfig, MixtureConfig, PackConfig, PairsConfig
+from lwexp.config.data import ExportConfig, GenerateConfig, MixtureConfig, PackConfig, PairsConfig
 from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
 from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
@@ -25,8 +25,8 @@ class Config(Strict):
     dry_run: bool
     """Check everything, print the plan, compute and spend nothing."""
 
-    task: Literal["agentwrite", "import", "pairs"]
-    """generate_data.py: write drafts with the teacher, import a file, or build preference pairs."""
+    task: Literal["agentwrite", "import", "pairs", "export"]
+    """generate_data.py: write drafts with the teacher, import a set, build preference pairs, or export a run."""
     source: str | None
     """generate_data.py task=import: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
     split: str
@@ -50,6 +50,7 @@ class Config(Strict):
     judge: Judge
     generate: GenerateConfig
     pairs: PairsConfig
+    export: ExportConfig
     mixture: MixtureConfig
     pack: PackConfig
     model: ModelConfig
@@ -98,8 +99,8 @@ class Config(Strict):
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
-        "instructions", "task", "teacher", "generate", "source", "split", "on_bad_row", "pairs", "init_from", "judge",
-        "model", "sample", "hardware",
+        "instructions", "task", "teacher", "generate", "source", "split", "on_bad_row", "export", "pairs", "init_from",
+        "judge", "model", "sample", "hardware",
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",

@@ -75,7 +75,10 @@ def to_pair(row: object, shape: PairShape, *, id: str, source: str) -> Preferenc
         "rejected_words": count_words(rejected),
         "required_words": required if isinstance(required, int) and required > 0 else None,
     }
-    return build(PreferencePair, made | provenance(columns, prompt, ("id", "source", "language")))
+    return build(PreferencePair, made | provenance(columns, prompt, _PROVENANCE))
+
+
+_PROVENANCE = ("id", "source", "language", "required_words", "chosen_score", "rejected_score")
 
 
 def _from_ranking(row: JsonRow) -> tuple[list[Message], str, str]:

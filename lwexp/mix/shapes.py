@@ -13,6 +13,7 @@ turns do not alternate is reported, not dropped in silence.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -90,11 +91,18 @@ def provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) ->
     """Where a row came from, for a row that lwexp wrote, in whichever tool's shape.
 
     Other tools' files have columns such as ``id`` and ``source`` too, and mean other things by them. So these
-    columns count only where ``prompt_sha`` stands beside them and fits the row's own prompt.
+    columns count only where ``prompt_sha`` stands beside them and fits the row's own prompt. Exported files hold
+    them in one column, ``provenance``, as JSON text.
     """
-    if row.get("prompt_sha") is None or row["prompt_sha"] != prompt_sha(prompt):
+    columns: Any = row
+    if isinstance(row.get("provenance"), str):
+        try:
+            columns = json.loads(row["provenance"])
+        except ValueError:
+            return {}
+    if not isinstance(columns, Mapping) or columns.get("prompt_sha") != prompt_sha(prompt):
         return {}
-    return {name: row[name] for name in names if row.get(name) is not None}
+    return {name: columns[name] for name in names if columns.get(name) is not None}
 
 
 def build(row_type: type[R], values: Mapping[str, Any]) -> R:

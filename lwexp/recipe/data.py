@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
@@ -45,6 +46,19 @@ def import_file(config: Config) -> None:
     run = import_conversations(config)
     if run is not None:
         end(run)
+
+
+def export(config: Config) -> None:
+    """A finished run's rows -> a file in another trainer's shape."""
+    from lwexp.publish import export_run
+    from lwexp.runs import find_run
+
+    console_log()
+    stages = ("data", "import", "pairs")
+    run = find_run(
+        config.export.run, root=Path(config.root), stages=stages, key="export.run", make_it="python generate_data.py"
+    )
+    export_run(run, config.export, dry_run=config.dry_run)
 
 
 def pairs(config: Config) -> RunDirectory | None:

@@ -1,0 +1,104 @@
+"""Copy a run's rows into the shape of another trainer: ``python generate_data.py task=export export.format=...``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lwexp.config.data import ExportConfig
+from lwexp.publish.shapes import Format, conversation_row, dataset_info, pair_row
+from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows, write_json
+from lwexp.runs import RunDirectory
+
+log = logging.getLogger(__name__)
+
+_INFO = "dataset_info.json"
+_NEXT = {
+    "trl": "datasets.load_dataset('json', data_files='{file}')",
+    "llamafactory": "in LLaMA-Factory: dataset: {name}, dataset_dir: {folder}",
+    "swift": "swift {kind} --dataset {file}",
+}
+
+
+def export_run(run: RunDirectory, settings: ExportConfig, *, dry_run: bool) -> Path | None:
+    """Write one JSONL file, and for LLaMA-Factory its entry in ``dataset_info.json``.
+
+    An existing dataset_info.json keeps the entries of all other sets.
+
+    Returns:
+        The file, or None after a dry run.
+
+    Raises:
+        LwexpError: If the run has no such rows, or dataset_info.json cannot be extended without loss.
+    """
+    assert settings.format != "viewer", "the caller makes pages itself"
+    is_pairs = _wants_pairs(run, settings)
+    name = settings.name or run.id
+    folder = Path(settings.to) if settings.to else run.path / "export" / settings.format
+    target = folder / f"{name}.jsonl"
+    entry = dataset_info(target.name, is_pairs=is_pairs)
+    info = _extended_info(folder / _INFO, name, entry) if settings.format == "llamafactory" else None
+    rows = _rows(run, settings.format, is_pairs=is_pairs)
+    if dry_run:
+        log.info("%s: %s rows would go to %s; dry run, nothing written", run.id, f"{sum(1 for _ in rows):,}", target)
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LwexpError(f"export.to={folder}: cannot make the folder: {error.strerror}") from None
+    count = _write_lines(target, rows)
+    if info is not None:  # after the file, so that no entry ever names a file that is not there
+        write_json(folder / _INFO, info)
+    kind = "rlhf --rlhf_type dpo" if is_pairs else "sft"
+    use = _NEXT[settings.format].format(file=target, name=name, folder=folder, kind=kind)
+    log.info("%s %s of %s -> %s; %s", f"{count:,}", "pairs" if is_pairs else "conversations", run.id, target, use)
+    return target
+
+
+def _wants_pairs(run: RunDirectory, settings: ExportConfig) -> bool:
+    """Whether pairs are exported; a run of a preference file has conversations too, and pairs come first."""
+    wanted = settings.rows
+    if wanted == "auto":
+        wanted = "pairs" if (run.path / "pairs.jsonl").is_file() else "conversations"
+    if not (run.path / f"{wanted}.jsonl").is_file():
+        there = [name for name in ("conversations", "pairs") if (run.path / f"{name}.jsonl").is_file()]
+        raise LwexpError(f"export.rows={wanted}: {run.id} has none; there: {', '.join(there) or 'no rows at all'}")
+    return wanted == "pairs"
+
+
+def _rows(run: RunDirectory, format: Format, *, is_pairs: bool) -> Iterator[dict[str, Any]]:
+    if is_pairs:
+        return (pair_row(pair, format) for pair in read_rows(run.path / "pairs.jsonl", PreferencePair))
+    return (conversation_row(row) for row in read_rows(run.path / "conversations.jsonl", Conversation))
+
+
+def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    aside, count = path.with_name(path.name + ".tmp"), 0
+    with aside.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+        out.flush()
+        os.fsync(out.fileno())
+    aside.replace(path)
+    return count
+
+
+def _extended_info(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The content of dataset_info.json with our entry in it and everybody else's as it was."""
+    info: Any = {}
+    if path.is_file():
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LwexpError(f"{path} is not JSON: {error}; mend it, or export to another folder") from None
+    if not isinstance(info, dict):
+        raise LwexpError(f"{path} holds no JSON object; wanted one entry a data set")
+    taken = info.get(name)
+    if taken is not None and not (isinstance(taken, dict) and taken.get("file_name") == entry["file_name"]):
+        raise LwexpError(f"{path} has another data set named {name}; choose export.name=<name>")
+    return {**info, name: entry}
