@@ -112,10 +112,10 @@ def test_help_config_and_mistakes_answer_without_torch(arguments):
 
 
 @pytest.mark.parametrize("script", ["train", "generate_data", "evaluate"])
-def test_help_has_four_commands_and_every_choice_of_the_groups_it_reads(script):
+def test_help_has_commands_to_copy_and_every_choice_of_the_groups_it_reads(script):
     text = run(script, "--help").stdout
 
-    assert text.count(f"\npython {script}.py") == 4
+    assert 4 <= text.count(f"\npython {script}.py") <= 6  # generate_data.py has one for each task
     for group in {"experiment", *READS[script]} & {path.name for path in CONF.iterdir() if path.is_dir()}:
         for choice in (CONF / group).glob("*.yaml"):
             assert f"    {choice.stem} " in text
