@@ -19,3 +19,9 @@ def hardware_preset(name: str) -> Hardware:
     hardware = validate({"hardware": yaml.safe_load(text)}, _OneHardware).hardware
     assert not isinstance(hardware, Auto)
     return hardware
+
+
+def hardware_presets() -> dict[str, Hardware]:
+    """Every choice of conf/hardware but auto, by name."""
+    names = sorted(path.stem for path in (CONF / "hardware").glob("*.yaml"))
+    return {name: hardware_preset(name) for name in names if name != "auto"}

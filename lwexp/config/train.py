@@ -7,54 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lwexp.config.base import Strict
-
-
-class Shape(Strict):
-    """Sizes of a randomly initialised model; null keeps the checkpoint's own value."""
-
-    hidden_size: int | None = Field(ge=8)
-    intermediate_size: int | None = Field(ge=8)
-    num_hidden_layers: int | None = Field(ge=1)
-    num_attention_heads: int | None = Field(ge=1)
-    num_key_value_heads: int | None = Field(ge=1)
-    head_dim: int | None = Field(ge=4)
-    vocab_size: int | None = Field(ge=300)
-    """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
-    max_position_embeddings: int | None = Field(ge=64)
-
-
-class ModelConfig(Strict):
-    """Which model is trained and how it speaks."""
-
-    name: str
-    """Short name; runs of a model are found by it."""
-    family: Literal["glm", "llama"]
-    """transformers' GlmForCausalLM or LlamaForCausalLM."""
-    path: str | None
-    """A hub id or a local folder in Hugging Face format; null only with init=random."""
-    revision: str | None
-    """Hub commit; null for local folders."""
-    init: Literal["pretrained", "random"]
-    chat: Literal["glm4", "llama31", "longwriter_llama", "chatml"]
-    """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
-    saved with the tokenizer and read from there afterwards."""
-    tokenizer: Literal["from_path", "train"]
-    """train fits a small byte-level BPE on the run's own text."""
-    shape: Shape
-    initializer_range: float | None = Field(gt=0)
-    """Standard deviation of random weights; null keeps the family's 0.02, which learns too slowly at small widths."""
-    tie_word_embeddings: bool | None
-    """Whether a random model shares input and output embeddings; null keeps the family's choice (no)."""
-
-    @model_validator(mode="after")
-    def pretrained_weights_need_a_path(self) -> ModelConfig:
-        """Weights and tokenizers come from somewhere."""
-        if self.path is None and (self.init == "pretrained" or self.tokenizer == "from_path"):
-            raise ValueError(
-                "model.path: is null, but init=pretrained and tokenizer=from_path need a hub id or folder; "
-                "set model.path=<folder>, or model.init=random model.tokenizer=train"
-            )
-        return self
+from lwexp.config.model import Lora as Lora
+from lwexp.config.model import ModelConfig as ModelConfig
+from lwexp.config.model import Shape as Shape
 
 
 class Optimizer(Strict):
@@ -137,6 +92,15 @@ class GPU(Strict):
     activation_offload: bool
     """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
 
+    device_gib: float | None = Field(gt=0)
+    """Memory of the device, for the planner; null asks the device."""
+    host_gib: float | None = Field(gt=0)
+    """Memory of the host, for the planner; null asks this machine."""
+    peak_tflops: float | None = Field(gt=0)
+    """Peak of the device in bf16, dense, for the planner's hours; null estimates none."""
+    mfu: float = Field(gt=0, le=1)
+    """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
+
     @model_validator(mode="after")
     def choices_fit_together(self) -> GPU:
         """No CUDA kernels in float32, and nothing to offload without checkpointing."""
@@ -163,12 +127,20 @@ class Zero(Strict):
     offload_optimizer: float = Field(ge=0, le=1)
     """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
     offload_parameters: bool
+    pin_memory: bool
+    """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
     timeout_minutes: int = Field(ge=1)
     """How long a rank waits for the others in a collective before it gives up."""
     threads: int | None = Field(ge=1)
     """torch threads of each rank on the CPU; null shares the cores out."""
     device_gib: float | None = Field(gt=0)
     """Memory of one device, for the planner; null asks the device."""
+    host_gib: float | None = Field(gt=0)
+    """Memory of a node's host, for the planner; null asks this machine."""
+    peak_tflops: float | None = Field(gt=0)
+    """Peak of one device in bf16, dense, for the planner's hours; null estimates none."""
+    mfu: float = Field(gt=0, le=1)
+    """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
 
     @property
     def ranks(self) -> int:

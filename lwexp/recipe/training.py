@@ -29,10 +29,13 @@ def train(config: Config) -> RunDirectory | None:
 
     console_log()
     config = settle_hardware(config)
-    start = sft_run(config) if config.objective.kind == "dpo" else None
+    start = _start(config)
     start_from = start.path / "model" if start else None
     if config.dry_run:
-        print(describe_plan(config, *_rows_if_any(config), start_from=start_from))
+        plan = describe_plan(config, *_rows_if_any(config), start_from=start_from)
+        print(plan.text)
+        if plan.refusal is not None:
+            raise LwexpError(plan.refusal)
         return None
     preflight(config, start_from)
     sources = resolve_mixture(config)
@@ -63,6 +66,19 @@ def train(config: Config) -> RunDirectory | None:
                     results["max_train_words"] = max(results["max_train_words"], before)
                 run.finish(results)
     return end(run)
+
+
+def _start(config: Config) -> RunDirectory | None:
+    """The SFT run that DPO starts from; a dry run without one plans with the base model's sizes and says so."""
+    if config.objective.kind != "dpo":
+        return None
+    try:
+        return sft_run(config)
+    except LwexpError as error:
+        if not config.dry_run:
+            raise
+        log.warning("the plan is for the base model, because there is no SFT run yet: %s", error)
+        return None
 
 
 def _draw(config: Config, sources: Sequence[Resolved]) -> Mixture | PairMixture:

@@ -26,6 +26,7 @@ IRRELEVANT = {
     "hardware.stage", "hardware.devices", "hardware.num_nodes", "hardware.activation_checkpointing",
     "hardware.offload_optimizer", "hardware.offload_parameters", "hardware.timeout_minutes",
     "engine.limits",
+    "hardware.pin_memory", "hardware.host_gib", "hardware.peak_tflops", "hardware.mfu",
 }  # fmt: skip
 
 

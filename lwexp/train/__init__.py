@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lwexp.config.schema import Config
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
+    from lwexp.train.plan import Description
 
 __all__ = ["describe_plan", "preflight", "settle_hardware", "train_run"]
 
@@ -51,8 +52,8 @@ def describe_plan(
     conversations: Sequence[Conversation] | None = None,
     pairs: Sequence[PreferencePair] | None = None,
     start_from: Path | None = None,
-) -> str:
-    """What ``dry_run=true`` prints: tokens, packs, steps, memory term by term, and what stands against it."""
+) -> Description:
+    """What ``dry_run=true`` prints: tokens, packs, steps, hours, memory term by term, and which hardware holds it."""
     from lwexp.train.plan import describe_plan as describe
 
     return describe(config, conversations, pairs, start_from)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +10,9 @@ from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.train.hardware import hardware_of, settle_hardware
-from lwexp.train.memory import GIB, MemoryPlan, plan_memory
-from lwexp.train.shapes import find_config, model_sizes
+from lwexp.train.shapes import Sizes, find_config, model_sizes
 from lwexp.train.tracking import tracking_problem
+from lwexp.train.verdict import judge, judge_presets, preset_name, refusal
 
 HUB_TIMEOUT_SECONDS = 3.0
 
@@ -28,23 +27,49 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     Raises:
         LwexpError: One line with everything that is missing and what to do about each.
     """
-    config = settle_hardware(config)
-    hardware = hardware_of(config)
-    weights = weights_problem(config.model, start_from)
-    problems = [weights, *device_problems(hardware), tracking_problem(config.tracking)]
-    try:
-        plan = plan_memory(model_sizes(config.model, start_from), hardware, config.pack.max_tokens)
-    except LwexpError as error:
-        problems += [] if weights else [str(error)]
-    else:
-        problems += memory_problems(plan, hardware, config.pack.max_tokens)
-    found = [problem for problem in problems if problem]
+    found = problems_here(config, start_from)
     if found:
         small = (
             "" if config.model.tokenizer == "train" else "; what works anywhere: python train.py experiment=miniature"
         )
         numbered = found if len(found) == 1 else [f"({n}) {problem}" for n, problem in enumerate(found, start=1)]
         raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}{small}")
+
+
+def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
+    """Everything that stands against a run on this machine."""
+    config = settle_hardware(config)
+    hardware, tokens = hardware_of(config), config.pack.max_tokens
+    weights = weights_problem(config.model, start_from)
+    devices = list(device_problems(hardware))
+    problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
+    try:
+        sizes = model_sizes(config.model, start_from)
+    except LwexpError as error:
+        problems += [] if weights else [str(error)]
+    else:
+        chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
+        problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))
+        problems.append(context_problem(config, sizes))
+    return [problem for problem in problems if problem]
+
+
+def adapter_problem(model: ModelConfig) -> str | None:
+    """What is missing for an adapter."""
+    if model.adapter == "lora" and find_spec("peft") is None:
+        return "packages: model.adapter=lora needs peft; pip install 'lwexp[lora]'"
+    return None
+
+
+def context_problem(config: Config, sizes: Sizes) -> str | None:
+    """A pack may hold one document that is as long as itself, and a trained model must know its positions."""
+    longest = sizes.max_position_embeddings
+    if config.pack.max_tokens <= longest or config.model.init == "random":
+        return None
+    return (
+        f"context: {config.model.name} has {longest:,} positions, pack.max_tokens={config.pack.max_tokens:,} could "
+        f"hold a longer document; set pack.max_tokens={longest} or choose a model with a longer context"
+    )
 
 
 def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
@@ -117,48 +142,3 @@ def device_problems(hardware: Hardware) -> Iterator[str]:
     if found < wanted:
         devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
         yield f"device: hardware={hardware.kind} wants {devices}, this machine has {found or 'none'}"
-
-
-def memory_problems(plan: MemoryPlan, hardware: Hardware, tokens: int) -> Iterator[str]:
-    """Memory planned against memory found, or against what the config promises where no device is found."""
-    size = f"{plan.parameters / 1e9:.1f}B parameters and packs of {tokens:,} tokens"
-    host = host_gib()
-    if isinstance(hardware, CPU):
-        if plan.device_gib > host:
-            yield (
-                f"memory: {size} need {plan.device_gib:,.0f} GiB on hardware=cpu, this machine has {host:,.0f} GiB; "
-                f"use hardware=zero3_8x80g on GPUs, a smaller model, or a smaller pack.max_tokens "
-                f"(dry_run=true shows every term)"
-            )
-        return
-    limit = device_gib(hardware)
-    if limit is not None and plan.device_gib > limit:
-        yield (
-            f"memory: {size} need {plan.device_gib:,.0f} GiB a GPU, there are {limit:,.0f} GiB; use more GPUs with "
-            f"hardware=zero3_8x80g, offloading, or a smaller pack.max_tokens (dry_run=true shows every term)"
-        )
-    if plan.host and plan.host_gib > host:
-        yield f"host memory: offloading needs {plan.host_gib:,.0f} GiB, this machine has {host:,.0f} GiB"
-
-
-def device_gib(hardware: Hardware) -> float | None:
-    """Memory of the smallest CUDA device here; without one, what the config says of its own, if anything."""
-    import torch
-
-    if torch.cuda.is_available():
-        count = torch.cuda.device_count()
-        return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(count)) / GIB)
-    return hardware.device_gib if isinstance(hardware, Zero) else None
-
-
-def host_gib() -> float:
-    """Memory this process may use: the machine's, or less where a container limits it."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(file).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits) / GIB

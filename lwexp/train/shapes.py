@@ -26,12 +26,23 @@ class Sizes:
     qkv_bias: bool
     tied: bool = False
     """Whether input embedding and head are one weight."""
+    adapter_parameters: int = 0
+    """Parameters of a LoRA adapter, which are then all that is trained; 0 without one."""
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def key_width(self) -> int:
+        """Width of all key heads, and of all value heads."""
+        return self.num_key_value_heads * self.head_dim
 
     @property
     def layer_parameters(self) -> int:
         """Parameters of one decoder layer."""
-        queries = self.num_attention_heads * self.head_dim
-        keys = self.num_key_value_heads * self.head_dim
+        queries, keys = self.query_width, self.key_width
         attention = self.hidden_size * (2 * queries + 2 * keys) + (queries + 2 * keys if self.qkv_bias else 0)
         return attention + 3 * self.hidden_size * self.intermediate_size + 2 * self.hidden_size
 
@@ -41,10 +52,25 @@ class Sizes:
         return self.vocab_size * self.hidden_size
 
     @property
-    def parameters(self) -> int:
-        """Parameters of the whole model."""
+    def base_parameters(self) -> int:
+        """Parameters of the whole model, less an adapter's."""
         embeddings = self.embedding_parameters * (1 if self.tied else 2)
         return self.num_hidden_layers * self.layer_parameters + embeddings + self.hidden_size
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the whole model, an adapter's included."""
+        return self.base_parameters + self.adapter_parameters
+
+    @property
+    def trained_parameters(self) -> int:
+        """Those that the optimiser sees."""
+        return self.adapter_parameters or self.parameters
+
+    @property
+    def matmul_parameters(self) -> int:
+        """Those that a token is multiplied with: all but the input embedding, which is looked up."""
+        return self.parameters - (0 if self.tied else self.embedding_parameters)
 
 
 # The models of the paper, so that planning needs neither weights nor the hub.
@@ -65,12 +91,14 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
     Raises:
         LwexpError: If some size is neither set nor to be found.
     """
-    chosen = {name: size for name, size in model.shape.model_dump().items() if size is not None}
+    chosen: dict[str, Any] = {name: size for name, size in model.shape.model_dump().items() if size is not None}
+    if model.init == "random" and model.tie_word_embeddings is not None:
+        chosen["tied"] = model.tie_word_embeddings
     if weights is not None or model.init == "pretrained":
         chosen = {}
     base = _base_sizes(model, weights)
     if base is not None:
-        return replace(base, **chosen)
+        return _with_adapter(replace(base, **chosen), model)
     missing = [name for name in type(model.shape).model_fields if name not in chosen]
     if missing:
         raise LwexpError(
@@ -78,7 +106,20 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
             + " ".join(f"model.shape.{name}=<int>" for name in missing)
             + " (or model.path to a folder with a config.json)"
         )
-    return Sizes(**chosen, qkv_bias=model.family == "glm")
+    return _with_adapter(Sizes(**chosen, qkv_bias=model.family == "glm"), model)
+
+
+def _with_adapter(sizes: Sizes, model: ModelConfig) -> Sizes:
+    """The sizes with the parameters that ``model.adapter`` adds: r * (in + out) for each adapted matrix."""
+    if model.adapter == "none":
+        return sizes
+    h, i, q, k = sizes.hidden_size, sizes.intermediate_size, sizes.query_width, sizes.key_width
+    ends = {
+        "q_proj": h + q, "k_proj": h + k, "v_proj": h + k, "o_proj": q + h,
+        "gate_up_proj": h + 2 * i, "gate_proj": h + i, "up_proj": h + i, "down_proj": i + h,
+    }  # fmt: skip
+    adapted = sum(ends[name] for name in model.lora_targets)
+    return replace(sizes, adapter_parameters=sizes.num_hidden_layers * model.lora.r * adapted)
 
 
 def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
@@ -115,4 +156,4 @@ def _from_json(content: dict[str, Any]) -> Sizes:
         "qkv_bias": bool(content.get("attention_bias", content.get("model_type") == "glm")),
         "tied": bool(content.get("tie_word_embeddings", False)),
     }
-    return Sizes(**{field.name: content[field.name] for field in fields(Sizes)})
+    return Sizes(**{field.name: content[field.name] for field in fields(Sizes) if field.name in content})

@@ -70,9 +70,13 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
             "stage3_gather_16bit_weights_on_model_save": True,
         }
     if hardware.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True, "ratio": hardware.offload_optimizer}
+        zero["offload_optimizer"] = {
+            "device": "cpu",
+            "pin_memory": hardware.pin_memory,
+            "ratio": hardware.offload_optimizer,
+        }
     if hardware.offload_parameters:
-        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
+        zero["offload_param"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
     config: dict[str, Any] = {
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,

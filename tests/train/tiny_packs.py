@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lwexp.config.train import ModelConfig, Shape
+from lwexp.config.train import Lora, ModelConfig, Shape
 from lwexp.records import Conversation, Message, PreferencePair
 
 WORDS = 300
@@ -100,7 +100,8 @@ def tiny_model_config(family: str, **changes: Any) -> ModelConfig:
     values: dict[str, Any] = {
         "name": f"tiny_{family}", "family": family, "path": None, "revision": None, "init": "random",
         "chat": "glm4" if family == "glm" else "llama31", "tokenizer": "train", "shape": shape,
-        "initializer_range": None, "tie_word_embeddings": None,
+        "initializer_range": None, "tie_word_embeddings": None, "adapter": "none",
+        "lora": Lora(r=4, alpha=8.0, dropout=0.0, targets=None),
     }  # fmt: skip
     return ModelConfig(**{**values, **changes})
 

@@ -1,0 +1,94 @@
+"""Schema of the model: which one, from where, of what size, and what of it is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from lwexp.config.base import Strict
+
+
+class Shape(Strict):
+    """Sizes of a randomly initialised model; null keeps the checkpoint's own value."""
+
+    hidden_size: int | None = Field(ge=8)
+    intermediate_size: int | None = Field(ge=8)
+    num_hidden_layers: int | None = Field(ge=1)
+    num_attention_heads: int | None = Field(ge=1)
+    num_key_value_heads: int | None = Field(ge=1)
+    head_dim: int | None = Field(ge=4)
+    vocab_size: int | None = Field(ge=300)
+    """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
+    max_position_embeddings: int | None = Field(ge=64)
+
+
+LINEAR_LAYERS = {
+    "glm": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"),
+    "llama": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+}
+"""Matrices of a decoder layer, by family; GLM has gate and up in one."""
+
+
+class Lora(Strict):
+    """A low-rank adapter, trained in place of the whole model where ``model.adapter`` is lora."""
+
+    r: int = Field(ge=1)
+    """Rank: each adapted matrix gets r * (in + out) trained weights."""
+    alpha: float = Field(gt=0)
+    """The adapter's output is scaled by alpha / r."""
+    dropout: float = Field(ge=0, lt=1)
+    targets: tuple[str, ...] | None
+    """Adapted matrices; null takes all of the family's decoder layers (GLM: gate_up_proj is one matrix)."""
+
+
+class ModelConfig(Strict):
+    """Which model is trained and how it speaks."""
+
+    name: str
+    """Short name; runs of a model are found by it."""
+    family: Literal["glm", "llama"]
+    """transformers' GlmForCausalLM or LlamaForCausalLM."""
+    path: str | None
+    """A hub id or a local folder in Hugging Face format; null only with init=random."""
+    revision: str | None
+    """Hub commit; null for local folders."""
+    init: Literal["pretrained", "random"]
+    chat: Literal["glm4", "llama31", "longwriter_llama", "chatml"]
+    """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
+    saved with the tokenizer and read from there afterwards."""
+    tokenizer: Literal["from_path", "train"]
+    """train fits a small byte-level BPE on the run's own text."""
+    shape: Shape
+    initializer_range: float | None = Field(gt=0)
+    """Standard deviation of random weights; null keeps the family's 0.02, which learns too slowly at small widths."""
+    tie_word_embeddings: bool | None
+    """Whether a random model shares input and output embeddings; null keeps the family's choice (no)."""
+    adapter: Literal["none", "lora"]
+    """lora trains a low-rank adapter through peft and exports it merged; none trains all weights."""
+    lora: Lora
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        """Names of the adapted matrices."""
+        return self.lora.targets or LINEAR_LAYERS[self.family]
+
+    @model_validator(mode="after")
+    def adapted_matrices_exist(self) -> ModelConfig:
+        """Targets are matrices of the family."""
+        known = LINEAR_LAYERS[self.family]
+        if strangers := [name for name in self.lora_targets if name not in known]:
+            raise ValueError(
+                f"model.lora.targets: {self.family} has no {', '.join(strangers)}; choose from {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def pretrained_weights_need_a_path(self) -> ModelConfig:
+        """Weights and tokenizers come from somewhere."""
+        if self.path is None and (self.init == "pretrained" or self.tokenizer == "from_path"):
+            raise ValueError(
+                "model.path: is null, but init=pretrained and tokenizer=from_path need a hub id or folder; "
+                "set model.path=<folder>, or model.init=random model.tokenizer=train"
+            )
+        return self
