@@ -23,10 +23,15 @@ class Limits(Strict):
     """Calls in flight at once."""
     requests_per_minute: int | None = Field(ge=1)
     """Calls wait for their turn; null means no limit."""
+    tokens_per_minute: int | None = Field(ge=1)
+    """Prompt and answer together in any 60 seconds, a call counted at its longest until it is answered."""
     timeout_seconds: float = Field(gt=0)
     """Wall time of one call, enforced by us (litellm does not enforce it for every provider)."""
     max_attempts: int = Field(ge=1)
     """Tries of one call, the first included; only errors worth repeating are repeated."""
+    first_pause_seconds: float = Field(gt=0)
+    """Wait before the second try; doubles with each further one, less a random half at most. A provider's own
+    Retry-After goes before it."""
     budget_usd: float | None = Field(gt=0)
     """The run stops before spending more; null means no cap."""
 

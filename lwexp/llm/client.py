@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
 
-from aiolimiter import AsyncLimiter
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -23,6 +23,7 @@ from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
 from lwexp.llm.ledger import Entry, Ledger, request_key
+from lwexp.llm.pace import Pace, Share
 from lwexp.llm.price import FREE, Endpoint, Rates, rates_of, takes_schema
 from lwexp.records import LwexpError
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 FATAL_IN_A_ROW = 5  # refusals of a kind that every call will meet (a wrong key) before the run is stopped
 _LONGEST_PAUSE = 60.0  # seconds between tries, where the provider names no time
+_BYTES_A_TOKEN = 3  # or more, in English and in Chinese: a guess for the pace, where too many only costs time
 
 
 class Client:
@@ -46,11 +48,14 @@ class Client:
         self._ledger = ledger
         limits = endpoint.limits
         self._slots = asyncio.Semaphore(limits.concurrency)
-        # One call per slice of the minute: a bucket of the minute's whole size would let twice as many through.
-        rpm = limits.requests_per_minute
-        self._pace = AsyncLimiter(1, 60 / rpm) if rpm else None
+        self._pace = Pace(limits)
         self._rates = self._known_rates()
         totals = ledger.totals()
+        if self._rates != FREE and totals.lost_usd:
+            log.info(
+                "%s: $%.4f spent so far, and at most $%.4f for calls that gave no answer or were cut off by a kill",
+                self.section, totals.cost_usd, totals.lost_usd,
+            )  # fmt: skip
         self._budget = Budget(
             limits.budget_usd,
             spent=totals.cost_usd + totals.lost_usd,
@@ -63,7 +68,7 @@ class Client:
         self._retrying = AsyncRetrying(
             stop=lambda state: state.attempt_number >= limits.max_attempts or self._drained.is_set(),
             retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.is_repeatable),
-            wait=_pause,
+            wait=self._pause,
             sleep=self._sleep,
             reraise=True,
         )
@@ -168,50 +173,67 @@ class Client:
         """One try. The answer is in the ledger before anyone sees it."""
         secret = transport.api_key(self._endpoint, self.section)
         async with self._slots:
-            await self._wait_for_turn()
-            worst, cost = self._worst_case(request), 0.0
+            share = await self._wait_for_turn(request)
+            worst, cost, tokens = self._worst_case(request), 0.0, 0
             await self._budget.reserve(worst)
             try:
                 if self._hopeless is not None:
                     raise self._hopeless
                 if self._drained.is_set():
                     raise Fault("drained", "not sent, because the run is being stopped")
-                self._has_sent = True
-                cost = worst  # holds if this try is cancelled: nobody can tell whether it was charged
-                reply = await transport.send(self._endpoint, request, key=secret)
-                cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
-                if not reply.text.strip() and reply.finish_reason not in ("length", "content_filter"):
-                    raise Fault("empty", "the answer holds no text", is_repeatable=True)
-                tokens = reply.prompt_tokens, reply.completion_tokens
-                entry = Entry(reply.text, reply.finish_reason, *tokens, cost, attempts)
-                return self._ledger.put(key, entry, model=self._endpoint.model)
-            except Fault as fault:
-                if fault.reason != "empty" and not fault.may_have_cost:
-                    cost = 0.0
-                if cost:
-                    self._ledger.lose(key, fault.reason, cost)
-                raise
-            except asyncio.CancelledError:
-                self._ledger.lose(key, "cancelled", cost)
-                raise
+                entry = None
+                call = await self._ledger.open_call(key, worst)
+                try:
+                    entry, cost = await self._answer(request, secret, attempts)
+                except Fault as fault:
+                    cost = fault.cost_usd if fault.cost_usd is not None else worst if fault.may_have_cost else 0.0
+                    self._ledger.lose(key, fault.reason, cost, call=call)
+                    raise
+                except asyncio.CancelledError:
+                    cost = worst  # nobody can tell whether it was charged
+                    self._ledger.lose(key, "cancelled", cost, call=call)
+                    raise
+                tokens = entry.prompt_tokens + entry.completion_tokens
+                return await self._ledger.settle(key, entry, model=self._endpoint.model, call=call)
             finally:
+                self._pace.correct(share, tokens)
                 await self._budget.settle(worst, cost)
+
+    async def _answer(self, request: transport.Request, secret: str | None, attempts: int) -> tuple[Entry, float]:
+        """Send, and refuse an answer without text; an entry and its cost in dollars."""
+        self._has_sent = True
+        reply = await transport.send(self._endpoint, request, key=secret)
+        cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
+        if not reply.text.strip() and reply.finish_reason not in ("length", "content_filter"):
+            raise Fault("empty", "the answer holds no text", is_repeatable=True, cost_usd=cost)
+        tokens = reply.prompt_tokens, reply.completion_tokens
+        return Entry(reply.text, reply.finish_reason, *tokens, cost, attempts), cost
 
     def _worst_case(self, request: transport.Request) -> float:
         """Dollars that a call cannot exceed: a token is at least a byte, and each message adds a few of its own."""
         if self._rates == FREE:
             return 0.0
-        prompt = sum(len(message["content"].encode()) + 16 for message in request["messages"])
-        return self._rates.cost(prompt, request["max_tokens"])
+        return self._rates.cost(_prompt_bytes(request), request["max_tokens"])
 
-    async def _wait_for_turn(self) -> None:
-        """Keep to the requests a minute, unless the run is being stopped."""
-        if self._pace is None:
-            return
-        waits = [asyncio.ensure_future(self._pace.acquire()), asyncio.ensure_future(self._drained.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    async def _wait_for_turn(self, request: transport.Request) -> Share | None:
+        """Keep to the requests and tokens a minute, unless the run is being stopped."""
+        turn = asyncio.ensure_future(self._pace.take(_prompt_bytes(request) // _BYTES_A_TOKEN + request["max_tokens"]))
+        stop = asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait((turn, stop), return_when=asyncio.FIRST_COMPLETED)
+            return turn.result() if turn.done() else None
+        finally:
+            turn.cancel()
+            stop.cancel()
+
+    def _pause(self, state: RetryCallState) -> float:
+        """Seconds before the next try: the provider's wish, or 1, 2, 4 ... first pauses, up to half less by chance."""
+        fault = state.outcome.exception() if state.outcome else None
+        jitter = random.uniform(0.5, 1.0)  # keeps calls that failed together from returning together
+        if isinstance(fault, Fault) and fault.retry_after is not None:
+            return fault.retry_after * (1.5 - 0.5 * jitter)
+        doubled = self._endpoint.limits.first_pause_seconds * 2 ** (state.attempt_number - 1)
+        return float(min(_LONGEST_PAUSE, doubled) * jitter)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -237,10 +259,7 @@ def _section(endpoint: Endpoint) -> str:
     return "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"
 
 
-def _pause(state: RetryCallState) -> float:
-    """Seconds before the next try: what the provider asked for, or 1, 2, 4 ... less a random half at most."""
-    fault = state.outcome.exception() if state.outcome else None
-    jitter = random.uniform(0.5, 1.0)  # keeps calls that failed together from returning together
-    if isinstance(fault, Fault) and fault.retry_after is not None:
-        return fault.retry_after * (1.5 - 0.5 * jitter)
-    return float(min(_LONGEST_PAUSE, 2 ** (state.attempt_number - 1)) * jitter)
+def _prompt_bytes(request: transport.Request) -> int:
+    """Bytes of all that is read: the messages, their frames, and the schema of the answer."""
+    schema = json.dumps(request.get("response_format", "")).encode()
+    return len(schema) + sum(len(message["content"].encode()) + 16 for message in request["messages"])

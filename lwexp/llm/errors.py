@@ -7,7 +7,10 @@ off and this table decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 # litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
@@ -25,6 +28,7 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
         is_repeatable: The same call may succeed later.
         is_fatal: Every other call will fail likewise: a wrong key, an unknown model, an empty account.
         may_have_cost: The provider may have worked, and charged, although no answer came.
+        cost_usd: What the provider charged, where it said so.
         retry_after: Seconds that the provider asked to wait.
     """
 
@@ -36,6 +40,7 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
         is_repeatable: bool = False,
         is_fatal: bool = False,
         may_have_cost: bool = False,
+        cost_usd: float | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(reason, detail)
@@ -44,6 +49,7 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
         self.is_repeatable = is_repeatable
         self.is_fatal = is_fatal
         self.may_have_cost = may_have_cost
+        self.cost_usd = cost_usd
         self.retry_after = retry_after
 
 
@@ -86,12 +92,20 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
 
 
 def _retry_after(error: Any) -> float | None:
-    """Seconds in the Retry-After header, where the provider sent one; its date form is ignored."""
+    """Seconds until the time in the Retry-After header, given in seconds or as an HTTP date."""
     response = getattr(error, "response", None)
     for headers in (getattr(response, "headers", None), getattr(error, "litellm_response_headers", None)):
         value = headers.get("retry-after") if headers is not None else None
-        if value is not None and re.fullmatch(r"\d+(\.\d+)?", str(value)):
-            return min(float(value), MAX_RETRY_AFTER)
+        if value is not None and (seconds := _seconds(str(value).strip())) is not None:
+            return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    return None
+
+
+def _seconds(value: str) -> float | None:
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    with contextlib.suppress(ValueError):
+        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     return None
 
 

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lwexp.config.llm import Limits, LiteLLMTeacher, OfflineTeacher, Price
-
-_SERVER = Path(__file__).parent / "openai_server.py"
-
-
-class LoopbackServer:
-    """The address of a running server, and what it has seen."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/v1"
-        self._root = f"http://127.0.0.1:{port}"
-
-    def stats(self) -> dict[str, Any]:
-        return self._get("/stats")
-
-    def reset(self) -> None:
-        self._get("/reset")
-
-    def _get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self._root + path) as answer:
-            stats: dict[str, Any] = json.loads(answer.read())
-        return stats
+from tests.llm.loopback import LoopbackServer, loopback_server
 
 
 @pytest.fixture(scope="session")
 def running_server() -> Iterator[LoopbackServer]:
-    command = [sys.executable, str(_SERVER)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield LoopbackServer(int(process.stdout.readline()))
-    process.communicate(timeout=10)  # closing its standard input ends it
+    with loopback_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -56,8 +28,10 @@ def _limits(**changes: Any) -> Limits:
     values = {
         "concurrency": 4,
         "requests_per_minute": None,
+        "tokens_per_minute": None,
         "timeout_seconds": 10.0,
         "max_attempts": 3,
+        "first_pause_seconds": 0.1,
         "budget_usd": None,
     }
     return Limits(**{**values, **changes})

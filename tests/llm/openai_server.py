@@ -1,31 +1,35 @@
 """An OpenAI-compatible server on loopback that fails on request; run as a program of its own.
 
-    python openai_server.py        prints its port, then serves until its standard input closes
+    python -m tests.llm.openai_server        prints its port, then serves until its standard input closes
 
 A request whose last message holds ``[[faults: 429:0.2, 500, drop]]`` meets these faults in turn, one an attempt,
 and is answered after them. ``--fault-rate 0.3`` meets every request's first attempts with faults drawn from its
-text. Answers come from the offline teacher's grammar, so plans and paragraphs are real ones.
-GET /stats tells what was asked since the start or the last GET /reset.
+text; ``--kinds all`` draws those that no retry mends as well. Answers come from the offline teacher's grammar, or
+with ``--canned`` from arithmetic, which costs the machine next to nothing.
+GET /stats tells what was asked since the start or the last GET /reset; GET /now only the counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import json
 import random
 import re
-import socket
 import sys
-import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.utils import formatdate
 from typing import Any
 
-from lwexp.llm.offline_reply import teacher_reply
+from aiohttp import web
 
-RECOVERABLE = ("429:0.05", "429", "500", "502", "503", "drop", "cut", "garbage", "empty", "slow:3")
+from lwexp.llm.offline_reply import Reply, teacher_reply
+
+RECOVERABLE = ("429:0.05", "429", "429date:1", "500", "502", "503", "drop", "cut", "garbage", "empty", "slow:3")
+FINAL = ("filter", "filter400", "context", "length")
+MOST_IN_A_ROW = 3  # drawn faults of one request that a retry mends; a client that tries four times gets through
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "invalid_api_key",
@@ -40,101 +44,114 @@ MESSAGES = {
 
 
 class Board:
-    """What the server has seen, shared by its threads."""
+    """What the server has seen. A call is *paid* once the server has worked on it, whoever still listens."""
 
-    def __init__(self, fault_rate: float, latency: float) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
         self.attempts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.paid: Counter[str] = Counter()
         self.answered = 0
+        self.in_flight: set[str] = set()
+        self.most_in_flight = 0
+        self.answered_at: dict[str, float] = {}
+        self.spent = 0.0
         self.requests: list[dict[str, Any]] = []
-        self.fault_rate = fault_rate
-        self.latency = latency
 
-    def fault(self, request: dict[str, Any], authorization: str) -> str | None:
-        """The fault that this attempt meets, or None."""
-        messages = request["messages"]
-        text = str(messages[-1]["content"])
-        key = hashlib.sha256(json.dumps([messages, request.get("seed")]).encode()).hexdigest()
-        with self.lock:
-            attempt = self.attempts[key]
-            self.attempts[key] += 1
+    def fault(self, key: str, request: dict[str, Any], authorization: str) -> str:
+        """The fault that this attempt meets, or nothing."""
+        text = str(request["messages"][-1]["content"])
+        attempt = self.attempts[key]
+        self.attempts[key] += 1
+        listed = re.search(r"\[\[faults: (.*?)\]\]", text)
+        faults = [item.strip() for item in listed[1].split(",")] if listed else self.drawn(key)
+        found = faults[attempt] if attempt < len(faults) else ""
+        self.faults[found.split(":")[0]] += bool(found)
+        if self.options.record:
             kept = {name: value for name, value in request.items() if name != "messages"}
-            self.requests.append({**kept, "chars": len(text), "authorization": authorization})
-            listed = re.search(r"\[\[faults: (.*?)\]\]", text)
-            faults = [item.strip() for item in listed[1].split(",")] if listed else []
-            if not listed and self.fault_rate:
-                draw = random.Random(f"{key}{attempt}")
-                faults = [""] * attempt + ([draw.choice(RECOVERABLE)] if draw.random() < self.fault_rate else [])
-            found = faults[attempt] if attempt < len(faults) else ""
-            self.faults[found.split(":")[0]] += bool(found)
-            self.answered += not found
-            return found or None
+            told = {"chars": len(text), "authorization": authorization, "key": key, "fault": found}
+            self.requests.append({**kept, **told, "at": time.time(), "end": text[-self.options.record :]})
+        return found
+
+    def drawn(self, key: str) -> list[str]:
+        """Faults by the request's own hash: the same in every run."""
+        draw, faults = random.Random(key), list[str]()
+        kinds = RECOVERABLE + FINAL if self.options.kinds == "all" else RECOVERABLE
+        while len(faults) < MOST_IN_A_ROW and draw.random() < self.options.fault_rate:
+            faults.append(draw.choice(kinds))
+            if faults[-1] in ("filter", "filter400", "context"):
+                return faults[:-1] + [faults[-1]] * 100
+        return faults
+
+    def charge(self, key: str, usage: dict[str, int]) -> None:
+        self.paid[key] += 1
+        per_prompt, per_completion = self.options.prices
+        self.spent += usage["prompt_tokens"] * per_prompt + usage["completion_tokens"] * per_completion
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "answered": self.answered,
+            "attempts": sum(self.attempts.values()),
+            "asked": len(self.attempts),
+            "paid": sum(self.paid.values()),
+            "in_flight": len(self.in_flight),
+            "most_in_flight": self.most_in_flight,
+            "spent": self.spent,
+            "faults": self.faults,
+            "cpu_seconds": time.process_time(),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        paid_again = {key: times - 1 for key, times in self.paid.items() if times > 1}
+        now = time.time()
+        open_now = sorted(self.in_flight | {key for key, at in self.answered_at.items() if now - at < 0.25})
+        return {**self.counts(), "requests": self.requests, "paid_again": paid_again, "open": open_now}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
+class Server:
+    """The routes over one board."""
 
-    board: Board
-    protocol_version = "HTTP/1.1"
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.board = Board(options)
 
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-    def do_GET(self) -> None:
-        if self.path == "/reset":
-            type(self).board = Board(self.board.fault_rate, self.board.latency)
+    async def complete(self, http: web.Request) -> web.StreamResponse:
+        request = json.loads(await http.read())
+        identity = json.dumps([request["messages"], request.get("seed")])
+        key = hashlib.sha256(identity.encode()).hexdigest()
         board = self.board
-        with board.lock:
-            self.send(
-                200,
-                {
-                    "requests": board.requests,
-                    "answered": board.answered,
-                    "attempts": sum(board.attempts.values()),
-                    "faults": board.faults,
-                },
-            )
-
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        fault = self.board.fault(request, self.headers.get("Authorization", ""))
-        kind, _, amount = (fault or "").partition(":")
-        if kind == "slow":
-            time.sleep(float(amount))
-        elif kind == "drop":
-            self.hang_up()
-            return
-        elif kind == "cut":
-            body = json.dumps(self.answer(request, "stop")).encode()
-            self.head(200, len(body), {})
-            self.wfile.write(body[: len(body) // 2])
-            self.hang_up()
-            return
-        elif kind == "garbage":
-            self.send_bytes(200, b"<html>It works!</html>", {})
-            return
-        elif kind in MESSAGES:
-            status, code, message = MESSAGES[kind]
-            self.send(status, {"error": {"message": message, "type": code, "code": code}})
-            return
-        elif kind.isdigit():
-            headers = {"Retry-After": amount} if amount else {}
-            code = ERROR_TYPES.get(int(kind), "server_error")
-            self.send(int(kind), {"error": {"message": f"injected {kind}", "type": code, "code": code}}, headers)
-            return
-        time.sleep(self.board.latency)
-        self.send(200, self.answer(request, kind))
+        kind, _, amount = board.fault(key, request, http.headers.get("Authorization", "")).partition(":")
+        if refusal := refuse(kind, amount, http):
+            return refusal
+        if kind == "drop":
+            return await hang_up(http)
+        board.in_flight.add(key)
+        board.most_in_flight = max(board.most_in_flight, len(board.in_flight))
+        try:
+            answer = self.answer(request, kind)
+            # A provider charges for what it wrote, whether or not the answer arrives.
+            board.charge(key, answer["usage"])
+            body = json.dumps(answer).encode()
+            await asyncio.sleep(float(amount) if kind == "slow" else self.options.latency)
+        finally:
+            board.in_flight.discard(key)
+        if kind == "cut":
+            return await hang_up(http, body)
+        board.answered += kind in ("", "slow")
+        board.answered_at[key] = time.time()
+        return web.Response(
+            body=b"<html>It works!</html>" if kind == "garbage" else body, content_type="application/json"
+        )
 
     def answer(self, request: dict[str, Any], kind: str) -> dict[str, Any]:
         """A chat completion, whole or with the named defect."""
-        reply = teacher_reply(
-            request["messages"],
-            seed=request.get("seed") or 0,
-            paragraph_words=40,
-            miss=0.2,
-            max_tokens=request.get("max_tokens") or 4096,
-        )
+        limit = request.get("max_tokens") or 4096
+        if self.options.canned:
+            reply = canned_reply(request["messages"][-1]["content"])
+        else:
+            reply = teacher_reply(
+                request["messages"], seed=request.get("seed") or 0, paragraph_words=40, miss=0.2, max_tokens=limit
+            )
         finish = {"filter": "content_filter", "length": "length"}.get(kind, reply.finish_reason)
         text = "" if kind in ("empty", "filter") else reply.text
         return {
@@ -150,47 +167,88 @@ class Handler(BaseHTTPRequestHandler):
             },
         }
 
-    def send(self, status: int, value: object, headers: dict[str, str] | None = None) -> None:
-        self.send_bytes(status, json.dumps(value).encode(), headers or {})
+    async def now(self, _: web.Request) -> web.Response:
+        return web.json_response(self.board.counts())
 
-    def send_bytes(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.head(status, len(body), headers)
-        self.wfile.write(body)
+    async def stats(self, _: web.Request) -> web.Response:
+        return web.json_response(self.board.stats())
 
-    def head(self, status: int, length: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(length))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def hang_up(self) -> None:
-        self.wfile.flush()
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+    async def reset(self, _: web.Request) -> web.Response:
+        self.board = Board(self.options)
+        return web.json_response({})
 
 
-class Server(ThreadingHTTPServer):
-    """Threads that die with the program, and a queue long enough for 64 connections at once."""
+def refuse(kind: str, amount: str, http: web.Request) -> web.Response | None:
+    """The answer of a fault that has a status of its own. A 401 repeats the key, as some providers do."""
+    if kind in MESSAGES:
+        status, code, message = MESSAGES[kind]
+        return web.json_response({"error": {"message": message, "type": code, "code": code}}, status=status)
+    digits = kind.removesuffix("date")
+    if not digits.isdigit():
+        return None
+    headers = {"Retry-After": amount} if amount else {}
+    if kind.endswith("date"):
+        headers = {"Retry-After": formatdate(time.time() + float(amount), usegmt=True)}
+    code = ERROR_TYPES.get(int(digits), "server_error")
+    message = f"injected {kind}"
+    if digits == "401":
+        message = f"Incorrect API key provided: {http.headers.get('Authorization', '').removeprefix('Bearer ')}."
+    error = {"error": {"message": message, "type": code, "code": code}}
+    return web.json_response(error, status=int(digits), headers=headers)
 
-    daemon_threads = True
-    request_queue_size = 256
 
-    def handle_error(self, *_: object) -> None:
-        """A client that hangs up is part of the test."""
+async def hang_up(http: web.Request, body: bytes = b"") -> web.StreamResponse:
+    """Close the connection: at once, or in the middle of the body."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    if body:
+        response.content_length = len(body)
+        await response.prepare(http)
+        await response.write(body[: len(body) // 2])
+    assert http.transport is not None
+    http.transport.close()
+    return response
+
+
+def canned_reply(prompt: str) -> Reply:
+    """Plans of 40 words a paragraph and paragraphs of the words asked for, by arithmetic alone."""
+    steps = re.findall(r"Word Count: (\d+) words", prompt)
+    if "<step>" in prompt and steps:
+        words = int(steps[-1])
+        place = hashlib.sha256(prompt.encode()).hexdigest()[:6].translate(str.maketrans("0123456789", "ghijklmnop"))
+        text = " ".join([f"Paragraph {place} holds", *(["words"] * (words - 3))])
+    else:
+        asked = re.search(r"(\d+)(?:-| )word", prompt)
+        count = max(1, round(int(asked[1]) / 40)) if asked else 1
+        lines = (f"Paragraph {i} - Main Point: Point number {i} - Word Count: 40 words" for i in range(1, count + 1))
+        text = "\n".join(lines)
+    return Reply(text, "stop", len(prompt) // 6, len(text) // 6)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault-rate", type=float, default=0.0)
+    parser.add_argument("--kinds", choices=("recoverable", "all"), default="recoverable")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    options = parser.parse_args()
-    Handler.board = Board(options.fault_rate, options.latency)
-    server = Server(("127.0.0.1", 0), Handler)
-    print(server.server_address[1], flush=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdin.read()
+    parser.add_argument("--prices", type=float, nargs=2, default=(0.0, 0.0), help="dollars a prompt and reply token")
+    parser.add_argument("--canned", action="store_true", help="cheap replies")
+    parser.add_argument("--record", type=int, default=300, help="characters kept of each prompt's end; 0: no records")
+    asyncio.run(serve(parser.parse_args()))
+
+
+async def serve(options: argparse.Namespace) -> None:
+    server = Server(options)
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_get("/now", server.now)
+    app.router.add_get("/stats", server.stats)
+    app.router.add_get("/reset", server.reset)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await runner.cleanup()
 
 
 if __name__ == "__main__":

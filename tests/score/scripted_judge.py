@@ -60,7 +60,13 @@ class Judge:
 
     def config(self, concurrency: int = 4, **changes: Any) -> LiteLLMJudge:
         limits = Limits(
-            concurrency=concurrency, requests_per_minute=None, timeout_seconds=20.0, max_attempts=1, budget_usd=None
+            concurrency=concurrency,
+            requests_per_minute=None,
+            tokens_per_minute=None,
+            timeout_seconds=20.0,
+            max_attempts=1,
+            first_pause_seconds=1.0,
+            budget_usd=None,
         )
         return LiteLLMJudge(
             kind="litellm", model="hosted_vllm/judge", base_url=f"http://127.0.0.1:{self.server.server_port}/v1",

@@ -1,0 +1,100 @@
+"""Requests and tokens a minute: a call that would go over waits for its turn instead of failing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from aiolimiter import AsyncLimiter
+
+from lwexp.config.llm import Limits
+
+_MINUTE = 60.0
+
+
+@dataclass(slots=True)
+class Share:
+    """A call's part of a minute: when it was taken, and how many tokens."""
+
+    at: float
+    tokens: int
+
+
+class Pace:
+    """Lets calls through one after the other, each when both limits allow it.
+
+    Args:
+        limits: ``requests_per_minute`` and ``tokens_per_minute``; null means no limit.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        rpm = limits.requests_per_minute
+        # One call per slice of the minute: a bucket of the minute's whole size would let twice as many through.
+        self._requests = AsyncLimiter(1, _MINUTE / rpm) if rpm else None
+        self._tokens = TokenWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
+
+    async def take(self, tokens: int) -> Share | None:
+        """Wait for a turn.
+
+        Args:
+            tokens: The most that the call may use: OpenAI, too, counts ``max_tokens`` before it knows the answer.
+        """
+        share = await self._tokens.take(tokens) if self._tokens else None
+        if self._requests:
+            await self._requests.acquire()
+        return share
+
+    def correct(self, share: Share | None, tokens: int) -> None:
+        """Put what the call did use in place of what it might have used."""
+        if share is not None and self._tokens is not None:
+            self._tokens.correct(share, tokens)
+
+
+class TokenWindow:
+    """At most ``limit`` tokens in any 60 seconds, first come first served; a larger call goes alone.
+
+    Args:
+        limit: Tokens.
+        seconds: Length of the window; tests shorten it.
+    """
+
+    def __init__(self, limit: int, *, seconds: float = _MINUTE) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._taken: deque[Share] = deque()
+        self._line = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def take(self, tokens: int) -> Share:
+        """Wait until the window has room."""
+        tokens = min(tokens, self._limit)
+        async with self._line:
+            while (pause := self._until_room(tokens)) > 0:
+                self._freed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), pause)
+            share = Share(time.monotonic(), tokens)
+            self._taken.append(share)
+            return share
+
+    def correct(self, share: Share, tokens: int) -> None:
+        """Replace a call's tokens by what it used."""
+        share.tokens = tokens
+        self._freed.set()
+
+    def _until_room(self, tokens: int) -> float:
+        """Seconds until ``tokens`` fit, should no call in flight give any back."""
+        now = time.monotonic()
+        while self._taken and self._taken[0].at <= now - self._seconds:
+            self._taken.popleft()
+        excess = sum(share.tokens for share in self._taken) + tokens - self._limit
+        for share in self._taken:
+            if excess <= 0:
+                break
+            excess -= share.tokens
+            if excess <= 0:
+                return share.at + self._seconds - now
+        return 0.0
