@@ -1,15 +1,127 @@
 """How close AgentWrite comes to the time that the teacher itself takes, what a call costs the client, and replay.
 
-    python -m benchmarks.teacher            256 documents at 2 s a call, 64 in flight: about four minutes
+    python -m benchmarks.teacher            320 documents at 2 s a call, 64 in flight: about four minutes
     python -m benchmarks.teacher --quick    64 documents at 0.5 s: under a minute
 
 The teacher is a server in a process of its own that answers after a fixed time, whatever the load. Documents have 8
-to 16 paragraphs, written one after the other. "ideal" is the lower bound for any client that keeps to C calls in
-flight: the larger of calls x latency / C and the longest document x latency. "ours" is ``write_all`` as the command
-runs it, from the instructions to the files on disk, litellm's import and the ledger included. "original" is the loop
-of THUDM/LongWriter agentwrite (plan.py and write.py at 3fcfdff) written anew: 8 workers, one blocking request
-each, ten tries at once without a pause, and after them the words "Max tries. Failed." in place of the text.
-It writes the first 16 (quick: 8) documents only, and is compared by calls a second.
+to 16 paragraphs, written one after the other, so no call of a document can start before the one before it has ended.
 
-The case ``overload_1s`` meets every 20th request with 429 for one second.
+``ideal`` is the least time for any client that keeps to C calls in flight: calls x latency / C, or the longest
+document x latency where that is more. It leaves out what no client can avoid (its own start, the connections).
+``ours`` is ``write_all`` as ``generate_data.py`` calls it, from the instructions to the files on disk, with the
+import of litellm, the ledger that waits for the disk, and the export.
+``original`` is the loop of THUDM/LongWriter agentwrite (plan.py and write.py at 3fcfdff) written anew: 8 workers,
+one blocking request each, ten tries at once without a pause, then the words "Max tries. Failed." in place of the
+text. It writes fewer documents, because its rate does not depend on their number; its ``wall_over_ideal`` is the rate
+of 64 calls in flight over its own.
+
+Cases: ``latency_2s_64``; ``overload_1s``: one request in 20 is refused with 429 until a second has passed;
+``replay``: answers a second from the ledger, by ``Client.ask`` alone and through a whole repeated run.
 """
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.output import Results, show
+from benchmarks.teacher_systems import call_counts, instructions
+from tests.llm.loopback import LoopbackServer, loopback_server
+
+CONCURRENCY = 64
+ORIGINAL_WORKERS = 8
+QUICK_LATENCY = 0.5
+OVERLOAD_LATENCY = 0.1
+
+
+def main() -> None:
+    """Run all cases."""
+    quick = "--quick" in sys.argv[1:]
+    latency = QUICK_LATENCY if quick else 2.0
+    documents, original_documents = (64, 8) if quick else (320, 24)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with loopback_server("--canned", "--record", "0", "--latency", str(latency)) as server:
+            calm = latency_case(server, folder / "calm", latency, documents, original_documents)
+            replayed = replay_case(server, folder / "calm", documents)
+        busy = overload_case(folder / "busy", 32 if quick else 64)
+        results: Results = {"latency_2s_64": calm, "overload_1s": busy, "replay": replayed}
+    show("teacher", results, ("litellm", "aiohttp", "lwexp"))
+
+
+def latency_case(
+    server: LoopbackServer, folder: Path, latency: float, documents: int, original_documents: int
+) -> dict[str, dict[str, float]]:
+    """Wall time against the ideal, with 64 calls in flight and with the original's eight."""
+    ours = measured("ours", server.url, folder, documents)
+    assert server.now()["answered"] == sum(call_counts(documents))
+    slow = rates(measured("original", server.url, folder, original_documents), original_documents, latency)
+    return {
+        "ours": rates(ours, documents, latency),
+        "original": {**slow, "wall_over_ideal": CONCURRENCY / latency / slow["calls_per_second"]},
+        "ideal": {"seconds": ideal_seconds(documents, latency), "wall_over_ideal": 1.0},
+    }
+
+
+def overload_case(folder: Path, documents: int) -> dict[str, dict[str, float]]:
+    """What a provider that is busy for a second does to the drafts. Its answers take 0.1 s otherwise."""
+    cases = {}
+    for system in ("ours", "original"):
+        options = ("--canned", "--record", "0", "--latency", str(OVERLOAD_LATENCY), "--busy-rate", "0.05")
+        with loopback_server(*options) as server:
+            found = measured(system, server.url, folder, documents)
+            refused = server.now()["faults"].get("429", 0)
+        kept = ("documents", "documents_with_error_text", "seconds")
+        cases[system] = {"refusals": float(refused), **{name: found[name] for name in kept}}
+    return cases
+
+
+def replay_case(server: LoopbackServer, folder: Path, documents: int) -> dict[str, dict[str, float]]:
+    """Answers a second from the ledger of the first case; litellm is not imported, the server not asked."""
+    before = server.now()["attempts"]
+    ask = measured("replay", server.url, folder, documents)
+    run = measured("ours", server.url, folder, documents)
+    assert server.now()["attempts"] == before
+    assert not ask["litellm_imported"]
+    assert not run["litellm_imported"]
+    return {
+        "ours": {"calls_per_second": ask["calls"] / ask["seconds"], "answers": ask["calls"]},
+        "whole_run": {"calls_per_second": run["calls"] / run["seconds"], "answers": run["calls"]},
+    }
+
+
+def rates(found: dict[str, float], documents: int, latency: float) -> dict[str, float]:
+    """A system's numbers in the units of the table."""
+    calls = found["calls"]
+    return {
+        "seconds": found["seconds"],
+        "wall_over_ideal": found["seconds"] / ideal_seconds(documents, latency),
+        "calls_per_second": calls / found["seconds"],
+        "cpu_ms_per_call": found["cpu_seconds"] / calls * 1000,
+        "calls": calls,
+    }
+
+
+def ideal_seconds(documents: int, latency: float) -> float:
+    """The least time for ``documents``: all slots busy all the time, but no document faster than its chain."""
+    counts = call_counts(documents)
+    return max(sum(counts) / CONCURRENCY, max(counts)) * latency
+
+
+def measured(system: str, url: str, folder: Path, documents: int) -> dict[str, float]:
+    """Run a system in a fresh process; its last line is what it measured."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "instructions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in instructions(documents)), encoding="utf-8")
+    workers = ORIGINAL_WORKERS if system == "original" else CONCURRENCY
+    command = [sys.executable, "-m", "benchmarks.teacher_systems", system, url, str(file), str(workers)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return numbers
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 from typing import Any, NamedTuple
@@ -97,9 +98,16 @@ def _read(answer: Any) -> Reply:
 def _litellm() -> Any:
     # Without this, importing litellm fetches its price table from the network.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm
+    # Its import makes objects by the hundred thousand that all stay. Not looking through them for garbage, now and
+    # later, saves 0.7 s of 2.5 here and 0.16 s at each full collection.
+    gc.disable()
+    try:
+        import litellm
 
-    from lwexp.llm.offline import register
+        from lwexp.llm.offline import register
+    finally:
+        gc.freeze()
+        gc.enable()
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False

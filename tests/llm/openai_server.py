@@ -54,6 +54,7 @@ class Board:
         self.answered = 0
         self.in_flight: set[str] = set()
         self.most_in_flight = 0
+        self.first_asked: dict[str, float] = {}
         self.answered_at: dict[str, float] = {}
         self.spent = 0.0
         self.requests: list[dict[str, Any]] = []
@@ -65,6 +66,8 @@ class Board:
         self.attempts[key] += 1
         listed = re.search(r"\[\[faults: (.*?)\]\]", text)
         faults = [item.strip() for item in listed[1].split(",")] if listed else self.drawn(key)
+        if self.is_busy(key):
+            faults = ["429"] * (attempt + 1)
         found = faults[attempt] if attempt < len(faults) else ""
         self.faults[found.split(":")[0]] += bool(found)
         if self.options.record:
@@ -72,6 +75,12 @@ class Board:
             told = {"chars": len(text), "authorization": authorization, "key": key, "fault": found}
             self.requests.append({**kept, **told, "at": time.time(), "end": text[-self.options.record :]})
         return found
+
+    def is_busy(self, key: str) -> bool:
+        """Whether this request is one of those refused for ``--busy-seconds`` from its first attempt on."""
+        first = self.first_asked.setdefault(key, time.time())
+        chosen = random.Random(f"busy {key}").random() < self.options.busy_rate
+        return chosen and time.time() - first < self.options.busy_seconds
 
     def drawn(self, key: str) -> list[str]:
         """Faults by the request's own hash: the same in every run."""
@@ -228,6 +237,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault-rate", type=float, default=0.0)
     parser.add_argument("--kinds", choices=("recoverable", "all"), default="recoverable")
+    parser.add_argument("--busy-rate", type=float, default=0.0, help="share of requests refused with 429 at first")
+    parser.add_argument("--busy-seconds", type=float, default=1.0)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--prices", type=float, nargs=2, default=(0.0, 0.0), help="dollars a prompt and reply token")
     parser.add_argument("--canned", action="store_true", help="cheap replies")
