@@ -117,7 +117,8 @@ def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) 
     from lwexp.config.experiments import pinned_groups
 
     experiment = choices.get("experiment")
-    pinned = pinned_groups(experiment) if experiment not in (None, "null") else set()
+    # What a run is computed on is not part of an experiment.
+    pinned = pinned_groups(experiment) - {"hardware"} if experiment not in (None, "null") else set()
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         top = key.split(".")[0].split("@")[0].split("/")[0]

@@ -3,41 +3,70 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config import Config
+from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.records import Conversation, LwexpError, PreferencePair, write_json, write_rows
 from lwexp.runs import RunDirectory, open_run
+from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import is_rank_zero
 
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture, PairMixture
     from lwexp.mix.sources import Resolved
+    from lwexp.train.together import Ranks
 
 log = logging.getLogger(__name__)
 
 
 def train(config: Config) -> RunDirectory | None:
     """Mixture -> packs -> checkpoint and an ordinary Hugging Face folder. None after a dry run."""
-    from lwexp.mix import resolve_mixture
-    from lwexp.train import describe_plan, preflight, settle_hardware, train_run
+    from lwexp.train import describe_plan, join_ranks, preflight, settle_hardware, train_beside
 
     console_log()
     config = settle_hardware(config)
+    if is_rank_zero():
+        start = _start(config)
+        start_from = start.path / "model" if start else None
+        if config.dry_run:
+            plan = describe_plan(config, *_rows_if_any(config), start_from=start_from)
+            print(plan.text)
+            if plan.refusal is not None:
+                raise LwexpError(plan.refusal)
+            return None
+        preflight(config, start_from)
+    _start_ranks(config)
+    ranks = join_ranks(config)
+    try:
+        if is_rank_zero():
+            return _train(config, ranks)
+        train_beside(ranks)
+        return None
+    finally:
+        ranks.leave()
+
+
+def _start_ranks(config: Config) -> None:
+    """Go on as one rank of the run; the process that starts the others waits for them here, and ends as they do."""
+    hardware = config.hardware
+    if isinstance(hardware, Zero) and (code := start_ranks(hardware.devices, hardware.num_nodes)) is not None:
+        sys.exit(code)
+
+
+def _train(config: Config, ranks: Ranks) -> RunDirectory:
+    """The run, as rank 0 sees it."""
+    from lwexp.mix import resolve_mixture
+    from lwexp.train import train_run
+
     start = _start(config)
     start_from = start.path / "model" if start else None
-    if config.dry_run:
-        plan = describe_plan(config, *_rows_if_any(config), start_from=start_from)
-        print(plan.text)
-        if plan.refusal is not None:
-            raise LwexpError(plan.refusal)
-        return None
-    preflight(config, start_from)
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
     inputs = {source.name: source.fingerprint for source in sources}
@@ -57,7 +86,7 @@ def train(config: Config) -> RunDirectory | None:
     with run:
         if not run.is_finished:
             conversations, chosen_pairs = _take(config, sources, run.path)
-            results = train_run(config, run, conversations, chosen_pairs, start_from)
+            results = train_run(config, run, conversations, chosen_pairs, start_from, ranks)
             if results is None:  # inspect_batch: looked, trained nothing
                 run.leave()
             else:

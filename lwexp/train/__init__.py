@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
     from lwexp.train.plan import Description
+    from lwexp.train.together import Ranks
 
-__all__ = ["describe_plan", "preflight", "settle_hardware", "train_run"]
+__all__ = ["describe_plan", "join_ranks", "preflight", "settle_hardware", "train_beside", "train_run"]
 
 
 def settle_hardware(config: Config) -> Config:
@@ -65,6 +66,7 @@ def train_run(
     conversations: Sequence[Conversation] | None = None,
     pairs: Sequence[PreferencePair] | None = None,
     start_from: Path | None = None,
+    ranks: Ranks | None = None,
 ) -> Tree | None:
     """Train inside an open run, from the newest checkpoint if there is one, and export the model.
 
@@ -76,6 +78,7 @@ def train_run(
         conversations: The mixture, for SFT; None for DPO.
         pairs: The mixture, for DPO; None for SFT.
         start_from: Model folder to start from instead of ``config.model``; DPO needs one, and takes its tokenizer.
+        ranks: The other processes of the run, which wait for this one; None where there are none.
 
     Returns:
         Results for the manifest: steps, final_loss, target_tokens, seconds, max_train_words, model (path). None if
@@ -85,12 +88,38 @@ def train_run(
         LwexpError: For what the user can mend; a loss or gradient that is not finite, with the packs, included.
         Preempted: After SIGTERM, once the state is saved.
     """
+    set_spinning()
+    from lwexp.train.run import train
+    from lwexp.train.together import come_together
+
+    return train(config, run, conversations, pairs, start_from, ranks or come_together(None))
+
+
+def join_ranks(config: Config) -> Ranks:
+    """Meet the other processes of a run that has several; ``runs.launch`` or another launcher has started them.
+
+    Returns:
+        What rank 0 gives to ``train_run`` and the others to ``train_beside``. Call its ``leave`` at the end.
+    """
+    set_spinning()
+    from lwexp.train.hardware import hardware_of
+    from lwexp.train.together import come_together
+
+    return come_together(hardware_of(config))
+
+
+def train_beside(ranks: Ranks) -> None:
+    """Wait for rank 0 to say which run this is, then train along; for every rank but rank 0."""
+    from lwexp.train.run import train_beside as beside
+
+    beside(ranks)
+
+
+def set_spinning() -> None:
+    """Let torch's threads wait for each other briefly awake, then asleep. Has an effect before torch is imported."""
     import os
 
     # Read once, when torch loads its threads. By default they spin without end while they wait for each other: on a
     # busy machine a miniature's step then took 1.7 s on two cores, and 0.4 s asleep. On a quiet one sleeping costs
     # a third of the speed (8.2k against 12.9k target tokens a second); spinning briefly keeps 97% of it.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from lwexp.train.run import train
-
-    return train(config, run, conversations, pairs, start_from)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import torch
 from lightning.pytorch import Callback
 
 from lwexp.records import Preempted
@@ -14,6 +15,7 @@ from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.checkpoints import save_checkpoint
 from lwexp.train.module import PackedTraining, StepResult
 from lwexp.train.progress import StepBar
+from lwexp.train.stopping import StopRequest
 from lwexp.train.tracking import Tracker
 
 
@@ -123,11 +125,21 @@ class Bar(Callback):  # type: ignore[misc]
 
 
 class Checkpoints(Callback):  # type: ignore[misc]
-    """Saves every so many steps and on SIGTERM. Must come after ``Metrics``: rows reach the disk first."""
+    """Saves every so many steps and when told to stop. Must come last: metrics reach the disk first."""
 
-    def __init__(self, folder: Path, every: int | None) -> None:
+    def __init__(self, folder: Path, every: int | None, keep: int, stop: StopRequest) -> None:
         self._folder = folder
         self._every = every
+        self._keep = keep
+        self._stop = stop
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """From here on a signal waits for the end of the step."""
+        self._stop.hold()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """A signal during the last step ends the run here; its checkpoint is there."""
+        self._stop.release()
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
         """Save if it is time; after SIGTERM save and leave."""
@@ -135,7 +147,17 @@ class Checkpoints(Callback):  # type: ignore[misc]
         step = pl_module.result.step
         trainer.datamodule.done = step
         is_due = self._every is not None and step % self._every == 0
-        if is_due or trainer.received_sigterm:
-            save_checkpoint(self._folder, step, trainer.save_checkpoint, trainer.strategy.barrier)
-        if trainer.received_sigterm:
-            raise Preempted(f"SIGTERM at step {step}; saved")
+        # A signal reaches ranks at different steps or only one of them; they save and leave together.
+        is_told = on_any_rank(trainer, self._stop.asked is not None)
+        if is_due or is_told:
+            save_checkpoint(self._folder, step, trainer.save_checkpoint, trainer.strategy.barrier, self._keep)
+        if is_told:
+            raise Preempted(f"{self._stop.asked or 'another rank was told to stop'} at step {step}; saved")
+
+
+def on_any_rank(trainer: Any, here: bool) -> bool:
+    """Whether something is so on any rank. All ranks call it, and all get the same answer."""
+    if trainer.world_size == 1:
+        return here
+    flag = torch.tensor(float(here), device=trainer.strategy.root_device)
+    return bool(trainer.strategy.reduce(flag, reduce_op="sum") > 0)

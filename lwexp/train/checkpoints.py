@@ -20,9 +20,6 @@ from lwexp.runs.ranks import is_rank_zero
 
 log = logging.getLogger(__name__)
 
-KEEP = 2
-"""The newest may turn out damaged; then the one before is used."""
-
 
 class Checkpoint(NamedTuple):
     """A checkpoint whose files are as they were written."""
@@ -31,42 +28,63 @@ class Checkpoint(NamedTuple):
     state: Path
 
 
-def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], barrier: Callable[[], None]) -> None:
-    """Write a checkpoint and drop those older than the newest ``KEEP``.
+def save_checkpoint(
+    folder: Path, step: int, write: Callable[[Path], None], barrier: Callable[[], None], keep: int
+) -> None:
+    """Write a checkpoint and drop those older than the newest ``keep``.
 
     Args:
         folder: The run's checkpoints.
         step: Optimiser steps done.
         write: Writes the state to a path; all ranks call it.
         barrier: Waits for all ranks.
+        keep: How many stay.
 
     Raises:
         LwexpError: If the disk does not take it. Earlier checkpoints stay as they are.
     """
     target = folder / f"step-{step:08d}"
     aside = folder / f"{target.name}.tmp"
+
+    def begin() -> None:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+
+    def commit() -> None:
+        write_json(aside / "files.json", {"step": step, "files": _list_files(aside)})
+        _sync(aside)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+        _sync_folder(folder)
+        for old in _by_age(folder)[:-keep]:
+            shutil.rmtree(old)
+
     try:
         if is_rank_zero():
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
+            begin()
         barrier()
         write(aside / "state.ckpt")
         barrier()
         if is_rank_zero():
-            write_json(aside / "files.json", {"step": step, "files": _list_files(aside)})
-            _sync(aside)
-            shutil.rmtree(target, ignore_errors=True)
-            aside.rename(target)
-            _sync_folder(folder)
-            for old in _by_age(folder)[:-KEEP]:
-                shutil.rmtree(old)
-    except OSError as error:
+            commit()
+    except (OSError, RuntimeError) as error:
+        if (problem := _of_the_disk(error)) is None:
+            raise
         shutil.rmtree(aside, ignore_errors=True)
+        # Other ranks may be inside the strategy's own collectives: whoever started them ends them.
         raise LwexpError(
-            f"cannot write the checkpoint of step {step} to {folder}: {error.strerror or error}; earlier ones are "
-            f"intact. Free some space and run the same command again"
+            f"cannot write the checkpoint of step {step} to {folder}: {problem}; earlier ones are intact. "
+            f"Free some space and run the same command again"
         ) from error
     barrier()
+
+
+def _of_the_disk(error: OSError | RuntimeError) -> str | None:
+    """What the disk had against it; None if it was not the disk. torch tells of a failed write as a RuntimeError."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    text = str(error).splitlines()[0] if str(error) else ""
+    return text[:160] if "PytorchStreamWriter" in text or "unexpected pos" in text else None
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -51,10 +52,17 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         optimizer: AdamW and its schedule.
         total: Optimiser steps of the whole run.
         recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
+        make_optimizer: AdamW for the weights as the strategy holds them.
     """
 
     def __init__(
-        self, build: ModelBuilder, objective: Objective, optimizer: OptimizerConfig, total: int, recompute: bool
+        self,
+        build: ModelBuilder,
+        objective: Objective,
+        optimizer: OptimizerConfig,
+        total: int,
+        recompute: bool,
+        make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -64,6 +72,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._optimizer = optimizer
         self._total = total
         self._recompute = recompute
+        self._make_optimizer = make_optimizer
         self.model: nn.Module | None = None
 
     def configure_model(self) -> None:
@@ -82,7 +91,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its learning rate is set in each step, a pure function of the step's number."""
         assert self.model is not None
-        return build_optimizer(self.model, self._optimizer)
+        return self._make_optimizer(self.model, self._optimizer)
 
     def training_step(self, batch: StepBatch, index: int) -> None:
         """One optimiser step: forward and backward of each pack, then clip, check and update."""

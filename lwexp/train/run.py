@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import shutil
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,8 @@ from torch import nn
 
 from lwexp.config.base import Tree
 from lwexp.config.schema import Config
-from lwexp.config.train import DPO
+from lwexp.config.train import DPO, Zero
+from lwexp.config.train import Optimizer as OptimizerConfig
 from lwexp.pack import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
@@ -33,10 +35,13 @@ from lwexp.train.memory import is_recomputing
 from lwexp.train.model import build_model, training_device, training_dtype
 from lwexp.train.module import Objective, PackedTraining
 from lwexp.train.objective import DPOObjective, SFTObjective
+from lwexp.train.optimizer import build_optimizer
 from lwexp.train.reference import compute_reference, load_or_compute
 from lwexp.train.shapes import model_sizes
+from lwexp.train.stopping import StopRequest
+from lwexp.train.together import Ranks
 from lwexp.train.tracking import Tracker, open_tracker
-from lwexp.train.trainer import build_trainer, quiet_lightning, set_threads
+from lwexp.train.trainer import build_trainer, quiet_lightning, set_up_process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -50,16 +55,14 @@ def train(
     conversations: Sequence[Conversation] | None,
     pairs: Sequence[PreferencePair] | None,
     start_from: Path | None,
+    ranks: Ranks,
 ) -> Tree | None:
     """See ``train.train_run``."""
     config = settle_hardware(config)
-    set_threads(hardware_of(config))
+    set_up_process(hardware_of(config))
     torch.manual_seed(config.seed)
     tokenizer = prepare_tokenizer(config, run.path, conversations, start_from)
-    if is_rank_zero():
-        build_packs(conversations, pairs, tokenizer, config.pack, run.path / "packs")
-    else:
-        _wait_for(run.path / "packs" / "meta.json")
+    build_packs(conversations, pairs, tokenizer, config.pack, run.path / "packs")
     dataset = PackedDataset(run.path / "packs")
     if config.inspect_batch is not None:
         if is_rank_zero():
@@ -67,13 +70,32 @@ def train(
         return None
     job = _Job(config, run, dataset, tokenizer, start_from, max_train_words(conversations, pairs))
     if not has_model(run.path / "model"):
+        ranks.tell("run", json.dumps({"path": str(run.path), "start_from": start_from and str(start_from)}))
+        ranks.tell("config", config.model_dump_json())
         trainer, module = _fit(job)
         _export(job, trainer, module)
     results = _results(job)
     # The model is safe now, and what a checkpoint holds besides (the optimiser) is of no use to a finished run.
-    if is_rank_zero():
-        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
     return results
+
+
+def train_beside(ranks: Ranks) -> None:
+    """The same run on a rank other than 0: waits until everything is on disk, then trains along."""
+    told = ranks.hear("run")
+    settings = ranks.hear("config") if told else None
+    if told is None or settings is None:
+        return
+    where = json.loads(told)
+    config = Config.model_validate_json(settings)
+    set_up_process(hardware_of(config))
+    torch.manual_seed(config.seed)
+    run = RunDirectory.load(Path(where["path"]))
+    start_from = Path(where["start_from"]) if where["start_from"] else None
+    tokenizer = prepare_tokenizer(config, run.path, None, start_from)
+    job = _Job(config, run, PackedDataset(run.path / "packs"), tokenizer, start_from, 0)
+    trainer, _ = _fit(job)
+    gather_state(trainer)
 
 
 class _Job(NamedTuple):
@@ -85,6 +107,16 @@ class _Job(NamedTuple):
     tokenizer: PreTrainedTokenizerFast
     start_from: Path | None
     words: int
+
+    def build_sharded(self) -> nn.Module:
+        """The same, inside the strategy's context: under ZeRO-3 no process ever holds it whole."""
+        hardware = hardware_of(self.config)
+        if not isinstance(hardware, Zero):
+            return self.build()
+        from lwexp.train.strategy import sharded_loading
+
+        with sharded_loading(hardware):
+            return self.build()
 
     def build(self) -> nn.Module:
         """The model as it is before the first step."""
@@ -110,14 +142,13 @@ def prepare_tokenizer(
         assert config.model.path is not None
         return load_tokenizer(config.model.path, config.model.revision, config.model.chat)
     kept = folder / "tokenizer"
-    if is_rank_zero() and not kept.is_dir():
+    if not kept.is_dir():
         texts = (message.content for row in conversations or () for message in row.messages)
         fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
         aside = folder / "tokenizer.tmp"
         shutil.rmtree(aside, ignore_errors=True)
         save_tokenizer(fitted, aside)
         aside.rename(kept)
-    _wait_for(kept)
     # Read back even when it was just fitted, so that every start of the run sees the same one.
     return load_tokenizer(kept, None, config.model.chat)
 
@@ -134,12 +165,15 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     checkpoint = newest_checkpoint(job.run.path / "checkpoints")
     done = checkpoint.step if checkpoint else 0
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
-    module = PackedTraining(job.build, objective, settings.optimizer, total, is_recomputing(hardware_of(config)))
+    module = PackedTraining(
+        job.build_sharded, objective, settings.optimizer, total, is_recomputing(hardware_of(config)), _optimizer(job)
+    )
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
     tracker = open_tracker(config, job.run)
-    callbacks = _callbacks(job, plan, total, done, tracker)
+    stop = StopRequest()
+    callbacks = _callbacks(job, plan, total, done, tracker, stop)
     try:
-        with quiet_lightning():
+        with quiet_lightning(), stop.listening():
             trainer = build_trainer(hardware_of(config), callbacks, settings.optimizer.grad_clip, job.run.path)
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)
     except torch.OutOfMemoryError as error:
@@ -152,14 +186,25 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     return trainer, module
 
 
-def _callbacks(job: _Job, plan: BatchPlan, total: int, done: int, tracker: Tracker) -> list[Callback]:
+def _optimizer(job: _Job) -> Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer]:
+    hardware = hardware_of(job.config)
+    if not isinstance(hardware, Zero):
+        return build_optimizer
+    from lwexp.train.strategy import zero_optimizer
+
+    return functools.partial(zero_optimizer, hardware=hardware)
+
+
+def _callbacks(
+    job: _Job, plan: BatchPlan, total: int, done: int, tracker: Tracker, stop: StopRequest
+) -> list[Callback]:
     training, folder = job.config.training, job.run.path
     steps = Steps(job.dataset, plan)
     targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))
     return [
         Metrics(folder / "metrics.jsonl", training.log_every_steps, total, done=done, targets=targets, tracker=tracker),
         Bar(total, done),
-        Checkpoints(folder / "checkpoints", training.checkpoint_every_steps),
+        Checkpoints(folder / "checkpoints", training.checkpoint_every_steps, training.keep_checkpoints, stop),
     ]
 
 
@@ -214,9 +259,3 @@ def _results(job: _Job) -> Tree:
         "max_train_words": job.words,
         "model": str(job.run.path / "model"),
     }
-
-
-def _wait_for(path: Path) -> None:
-    """Other ranks wait until rank 0 has made something."""
-    while not path.exists():
-        time.sleep(0.2)

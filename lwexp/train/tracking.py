@@ -10,6 +10,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import NoTracking, Tracking, WandbTracking
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
+from lwexp.runs.ranks import is_rank_zero
 
 
 class Tracker(Protocol):
@@ -36,7 +37,7 @@ class Nowhere:
 
 def open_tracker(config: Config, run: RunDirectory) -> Tracker:
     """What ``config.tracking`` asks for."""
-    if isinstance(config.tracking, NoTracking):
+    if isinstance(config.tracking, NoTracking) or not is_rank_zero():
         return Nowhere()
     return WandbTracker(config.tracking, config, run)
 

@@ -15,12 +15,16 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from lwexp.config.train import GPU, Hardware, Zero
+from lwexp.train.model import training_device
 
 
-def set_threads(hardware: Hardware) -> None:
-    """Let torch use the threads asked for, or this rank's share of the cores."""
+def set_up_process(hardware: Hardware) -> None:
+    """Threads: those asked for, or this rank's share of the cores."""
     asked = None if isinstance(hardware, GPU) else hardware.threads
     ranks_here = hardware.devices if isinstance(hardware, Zero) else 1
+    if training_device(hardware).type == "cpu":
+        # DeepSpeed, which transformers imports where it is installed, would look for accelerators and warn.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // ranks_here))
 
 
@@ -38,7 +42,7 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
             "num_nodes": hardware.num_nodes,
             "strategy": zero_strategy(hardware, grad_clip),
         }
-    return Trainer(
+    trainer = Trainer(
         **options,
         # Precision is ours: Lightning's bf16-true would also round the rotary frequencies, and DeepSpeed's is in
         # its own config.
@@ -54,6 +58,9 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
+    # Signals are ``StopRequest``'s: Lightning's handler would broadcast to the other ranks from wherever it strikes.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
 
 
 @contextlib.contextmanager
@@ -65,7 +72,12 @@ def quiet_lightning() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for text in (".*does not have many workers.*", ".*dataloader is not resumable.*", ".*LeafSpec.*"):
+            for text in (
+                ".*does not have many workers.*",
+                ".*dataloader is not resumable.*",
+                ".*LeafSpec.*",
+                ".*torch.distributed.*is deprecated.*",
+            ):
                 warnings.filterwarnings("ignore", message=text)
             yield
     finally:

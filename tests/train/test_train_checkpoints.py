@@ -13,7 +13,7 @@ from lwexp.train.checkpoints import Checkpoint, newest_checkpoint, save_checkpoi
 
 
 def save(folder: Path, step: int) -> None:
-    save_checkpoint(folder, step, lambda path: path.write_text(f"state of {step}") and None, lambda: None)
+    save_checkpoint(folder, step, lambda path: path.write_text(f"state of {step}") and None, lambda: None, keep=2)
 
 
 def test_the_newest_is_found_and_only_two_are_kept(tmp_path: Path) -> None:
@@ -73,6 +73,6 @@ def test_a_full_disk_leaves_earlier_ones_intact(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(LwexpError, match=r"step 10 .* No space left on device; earlier ones are intact"):
-        save_checkpoint(tmp_path, 10, full, lambda: None)
+        save_checkpoint(tmp_path, 10, full, lambda: None, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000005"]
     assert newest_checkpoint(tmp_path) is not None

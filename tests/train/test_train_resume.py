@@ -114,8 +114,8 @@ def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     save = callbacks.save_checkpoint
 
-    def save_and_crash(folder: Path, at: int, write: Any, barrier: Any) -> None:
-        save(folder, at, write, barrier)
+    def save_and_crash(folder: Path, at: int, *rest: Any) -> None:
+        save(folder, at, *rest)
         if at == step:
             raise StopError
 

@@ -1,0 +1,144 @@
+"""Real ZeRO-3: two gloo processes through the strategy class and the config path of hardware=zero3_8x80g."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_packs import tiny_config, tiny_conversations, tiny_model_config, train_in
+from zero_ranks import Ranks
+
+from lwexp.train.callbacks import read_metrics
+
+pytestmark = pytest.mark.slow
+
+FAMILIES = ("glm", "llama")
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    server = Ranks()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def start_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Random weights in several safetensors shards with a tokenizer, as a hub would hold them."""
+    from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
+    from lwexp.train.model import build_model
+
+    folders = {}
+    for family in FAMILIES:
+        folder = tmp_path_factory.mktemp(f"base-{family}")
+        config = tiny_model_config(family, tie_word_embeddings=False)
+        texts = [message.content for row in tiny_conversations() for message in row.messages]
+        tokenizer = train_tokenizer(texts, 400, config.chat)
+        shape = config.shape.model_copy(update={"vocab_size": 400, "max_position_embeddings": 512})
+        model = build_model(config.model_copy(update={"shape": shape}), tokenizer, seed=3, dtype=torch.float32)
+        writer: Any = model
+        writer.save_pretrained(folder, max_shard_size="20KB")
+        save_tokenizer(tokenizer, folder)
+        assert len(list(folder.glob("model-*.safetensors"))) > 3
+        folders[family] = folder
+    return folders
+
+
+def overrides(family: str, base: Path, *more: str) -> tuple[str, ...]:
+    return (
+        f"model=tiny_{family}", f"model.path={base}", "model.init=pretrained", "model.tokenizer=from_path",
+        f"objective.max_steps={STEPS}", "objective.optimizer.lr=0.01", "objective.global_batch=3", *more,
+    )  # fmt: skip
+
+
+def run_in(root: Path) -> Path:
+    (run,) = root.iterdir()
+    return run
+
+
+def curve(root: Path) -> list[tuple[float, ...]]:
+    rows = read_metrics(run_in(root) / "metrics.jsonl")
+    return [(r["step"], r["loss"], r["lr"], r["grad_norm"], r["target_tokens"]) for r in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(ranks: Ranks, start_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Undisturbed runs of two ranks."""
+    roots = {}
+    for family in FAMILIES:
+        roots[family] = tmp_path_factory.mktemp(f"whole-{family}")
+        options = overrides(family, start_models[family], "hardware=cpu_zero3")
+        assert ranks.train(roots[family], *options, world=2) == [0, 0]
+    return roots
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_ranks_give_the_losses_of_one_process(
+    family: str, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Float32; a step holds 3 packs, so ranks accumulate and one of them runs a pack of weight 0."""
+    train_in(tiny_config(tmp_path, *overrides(family, start_models[family])), conversations=tiny_conversations())
+    one, two = curve(tmp_path), curve(whole[family])
+    assert [row[0] for row in two] == list(range(1, STEPS + 1))
+    for alone, together in zip(one, two, strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_export_is_the_trained_model_in_plain_transformers(
+    family: str, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Against the single process' model: the same logits within what 8 steps make of 1e-7."""
+    from transformers import AutoModelForCausalLM
+
+    train_in(tiny_config(tmp_path, *overrides(family, start_models[family])), conversations=tiny_conversations())
+    ours = AutoModelForCausalLM.from_pretrained(run_in(whole[family]) / "model")
+    alone = AutoModelForCausalLM.from_pretrained(run_in(tmp_path) / "model")
+    base = AutoModelForCausalLM.from_pretrained(start_models[family])
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids).logits, alone(ids).logits, rtol=1e-3, atol=1e-3)
+        assert (ours(ids).logits - base(ids).logits).abs().max() > 0.5  # negative control: training moved them
+    names = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    assert names == {name: tensor.shape for name, tensor in base.state_dict().items()}
+
+
+def test_a_rank_killed_in_the_middle_resumes_to_the_same_curve_on_two_ranks_and_on_one(
+    ranks: Ranks, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """kill -9 of rank 1. On two ranks bit for bit; on one rank sums are taken in another order."""
+    options = overrides("glm", start_models["glm"], "hardware=cpu_zero3", "training.checkpoint_every_steps=3")
+    killed = {"rank": 1, "step": 5, "signal": int(signal.SIGKILL)}
+    codes = ranks.train(tmp_path / "two", *options, world=2, kill=killed)
+    assert codes[1] == -signal.SIGKILL
+    assert codes[0] != 0
+    run = run_in(tmp_path / "two")
+    assert [path.name for path in (run / "checkpoints").glob("step-*[0-9]")] == ["step-00000003"]
+    shutil.copytree(tmp_path / "two", tmp_path / "one")
+
+    assert ranks.train(tmp_path / "two", *options, world=2) == [0, 0]
+    assert curve(tmp_path / "two") == curve(whole["glm"])
+    assert "3 of 8 steps are done" in (run / "log.txt").read_text()
+
+    assert ranks.train(tmp_path / "one", *options, world=1) == [0]
+    assert curve(tmp_path / "one")[:3] == curve(whole["glm"])[:3]
+    for alone, together in zip(curve(tmp_path / "one"), curve(whole["glm"]), strict=True):
+        assert alone == pytest.approx(together, abs=1e-5, rel=1e-5)
+
+
+def test_sigterm_to_one_rank_saves_on_all_and_resumes(
+    ranks: Ranks, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    options = overrides("llama", start_models["llama"], "hardware=cpu_zero3")
+    told = {"rank": 1, "step": 4, "signal": int(signal.SIGTERM)}
+    assert ranks.train(tmp_path, *options, world=2, kill=told) == [143, 143]
+    run = run_in(tmp_path)
+    assert json.loads((run / "manifest.json").read_text())["status"] == "preempted"
+    (saved,) = (run / "checkpoints").iterdir()
+    assert int(saved.name.removeprefix("step-")) == len(curve(tmp_path)) < STEPS
+    assert ranks.train(tmp_path, *options, world=2) == [0, 0]
+    assert curve(tmp_path) == curve(whole["llama"])

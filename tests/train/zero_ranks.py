@@ -1,0 +1,150 @@
+"""Runs of several ranks in real processes, without paying the imports for each: a server imports once and forks.
+
+    ranks = Ranks()                                   # one process that has imported torch, lightning and deepspeed
+    ranks.train(root, *overrides, world=2)            # forks two ranks over gloo, gives their exit codes
+
+Each rank goes through the same calls as ``train.py`` does after it has started its ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+class Ranks:
+    """The server, seen from a test."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
+        command = [sys.executable, str(Path(__file__)), "serve"]
+        self._server = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def train(self, root: Path, *overrides: str, world: int, kill: dict[str, Any] | None = None) -> list[int]:
+        """Run all ranks to their end.
+
+        Args:
+            root: Folder of run directories.
+            overrides: Of the tiny config.
+            world: Ranks.
+            kill: {"rank": r, "step": k, "signal": s}: rank r signals itself when step k has been logged.
+
+        Returns:
+            Exit code of each rank; negative for a signal.
+        """
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill}
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        codes: list[int] = json.loads(self._server.stdout.readline())
+        return codes
+
+    def close(self) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait(timeout=30)
+
+
+def serve() -> None:
+    """Import, then fork the ranks of each job that comes in."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints must not end up among the answers
+    sys.path.insert(0, str(HERE))
+    import deepspeed.ops  # noqa: F401
+    import lightning.pytorch.strategies  # noqa: F401
+    import tiny_packs  # noqa: F401
+    import transformers.models.glm.modeling_glm
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    import lwexp.train.run
+    import lwexp.train.strategy  # noqa: F401
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        children = [fork(job, rank, port) for rank in range(job["world"])]
+        codes = {}
+        while len(codes) < len(children):
+            child, status = os.wait()
+            codes[child] = os.waitstatus_to_exitcode(status)
+        answers.write(json.dumps([codes[child] for child in children]) + "\n")
+        answers.flush()
+
+
+def fork(job: dict[str, Any], rank: int, port: int) -> int:
+    child = os.fork()
+    if child:
+        return child
+    world = str(job["world"])
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world,
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    )  # fmt: skip
+    code = 1
+    try:
+        code = be_a_rank(job, rank)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def be_a_rank(job: dict[str, Any], rank: int) -> int:
+    import threading
+
+    from tiny_packs import tiny_config, tiny_conversations, train_in
+
+    from lwexp.records import LwexpError, Preempted
+    from lwexp.train import join_ranks, settle_hardware, train_beside
+
+    kill = job["kill"]
+    if kill and kill["rank"] == rank:
+        threading.Thread(target=signal_self, args=(job["root"], kill["step"], kill["signal"]), daemon=True).start()
+    config = settle_hardware(tiny_config(job["root"], *job["overrides"]))
+    try:
+        ranks = join_ranks(config)
+        try:
+            if rank == 0:
+                train_in(config, conversations=tiny_conversations(), ranks=ranks)
+            else:
+                train_beside(ranks)
+        finally:
+            ranks.leave()
+    except Preempted:
+        return 143
+    except LwexpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def signal_self(root: str, steps: int, number: int) -> None:
+    import time
+
+    from lwexp.train.callbacks import read_metrics
+
+    while True:
+        found = list(Path(root).glob("*/metrics.jsonl"))
+        if found and len(read_metrics(found[0])) >= steps:
+            os.kill(os.getpid(), number)
+            return
+        time.sleep(0.001)
+
+
+if __name__ == "__main__":
+    serve()
