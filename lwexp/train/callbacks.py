@@ -160,4 +160,5 @@ def on_any_rank(trainer: Any, here: bool) -> bool:
     if trainer.world_size == 1:
         return here
     flag = torch.tensor(float(here), device=trainer.strategy.root_device)
-    return bool(trainer.strategy.reduce(flag, reduce_op="sum") > 0)
+    torch.distributed.all_reduce(flag)
+    return bool(flag > 0)

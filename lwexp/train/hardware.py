@@ -11,6 +11,7 @@ from lwexp.config.presets import hardware_preset
 from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Auto, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
+from lwexp.runs.launch import rank_environment
 from lwexp.train.memory import plan_memory
 from lwexp.train.shapes import model_sizes
 
@@ -29,7 +30,12 @@ class Found(NamedTuple):
 
 
 def settle_hardware(config: Config) -> Config:
-    """Replace ``hardware=auto`` by what this machine has, and say what that is; anything else stays as it is."""
+    """Replace ``hardware=auto`` by what this machine has, and say what that is.
+
+    Where torchrun or srun has started the ranks, their number counts and not the config's.
+    """
+    if isinstance(config.hardware, Zero):
+        return config.model_copy(update={"hardware": _as_started(config.hardware)})
     if not isinstance(config.hardware, Auto):
         return config
     name, hardware, why = choose(find_devices(), config.model, config.pack.max_tokens, config.hardware, os.environ)
@@ -77,6 +83,16 @@ def choose(
         return "gpu1", whole, what
     name = "h200x1" if found.gib > 120 else "zero3_offload"
     return name, _zero(name, {"devices": 1, "device_gib": None}), f"{what}, too little for gpu1"
+
+
+def _as_started(hardware: Zero) -> Zero:
+    environment = rank_environment(os.environ, hardware.devices) or {}
+    ranks = {**os.environ, **environment}.get("WORLD_SIZE")
+    here = {**os.environ, **environment}.get("LOCAL_WORLD_SIZE", ranks)
+    if ranks is None or here is None or (int(ranks), int(here)) == (hardware.ranks, hardware.devices):
+        return hardware
+    log.info("hardware: %s ranks were started, so not %d", ranks, hardware.ranks)
+    return hardware.model_copy(update={"devices": int(here), "num_nodes": int(ranks) // int(here)})
 
 
 def _nodes(environment: Mapping[str, str]) -> int:

@@ -181,6 +181,10 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
             "the device ran out of memory; lower pack.max_tokens, switch hardware.activation_checkpointing on, or "
             "choose larger hardware (dry_run=true shows what needs how much)"
         ) from error
+    except RuntimeError as error:
+        if "by peer" not in str(error) or not isinstance(hardware_of(config), Zero):
+            raise
+        raise LwexpError("another rank has ended and this one cannot go on; run the same command again") from None
     finally:
         tracker.finish()
     return trainer, module

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,16 @@ def whole(ranks: Ranks, start_models: dict[str, Path], tmp_path_factory: pytest.
         options = overrides(family, start_models[family], "hardware=cpu_zero3")
         assert ranks.train(roots[family], *options, world=2) == [0, 0]
     return roots
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_tensor_is_loaded_and_no_rank_holds_more_than_its_share(family: str, whole: dict[str, Path]) -> None:
+    """Gathered from both ranks before the first step, and compared with the safetensors files on each."""
+    for rank in (0, 1):
+        found = json.loads(whole[family].with_suffix(f".gathered-{rank}.json").read_text())
+        assert found["unequal"] == found["missing"] == []
+        assert len(found["equal"]) > 20
+        assert found["held"] <= 0.51 * found["whole"]  # half, and padding of odd sizes
 
 
 @pytest.mark.parametrize("family", FAMILIES)

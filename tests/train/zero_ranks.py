@@ -110,8 +110,14 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     from tiny_packs import tiny_config, tiny_conversations, train_in
 
     from lwexp.records import LwexpError, Preempted
+    from lwexp.runs.logs import console_log
     from lwexp.train import join_ranks, settle_hardware, train_beside
+    from lwexp.train import run as run_module
 
+    console_log()
+    make_callbacks = run_module._callbacks
+    check = gather_check(Path(job["root"]).with_suffix(f".gathered-{rank}.json"))
+    run_module._callbacks = lambda *given: [*make_callbacks(*given), check]
     kill = job["kill"]
     if kill and kill["rank"] == rank:
         threading.Thread(target=signal_self, args=(job["root"], kill["step"], kill["signal"]), daemon=True).start()
@@ -131,6 +137,32 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def gather_check(report: Path) -> Any:
+    """A callback that compares what was loaded with the files, before the first step."""
+    import deepspeed
+    import torch
+    from lightning.pytorch import Callback
+    from safetensors.torch import load_file
+
+    class GatherCheck(Callback):
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            base = trainer.lightning_module.model.config._name_or_path
+            if report.exists() or not Path(base).is_dir():
+                return
+            saved = {k: v for file in Path(base).glob("*.safetensors") for k, v in load_file(file).items()}
+            found: dict[str, Any] = {"equal": [], "unequal": [], "held": 0, "whole": 0}
+            for name, parameter in pl_module.model.named_parameters():
+                found["held"] += parameter.ds_tensor.numel()
+                found["whole"] += parameter.ds_numel
+                with deepspeed.zero.GatheredParameters([parameter]):
+                    same = torch.equal(parameter.data, saved.pop(name))
+                found["equal" if same else "unequal"].append(name)
+            found["missing"] = sorted(saved)
+            report.write_text(json.dumps(found))
+
+    return GatherCheck()
 
 
 def signal_self(root: str, steps: int, number: int) -> None:
