@@ -42,6 +42,8 @@ def train(config: Config) -> RunDirectory | None:
                 raise LwexpError(plan.refusal)
             return None
         preflight(config, start_from)
+    if config.dry_run:
+        return None
     _start_ranks(config)
     ranks = join_ranks(config)
     try:
@@ -56,7 +58,9 @@ def train(config: Config) -> RunDirectory | None:
 def _start_ranks(config: Config) -> None:
     """Go on as one rank of the run; the process that starts the others waits for them here, and ends as they do."""
     hardware = config.hardware
-    if isinstance(hardware, Zero) and (code := start_ranks(hardware.devices, hardware.num_nodes)) is not None:
+    if not isinstance(hardware, Zero) or config.inspect_batch is not None:
+        return
+    if (code := start_ranks(hardware.devices, hardware.num_nodes)) is not None:
         sys.exit(code)
 
 

@@ -105,7 +105,7 @@ def join_ranks(config: Config) -> Ranks:
     from lwexp.train.hardware import hardware_of
     from lwexp.train.together import come_together
 
-    return come_together(hardware_of(config))
+    return come_together(hardware_of(config) if config.inspect_batch is None else None)
 
 
 def train_beside(ranks: Ranks) -> None:
