@@ -1,6 +1,7 @@
-"""Generate training data with a teacher: AgentWrite drafts, imported files, preference pairs.
+"""Generate training data: selected instructions, AgentWrite drafts, imported files, preference pairs.
 
 python generate_data.py                                   drafts from the offline stand-in, no key needed
+python generate_data.py task=select source=data/set.json  which need a long answer? then instructions=selected
 python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost, spending nothing
 python generate_data.py task=import source=data/set.json  messages, sharegpt or alpaca rows as they are
 python generate_data.py task=export export.format=trl     the newest run for TRL, LLaMA-Factory or ms-swift
@@ -17,6 +18,8 @@ def main(config: Config) -> None:
     match config.task:
         case "agentwrite":
             recipe.write(config)
+        case "select":
+            recipe.select(config)
         case "import":
             recipe.import_file(config)
         case "export":

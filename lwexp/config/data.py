@@ -29,6 +29,40 @@ class InstructionFile(Strict):
     """Take the first this many; null takes all."""
 
 
+class SelectedInstructions(Strict):
+    """What ``generate_data.py task=select`` kept."""
+
+    kind: Literal["selected"]
+    run: str
+    """A run directory or run name; "newest" takes the newest finished select run under root."""
+    count: int | None = Field(ge=1)
+    """Take the first this many; null takes all."""
+
+
+class SelectCounts(Strict):
+    """How many instructions to keep of each language (the paper: 3,000 each)."""
+
+    en: int = Field(ge=0)
+    zh: int = Field(ge=0)
+
+
+class SelectConfig(Strict):
+    """Selection: which first-turn instructions of a conversation set need a long answer."""
+
+    counts: SelectCounts
+    max_rows: int | None = Field(ge=1)
+    """Read at most this many rows; null reads on until the counts are full or the rows end."""
+    min_words: int = Field(ge=1)
+    """A long answer has at least this many words (the paper: 2,000)."""
+    min_instruction_words: int = Field(ge=1)
+    max_instruction_words: int = Field(ge=1)
+    """Longer ones carry a text to work on, and the answer's length is then not the instruction's."""
+    near_duplicate: float | None = Field(gt=0, le=1)
+    """Jaccard similarity from which on two instructions are one; null drops exact duplicates only."""
+    toxic: Literal["drop", "keep"]
+    """What to do with rows that carry a toxicity flag. Rows without flags pass."""
+
+
 class PlanLimits(Strict):
     """What a plan may look like. One outside these bounds is asked for once more, then refused."""
 
@@ -45,7 +79,7 @@ class PlanLimits(Strict):
 class GenerateConfig(Strict):
     """AgentWrite: instructions -> plans -> drafts -> conversations."""
 
-    instructions: Annotated[SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
+    instructions: Annotated[SyntheticInstructions | InstructionFile | SelectedInstructions, Field(discriminator="kind")]
     mode: Literal["sequential", "parallel"]
     """parallel writes each paragraph without the text so far: the paper's ablation."""
     prompts: str | None

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Strict
-from lwexp.config.data import ExportConfig, GenerateConfig, MixtureConfig, PackConfig, PairsConfig
+from lwexp.config.data import ExportConfig, GenerateConfig, MixtureConfig, PackConfig, PairsConfig, SelectConfig
 from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
 from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
@@ -25,12 +25,12 @@ class Config(Strict):
     dry_run: bool
     """Check everything, print the plan, compute and spend nothing."""
 
-    task: Literal["agentwrite", "import", "pairs", "export"]
-    """generate_data.py: write drafts with the teacher, import a set, build preference pairs, or export a run."""
+    task: Literal["select", "agentwrite", "import", "pairs", "export"]
+    """generate_data.py: select instructions, write drafts, import a set, build preference pairs, or export a run."""
     source: str | None
-    """generate_data.py task=import: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
+    """generate_data.py task=import or select: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
     split: str
-    """generate_data.py task=import: which split of a folder or hub set."""
+    """generate_data.py task=import or select: which split of a folder or hub set."""
     on_bad_row: Literal["skip", "error"]
     """generate_data.py task=import: a broken row is named and counted, or stops the import."""
     init_from: str
@@ -48,6 +48,7 @@ class Config(Strict):
 
     teacher: Teacher
     judge: Judge
+    select: SelectConfig
     generate: GenerateConfig
     pairs: PairsConfig
     export: ExportConfig
@@ -75,10 +76,15 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def import_needs_a_source(self) -> Config:
-        """task=import reads a file."""
+        """task=import and task=select read something."""
         if self.task == "import" and self.source is None:
             raise ValueError(
                 "source: task=import needs a file; add source=<file.json|.jsonl|.parquet>, or a folder or hub id"
+            )
+        if self.task == "select" and self.source is None:
+            raise ValueError(
+                "source: task=select needs conversations; add source=<file, folder or hub id>, such as "
+                "source=allenai/WildChat-1M"
             )
         return self
 
@@ -99,8 +105,8 @@ class Config(Strict):
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
-        "instructions", "task", "teacher", "generate", "source", "split", "on_bad_row", "export", "pairs", "init_from",
-        "judge", "model", "sample", "hardware",
+        "instructions", "task", "teacher", "select", "generate", "source", "split", "on_bad_row", "export", "pairs",
+        "init_from", "judge", "model", "sample", "hardware",
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",

@@ -1,9 +1,10 @@
-"""generate: AgentWrite. Reads instructions (made from topics, or a JSONL file), asks the teacher for a plan
-and for one paragraph a step, cleans what comes back.
+"""generate: selection and AgentWrite. Reads conversations of any set and keeps the instructions that need a long
+answer (``select``); reads instructions (selected, made from topics, or a JSONL file), asks the teacher for a plan and
+for one paragraph a step, cleans what comes back.
 
-Writes into its run directory: drafts.jsonl, conversations.jsonl and .parquet (for SFT), failures.jsonl and
-ledger.sqlite (every answer paid for; running the command again pays for none of them twice). Never touches
-a key, a model or another room's files; litellm is behind the room ``llm``.
+Writes into its run directory: instructions.jsonl (of a selection) or drafts.jsonl, conversations.jsonl and
+.parquet (for SFT); failures.jsonl and ledger.sqlite (every answer paid for; running the command again pays for none
+of them twice). Never touches a key, a model or another room's files; litellm is behind the room ``llm``.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ def write_drafts(config: Config) -> RunDirectory | None:
     Raises:
         LwexpError: If the instructions or prompts cannot be read, or the run has to stop.
     """
-    from lwexp.generate.instructions import load_instructions
+    from lwexp.generate.instructions import find_instructions
     from lwexp.generate.prompts import load_templates
     from lwexp.runs import fingerprint, open_run
 
-    source = config.generate.instructions
-    instructions = load_instructions(source, seed=config.seed)
+    found = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root))
+    instructions = found.rows
     templates = load_templates(config.generate)
     inputs = {}
-    if source.kind == "file":
-        inputs["instructions"] = fingerprint(Path(source.path))
+    if found.file is not None:
+        inputs["instructions"] = fingerprint(found.file)
     if config.generate.prompts is not None:
         inputs["prompts"] = fingerprint(Path(config.generate.prompts))
     if config.dry_run:
@@ -49,7 +50,7 @@ def write_drafts(config: Config) -> RunDirectory | None:
         return None
     run = open_run(
         "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
-        labels={"teacher": config.teacher.model},
+        parents=[found.run] if found.run else [], labels={"teacher": config.teacher.model},
     )  # fmt: skip
     with run:
         if run.is_finished:

@@ -6,14 +6,15 @@ import hashlib
 import json
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from lwexp.config.data import InstructionFile, SyntheticInstructions
+from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
 from lwexp.lengths import stated_words
 from lwexp.llm.offline_text import TOPICS, instruction_text
 from lwexp.records import Instruction, Language, LwexpError, first_problem
+from lwexp.runs import RunDirectory, find_run
 from lwexp.words import language_of
 
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
@@ -21,8 +22,35 @@ _TEXT_KEYS = ("text", "prompt", "instruction")
 _LENGTH_KEYS = ("required_words", "length")
 
 
+class Loaded(NamedTuple):
+    """The instructions of a run, the file they came from and the run that wrote it, if there are such."""
+
+    rows: list[Instruction]
+    file: Path | None
+    run: RunDirectory | None
+
+
+def find_instructions(
+    config: SyntheticInstructions | InstructionFile | SelectedInstructions, *, seed: int, root: Path
+) -> Loaded:
+    """The instructions of a run, in the order of its outputs; a selection is looked for under ``root``.
+
+    Raises:
+        LwexpError: If the file or the selection is missing or holds no usable row.
+    """
+    if isinstance(config, SelectedInstructions):
+        run = find_run(
+            config.run, root=root, stages=("select",), key="generate.instructions.run",
+            make_it="python generate_data.py task=select source=<file, folder or hub id>",
+        )  # fmt: skip
+        file = run.path / "instructions.jsonl"
+        return Loaded(read_instructions(file, count=config.count), file, run)
+    file_or_none = Path(config.path) if isinstance(config, InstructionFile) else None
+    return Loaded(load_instructions(config, seed=seed), file_or_none, None)
+
+
 def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: int) -> list[Instruction]:
-    """The instructions of a run, in the order of its outputs."""
+    """Instructions that are made, or read from a file the user names."""
     if isinstance(config, SyntheticInstructions):
         return make_instructions(config.count, config.required_words, seed=seed)
     return read_instructions(Path(config.path), count=config.count)

@@ -3,6 +3,7 @@
 It understands three requests, in our own prompts (sections in tags) and in the original's (sections under
 headings): plan this instruction, write this line of the plan, and anything else, which it takes for a direct
 question and answers in full. Unlike a language model it reads only a topic and a length out of an instruction.
+Whether an instruction needs a long answer is answered in ``offline_select``.
 
 Source of the original's format: THUDM/LongWriter agentwrite/prompts at 3fcfdff.
 """
@@ -13,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from lwexp.llm.offline_select import long_output_reply
 from lwexp.llm.offline_text import BENCH_TOPICS, TOPICS, plan_points, write_paragraph
 from lwexp.records import Language
 from lwexp.words import count_words, language_of
@@ -59,6 +61,8 @@ def teacher_reply(
         max_tokens: Longer answers are cut here, with finish reason ``length``.
     """
     prompt = messages[-1]["content"]
+    if (judged := long_output_reply(prompt)) is not None:
+        return Reply(judged, "stop", count_words(prompt), count_words(judged))
     instruction = _first_group(_INSTRUCTION, prompt)
     step = _first_group(_STEP, prompt)
     plan = _first_group(_PLAN, prompt)

@@ -62,6 +62,23 @@ def read_hub(path: str, split: str) -> Iterator[RawRow]:
             yield RawRow(number, "row", dict(zip(columns, values, strict=True)))
 
 
+def stream(path: str, split: str) -> Iterator[RawRow]:
+    """Yield the rows of a hub set or a local folder as they arrive: nothing is kept, and reading may stop early.
+
+    Raises:
+        LwexpError: If it cannot be opened or has no such split.
+    """
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(path, split=split, streaming=True)
+        for number, row in enumerate(rows, 1):
+            yield RawRow(number, "row", row)
+    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LwexpError(f"cannot read the data set {path} (split {split}): {reason}") from None
+
+
 def hub_fingerprint(path: str) -> str:
     """What ``datasets`` knows a hub set's content by: it changes with the commit. Loads no rows.
 

@@ -19,7 +19,7 @@ from lwexp.records import (
     tally,
     write_rows,
 )
-from lwexp.runs import RunDirectory, open_run
+from lwexp.runs import RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,32 @@ def write(config: Config) -> None:
     run = write_drafts(config)
     if run is not None:
         end(run)
+
+
+def select(config: Config) -> RunDirectory | None:
+    """Conversations of any set -> the instructions that need a long answer. None after a dry run."""
+    from lwexp.generate.select import forecast, plain_name, select_instructions
+    from lwexp.mix.files import hub_fingerprint, read_file, stream
+
+    console_log()
+    source = config.source
+    assert source is not None, "the config gate lets task=select through only with a source"
+    path, name = Path(source), plain_name(source)
+    rows = read_file(path) if path.is_file() else stream(source, config.split)
+    if config.dry_run:
+        print(forecast(config, rows, name).describe(config))
+        return None
+    mark = fingerprint(path) if path.exists() else hub_fingerprint(source)
+    run = open_run(
+        "select", config, default_name=f"select-{name}", inputs={"source": mark},
+        labels={"teacher": config.teacher.model},
+    )  # fmt: skip
+    with run:
+        if run.is_finished:
+            log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])
+        else:
+            run.finish(select_instructions(config, run, rows, name))
+    return end(run)
 
 
 def import_file(config: Config) -> None:

@@ -13,6 +13,7 @@ from lwexp.config.schema import Config
 # Sections that shape the results of each stage. What is missing here cannot change them.
 SHAPES: dict[str, tuple[str, ...]] = {
     "data": ("task", "seed", "teacher", "generate"),
+    "select": ("task", "seed", "split", "teacher", "select"),
     "import": ("task", "seed", "split", "on_bad_row"),
     "pairs": ("seed", "pairs", "judge", "sample"),
     "train": ("seed", "model", "objective", "mixture", "pack", "hardware"),
