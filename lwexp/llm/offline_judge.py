@@ -49,11 +49,20 @@ def judge_reply(messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, A
     """
     prompt = messages[-1]["content"]
     request, end = _tagged(_ASKED, prompt, 0)
-    response, _ = _tagged(_GIVEN, prompt, end)  # behind the request, which may hold such tags itself
+    response, end = _tagged(_GIVEN, prompt, end)  # behind the request, which may hold such tags itself
+    if "better" in _properties(schema):
+        return _choice(request or "", response or "", _tagged(_GIVEN, prompt, end)[0] or "")
     scores = judge(request or "", prompt if response is None else response)
     named = {_plain(name): name for name in _properties(schema)}
     text = json.dumps({named.get(dimension, dimension): score for dimension, score in scores.items()})
     return Reply(text, "stop", sum(count_words(message["content"]) for message in messages), len(DIMENSIONS) * 4)
+
+
+def _choice(request: str, first: str, second: str) -> Reply:
+    """The one with the higher sum of scores; equal sums tie."""
+    a, b = (sum(judge(request, text).values()) for text in (first, second))
+    better = "first" if a > b else "second" if b > a else "tie"
+    return Reply(json.dumps({"better": better}), "stop", count_words(request + first + second), 4)
 
 
 def judge(request: str, response: str) -> dict[str, int]:

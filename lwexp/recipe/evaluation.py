@@ -2,72 +2,191 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
+from lwexp.config.evaluate import ApiEngine, bench_heading
 from lwexp.recipe.lineage import describe_sampling, end, train_run_of
-from lwexp.records import LwexpError, Prompt, Response, read_rows, write_rows
-from lwexp.runs import RunDirectory, fingerprint, open_run
+from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_json, write_rows
+from lwexp.runs import RunDirectory, find_run, fingerprint, open_run
 from lwexp.runs.logs import console_log
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(config: Config) -> RunDirectory | None:
-    """Checkpoint + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
+    """Checkpoint, server or file + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
     from lwexp.report import compare
-    from lwexp.sample import collect, load_bench
-    from lwexp.score import score_responses
+    from lwexp.sample import load_bench
 
     console_log()
     prompts = load_bench(config.bench)
-    trained = None if config.responses else train_run_of(config)
-    inputs = {"responses": fingerprint(_existing(config.responses))} if config.responses else {}
-    if trained is not None:
-        inputs["run"] = trained.id
+    trained = _trained(config)
+    other = _other(config)
     if config.dry_run:
-        print(f"{trained.id if trained else config.responses} on bench {config.bench.name} v{config.bench.version}")
+        print(f"{_subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
         print(describe_sampling(prompts, config, repeats=config.sample.repeats))
         return None
-    name = Path(config.responses).stem if config.responses else (trained.manifest["name"] if trained else "")
     run = open_run(
-        "evaluate", config, default_name=f"eval-{name}", inputs=inputs,
+        "evaluate", config, default_name=f"eval-{_name(config, trained)}",
+        inputs=_inputs(config, prompts, trained, other),
         parents=[trained] if trained else [],
         labels={"bench": config.bench.name, **(trained.manifest["labels"] if trained else {})},
     )  # fmt: skip
     with run:
         if not run.is_finished:
-            if trained is None:
-                responses = _given_responses(config, prompts)
-                write_rows(run.path / "responses.jsonl", responses)
-            else:
-                responses = collect(
-                    prompts, model=trained.path / "model", model_name=trained.id, sample=config.sample,
-                    seed=config.seed, out=run.path / "responses.jsonl",
-                )  # fmt: skip
-            verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
-            unscored = sum(verdict.score is None for verdict in verdicts)
-            run.finish({"responses": len(responses), "verdicts": len(verdicts), "unscored": unscored})
+            responses = _responses(config, prompts, trained, run)
+            verdicts = _score(config, responses, run)
+            if other is not None:
+                _compare(config, responses, verdicts, other, run)
+            _close(run, responses, verdicts)
     compare([run.path], run.path / "report.html")
     return end(run)
 
 
-def _existing(path: str | None) -> Path:
-    if path is None or not Path(path).exists():
-        raise LwexpError(f"responses={path}: the file does not exist (wanted: JSONL of Response rows)")
+def _trained(config: Config) -> RunDirectory | None:
+    """The training run whose model answers; None where something else answers."""
+    if config.responses or isinstance(config.engine, ApiEngine) or config.engine.path is not None:
+        return None
+    return train_run_of(config)
+
+
+def _other(config: Config) -> RunDirectory | None:
+    """The evaluation run that ``against`` names."""
+    if config.against is None:
+        return None
+    other = find_run(
+        config.against, root=Path(config.root), stages=("evaluate",), key="against",
+        make_it="python evaluate.py bench=<the same> run=<the other model>",
+    )  # fmt: skip
+    theirs = json.loads((other.path / "config.json").read_text(encoding="utf-8"))["bench"]
+    here, there = bench_heading(config.bench.model_dump()), bench_heading(theirs)
+    if here != there:
+        raise LwexpError(f"against={config.against}: it answered bench {there}, this is {here}; choose the same bench=")
+    return other
+
+
+def _inputs(
+    config: Config, prompts: Sequence[Prompt], trained: RunDirectory | None, other: RunDirectory | None
+) -> dict[str, str]:
+    """Fingerprints of what the run reads: other prompts, answers, weights or another judge's prompt are another run."""
+    asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
+    inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
+    if config.responses:
+        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "JSONL, a line an answer"))
+    if config.judge.kind != "none" and config.judge.prompt is not None:
+        inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
+    if trained is not None:
+        inputs["run"] = trained.id
+    if other is not None:
+        inputs["against"] = other.id
+    return inputs
+
+
+def _existing(path: str, key: str, wanted: str) -> Path:
+    if not Path(path).is_file():
+        raise LwexpError(f"{key}={path}: the file does not exist (wanted: {wanted})")
     return Path(path)
 
 
-def _given_responses(config: Config, prompts: Sequence[Prompt]) -> list[Response]:
-    """Responses that something else wrote, refused where they answer prompts of another bench."""
-    rows = list(read_rows(_existing(config.responses), Response))
-    known = {prompt.id for prompt in prompts}
-    strangers = [row.prompt_id for row in rows if row.prompt_id not in known]
-    if strangers:
-        raise LwexpError(
-            f"responses={config.responses}: {len(strangers)} of {len(rows)} answers are to prompts that bench "
-            f"{config.bench.name} does not have, the first is {strangers[0]!r}; choose the right bench="
+def _subject(config: Config, trained: RunDirectory | None) -> str:
+    """Who answers, as it stands in each response."""
+    if trained is not None:
+        return trained.id
+    if config.responses:
+        return config.responses
+    return config.engine.model if isinstance(config.engine, ApiEngine) else str(config.engine.path)
+
+
+def _name(config: Config, trained: RunDirectory | None) -> str:
+    """The readable part of the run's name."""
+    if trained is not None:
+        return str(trained.manifest["name"])
+    plain = Path(_subject(config, None)).stem if config.responses else _subject(config, None).rstrip("/").split("/")[-1]
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)[:50]
+
+
+def _responses(
+    config: Config, prompts: Sequence[Prompt], trained: RunDirectory | None, run: RunDirectory
+) -> list[Response]:
+    from lwexp.sample import collect, read_given
+
+    out = run.path / "responses.jsonl"
+    if config.responses:
+        responses = read_given(Path(config.responses), prompts, config.bench.counter)
+        write_rows(out, responses)
+        return responses
+    engine = config.engine
+    chat = None if isinstance(engine, ApiEngine) else engine.chat
+    model = engine if isinstance(engine, ApiEngine) else trained.path / "model" if trained else Path(str(engine.path))
+    return collect(
+        prompts, model=model, model_name=_subject(config, trained), sample=config.sample, seed=config.seed, out=out,
+        chat=chat, counter=config.bench.counter,
+    )  # fmt: skip
+
+
+def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> list[Verdict]:
+    from lwexp.score import check_texts, score_responses
+
+    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
+    check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path)
+    return verdicts
+
+
+def _compare(
+    config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: RunDirectory, run: RunDirectory
+) -> None:
+    """Paired differences per range, and which of two answers is better."""
+    from lwexp.score.pairwise import compare_pairwise
+    from lwexp.score.regression import regression
+
+    theirs = list(read_rows(other.path / "responses.jsonl", Response))
+    scored = list(read_rows(other.path / "verdicts.jsonl", Verdict))
+    if not _same_judge(run.path, other.path):
+        log.info("S_q is not compared with %s: another judge, or another prompt of it", other.id)
+        scored = [verdict for verdict in scored if verdict.kind == "length"]
+    found = regression((responses, verdicts), (theirs, scored), config.bench.ranges)
+    write_json(run.path / "regression.json", {"other": other.id, "ranges": found})
+    for label, parts in found.items():
+        for part, numbers in parts.items():
+            if numbers["is_worse"]:
+                log.warning(
+                    "%s on %s is worse than that of %s: %.1f against %.1f over %d prompts",
+                    part, label, other.id, numbers["ours"], numbers["other"], numbers["n"],
+                )  # fmt: skip
+    if config.score.pairwise and config.judge.kind != "none":
+        compare_pairwise(responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path)
+
+
+def _same_judge(ours: Path, other: Path) -> bool:
+    """Whether both runs were judged by the same model with the same prompt."""
+    judges = [
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        for path in (ours / "judge.json", other / "judge.json")
+    ]
+    return all(judges) and len({(judge["model"], judge["prompt_sha256"]) for judge in judges if judge}) == 1
+
+
+def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
+    """Finish the run; where answers or verdicts are missing for a reason that may pass, leave it open instead."""
+    from lwexp.score import is_transient
+
+    failures = run.path / "failures.jsonl"
+    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
+    if failures.exists():
+        from lwexp.records import Failure
+
+        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
+    if reasons:
+        named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))
+        log.warning(
+            "%d answers or verdicts are missing (%s); the same command asks for them again", len(reasons), named
         )
-    return rows
+        run.leave()
+        return
+    unscored = sum(verdict.score is None for verdict in verdicts)
+    run.finish({"responses": len(responses), "verdicts": len(verdicts), "unscored": unscored})

@@ -5,69 +5,111 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
-from lwexp.config.evaluate import SampleConfig
-from lwexp.records import LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
-from lwexp.words import count_words
+from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
+from lwexp.sample.ask import Answer, Ask
+from lwexp.words import Counter, count_by
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 def collect(
-    prompts: Sequence[Prompt], *, model: Path, model_name: str, sample: SampleConfig, seed: int, out: Path
+    prompts: Sequence[Prompt],
+    *,
+    model: Path | ApiEngine,
+    model_name: str,
+    sample: SampleConfig,
+    seed: int,
+    out: Path,
+    chat: str | None = None,
+    counter: Counter = "longwriter",
 ) -> list[Response]:
     """Answer every prompt ``sample.repeats`` times.
 
     Args:
         prompts: In bench order.
-        model: Folder with weights and tokenizer. Not opened when all answers are there.
+        model: Folder with weights and tokenizer, or a model behind an API. Not opened when all answers are there.
         model_name: Stored in each response.
         sample: Decoding; stored in each response.
         seed: Of the run. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
-        out: JSONL of responses. What it holds already is not sampled again.
+        out: JSONL of responses. What it holds already is not sampled again. Answers that never came stand in
+            ``failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for them again.
+        chat: Chat format of a folder that no run of ours has saved.
+        counter: How words are counted.
 
     Returns:
         The responses in bench order, the repeats of a prompt together; ``out`` ends in that order.
 
     Raises:
         LwexpError: If two prompts share an id, or ``out`` holds answers of another model or to other prompts; and
-            as ``TransformersEngine``.
+            as ``TransformersEngine`` or ``llm.Client.ask``.
+        KeyboardInterrupt: After Ctrl-C, when calls in flight have ended; ``Preempted`` after SIGTERM.
     """
     prompt_of = {prompt.id: prompt for prompt in prompts}
     if len(prompt_of) < len(prompts):
-        twice = Counter(prompt.id for prompt in prompts).most_common(1)[0][0]
+        twice = Counts(prompt.id for prompt in prompts).most_common(1)[0][0]
         raise LwexpError(f"prompt id {twice} comes twice; ids must be unique, because answers are kept by id")
     blank = {response.id: response for response in _unanswered(prompts, model_name, sample, seed)}
+    failures: list[Failure] = []
     with RowLog(out) as file:
-        have = {row.id: row for row in read_rows(out, Response)}
+        have = {row.id: row for row in read_rows(out, Response) if row.finish_reason != "error"}
         _refuse_strangers(have.values(), blank, out)
         missing = [id for id in blank if id not in have]
         if have and missing:
             log.info("%s: %d of %d answers are there, going on", out, len(have), len(blank))
         if missing:
-            from lwexp.sample.engine import Ask, TransformersEngine
-
             asks = [Ask(id, prompt_of[blank[id].prompt_id], repeat_seed(seed, blank[id].repeat)) for id in missing]
-            for answer in _shown(TransformersEngine(model).answers(asks, sample), len(asks)):
-                row = blank[answer.id].model_copy(
-                    update={
-                        "text": answer.text,
-                        "words": count_words(answer.text),
-                        "finish_reason": answer.finish_reason,
-                    }
-                )
+
+            def keep(answer: Answer | Failure) -> None:
+                """Store an answer under its own id, whichever came before it."""
+                if isinstance(answer, Failure):
+                    failures.append(answer)
+                    return
+                words = count_by(counter, answer.text)
+                filled = {"text": answer.text, "words": words, "finish_reason": answer.finish_reason}
+                row = blank[answer.id].model_copy(update=filled)
                 file.append(row)
                 have[row.id] = row
-    responses = [have[id] for id in blank]
+
+            _answer(asks, model, sample, chat, out.parent, keep)
+    responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
-    _report(responses)
+    _note_failures(failures, blank, out.parent / "failures.jsonl")
+    _report(responses, failures)
     return responses
+
+
+def _answer(
+    asks: Sequence[Ask],
+    model: Path | ApiEngine,
+    sample: SampleConfig,
+    chat: str | None,
+    folder: Path,
+    keep: Callable[[Answer | Failure], None],
+) -> None:
+    """Give each answer to ``keep`` as soon as it is there."""
+    if isinstance(model, ApiEngine):
+        from lwexp.sample.remote import ask_all
+
+        with progress("answers", len(asks)) as advance:
+
+            def keep_and_advance(answer: Answer | Failure) -> None:
+                keep(answer)
+                advance()
+
+            ask_all(asks, model, sample, folder / "answers.sqlite", keep_and_advance)
+        return
+    from lwexp.sample.engine import TransformersEngine
+
+    with progress("answers", len(asks)) as advance:
+        for answer in TransformersEngine(model, chat=chat).answers(asks, sample):
+            keep(answer)
+            advance()
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -112,20 +154,35 @@ def _refuse_strangers(rows: Iterable[Response], blank: dict[str, Response], out:
             )
 
 
-def _report(responses: Sequence[Response]) -> None:
-    reasons = Counter(response.finish_reason for response in responses)
-    empty = sum(response.words == 0 for response in responses)
+def _note_failures(failures: Sequence[Failure], blank: Mapping[str, Response], path: Path) -> None:
+    """Write why answers never came, in bench order; no file where all came."""
+    if failures:
+        order = {id: number for number, id in enumerate(blank)}
+        ordered: list[Failure] = sorted(failures, key=lambda failure: order[failure.id])
+        write_rows(path, ordered)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
+    reasons = Counts(response.finish_reason for response in responses)
+    empty = sum(response.words == 0 for response in responses if response.finish_reason != "error")
+    lost = [failure.reason for failure in failures]
     log.info(
         "answers: %s (%d ended by themselves, %d cut at max_new_tokens, %d empty)",
-        tally(len(responses), len(responses), []), reasons["stop"], reasons["length"], empty,
+        tally(len(responses), len(responses) - len(lost), lost), reasons["stop"], reasons["length"], empty,
     )  # fmt: skip
 
 
-def _shown(items: Iterable[T], total: int) -> Iterable[T]:
-    """Pass items on, with a progress bar where somebody can see it."""
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """Something to call after each item; draws a bar where somebody can see it."""
     if not sys.stderr.isatty():
-        return items
+        yield lambda: None
+        return
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
-    return track(items, "answers", total=total, console=Console(stderr=True))
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

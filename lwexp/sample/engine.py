@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from lwexp.config.evaluate import SampleConfig
-from lwexp.pack.chat import chat_of, encode_prompt
+from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
-from lwexp.sample.decode import Question, decode
+from lwexp.sample.ask import Answer, Ask
+from lwexp.sample.decode import Finished, Question, decode
+from lwexp.sample.room import slots_that_fit
+
+# Of expected answers, for the first guess at how many fit: English takes 1.3 to 1.5 tokens a word, Chinese less than 1
+# a character; half as much again for answers that run on.
+_TOKENS_A_WORD = 2
+_SPARE = 512
+
+log = logging.getLogger(__name__)
 
 # Below this many parameters a CPU decodes on one core, because the matrices are too small to share (1M parameters
 # beside another busy process: 3 ms a step with one thread, 100 ms with two that wait for each other), and in
@@ -25,27 +35,15 @@ from lwexp.sample.decode import Question, decode
 _SMALL_MODEL = 30_000_000
 
 
-class Ask(NamedTuple):
-    """One answer wanted."""
-
-    id: str  # of the response
-    prompt: Prompt
-    seed: int  # stored with the response; with the prompt's id it seeds the answer's random numbers
-
-
-class Answer(NamedTuple):
-    """One answer given."""
-
-    id: str
-    text: str
-    finish_reason: Literal["stop", "length"]
-
-
 class TransformersEngine:
     """Holds a model and its tokenizer; the chat format is the one the tokenizer was saved with."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chat: str | None = None) -> None:
         """Load a folder in Hugging Face format, in its own precision on a GPU, in float32 or float64 on a CPU.
+
+        Args:
+            folder: With config.json, weights and tokenizer.
+            chat: Chat format, for a tokenizer that no run of ours has saved.
 
         Raises:
             LwexpError: If there is no model in the folder, or its tokenizer has no chat format of ours.
@@ -55,8 +53,8 @@ class TransformersEngine:
         if not sys.stderr.isatty():
             disable_progress_bar()  # of transformers, for its own loading
         self.folder = folder
-        self.tokenizer = load_tokenizer(folder, revision=None, chat=None)
-        self.chat = chat_of(self.tokenizer)
+        self.tokenizer = load_tokenizer(folder, revision=None, chat=chat)
+        self.chat = CHAT_FORMATS[chat] if chat else chat_of(self.tokenizer)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -81,11 +79,37 @@ class TransformersEngine:
         ordered = sorted(asks, key=lambda ask: -ask.prompt.required_words)
         questions = [Question(ask.id, self._encode(ask.prompt), seed=f"{ask.seed}|{ask.prompt.id}") for ask in ordered]
         self._refuse_what_does_not_fit(questions, sample)
+        expected = max(_TOKENS_A_WORD * max(ask.prompt.required_words for ask in asks), _SPARE)
+        longest = max(len(question.tokens) for question in questions) + min(sample.max_new_tokens, expected)
+        slots = slots_that_fit(self.model, longest, at_most=sample.batch_size)
         with self._threads():
-            for done in decode(self.model, questions, sample, self.chat.stop_ids(self.tokenizer)):
+            for done in self._decode(questions, sample.model_copy(update={"batch_size": slots})):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
                 # The format's own line break after <|assistant|> is not part of the answer.
                 yield Answer(done.id, text.strip(), done.finish_reason)
+
+    def _decode(self, questions: Sequence[Question], sample: SampleConfig) -> Iterator[Finished]:
+        """Decode; where memory runs out, go on with half as many at once. Answers under way begin again, the same.
+
+        Raises:
+            LwexpError: If not even one answer at a time fits.
+        """
+        waiting = {question.id: question for question in questions}
+        stops = self.chat.stop_ids(self.tokenizer)
+        while waiting:
+            try:
+                for done in decode(self.model, list(waiting.values()), sample, stops):
+                    del waiting[done.id]
+                    yield done
+            except torch.OutOfMemoryError:
+                if sample.batch_size == 1:
+                    raise LwexpError(
+                        f"{self.folder}: one answer at a time does not fit into memory; lower sample.max_new_tokens="
+                        f"{sample.max_new_tokens:,}, or serve the model with vLLM on more devices (engine=vllm)"
+                    ) from None
+                sample = sample.model_copy(update={"batch_size": sample.batch_size // 2})
+                log.warning("memory ran out; %d answers at a time from here on", sample.batch_size)
+            torch.cuda.empty_cache()
 
     def _encode(self, prompt: Prompt) -> list[int]:
         ids: list[int] = encode_prompt(self.tokenizer, self.chat, [Message(role="user", content=prompt.text)]).tolist()

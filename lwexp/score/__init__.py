@@ -31,7 +31,8 @@ Published numbers are ``records.published_cells()`` (records/published.jsonl). A
 ``config.evaluate.bench_heading(config["bench"])``: runs with different headings are never put side by side.
 """
 
+from lwexp.score.checks import check_texts
 from lwexp.score.length import score_length
-from lwexp.score.verdicts import score_responses
+from lwexp.score.verdicts import is_transient, score_responses
 
-__all__ = ["score_length", "score_responses"]
+__all__ = ["check_texts", "is_transient", "score_length", "score_responses"]

@@ -7,22 +7,20 @@ reply that stays unreadable leaves the answer unscored and counted, where they d
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import re
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from lwexp.records import Response, Verdict, first_problem
+from lwexp.records import Judgement, Response, Verdict, first_problem
 
 _Score = Literal[1, 2, 3, 4, 5]
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
-_SLOT = re.compile(r"\$(CODE|REQUEST|RESPONSE)\$")
 
 
 class Scores(BaseModel):
@@ -50,23 +48,13 @@ class Scores(BaseModel):
         """The mean of the six, put on 0..100. Source: the paper, section 4.1."""
         return (fmean(self.model_dump().values()) - 1) * 25
 
+    def as_floats(self) -> dict[str, float]:
+        """Dimension -> score."""
+        return {name: float(score) for name, score in self.model_dump().items()}
+
 
 class UnreadableError(Exception):
     """A judge's reply that is not six scores; the text says what is wrong with it."""
-
-
-def judge_prompt(response: Response) -> str:
-    """The message that asks for six scores.
-
-    The code is a hash of what it encloses: the same question has the same text, which the ledger needs, and no
-    answer can close its own quotation.
-    """
-    enclosed = f"{response.prompt}\0{response.text}"
-    code = hashlib.sha256(enclosed.encode()).hexdigest()[:16]
-    assert code not in enclosed, "an answer that contains the hash of itself"
-    values = {"CODE": code, "REQUEST": response.prompt, "RESPONSE": response.text}
-    # One pass: a slot's name inside a request or an answer stays the text it is.
-    return _SLOT.sub(lambda slot: values[slot[1]], _template())
 
 
 def reask(problem: str) -> str:
@@ -96,26 +84,74 @@ def read_scores(reply: str) -> Scores:
         raise UnreadableError(first_problem(error)) from None
 
 
-def quality_verdict(response: Response, scorer: str, scores: Scores) -> Verdict:
-    """The verdict of a judge that gave scores."""
-    dimensions = {name: float(score) for name, score in scores.model_dump().items()}
-    return Verdict(response_id=response.id, kind="quality", scorer=scorer, score=scores.s_q, dimensions=dimensions)
+def read_scores_in_prose(reply: str) -> Scores:
+    """Read a reply to a user's own prompt, which may ask for reasons first and name the dimensions in its own way.
+
+    Exactly one JSON object in the reply may hold scores: with two, one of them may be quoted from the answer. Its
+    keys may be written "Breadth and Depth"; keys that are no dimension, such as "Analysis", are left out.
+
+    Raises:
+        UnreadableError: If it is anything else.
+    """
+    found = []
+    for opening in re.finditer(r"\{", reply):
+        try:
+            value, _ = json.JSONDecoder(object_pairs_hook=_without_duplicates).raw_decode(reply[opening.start() :])
+        except json.JSONDecodeError:
+            continue
+        named = {re.sub(r"[\s_&]+(?:and[\s_]+)?", "_", str(key).strip().lower()): item for key, item in value.items()}
+        named = {"breadth_and_depth" if key == "breadth_depth" else key: item for key, item in named.items()}
+        if any(name in named for name in Scores.model_fields):
+            found.append({name: item for name, item in named.items() if name in Scores.model_fields})
+    if len(found) != 1:
+        raise UnreadableError(f"it holds {len(found)} JSON objects with scores, wanted one")
+    try:
+        return Scores.model_validate(found[0])
+    except ValidationError as error:
+        raise UnreadableError(first_problem(error)) from None
 
 
-def unscored(response: Response, scorer: str, reason: str) -> Verdict:
-    """The verdict where there is no score, and why."""
-    return Verdict(response_id=response.id, kind="quality", scorer=scorer, score=None, unscored_reason=reason)
+def judgement(response: Response, repeat: int, scorer: str, outcome: Scores | str) -> Judgement:
+    """One reply of a judge; ``outcome`` is its scores or the reason why there are none."""
+    scored = isinstance(outcome, Scores)
+    return Judgement(
+        response_id=response.id,
+        repeat=repeat,
+        scorer=scorer,
+        score=outcome.s_q if isinstance(outcome, Scores) else None,
+        dimensions=outcome.as_floats() if isinstance(outcome, Scores) else {},
+        unscored_reason=None if scored else str(outcome),
+    )
 
 
-def verdict_without_judge(response: Response, scorer: str) -> Verdict | None:
-    """The verdict on what no judge needs to see, or None.
+def quality_verdict(response: Response, scorer: str, judgements: Sequence[Judgement]) -> Verdict:
+    """The verdict of a judge on one answer: the mean over its readable judgements, or unscored where there is none."""
+    scored = [one for one in judgements if one.score is not None]
+    if not scored:
+        reason = next((one.unscored_reason for one in judgements if one.unscored_reason), "no_verdict")
+        return Verdict(response_id=response.id, kind="quality", scorer=scorer, score=None, unscored_reason=reason)
+    values: dict[str, list[float]] = defaultdict(list)
+    for one in scored:
+        for name, value in one.dimensions.items():
+            values[name].append(value)
+    return Verdict(
+        response_id=response.id,
+        kind="quality",
+        scorer=scorer,
+        score=fmean(one.score for one in scored if one.score is not None),
+        dimensions={name: fmean(given) for name, given in values.items()},
+    )
+
+
+def outcome_without_judge(response: Response) -> Scores | str | None:
+    """What no judge needs to see: the lowest scores for an empty answer, a reason for one that never came; else None.
 
     An empty answer gets the lowest score in every dimension: unscored, it would raise its model's mean.
     """
     if response.finish_reason == "error":
-        return unscored(response, scorer, "no_answer")
+        return "no_answer"
     if not response.text.strip():
-        return quality_verdict(response, scorer, Scores.model_validate(dict.fromkeys(Scores.model_fields, 1)))
+        return Scores.model_validate(dict.fromkeys(Scores.model_fields, 1))
     return None
 
 
@@ -141,8 +177,3 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise UnreadableError("it has a key twice")
     return dict(pairs)
-
-
-@functools.cache
-def _template() -> str:
-    return (Path(__file__).parent / "prompts" / "judge.txt").read_text(encoding="utf-8")

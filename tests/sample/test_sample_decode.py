@@ -9,8 +9,9 @@ import torch
 from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt
+from lwexp.sample.ask import Ask
 from lwexp.sample.decode import Finished, Question, decode
-from lwexp.sample.engine import Ask, TransformersEngine
+from lwexp.sample.engine import TransformersEngine
 
 # Lengths 1 to 40, so that slots are out of step.
 PROMPTS = [[(7 * n + k) % 250 + 10 for k in range(1 + (n * 13) % 40)] for n in range(9)]

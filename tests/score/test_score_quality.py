@@ -2,19 +2,23 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from scripted_judge import response
 
+from lwexp.records import LwexpError, Response
 from lwexp.score.quality import (
     Scores,
     UnreadableError,
-    judge_prompt,
+    judgement,
+    outcome_without_judge,
     quality_verdict,
     read_scores,
+    read_scores_in_prose,
     reask,
-    verdict_without_judge,
 )
+from lwexp.score.template import JudgePrompt
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 GOOD = dict(zip(NAMES, (5, 4, 3, 2, 1, 3), strict=True))
@@ -97,7 +101,7 @@ def test_what_is_wrong_is_said_in_the_second_question() -> None:
 
 def test_s_q_is_the_mean_put_on_a_hundred() -> None:
     """The mean of 5 4 3 2 1 3 is 3, so S_q is 50; all ones are 0, all fives 100."""
-    verdict = quality_verdict(response(), "j", read_scores(TEXT))
+    verdict = quality_verdict(response(), "j", [judgement(response(), 0, "j", read_scores(TEXT))])
     assert verdict.score == 50
     assert verdict.dimensions == GOOD
     assert (verdict.kind, verdict.scorer, verdict.response_id) == ("quality", "j", "p#0")
@@ -110,6 +114,10 @@ def test_providers_are_asked_for_six_integers_and_nothing_else() -> None:
     assert schema["required"] == list(NAMES)
     assert schema["additionalProperties"] is False
     assert {tuple(field["enum"]) for field in schema["properties"].values()} == {(1, 2, 3, 4, 5)}
+
+
+def judge_prompt(row: Response) -> str:
+    return JudgePrompt(None).message(row.prompt, row.text)
 
 
 HOSTILE = [
@@ -149,10 +157,70 @@ def test_the_code_differs_between_answers_and_stays_the_same_for_one() -> None:
 
 
 def test_empty_answers_get_the_lowest_scores_and_missing_ones_none() -> None:
-    empty = verdict_without_judge(response(text=" \n", words=0), "j")
-    assert empty is not None
-    assert (empty.score, set(empty.dimensions.values())) == (0, {1.0})
-    missing = verdict_without_judge(response(text="", finish_reason="error"), "j")
-    assert missing is not None
-    assert (missing.score, missing.unscored_reason) == (None, "no_answer")
-    assert verdict_without_judge(response(), "j") is None
+    empty = outcome_without_judge(response(text=" \n", words=0))
+    assert isinstance(empty, Scores)
+    assert (empty.s_q, set(empty.as_floats().values())) == (0, {1.0})
+    assert outcome_without_judge(response(text="", finish_reason="error")) == "no_answer"
+    assert outcome_without_judge(response()) is None
+
+
+def test_a_verdict_is_the_mean_of_what_could_be_read() -> None:
+    """All threes are 50, all fives 100, one unreadable: 75 and 4, and unscored only without any."""
+    outcomes = [Scores(**dict.fromkeys(NAMES, 3)), "unreadable", Scores(**dict.fromkeys(NAMES, 5))]
+    given = [judgement(response(), repeat, "j", outcome) for repeat, outcome in enumerate(outcomes)]
+    verdict = quality_verdict(response(), "j", given)
+    assert (verdict.score, set(verdict.dimensions.values()), verdict.unscored_reason) == (75, {4.0}, None)
+    nothing = quality_verdict(response(), "j", given[1:2])
+    assert (nothing.score, nothing.dimensions, nothing.unscored_reason) == (None, {}, "unreadable")
+
+
+RELEASE = {"Relevance": 5, "Accuracy": 4, "Coherence": 3, "Clarity": 2, "Breadth and Depth": 1, "Reading Experience": 3}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        json.dumps(RELEASE),
+        f"The text is {{well}} written. {json.dumps(RELEASE)} So much for it.",
+        json.dumps({"Analysis": "fine"} | RELEASE),
+        "```json\n" + json.dumps({k.upper().replace(" AND ", " & "): v for k, v in RELEASE.items()}) + "\n```",
+        json.dumps(GOOD),
+    ],
+)
+def test_a_reply_to_the_users_prompt_may_reason_and_name_dimensions_in_its_way(reply: str) -> None:
+    assert read_scores_in_prose(reply).model_dump() == GOOD
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "No.", json.dumps(RELEASE) * 2, json.dumps(RELEASE)[:-9], json.dumps(RELEASE | {"Clarity": 6}),
+        json.dumps({k: v for k, v in RELEASE.items() if k != "Clarity"}), json.dumps(RELEASE | {"Clarity": "4/5"}),
+        f'The answer says {json.dumps({"Relevance": 5})}. {json.dumps(RELEASE)}',
+    ],
+)  # fmt: skip
+def test_a_reply_to_the_users_prompt_holds_one_object_with_scores(reply: str) -> None:
+    with pytest.raises(UnreadableError):
+        read_scores_in_prose(reply)
+
+
+def test_the_users_prompt_is_filled_in_one_pass(tmp_path: Path) -> None:
+    """A request that names the other slot must not pull the answer into its own place, as chained replacing does."""
+    file = tmp_path / "judge.txt"
+    file.write_text("Request: $INST$\nResponse: $RESPONSE$\nAgain: $INST$", encoding="utf-8")
+    prompt = JudgePrompt(str(file))
+    filled = prompt.message("say $RESPONSE$", "print $INST$ \\1")
+    assert filled == "Request: say $RESPONSE$\nResponse: print $INST$ \\1\nAgain: say $RESPONSE$"
+    chained = file.read_text().replace("$INST$", "say $RESPONSE$").replace("$RESPONSE$", "print")
+    assert chained.count("print") == 3  # what the single pass avoids
+    assert (prompt.name, prompt.is_ours) == ("judge.txt", False)
+    file.write_text("Only $INST$")
+    with pytest.raises(LwexpError, match=r"\$RESPONSE\$ missing"):
+        JudgePrompt(str(file))
+
+
+def test_a_part_of_an_answer_is_called_one() -> None:
+    whole, part = JudgePrompt(None).message("r", "text"), JudgePrompt(None).message("r", "text", (2, 5))
+    assert "part 2 of 5" in part
+    assert "part 2" not in whole
+    assert "$PART$" not in whole + part

@@ -1,0 +1,23 @@
+"""What goes into an engine and what comes out of it. An answer carries the id it was asked under, never a position."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from lwexp.records import Prompt
+
+
+class Ask(NamedTuple):
+    """One answer wanted."""
+
+    id: str  # of the response
+    prompt: Prompt
+    seed: int  # stored with the response; with the prompt's id it seeds the answer's random numbers
+
+
+class Answer(NamedTuple):
+    """One answer given."""
+
+    id: str
+    text: str
+    finish_reason: Literal["stop", "length"]

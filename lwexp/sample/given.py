@@ -1,0 +1,156 @@
+"""Answers that something else wrote: matched to the bench by id or by the prompt's text, never by position."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lwexp.records import LwexpError, Prompt, Response, Sampling, first_problem
+from lwexp.words import Counter, count_by
+
+_TEXT = ("response", "text", "answer", "output")  # the first is the release's name, the second ours
+_ID = ("prompt_id", "id")
+_FINISH = ("stop", "length", "error")
+_NAMED = 3  # strangers or duplicates that a message names
+
+log = logging.getLogger(__name__)
+
+
+def read_given(path: Path, prompts: Sequence[Prompt], counter: Counter = "longwriter") -> list[Response]:
+    """Read answers to a bench, in bench order.
+
+    A line is an object with the answer under ``response`` (or text, answer, output) and the prompt's id under
+    ``prompt_id`` (or id), or else its text under ``prompt``: the release's pred.jsonl, or our responses.jsonl. Taken
+    along where there: repeat, model, finish_reason, sampling. Words are counted here, whatever the file says. A
+    prompt that no line answers gets a response that never came, so that it is counted as unscored.
+
+    Raises:
+        LwexpError: If a line cannot be read, answers no prompt of this bench, or answers one again.
+    """
+    if not path.is_file():
+        raise LwexpError(f"responses={path}: the file does not exist (wanted: JSONL, a line an answer)")
+    by_id = {prompt.id: prompt for prompt in prompts}
+    by_text: dict[str, Prompt] = {}
+    for asked in prompts:
+        by_text.setdefault(_plain(asked.text), asked)
+    found: dict[str, Response] = {}
+    lines: dict[str, int] = {}
+    strangers: list[str] = []
+    again: list[str] = []
+    for number, row in _rows(path):
+        where = f"{path} line {number}"
+        named = [by_id[str(row[key])] for key in _ID if str(row.get(key)) in by_id]
+        prompt = named[0] if named else by_text.get(_plain(str(row.get("prompt", ""))))
+        if prompt is None:
+            shown = next((row[key] for key in (*_ID, "prompt") if row.get(key)), None)
+            strangers.append(f"line {number} ({str(shown)[:60]!r})")
+            continue
+        response = _response(row, prompt, where, path.stem, counter)
+        if response.id in found:
+            again.append(f"line {number} answers {prompt.id} as line {lines[response.id]} does")
+            continue
+        found[response.id], lines[response.id] = response, number
+    _refuse(path, strangers, "are to prompts that this bench does not have (choose the right bench= and bench.range=)")
+    _refuse(path, again, 'come twice; keep one, or give each a "repeat": 0, 1, ...')
+    return _in_bench_order(prompts, found, path)
+
+
+def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path: Path) -> list[Response]:
+    repeats = 1 + max((response.repeat for response in found.values()), default=0)
+    model = next(iter(found.values())).model if found else path.stem
+    ordered = [
+        found.get(f"{prompt.id}#{repeat}") or _absent(prompt, repeat, model)
+        for prompt in prompts
+        for repeat in range(repeats)
+    ]
+    absent = [response.id for response in ordered if response.finish_reason == "error"]
+    if absent:
+        log.warning(
+            "%s: %d of %d answers are missing and count as unscored: %s%s",
+            path, len(absent), len(ordered), ", ".join(absent[:_NAMED]), ", ..." if len(absent) > _NAMED else "",
+        )  # fmt: skip
+    return ordered
+
+
+def _plain(text: str) -> str:
+    """A prompt's text as it is compared: line ends and outer blanks are what other tools change."""
+    return text.replace("\r\n", "\n").strip()
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row: Any = json.loads(line.decode("utf-8-sig"))
+            except ValueError as error:
+                raise LwexpError(f"responses={path} line {number}: is not JSON: {error}") from None
+            if not isinstance(row, dict) or not any(key in row for key in _TEXT):
+                raise LwexpError(
+                    f"responses={path} line {number}: no answer; wanted an object with response, and prompt or "
+                    f"prompt_id"
+                )
+            rows.append((number, row))
+    if not rows:
+        raise LwexpError(f"responses={path}: the file has no answers")
+    return rows
+
+
+def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counter: Counter) -> Response:
+    text = next(row[key] for key in _TEXT if key in row)
+    if text is None:  # how other tools write an answer that never came
+        return _absent(prompt, _repeat(row, where), str(row.get("model") or name))
+    if not isinstance(text, str):
+        raise LwexpError(f"responses={where}: the answer must be text, got {text!r:.60}")
+    repeat = _repeat(row, where)
+    reason = row.get("finish_reason")
+    try:
+        sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") else None
+    except ValidationError as error:
+        raise LwexpError(f"responses={where}: sampling: {first_problem(error)}") from None
+    return _absent(prompt, repeat, str(row.get("model") or name)).model_copy(
+        update={
+            "text": text,
+            "words": count_by(counter, text),
+            "finish_reason": reason if reason in _FINISH else "unknown",
+            "sampling": sampling,
+        }
+    )
+
+
+def _repeat(row: dict[str, Any], where: str) -> int:
+    repeat = row.get("repeat", 0)
+    if type(repeat) is not int or not 0 <= repeat < 1000:
+        raise LwexpError(f"responses={where}: repeat must be a whole number from 0 on, got {repeat!r:.40}")
+    return repeat
+
+
+def _absent(prompt: Prompt, repeat: int, model: str) -> Response:
+    """The response that never came."""
+    return Response(
+        id=f"{prompt.id}#{repeat}",
+        prompt_id=prompt.id,
+        repeat=repeat,
+        prompt=prompt.text,
+        language=prompt.language,
+        type=prompt.type,
+        required_words=prompt.required_words,
+        text="",
+        words=0,
+        finish_reason="error",
+        model=model,
+        sampling=None,
+    )
+
+
+def _refuse(path: Path, lines: Sequence[str], problem: str) -> None:
+    if lines:
+        more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+        raise LwexpError(f"responses={path}: {len(lines)} answers {problem}: {'; '.join(lines[:_NAMED])}{more}")

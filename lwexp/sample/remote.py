@@ -1,0 +1,95 @@
+"""A model behind an API answers prompts: many at once, each kept under its own id, every paid call in a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.config.llm import LiteLLMWriter
+from lwexp.llm import Client, NoAnswer
+from lwexp.llm.drain import Drain
+from lwexp.llm.ledger import Ledger
+from lwexp.records import Failure, LwexpError
+from lwexp.sample.ask import Answer, Ask
+
+log = logging.getLogger(__name__)
+
+
+def ask_all(
+    asks: Sequence[Ask],
+    engine: ApiEngine,
+    sample: SampleConfig,
+    ledger_path: Path,
+    keep: Callable[[Answer | Failure], None],
+) -> None:
+    """Ask for every answer, and hand each to ``keep`` as it comes, in whatever order.
+
+    Raises:
+        LwexpError: If the whole run had to stop: no key, budget reached, a fault that every call meets.
+        KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
+    """
+    with Ledger(ledger_path) as ledger:
+        asyncio.run(_run(iter(asks), writer_of(engine, sample), ledger, keep))
+
+
+def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
+    """The endpoint that receives every sampling parameter of ``sample``.
+
+    vLLM and SGLang apply a model's generation_config.json to whatever a request leaves open, so where they take top_k
+    and repetition_penalty these are sent even when they are off.
+    """
+    body: dict[str, float] = {}
+    if engine.sends_top_k:
+        body = {"top_k": sample.top_k or -1, "repetition_penalty": sample.repetition_penalty}
+    return LiteLLMWriter(
+        kind="litellm",
+        model=engine.model,
+        base_url=engine.base_url,
+        api_key_env=engine.api_key_env,
+        temperature=sample.temperature,
+        top_p=sample.top_p,
+        max_tokens=sample.max_new_tokens,
+        price=engine.price,
+        limits=engine.limits,
+        extra_body=body,
+    )
+
+
+async def _run(
+    queue: Iterator[Ask], writer: LiteLLMWriter, ledger: Ledger, keep: Callable[[Answer | Failure], None]
+) -> None:
+    async with Client(writer, ledger) as client:
+        drain = Drain(client)
+        with drain.on_signals():
+            await asyncio.gather(*(_work(client, drain, queue, keep) for _ in range(writer.limits.concurrency)))
+    drain.raise_reason()
+
+
+async def _work(client: Client, drain: Drain, queue: Iterator[Ask], keep: Callable[[Answer | Failure], None]) -> None:
+    for ask in queue:
+        if drain.reason is not None:
+            return
+        try:
+            answer = await _ask(client, ask)
+        except LwexpError as error:
+            drain.stop(error)
+            return
+        if isinstance(answer, Failure) and answer.reason == "drained":
+            return
+        keep(answer)
+        await asyncio.sleep(0)  # a replay from the ledger never waits by itself; this lets signals in
+
+
+async def _ask(client: Client, ask: Ask) -> Answer | Failure:
+    """One answer. Cut at the limit it is an answer all the same; empty it is one too, and scores 0."""
+    outcome = await client.ask([{"role": "user", "content": ask.prompt.text}], seed=ask.seed)
+    if not isinstance(outcome, NoAnswer):
+        return Answer(ask.id, outcome.text.strip(), "stop")
+    if outcome.partial is not None:
+        return Answer(ask.id, outcome.partial.text.strip(), "length")
+    if outcome.reason == "empty":
+        return Answer(ask.id, "", "stop")
+    return Failure(id=ask.id, stage="sample", reason=outcome.reason, detail=outcome.detail, attempts=outcome.attempts)

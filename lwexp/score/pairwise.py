@@ -1,0 +1,175 @@
+"""Which of two answers is better, asked in both orders, because judges favour a place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lwexp.config.llm import LiteLLMJudge, OfflineJudge
+from lwexp.records import PairJudgement, Response, first_problem, write_json, write_rows
+from lwexp.score.bootstrap import interval
+from lwexp.score.quality import UnreadableError
+from lwexp.score.template import pair_message
+
+log = logging.getLogger(__name__)
+
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_ORDERS: tuple[Literal["ours", "other"], ...] = ("ours", "other")
+
+
+class Better(BaseModel):
+    """A judge's choice; also the JSON schema that providers are asked to keep to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    better: Literal["first", "second", "tie"]
+
+
+def compare_pairwise(
+    ours: Sequence[Response],
+    others: Sequence[Response],
+    other: str,
+    judge: LiteLLMJudge | OfflineJudge,
+    *,
+    seed: int,
+    out_dir: Path,
+) -> list[PairJudgement]:
+    """Ask about every prompt and repeat that both have answered, and write pairwise.jsonl and pairwise.json.
+
+    Args:
+        ours: Answers of this run.
+        others: Answers of the other run, to the same prompts.
+        other: Id of the other run.
+        judge: Who is asked; through ``out_dir / "ledger.sqlite"``.
+        seed: Of the run.
+        out_dir: An existing folder.
+
+    Raises:
+        LwexpError: If the judge cannot be used at all.
+    """
+    from lwexp.llm.ledger import Ledger
+    from lwexp.score.judging import Judging, Question
+
+    pairs = _pairs(ours, others)
+    judging: Judging[Better] = Judging(judge, seed)
+    questions = [
+        Question(
+            key=f"{a.id}|{first} first",
+            text=pair_message(a.prompt, *((a.text, b.text) if first == "ours" else (b.text, a.text))),
+            read=read_better,
+            reask=_reask,
+            schema=Better,
+        )
+        for a, b in pairs
+        for first in _ORDERS
+    ]
+    with Ledger(out_dir / "ledger.sqlite", power_safe=judge.kind != "offline") as ledger:
+        asyncio.run(judging.run(questions, ledger))
+    rows = [
+        _row(a, b, first, other, judge.model, judging.outcomes[f"{a.id}|{first} first"])
+        for a, b in pairs
+        for first in _ORDERS
+    ]
+    write_rows(out_dir / "pairwise.jsonl", rows)
+    found = summary(rows, other=other, scorer=judge.model)
+    write_json(out_dir / "pairwise.json", found)
+    log.info(
+        "against %s, by %s: %s won, %s tied, %s lost, %s unscored",
+        other, judge.model, found["ours"], found["ties"], found["other_wins"], found["unscored"],
+    )  # fmt: skip
+    return rows
+
+
+def _pairs(ours: Iterable[Response], others: Iterable[Response]) -> list[tuple[Response, Response]]:
+    """Answers to the same prompt with the same repeat; those that never came have nothing to compare."""
+    theirs = {(b.prompt_id, b.repeat): b for b in others if b.finish_reason != "error"}
+    keys = [(a, (a.prompt_id, a.repeat)) for a in ours if a.finish_reason != "error"]
+    return [(a, theirs[key]) for a, key in keys if key in theirs]
+
+
+def read_better(reply: str) -> Better:
+    """Read a judge's choice: one JSON object, in a code fence or bare, and nothing around it.
+
+    Raises:
+        UnreadableError: If it is anything else.
+    """
+    text = reply.strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1]
+    try:
+        value = json.loads(text, object_pairs_hook=list)
+    except ValueError:
+        raise UnreadableError("it is not one JSON object") from None
+    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], tuple):
+        raise UnreadableError('it is not an object with the one key "better"')
+    try:
+        return Better.model_validate(dict(value))
+    except ValidationError as error:
+        raise UnreadableError(first_problem(error)) from None
+
+
+def _reask(problem: str) -> str:
+    return (
+        f"That reply could not be read: {problem}. Reply again with only the JSON object, whose one key better is "
+        f'"first", "second" or "tie".'
+    )
+
+
+def _row(
+    a: Response, b: Response, first: Literal["ours", "other"], other: str, scorer: str, outcome: Better | str
+) -> PairJudgement:
+    winner: Literal["ours", "other", "tie"] | None = None
+    if isinstance(outcome, Better):
+        second: Literal["ours", "other"] = "other" if first == "ours" else "ours"
+        winner = "tie" if outcome.better == "tie" else first if outcome.better == "first" else second
+    return PairJudgement(
+        prompt_id=a.prompt_id, repeat=a.repeat, response_id=a.id, other_response_id=b.id, other=other,
+        shown_first=first, scorer=scorer, winner=winner,
+        unscored_reason=outcome if isinstance(outcome, str) else None,
+    )  # fmt: skip
+
+
+def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> dict[str, object]:
+    """Counts of pairs, and the win rate with its interval over prompts.
+
+    A pair is won where the two orders together favour one side: both, or one and a tie. Where they contradict each
+    other the place decided and not the text: a tie. Without a choice in either order it is unscored and enters no rate.
+    The win rate counts a tie as half.
+    """
+    worth = {"ours": 1.0, "tie": 0.5, "other": 0.0}
+    both: dict[tuple[str, int], list[PairJudgement]] = defaultdict(list)
+    for row in rows:
+        both[row.prompt_id, row.repeat].append(row)
+    outcomes: dict[str, list[float]] = defaultdict(list)
+    unscored = 0
+    for (prompt, _), judged in both.items():
+        winners = [row.winner for row in judged if row.winner is not None]
+        if len(winners) < len(_ORDERS):
+            unscored += 1
+            continue
+        mean = fmean(worth[winner] for winner in winners)
+        outcomes[prompt].append(1.0 if mean > 0.5 else 0.0 if mean < 0.5 else 0.5)
+    decided = [row for row in rows if row.winner in ("ours", "other")]
+    single = [value for values in outcomes.values() for value in values]
+    by_prompt = [fmean(values) for values in outcomes.values()]
+    return {
+        "other": other,
+        "scorer": scorer,
+        "prompts": len(by_prompt),
+        "ours": single.count(1.0),
+        "other_wins": single.count(0.0),
+        "ties": single.count(0.5),
+        "unscored": unscored,
+        "win_rate": fmean(by_prompt) if by_prompt else None,
+        "interval": interval(by_prompt),
+        "first_shown_wins": fmean(row.winner == row.shown_first for row in decided) if decided else None,
+    }
