@@ -27,7 +27,7 @@ Outcome = Written | Failure
 
 
 def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Mapping[int, Outcome]) -> Tally:
-    """Write drafts.jsonl, conversations.jsonl, conversations.parquet and failures.jsonl.
+    """Write drafts.jsonl, trace.jsonl, conversations.jsonl, conversations.parquet and failures.jsonl.
 
     Args:
         folder: The run directory.
@@ -38,6 +38,7 @@ def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Map
     drafts = [outcome.draft for outcome in ordered if isinstance(outcome, Written)]
     failures = [outcome for outcome in ordered if isinstance(outcome, Failure)]
     write_rows(folder / "drafts.jsonl", drafts)
+    write_rows(folder / "trace.jsonl", [outcome.trace for outcome in ordered if isinstance(outcome, Written)])
     write_rows(folder / "failures.jsonl", failures)
     with TableWriter(folder, "conversations", Conversation) as table:
         for draft in drafts:

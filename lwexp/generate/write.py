@@ -13,6 +13,7 @@ from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates, fill, step_line
 from lwexp.llm import Answer, Client, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan
+from lwexp.records.trace import StepTrace, Trace
 
 Mode = Literal["sequential", "parallel"]
 
@@ -31,17 +32,19 @@ class Rules(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan, and what all calls for it cost."""
+    """A plan, what all calls for it cost, and how often it was asked for."""
 
     plan: Plan
     cost_usd: float
+    attempts: int
 
 
 class Written(NamedTuple):
-    """A finished document, and the names of the cleaning rules that changed it."""
+    """A finished document, the names of the cleaning rules that changed it, and what it took."""
 
     draft: Draft
     cleaned: tuple[str, ...]
+    trace: Trace
 
 
 async def write_document(
@@ -72,8 +75,13 @@ async def write_document(
         teacher=rules.teacher,
         cost_usd=planned.cost_usd + sum(answer.cost_usd for answer in texts),
     )
+    steps = [
+        StepTrace(cost_usd=answer.cost_usd, attempts=answer.attempts, cleaned=paragraph.rules)
+        for answer, paragraph in zip(texts, cleaned, strict=True)
+    ]
+    trace = Trace(id=draft.id, plan_cost_usd=planned.cost_usd, plans_asked=planned.attempts, steps=tuple(steps))
     fault = draft_fault(draft, min_words=rules.min_words)
-    return fault or Written(draft, tuple(rule for paragraph in cleaned for rule in paragraph.rules))
+    return fault or Written(draft, tuple(rule for paragraph in cleaned for rule in paragraph.rules), trace)
 
 
 async def plan_document(
@@ -91,7 +99,7 @@ async def plan_document(
         if not isinstance(plan, BadPlan):
             plan = plan_fault(plan, limits, required_words=instruction.required_words) or plan
         if not isinstance(plan, BadPlan):
-            return Planned(plan, cost)
+            return Planned(plan, cost, attempts)
         if plan.reason == "refusal" or attempts == _PLAN_ATTEMPTS:
             return Failure(id=instruction.id, stage="plan", reason=plan.reason, detail=plan.detail, attempts=attempts)
         mend = fill(templates.replan, {"PROBLEM": plan.detail})

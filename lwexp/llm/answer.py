@@ -17,6 +17,7 @@ class Answer:
     completion_tokens: int
     cost_usd: float
     from_ledger: bool
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class NoAnswer:
 def outcome_of(entry: Entry, *, from_ledger: bool) -> Answer | NoAnswer:
     """What a stored answer means; the same whether it came from the provider just now or long ago."""
     answer = Answer(
-        entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens, entry.cost_usd, from_ledger
-    )
+        entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens, entry.cost_usd, from_ledger,
+        entry.attempts,
+    )  # fmt: skip
     if entry.finish_reason == "length":
         return NoAnswer("length", f"cut at {entry.completion_tokens} tokens", entry.attempts, partial=answer)
     if entry.finish_reason == "content_filter":

@@ -5,6 +5,25 @@ Reads the conversations, pairs, drafts and failures of one finished data, import
 LLaMA-Factory and ms-swift wherever the user wants them. Never touches a row's content, a model or the network.
 """
 
-from lwexp.publish.export import export_run
+from __future__ import annotations
 
-__all__ = ["export_run"]
+import logging
+
+from lwexp.publish.export import export_run
+from lwexp.runs import RunDirectory
+
+__all__ = ["export_run", "publish_run"]
+
+log = logging.getLogger(__name__)
+
+
+def publish_run(run: RunDirectory, *, anew: bool = False) -> None:
+    """Write viewer.html and README.md into a run's directory, where they are not there yet or ``anew`` is set."""
+    if not anew and (run.path / "viewer.html").is_file() and (run.path / "README.md").is_file():
+        return
+    from lwexp.publish.card import write_card
+    from lwexp.publish.viewer import write_viewer
+
+    write_card(run, write_viewer(run))
+    size = (run.path / "viewer.html").stat().st_size / 1e6
+    log.info("%s: to read the texts, %.1f MB; README.md is the data-set card", run.path / "viewer.html", size)

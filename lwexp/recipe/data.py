@@ -35,6 +35,7 @@ def write(config: Config) -> None:
     console_log()
     run = write_drafts(config)
     if run is not None:
+        _publish(run)
         end(run)
 
 
@@ -71,12 +72,13 @@ def import_file(config: Config) -> None:
     console_log()
     run = import_conversations(config)
     if run is not None:
+        _publish(run)
         end(run)
 
 
 def export(config: Config) -> None:
     """A finished run's rows -> a file in another trainer's shape."""
-    from lwexp.publish import export_run
+    from lwexp.publish import export_run, publish_run
     from lwexp.runs import find_run
 
     console_log()
@@ -84,7 +86,18 @@ def export(config: Config) -> None:
     run = find_run(
         config.export.run, root=Path(config.root), stages=stages, key="export.run", make_it="python generate_data.py"
     )
-    export_run(run, config.export, dry_run=config.dry_run)
+    if config.export.format != "viewer":
+        export_run(run, config.export, dry_run=config.dry_run)
+    elif not config.dry_run:
+        publish_run(run, anew=True)
+
+
+def _publish(run: RunDirectory) -> None:
+    """Card and page of a finished run."""
+    from lwexp.publish import publish_run
+
+    if run.is_finished:
+        publish_run(run)
 
 
 def pairs(config: Config) -> RunDirectory | None:
@@ -107,6 +120,7 @@ def pairs(config: Config) -> RunDirectory | None:
     )  # fmt: skip
     with run:
         if run.is_finished:
+            _publish(run)
             return end(run)
         prompts = _prompts(config, parents[1:])
         sample = config.sample.model_copy(update={"temperature": config.pairs.temperature, "repeats": config.pairs.n})
@@ -123,6 +137,7 @@ def pairs(config: Config) -> RunDirectory | None:
         counts = tally(len(prompts), len(kept), (failure.reason for failure in failures))
         log.info("pairs: %s", counts)
         run.finish({"tally": str(counts), "pairs": len(kept), "answers": len(responses)})
+    _publish(run)
     return end(run)
 
 

@@ -1,0 +1,173 @@
+"""A run's rows as entries of the viewer: one line for the list, one object for the page of a text. Streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lwexp.records import Conversation, Draft, Failure, Message, PreferencePair, read_rows
+from lwexp.records.trace import StepTrace, Trace
+from lwexp.report.display import dollars, one_line
+from lwexp.words import count_words, language_of, score_length
+
+Kind = Literal["draft", "conversation", "pair"]
+_TITLE = 180  # characters of an instruction that the list shows
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One text of the viewer.
+
+    Attributes:
+        status: kept, pair, or failed; failed ones have no text, only the reason.
+        asked: Words that the instruction asks for, where it states a length.
+        words: Words written; of a pair those of the chosen answer; None for a failure.
+        notes: Short words to filter by: the reason of a failure, cut, cleaned rules, retried.
+        gap: Of a pair the difference of scores, else how far S_l is from 100; None where unknown.
+        length_gap: Of a pair, words of the chosen less those of the rejected answer.
+        detail: What the page of this text shows.
+    """
+
+    id: str
+    language: str
+    status: Literal["kept", "pair", "failed"]
+    asked: int | None
+    words: int | None
+    title: str
+    notes: tuple[str, ...]
+    gap: float | None
+    detail: dict[str, Any]
+    length_gap: int | None = None
+
+
+def kind_of(folder: Path) -> Kind:
+    """What a run's directory holds."""
+    if (folder / "drafts.jsonl").is_file():
+        return "draft"
+    return "pair" if (folder / "pairs.jsonl").is_file() else "conversation"
+
+
+def entries(folder: Path) -> Iterator[Entry]:
+    """The kept texts of a run in their order, then its failures."""
+    kind = kind_of(folder)
+    if kind == "draft":
+        yield from _drafts(folder)
+    elif kind == "pair":
+        yield from map(_pair, read_rows(folder / "pairs.jsonl", PreferencePair))
+    else:
+        yield from map(_conversation, read_rows(folder / "conversations.jsonl", Conversation))
+    if (folder / "failures.jsonl").is_file():
+        yield from map(_failed, read_rows(folder / "failures.jsonl", Failure))
+
+
+def _drafts(folder: Path) -> Iterator[Entry]:
+    path = folder / "trace.jsonl"  # runs of older versions have none
+    traces = read_rows(path, Trace) if path.is_file() else iter(())
+    for draft in read_rows(folder / "drafts.jsonl", Draft):
+        trace = next(traces, None)
+        yield _draft(draft, trace if trace is not None and trace.id == draft.id else None)
+
+
+def _draft(draft: Draft, trace: Trace | None) -> Entry:
+    asked = draft.instruction.required_words
+    words = count_words(draft.text)
+    calls: tuple[StepTrace | None, ...] = trace.steps if trace else (None,) * len(draft.paragraphs)
+    steps = [
+        {
+            "point": step.point,
+            "asked": step.words,
+            "words": count_words(paragraph),
+            "text": paragraph,
+            "finish": reason,
+            "cost": call.cost_usd if call else None,
+            "attempts": call.attempts if call else 1,
+            "rules": list(call.cleaned) if call else [],
+        }
+        for step, paragraph, reason, call in zip(
+            draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False
+        )
+    ]
+    facts = [
+        *_length_facts(asked, words),
+        ["plan", f"{draft.plan.words:,} words in {len(draft.plan.steps)} paragraphs"],
+        ["cost", dollars(draft.cost_usd)],
+        ["teacher", draft.teacher],
+    ]
+    if trace and trace.plans_asked > 1:
+        facts.append(["plan asked for", f"{trace.plans_asked} times"])
+    notes = ["cut"] if "length" in draft.finish_reasons else []
+    if trace:
+        notes += ["cleaned"] if any(step.cleaned for step in trace.steps) else []
+        notes += ["retried"] if trace.plans_asked > 1 or any(step.attempts > 1 for step in trace.steps) else []
+    return Entry(
+        id=draft.id, language=draft.instruction.language, status="kept", asked=asked, words=words,
+        title=one_line(draft.instruction.text, _TITLE), notes=tuple(notes), gap=_off(asked, words),
+        detail={"ask": draft.instruction.text, "facts": facts, "plan": draft.plan.text, "steps": steps},
+    )  # fmt: skip
+
+
+def _conversation(row: Conversation) -> Entry:
+    facts = [*_length_facts(row.required_words, row.actual_words), ["source", row.source]]
+    facts += [["teacher", row.teacher]] if row.teacher else []
+    first, *rest = row.messages
+    return Entry(
+        id=row.id, language=row.language, status="kept", asked=row.required_words, words=row.actual_words,
+        title=one_line(_question(row.messages), _TITLE), notes=(), gap=_off(row.required_words, row.actual_words),
+        detail={"ask": first.content, "facts": facts, "turns": [[turn.role, turn.content] for turn in rest]},
+    )  # fmt: skip
+
+
+def _pair(row: PreferencePair) -> Entry:
+    scores = (row.chosen_score, row.rejected_score)
+    gap = None if row.chosen_score is None or row.rejected_score is None else row.chosen_score - row.rejected_score
+    sides = {
+        name: {
+            "text": text,
+            "facts": [
+                ["words", f"{words:,}"],
+                *([["score", f"{score:.1f}"]] if score is not None else []),
+                *([["S_l", f"{score_length(row.required_words, words):.1f}"]] if row.required_words else []),
+            ],
+        }
+        for name, text, words, score in zip(
+            ("chosen", "rejected"), (row.chosen, row.rejected), (row.chosen_words, row.rejected_words), scores,
+            strict=True,
+        )
+    }  # fmt: skip
+    length_gap = row.chosen_words - row.rejected_words
+    facts = [["asked", f"{row.required_words:,} words"]] if row.required_words else []
+    facts += [["length gap", f"{length_gap:+,} words"]]
+    facts += [["score gap", f"{gap:.1f}"]] if gap is not None else []
+    first, *rest = row.prompt
+    turns = [[turn.role, turn.content] for turn in rest]
+    return Entry(
+        id=row.id, language=row.language, status="pair", asked=row.required_words, words=row.chosen_words,
+        title=one_line(_question(row.prompt), _TITLE), notes=(), gap=gap, length_gap=length_gap,
+        detail={"ask": first.content, "facts": [*facts, ["source", row.source]], "turns": turns, **sides},
+    )  # fmt: skip
+
+
+def _failed(row: Failure) -> Entry:
+    facts = [["stage", row.stage], ["reason", row.reason.replace("_", " "), "bad"], ["tries", f"{row.attempts}"]]
+    return Entry(
+        id=row.id, language=language_of(row.detail), status="failed", asked=None, words=None,
+        title=one_line(f"{row.id}: {row.detail}", _TITLE), notes=(row.reason.replace("_", " "),), gap=None,
+        detail={"ask": row.id, "facts": facts, "notice": row.detail},
+    )  # fmt: skip
+
+
+def _question(messages: tuple[Message, ...]) -> str:
+    """The first thing that a user says; a system text would be the same in every row of a list."""
+    return next((message.content for message in messages if message.role == "user"), messages[0].content)
+
+
+def _length_facts(asked: int | None, words: int) -> list[list[str]]:
+    facts = [["asked", f"{asked:,} words"]] if asked else []
+    facts.append(["written", f"{words:,} words"])
+    return [*facts, ["S_l", f"{score_length(asked, words):.1f}"]] if asked else facts
+
+
+def _off(asked: int | None, words: int) -> float | None:
+    return round(100 - score_length(asked, words), 1) if asked else None

@@ -1,0 +1,183 @@
+"""The page to read a run's texts in: one file, nothing loaded from anywhere, every text on demand.
+
+The texts stand in the page as compressed blocks, and its script unpacks the one that is asked for. So a page of
+6,000 long drafts is no larger than a third of its texts and opens in a second or two (docs/LOG.md). What a
+model wrote can do nothing: blocks are base64, the script sets text nodes only, and the policy lets no other script run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import statistics
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from lwexp.publish import figures
+from lwexp.publish.texts import Entry, Kind, entries, kind_of
+from lwexp.report.display import dollars, visible
+from lwexp.runs import RunDirectory
+from lwexp.words import score_length
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_BLOCK_CHARACTERS = 200_000  # of texts; unpacking one takes about 2 ms
+_LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
+_NOUNS: dict[Kind, tuple[str, str]] = {
+    "draft": ("draft", "Drafts by"),
+    "conversation": ("conversation", "Imported from"),
+    "pair": ("preference pair", "Pairs of"),
+}
+
+
+def write_viewer(run: RunDirectory) -> list[Entry]:
+    """Write viewer.html into a run's directory; returns its entries without their texts."""
+    page, seen = render(run)
+    path = run.path / "viewer.html"
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(page, encoding="utf-8")
+    aside.replace(path)
+    return seen
+
+
+def render(run: RunDirectory) -> tuple[str, list[Entry]]:
+    """The page as text, and its entries without their texts."""
+    index, blocks, seen = _pack(run.path)
+    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("viewer.css", "viewer.js"))
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    page: str = environment.get_template("viewer.html").render(
+        policy=Markup(policy),  # ours, like the next two; escaped, the hashes would not fit
+        style=Markup(style),
+        script=Markup(script),
+        index=Markup(index),  # base64
+        blocks=[Markup(block) for block in blocks],
+        **_summary(run, seen),
+    )
+    return page, seen
+
+
+def _pack(folder: Path) -> tuple[str, list[str], list[Entry]]:
+    """The packed list, the packed texts, and the entries without their texts."""
+    lines: list[list[Any]] = []
+    blocks: list[str] = []
+    seen: list[Entry] = []
+    waiting: list[str] = []
+    for entry in entries(folder):
+        lines.append(
+            [
+                visible(entry.id), entry.language, entry.status, entry.asked, entry.words, entry.title,
+                list(entry.notes), entry.gap, len(blocks), len(waiting),
+            ]
+        )  # fmt: skip
+        waiting.append(_json(_visible(entry.detail)))
+        seen.append(Entry(**{**vars(entry), "detail": {}}))
+        if sum(map(len, waiting)) >= _BLOCK_CHARACTERS:
+            blocks.append(_packed(f"[{','.join(waiting)}]"))
+            waiting = []
+    if waiting:
+        blocks.append(_packed(f"[{','.join(waiting)}]"))
+    return _packed(_json(lines)), blocks, seen
+
+
+def _visible(value: Any) -> Any:
+    """Every text in a JSON value with its hidden characters spelled out."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, list):
+        return [_visible(item) for item in value]
+    return {key: _visible(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode("utf-8"), 6)).decode("ascii")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _summary(run: RunDirectory, seen: list[Entry]) -> dict[str, Any]:
+    """Everything on the page that is not a text."""
+    kind = kind_of(run.path)
+    kept = [entry for entry in seen if entry.status != "failed"]
+    results = run.manifest.get("results") or {}
+    noun, how = _NOUNS[kind]
+    source = run.manifest["labels"].get("teacher") or run.manifest["labels"].get("model") or run.manifest["name"]
+    notes = Counter(note for entry in seen for note in entry.notes)
+    statuses = [("failed", "left out", len(seen) - len(kept))] if len(seen) > len(kept) else []
+    return {
+        "run": run.id,
+        "eyebrow": f"{how} {source}, {run.manifest['created'][:10]}",
+        "headline": _headline(kept, noun),
+        "tiles": _tiles(kept, results, kind),
+        "losses": len(seen) - len(kept),
+        "tally": results.get("tally", ""),
+        "figures": _figures(kept, kind),
+        "languages": [
+            (code, name, sum(entry.language == code for entry in seen))
+            for code, name in _LANGUAGE_NAMES.items()
+            if any(entry.language == code for entry in seen)
+        ],
+        "statuses": [*statuses, *((note, note, count) for note, count in notes.most_common())],
+        "orders": [("gap", "largest score gap first" if kind == "pair" else "furthest from its length first")],
+        "search_hint": "in instructions, ids and reasons",
+        "file": "pairs.jsonl" if kind == "pair" else "conversations.jsonl",
+    }
+
+
+def _headline(kept: list[Entry], noun: str) -> str:
+    if not kept:
+        return f"No {noun} was kept"
+    longest = max(entry.words or 0 for entry in kept)
+    return f"{len(kept):,} {noun}{'s' if len(kept) > 1 else ''}, the longest of {longest:,} words"
+
+
+def _tiles(kept: list[Entry], results: dict[str, Any], kind: Kind) -> list[tuple[str, str, str]]:
+    """Label, number, and a remark."""
+    words = sorted(entry.words or 0 for entry in kept)
+    if not words:
+        return []
+    what = "chosen answer, median" if kind == "pair" else "words, median"
+    tiles = [
+        ("words in all", f"{sum(words):,}", "of the chosen answers" if kind == "pair" else ""),
+        (what, f"{statistics.median(words):,.0f}", f"{words[0]:,} to {words[-1]:,}"),
+    ]
+    scores = [score_length(entry.asked, entry.words or 0) for entry in kept if entry.asked]
+    if scores:
+        tiles.append(("S_l, mean", f"{statistics.mean(scores):.1f}", f"{len(scores):,} state a length"))
+    gaps = [entry.gap for entry in kept if entry.status == "pair" and entry.gap is not None]
+    if gaps:
+        tiles.append(("score gap, median", f"{statistics.median(gaps):.1f}", f"{min(gaps):.1f} to {max(gaps):.1f}"))
+    lengths = [entry.length_gap for entry in kept if entry.length_gap is not None]
+    if lengths:
+        tiles.append(("length gap, median", f"{statistics.median(lengths):+,.0f}", "words, chosen less rejected"))
+    if results.get("cost_usd") is not None:
+        tiles.append(("cost", dollars(results["cost_usd"]), f"{dollars(results['cost_usd'] / len(kept))} each"))
+    return tiles
+
+
+def _figures(kept: list[Entry], kind: Kind) -> list[figures.Figure]:
+    if not kept:
+        return []
+    drawn = [figures.lengths([(entry.words or 0, entry.language) for entry in kept])]
+    asked = [(entry.asked, entry.words or 0, entry.language) for entry in kept if entry.asked]
+    if kind == "pair":
+        gaps = [(e.length_gap or 0, e.gap, e.language) for e in kept if e.gap is not None]
+        return [figures.gaps(gaps), *drawn] if gaps else drawn
+    return [figures.asked_against_written(asked), *drawn] if asked else drawn
