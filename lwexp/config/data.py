@@ -86,6 +86,9 @@ class GenerateConfig(Strict):
     """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
     plan: PlanLimits
+    retry_room: float | None = Field(gt=1)
+    """A paragraph cut at teacher.max_tokens is asked for once more with this many times the tokens, then kept and
+    flagged; null keeps the cut one at once."""
     min_words: int = Field(ge=0)
     """Drafts shorter than this are dropped."""
 

@@ -12,7 +12,7 @@ from lwexp.config.schema import Config
 from lwexp.generate.display import Display
 from lwexp.generate.export import Outcome, summarise, write_files
 from lwexp.generate.prompts import Templates
-from lwexp.generate.write import Rules, write_document
+from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm import Client
 from lwexp.llm.drain import Drain
 from lwexp.llm.ledger import Ledger
@@ -57,6 +57,7 @@ def write_all(
     )  # fmt: skip
     return {
         "tally": str(counts),
+        "cut_and_asked_again": sum(item.retried for item in agent.outcomes.values() if isinstance(item, Written)),
         "conversations": counts.kept,
         "calls": totals.answers,
         "prompt_tokens": totals.prompt_tokens,
@@ -75,7 +76,14 @@ class Agent:
         self._teacher = config.teacher
         self._templates = templates
         generate = config.generate
-        self._rules = Rules(generate.mode, generate.plan, generate.min_words, config.seed, config.teacher.model)
+        self._rules = Rules(
+            mode=generate.mode,
+            plan=generate.plan,
+            min_words=generate.min_words,
+            seed=config.seed,
+            teacher=config.teacher.model,
+            more_room=None if generate.retry_room is None else round(generate.retry_room * config.teacher.max_tokens),
+        )
 
     async def run(self, instructions: Sequence[Instruction], ledger: Ledger) -> None:
         """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""

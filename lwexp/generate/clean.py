@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from lwexp.generate.loops import find_loop
 from lwexp.records import Draft, Failure, PlanStep
-from lwexp.words import count_words
+from lwexp.words import count_words, language_of
 
 # Zero-width spaces and joiners, the byte order mark, soft hyphens, bidirectional controls.
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -23,6 +24,24 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _PLAN_LINE = re.compile(r"^[^\n]*(?:word\s*count|字数)\s*[:：][^\n]*(?:\n|$)", re.IGNORECASE)
+_PREFACE = re.compile(
+    r"^\W{0,3}(?:(?:sure|certainly|of course|okay|ok)\b[^\n]{0,20}?)?(?:here(?:'|’)?s|here is|below is) "
+    r"(?:the |your |a |my )"
+    r"[^\n]{0,40}?(?:paragraph|section|text|continuation|draft)[^\n]{0,60}[:：]\s*\n"
+    r"|^\W{0,3}(?:好的|当然)?[，,。！!]?\s*(?:以下|下面|这)(?:是|为)[^\n]{0,20}(?:段|部分|正文|内容|续写)[^\n]{0,12}[:：]\s*\n",
+    re.IGNORECASE,
+)
+_COUNT_BEHIND = re.compile(
+    r"\n\W{0,3}(?:(?:total )?word\s*count|(?:本段|全文)?(?:共|约)?字数(?:统计)?)\s*[:：]?\s*"
+    r"(?:about|approximately|约)?\s*"
+    r"[\d,]+\s*(?:words?|字)?\W{0,4}$",
+    re.IGNORECASE,
+)
+_SHORTEST_ECHO = 30  # letters: a shorter instruction may well be the title
+_CODE = re.compile(r"```.*?```", re.DOTALL)
+_OTHER_LANGUAGE = re.compile(r"english|chinese|translat|bilingual|英文|英语|中文|汉语|华文|翻译|双语", re.IGNORECASE)
+_PROSE_WORDS = 20  # a shorter paragraph is a title or a name, in whatever language
+_WRONG_SHARE = 0.3
 _REFUSAL = re.compile(
     r"^[\s*_#>]*(?:"
     r"(?:(?:i['’]?m|i am|we are)\s+(?:really |very |so )?sorry|sorry|i apologi[sz]e|unfortunately|regrettably)\b"
@@ -54,15 +73,21 @@ def is_refusal(text: str) -> bool:
     return bool(_REFUSAL.match(text.lstrip())) and count_words(text) <= _REFUSAL_WORDS
 
 
-def clean_paragraph(text: str, step: PlanStep) -> Cleaned:
-    """Apply the mending rules in order: reasoning, zero_width, step_echo, label."""
+def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Cleaned:
+    """Apply the mending rules in order.
+
+    Rules: reasoning, zero_width, preface, instruction_echo, step_echo, label, word_count.
+    """
     rules = []
     text = text.strip()
     for rule, mended in (
         ("reasoning", without_reasoning),
         ("zero_width", lambda text: _INVISIBLE.sub("", text)),
+        ("preface", lambda text: _PREFACE.sub("", text, count=1)),
+        ("instruction_echo", lambda text: _without_instruction(text, instruction)),
         ("step_echo", lambda text: _without_echo(text, step)),
         ("label", lambda text: _LABEL.sub("", text, count=1)),
+        ("word_count", lambda text: _COUNT_BEHIND.sub("", text)),
     ):
         after = mended(text).strip()
         if after != text:
@@ -79,17 +104,59 @@ def _without_echo(text: str, step: PlanStep) -> str:
     return rest.strip() if is_echo and rest.strip() else text
 
 
+def _without_instruction(text: str, instruction: str) -> str:
+    """Cut off the instruction where the text begins with it, word for word, in lines of its own."""
+    rest = text.removeprefix(instruction)
+    is_echo = len(instruction) >= _SHORTEST_ECHO and rest != text and rest.startswith("\n") and rest.strip()
+    return rest if is_echo else text
+
+
 def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
-    """Why a draft must be dropped, or None: empty_paragraph, refusal or too_short."""
+    """Why a draft must be dropped, or None: empty_paragraph, refusal, repetition, wrong_language or too_short."""
     for number, paragraph in enumerate(draft.paragraphs, 1):
         if not count_words(paragraph):
             return _failure(draft, "empty_paragraph", f"paragraph {number} holds no words after cleaning")
         if is_refusal(paragraph):
             return _failure(draft, "refusal", f"paragraph {number}: {' '.join(paragraph.split())[:120]}")
+        if loop := find_loop(paragraph):
+            return _failure(draft, "repetition", f"paragraph {number} goes round: {loop[:80]}")
+    if twice := _said_twice(draft):
+        return _failure(draft, "repetition", twice)
+    if wrong := _wrong_language(draft):
+        return _failure(draft, "wrong_language", wrong)
     words = count_words(draft.text)
     if words < min_words:
         return _failure(draft, "too_short", f"{words:,} words, generate.min_words={min_words:,}")
     return None
+
+
+def _said_twice(draft: Draft) -> str | None:
+    """Which paragraph of some length is another one over again."""
+    seen: dict[str, int] = {}
+    for number, paragraph in enumerate(draft.paragraphs, 1):
+        key = " ".join(paragraph.lower().split())
+        if key in seen and count_words(paragraph) >= _PROSE_WORDS:
+            return f"paragraph {number} is paragraph {seen[key]} over again"
+        seen.setdefault(key, number)
+    return None
+
+
+def _wrong_language(draft: Draft) -> str | None:
+    """More than three words in ten stand in prose of the other language, and the instruction names no language.
+
+    Letters tell English and Chinese apart, nothing else: a draft in French passes for English.
+    """
+    wanted = draft.instruction.language
+    if _OTHER_LANGUAGE.search(draft.instruction.text):
+        return None
+    total = wrong = 0
+    for paragraph in draft.paragraphs:
+        prose = _CODE.sub("", paragraph)
+        words = count_words(prose)
+        total += words
+        if words >= _PROSE_WORDS and language_of(prose) != wanted:
+            wrong += words
+    return f"{wrong:,} of {total:,} words are not {wanted}" if wrong > _WRONG_SHARE * total else None
 
 
 def _failure(draft: Draft, reason: str, detail: str) -> Failure:

@@ -29,6 +29,8 @@ class Rules(NamedTuple):
     min_words: int
     seed: int
     teacher: str
+    more_room: int | None
+    """Tokens for a paragraph that was cut; None keeps it as it is."""
 
 
 class Planned(NamedTuple):
@@ -40,11 +42,20 @@ class Planned(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A finished document, the names of the cleaning rules that changed it, and what it took."""
+    """A finished document, the cleaning rules that changed it, what it took, how many paragraphs were cut at first."""
 
     draft: Draft
     cleaned: tuple[str, ...]
     trace: Trace
+    retried: int = 0
+
+
+class Paragraph(NamedTuple):
+    """What came for one step, what all calls for it cost in dollars, and whether a first answer was cut."""
+
+    answer: Answer | NoAnswer
+    cost_usd: float
+    was_cut: bool
 
 
 async def write_document(
@@ -60,12 +71,15 @@ async def write_document(
         return planned
     plan = planned.plan
     write = _write_parallel if rules.mode == "parallel" else _write_in_order
-    answers = await write(client, templates.write, instruction, plan, seed)
-    for answer in answers:
-        if isinstance(answer, NoAnswer):
-            return _failure(instruction, "write", answer)
-    texts = [answer for answer in answers if isinstance(answer, Answer)]
-    cleaned = [clean_paragraph(answer.text, step) for answer, step in zip(texts, plan.steps, strict=True)]
+    written = await write(client, templates.write, instruction, plan, seed, rules.more_room)
+    for paragraph in written:
+        if isinstance(paragraph.answer, NoAnswer):
+            return _failure(instruction, "write", paragraph.answer)
+    texts = [paragraph.answer for paragraph in written if isinstance(paragraph.answer, Answer)]
+    cleaned = [
+        clean_paragraph(answer.text, step, instruction=instruction.text)
+        for answer, step in zip(texts, plan.steps, strict=True)
+    ]
     draft = Draft(
         id=instruction.id,
         instruction=instruction,
@@ -73,15 +87,16 @@ async def write_document(
         paragraphs=tuple(paragraph.text for paragraph in cleaned),
         finish_reasons=tuple(answer.finish_reason for answer in texts),
         teacher=rules.teacher,
-        cost_usd=planned.cost_usd + sum(answer.cost_usd for answer in texts),
+        cost_usd=planned.cost_usd + sum(paragraph.cost_usd for paragraph in written),
     )
     steps = [
-        StepTrace(cost_usd=answer.cost_usd, attempts=answer.attempts, cleaned=paragraph.rules)
-        for answer, paragraph in zip(texts, cleaned, strict=True)
+        StepTrace(cost_usd=came.cost_usd, attempts=answer.attempts + came.was_cut, cleaned=paragraph.rules)
+        for came, answer, paragraph in zip(written, texts, cleaned, strict=True)
     ]
     trace = Trace(id=draft.id, plan_cost_usd=planned.cost_usd, plans_asked=planned.attempts, steps=tuple(steps))
     fault = draft_fault(draft, min_words=rules.min_words)
-    return fault or Written(draft, tuple(rule for paragraph in cleaned for rule in paragraph.rules), trace)
+    rules_used = tuple(rule for paragraph in cleaned for rule in paragraph.rules)
+    return fault or Written(draft, rules_used, trace, sum(paragraph.was_cut for paragraph in written))
 
 
 async def plan_document(
@@ -107,48 +122,60 @@ async def plan_document(
 
 
 async def _write_in_order(
-    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int
-) -> Sequence[Answer | NoAnswer]:
+    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
+) -> Sequence[Paragraph]:
     """Each paragraph sees the text so far, as the teacher wrote it: byte-stable, so provider prefix caches hit."""
-    answers: list[Answer | NoAnswer] = []
+    paragraphs: list[Paragraph] = []
     written: list[str] = []
     for number in range(1, len(plan.steps) + 1):
-        answer = await _write_step(client, template, instruction, plan, number, "\n\n".join(written), seed)
-        answers.append(answer)
+        prompt = step_prompt(template, instruction, plan, number, "\n\n".join(written))
+        paragraphs.append(await _ask(client, prompt, seed, more_room))
+        answer = paragraphs[-1].answer
         if isinstance(answer, NoAnswer):
             break
         written.append(answer.text.strip())
-    return answers
+    return paragraphs
 
 
 async def _write_parallel(
-    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int
-) -> Sequence[Answer | NoAnswer]:
+    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
+) -> Sequence[Paragraph]:
     """All paragraphs at once, none seeing another: the paper's ablation, cheaper and less coherent."""
-    steps = range(1, len(plan.steps) + 1)
-    return await asyncio.gather(
-        *(_write_step(client, template, instruction, plan, number, "", seed) for number in steps)
-    )
+    prompts = (step_prompt(template, instruction, plan, number, "") for number in range(1, len(plan.steps) + 1))
+    return await asyncio.gather(*(_ask(client, prompt, seed, more_room) for prompt in prompts))
 
 
-async def _write_step(
-    client: Client, template: str, instruction: Instruction, plan: Plan, number: int, written: str, seed: int
-) -> Answer | NoAnswer:
+def step_prompt(template: str, instruction: Instruction, plan: Plan, number: int, written: str) -> str:
+    """The prompt for step ``number``, counted from 1, after ``written``."""
     values = {
         "INST": instruction.text,
         "PLAN": plan.text,
         "TEXT": written,
         "STEP": step_line(number, plan.steps[number - 1], instruction.language),
     }
-    answer = await _ask(client, fill(template, values), seed)
-    # A paragraph cut at max_tokens is real text: it is kept, and flagged by its finish reason.
-    if isinstance(answer, NoAnswer) and answer.partial is not None and answer.partial.text.strip():
-        return answer.partial
-    return answer
+    return fill(template, values)
 
 
-async def _ask(client: Client, prompt: str, seed: int) -> Answer | NoAnswer:
-    return await client.ask([{"role": "user", "content": prompt}], seed=seed)
+async def _ask(client: Client, prompt: str, seed: int, more_room: int | None) -> Paragraph:
+    """Ask; once more with more room where the answer was cut. Text that stays cut is kept, flagged by its reason."""
+    messages = [{"role": "user", "content": prompt}]
+    first = await client.ask(messages, seed=seed)
+    if not isinstance(first, NoAnswer):
+        return Paragraph(first, first.cost_usd, was_cut=False)
+    cut = first.partial
+    if cut is None:
+        return Paragraph(first, 0.0, was_cut=False)
+    cost = cut.cost_usd
+    if more_room is not None:
+        second = await client.ask(messages, seed=seed, max_tokens=more_room)
+        if isinstance(second, Answer):
+            return Paragraph(second, cost + second.cost_usd, was_cut=True)
+        if second.reason == "drained":
+            return Paragraph(second, cost, was_cut=True)
+        # A model that takes no more tokens than it was given refuses the second call: the first text is kept.
+        if second.partial is not None:
+            cut, cost = second.partial, cost + second.partial.cost_usd
+    return Paragraph(cut if cut.text.strip() else first, cost, was_cut=True)
 
 
 def _failure(instruction: Instruction, stage: str, answer: NoAnswer) -> Failure:

@@ -123,12 +123,31 @@ def test_a_run_that_keeps_nothing_is_not_finished(tmp_path: Path) -> None:
     assert RunDirectory.load(path).manifest["status"] == "failed"
 
 
-def test_a_paragraph_cut_at_max_tokens_is_kept_and_flagged(tmp_path: Path) -> None:
-    run = write(tmp_path, "generate.instructions.count=2", "generate.instructions.required_words=[300]",
-                "teacher.paragraph_words=150", "teacher.max_tokens=100", "teacher.miss=0.0")  # fmt: skip
+def long_paragraphs(*overrides: str) -> tuple[str, ...]:
+    """Two documents of two paragraphs of 150 words each; the stand-in's token is a word."""
+    return ("generate.instructions.count=2", "generate.instructions.required_words=[300]",
+            "teacher.paragraph_words=150", "teacher.miss=0.0", *overrides)  # fmt: skip
+
+
+def test_a_paragraph_that_stays_cut_is_kept_and_flagged(tmp_path: Path) -> None:
+    """60 tokens, then 120: both too few for 150 words."""
+    run = write(tmp_path, *long_paragraphs("teacher.max_tokens=60"))
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"length"}
     assert run.manifest["results"]["cut_at_max_tokens"] == 2
+    assert run.manifest["results"]["cut_and_asked_again"] == 4
+    assert all(count_words(paragraph) == 120 for draft in drafts for paragraph in draft.paragraphs)
+
+
+def test_a_cut_paragraph_is_whole_with_more_room(tmp_path: Path) -> None:
+    """100 tokens, then 200: each of four paragraphs is asked for twice, and two plans once."""
+    run = write(tmp_path, *long_paragraphs("teacher.max_tokens=100"))
+    drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
+    assert {reason for draft in drafts for reason in draft.finish_reasons} == {"stop"}
+    assert run.manifest["results"]["cut_and_asked_again"] == 4
+    assert run.manifest["results"]["calls"] == 2 + 2 * 4
+    plain = write(tmp_path, *long_paragraphs("teacher.max_tokens=100", "generate.retry_room=null"))
+    assert plain.manifest["results"]["calls"] == 2 + 4
 
 
 def over_http(url: str, *overrides: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,8 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.data import GenerateConfig
 from lwexp.generate.prompts import fill, load_templates, step_line
-from lwexp.records import LwexpError, PlanStep
+from lwexp.generate.write import step_prompt
+from lwexp.records import Instruction, Language, LwexpError, Plan, PlanStep
 
 
 def generate_config(*overrides: str) -> GenerateConfig:
@@ -59,6 +60,24 @@ def test_ours_put_what_grows_behind_what_stays(language: str) -> None:
 def test_a_users_folder_is_read(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, plan_en="Plan this: $INST$")
     assert load_templates(generate_config(f"generate.prompts={folder}"))["en"].plan == "Plan this: $INST$"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_next_prompt_begins_with_the_last_one_up_to_the_end_of_the_text(language: Language) -> None:
+    """What a provider's prefix cache needs, byte for byte: only the text grows, and the step stands behind it."""
+    template = load_templates(generate_config())[language].write
+    plan = Plan(text="the plan", steps=tuple(PlanStep(point=f"p{i}", words=100) for i in range(3)))
+    instruction = Instruction(id="i", text="about tea $TEXT$", language=language, source="s")
+    paragraphs = ["One  paragraph,\nwith $STEP$ in it.", "Two."]
+    prompts = [
+        step_prompt(template, instruction, plan, number, "\n\n".join(paragraphs[: number - 1])) for number in (1, 2, 3)
+    ]
+    for number, (earlier, later) in enumerate(pairwise(prompts), 1):
+        text = "\n\n".join(paragraphs[: number - 1])
+        up_to_the_text = earlier[: earlier.rindex("\n</written>")]
+        assert up_to_the_text.endswith(text)
+        assert later.startswith(up_to_the_text)
+        assert not later.startswith(earlier)  # the step differs, or the test would prove nothing
 
 
 @pytest.mark.parametrize(

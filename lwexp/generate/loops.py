@@ -1,0 +1,29 @@
+"""Degenerate text: the same words again and again, as a model writes that has lost its thread."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+_TOKEN = re.compile(r"[\u4e00-\u9fff]|\w+")
+_REPEATS = 4  # a chorus comes three times; four times in a row, with nothing between, is a loop
+_LEAST = 40  # tokens: shorter ones are "ha ha ha"
+_LONGEST_PERIOD = 200  # tokens of what is repeated
+
+
+def find_loop(text: str) -> str | None:
+    """The words that come at least four times in a row, over forty words or characters in all, or None."""
+    tokens = _TOKEN.findall(text.lower())
+    if len(tokens) < _LEAST:
+        return None
+    numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    ids = np.array([numbers[token] for token in tokens])
+    for period in range(1, min(_LONGEST_PERIOD, len(ids) // _REPEATS) + 1):
+        # A stretch in which every token equals the one a period before it.
+        breaks = np.flatnonzero(np.concatenate(([True], ids[period:] != ids[:-period], [True])))
+        longest = int(np.argmax(np.diff(breaks)))
+        length = int(breaks[longest + 1] - breaks[longest] - 1)
+        if length >= (_REPEATS - 1) * period and length + period >= _LEAST:
+            return " ".join(tokens[breaks[longest] : breaks[longest] + period])
+    return None
