@@ -76,8 +76,17 @@ def stated_words(text: str) -> int | None:
     Example:
         ``stated_words("Write a 10,000-word novel, each chapter about 1k words") == 10_000``
     """
+    return max(stated_lengths(text), default=None)
+
+
+def stated_lengths(text: str) -> list[int]:
+    """Every different length of a whole text that an instruction states, in words, in order.
+
+    Example:
+        ``stated_lengths("An essay of 800 words or a talk of 500 words; 800 words is better") == [800, 500]``
+    """
     text = normalise(text)
-    found = []
+    found: dict[int, None] = {}
     for match in _STATED.finditer(text):
         if _OF_A_PART.search(text[max(0, match.start() - 40) : match.start()]) or _PART_FOLLOWS.match(
             text[match.end() : match.end() + 24]
@@ -85,8 +94,8 @@ def stated_words(text: str) -> int | None:
             continue
         count = count_of(match["low"] or match["low2"], match["high"] or match["high2"])
         if 0 < count.words <= _LONGEST:
-            found.append(count.words)
-    return max(found, default=None)
+            found[count.words] = None
+    return list(found)
 
 
 def count_of(low: str, high: str | None) -> Count:

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "lwexp"
 ROOMS = {
-    "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
+    "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": {"generate"}, "pack": set(),
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
     "publish": {"report"},
 }  # fmt: skip

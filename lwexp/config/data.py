@@ -118,6 +118,25 @@ class PairsConfig(Strict):
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
 
+class FilterConfig(Strict):
+    """task=import: which rows to leave out, each with a reason in failures.jsonl."""
+
+    drop_refusals: bool
+    """Leave out rows in which an answer is a model declining."""
+    min_words: int | None = Field(ge=0)
+    """Of the longest answer."""
+    max_words: int | None = Field(ge=1)
+    min_length_score: float | None = Field(ge=0, le=100)
+    """Keep rows whose instruction states exactly one length, with S_l of the answer at least this; null: all rows."""
+
+    @model_validator(mode="after")
+    def limits_leave_room(self) -> FilterConfig:
+        """min_words above max_words would leave nothing."""
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError(f"filter: min_words={self.min_words} is above max_words={self.max_words}")
+        return self
+
+
 class ExportConfig(Strict):
     """task=export: a finished run's rows in the shape of another trainer, or its page and card made anew."""
 

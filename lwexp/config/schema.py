@@ -7,7 +7,15 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Strict
-from lwexp.config.data import ExportConfig, GenerateConfig, MixtureConfig, PackConfig, PairsConfig, SelectConfig
+from lwexp.config.data import (
+    ExportConfig,
+    FilterConfig,
+    GenerateConfig,
+    MixtureConfig,
+    PackConfig,
+    PairsConfig,
+    SelectConfig,
+)
 from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
 from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
@@ -51,6 +59,7 @@ class Config(Strict):
     select: SelectConfig
     generate: GenerateConfig
     pairs: PairsConfig
+    filter: FilterConfig
     export: ExportConfig
     mixture: MixtureConfig
     pack: PackConfig
@@ -105,8 +114,8 @@ class Config(Strict):
 # What each entry script reads. The help shows these keys, and overriding any other is refused.
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
-        "instructions", "task", "teacher", "select", "generate", "source", "split", "on_bad_row", "export", "pairs",
-        "init_from", "judge", "model", "sample", "hardware",
+        "instructions", "task", "teacher", "select", "generate", "source", "split", "on_bad_row", "filter", "export",
+        "pairs", "init_from", "judge", "model", "sample", "hardware",
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",

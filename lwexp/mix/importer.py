@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config import Config
+from lwexp.config.data import FilterConfig
 from lwexp.mix.files import RawRow, hub_fingerprint, read_file, read_hub
+from lwexp.mix.filters import shut_out, stated_length
 from lwexp.mix.pair_shapes import detect_pair_shape
 from lwexp.mix.parse import parse_conversations, parse_pairs
 from lwexp.records import (
@@ -168,10 +170,21 @@ def _parse(config: Config, source: _Source) -> Iterator[_Kept | Failure]:
             if config.on_bad_row == "error":
                 raise LwexpError(f"{row.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
             yield row
-        elif isinstance(row, PreferencePair):
-            yield _Kept(_chosen(row), row)
         else:
-            yield _Kept(row, None)
+            yield _filtered(row, config.filter, source)
+
+
+def _filtered(row: Conversation | PreferencePair, limits: FilterConfig, source: _Source) -> _Kept | Failure:
+    """The row, or why the filter leaves it out. Where lengths decide, the row keeps the one that it states."""
+    conversation = _chosen(row) if isinstance(row, PreferencePair) else row
+    if (out := shut_out(conversation, limits)) is not None:
+        detail = f"{source.origin}, row {row.id}: {out.detail}"
+        return Failure(id=row.id, stage="filter", reason=out.reason, detail=detail, attempts=1)
+    if limits.min_length_score is not None and conversation.required_words is None:
+        asked = {"required_words": stated_length(conversation)}
+        conversation = conversation.model_copy(update=asked)
+        row = row.model_copy(update=asked)
+    return _Kept(conversation, row if isinstance(row, PreferencePair) else None)
 
 
 def _chosen(pair: PreferencePair) -> Conversation:

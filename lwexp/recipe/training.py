@@ -156,7 +156,11 @@ def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[Prefer
     except LwexpError as error:
         log.warning("no token counts in this plan, because there are no data yet: %s", error)
         return None, None
-    return _rows(_draw(config, sources))
+    from rich import print as show
+
+    mixture = _draw(config, sources)
+    show(mixture.render())
+    return _rows(mixture)
 
 
 def _warn_off_policy(pair_runs: Sequence[RunDirectory], start: RunDirectory) -> None:

@@ -14,7 +14,7 @@ from lwexp.config.schema import Config
 SHAPES: dict[str, tuple[str, ...]] = {
     "data": ("task", "seed", "teacher", "generate"),
     "select": ("task", "seed", "split", "teacher", "select"),
-    "import": ("task", "seed", "split", "on_bad_row"),
+    "import": ("task", "seed", "split", "on_bad_row", "filter"),
     "pairs": ("seed", "pairs", "judge", "sample"),
     "train": ("seed", "model", "objective", "mixture", "pack", "hardware"),
     "evaluate": ("seed", "bench", "judge", "engine", "sample", "score"),

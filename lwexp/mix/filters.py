@@ -1,0 +1,67 @@
+"""Which imported rows are worth training on. Pure: a row and the limits in, a reason or None out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lwexp.config.data import FilterConfig
+from lwexp.generate.clean import is_refusal
+from lwexp.lengths import stated_lengths
+from lwexp.records import Conversation
+from lwexp.words import score_length
+
+
+class ShutOut(NamedTuple):
+    """Why a row is left out: a short stable word for counting, and a sentence."""
+
+    reason: str
+    detail: str
+
+
+def stated_length(row: Conversation) -> int | None:
+    """The one length, in words, that a row's first instruction states; None where it states none or several.
+
+    Example:
+        "Write a 2,000-word essay" states 2,000; "two chapters, one of 500 and one of 800 words" states no one length.
+    """
+    lengths = _stated(row)
+    return lengths[0] if len(lengths) == 1 else None
+
+
+def shut_out(row: Conversation, limits: FilterConfig) -> ShutOut | None:
+    """Why the limits leave a row out, or None.
+
+    ``min_length_score`` is the filter by which LongWriter-6k was cut to 666 rows: exactly one length stated, and
+    S_l of the longest answer against it at least so much.
+
+    Source: arXiv 2410.10210; modelscope/evalscope third_party/longbench_write/tools/data_etl.py. How a stated
+    length is recognised is ours (``lwexp.lengths``), so the rows need not be the same 666.
+    """
+    words = row.actual_words
+    if limits.drop_refusals:
+        for message in row.messages:
+            if message.role == "assistant" and is_refusal(message.content):
+                return ShutOut("refusal", " ".join(message.content.split())[:120])
+    if limits.min_words is not None and words < limits.min_words:
+        return ShutOut("too_short", f"{words:,} words, filter.min_words={limits.min_words:,}")
+    if limits.max_words is not None and words > limits.max_words:
+        return ShutOut("too_long", f"{words:,} words, filter.max_words={limits.max_words:,}")
+    return None if limits.min_length_score is None else _off_length(row, limits.min_length_score)
+
+
+def _off_length(row: Conversation, least: float) -> ShutOut | None:
+    asked = row.required_words or stated_length(row)
+    if asked is None:
+        lengths = _stated(row)
+        if not lengths:
+            return ShutOut("no_stated_length", "the instruction states no length")
+        return ShutOut("several_stated_lengths", f"the instruction states {', '.join(f'{n:,}' for n in lengths)} words")
+    score = score_length(asked, row.actual_words)
+    if score < least:
+        detail = f"{row.actual_words:,} words where {asked:,} were asked for: S_l {score:.1f}"
+        return ShutOut("off_length", f"{detail}, filter.min_length_score={least:g}")
+    return None
+
+
+def _stated(row: Conversation) -> list[int]:
+    return stated_lengths(next((message.content for message in row.messages if message.role == "user"), ""))
