@@ -16,7 +16,7 @@ Kind = Literal["draft", "conversation", "pair"]
 _TITLE = 180  # characters of an instruction that the list shows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One text of the viewer.
 

@@ -205,6 +205,16 @@ def test_a_page_without_a_browser_still_holds_nothing_foreign(draft_run):
     assert os.stat(draft_run.path / "viewer.html").st_size < 100_000
 
 
+def test_a_large_set_is_counted_whole_and_shown_in_part(make_run, monkeypatch):
+    monkeypatch.setattr("lwexp.publish.viewer._MOST_TEXTS", 3)
+    run = make_run(conversations=[conversation(str(n), "Hi", "Hello") for n in range(5)])
+
+    assert len(write_viewer(run)) == 5
+    page = (run.path / "viewer.html").read_text(encoding="utf-8")
+    assert "The first 3 of 5 rows can be read here" in page
+    assert "5 conversations, the longest" in page
+
+
 def test_an_empty_run_gives_a_page_too(make_run):
     run = make_run("data", failures=[Failure(id="1", stage="plan", reason="refusal", detail="no", attempts=1)])
     write_rows(run.path / "drafts.jsonl", [])
