@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ from lightning.pytorch import Callback
 from lwexp.records import Preempted
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.checkpoints import save_checkpoint
+from lwexp.train.flops import Speedometer
 from lwexp.train.module import PackedTraining, StepResult
 from lwexp.train.progress import StepBar
 from lwexp.train.stopping import StopRequest
@@ -36,10 +38,19 @@ def cut_metrics(path: Path, step: int) -> dict[str, float] | None:
     return kept[-1] if kept else None
 
 
+def peak_memory_gib() -> float:
+    """Most memory that this process has held so far: what torch allocated on its CUDA device, else resident memory."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 3)
+
+
 class Metrics(Callback):  # type: ignore[misc]
     """Writes a row every so many steps, at the first and at the last one."""
 
-    def __init__(self, path: Path, every: int, total: int, *, done: int, targets: int, tracker: Tracker) -> None:
+    def __init__(
+        self, path: Path, every: int, total: int, *, done: int, targets: int, tracker: Tracker, speed: Speedometer
+    ) -> None:
         """Drop the rows of steps that are to be done again.
 
         Args:
@@ -49,17 +60,18 @@ class Metrics(Callback):  # type: ignore[misc]
             done: Steps already done.
             targets: Target tokens of those.
             tracker: Gets the same rows.
+            speed: Turns counts into rates.
         """
         self._path = path
         self._every = every
         self._total = total
         self._tracker = tracker
+        self._speed = speed
         before = cut_metrics(path, done) if is_rank_zero() else None
         self._seconds_before = before["seconds"] if before else 0.0
         self._target_tokens = targets
         self._file: IO[str] | None = None
         self._started = self._last_time = time.monotonic()
-        self._tokens = self._targets = 0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Open the file and start the clock."""
@@ -71,8 +83,7 @@ class Metrics(Callback):  # type: ignore[misc]
         """Count, and write if it is time."""
         result = pl_module.result
         assert result is not None
-        self._tokens += result.tokens
-        self._targets += result.target_tokens
+        self._speed.add(result.totals)
         self._target_tokens += result.target_tokens
         if result.step % self._every == 0 or result.step in (1, self._total):
             self._write(result)
@@ -80,22 +91,23 @@ class Metrics(Callback):  # type: ignore[misc]
     def _write(self, result: StepResult) -> None:
         now = time.monotonic()
         elapsed = max(now - self._last_time, 1e-9)
-        row: dict[str, float] = {
+        row: dict[str, float | None] = {
             "step": result.step,
             "loss": result.loss,
             "lr": result.lr,
             "grad_norm": result.grad_norm,
             "target_tokens": self._target_tokens,
             **result.watched,
-            "tokens_per_second": round(self._tokens / elapsed, 1),
-            "target_tokens_per_second": round(self._targets / elapsed, 1),
+            **self._speed.row(elapsed),
+            "peak_memory_gib": peak_memory_gib(),
             "seconds": round(self._seconds_before + now - self._started, 3),
         }
-        self._last_time, self._tokens, self._targets = now, 0, 0
+        self._last_time = now
+        self._speed.clear()
         if self._file is not None:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
-            self._tracker.log(row)
+            self._tracker.log({name: value for name, value in row.items() if value is not None})
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lwexp.records import LwexpError
 from lwexp.train.losses import StepTotals
+from lwexp.train.prefetch import Prefetched
 
 if TYPE_CHECKING:
     from lwexp.pack.dataset import PackBatch, PackedDataset
@@ -49,7 +50,12 @@ class StepBatch:
 
     def to(self, device: torch.device) -> StepBatch:
         """The same step with its tensors on ``device``."""
-        packs = [pack.to(device) for pack in self.packs]
+        packs = [pack.to(device, non_blocking=True) for pack in self.packs]
+        return StepBatch(self.step, packs, self.weights, self.totals, self.pack_ids)
+
+    def pin_memory(self) -> StepBatch:
+        """The same step in page-locked memory."""
+        packs = [pack.pin_memory() for pack in self.packs]
         return StepBatch(self.step, packs, self.weights, self.totals, self.pack_ids)
 
 
@@ -92,6 +98,9 @@ class Steps(Dataset[StepBatch]):
             documents=sum(int(self.dataset.document_counts[i]) for i in pack_ids),
             target_tokens=sum(int(self.dataset.target_counts[i]) for i in pack_ids),
             chosen_tokens=sum(int(self.chosen_tokens[i]) for i in pack_ids) if self.chosen_tokens is not None else 0,
+            tokens=sum(int(self.dataset.token_counts[i]) for i in pack_ids),
+            document_squares=sum(int(self.dataset.costs[i]) for i in pack_ids),
+            pack_squares=sum(int(self.dataset.token_counts[i]) ** 2 for i in pack_ids),
         )
 
     def __getitem__(self, step: int) -> StepBatch:
@@ -125,8 +134,8 @@ class StepsModule(LightningDataModule):  # type: ignore[misc]
         self.chosen_tokens = chosen_tokens
         self.done = 0
 
-    def train_dataloader(self) -> DataLoader[StepBatch]:
-        """Steps from the first that is not done. Reading a pack is a copy from mapped memory: no workers."""
+    def train_dataloader(self) -> Prefetched:
+        """Steps from the first that is not done, read one ahead."""
         steps = Steps(
             self.dataset,
             self.plan,
@@ -134,7 +143,8 @@ class StepsModule(LightningDataModule):  # type: ignore[misc]
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        return DataLoader(steps, batch_size=None, sampler=Remaining(self.done, self.total))
+        loader = DataLoader(steps, batch_size=None, sampler=Remaining(self.done, self.total))
+        return Prefetched(loader, pin=self.trainer.strategy.root_device.type == "cuda")
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
         """Move the step's packs; Lightning itself cannot look into a ``StepBatch``."""

@@ -24,6 +24,12 @@ class StepTotals(NamedTuple):
     target_tokens: int
     chosen_tokens: int = 0
     """Target tokens of chosen answers; 0 outside DPO."""
+    tokens: int = 0
+    """All tokens, for the speed; like the next two."""
+    document_squares: int = 0
+    """Sum of squared document lengths: what attention within documents costs."""
+    pack_squares: int = 0
+    """Sum of squared pack lengths: what attention over whole packs would cost."""
 
     @property
     def pairs(self) -> int:
@@ -140,4 +146,4 @@ def is_in(rows: list[int], target_documents: Int64[Tensor, " targets"], num_docu
     """Which targets belong to the documents ``rows``."""
     member = torch.zeros(num_documents, dtype=torch.bool)
     member[rows] = True
-    return member.to(target_documents.device)[target_documents]
+    return member.to(target_documents.device, non_blocking=True)[target_documents]

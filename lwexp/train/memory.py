@@ -221,3 +221,8 @@ def _runtime(hardware: Hardware) -> Term:
 def is_recomputing(hardware: Hardware) -> bool:
     """Whether activations are recomputed in the backward pass."""
     return isinstance(hardware, GPU | Zero) and hardware.activation_checkpointing
+
+
+def is_offloading(hardware: Hardware) -> bool:
+    """Whether the layer inputs that recomputation keeps are held by the host."""
+    return not isinstance(hardware, CPU) and hardware.activation_offload

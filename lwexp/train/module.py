@@ -38,9 +38,13 @@ class StepResult(NamedTuple):
     loss: float
     lr: float
     grad_norm: float
-    tokens: int
-    target_tokens: int
+    totals: StepTotals
     watched: dict[str, float]
+
+    @property
+    def target_tokens(self) -> int:
+        """Target tokens of the step."""
+        return self.totals.target_tokens
 
 
 class PackedTraining(LightningModule):  # type: ignore[misc]
@@ -52,6 +56,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         optimizer: AdamW and its schedule.
         total: Optimiser steps of the whole run.
         recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
+        offload: Keep those inputs in host memory.
         make_optimizer: AdamW for the weights as the strategy holds them.
     """
 
@@ -61,9 +66,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         objective: Objective,
         optimizer: OptimizerConfig,
         total: int,
+        *,
         recompute: bool,
+        offload: bool = False,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
     ) -> None:
+        assert recompute or not offload, "there is nothing to offload without recomputation"
         super().__init__()
         self.automatic_optimization = False
         self.objective = objective
@@ -72,6 +80,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._optimizer = optimizer
         self._total = total
         self._recompute = recompute
+        self._offload = offload
         self._make_optimizer = make_optimizer
         self.model: nn.Module | None = None
 
@@ -81,7 +90,9 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             self.model = self._build()
             if self._recompute:
                 recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
-                recompute.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+                recompute.activation_checkpointing_enable(
+                    activation_checkpointing_kwargs={"use_reentrant": False}, offload=self._offload
+                )
 
     def on_fit_start(self) -> None:
         """The strategy has made and moved the model: put right what it has rounded."""
@@ -94,20 +105,32 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return self._make_optimizer(self.model, self._optimizer)
 
     def training_step(self, batch: StepBatch, index: int) -> None:
-        """One optimiser step: forward and backward of each pack, then clip, check and update."""
+        """One optimiser step: forward and backward of each pack, then clip, check and update.
+
+        The host waits for the device once a step, to read loss and gradient norm together before it updates: a
+        number that is not finite must not reach the weights. At 32k tokens a step takes seconds, and refilling
+        the device's queue milliseconds. (DeepSpeed's own step waits once more for its overflow check.)
+        """
         optimizer = self.optimizers()
         lr = self._set_learning_rate(optimizer, batch.step)
-        sums = self._accumulate(batch)
-        loss, tokens, *watched = self._over_ranks(sums)
-        self._require_finite("loss", loss, batch)
-        grad_norm = self._update(optimizer, batch)
+        sums = self._over_ranks(self._accumulate(batch))
+        if self._is_sharded:
+            loss, *watched = sums.tolist()
+            self._require_finite("loss", loss, batch)
+            grad_norm = self._update_sharded(optimizer, batch)
+        else:
+            norm = nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True)
+            grad_norm, loss, *watched = torch.cat([norm.detach().to(sums)[None], sums]).tolist()
+            self._require_finite("loss", loss, batch)
+            self._require_finite("gradient norm", grad_norm, batch)
+            optimizer.step()
+            optimizer.zero_grad()
         self.result = StepResult(
             step=batch.step + 1,
             loss=loss,
             lr=lr,
             grad_norm=grad_norm,
-            tokens=round(tokens),
-            target_tokens=batch.totals.target_tokens,
+            totals=batch.totals,
             watched=dict(zip(self.objective.watched, watched, strict=True)),
         )
 
@@ -119,7 +142,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return lr
 
     def _accumulate(self, batch: StepBatch) -> Tensor:
-        """Gradients of the step's loss; gives loss, tokens and what the objective watches, of this rank."""
+        """Gradients of the step's loss; gives the loss and what the objective watches, of this rank."""
         assert self.model is not None
         sums: Tensor | float = 0.0
         for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
@@ -127,8 +150,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, batch.totals)
             # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
             self.manual_backward(share.loss * (weight * self.trainer.world_size))
-            tokens = share.loss.new_tensor([float(sum(pack.lengths))])
-            row = torch.cat([share.loss.detach()[None], tokens, share.watched]).double()
+            row = torch.cat([share.loss.detach()[None], share.watched]).double()
             sums = sums + weight * row
         assert isinstance(sums, Tensor)
         return sums
@@ -149,23 +171,17 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def _is_sharded(self) -> bool:
         return hasattr(self.trainer.model, "set_gradient_accumulation_boundary")
 
-    def _over_ranks(self, sums: Tensor) -> list[float]:
-        if self.trainer.world_size > 1:
-            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        values: list[float] = sums.tolist()
-        return values
+    def _over_ranks(self, sums: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return sums
+        total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        return total
 
-    def _update(self, optimizer: Any, batch: StepBatch) -> float:
-        if self._is_sharded:
-            # DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite.
-            optimizer.step()
-            norm = float(self.trainer.model.get_global_grad_norm())
-            self._require_finite("gradient norm", norm, batch)
-            return norm
-        norm = float(nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True))
-        self._require_finite("gradient norm", norm, batch)
+    def _update_sharded(self, optimizer: Any, batch: StepBatch) -> float:
+        """DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite."""
         optimizer.step()
-        optimizer.zero_grad()
+        norm = float(self.trainer.model.get_global_grad_norm())
+        self._require_finite("gradient norm", norm, batch)
         return norm
 
     def _require_finite(self, what: str, value: float, batch: StepBatch) -> None:

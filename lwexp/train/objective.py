@@ -61,9 +61,13 @@ class DPOObjective:
         the step's chosen answers."""
         pairs = find_pairs(batch.document_ids)
         policy = sequence_logprobs(logprobs, batch.target_documents, len(batch.lengths))
-        stored = torch.from_numpy(self.reference.logprobs[list(batch.document_ids)]).to(policy)
-        chosen, rejected = policy[pairs.chosen], policy[pairs.rejected]
-        each = dpo_loss(chosen, rejected, stored[pairs.chosen], stored[pairs.rejected], self.config.beta)
+        # Python lists as indices, and blocking copies, would make the host wait for the device in every pack.
+        places = torch.tensor([pairs.chosen, pairs.rejected]).to(policy.device, non_blocking=True)
+        known = torch.from_numpy(self.reference.logprobs[list(batch.document_ids)])
+        stored = known.to(policy.device, policy.dtype, non_blocking=True)
+        chosen, rejected = policy[places]
+        before_chosen, before_rejected = stored[places]
+        each = dpo_loss(chosen, rejected, before_chosen, before_rejected, self.config.beta)
         is_chosen = is_in(pairs.chosen, batch.target_documents, len(batch.lengths))
         nll = -(logprobs * is_chosen).sum() / totals.chosen_tokens
         loss = each.losses.sum() / totals.pairs + self.config.nll_weight * nll

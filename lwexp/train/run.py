@@ -29,9 +29,10 @@ from lwexp.train.callbacks import Bar, Checkpoints, Metrics, read_metrics
 from lwexp.train.checkpoints import newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
 from lwexp.train.export import export_model, gather_state, has_model, model_card
+from lwexp.train.flops import Speedometer, peak_flops
 from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.look import look_at_packs
-from lwexp.train.memory import is_recomputing
+from lwexp.train.memory import is_offloading, is_recomputing
 from lwexp.train.model import build_model, training_device, training_dtype
 from lwexp.train.module import Objective, PackedTraining
 from lwexp.train.objective import DPOObjective, SFTObjective
@@ -166,7 +167,13 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     done = checkpoint.step if checkpoint else 0
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
     module = PackedTraining(
-        job.build_sharded, objective, settings.optimizer, total, is_recomputing(hardware_of(config)), _optimizer(job)
+        job.build_sharded,
+        objective,
+        settings.optimizer,
+        total,
+        recompute=is_recomputing(hardware_of(config)),
+        offload=is_offloading(hardware_of(config)),
+        make_optimizer=_optimizer(job),
     )
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
     tracker = open_tracker(config, job.run)
@@ -206,10 +213,28 @@ def _callbacks(
     steps = Steps(job.dataset, plan)
     targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))
     return [
-        Metrics(folder / "metrics.jsonl", training.log_every_steps, total, done=done, targets=targets, tracker=tracker),
+        Metrics(
+            folder / "metrics.jsonl",
+            training.log_every_steps,
+            total,
+            done=done,
+            targets=targets,
+            tracker=tracker,
+            speed=_speedometer(job),
+        ),
         Bar(total, done),
         Checkpoints(folder / "checkpoints", training.checkpoint_every_steps, training.keep_checkpoints, stop),
     ]
+
+
+def _speedometer(job: _Job) -> Speedometer:
+    """Peak of all devices where it is known: bf16 on CUDA."""
+    hardware = hardware_of(job.config)
+    known = peak_flops(torch.cuda.get_device_name()) if training_device(hardware).type == "cuda" else None
+    is_bf16 = training_dtype(hardware) == torch.bfloat16
+    ranks = hardware.ranks if isinstance(hardware, Zero) else 1
+    sizes = model_sizes(job.config.model, job.start_from)
+    return Speedometer(sizes, known * ranks if known and is_bf16 else None)
 
 
 def _export(job: _Job, trainer: Trainer, module: PackedTraining) -> None:

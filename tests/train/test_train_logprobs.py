@@ -74,7 +74,7 @@ def test_no_targets_give_an_empty_answer_and_zero_gradients() -> None:
 
 
 def test_full_logits_never_exist() -> None:
-    """The largest tensor that autograd keeps or the op makes is a chunk: 4 of 64 tokens."""
+    """The largest tensor that autograd keeps or the op makes is a chunk: 4 of 64 tokens, or as many logits."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     sizes: list[int] = []

@@ -28,12 +28,15 @@ class Results(Callback):  # type: ignore[misc]
         self.results.append(pl_module.result)
 
 
-def train(tmp_path: Any, *, dtype: torch.dtype = torch.float32, recompute: bool = False) -> list[StepResult]:
+def train(
+    tmp_path: Any, *, dtype: torch.dtype = torch.float32, recompute: bool = False, offload: bool = False
+) -> list[StepResult]:
     config = compose("objective.optimizer.lr=0.003", "objective.optimizer.warmup_ratio=0.25")
     seen = Results()
     module = PackedTraining(
         lambda: build_model(tiny_model_config("glm"), NoTokenizer(), seed=0, dtype=dtype),
-        SFTObjective(config.objective), config.objective.optimizer, len(PLAN), recompute,
+        SFTObjective(config.objective), config.objective.optimizer, len(PLAN),
+        recompute=recompute, offload=offload,
     )  # fmt: skip
     with quiet_lightning():
         build_trainer(config.hardware, [seen], 1.0, tmp_path).fit(
@@ -51,7 +54,7 @@ def test_a_lightning_batch_is_an_optimiser_step(plain: list[StepResult]) -> None
     assert [result.step for result in plain] == list(range(1, 13))
     targets = [sum(int(PACKS.target_counts[i]) for i in step) for step in PLAN]
     assert [result.target_tokens for result in plain] == targets
-    assert [result.tokens for result in plain] == [sum(sum(PACKS[i].lengths) for i in step) for step in PLAN]
+    assert [result.totals.tokens for result in plain] == [sum(sum(PACKS[i].lengths) for i in step) for step in PLAN]
     # warm-up of 3 steps of 12: 1/3, 2/3, 1
     assert [result.lr for result in plain[:3]] == pytest.approx([0.001, 0.002, 0.003])
     assert plain[-1].loss < plain[0].loss
@@ -61,6 +64,27 @@ def test_recomputing_activations_gives_the_same_curve(plain: list[StepResult], t
     for a, b in zip(train(tmp_path, recompute=True), plain, strict=True):
         assert a.loss == pytest.approx(b.loss, abs=1e-5)
         assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-4)
+
+
+def test_keeping_layer_inputs_on_the_host_gives_the_same_curve(
+    plain: list[StepResult], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU there is no pinned memory: the hooks run, the copies stay where they are."""
+    from transformers import modeling_utils
+
+    kept: list[int] = []
+    real = modeling_utils.save_on_cpu
+
+    def counting(pin_memory: bool, device_type: str) -> Any:
+        assert pin_memory
+        kept.append(1)
+        return real(pin_memory=False, device_type=device_type)
+
+    monkeypatch.setattr(modeling_utils, "save_on_cpu", counting)
+    for a, b in zip(train(tmp_path, recompute=True, offload=True), plain, strict=True):
+        assert a.loss == pytest.approx(b.loss, abs=1e-5)
+    packs = sum(len(step) for step in PLAN)
+    assert len(kept) == 2 * packs  # two layers
 
 
 def test_bf16_weights_with_float32_masters_follow_float32(plain: list[StepResult], tmp_path: Any) -> None:

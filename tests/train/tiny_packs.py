@@ -38,7 +38,7 @@ class Pack:
     document_ids: tuple[int, ...]
     pack_id: int
 
-    def to(self, device: Any) -> Pack:
+    def to(self, device: Any, non_blocking: bool = False) -> Pack:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **moved)
 
@@ -84,6 +84,7 @@ class Packs:
         self.num_packs = len(packs)
         self.num_documents = first
         self.costs = np.array([float(sum(n * n for n in p.lengths)) for p in self._packs])
+        self.token_counts = np.array([sum(p.lengths) for p in self._packs])
         self.target_counts = np.array([len(p.target_ids) for p in self._packs], dtype=np.int64)
         self.document_counts = np.array([len(p.lengths) for p in self._packs], dtype=np.int64)
 
