@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lwexp.config.base import Tree
 from lwexp.config.schema import Config
-from lwexp.generate.display import Display
+from lwexp.generate.display import shown
+from lwexp.generate.estimate import expected_steps
 from lwexp.generate.export import Outcome, summarise, write_files
+from lwexp.generate.progress import Counted, Progress
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm import Client
@@ -42,9 +44,12 @@ def write_all(
         try:
             asyncio.run(agent.run(instructions, ledger))
         except BaseException:
+            done, of = len(agent.outcomes), len(instructions)
             if agent.outcomes:
-                write_files(run.path, instructions, agent.outcomes)
-            log.info("stopped: %d of %d documents done", len(agent.outcomes), len(instructions))
+                counts = write_files(run.path, instructions, agent.outcomes)
+                log.info("stopped after %d of %d documents; exported to %s: %s", done, of, run.path, counts)
+            else:
+                log.info("stopped after %d of %d documents: nothing to export yet", done, of)
             raise
         totals = ledger.totals()
     counts = write_files(run.path, instructions, agent.outcomes)
@@ -73,7 +78,7 @@ class Agent:
 
     def __init__(self, config: Config, templates: Mapping[Language, Templates]) -> None:
         self.outcomes: dict[int, Outcome] = {}
-        self._teacher = config.teacher
+        self._config = config
         self._templates = templates
         generate = config.generate
         self._rules = Rules(
@@ -89,30 +94,31 @@ class Agent:
         """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""
         # Longest first, so that no long document is left to run alone at the end.
         order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
-        queue = iter(order)
-        async with Client(self._teacher, ledger) as client:
+        queue = ((index, instructions[index]) for index in order)
+        progress = Progress([1 + expected_steps(self._config, row) for row in instructions])
+        async with Client(self._config.teacher, ledger) as client:
             drain = Drain(client)
-            with drain.on_signals(), Display(len(instructions)) as display:
-                workers = range(self._teacher.limits.concurrency)
-                await asyncio.gather(*(self._work(client, drain, instructions, queue, display) for _ in workers))
+            with drain.on_signals():
+                async with shown(progress):
+                    workers = range(self._config.teacher.limits.concurrency)
+                    await asyncio.gather(*(self._work(client, drain, queue, progress) for _ in workers))
         drain.raise_reason()
 
     async def _work(
-        self, client: Client, drain: Drain, instructions: Sequence[Instruction], queue: Iterator[int], display: Display
+        self, client: Client, drain: Drain, queue: Iterator[tuple[int, Instruction]], progress: Progress
     ) -> None:
-        for index in queue:
+        for index, instruction in queue:
             if drain.reason is not None:
                 return
-            instruction = instructions[index]
             templates = self._templates[instruction.language]
             try:
-                outcome = await write_document(client, templates, instruction, self._rules)
+                outcome = await write_document(Counted(client, progress, index), templates, instruction, self._rules)
             except LwexpError as error:
                 drain.stop(error)
                 return
             if isinstance(outcome, Failure) and outcome.reason == "drained":
                 return
             self.outcomes[index] = outcome
-            display.show(outcome, client.spent_usd)
+            progress.ended(index, outcome)
             # A replay from the ledger never waits by itself; this lets signals in.
             await asyncio.sleep(0)

@@ -1,45 +1,47 @@
-"""The live line of a generation run: documents done and failed, dollars, time left."""
+"""The live view of a generation run: a bar with its numbers on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import sys
+from collections.abc import AsyncIterator
 
-from lwexp.generate.export import Outcome
-from lwexp.records import Failure
+from lwexp.generate.progress import Progress
+
+log = logging.getLogger(__name__)
+
+_REDRAW = 0.5  # seconds, on a terminal
+_SAY_EVERY = 30.0  # seconds, in a log
 
 
-class Display:
-    """Shows progress with rich, on a terminal only.
+@contextlib.asynccontextmanager
+async def shown(progress: Progress, *, say_every: float = _SAY_EVERY) -> AsyncIterator[None]:
+    """Show progress while the block runs."""
+    painter = asyncio.create_task(_paint(progress) if sys.stderr.isatty() else _say(progress, say_every))
+    try:
+        yield
+    finally:
+        painter.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await painter
 
-    Args:
-        total: Documents in the run.
-    """
 
-    def __init__(self, total: int) -> None:
-        self._failed = 0
-        self._progress = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+async def _say(progress: Progress, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        log.info("generate: %s", progress)
 
-            self._progress = Progress(
-                TextColumn("documents"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"),
-                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-            )  # fmt: skip
-            self._task = self._progress.add_task("", total=total, status="")
 
-    def show(self, outcome: Outcome, spent_usd: float) -> None:
-        """Count one finished document."""
-        self._failed += isinstance(outcome, Failure)
-        if self._progress is not None:
-            status = f"{self._failed:,} failed, ${spent_usd:,.2f}"
-            self._progress.update(self._task, advance=1, status=status)
+async def _paint(progress: Progress) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
-    def __enter__(self) -> Display:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+    columns = TextColumn("documents"), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"), TimeElapsedColumn()
+    with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
+        task = bar.add_task("", total=1.0, status="")
+        while True:
+            bar.update(task, completed=progress.share, status=str(progress))
+            await asyncio.sleep(_REDRAW)

@@ -35,12 +35,11 @@ class Estimate(NamedTuple):
 
 def estimate(config: Config, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]) -> Estimate:
     """Expected calls and tokens, if each document comes out at the length asked for."""
-    planned = config.teacher.paragraph_words if isinstance(config.teacher, OfflineTeacher) else _PARAGRAPH_WORDS
     calls = prompt = resent = completion = 0
     for row in instructions:
         per_word = _TOKENS_PER_WORD[row.language]
         words = row.required_words or _UNSTATED_WORDS
-        steps = max(1, round(words / planned))
+        steps = expected_steps(config, row)
         text, plan = words * per_word, steps * _PLAN_LINE_TOKENS
         asked = count_words(row.text) * per_word
         template = [count_words(part) * per_word for part in templates[row.language]]
@@ -50,6 +49,12 @@ def estimate(config: Config, instructions: Sequence[Instruction], templates: Map
         resent += round(again)
         completion += round(plan + text)
     return Estimate(calls, prompt, resent, completion)
+
+
+def expected_steps(config: Config, row: Instruction) -> int:
+    """Paragraphs that a document will probably be planned in; its calls are one more."""
+    planned = config.teacher.paragraph_words if isinstance(config.teacher, OfflineTeacher) else _PARAGRAPH_WORDS
+    return max(1, round((row.required_words or _UNSTATED_WORDS) / planned))
 
 
 def describe(config: Config, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]) -> str:

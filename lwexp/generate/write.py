@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates, fill, step_line
-from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.llm import Answer, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan
 from lwexp.records.trace import StepTrace, Trace
+
+
+class Asks(Protocol):
+    """What a document needs of a client."""
+
+    async def ask(
+        self, messages: Sequence[Mapping[str, str]], *, seed: int, max_tokens: int | None = None
+    ) -> Answer | NoAnswer:
+        """As ``Client.ask``."""
+
 
 Mode = Literal["sequential", "parallel"]
 
@@ -59,7 +69,7 @@ class Paragraph(NamedTuple):
 
 
 async def write_document(
-    client: Client, templates: Templates, instruction: Instruction, rules: Rules
+    client: Asks, templates: Templates, instruction: Instruction, rules: Rules
 ) -> Written | Failure:
     """Plan, write and clean one document.
 
@@ -100,7 +110,7 @@ async def write_document(
 
 
 async def plan_document(
-    client: Client, templates: Templates, instruction: Instruction, limits: PlanLimits, seed: int
+    client: Asks, templates: Templates, instruction: Instruction, limits: PlanLimits, seed: int
 ) -> Planned | Failure:
     """Ask for a plan. One that cannot be used is asked for once more, with what was wrong; a refusal is not."""
     messages = [{"role": "user", "content": fill(templates.plan, {"INST": instruction.text})}]
@@ -122,7 +132,7 @@ async def plan_document(
 
 
 async def _write_in_order(
-    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
+    client: Asks, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
 ) -> Sequence[Paragraph]:
     """Each paragraph sees the text so far, as the teacher wrote it: byte-stable, so provider prefix caches hit."""
     paragraphs: list[Paragraph] = []
@@ -138,7 +148,7 @@ async def _write_in_order(
 
 
 async def _write_parallel(
-    client: Client, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
+    client: Asks, template: str, instruction: Instruction, plan: Plan, seed: int, more_room: int | None
 ) -> Sequence[Paragraph]:
     """All paragraphs at once, none seeing another: the paper's ablation, cheaper and less coherent."""
     prompts = (step_prompt(template, instruction, plan, number, "") for number in range(1, len(plan.steps) + 1))
@@ -156,7 +166,7 @@ def step_prompt(template: str, instruction: Instruction, plan: Plan, number: int
     return fill(template, values)
 
 
-async def _ask(client: Client, prompt: str, seed: int, more_room: int | None) -> Paragraph:
+async def _ask(client: Asks, prompt: str, seed: int, more_room: int | None) -> Paragraph:
     """Ask; once more with more room where the answer was cut. Text that stays cut is kept, flagged by its reason."""
     messages = [{"role": "user", "content": prompt}]
     first = await client.ask(messages, seed=seed)

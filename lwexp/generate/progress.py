@@ -1,0 +1,116 @@
+"""How far a generation run is: documents, calls in flight, dollars spent and to come, tokens a second, time left.
+
+The measure of work is the call: a document of n steps is 1 + n of them, as the dry run counts. Dollars to come take
+each call for equally dear, so they are low early on: later steps send more text again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.records import Failure
+
+
+class Progress:
+    """Counts of one run. Pure but for the clock.
+
+    Args:
+        expected_calls: Calls of each document, as the dry run expects them.
+    """
+
+    def __init__(self, expected_calls: Sequence[int]) -> None:
+        self.expected = list(expected_calls)
+        self.done = 0
+        self.failed: Counter[str] = Counter()
+        self.in_flight = 0
+        self.tokens = 0
+        self.spent_usd = 0.0
+        self._made: Counter[int] = Counter()
+        self._replayed = 0.0
+        self._finished = 0
+        self._started = time.monotonic()
+
+    @property
+    def total(self) -> int:
+        """Documents in the run."""
+        return len(self.expected)
+
+    @property
+    def share(self) -> float:
+        """How much of the work is done, from 0 to 1."""
+        underway = sum(min(made, self.expected[index]) for index, made in self._made.items())
+        return min(1.0, (self._finished + underway) / max(1, sum(self.expected)))
+
+    @property
+    def projected_usd(self) -> float | None:
+        """What the whole run will cost; None before the first twentieth is done."""
+        return self.spent_usd / self.share if self.share >= 0.05 else None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens written since this start, without those of the ledger."""
+        return self.tokens / max(1e-9, time.monotonic() - self._started)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the pace of this start, without what the ledger answered; None while there is none."""
+        fresh = self.share - min(self.share, self._replayed / max(1, sum(self.expected)))
+        return (1 - self.share) / fresh * (time.monotonic() - self._started) if fresh > 0.01 else None
+
+    def called(self, index: int, answer: Answer | NoAnswer, spent_usd: float) -> None:
+        """Count a call of document ``index``."""
+        self._made[index] += 1
+        self.spent_usd = spent_usd
+        real = answer if isinstance(answer, Answer) else answer.partial
+        if real is not None and real.from_ledger:
+            self._replayed += 1
+        elif real is not None:
+            self.tokens += real.completion_tokens
+
+    def ended(self, index: int, outcome: object) -> None:
+        """Count a document that is done or failed."""
+        self.done += 1
+        self._made.pop(index, None)
+        self._finished += self.expected[index]
+        if isinstance(outcome, Failure):
+            self.failed[outcome.reason] += 1
+
+    def __str__(self) -> str:
+        failed = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in self.failed.most_common())
+        dollars = f"${self.spent_usd:,.2f}"
+        if self.projected_usd:
+            dollars += f" of about ${self.projected_usd:,.2f}"
+        left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
+        return (
+            f"{self.done:,} of {self.total:,} done ({failed or 'none failed'}), {self.in_flight:,} in flight, "
+            f"{dollars}, {self.tokens_per_second:,.0f} tokens/s{left}"
+        )
+
+
+class Counted:
+    """A client that counts its calls for one document."""
+
+    def __init__(self, client: Client, progress: Progress, index: int) -> None:
+        self._client = client
+        self._progress = progress
+        self._index = index
+
+    async def ask(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Answer | NoAnswer:
+        """``Client.ask``, counted."""
+        self._progress.in_flight += 1
+        try:
+            answer = await self._client.ask(messages, **options)
+        finally:
+            self._progress.in_flight -= 1
+        self._progress.called(self._index, answer, self._client.spent_usd)
+        return answer
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
