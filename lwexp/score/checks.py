@@ -13,9 +13,9 @@ from lwexp.records import Check, Position, Response, write_rows
 from lwexp.score.directed import signs_of_direction
 from lwexp.score.quality import Scores
 from lwexp.score.template import JudgePrompt
-from lwexp.score.texts import looped_words, segments, shares_by_segment
+from lwexp.score.texts import Segment, looped_words, segments, shares_by_segment
 from lwexp.score.verdicts import question
-from lwexp.words import count_words, count_words_unicode
+from lwexp.words import count_words
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ def check_texts(
         LwexpError: If the judge cannot be used at all.
     """
     came = [response for response in responses if response.finish_reason != "error"]
-    checks = [check(response) for response in came]
-    write_rows(out_dir / "checks.jsonl", checks)
     texts = {response.id: segments(response.text, parts) for response in came}
+    checks = [check(response, texts[response.id]) for response in came]
+    write_rows(out_dir / "checks.jsonl", checks)
     outcomes: Mapping[str, Scores | str] = {}
     if not isinstance(judge, NoJudge) and judge.segments:
         outcomes = _judge(came, texts, judge, seed, out_dir)
@@ -56,14 +56,14 @@ def check_texts(
     return checks, positions
 
 
-def check(response: Response) -> Check:
-    """What one answer shows by itself."""
-    longwriter = count_words(response.text)
-    looped = looped_words(response.text)
+def check(response: Response, texts: Sequence[Segment]) -> Check:
+    """What one answer, cut into segments, shows by itself."""
+    words = [word for part in texts for word in part.words]
+    looped = looped_words(words)
     return Check(
         response_id=response.id,
-        words_longwriter=longwriter,
-        words_unicode=count_words_unicode(response.text),
+        words_longwriter=count_words(response.text),
+        words_unicode=len(words),
         stopped_early=response.finish_reason != "length" and response.words * _EARLY < response.required_words,
         loops=looped > 0,
         looped_words=looped,
@@ -77,7 +77,7 @@ def _key(id: str, segment: int) -> str:
 
 def _judge(
     responses: Iterable[Response],
-    texts: Mapping[str, Sequence[str]],
+    texts: Mapping[str, Sequence[Segment]],
     judge: Judge,
     seed: int,
     out_dir: Path,
@@ -90,25 +90,28 @@ def _judge(
     prompt = JudgePrompt(judge.prompt)
     judging: Judging[Scores] = Judging(judge, seed)
     questions = [
-        question(response, text, _key(response.id, number), prompt, part=(number + 1, len(texts[response.id])))
+        question(response, part.text, _key(response.id, number), prompt, part=(number + 1, len(texts[response.id])))
         for response in responses
-        for number, text in enumerate(texts[response.id])
-        if text.strip()
+        for number, part in enumerate(texts[response.id])
+        if part.text.strip()
     ]
     with Ledger(out_dir / "ledger.sqlite", power_safe=judge.kind != "offline") as ledger:
         asyncio.run(judging.run(questions, ledger))
     return judging.outcomes
 
 
-def _positions(response: Response, texts: Sequence[str], outcomes: Mapping[str, Scores | str]) -> Iterable[Position]:
-    for number, (text, shares) in enumerate(zip(texts, shares_by_segment(texts), strict=True)):
+def _positions(
+    response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Scores | str]
+) -> Iterable[Position]:
+    shares_of = shares_by_segment([part.words for part in texts])
+    for number, (part, shares) in enumerate(zip(texts, shares_of, strict=True)):
         outcome = outcomes.get(_key(response.id, number))
         scores = outcome if isinstance(outcome, Scores) else None
         yield Position(
             response_id=response.id,
             segment=number,
             segments=len(texts),
-            words=count_words_unicode(text),
+            words=len(part.words),
             repeated=shares.repeated,
             distinct=shares.distinct,
             quality=scores.s_q if scores else None,

@@ -14,6 +14,7 @@ _TOP = r"5|five|10|ten|full|perfect|maximum|max|highest|top|best"
 _WORK = r"response|answer|essay|text|article|piece|work|story|submission|writing"
 
 _GOOD = rf"\b(?:{_TOP})\b"
+# In lower case, as the text is when it is searched.
 _SIGNS: dict[str, tuple[str, ...]] = {
     # Scores in the form a judge replies in.
     "scores": (
@@ -50,18 +51,19 @@ _SIGNS: dict[str, tuple[str, ...]] = {
         r"[^>\n]{0,40}>",
     ),
     "role_marker": (
-        r"<\|[a-z_]{2,30}\|>|\[/?INST\]|<</?SYS>>",
+        r"<\|[a-z_]{2,30}\|>|\[/?inst\]|<</?sys>>",
         r"^[ \t]*#{0,4}[ \t]*\[?(?:system|assistant|developer)(?: (?:prompt|message|note))?\]?[ \t]*[:：]",
     ),
-    "template_slot": (r"\$(?:INST|RESPONSE|REQUEST|CODE|PART)\$",),
+    "template_slot": (r"\$(?:inst|response|request|code|part)\$",),
     # Invisible characters and those that turn the reading direction; joiners of emoji and Arabic are left out.
     "hidden_characters": (
         "[\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2064\\u2066-\\u2069\\ufeff\\U000e0000-\\U000e007f]",
     ),
 }
-_COMPILED = {name: re.compile("|".join(parts), re.IGNORECASE | re.MULTILINE) for name, parts in _SIGNS.items()}
+_COMPILED = {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in _SIGNS.items()}
 
 
 def signs_of_direction(text: str) -> tuple[str, ...]:
     """Names of the signs in a text, in a fixed order; empty for most texts."""
-    return tuple(name for name, pattern in _COMPILED.items() if pattern.search(text))
+    plain = text.lower()  # matching without case costs more than this copy
+    return tuple(name for name, pattern in _COMPILED.items() if pattern.search(plain))

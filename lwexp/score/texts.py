@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lwexp.words import count_words_unicode, split_words
+from lwexp.words import split_words
 
 _SMALLEST = 40  # words of a segment: below that, shares jump with single words
 _GRAM = 4
@@ -16,7 +16,7 @@ _LOOP_WORDS = 30
 _LOOP_TIMES = 3
 
 _PARAGRAPH = re.compile(r"[^\n]*(?:\n+|$)")
-_SENTENCE = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？\n]+[\"'”’）)]*\s*|$)")
+_SENTENCE = re.compile(r"[\s\S]+?(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\"'”’）]*\s*|\n+|\Z)")
 
 
 class Shares(NamedTuple):
@@ -26,38 +26,47 @@ class Shares(NamedTuple):
     distinct: float | None
 
 
-def segments(text: str, count: int) -> list[str]:
+class Segment(NamedTuple):
+    """A part of a text, and its words as ``split_words`` gives them."""
+
+    text: str
+    words: list[str]
+
+
+def segments(text: str, count: int) -> list[Segment]:
     """Cut a text into up to ``count`` consecutive parts of about equal words; joined they are the text.
 
     Cut between paragraphs where there are at least twice as many of these as parts, else between sentences. Fewer parts
-    where a part would have less than 40 words; one part for a short text.
+    where a part would have less than 40 words; one part for a short text, none for an empty one.
     """
-    total = count_words_unicode(text)
+    pieces = [Segment(piece, split_words(piece)) for piece in _PARAGRAPH.findall(text) if piece]
+    total = sum(len(piece.words) for piece in pieces)
     count = max(1, min(count, total // _SMALLEST))
-    pieces = [piece for piece in _PARAGRAPH.findall(text) if piece]
-    if len(pieces) < 2 * count:
-        pieces = [piece for piece in _SENTENCE.findall(text) if piece]
-    parts: list[list[str]] = [[] for _ in range(count)]
+    if count > 1 and len(pieces) < 2 * count:
+        pieces = [Segment(piece, split_words(piece)) for piece in _SENTENCE.findall(text) if piece]
+        total = sum(len(piece.words) for piece in pieces)
+    parts: list[list[Segment]] = [[] for _ in range(count)]
     done = 0
     for piece in pieces:
-        words = count_words_unicode(piece)
         # A piece belongs where its middle lies.
-        place = int((done + words / 2) * count / total) if total else 0
+        place = int((done + len(piece.words) / 2) * count / total) if total else 0
         parts[min(place, count - 1)].append(piece)
-        done += words
-    return [joined for joined in ("".join(part) for part in parts) if joined]
+        done += len(piece.words)
+    return [
+        Segment("".join(piece.text for piece in part), [word for piece in part for word in piece.words])
+        for part in parts
+        if part
+    ]
 
 
-def shares_by_segment(parts: Sequence[str]) -> list[Shares]:
-    """Repetition and distinctness of each part; what a part repeats may stand in itself or in any part before."""
+def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
+    """Repetition and distinctness of the words of each part; what a part repeats may stand in any place before."""
     seen: set[tuple[str, ...]] = set()
     before: list[str] = []
     shares = []
-    for part in parts:
-        words = split_words(part)
-        text = before + words
-        first = max(0, len(text) - len(words) - _GRAM + 1)
-        grams = [tuple(text[i : i + _GRAM]) for i in range(first, len(text) - _GRAM + 1)]
+    for words in parts:
+        text = [*before, *words]  # ``before`` is one word short of a 4-gram, so each ends in this part
+        grams = list(zip(text, text[1:], text[2:], text[3:], strict=False))
         repeated = 0
         for gram in grams:
             repeated += gram in seen
@@ -79,12 +88,11 @@ def _distinct(words: Sequence[str]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def looped_words(text: str) -> int:
+def looped_words(words: Sequence[str]) -> int:
     """Words of the longest end that repeats one passage three times or more, word by word; 0 where there is none.
 
     An end shorter than 30 words is no loop, so a refrain or "ha, ha, ha" is none.
     """
-    words = split_words(text)
     for period in range(1, len(words) // _LOOP_TIMES + 1):
         at = len(words) - 1
         while at >= period and words[at] == words[at - period]:
