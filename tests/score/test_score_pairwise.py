@@ -1,0 +1,123 @@
+"""Pairs in both orders, and paired differences, with numbers made by hand and numpy as the witness of intervals."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted_judge import Judge, response
+
+from lwexp.config import compose
+from lwexp.config.evaluate import WordRange
+from lwexp.records import PairJudgement, Verdict, read_rows
+from lwexp.score.bootstrap import RESAMPLES, interval
+from lwexp.score.pairwise import compare_pairwise, read_better, summary
+from lwexp.score.quality import UnreadableError
+from lwexp.score.regression import regression
+
+
+def shown(messages: list[dict[str, str]]) -> tuple[str, str]:
+    """The two answers in the order in which the judge sees them."""
+    found = re.search(
+        r"<first-response-\w+>\n(.*)\n</first.*<second-response-\w+>\n(.*)\n</sec", messages[0]["content"], re.S
+    )
+    assert found
+    return found[1], found[2]
+
+
+def test_both_orders_are_asked_and_the_winner_is_who_wrote_it(judge: Judge, tmp_path: Path) -> None:
+    """Prompt 0: ours is better. 1: the first place always wins. 2: a tie. 3: never readable."""
+
+    def say(messages: list[dict[str, str]]) -> str:
+        first, _ = shown(messages)
+        who, number = first.split()
+        if number == "3":
+            return "I prefer the first."
+        better = {"0": "first" if who == "ours" else "second", "1": "first", "2": "tie"}[number]
+        return json.dumps({"better": better})
+
+    judge.say = say
+    ours = [response(f"p{n}#0", text=f"ours {n}") for n in range(4)]
+    theirs = [response(f"p{n}#0", text=f"theirs {n}") for n in (3, 1, 0, 2)]  # another order
+    theirs.append(response("p9#0", text="theirs 9"))
+    rows = compare_pairwise(ours, theirs, "other-run", judge.config(), seed=0, out_dir=tmp_path)
+    assert [row.winner for row in rows] == ["ours", "ours", "ours", "other", "tie", "tie", None, None]
+    assert [row.shown_first for row in rows] == ["ours", "other"] * 4
+    assert list(read_rows(tmp_path / "pairwise.jsonl", PairJudgement)) == rows
+    found = json.loads((tmp_path / "pairwise.json").read_text())
+    assert {key: found[key] for key in ("prompts", "ours", "other_wins", "ties", "unscored")} == {
+        "prompts": 3, "ours": 1, "other_wins": 0, "ties": 2, "unscored": 1,
+    }  # fmt: skip
+    assert found["win_rate"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert found["first_shown_wins"] == pytest.approx(3 / 4)  # of four decided calls, one went to the second place
+
+
+def test_one_win_and_one_tie_is_a_win() -> None:
+    def row(first: str, winner: str | None) -> PairJudgement:
+        return PairJudgement.model_validate({
+            "prompt_id": "p", "repeat": 0, "response_id": "p#0", "other_response_id": "p#0", "other": "o",
+            "shown_first": first, "scorer": "j", "winner": winner, "unscored_reason": None,
+        })  # fmt: skip
+
+    for winners, rate in (
+        (("ours", "tie"), 1),
+        (("tie", "other"), 0),
+        (("ours", "other"), 0.5),
+        (("ours", None), None),
+    ):
+        rows = [row(first, winner) for first, winner in zip(("ours", "other"), winners, strict=True)]
+        assert summary(rows, other="o", scorer="j")["win_rate"] == rate
+
+
+@pytest.mark.parametrize("reply", ['{"better": "first"}', '```json\n{"better": "first"}\n```', ' {"better":"first"}\n'])
+def test_a_choice_is_read(reply: str) -> None:
+    assert read_better(reply).better == "first"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["first", '{"better": "ours"}', '{"better": "first", "why": 1}', '{"better": "first", "better": "second"}',
+     'So: {"better": "first"}', '{"better": "first"} {"better": "first"}', '["better", "first"]', '{"better": 1}', ""],
+)  # fmt: skip
+def test_anything_else_is_no_choice(reply: str) -> None:
+    with pytest.raises(UnreadableError):
+        read_better(reply)
+
+
+def test_the_offline_judge_chooses_too(tmp_path: Path) -> None:
+    prompt = "Please write about 50 words on the history of tea."
+    good = "Part 1 of 1 looks at the history of tea. Farmers know it well. Here the text ends."
+    pair = [response("a#0", prompt=prompt, text=good)], [response("a#0", prompt=prompt, text="word " * 12)]
+    rows = compare_pairwise(*pair, "o", compose("judge=offline").judge, seed=0, out_dir=tmp_path)
+    assert [row.winner for row in rows] == ["ours", "ours"]
+
+
+def test_intervals_agree_with_a_bootstrap_by_numpy() -> None:
+    values = np.random.default_rng(1).normal(60, 20, size=40)
+    drawn = np.random.default_rng(2).integers(0, 40, size=(20 * RESAMPLES, 40))
+    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
+    assert interval(values.tolist()) == pytest.approx((low, high), abs=0.25)
+    assert interval([3.0]) is None
+    assert interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def test_a_regression_is_a_difference_whose_whole_interval_is_below_zero() -> None:
+    """Short prompts lose 10 each, long ones gain 20 each: worse on short, better on long, +5 over all."""
+    ours = [response(f"p{n}#0", required_words=100 if n < 10 else 3000) for n in range(20)]
+
+    def verdicts(scores: list[float]) -> list[Verdict]:
+        return [
+            Verdict(response_id=row.id, kind="length", scorer="S_l", score=score)
+            for row, score in zip(ours, scores, strict=True)
+        ]
+
+    base = [50.0 + n for n in range(20)]
+    mine = [score - 10 if n < 10 else score + 20 for n, score in enumerate(base)]
+    ranges = [WordRange(low=0, high=500, closed=False), WordRange(low=500, high=5000, closed=True)]
+    found = regression((ours, verdicts(mine)), (ours, verdicts(base)), ranges)
+    assert set(found["all"]) == {"S_l"}  # nothing was judged
+    short, long, every = found["[0,500)"]["S_l"], found["[500,5000]"]["S_l"], found["all"]["S_l"]
+    assert (short["difference"], short["is_worse"], short["n"]) == (-10, True, 10)
+    assert (long["difference"], long["is_worse"]) == (20, False)
+    assert (every["difference"], every["is_worse"]) == (5, False)
