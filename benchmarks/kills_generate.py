@@ -1,0 +1,160 @@
+"""``kill -9`` of ``generate_data.py teacher=local_openai``: the same drafts, nothing paid twice but calls in flight.
+
+    python -m benchmarks.kills generate            200 documents, 50 kills: about ten minutes
+    python -m benchmarks.kills generate --quick    24 documents, 4 kills
+
+An undisturbed run comes first. Then the same command is killed at random moments and started again until it has
+ended by itself. The server, a process of its own, counts each call it worked on, whoever still listened: a call it
+worked on twice was paid for twice. It also tells which calls were open when the process died: those it had not
+answered, and those it had answered at most 250 ms before, whose answer may have been on its way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.output import show
+from tests.llm.loopback import LoopbackServer, loopback_server
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONCURRENCY = 16
+OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "conversations.parquet", "failures.jsonl")
+_AT_START = 0.1  # share of the kills that come before the first call, while Python is still importing
+_AFTER_END = 30.0  # seconds within which a killed command must have asked for something new
+
+
+class Survival(NamedTuple):
+    """What a run with kills came to, beside an undisturbed one."""
+
+    kills: int
+    starts: int
+    calls: int
+    paid_twice: int
+    paid_twice_not_open: int
+    """Calls paid twice that were open at no kill; anything but 0 is a fault of ours."""
+    open_at_kills: int
+    most_open_at_a_kill: int
+    differing_files: tuple[str, ...]
+
+
+def main() -> None:
+    """Run the benchmark and print it."""
+    quick = "--quick" in sys.argv[1:]
+    documents, kills, latency = (24, 4, 0.1) if quick else (200, 50, 0.4)
+    with tempfile.TemporaryDirectory() as folder:
+        found = survive(Path(folder), documents=documents, kills=kills, latency=latency, seed=int(time.time()))
+    numbers = {name: float(value) for name, value in found._asdict().items() if name != "differing_files"}
+    ours = {**numbers, "differing_files": float(len(found.differing_files)), "documents": float(documents)}
+    show("kills", {"generate": {"ours": ours}}, ("litellm", "lwexp"))
+    if found.differing_files or found.paid_twice_not_open:
+        sys.exit(f"not the same: {found}")
+
+
+def survive(folder: Path, *, documents: int, kills: int, latency: float, seed: int) -> Survival:
+    """Run undisturbed, then with ``kills``, and compare.
+
+    Args:
+        folder: Where both runs go.
+        documents: Each of 2 to 6 paragraphs.
+        kills: Stops earlier only if the command ends before.
+        latency: Seconds that the server takes for an answer.
+        seed: Of the moments of the kills.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "instructions.jsonl").write_text("".join(_rows(documents)), encoding="utf-8")
+    calls = sum(1 + 2 + i % 5 for i in range(documents))
+    options = ("--canned", "--record", "0", "--latency", str(latency))
+    with loopback_server(*options) as server:
+        _start(folder, "calm", server.url).wait(timeout=600)
+        expected = outputs(folder / "calm")
+        assert server.now()["attempts"] == calls, server.now()
+        server.reset()
+        killed = _killed(server, folder, kills, calls, random.Random(seed))
+        again = server.stats()["paid_again"]
+    opened = {key for keys in killed for key in keys}
+    found = outputs(folder / "rough")
+    return Survival(
+        kills=len(killed),
+        starts=len(killed) + 1,
+        calls=calls,
+        paid_twice=sum(again.values()),
+        paid_twice_not_open=sum(times for key, times in again.items() if key not in opened),
+        open_at_kills=sum(len(keys) for keys in killed),
+        most_open_at_a_kill=max((len(keys) for keys in killed), default=0),
+        differing_files=tuple(name for name in OUTPUTS if found.get(name) != expected.get(name)),
+    )
+
+
+def outputs(root: Path) -> dict[str, str]:
+    """sha256 of each output of the one run under ``root``."""
+    [run] = root.iterdir()
+    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["status"] == "finished", run
+    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in OUTPUTS}
+
+
+def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: random.Random) -> list[list[str]]:
+    """Kill and start again; the calls that were open at each kill. Ends with a start that is left alone."""
+    opened: list[list[str]] = []
+    while len(opened) < kills:
+        process = _start(folder, "rough", server.url)
+        before = server.now()["attempts"]
+        if draw.random() < _AT_START:
+            time.sleep(draw.uniform(0.0, 3.0))
+        else:
+            _wait_for_calls(server, before, process)
+            # So that the last kill, too, meets a run with work to do.
+            share = (calls - server.now()["asked"]) / max(1, kills - len(opened))
+            _wait_for_calls(server, before + int(draw.uniform(0, 2) * share), process)
+            time.sleep(draw.uniform(0.0, 0.2))
+        if process.poll() is not None:
+            assert process.returncode == 0, f"the command ended with {process.returncode}"
+            return opened
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        opened.append(server.stats()["open"])
+        _wait_until_quiet(server)
+    assert _start(folder, "rough", server.url).wait(timeout=600) == 0
+    return opened
+
+
+def _wait_for_calls(server: LoopbackServer, attempts: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the server has been asked more than ``attempts`` times, or the command has ended."""
+    give_up = time.monotonic() + _AFTER_END
+    while server.now()["attempts"] <= attempts and process.poll() is None:
+        if time.monotonic() > give_up:
+            return
+        time.sleep(0.01)
+
+
+def _wait_until_quiet(server: LoopbackServer) -> None:
+    """The server works on for a client that is gone, as providers do; a new start must not meet its calls."""
+    while server.now()["in_flight"]:
+        time.sleep(0.02)
+
+
+def _start(folder: Path, root: str, url: str) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "generate_data.py", "teacher=local_openai", f"teacher.base_url={url}", "instructions=file",
+        f"teacher.limits.concurrency={CONCURRENCY}", f"generate.instructions.path={folder / 'instructions.jsonl'}",
+        f"root={folder / root}",
+    ]  # fmt: skip
+    with (folder / f"{root}.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+
+
+def _rows(count: int) -> list[str]:
+    rows: list[dict[str, Any]] = [
+        {"id": f"doc-{i:04d}", "text": f"Write a {40 * (2 + i % 5)}-word article about tea number {i}."}
+        for i in range(count)
+    ]
+    return [json.dumps({**row, "required_words": 40 * (2 + i % 5)}) + "\n" for i, row in enumerate(rows)]
