@@ -39,6 +39,9 @@ def validate(tree: Tree, schema: type[S]) -> S:
     Raises:
         ConfigError: With every problem at once: the key, what it got, what it wants, what to type.
     """
+    from lwexp.config.secrets import refuse_tree
+
+    refuse_tree(tree)  # before a wrong value could be repeated in a message
     try:
         return schema.model_validate_json(json.dumps(tree))
     except ValidationError as error:

@@ -14,6 +14,7 @@ from typing import NoReturn
 from lwexp.config.base import Tree, validate
 from lwexp.config.compose import CONF, to_tree
 from lwexp.config.schema import EVERY_SCRIPT, READS, Config
+from lwexp.config.secrets import refuse_arguments
 from lwexp.records import LwexpError, Preempted
 
 
@@ -31,6 +32,7 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         print_help(script, doc)
         sys.exit(0)
     try:
+        refuse_arguments(sys.argv[1:])
         sys.argv[1:] = at_scale(sys.argv[1:])
         _with_hydra(script, main)
     except LwexpError as error:
