@@ -26,4 +26,8 @@ def start_server() -> Iterator[Callable[..., str]]:
 
     yield start
     for process in running:
-        process.communicate(timeout=10)  # closing its standard input ends it
+        try:
+            process.communicate(timeout=5)  # closing its standard input ends it
+        except subprocess.TimeoutExpired:
+            process.kill()  # it waits for clients that hung up on a slow answer
+            process.communicate()
