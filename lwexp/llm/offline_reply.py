@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from lwexp.lengths import stated_words
 from lwexp.llm.offline_select import long_output_reply
 from lwexp.llm.offline_text import BENCH_TOPICS, TOPICS, plan_points, write_paragraph
 from lwexp.records import Language
@@ -64,6 +65,9 @@ def teacher_reply(
     if (judged := long_output_reply(prompt)) is not None:
         return Reply(judged, "stop", count_words(prompt), count_words(judged))
     instruction = _first_group(_INSTRUCTION, prompt)
+    if instruction is None and len(messages) > 1:
+        # A plan that is asked for once more: the instruction stands in the first message.
+        instruction = _first_group(_INSTRUCTION, messages[0]["content"])
     step = _first_group(_STEP, prompt)
     plan = _first_group(_PLAN, prompt)
     brief = _read_brief(instruction if instruction is not None else prompt)
@@ -96,7 +100,7 @@ def _read_brief(instruction: str) -> _Brief:
     language = language_of(instruction)
     known = [topic for topic in (*TOPICS[language], *BENCH_TOPICS[language]) if topic in instruction]
     stated = _STATED_WORDS.search(instruction)
-    words = int(stated[1].replace(",", "")) if stated else 0
+    words = stated_words(instruction) or (int(stated[1].replace(",", "")) if stated else 0)
     if known:
         topic = max(known, key=len)
     else:

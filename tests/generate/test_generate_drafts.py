@@ -232,3 +232,26 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(number: signal.Signals, tmp_pat
     undisturbed = write(tmp_path / "undisturbed", *overrides)
     assert outputs(resumed) == outputs(undisturbed)
     assert 40 <= paid < resumed.manifest["results"]["calls"] == undisturbed.manifest["results"]["calls"]
+
+
+def test_a_dry_run_prices_the_text_that_is_sent_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1,000 documents of 1,000 words in two paragraphs, by hand, at 1.35 tokens a word and 60 a line of the plan.
+
+    Prompts: the plan's (1 word of template, 4 of instruction: 6.75), two of 4 + 4 words, a plan of 120 and a step of
+    60 (190.8 each), and the first paragraph once more (675): 1,063. Completion: 120 + 1,350 = 1,470.
+    GPT-4o at 2.50, 1.25 (cached) and 10 dollars a million: 2.6575 + 14.70 = 17.36, less 675,000 * 1.25 = 0.84.
+    """
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    for language in ("en", "zh"):
+        (prompts / f"plan_{language}.txt").write_text("$INST$")
+        (prompts / f"write_{language}.txt").write_text("$INST$ $PLAN$ $TEXT$ $STEP$")
+    path = tmp_path / "set.jsonl"
+    path.write_text('{"text": "Write 1000 words about tea."}\n' * 1000)
+    source = ("instructions=file", f"generate.instructions.path={path}", f"generate.prompts={prompts}")
+    assert write(tmp_path / "runs", "teacher=gpt4o", "dry_run=true", *source) is None
+    shown = capsys.readouterr().out
+    assert "calls         3,000" in shown
+    assert "prompt        1,063,000 tokens, of which 675,000 are text sent again" in shown
+    assert "completion    1,470,000 tokens" in shown
+    assert "about $17.36, $16.51 if the provider caches what is sent again" in shown
