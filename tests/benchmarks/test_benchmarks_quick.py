@@ -12,7 +12,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     ("bench", "cases"),
-    [("packing", {"mixed_186k", "long_only_6k", "balance_8_ranks"}), ("data_prep", {"20k_rows", "200k_rows"})],
+    [
+        ("packing", {"mixed_186k", "long_only_6k", "balance_8_ranks"}),
+        ("data_prep", {"20k_rows", "200k_rows"}),
+        ("attention", {"few_long", "mixed", "many_short"}),
+        ("logprobs", {"8k_x_64k"}),
+    ],
 )
 def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
     done = subprocess.run(
@@ -27,3 +32,34 @@ def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
     assert {"bench", "results", "versions", "machine"} == set(line)
     for systems in line["results"].values():
         assert next(iter(systems)) == "ours"
+
+
+def test_the_gpu_script_checks_itself_on_a_cpu():
+    """Through the code that runs on a GPU, less what only a GPU has; parity and equal losses are checked here too."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--quick", "attention", "train_glm"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(done.stdout.strip().splitlines()[-1])["results"]
+    assert results["attention/parity_glm"]["per_document"]["parity_ok"] == 1.0
+    assert results["train_glm/many_short"]["transformers_trl_head"]["parity_ok"] == 1.0
+
+
+def test_a_failing_gpu_section_is_reported_and_the_others_go_on(monkeypatch, capsys):
+    from benchmarks import gpu
+
+    monkeypatch.setattr(gpu, "SECTIONS", {"no_such_module": 60, "late": 60, "wrong": 60, "good": 60})
+    outcomes = {
+        "no_such_module": ({}, "FAILED: ModuleNotFoundError"), "late": ({}, "FAILED: took longer than 60 s"),
+        "wrong": ({"case": {"ours": {"parity_ok": 0.0}}}, None), "good": ({"case": {"ours": {"parity_ok": 1.0}}}, None),
+    }  # fmt: skip
+    monkeypatch.setattr(gpu, "run_section", lambda name, quick: outcomes[name])
+    monkeypatch.setattr(sys, "argv", ["gpu", "--quick"])
+
+    assert gpu.main() == 1
+    printed = capsys.readouterr().out
+    assert "late: FAILED: took longer than 60 s" in printed
+    assert "PARITY MISSED: case/ours" in printed
+    assert "good: done" in printed

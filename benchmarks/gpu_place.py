@@ -1,0 +1,77 @@
+"""Where the GPU benchmark runs, and how it measures there."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    """A device and how large the shapes may be."""
+
+    device: torch.device
+    dtype: torch.dtype
+    quick: bool
+    name: str
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is a GPU."""
+        return self.device.type == "cuda"
+
+    def wait(self) -> None:
+        """Until the device has done what it was told."""
+        if self.is_cuda:
+            torch.cuda.synchronize()
+
+    def poison(self) -> None:
+        """Leave NaN in the memory that the next outputs come from: a kernel that skips a row then shows it."""
+        garbage = [
+            torch.full((size,), torch.nan, dtype=self.dtype, device=self.device) for size in (2**12, 2**16, 2**22)
+        ]
+        del garbage
+
+    def time(self, run: Callable[[int], object], repeats: int) -> float:
+        """Median seconds of ``run(number)``, the first call left out."""
+        times = []
+        for number in range(repeats + 1):
+            self.wait()
+            start = time.perf_counter()
+            run(number)
+            self.wait()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[1:])
+
+    def peak_mib(self, run: Callable[[], object]) -> float:
+        """Most device memory during a call beyond what was held before; 0 on a CPU, where it is not watched."""
+        if not self.is_cuda:
+            run()
+            return 0.0
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        self.wait()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def find_place(quick: bool) -> Place:
+    """The first GPU, else the CPU with tiny shapes."""
+    if torch.cuda.is_available():
+        return Place(torch.device("cuda"), torch.bfloat16, quick, torch.cuda.get_device_name())
+    torch.set_num_threads(2)
+    return Place(torch.device("cpu"), torch.float32, True, "no CUDA device")
+
+
+def relative_error(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """Largest difference over largest entry, over several tensors; NaN becomes infinite."""
+    errors = [
+        float((a.double().cpu() - b.double().cpu()).abs().max() / b.double().abs().max().cpu())
+        for a, b in zip(got, wanted, strict=True)
+    ]
+    return max(error if error == error else float("inf") for error in errors)
