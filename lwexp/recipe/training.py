@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
+from lwexp.recipe.probe import length_probe
 from lwexp.records import Conversation, LwexpError, PreferencePair, write_json, write_rows
 from lwexp.runs import RunDirectory, open_run
 from lwexp.runs.launch import start_ranks
@@ -90,7 +91,7 @@ def _train(config: Config, ranks: Ranks) -> RunDirectory:
     with run:
         if not run.is_finished:
             conversations, chosen_pairs = _take(config, sources, run.path)
-            results = train_run(config, run, conversations, chosen_pairs, start_from, ranks)
+            results = train_run(config, run, conversations, chosen_pairs, start_from, ranks, length_probe(config))
             if results is None:  # inspect_batch: looked, trained nothing
                 run.leave()
             else:

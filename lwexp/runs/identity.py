@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lwexp.config.base import Tree
 from lwexp.config.schema import Config
@@ -16,7 +17,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "select": ("task", "seed", "split", "teacher", "select"),
     "import": ("task", "seed", "split", "on_bad_row", "filter"),
     "pairs": ("seed", "pairs", "judge", "sample"),
-    "train": ("seed", "model", "objective", "mixture", "pack", "hardware"),
+    "train": ("seed", "model", "objective", "mixture", "pack", "hardware", "training"),
     "evaluate": ("seed", "bench", "judge", "engine", "sample", "score"),
 }
 
@@ -27,6 +28,8 @@ IRRELEVANT = {
     "hardware.stage", "hardware.devices", "hardware.num_nodes", "hardware.activation_checkpointing",
     "hardware.offload_optimizer", "hardware.offload_parameters", "hardware.timeout_minutes",
     "engine.limits",
+    "training.log_every_steps", "training.checkpoint_every_steps", "training.keep_checkpoints",
+    "training.skip_nonfinite", "training.probe", "training.validation.every_steps",
     "hardware.pin_memory", "hardware.host_gib", "hardware.peak_tflops", "hardware.mfu",
 }  # fmt: skip
 
@@ -34,13 +37,15 @@ IRRELEVANT = {
 def identity_tree(stage: str, config: Config) -> Tree:
     """The part of a config that shapes the results of ``stage``."""
     tree = config.model_dump(mode="json")
-    kept: Tree = {}
-    for section in SHAPES[stage]:
-        value = tree[section]
-        if isinstance(value, dict):
-            value = {key: item for key, item in value.items() if f"{section}.{key}" not in IRRELEVANT}
-        kept[section] = value
-    return kept
+    return {section: _pruned(tree[section], section) for section in SHAPES[stage]}
+
+
+def _pruned(value: Any, key: str) -> Any:
+    """``value`` less everything under it that is irrelevant."""
+    if not isinstance(value, dict):
+        return value
+    kept = {name: item for name, item in value.items() if f"{key}.{name}" not in IRRELEVANT}
+    return {name: _pruned(item, f"{key}.{name}") for name, item in kept.items()}
 
 
 def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:

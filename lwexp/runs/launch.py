@@ -137,11 +137,11 @@ def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
     before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all ranks itself
     try:
-        while any(child.poll() is None for child in children):
-            if any(child.returncode not in (None, 0) for child in children):
+        while True:
+            codes = [child.poll() for child in children]  # all of them: one that waits must not hide one that died
+            if None not in codes or any(codes):
                 return _end(children, first_rank)
             time.sleep(_POLL_SECONDS)
-        return _end(children, first_rank)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -161,6 +161,8 @@ def _end(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
     if first is None:
         return 0
     code = children[first].returncode
+    if code == -signal.SIGTERM:  # before it could listen for signals
+        return 128 + signal.SIGTERM
     if code < 0:
         log.error("rank %d was killed by %s; the other ranks were ended", first_rank + first, signal.Signals(-code).name)
         return 1

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
     from lwexp.train.plan import Description
+    from lwexp.train.probe import Ask
     from lwexp.train.together import Ranks
 
 __all__ = ["describe_plan", "join_ranks", "preflight", "settle_hardware", "train_beside", "train_run"]
@@ -67,6 +68,7 @@ def train_run(
     pairs: Sequence[PreferencePair] | None = None,
     start_from: Path | None = None,
     ranks: Ranks | None = None,
+    ask: Ask | None = None,
 ) -> Tree | None:
     """Train inside an open run, from the newest checkpoint if there is one, and export the model.
 
@@ -78,6 +80,7 @@ def train_run(
         conversations: The mixture, for SFT; None for DPO.
         pairs: The mixture, for DPO; None for SFT.
         start_from: Model folder to start from instead of ``config.model``; DPO needs one, and takes its tokenizer.
+        ask: Answers the length probe's prompts with a plain model and its tokenizer; None asks nothing.
         ranks: The other processes of the run, which wait for this one; None where there are none.
 
     Returns:
@@ -92,7 +95,7 @@ def train_run(
     from lwexp.train.run import train
     from lwexp.train.together import come_together
 
-    return train(config, run, conversations, pairs, start_from, ranks or come_together(None))
+    return train(config, run, conversations, pairs, start_from, ranks or come_together(None), ask)
 
 
 def join_ranks(config: Config) -> Ranks:

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import math
 import resource
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 
 from lwexp.records import Preempted
-from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.checkpoints import save_checkpoint
 from lwexp.train.flops import Speedometer
 from lwexp.train.module import PackedTraining, StepResult
 from lwexp.train.progress import StepBar
+from lwexp.train.rowfile import RowFile
 from lwexp.train.stopping import StopRequest
 from lwexp.train.tracking import Tracker
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """Rows of a metrics.jsonl; a torn last line (a kill in mid-write) is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
-
-
-def cut_metrics(path: Path, step: int) -> dict[str, float] | None:
-    """Drop the rows of steps that will be done again, and give the last one that stays."""
-    kept = [row for row in read_metrics(path) if row["step"] <= step]
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    aside.replace(path)
-    return kept[-1] if kept else None
 
 
 def peak_memory_gib() -> float:
@@ -62,22 +45,18 @@ class Metrics(Callback):  # type: ignore[misc]
             tracker: Gets the same rows.
             speed: Turns counts into rates.
         """
-        self._path = path
         self._every = every
         self._total = total
         self._tracker = tracker
         self._speed = speed
-        before = cut_metrics(path, done) if is_rank_zero() else None
-        self._seconds_before = before["seconds"] if before else 0.0
+        self._file = RowFile(path, done)
+        self._seconds_before = self._file.last["seconds"] if self._file.last else 0.0
         self._target_tokens = targets
-        self._file: IO[str] | None = None
         self._started = self._last_time = time.monotonic()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Open the file and start the clock."""
+        """Start the clock."""
         self._started = self._last_time = time.monotonic()
-        if is_rank_zero():
-            self._file = self._path.open("a", encoding="utf-8")
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
         """Count, and write if it is time."""
@@ -93,9 +72,9 @@ class Metrics(Callback):  # type: ignore[misc]
         elapsed = max(now - self._last_time, 1e-9)
         row: dict[str, float | None] = {
             "step": result.step,
-            "loss": result.loss,
+            "loss": _finite(result.loss),
             "lr": result.lr,
-            "grad_norm": result.grad_norm,
+            "grad_norm": _finite(result.grad_norm),
             "target_tokens": self._target_tokens,
             **result.watched,
             **self._speed.row(elapsed),
@@ -104,16 +83,13 @@ class Metrics(Callback):  # type: ignore[misc]
         }
         self._last_time = now
         self._speed.clear()
-        if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
-            self._tracker.log({name: value for name, value in row.items() if value is not None})
+        self._file.write(row)
+        self._tracker.log({"step": result.step} | {f"train/{key}": row[key] for key in row if key != "step"})
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN: null, for a step that was passed over."""
+    return value if math.isfinite(value) else None
 
 
 class Bar(Callback):  # type: ignore[misc]

@@ -155,7 +155,7 @@ def keep_rotary_exact(model: nn.Module) -> None:
     ``module.to(bfloat16)``, which DeepSpeed calls, would round them to 8 bits: at position 32,767 the worst angle
     is then off by 14 radians in GLM-4 and by 59 in Llama-3.1.
     """
-    for module in _rotaries(model):
+    for module in rotaries(model):
         module.__class__ = _with_exact_buffers(type(module))  # keeps its place in the model
 
 
@@ -167,7 +167,7 @@ def restore_rotary(model: nn.Module) -> None:
     """
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    for module in _rotaries(model):
+    for module in rotaries(model):
         rotary: Any = module
         kind = rotary.rope_type
         compute = rotary.compute_default_rope_parameters if kind == "default" else ROPE_INIT_FUNCTIONS[kind]
@@ -177,7 +177,8 @@ def restore_rotary(model: nn.Module) -> None:
         rotary.original_inv_freq = rotary.inv_freq.clone()
 
 
-def _rotaries(model: nn.Module) -> list[nn.Module]:
+def rotaries(model: nn.Module) -> list[nn.Module]:
+    """The modules that hold rotary frequencies."""
     return [module for module in model.modules() if isinstance(getattr(module, "inv_freq", None), Tensor)]
 
 

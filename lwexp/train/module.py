@@ -16,6 +16,7 @@ from lwexp.train.data import StepBatch
 from lwexp.train.logprobs import pack_logprobs
 from lwexp.train.losses import StepTotals
 from lwexp.train.model import ModelBuilder, restore_rotary
+from lwexp.train.nonfinite import NonFinite
 from lwexp.train.objective import PackLoss
 from lwexp.train.optimizer import build_optimizer, learning_rate_factor
 
@@ -57,6 +58,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         total: Optimiser steps of the whole run.
         recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
         offload: Keep those inputs in host memory.
+        nonfinite: What to do about a loss or gradient that is not finite.
         make_optimizer: AdamW for the weights as the strategy holds them.
     """
 
@@ -69,6 +71,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         *,
         recompute: bool,
         offload: bool = False,
+        nonfinite: NonFinite,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
     ) -> None:
         assert recompute or not offload, "there is nothing to offload without recomputation"
@@ -81,6 +84,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._total = total
         self._recompute = recompute
         self._offload = offload
+        self._nonfinite = nonfinite
         self._make_optimizer = make_optimizer
         self.model: nn.Module | None = None
 
@@ -116,14 +120,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         sums = self._over_ranks(self._accumulate(batch))
         if self._is_sharded:
             loss, *watched = sums.tolist()
-            self._require_finite("loss", loss, batch)
-            grad_norm = self._update_sharded(optimizer, batch)
+            grad_norm = self._update_sharded(optimizer, loss, batch)
         else:
             norm = nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True)
             grad_norm, loss, *watched = torch.cat([norm.detach().to(sums)[None], sums]).tolist()
-            self._require_finite("loss", loss, batch)
-            self._require_finite("gradient norm", grad_norm, batch)
-            optimizer.step()
+            if self._is_finite(loss, grad_norm, batch):
+                optimizer.step()
             optimizer.zero_grad()
         self.result = StepResult(
             step=batch.step + 1,
@@ -177,17 +179,36 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
         return total
 
-    def _update_sharded(self, optimizer: Any, batch: StepBatch) -> float:
-        """DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite."""
+    def _is_finite(self, loss: float, grad_norm: float, batch: StepBatch) -> bool:
+        """Whether the weights may take the step in; if not, it is on record, and passed over unless that raises."""
+        for what, value in (("loss", loss), ("gradient norm", grad_norm)):
+            if not math.isfinite(value):
+                self._nonfinite.meet(what, value, batch)
+                return False
+        return True
+
+    def _update_sharded(self, optimizer: Any, loss: float, batch: StepBatch) -> float:
+        """DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite.
+
+        Only that step puts its buffers back, so it is called for a step that is passed over, too.
+        """
+        is_fine = self._is_finite(loss, 0.0, batch)
         optimizer.step()
-        norm = float(self.trainer.model.get_global_grad_norm())
-        self._require_finite("gradient norm", norm, batch)
+        engine = self.trainer.model
+        if engine.optimizer.overflow:
+            # After a step that it has skipped, the norm it gives is that of the step before.
+            if is_fine:
+                self._nonfinite.meet("gradient norm", math.nan, batch)
+            return math.nan
+        if not is_fine:
+            raise LwexpError("a loss that is not finite had finite gradients, and the weights have taken them in")
+        norm = float(engine.get_global_grad_norm())
         return norm
 
-    def _require_finite(self, what: str, value: float, batch: StepBatch) -> None:
-        """Stop before the weights take it in: Lightning would train on and leave only NaN."""
-        if not math.isfinite(value):
-            raise LwexpError(
-                f"step {batch.step + 1}: {what} is {value} on packs {batch.pack_ids}; the weights were not updated. "
-                f"Lower objective.optimizer.lr or look at the packs with inspect_batch=1"
-            )
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What may still be passed over is part of the state."""
+        checkpoint["skipped_nonfinite"] = self._nonfinite.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As saved."""
+        self._nonfinite.skipped = checkpoint.get("skipped_nonfinite", 0)

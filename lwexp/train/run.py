@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
+import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch import nn
 
 from lwexp.config.base import Tree
 from lwexp.config.schema import Config
-from lwexp.config.train import DPO, Zero
-from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.config.train import Zero
 from lwexp.pack import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
-from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import Conversation, LwexpError, PreferencePair
-from lwexp.runs import RunDirectory, fingerprint
+from lwexp.runs import RunDirectory
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.train.callbacks import Bar, Checkpoints, Metrics, read_metrics
+from lwexp.train.callbacks import Bar, Checkpoints, Metrics
 from lwexp.train.checkpoints import newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
 from lwexp.train.export import export_model, gather_state, has_model, model_card
 from lwexp.train.flops import Speedometer, peak_flops
 from lwexp.train.hardware import hardware_of, settle_hardware
+from lwexp.train.holdout import hold_out
+from lwexp.train.inputs import max_train_words, prepare_tokenizer
+from lwexp.train.job import Job, With
 from lwexp.train.look import look_at_packs
 from lwexp.train.memory import is_offloading, is_recomputing
-from lwexp.train.model import build_model, training_device, training_dtype
-from lwexp.train.module import Objective, PackedTraining
-from lwexp.train.objective import DPOObjective, SFTObjective
-from lwexp.train.optimizer import build_optimizer
-from lwexp.train.reference import compute_reference, load_or_compute
+from lwexp.train.model import training_device, training_dtype
+from lwexp.train.module import PackedTraining
+from lwexp.train.nonfinite import NonFinite
+from lwexp.train.probe import Ask
+from lwexp.train.rowfile import read_metrics
 from lwexp.train.shapes import model_sizes
 from lwexp.train.stopping import StopRequest
-from lwexp.train.together import Ranks
+from lwexp.train.together import Ranks, said_by_rank_zero
 from lwexp.train.tracking import Tracker, open_tracker
 from lwexp.train.trainer import build_trainer, quiet_lightning, set_up_process
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from lwexp.train.watchers import HELD_OUT, watchers
 
 log = logging.getLogger(__name__)
 
@@ -57,22 +54,46 @@ def train(
     pairs: Sequence[PreferencePair] | None,
     start_from: Path | None,
     ranks: Ranks,
+    ask: Ask | None,
 ) -> Tree | None:
     """See ``train.train_run``."""
-    config = settle_hardware(config)
+    stop = StopRequest()
+    with stop.listening():
+        return _train(settle_hardware(config), run, conversations, pairs, start_from, With(ranks, ask, stop))
+
+
+def _train(
+    config: Config,
+    run: RunDirectory,
+    conversations: Sequence[Conversation] | None,
+    pairs: Sequence[PreferencePair] | None,
+    start_from: Path | None,
+    beside: With,
+) -> Tree | None:
     set_up_process(hardware_of(config))
     torch.manual_seed(config.seed)
+    validation = config.training.validation
+    held_out: Sequence[Conversation] = ()
+    if validation.share and conversations is None:
+        raise LwexpError(
+            "training.validation: holds out conversations, and DPO has pairs; set training.validation.share=0"
+        )
+    if validation.share and conversations is not None:
+        conversations, held_out = hold_out(conversations, validation)
     tokenizer = prepare_tokenizer(config, run.path, conversations, start_from)
+    if held_out:
+        build_packs(held_out, None, tokenizer, config.pack, run.path / HELD_OUT)
     build_packs(conversations, pairs, tokenizer, config.pack, run.path / "packs")
     dataset = PackedDataset(run.path / "packs")
     if config.inspect_batch is not None:
         if is_rank_zero():
             look_at_packs(config, dataset, tokenizer, config.inspect_batch)
         return None
-    job = _Job(config, run, dataset, tokenizer, start_from, max_train_words(conversations, pairs))
+    job = Job(config, run, dataset, tokenizer, start_from, max_train_words(conversations, pairs), beside)
     if not has_model(run.path / "model"):
-        ranks.tell("run", json.dumps({"path": str(run.path), "start_from": start_from and str(start_from)}))
-        ranks.tell("config", config.model_dump_json())
+        where = {"path": str(run.path), "start_from": start_from and str(start_from)}
+        beside.ranks.tell("run", json.dumps(where))
+        beside.ranks.tell("config", config.model_dump_json())
         trainer, module = _fit(job)
         _export(job, trainer, module)
     results = _results(job)
@@ -83,10 +104,15 @@ def train(
 
 def train_beside(ranks: Ranks) -> None:
     """The same run on a rank other than 0: waits until everything is on disk, then trains along."""
-    told = ranks.hear("run")
-    settings = ranks.hear("config") if told else None
-    if told is None or settings is None:
-        return
+    stop = StopRequest()
+    with stop.listening():
+        told = ranks.hear("run")
+        settings = ranks.hear("config") if told else None
+        if told is not None and settings is not None:
+            _train_along(told, settings, With(ranks, None, stop))
+
+
+def _train_along(told: str, settings: str, beside: With) -> None:
     where = json.loads(told)
     config = Config.model_validate_json(settings)
     set_up_process(hardware_of(config))
@@ -94,76 +120,21 @@ def train_beside(ranks: Ranks) -> None:
     run = RunDirectory.load(Path(where["path"]))
     start_from = Path(where["start_from"]) if where["start_from"] else None
     tokenizer = prepare_tokenizer(config, run.path, None, start_from)
-    job = _Job(config, run, PackedDataset(run.path / "packs"), tokenizer, start_from, 0)
+    job = Job(config, run, PackedDataset(run.path / "packs"), tokenizer, start_from, 0, beside)
     trainer, _ = _fit(job)
     gather_state(trainer)
 
 
-class _Job(NamedTuple):
-    """What the parts of a run share."""
-
-    config: Config
-    run: RunDirectory
-    dataset: PackedDataset
-    tokenizer: PreTrainedTokenizerFast
-    start_from: Path | None
-    words: int
-
-    def build_sharded(self) -> nn.Module:
-        """The same, inside the strategy's context: under ZeRO-3 no process ever holds it whole."""
-        hardware = hardware_of(self.config)
-        if not isinstance(hardware, Zero):
-            return self.build()
-        from lwexp.train.strategy import sharded_loading
-
-        with sharded_loading(hardware):
-            return self.build()
-
-    def build(self) -> nn.Module:
-        """The model as it is before the first step."""
-        hardware = hardware_of(self.config)
-        return build_model(
-            self.config.model,
-            self.tokenizer,
-            seed=self.config.seed,
-            dtype=training_dtype(hardware),
-            weights=self.start_from,
-            attend=hardware.attention,
-            fuse=hardware.kernels,
-        )
-
-
-def prepare_tokenizer(
-    config: Config, folder: Path, conversations: Sequence[Conversation] | None, start_from: Path | None
-) -> PreTrainedTokenizerFast:
-    """The start model's tokenizer, the base model's, or one fitted to the conversations and kept in the run."""
-    if start_from is not None:
-        return load_tokenizer(start_from, None, config.model.chat)
-    if config.model.tokenizer == "from_path":
-        assert config.model.path is not None
-        return load_tokenizer(config.model.path, config.model.revision, config.model.chat)
-    kept = folder / "tokenizer"
-    if not kept.is_dir():
-        texts = (message.content for row in conversations or () for message in row.messages)
-        fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
-        aside = folder / "tokenizer.tmp"
-        shutil.rmtree(aside, ignore_errors=True)
-        save_tokenizer(fitted, aside)
-        aside.rename(kept)
-    # Read back even when it was just fitted, so that every start of the run sees the same one.
-    return load_tokenizer(kept, None, config.model.chat)
-
-
-def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
+def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
     """Train from the newest checkpoint, or from the start."""
     config, settings = job.config, job.config.objective
-    objective, chosen_tokens = _objective(job)
+    objective, chosen_tokens = job.objective()
     dataset = job.dataset
     plan = BatchPlan(
         dataset.num_packs, dataset.costs, config.seed, settings.epochs, settings.global_batch, order=config.pack.order
     )
     total = min(len(plan), settings.max_steps or len(plan))
-    checkpoint = newest_checkpoint(job.run.path / "checkpoints")
+    checkpoint = said_by_rank_zero(lambda: newest_checkpoint(job.run.path / "checkpoints"))
     done = checkpoint.step if checkpoint else 0
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
     module = PackedTraining(
@@ -173,14 +144,14 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
         total,
         recompute=is_recomputing(hardware_of(config)),
         offload=is_offloading(hardware_of(config)),
-        make_optimizer=_optimizer(job),
+        nonfinite=NonFinite(job.run.path / "nonfinite.jsonl", config.training.skip_nonfinite),
+        make_optimizer=job.optimizer(),
     )
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
     tracker = open_tracker(config, job.run)
-    stop = StopRequest()
-    callbacks = _callbacks(job, plan, total, done, tracker, stop)
+    callbacks = _callbacks(job, plan, total, done, tracker)
     try:
-        with quiet_lightning(), stop.listening():
+        with quiet_lightning():
             trainer = build_trainer(hardware_of(config), callbacks, settings.optimizer.grad_clip, job.run.path)
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)
     except torch.OutOfMemoryError as error:
@@ -197,18 +168,7 @@ def _fit(job: _Job) -> tuple[Trainer, PackedTraining]:
     return trainer, module
 
 
-def _optimizer(job: _Job) -> Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer]:
-    hardware = hardware_of(job.config)
-    if not isinstance(hardware, Zero):
-        return build_optimizer
-    from lwexp.train.strategy import zero_optimizer
-
-    return functools.partial(zero_optimizer, hardware=hardware)
-
-
-def _callbacks(
-    job: _Job, plan: BatchPlan, total: int, done: int, tracker: Tracker, stop: StopRequest
-) -> list[Callback]:
+def _callbacks(job: Job, plan: BatchPlan, total: int, done: int, tracker: Tracker) -> list[Callback]:
     training, folder = job.config.training, job.run.path
     steps = Steps(job.dataset, plan)
     targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))
@@ -223,11 +183,14 @@ def _callbacks(
             speed=_speedometer(job),
         ),
         Bar(total, done),
-        Checkpoints(folder / "checkpoints", training.checkpoint_every_steps, training.keep_checkpoints, stop),
+        *watchers(job.config, folder, job.tokenizer, job.beside.ask, total, done=done, tracker=tracker),
+        Checkpoints(
+            folder / "checkpoints", training.checkpoint_every_steps, training.keep_checkpoints, job.beside.stop
+        ),
     ]
 
 
-def _speedometer(job: _Job) -> Speedometer:
+def _speedometer(job: Job) -> Speedometer:
     """Peak of all devices where it is known: bf16 on CUDA."""
     hardware = hardware_of(job.config)
     known = peak_flops(torch.cuda.get_device_name()) if training_device(hardware).type == "cuda" else None
@@ -237,7 +200,7 @@ def _speedometer(job: _Job) -> Speedometer:
     return Speedometer(sizes, known * ranks if known and is_bf16 else None)
 
 
-def _export(job: _Job, trainer: Trainer, module: PackedTraining) -> None:
+def _export(job: Job, trainer: Trainer, module: PackedTraining) -> None:
     state = gather_state(trainer)
     if not is_rank_zero():
         return
@@ -252,37 +215,13 @@ def _export(job: _Job, trainer: Trainer, module: PackedTraining) -> None:
     export_model(module.model, job.tokenizer, job.run.path / "model", card, state)
 
 
-def _objective(job: _Job) -> tuple[Objective, Sequence[int] | None]:
-    """The objective, and for DPO the chosen tokens of each pack."""
-    config = job.config
-    if not isinstance(config.objective, DPO):
-        return SFTObjective(config.objective), None
-    if job.start_from is None:
-        raise LwexpError("objective=dpo starts from an SFT run's model; set init_from=<run>")
-    device = training_device(hardware_of(config))
-    made_from = {
-        "model": fingerprint(job.start_from),
-        "packs": job.dataset.fingerprint,
-        "format": str(training_dtype(hardware_of(config))).removeprefix("torch."),
-    }
-    reference = load_or_compute(
-        job.run.path / "reference", made_from, lambda: compute_reference(job.build(), job.dataset, device)
-    )
-    return DPOObjective(config.objective, reference), reference.chosen_tokens.tolist()
-
-
-def max_train_words(conversations: Sequence[Conversation] | None, pairs: Sequence[PreferencePair] | None) -> int:
-    """Words of the longest answer that is trained towards: what bounds the model's outputs."""
-    answers = [row.actual_words for row in conversations or ()] + [row.chosen_words for row in pairs or ()]
-    return max(answers, default=0)
-
-
-def _results(job: _Job) -> Tree:
+def _results(job: Job) -> Tree:
     """Results of a run, from its metrics, which hold the last step once training has finished."""
-    last = read_metrics(job.run.path / "metrics.jsonl")[-1]
+    rows = read_metrics(job.run.path / "metrics.jsonl")
+    last = rows[-1]
     return {
         "steps": int(last["step"]),
-        "final_loss": last["loss"],
+        "final_loss": next((row["loss"] for row in reversed(rows) if row["loss"] is not None), math.nan),
         "target_tokens": int(last["target_tokens"]),
         "seconds": last["seconds"],
         "max_train_words": job.words,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -82,6 +83,20 @@ class Together:
 
 
 Ranks = Alone | Together
+
+
+T = TypeVar("T")
+
+
+def said_by_rank_zero(find: Callable[[], T]) -> T:
+    """What rank 0 finds, on every rank of the run."""
+    if not dist.is_initialized():
+        return find()
+    found = [find() if is_rank_zero() else None]
+    dist.broadcast_object_list(found, src=0)
+    said: Any = found[0]
+    value: T = said
+    return value
 
 
 def come_together(hardware: Hardware | None) -> Ranks:

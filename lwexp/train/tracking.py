@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,8 @@ from lwexp.runs.ranks import is_rank_zero
 class Tracker(Protocol):
     """Where metrics go besides the local file."""
 
-    def log(self, row: dict[str, float]) -> None:
-        """One row of metrics.jsonl."""
+    def log(self, row: Mapping[str, float | None]) -> None:
+        """Values by name; ``step`` says of which step."""
         ...
 
     def finish(self) -> None:
@@ -28,7 +29,7 @@ class Tracker(Protocol):
 class Nowhere:
     """No tracking."""
 
-    def log(self, row: dict[str, float]) -> None:
+    def log(self, row: Mapping[str, float | None]) -> None:
         """Nothing."""
 
     def finish(self) -> None:
@@ -71,9 +72,10 @@ class WandbTracker:
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
 
-    def log(self, row: dict[str, float]) -> None:
-        """Under train/, at the row's step."""
-        self._run.log({f"train/{key}": value for key, value in row.items() if key != "step"}, step=int(row["step"]))
+    def log(self, row: Mapping[str, float | None]) -> None:
+        """At the row's step; W&B drops rows of steps that it has had, so a resumed run repeats none."""
+        values = {key: value for key, value in row.items() if key != "step" and value is not None}
+        self._run.log(values, step=int(row["step"] or 0))
 
     def finish(self) -> None:
         """Flush and close."""

@@ -13,6 +13,7 @@ from lwexp.config import compose
 from lwexp.train.data import StepsModule
 from lwexp.train.model import build_model
 from lwexp.train.module import PackedTraining, StepResult
+from lwexp.train.nonfinite import NonFinite
 from lwexp.train.objective import SFTObjective
 from lwexp.train.trainer import build_trainer, quiet_lightning
 
@@ -36,7 +37,7 @@ def train(
     module = PackedTraining(
         lambda: build_model(tiny_model_config("glm"), NoTokenizer(), seed=0, dtype=dtype),
         SFTObjective(config.objective), config.objective.optimizer, len(PLAN),
-        recompute=recompute, offload=offload,
+        recompute=recompute, offload=offload, nonfinite=NonFinite(tmp_path / "nonfinite.jsonl", allowed=0),
     )  # fmt: skip
     with quiet_lightning():
         build_trainer(config.hardware, [seen], 1.0, tmp_path).fit(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
-from lwexp.train.callbacks import cut_metrics, read_metrics
+from lwexp.train.rowfile import cut_metrics, read_metrics
 
 HERE = Path(__file__).parent
 OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
@@ -28,7 +28,7 @@ import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lwexp.records import Preempted
-from lwexp.train.callbacks import read_metrics
+from lwexp.train.rowfile import read_metrics
 from tiny_packs import tiny_config, tiny_conversations, train_in
 
 def stop_after(root, steps, signal):
@@ -135,6 +135,26 @@ def test_dpo_resumes_exactly_at_the_first_a_middle_and_the_last_step(
         train_in(tiny_config(tmp_path / "cut", *options), **inputs)
     monkeypatch.undo()
     assert_same(train_in(tiny_config(tmp_path / "cut", *options), **inputs).path, whole)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sft_resumes_exactly_wherever_it_stops(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pack a step and accumulation of three; the first step, an epoch's edge and the step after it, the last."""
+    options = (
+        f"objective.global_batch={batch}", "objective.max_steps=12", "training.checkpoint_every_steps=1",
+        "objective.optimizer.lr=0.01",
+    )  # fmt: skip
+    whole = train_in(tiny_config(tmp_path / "whole", *options), conversations=tiny_conversations()).path
+    packs = json.loads((whole / "packs" / "meta.json").read_text())["report"]["packs"]
+    edge = -(-packs // batch)  # the step in which the first epoch ends
+    assert 1 < edge < 11
+    for step in (1, edge, edge + 1, 12):
+        root = tmp_path / f"cut-{step}"
+        crash_at(step, monkeypatch)
+        with pytest.raises(StopError):
+            train_in(tiny_config(root, *options), conversations=tiny_conversations())
+        monkeypatch.undo()
+        assert_same(train_in(tiny_config(root, *options), conversations=tiny_conversations()).path, whole)
 
 
 def test_negative_control_weights_without_the_optimizer_state_give_another_curve(

@@ -16,8 +16,8 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError
-from lwexp.train.callbacks import read_metrics
 from lwexp.train.logprobs import pack_logprobs
+from lwexp.train.rowfile import read_metrics
 
 
 def metrics(run: Any) -> list[dict[str, float]]:

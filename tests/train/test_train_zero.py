@@ -14,7 +14,7 @@ import torch
 from tiny_packs import tiny_config, tiny_conversations, tiny_model_config, train_in
 from zero_ranks import Ranks
 
-from lwexp.train.callbacks import read_metrics
+from lwexp.train.rowfile import read_metrics
 
 pytestmark = pytest.mark.slow
 

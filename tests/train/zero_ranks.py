@@ -29,14 +29,23 @@ class Ranks:
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def train(self, root: Path, *overrides: str, world: int, kill: dict[str, Any] | None = None) -> list[int]:
+    def train(
+        self,
+        root: Path,
+        *overrides: str,
+        world: int,
+        kill: dict[str, Any] | None = None,
+        start_from: Path | None = None,
+    ) -> list[int]:
         """Run all ranks to their end.
 
         Args:
             root: Folder of run directories.
             overrides: Of the tiny config.
-            world: Ranks.
-            kill: {"rank": r, "step": k, "signal": s}: rank r signals itself when step k has been logged.
+            world: Ranks; 0 is one process without DeepSpeed.
+            kill: {"rank": r, "step": k, "signal": s}: rank r signals itself when step k has been logged; with
+                "mid_save": true as soon as, after that, a checkpoint is being written.
+            start_from: Model to start DPO from; SFT without.
 
         Returns:
             Exit code of each rank; negative for a signal.
@@ -44,6 +53,7 @@ class Ranks:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill}
+        job["start_from"] = None if start_from is None else str(start_from)
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
         codes: list[int] = json.loads(self._server.stdout.readline())
@@ -74,7 +84,7 @@ def serve() -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        children = [fork(job, rank, port) for rank in range(job["world"])]
+        children = [fork(job, rank, port) for rank in range(max(1, job["world"]))]
         codes = {}
         while len(codes) < len(children):
             child, status = os.wait()
@@ -87,11 +97,9 @@ def fork(job: dict[str, Any], rank: int, port: int) -> int:
     child = os.fork()
     if child:
         return child
-    world = str(job["world"])
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=world, LOCAL_WORLD_SIZE=world,
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
-    )  # fmt: skip
+    if world := job["world"]:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()}, MASTER_ADDR="127.0.0.1")
     code = 1
     try:
         code = be_a_rank(job, rank)
@@ -107,7 +115,7 @@ def fork(job: dict[str, Any], rank: int, port: int) -> int:
 def be_a_rank(job: dict[str, Any], rank: int) -> int:
     import threading
 
-    from tiny_packs import tiny_config, tiny_conversations, train_in
+    from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
     from lwexp.records import LwexpError, Preempted
     from lwexp.runs.logs import console_log
@@ -120,13 +128,17 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     run_module._callbacks = lambda *given: [*make_callbacks(*given), check]
     kill = job["kill"]
     if kill and kill["rank"] == rank:
-        threading.Thread(target=signal_self, args=(job["root"], kill["step"], kill["signal"]), daemon=True).start()
+        threading.Thread(target=signal_self, args=(job["root"], kill), daemon=True).start()
     config = settle_hardware(tiny_config(job["root"], *job["overrides"]))
+    start_from = Path(job["start_from"]) if job["start_from"] else None
     try:
         ranks = join_ranks(config)
         try:
             if rank == 0:
-                train_in(config, conversations=tiny_conversations(), ranks=ranks)
+                if start_from is None:
+                    train_in(config, conversations=tiny_conversations(), ranks=ranks)
+                else:
+                    train_in(config, pairs=tiny_pairs(), start_from=start_from, ranks=ranks)
             else:
                 train_beside(ranks)
         finally:
@@ -165,15 +177,17 @@ def gather_check(report: Path) -> Any:
     return GatherCheck()
 
 
-def signal_self(root: str, steps: int, number: int) -> None:
+def signal_self(root: str, kill: dict[str, Any]) -> None:
     import time
 
-    from lwexp.train.callbacks import read_metrics
+    from lwexp.train.rowfile import read_metrics
 
     while True:
         found = list(Path(root).glob("*/metrics.jsonl"))
-        if found and len(read_metrics(found[0])) >= steps:
-            os.kill(os.getpid(), number)
+        if found and len(read_metrics(found[0])) >= kill["step"]:
+            while kill.get("mid_save") and not list(Path(root).glob("*/checkpoints/*.tmp/*")):
+                time.sleep(0.0002)
+            os.kill(os.getpid(), kill["signal"])
             return
         time.sleep(0.001)
 

@@ -1,0 +1,65 @@
+"""The length probe: training asks, between two steps, how long the answers of the model have become.
+
+Here and not in ``train``, because a room does not import the one after it: ``train`` gets a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lwexp.config import Config
+from lwexp.config.evaluate import RulerBench
+
+ProbeRow = dict[str, Any]
+
+
+def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
+    """A function of a plain model and its tokenizer; None if the config asks for none.
+
+    The function answers ``training.probe``'s prompts and gives for each what it asked for and what came: requested
+    words, produced words, whether the answer ended by itself.
+    """
+    if config.training.probe.every_steps is None:
+        return None
+
+    def ask(model: Any, tokenizer: Any) -> list[ProbeRow]:
+        from lwexp.pack.chat import chat_of, encode_prompt
+        from lwexp.records import Message
+        from lwexp.sample.bench import load_bench
+        from lwexp.sample.decode import Question, decode
+        from lwexp.words import count_words
+
+        prompts = {prompt.id: prompt for prompt in load_bench(_ruler(config))}
+        chat = chat_of(tokenizer)
+        questions = [
+            Question(id, encode_prompt(tokenizer, chat, [Message(role="user", content=prompt.text)]).tolist(), seed=id)
+            for id, prompt in prompts.items()
+        ]
+        room = int(model.config.max_position_embeddings) - max(len(question.tokens) for question in questions)
+        most = min(config.training.probe.max_new_tokens, room)
+        sample = config.sample.model_copy(update={"max_new_tokens": most, "repeats": 1})
+        rows = []
+        for answer in decode(model, questions, sample, chat.stop_ids(tokenizer)):
+            prompt = prompts[answer.id]
+            text = tokenizer.decode(answer.tokens, skip_special_tokens=True)
+            rows.append(
+                {
+                    "prompt": prompt.id,
+                    "requested": prompt.required_words,
+                    "produced": count_words(text),
+                    "ended": answer.finish_reason == "stop",
+                }
+            )
+        return sorted(rows, key=lambda row: (row["requested"], row["prompt"]))
+
+    return ask
+
+
+def _ruler(config: Config) -> RulerBench:
+    probe = config.training.probe
+    return RulerBench(
+        kind="ruler", name="probe", version="1", required_words=probe.required_words, topics=probe.topics,
+        languages=("en",), ranges=config.bench.ranges, range=None, language=None, type=None, subset=None, subset_seed=0,
+        counter=config.bench.counter,
+    )  # fmt: skip

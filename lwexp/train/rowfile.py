@@ -1,0 +1,41 @@
+"""JSONL files with a row a step: a resumed run drops the rows of steps that it will do again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lwexp.runs.ranks import is_rank_zero
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file; a torn last line (a kill in mid-write) is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def cut_metrics(path: Path, step: int) -> dict[str, Any] | None:
+    """Drop the rows of steps that will be done again, and give the last one that stays."""
+    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    aside.replace(path)
+    return kept[-1] if kept else None
+
+
+class RowFile:
+    """Appends rows, on rank 0 only."""
+
+    def __init__(self, path: Path, done: int) -> None:
+        self._path = path
+        self.last = cut_metrics(path, done) if is_rank_zero() else None
+        """The last row of the steps that are done."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row; it is in the file when this returns."""
+        if is_rank_zero():
+            with self._path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(row) + "\n")
