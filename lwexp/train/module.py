@@ -58,7 +58,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         total: Optimiser steps of the whole run.
         recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
         offload: Keep those inputs in host memory.
-        nonfinite: What to do about a loss or gradient that is not finite.
+        nonfinite: What to do about a loss or gradient that is not finite; None stops at the first.
         make_optimizer: AdamW for the weights as the strategy holds them.
     """
 
@@ -71,7 +71,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         *,
         recompute: bool,
         offload: bool = False,
-        nonfinite: NonFinite,
+        nonfinite: NonFinite | None = None,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
     ) -> None:
         assert recompute or not offload, "there is nothing to offload without recomputation"
@@ -84,7 +84,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._total = total
         self._recompute = recompute
         self._offload = offload
-        self._nonfinite = nonfinite
+        self._nonfinite = nonfinite or NonFinite(record=None, allowed=0)
         self._make_optimizer = make_optimizer
         self.model: nn.Module | None = None
 

@@ -20,11 +20,11 @@ class NonFinite:
     """What may be passed over, and what has been. All ranks see the same values, so they decide alike.
 
     Args:
-        record: File that gets a row for each: step, what, value, packs.
+        record: File that gets a row for each: step, what, value, packs; None keeps none.
         allowed: Steps that a run may pass over, over all its starts.
     """
 
-    def __init__(self, record: Path, allowed: int) -> None:
+    def __init__(self, record: Path | None, allowed: int) -> None:
         self._record = record
         self._allowed = allowed
         self.skipped = 0
@@ -37,7 +37,7 @@ class NonFinite:
             LwexpError: If no more may be; the weights have not been updated.
         """
         step = batch.step + 1
-        if is_rank_zero():
+        if is_rank_zero() and self._record is not None:
             row = {"step": step, "what": what, "value": str(value), "packs": batch.pack_ids}
             with self._record.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")
