@@ -61,6 +61,10 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         engine._config.load_universal_checkpoint = False
         for group, before in zip(groups, settings, strict=True):
             group.update(before)
+        # It also gives all groups one and the same tensor that counts steps, which would count once a group.
+        for held in engine.optimizer.optimizer.state.values():
+            if isinstance(held.get("step"), torch.Tensor):
+                held["step"] = held["step"].clone()
         self.barrier()
         if self.is_global_zero:
             shutil.rmtree(root)
