@@ -1,0 +1,95 @@
+"""Answers of others: matched by id or text, strangers and duplicates named, what is missing counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lwexp.records import LwexpError, Prompt, Response, Sampling, write_rows
+from lwexp.sample import read_given
+
+PROMPTS = [
+    Prompt(id=f"b-{n}", text=f"Write {n} words\non tea.", language="en", type="News", required_words=n)
+    for n in (10, 20, 30)
+]
+
+
+def given(tmp_path: Path, *rows: dict[str, Any] | str) -> list[Response]:
+    path = tmp_path / "pred.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return read_given(path, PROMPTS)
+
+
+def pred(n: int, text: str) -> dict[str, Any]:
+    """The release's shape; its own word count is wrong on purpose."""
+    return {"prompt": f"Write {n} words\non tea.", "type": "x", "length": n, "response_length": 999, "response": text}
+
+
+def test_the_releases_file_is_matched_by_the_prompts_text_in_any_order(tmp_path: Path) -> None:
+    rows = given(tmp_path, pred(30, "c c c"), "", pred(10, "a"), pred(20, "b b"))
+    assert [(row.id, row.text, row.words) for row in rows] == [
+        ("b-10#0", "a", 1),
+        ("b-20#0", "b b", 2),
+        ("b-30#0", "c c c", 3),
+    ]
+    first = rows[0]
+    assert (first.finish_reason, first.sampling, first.model, first.type) == ("unknown", None, "pred", "News")
+
+
+def test_ids_win_over_texts_and_line_ends_do_not_matter(tmp_path: Path) -> None:
+    rows = given(
+        tmp_path,
+        {"prompt_id": "b-10", "prompt": PROMPTS[2].text, "text": "by id", "model": "theirs"},
+        {"prompt": "Write 20 words\r\non tea.  ", "output": "by text"},
+        {"id": "b-30", "answer": None},
+    )
+    assert [(row.text, row.finish_reason) for row in rows] == [
+        ("by id", "unknown"),
+        ("by text", "unknown"),
+        ("", "error"),
+    ]
+    assert {row.model for row in rows[:1]} == {"theirs"}
+
+
+def test_our_own_file_keeps_sampling_repeats_and_ends(tmp_path: Path) -> None:
+    sampling = Sampling(temperature=0.5, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=9, seed=3)
+    ours = [
+        Response(
+            id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text, language="en",
+            type="News", required_words=prompt.required_words, text=f"{repeat} tea", words=1, finish_reason="length",
+            model="m", sampling=sampling,
+        )
+        for prompt in PROMPTS for repeat in range(2)
+    ]  # fmt: skip
+    write_rows(tmp_path / "r.jsonl", reversed(ours))
+    assert read_given(tmp_path / "r.jsonl", PROMPTS) == ours
+
+
+def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = given(tmp_path, pred(20, "b"))
+    assert [(row.prompt_id, row.finish_reason) for row in rows] == [
+        ("b-10", "error"), ("b-20", "unknown"), ("b-30", "error"),
+    ]  # fmt: skip
+    assert "2 of 3 answers are missing and count as unscored: b-10#0, b-30#0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([pred(10, "a"), pred(10, "b")], "line 2 answers b-10 as line 1 does"),
+        ([pred(10, "a"), pred(40, "b")], "1 answers are to prompts that this bench does not have"),
+        ([{"prompt_id": "b-99", "response": "x"}], "line 1 ('b-99')"),
+        ([{"prompt": "Write"}], "line 1: no answer; wanted an object with response"),
+        (["{"], "line 1: is not JSON"),
+        ([pred(10, "a") | {"response": 5}], "line 1: the answer must be text, got 5"),
+        ([pred(10, "a") | {"repeat": -1}], "repeat must be a whole number"),
+        ([pred(10, "a") | {"sampling": {"temperature": 1}}], "sampling: top_p: Field required"),
+        ([""], "the file has no answers"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, rows: list[Any], said: str) -> None:
+    with pytest.raises(LwexpError) as error:
+        given(tmp_path, *rows)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
