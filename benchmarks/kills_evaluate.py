@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills evaluate [--quick]
 
-240 prompts are answered and judged through HTTP, 8 calls at a time, each after 20 to 120 ms. The command is started,
-and killed with SIGKILL at a random moment after its first request, until it has been killed as often as wanted, then left to
-finish. An undisturbed run with the same config gives the table to compare with. A call is paid twice where the server
-has answered the same request twice; only calls in flight at a kill may be.
+240 prompts are answered and judged through HTTP, 8 calls at a time, each after 20 to 120 ms. The command starts, and
+killed with SIGKILL at a random moment after its first request, as often as wanted, then left to finish. An undisturbed
+run with the same config gives the table to compare with. A call is paid twice where the server has answered the same
+request twice; only calls in flight at a kill may be.
 """
 
 from __future__ import annotations
