@@ -109,14 +109,14 @@ def test_ctrl_c_once_drains_and_exports_what_is_finished(start_server: Callable[
 
 
 def test_ctrl_c_twice_leaves_at_once(start_server: Callable[..., str], tmp_path: Path) -> None:
-    """Calls of 60 s are in flight: once would wait for them, twice does not."""
-    url = start_server("--latency", "60")
+    """Calls of 300 s are in flight: once would wait for them, twice does not."""
+    url = start_server("--latency", "300")
     process = start(tmp_path, url)
     wait_for_calls_in_flight(url)
     os.kill(process.pid, signal.SIGINT)
     lines_until(process, "press Ctrl-C again")
     assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=25)
+    _, said = process.communicate(timeout=90)
     assert process.returncode == 130, said
     assert "nothing to export yet" in said
