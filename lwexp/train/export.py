@@ -7,13 +7,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
-from lwexp.config.base import Tree
-from lwexp.config.schema import Config
-from lwexp.config.train import SFT
+from lwexp.config.train import ModelConfig
 from lwexp.records import LwexpError
-from lwexp.runs import RunDirectory
+from lwexp.train.adapter import merged_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -22,9 +21,16 @@ SHARD_SIZE = "5GB"  # transformers 5 would write one file of up to 50 GB
 
 
 def export_model(
-    model: nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str, state: dict[str, Tensor] | None
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    card: str,
+    state: dict[str, Tensor] | None,
+    *,
+    config: ModelConfig,
+    shard_size: str = SHARD_SIZE,
 ) -> None:
-    """Write ``folder`` in one step (aside, then renamed).
+    """Write ``folder`` in one step (aside, then renamed). An adapter is merged into the weights it adapts.
 
     Args:
         model: Its config and, without ``state``, its weights.
@@ -32,6 +38,8 @@ def export_model(
         folder: Replaced if it exists.
         card: Text of README.md.
         state: Weights gathered from all ranks, under the model's own names; None takes the model's.
+        config: Rank and scale of an adapter.
+        shard_size: Largest weights file, as transformers reads it: 5GB, 300MB.
 
     Raises:
         LwexpError: If the disk does not take it.
@@ -53,7 +61,8 @@ def export_model(
     writer.config.eos_token_id, writer.config.pad_token_id = stops, tokenizer.pad_token_id
     transformers_logging.disable_progress_bar()
     try:
-        writer.save_pretrained(aside, state_dict=state, max_shard_size=SHARD_SIZE)
+        whole = merged_state(model.state_dict() if state is None else state, config)
+        writer.save_pretrained(aside, state_dict=whole, max_shard_size=shard_size)
         save_tokenizer(tokenizer, aside)
         (aside / "README.md").write_text(card, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
@@ -83,49 +92,72 @@ def gather_state(trainer: Any) -> dict[str, Tensor] | None:
     return {name.removeprefix("model."): tensor for name, tensor in gathered.items()}
 
 
-def model_card(config: Config, run: RunDirectory, results: Tree) -> str:
-    """README.md of the model: what it is, from what, how, and what came out."""
-    objective, manifest = config.objective, run.manifest
-    base = config.model.path if config.model.init == "pretrained" else None
-    header = ["---", "library_name: transformers", "pipeline_tag: text-generation", "language: [en, zh]"]
-    header += [f"base_model: {base}"] if base else []
-    header += [f"tags: [lwexp, long-form, {objective.kind}]", "---"]
-    rows = {
-        "run": run.id,
-        "model": f"{config.model.name} ({'from ' + base if base else 'random initialisation'})",
-        "objective": objective.kind,
-        "loss": f"mean per {objective.normalize}" if isinstance(objective, SFT) else f"beta {objective.beta}",
-        "learning rate": f"{objective.optimizer.lr:g}, {objective.optimizer.schedule}",
-        "packs a step": f"{objective.global_batch} of at most {config.pack.max_tokens:,} tokens",
-        "steps": f"{results['steps']:,}",
-        "target tokens": f"{results['target_tokens']:,}",
-        "final loss": f"{results['final_loss']:.4f}",
-        "longest answer trained on": f"{results['max_train_words']:,} words",
-        "chat format": config.model.chat,
-        "seed": config.seed,
-        "code": _commit(manifest.get("git") or {}),
-    }
-    lines = [
-        *header,
-        "",
-        f"# {run.id}",
-        "",
-        "Trained with lwexp, a framework for the LongWriter recipe (arXiv 2408.07055).",
-        "",
-    ]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), "", "## Lineage", ""]
-    lines += [f"- made from run `{parent['id']}`" for parent in manifest.get("parents", [])]
-    lines += [f"- input `{name}`: sha256 `{digest}`" for name, digest in manifest.get("inputs", {}).items()]
-    versions = ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items() if version)
-    lines += [f"- versions: {versions}" if versions else "- versions: not recorded"]
-    lines += [
-        "",
-        "The chat format is in the tokenizer: `tokenizer.apply_chat_template(messages, add_generation_prompt=True)`.",
-    ]
-    return "\n".join(lines) + "\n"
+def load_checkpoint_weights(path: Path) -> dict[str, Tensor]:
+    """Weights of a checkpoint, under the model's own names: Lightning's file, or a ZeRO folder put together.
+
+    ZeRO's parts are joined by DeepSpeed's own ``zero_to_fp32``, in float32 and without any of the ranks.
+    """
+    if path.is_dir():
+        from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+        state = get_fp32_state_dict_from_zero_checkpoint(str(path), tag="checkpoint")
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix("_forward_module.").removeprefix("model."): tensor for name, tensor in state.items()}
 
 
-def _commit(git: Tree) -> str:
-    if not git.get("commit"):
-        return "not under version control"
-    return f"commit {git['commit']}{' with local changes' if git.get('dirty') else ''}"
+def export_checkpoint(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    card: str,
+    *,
+    checkpoint: Path,
+    config: ModelConfig,
+    shard_size: str = SHARD_SIZE,
+) -> None:
+    """Write a checkpoint of an unfinished run as a model folder.
+
+    Args:
+        model: Of the run's architecture and number format; its weights are replaced.
+        tokenizer: The run's.
+        folder: Where the model goes.
+        card: Text of README.md.
+        checkpoint: ``Checkpoint.state``.
+        config: Of the run's model.
+        shard_size: Largest weights file.
+    """
+    state = load_checkpoint_weights(checkpoint)
+    own = model.state_dict()
+    if missing := sorted(own.keys() - state.keys()):
+        tied = [name for name in missing if name == "lm_head.weight" and "model.embed_tokens.weight" in state]
+        if missing != tied:
+            raise LwexpError(f"{checkpoint} lacks {len(missing)} weights of the model, the first is {missing[0]}")
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    state = {name: tensor.to(own[name].dtype) for name, tensor in state.items() if name in own}
+    export_model(model, tokenizer, folder, card, state, config=config, shard_size=shard_size)
+
+
+def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:
+    """Copy an exported model with another card and, with ``shard_size``, other weights files."""
+    aside = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        if shard_size is None:
+            shutil.copytree(source, aside)
+        else:
+            from transformers import AutoModelForCausalLM
+            from transformers.utils import logging as transformers_logging
+
+            transformers_logging.disable_progress_bar()
+            shutil.copytree(source, aside, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
+            model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", trust_remote_code=False)
+            model.save_pretrained(aside, max_shard_size=shard_size)
+        (aside / "README.md").write_text(card, encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise LwexpError(
+            f"cannot write the model to {folder}: {error.strerror or error}; free space or set out="
+        ) from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.train import attention, kernels
+from lwexp.train.adapter import add_adapter
 from lwexp.train.attention import register_attention
 from lwexp.train.logprobs import install_head
 from lwexp.train.shapes import model_sizes
@@ -73,6 +74,7 @@ def build_model(
         )
     install_head(model)
     kernels.install_kernels(model, fuse)
+    add_adapter(model, config, seed)
     keep_rotary_exact(model)
     return cast(nn.Module, model.train())
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.train.adapter import trained_parameters
 
 
 def learning_rate_factor(step: int, total: int, warmup_ratio: float, schedule: Literal["cosine", "constant"]) -> float:
@@ -45,7 +46,7 @@ def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: f
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     """AdamW for a model in float32 or float64, ``MasterAdamW`` for one in bf16."""
-    groups = decay_groups(model.named_parameters(), config.weight_decay)
+    groups = decay_groups(trained_parameters(model), config.weight_decay)
     betas = (config.betas[0], config.betas[1])
     if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
         return MasterAdamW(groups, lr=config.lr, betas=betas)

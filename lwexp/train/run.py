@@ -22,9 +22,10 @@ from lwexp.records import Conversation, LwexpError, PreferencePair
 from lwexp.runs import RunDirectory
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.callbacks import Bar, Checkpoints, Metrics
+from lwexp.train.card import model_card
 from lwexp.train.checkpoints import newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
-from lwexp.train.export import export_model, gather_state, has_model, model_card
+from lwexp.train.export import export_model, gather_state, has_model
 from lwexp.train.flops import Speedometer, peak_flops
 from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.holdout import hold_out
@@ -212,7 +213,7 @@ def _export(job: Job, trainer: Trainer, module: PackedTraining) -> None:
         results["target_tokens"] / max(results["seconds"], 1e-9),
     )  # fmt: skip
     card = model_card(job.config, job.run, results)
-    export_model(module.model, job.tokenizer, job.run.path / "model", card, state)
+    export_model(module.model, job.tokenizer, job.run.path / "model", card, state, config=job.config.model)
 
 
 def _results(job: Job) -> Tree:

@@ -1,0 +1,202 @@
+"""README.md of an exported model: what it is, from what, how, under which licence, and what came out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lwexp.config.base import Tree
+from lwexp.config.schema import Config
+from lwexp.config.train import SFT
+from lwexp.runs import RunDirectory
+
+
+class Licence(NamedTuple):
+    """As the hub names it."""
+
+    id: str
+    name: str | None = None
+    link: str | None = None
+
+
+# Source: the model cards of the two repositories.
+LICENCES = {
+    "zai-org/glm-4-9b-hf": Licence("other", "glm-4", "https://huggingface.co/zai-org/glm-4-9b-hf/blob/main/LICENSE"),
+    "meta-llama/Llama-3.1-8B": Licence("llama3.1"),
+}
+
+
+class Score(NamedTuple):
+    """One number of a finished evaluation."""
+
+    bench: str
+    judge: str | None
+    metric: str
+    value: float
+    answers: int
+    unscored: int
+    run: str
+
+
+def base_licence(path: str | None) -> Licence | None:
+    """Licence of the base model: of a known hub id, or as the README.md of a local folder has it."""
+    if path is None:
+        return None
+    if path in LICENCES:
+        return LICENCES[path]
+    readme = Path(path) / "README.md"
+    if not readme.is_file():
+        return None
+    from huggingface_hub import ModelCard
+
+    data = ModelCard.load(readme).data.to_dict()
+    return Licence(data["license"], data.get("license_name"), data.get("license_link")) if "license" in data else None
+
+
+def scores_of(run_id: str, evaluations: list[RunDirectory]) -> list[Score]:
+    """What the summary.json of each evaluation says of a run."""
+    found = []
+    for evaluation in evaluations:
+        try:
+            summary = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        for model in summary["models"].values():
+            for metric in ("S_l", "S_q", "S_bar"):
+                if isinstance(value := model.get(metric), int | float):
+                    found.append(
+                        Score(
+                            str(summary["bench"]), summary["judge"], metric, float(value), model["n"],
+                            model["n_unscored"] if metric != "S_l" else 0, evaluation.id,
+                        )
+                    )  # fmt: skip
+    return found
+
+
+def model_card(config: Config, run: RunDirectory, results: Tree, scores: list[Score] | None = None) -> str:
+    """README.md of the model.
+
+    Args:
+        config: Of the run.
+        run: For its id, parents, inputs, versions and commit.
+        results: steps, target_tokens, final_loss and max_train_words; what is missing is left out.
+        scores: Of finished evaluations; None or empty says that there are none.
+    """
+    from huggingface_hub import ModelCard
+
+    lines = [f"# {run.id}", "", "Trained with lwexp, a framework for the LongWriter recipe (arXiv 2408.07055).", ""]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(config, run, results).items())]
+    lines += ["", "## Lineage", "", *_lineage(run), "", "## Scores", "", *_scores(scores or [])]
+    lines += [
+        "", "## Use", "",
+        "The chat format is in the tokenizer: `tokenizer.apply_chat_template(messages, add_generation_prompt=True)`.",
+        "Stop ids are in generation_config.json, which sets no length; give `max_new_tokens` yourself.",
+        "", "## Licence", "", _licence_text(base_licence(_base(config)), _base(config)),
+    ]  # fmt: skip
+    return str(ModelCard(f"---\n{_metadata(config, run, scores or [])}\n---\n\n" + "\n".join(lines) + "\n"))
+
+
+def _base(config: Config) -> str | None:
+    return config.model.path if config.model.init == "pretrained" else None
+
+
+def _metadata(config: Config, run: RunDirectory, scores: list[Score]) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    licence, base = base_licence(_base(config)), _base(config)
+    results = [
+        EvalResult(
+            task_type="text-generation", task_name="Long-form writing", dataset_type=score.bench,
+            dataset_name=score.bench, metric_type=score.metric, metric_name=_metric_name(score),
+            metric_value=round(score.value, 2), verified=False,
+        )
+        for score in scores
+    ]  # fmt: skip
+    options: dict[str, Any] = {}
+    if licence is not None:
+        options = {"license": licence.id, "license_name": licence.name, "license_link": licence.link}
+    data = ModelCardData(
+        language=["en", "zh"], library_name="transformers", pipeline_tag="text-generation",
+        base_model=None if base is None or Path(base).exists() else base,
+        tags=["lwexp", "long-form", config.objective.kind], model_name=run.id, eval_results=results or None, **options,
+    )  # fmt: skip
+    return str(data.to_yaml())
+
+
+def _metric_name(score: Score) -> str:
+    return score.metric if score.judge is None or score.metric == "S_l" else f"{score.metric} (judge {score.judge})"
+
+
+def _facts(config: Config, run: RunDirectory, results: Tree) -> dict[str, str]:
+    objective, base, lora = config.objective, _base(config), config.model.lora
+    facts = {
+        "run": run.id,
+        "model": f"{config.model.name} ({'from ' + base if base else 'random initialisation'})",
+        "trained": f"a LoRA adapter, r {lora.r}, alpha {lora.alpha:g}, merged into the weights"
+        if config.model.adapter == "lora"
+        else "all weights",
+        "objective": objective.kind,
+        "loss": f"mean per {objective.normalize}" if isinstance(objective, SFT) else f"beta {objective.beta}",
+        "learning rate": f"{objective.optimizer.lr:g}, {objective.optimizer.schedule}",
+        "packs a step": f"{objective.global_batch} of at most {config.pack.max_tokens:,} tokens",
+        "chat format": config.model.chat,
+        "seed": str(config.seed),
+        "code": _commit(run.manifest.get("git") or {}),
+    }
+    written = {
+        "steps": ("steps", "{:,}"), "target_tokens": ("target tokens", "{:,}"), "final_loss": ("final loss", "{:.4f}"),
+        "max_train_words": ("longest answer trained on", "{:,} words"),
+    }  # fmt: skip
+    return facts | {name: form.format(results[key]) for key, (name, form) in written.items() if key in results}
+
+
+def _lineage(run: RunDirectory) -> list[str]:
+    lines = []
+    for parent in run.manifest.get("parents", []):
+        lines.append(f"- made from run `{parent['id']}`{_teacher(Path(parent['path']))}")
+    lines += [f"- input `{name}`: `{digest}`" for name, digest in run.manifest.get("inputs", {}).items()]
+    versions = ", ".join(f"{name} {version}" for name, version in run.manifest.get("versions", {}).items() if version)
+    return [*lines, f"- config hash `{run.id.rsplit('-', 1)[-1]}`", f"- versions: {versions or 'not recorded'}"]
+
+
+def _teacher(parent: Path) -> str:
+    """The teacher of a data run, which its config names."""
+    try:
+        config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
+        stage = json.loads((parent / "manifest.json").read_text(encoding="utf-8"))["stage"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return f", teacher `{config['teacher']['model']}`" if stage == "data" else ""
+
+
+def _scores(scores: list[Score]) -> list[str]:
+    if not scores:
+        return ["No evaluation of this run had finished when the card was written."]
+    rows = [
+        f"| {s.bench} | {s.metric} | {s.value:.1f} | {s.judge if s.judge and s.metric != 'S_l' else '-'} "
+        f"| {s.answers:,} | {s.unscored:,} | `{s.run}` |"
+        for s in scores
+    ]
+    return [
+        "| bench | score | value | judge | answers | unscored | evaluation |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _licence_text(licence: Licence | None, base: str | None) -> str:
+    if base is None:
+        return "The weights were initialised at random; no base model's licence applies."
+    if licence is None:
+        return f"The licence of the base model {base} is not recorded; its terms apply to these weights."
+    named = licence.name or licence.id
+    return f"The licence of the base model {base} ({named}) applies to these weights" + (
+        f": {licence.link}" if licence.link else "."
+    )
+
+
+def _commit(git: Tree) -> str:
+    if not git.get("commit"):
+        return "not under version control"
+    return f"commit {git['commit']}{' with local changes' if git.get('dirty') else ''}"
