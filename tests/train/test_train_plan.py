@@ -106,3 +106,14 @@ def test_a_conversation_longer_than_a_pack_is_named() -> None:
     )  # fmt: skip
     config = compose("model=glm4", "hardware=zero3_8x80g", "pack.max_tokens=20000", "pack.overflow=drop")
     assert re.search(r"too long +1   pack.overflow=drop", describe_plan(config, conversations=[row]).text)
+
+
+def test_the_table_in_the_docs_is_what_the_planner_says_today(tmp_path: Path) -> None:
+    """Remake it with: python -m lwexp.train.planner_table."""
+    from lwexp.train.planner_table import PAGE, planner_table, table_in
+
+    table = table_in(PAGE.read_text(encoding="utf-8"))
+    assert table == planner_table()
+    assert len(table.splitlines()) == 2 + 12
+    assert "| GLM-4-9B | 8x80 | none | 32,768 | 45.4 of 79 | 24 of 1000 | fits |" in table  # by hand: test_train_memory
+    assert "| no |" in table
