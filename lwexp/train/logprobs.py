@@ -115,7 +115,8 @@ class _TargetLogprobs(torch.autograd.Function):
         rows, weight, source_positions, target_ids, normalisers = ctx.saved_tensors
         (grad,) = grads
         grad_rows = torch.zeros(rows.shape, dtype=_wide(rows.dtype), device=rows.device)
-        grad_weight = torch.empty_like(weight)
+        # A frozen head (an adapter is trained) has no gradient to make: bVh bytes and a third of the products less.
+        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         # As many logits at a time as in the forward.
         width = max(1, ctx.chunk * weight.shape[0] // max(1, rows.shape[0]))
         for start in range(0, weight.shape[0], width):
@@ -127,7 +128,8 @@ class _TargetLogprobs(torch.autograd.Function):
             column = column.clamp_(0, words.shape[0] - 1)
             slopes.scatter_add_(1, column[:, None], (grad * is_here)[:, None])
             slopes = slopes.to(rows.dtype)
-            grad_weight[start : start + width] = _wide_matmul(slopes.T, rows)
+            if grad_weight is not None:
+                grad_weight[start : start + width] = _wide_matmul(slopes.T, rows)
             _add_product(grad_rows, slopes, words)
         grad_hidden = rows.new_zeros(ctx.tokens, rows.shape[1]).index_add_(
             0, source_positions, grad_rows.to(rows.dtype)

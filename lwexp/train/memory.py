@@ -203,13 +203,12 @@ def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
 
 
 def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
-    """The log-prob op at its widest: chunks of logits, the rows it works on, and the head's gradient."""
-    b, rows = number_bytes(hardware), 4 if number_bytes(hardware) == 4 else 5
-    chunk = min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK) * (1.0 if b == 4 else 1.5)
-    gradient = 8 * sizes.embedding_parameters
-    return Term(
-        "log-probs", chunk + gradient + rows * tokens * sizes.hidden_size * b, f"C + 8Vh + {rows}*T*h*{b}", "head"
-    )
+    """The log-prob op at its widest: a tile of logits and of their slopes, the head's gradient, the rows it reads."""
+    b, rows = number_bytes(hardware), 4 if number_bytes(hardware) == 4 else 6
+    tiles = 2 * min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK)
+    gradient = 0 if sizes.adapter_parameters else b * sizes.embedding_parameters
+    formula = f"2C + {rows}*T*h*{b}" if sizes.adapter_parameters else f"2C + {b}Vh + {rows}*T*h*{b}"
+    return Term("log-probs", tiles + gradient + rows * tokens * sizes.hidden_size * b, formula, "head")
 
 
 def _runtime(hardware: Hardware) -> Term:

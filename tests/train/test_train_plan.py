@@ -41,7 +41,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
     plan = describe_plan(compose("model=glm4", "hardware=cpu"))
     assert plan.refusal is not None
     assert "\n" not in plan.refusal
-    assert "need 598 GiB a device, there are 23 with hardware=cpu" in plan.refusal
+    assert "need 596 GiB a device, there are 23 with hardware=cpu" in plan.refusal
     assert (
         "it fits with hardware=h200x1, hardware=multinode, hardware=zero2_8x80g, hardware=zero3_8x80g" in plan.refusal
     )
