@@ -76,8 +76,9 @@ def has_adapter(names: Iterable[str]) -> bool:
 def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Ordinary weights, W + (alpha / r) B A for each adapted matrix; a state without an adapter as it is.
 
-    Summed in float32 and rounded once. Done on names and tensors because under ZeRO-3 the whole weights exist only
-    in a gathered state, not in a model that peft could merge; tests hold it against ``merge_and_unload``.
+    Summed in float32 (float64 for float64) and rounded once. Done on names and tensors because under ZeRO-3 the whole
+    weights exist only in a gathered state, not in a model that peft could merge; tests hold it against
+    ``merge_and_unload``.
     """
     if not has_adapter(state):
         return state
@@ -89,9 +90,10 @@ def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
         plain = name.replace(".base_layer.", ".")
         if plain != name and name.endswith(".weight"):
             start = name.removesuffix(".base_layer.weight")
-            down = state[f"{start}.lora_A.{ADAPTER}.weight"].float()
-            up = state[f"{start}.lora_B.{ADAPTER}.weight"].float()
-            weight = (weight.float() + scale * (up @ down)).to(weight.dtype)
+            wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+            down = state[f"{start}.lora_A.{ADAPTER}.weight"].to(wide)
+            up = state[f"{start}.lora_B.{ADAPTER}.weight"].to(wide)
+            weight = (weight.to(wide) + scale * (up @ down)).to(weight.dtype)
         merged[plain] = weight
     return merged
 

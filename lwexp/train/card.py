@@ -119,7 +119,8 @@ def _metadata(config: Config, run: RunDirectory, scores: list[Score]) -> str:
     data = ModelCardData(
         language=["en", "zh"], library_name="transformers", pipeline_tag="text-generation",
         base_model=None if base is None or Path(base).exists() else base,
-        tags=["lwexp", "long-form", config.objective.kind], model_name=run.id, eval_results=results or None, **options,
+        tags=["lwexp", "long-form", config.objective.kind], model_name=run.id if results else None,
+        eval_results=results or None, **options,
     )  # fmt: skip
     return str(data.to_yaml())
 

@@ -46,7 +46,8 @@ def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: f
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     """AdamW for a model in float32 or float64, ``MasterAdamW`` for one in bf16."""
-    groups = decay_groups(trained_parameters(model), config.weight_decay)
+    every = decay_groups(trained_parameters(model), config.weight_decay)
+    groups = [group for group in every if group["params"]]  # an adapter has neither biases nor norms
     betas = (config.betas[0], config.betas[1])
     if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
         return MasterAdamW(groups, lr=config.lr, betas=betas)

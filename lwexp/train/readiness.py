@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,8 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     weights = weights_problem(config.model, start_from)
     devices = list(device_problems(hardware))
     problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
+    if weights is None:
+        problems += [architecture_problem(config.model, start_from)]
     try:
         sizes = model_sizes(config.model, start_from)
     except LwexpError as error:
@@ -59,6 +62,37 @@ def adapter_problem(model: ModelConfig) -> str | None:
     if model.adapter == "lora" and find_spec("peft") is None:
         return "packages: model.adapter=lora needs peft; pip install 'lwexp[lora]'"
     return None
+
+
+def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Architecture, vocabulary and special tokens of the folder that is to be loaded, from its two JSON files."""
+    path = str(start_from) if start_from else model.path
+    file = find_config(path, None if start_from else model.revision)
+    if file is None or path is None or (start_from is None and model.init == "random"):
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if (found := content.get("model_type")) == "chatglm":
+        return (
+            f"architecture: {path} is GLM-4 in its older layout with remote code, which is never run here; "
+            f"set model.path=zai-org/glm-4-9b-hf or a folder of it"
+        )
+    if found != model.family:
+        return f"architecture: {path} is of type {found!r}, model.family={model.family}; choose a model of that family"
+    if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
+        return None
+    from lwexp.pack.tokenizer import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer(file.parent, None, model.chat)
+    except LwexpError as error:
+        return f"tokenizer: {error}"
+    highest, rows = max(tokenizer.get_vocab().values()), content["vocab_size"]
+    if highest < rows:
+        return None
+    return (
+        f"vocabulary: {path} has a token with id {highest:,} and an embedding of {rows:,} rows; "
+        f"use the tokenizer that belongs to the model"
+    )
 
 
 def context_problem(config: Config, sizes: Sizes) -> str | None:

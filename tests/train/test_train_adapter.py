@@ -74,8 +74,8 @@ def test_the_merged_weights_are_those_of_pefts_merge_and_unload(family: str) -> 
     reference = theirs.merge_and_unload().state_dict()
     merged = merged_state(model.state_dict(), lora)
     assert merged.keys() == reference.keys() == plain.state_dict().keys()
-    for name, weight in merged.items():  # the product is summed in float32
-        torch.testing.assert_close(weight, reference[name], rtol=0, atol=1e-6)
+    for name, weight in merged.items():
+        torch.testing.assert_close(weight, reference[name], rtol=0, atol=1e-12)
     changed = [name for name in merged if not torch.equal(merged[name], plain.state_dict()[name])]
     assert len(changed) == 2 * len(lora.lora_targets)  # negative control: the adapter did something
 
@@ -91,7 +91,7 @@ def test_an_adapter_trains_and_its_export_has_the_logits_of_the_merged_model(lor
     from transformers import AutoModelForCausalLM
 
     rows = read_metrics(lora_run.path / "metrics.jsonl")
-    assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
+    assert rows[-1]["loss"] < rows[0]["loss"] - 0.1
     loaded = AutoModelForCausalLM.from_pretrained(lora_run.path / "model")
     assert type(loaded).__name__ == "GlmForCausalLM"
     assert not any("lora" in name for name in loaded.state_dict())

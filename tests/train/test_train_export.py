@@ -18,6 +18,12 @@ from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Message
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's console log would stay on the logger of this process."""
+    monkeypatch.setattr("lwexp.runs.logs.console_log", lambda: None)
+
+
 def logits(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 

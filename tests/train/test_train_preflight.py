@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,28 @@ def test_a_pack_longer_than_a_trained_models_context(tmp_path: Path) -> None:
         compose(*with_path, "pack.max_tokens=257")
     )
     check(compose(*with_path, "pack.max_tokens=256"))
+
+
+def test_the_older_layout_of_glm4_is_recognised_and_the_right_id_named(tmp_path: Path) -> None:
+    content = {"model_type": "chatglm", "auto_map": {}, "num_attention_heads": 32, "hidden_size": 4096}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    message = refusal(compose("model=glm4", f"model.path={tmp_path}"))
+    assert "GLM-4 in its older layout with remote code" in message
+    assert "set model.path=zai-org/glm-4-9b-hf" in message
+
+
+def test_architecture_vocabulary_and_special_tokens_of_a_folder(sft_run: Any, tmp_path: Path) -> None:
+    """The exported tiny GLM passes; another family, too few rows, and another chat format do not."""
+    good = sft_run.path / "model"
+    same = (f"model.path={good}", "model.init=pretrained", "model.tokenizer=from_path", "pack.max_tokens=256")
+    check(compose("model=tiny_glm", "hardware=cpu", *same))
+    assert "is of type 'glm', model.family=llama" in refusal(compose("model=tiny_llama", "hardware=cpu", *same))
+    shutil.copytree(good, tmp_path / "few")
+    content = json.loads((good / "config.json").read_text())
+    (tmp_path / "few" / "config.json").write_text(json.dumps(content | {"vocab_size": 300}))
+    few = [word.replace(str(good), str(tmp_path / "few")) for word in same]
+    assert "an embedding of 300 rows" in refusal(compose("model=tiny_glm", "hardware=cpu", *few))
+    assert "tokenizer: " in refusal(compose("model=tiny_glm", "hardware=cpu", "model.chat=llama31", *same))
 
 
 def test_the_room_imports_in_milliseconds_without_torch() -> None:
