@@ -44,12 +44,12 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     weights = weights_problem(config.model, start_from)
     devices = list(device_problems(hardware))
     problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
-    if weights is None:
-        problems += [architecture_problem(config.model, start_from)]
+    unfit = None if weights else architecture_problem(config.model, start_from)
+    problems.append(unfit)
     try:
         sizes = model_sizes(config.model, start_from)
     except LwexpError as error:
-        problems += [] if weights else [str(error)]
+        problems += [] if weights or unfit else [str(error)]
     else:
         chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
         problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))

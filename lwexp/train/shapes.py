@@ -147,6 +147,12 @@ def find_config(path: str | None, revision: str | None) -> Path | None:
 
 def _from_json(content: dict[str, Any]) -> Sizes:
     """Sizes from a transformers config.json, whose head sizes may be left to their defaults."""
+    needed = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    if missing := [name for name in needed if name not in content]:
+        raise LwexpError(
+            f"config.json of type {content.get('model_type')!r} lacks {', '.join(missing)}; use a model in the layout "
+            f"of transformers' Glm or Llama (GLM-4-9B: zai-org/glm-4-9b-hf)"
+        )
     heads = content["num_attention_heads"]
     content = {
         "num_key_value_heads": heads,
