@@ -1,4 +1,4 @@
-"""Predicted and measured peak memory of real training steps on one GPU: the section "memory" of benchmarks.gpu.
+"""Predicted and measured peak memory of real training steps on one GPU; beside benchmarks.gpu, which is shorter.
 
     python -m benchmarks.gpu_memory        three runs on an H200 (139 GiB) with 128 GiB of host memory
 
@@ -40,7 +40,6 @@ try:
     runpy.run_path("train.py", run_name="__main__")
 except SystemExit as end:
     assert not end.code, end.code
-free, total = torch.cuda.mem_get_info()
 print(json.dumps({"reserved": torch.cuda.max_memory_reserved(), "allocated": torch.cuda.max_memory_allocated()}))
 """
 
