@@ -61,7 +61,9 @@ def export_model(
     writer.config.eos_token_id, writer.config.pad_token_id = stops, tokenizer.pad_token_id
     transformers_logging.disable_progress_bar()
     try:
-        whole = merged_state(model.state_dict() if state is None else state, config)
+        whole = state  # None: transformers takes the model's own
+        if config.adapter != "none":
+            whole = merged_state(model.state_dict() if state is None else state, config)
         writer.save_pretrained(aside, state_dict=whole, max_shard_size=shard_size)
         save_tokenizer(tokenizer, aside)
         (aside / "README.md").write_text(card, encoding="utf-8")
