@@ -109,8 +109,8 @@ def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wa
     from lwexp.train.checkpoints import newest_checkpoint
     from lwexp.train.export import SHARD_SIZE, export_checkpoint
     from lwexp.train.hardware import hardware_of, settle_hardware
+    from lwexp.train.inputs import prepare_tokenizer
     from lwexp.train.model import build_model, training_dtype
-    from lwexp.train.run import prepare_tokenizer
 
     checkpoints = run.path / "checkpoints"
     if wanted.checkpoint is None:

@@ -94,7 +94,7 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
     """The same training, finished, is the witness: its last checkpoint holds the weights that it exports."""
     from lwexp.runs import open_run
     from lwexp.train import train_run
-    from lwexp.train.run import has_model
+    from lwexp.train.export import has_model
 
     config = tiny_config(
         tmp_path, f"model.adapter={adapter}", "objective.max_steps=4", "training.checkpoint_every_steps=2"
