@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lwexp.config.evaluate import WordRange
+from lwexp.config.evaluate import WordRange, bench_heading
 from lwexp.records import BadRow, Response, Row, Verdict, first_problem, scan_rows
 from lwexp.report.display import one_line
 from lwexp.report.lineage import Node, Tree
@@ -41,9 +41,8 @@ class Evaluation:
 
     @property
     def bench(self) -> str:
-        """Name and version of the bench; scores of different versions are never compared."""
-        bench = self.config.get("bench") or {}
-        return one_line(f"{bench.get('name', 'unknown bench')} v{bench.get('version', '?')}", 200)
+        """Name, version, selection and counter of the bench; only scores under one heading are compared."""
+        return one_line(bench_heading(self.config.get("bench") or {}), 200)
 
     @property
     def objective(self) -> str | None:
