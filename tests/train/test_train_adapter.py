@@ -11,9 +11,9 @@ from tiny_packs import make_documents, make_pack, tiny_config, tiny_conversation
 
 from lwexp.config.train import Lora
 from lwexp.train.adapter import add_adapter, merged_state, trained_parameters
-from lwexp.train.callbacks import read_metrics
 from lwexp.train.logprobs import pack_logprobs
 from lwexp.train.optimizer import build_optimizer
+from lwexp.train.rowfile import read_metrics
 
 
 def config_of(family: str) -> Any:
