@@ -42,7 +42,33 @@ class SFT(Strict):
     optimizer: Optimizer
 
 
-class DPO(Strict):
+class PreferenceForm(Strict):
+    """Which preference loss, and its numbers."""
+
+    loss: Literal["sigmoid", "hinge", "ipo", "none"]
+    """sigmoid is DPO; none trains on the chosen answers alone (nll_weight), the control of what DPO adds."""
+    beta: float = Field(gt=0)
+    """How strongly the policy is pulled to its reference; ipo calls it tau."""
+    label_smoothing: float = Field(ge=0, lt=0.5)
+    """sigmoid only: the share of pairs taken to be labelled the wrong way round; 0 trusts them all."""
+    length_normalize: bool
+    """sigmoid only: log-ratios per target token instead of per answer (ipo always divides so); beta is then larger."""
+    ld_alpha: float = Field(ge=0, le=1)
+    """Weight of the tokens by which one answer is longer than the other; 1 is DPO, less makes length matter less."""
+
+    @model_validator(mode="after")
+    def options_belong_to_the_sigmoid_loss(self) -> PreferenceForm:
+        """An option that the chosen loss does not have would be ignored."""
+        if self.loss != "sigmoid":
+            for key, value in (("label_smoothing", self.label_smoothing), ("length_normalize", self.length_normalize)):
+                if value:
+                    raise ValueError(
+                        f"objective.{key}={value}: only objective.loss=sigmoid has it; drop one of the two"
+                    )
+        return self
+
+
+class DPO(PreferenceForm):
     """Direct preference optimisation from a finished SFT run."""
 
     kind: Literal["dpo"]
@@ -50,10 +76,19 @@ class DPO(Strict):
     max_steps: int | None = Field(ge=1)
     global_batch: int = Field(ge=1)
     """Packs per optimiser step; both answers of a pair are always in one pack."""
-    beta: float = Field(gt=0)
     nll_weight: float = Field(ge=0)
     """Adds this times the token-mean NLL of the chosen answers; it keeps their likelihood up."""
+    passes: Literal["auto", "one", "two"]
+    """two trains a pack's answers one after the other: exact, at the memory of the longest answer instead of the whole
+    pack, for one more forward pass. auto takes two where the planner finds that one pass does not fit."""
     optimizer: Optimizer
+
+    @model_validator(mode="after")
+    def something_is_trained(self) -> DPO:
+        """loss=none leaves the likelihood of the chosen answers."""
+        if self.loss == "none" and self.nll_weight == 0:
+            raise ValueError("objective.nll_weight=0: objective.loss=none would train nothing; set nll_weight=1")
+        return self
 
 
 Objective = Annotated[SFT | DPO, Field(discriminator="kind")]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 Normalize = Literal["token", "sequence", "release"]
@@ -88,62 +87,3 @@ def sequence_logprobs(
     """log p of each document's targets: sums in float64, because DPO subtracts sums of 10,000 terms."""
     sums = torch.zeros(num_documents, dtype=torch.float64, device=logprobs.device)
     return sums.index_add(0, target_documents, logprobs.double())
-
-
-class Pairs(NamedTuple):
-    """Where the pairs of a pack are: rows of its documents, and the global number of each pair."""
-
-    chosen: list[int]
-    rejected: list[int]
-    numbers: list[int]
-
-
-def find_pairs(document_ids: tuple[int, ...]) -> Pairs:
-    """Pairs in a pack: global documents 2i and 2i+1 are the chosen and the rejected answer of pair i."""
-    rows = {document: row for row, document in enumerate(document_ids)}
-    numbers = [document // 2 for document in document_ids if document % 2 == 0]
-    assert 2 * len(numbers) == len(document_ids), f"a pack splits a pair: documents {document_ids}"
-    return Pairs([rows[2 * n] for n in numbers], [rows[2 * n + 1] for n in numbers], numbers)
-
-
-class PairLosses(NamedTuple):
-    """One value a pair."""
-
-    losses: Float[Tensor, " pairs"]
-    chosen_rewards: Float[Tensor, " pairs"]
-    rejected_rewards: Float[Tensor, " pairs"]
-
-    @property
-    def margins(self) -> Float[Tensor, " pairs"]:
-        """How much more the policy has moved towards the chosen than towards the rejected answer."""
-        return self.chosen_rewards - self.rejected_rewards
-
-    @property
-    def correct(self) -> Bool[Tensor, " pairs"]:
-        """Whether that movement has the right sign."""
-        return self.margins > 0
-
-
-def dpo_loss(
-    policy_chosen: Float[Tensor, " pairs"],
-    policy_rejected: Float[Tensor, " pairs"],
-    reference_chosen: Float[Tensor, " pairs"],
-    reference_rejected: Float[Tensor, " pairs"],
-    beta: float,
-) -> PairLosses:
-    """-log sigmoid(beta * ((policy - reference of chosen) - (policy - reference of rejected))), a value a pair.
-
-    Before the first update policy and reference agree and every loss is ln 2.
-
-    Source: Rafailov et al. 2023, equation 7.
-    """
-    chosen = beta * (policy_chosen - reference_chosen)
-    rejected = beta * (policy_rejected - reference_rejected)
-    return PairLosses(-F.logsigmoid(chosen - rejected), chosen, rejected)
-
-
-def is_in(rows: list[int], target_documents: Int64[Tensor, " targets"], num_documents: int) -> Bool[Tensor, " targets"]:
-    """Which targets belong to the documents ``rows``."""
-    member = torch.zeros(num_documents, dtype=torch.bool)
-    member[rows] = True
-    return member.to(target_documents.device, non_blocking=True)[target_documents]

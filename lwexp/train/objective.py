@@ -8,15 +8,8 @@ import torch
 from torch import Tensor
 
 from lwexp.config.train import DPO, SFT
-from lwexp.train.losses import (
-    StepTotals,
-    dpo_loss,
-    find_pairs,
-    is_in,
-    sequence_logprobs,
-    sft_loss,
-    sft_weights,
-)
+from lwexp.train.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
+from lwexp.train.preference import find_pairs, is_in, is_tail, preference_losses, target_counts, token_weights
 
 if TYPE_CHECKING:
     from lwexp.pack.dataset import PackBatch
@@ -48,9 +41,14 @@ class SFTObjective:
 
 
 class DPOObjective:
-    """DPO against stored reference log-probs, plus a little likelihood of the chosen answers."""
+    """A preference loss against stored reference log-probs, plus some likelihood of the chosen answers."""
 
-    watched: tuple[str, ...] = ("preference_loss", "margin", "accuracy", "chosen_logp", "rejected_logp", "nll")
+    watched: tuple[str, ...] = (
+        "preference_loss", "margin", "accuracy", "chosen_logp", "rejected_logp", "chosen_kl", "rejected_kl",
+        "chosen_tokens", "rejected_tokens", "nll",
+    )  # fmt: skip
+    """Means over the step's pairs, nll over its chosen tokens. ``*_kl`` is how far the log-prob of an answer has
+    moved from the reference, in nats per answer: on answers sampled from the reference an estimate of the KL."""
 
     def __init__(self, config: DPO, reference: Reference) -> None:
         self.config = config
@@ -59,18 +57,22 @@ class DPOObjective:
     def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals) -> PackLoss:
         """Share of the step's loss: mean over the step's pairs, plus ``nll_weight`` times the token-mean NLL of
         the step's chosen answers."""
+        config, documents = self.config, len(batch.lengths)
         pairs = find_pairs(batch.document_ids)
-        policy = sequence_logprobs(logprobs, batch.target_documents, len(batch.lengths))
-        # Python lists as indices, and blocking copies, would make the host wait for the device in every pack.
-        places = torch.tensor([pairs.chosen, pairs.rejected]).to(policy.device, non_blocking=True)
-        known = torch.from_numpy(self.reference.logprobs[list(batch.document_ids)])
-        stored = known.to(policy.device, policy.dtype, non_blocking=True)
-        chosen, rejected = policy[places]
-        before_chosen, before_rejected = stored[places]
-        each = dpo_loss(chosen, rejected, before_chosen, before_rejected, self.config.beta)
-        is_chosen = is_in(pairs.chosen, batch.target_documents, len(batch.lengths))
+        counts = target_counts(batch.target_documents, documents)
+        weights = token_weights(is_tail(batch.target_documents, counts, pairs), config.ld_alpha)
+        policy = sequence_logprobs(logprobs * weights, batch.target_documents, documents)
+        known = torch.from_numpy(self.reference.weighted(batch.document_ids, config.ld_alpha))
+        reference = known.to(policy.device, policy.dtype, non_blocking=True)
+        each = preference_losses(policy, reference, counts, pairs, config)
+        is_chosen = is_in(pairs.chosen, batch.target_documents, documents)
         nll = -(logprobs * is_chosen).sum() / totals.chosen_tokens
-        loss = each.losses.sum() / totals.pairs + self.config.nll_weight * nll
-        sums = (each.losses.sum(), each.margins.sum(), each.correct.double().sum(), chosen.sum(), rejected.sum())
-        watched = torch.stack([*(value.detach() / totals.pairs for value in sums), nll.detach()])
+        preference = each.losses.sum() / totals.pairs
+        loss = config.nll_weight * nll + (0.0 if config.loss == "none" else preference)
+        moved = policy - reference
+        both = pairs.places(policy.device)
+        sums = (each.losses, each.margins, each.correct, *policy[both], *moved[both], *counts[both])
+        watched = torch.stack(
+            [*(value.detach().double().sum() / totals.pairs for value in sums), nll.detach().double()]
+        )
         return PackLoss(loss, watched)

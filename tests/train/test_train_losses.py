@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import Document, Packs, make_documents, tiny_model
+from tiny_packs import Document, Packs, dpo_config, make_documents, tiny_model
 
-from lwexp.config.train import DPO, SFT, Optimizer
+from lwexp.config.train import SFT, Optimizer
 from lwexp.train.data import Steps, rank_share
 from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.losses import StepTotals, dpo_loss, find_pairs, is_in, sequence_logprobs, sft_loss, sft_weights
+from lwexp.train.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
 from lwexp.train.objective import DPOObjective, SFTObjective
+from lwexp.train.preference import find_pairs, is_in
 from lwexp.train.reference import Reference
 
 OPTIMIZER = Optimizer(lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0)
@@ -114,20 +115,6 @@ def test_sequence_logprobs_are_segment_sums_in_float64() -> None:
     assert sums.dtype == torch.float64
 
 
-def test_dpo_by_hand() -> None:
-    """beta 0.5; policy -10/-14, reference -12/-13: rewards 1.0 and -0.5, loss -ln(1/(1+e^-1.5)) = 0.201413..."""
-    each = dpo_loss(*(torch.tensor([value], dtype=torch.float64) for value in (-10.0, -14.0, -12.0, -13.0)), beta=0.5)
-    assert each.chosen_rewards.item() == 1.0
-    assert each.rejected_rewards.item() == -0.5
-    assert each.losses.item() == pytest.approx(math.log(1 + math.exp(-1.5)), abs=1e-12)
-    assert each.correct.item() is True
-
-
-def test_dpo_at_the_start_is_ln_2() -> None:
-    same = torch.tensor([-321.5, -17.0])
-    assert dpo_loss(same, same - 3, same, same - 3, 0.1).losses.tolist() == pytest.approx([math.log(2)] * 2)
-
-
 def test_pairs_are_found_by_their_global_numbers() -> None:
     pairs = find_pairs((8, 9, 3, 2))
     assert pairs.chosen == [0, 3]
@@ -143,7 +130,7 @@ def test_membership_of_targets() -> None:
 
 def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nll() -> None:
     model = tiny_model("llama")
-    config = DPO(kind="dpo", epochs=1, max_steps=None, global_batch=4, beta=0.3, nll_weight=0.2, optimizer=OPTIMIZER)
+    config = dpo_config(beta=0.3, nll_weight=0.2)
     gradients, losses = [], []
     for split in ([DOCUMENTS], [DOCUMENTS[:2], DOCUMENTS[2:]]):
         dataset = Packs(split)
@@ -152,14 +139,15 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
                 [sequence_logprobs(pack_logprobs(model, p), p.target_documents, len(p.lengths)) for p in dataset._packs]
             )
         chosen = [sum(len(d.ids) - d.prompt for d in documents[::2]) for documents in split]
-        objective = DPOObjective(config, Reference(sums.numpy(), torch.tensor(chosen).numpy()))
+        objective = DPOObjective(config, Reference(sums.numpy(), 0 * sums.numpy(), torch.tensor(chosen).numpy()))
         batch = Steps(dataset, [list(range(len(split)))], chosen_tokens=chosen)[0]  # type: ignore[arg-type]
         model.zero_grad()
         shares = [objective.pack_loss(pack_logprobs(model, p), p, batch.totals) for p in batch.packs]
         sum(share.loss for share in shares).backward()  # type: ignore[union-attr]
         losses.append(sum(share.loss.item() for share in shares))
         gradients.append([p.grad.clone() for p in model.parameters()])
-        preference, margin, accuracy, _, _, nll = sum(share.watched for share in shares).tolist()  # type: ignore[union-attr]
+        watched = dict(zip(objective.watched, sum(share.watched for share in shares).tolist(), strict=True))  # type: ignore[union-attr]
+        preference, margin, accuracy, nll = (watched[k] for k in ("preference_loss", "margin", "accuracy", "nll"))
         assert preference == pytest.approx(math.log(2), abs=1e-9)
         assert (margin, accuracy) == (0.0, 0.0)
         assert losses[-1] == pytest.approx(math.log(2) + 0.2 * nll, abs=1e-12)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lwexp.config.train import Lora, ModelConfig, Shape
+from lwexp.config.train import DPO, Lora, ModelConfig, Optimizer, Shape
 from lwexp.records import Conversation, Message, PreferencePair
 
 WORDS = 300
@@ -41,6 +41,18 @@ class Pack:
     def to(self, device: Any, non_blocking: bool = False) -> Pack:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         return replace(self, **moved)
+
+
+def dpo_config(**changes: Any) -> DPO:
+    """DPO with beta 0.1, every option off."""
+    optimizer = Optimizer(
+        lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0
+    )
+    values: dict[str, Any] = {
+        "kind": "dpo", "epochs": 1, "max_steps": None, "global_batch": 4, "loss": "sigmoid", "beta": 0.1,
+        "label_smoothing": 0.0, "length_normalize": False, "ld_alpha": 1.0, "nll_weight": 0.0, "passes": "one",
+    }  # fmt: skip
+    return DPO(**values | changes, optimizer=optimizer)
 
 
 def make_pack(documents: Sequence[Document], pack_id: int = 0, first: int = 0) -> Pack:
