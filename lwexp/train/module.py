@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
@@ -19,6 +19,10 @@ from lwexp.train.model import ModelBuilder, restore_rotary
 from lwexp.train.nonfinite import NonFinite
 from lwexp.train.objective import PackLoss
 from lwexp.train.optimizer import build_optimizer, learning_rate_factor
+from lwexp.train.two_pass import split_pack, two_pass
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackBatch
 
 
 class Objective(Protocol):
@@ -60,6 +64,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         offload: Keep those inputs in host memory.
         nonfinite: What to do about a loss or gradient that is not finite; None stops at the first.
         make_optimizer: AdamW for the weights as the strategy holds them.
+        part_tokens: Train a pack in parts of at most this many tokens, by two passes; None: whole, by one.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         offload: bool = False,
         nonfinite: NonFinite | None = None,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
+        part_tokens: int | None = None,
     ) -> None:
         assert recompute or not offload, "there is nothing to offload without recomputation"
         super().__init__()
@@ -85,6 +91,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._recompute = recompute
         self._offload = offload
         self._nonfinite = nonfinite or NonFinite(record=None, allowed=0)
+        self._part_tokens = part_tokens
         self._make_optimizer = make_optimizer
         self.model: nn.Module | None = None
 
@@ -148,14 +155,35 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         assert self.model is not None
         sums: Tensor | float = 0.0
         for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
-            self._start_pack(is_last=number == len(batch.packs))
-            share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, batch.totals)
-            # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
-            self.manual_backward(share.loss * (weight * self.trainer.world_size))
+            share = self._backward(pack, batch.totals, weight, ends_step=number == len(batch.packs))
             row = torch.cat([share.loss.detach()[None], share.watched]).double()
             sums = sums + weight * row
         assert isinstance(sums, Tensor)
         return sums
+
+    def _backward(self, pack: PackBatch, totals: StepTotals, weight: float, *, ends_step: bool) -> PackLoss:
+        """Forward and backward of one pack, in one pass or in two."""
+        assert self.model is not None
+        # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
+        scale = weight * self.trainer.world_size
+        if self._part_tokens is None:
+            self._start_pack(ends_step)
+            share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, totals)
+            self.manual_backward(share.loss * scale)
+            return share
+
+        def backward(loss: Tensor, is_last: bool) -> None:
+            self._start_pack(ends_step and is_last)
+            self.manual_backward(loss * scale)
+
+        parts = split_pack(pack, self._part_tokens)
+        return two_pass(
+            self.model,
+            parts,
+            self._most_over_ranks(len(parts)),
+            lambda logprobs: self.objective.pack_loss(logprobs, pack, totals),
+            backward,
+        )
 
     def _start_pack(self, is_last: bool) -> None:
         """Tell DeepSpeed where in the step we are.
@@ -172,6 +200,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     @property
     def _is_sharded(self) -> bool:
         return hasattr(self.trainer.model, "set_gradient_accumulation_boundary")
+
+    def _most_over_ranks(self, count: int) -> int:
+        if self.trainer.world_size == 1:
+            return count
+        most = self.trainer.strategy.reduce(torch.tensor(float(count), device=self.device), reduce_op="max")
+        return int(most)
 
     def _over_ranks(self, sums: Tensor) -> Tensor:
         if self.trainer.world_size == 1:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.schema import Config
-from lwexp.config.train import Hardware, Zero
+from lwexp.config.train import DPO, Hardware, Zero
 from lwexp.records import Conversation, PreferencePair
 from lwexp.train.compute import training_hours
 from lwexp.train.hardware import hardware_of, settle_hardware
 from lwexp.train.memory import GIB, MemoryPlan, number_bytes
+from lwexp.train.passes import tokens_at_once
 from lwexp.train.readiness import problems_here
 from lwexp.train.shapes import Sizes, model_sizes
 from lwexp.train.verdict import Verdict, judge, judge_presets, preset_name, refusal, verdict_table
@@ -57,14 +58,17 @@ def describe_plan(
         start_from: Folder of the model to start from.
     """
     config = settle_hardware(config)
-    hardware, tokens = hardware_of(config), config.pack.max_tokens
+    hardware = hardware_of(config)
     sizes = model_sizes(config.model, start_from)
+    tokens = tokens_at_once(config, hardware, sizes, here=False)
     chosen = judge(preset_name(hardware), sizes, hardware, tokens)
     others = judge_presets(sizes, tokens)
     parts = []
     if conversations is not None or pairs is not None:
         data = estimate_data(config, conversations, pairs)
         parts += [steps_table(config, data), time_line(config, hardware, sizes, data)]
+    if isinstance(config.objective, DPO):
+        parts.append(passes_line(config, tokens))
     parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + verdict_table(others, chosen)]
     parts.append(disk_line(config, hardware, sizes))
     refused = refusal(chosen, others, tokens)
@@ -72,6 +76,13 @@ def describe_plan(
         missing = "; ".join(problems_here(config, start_from))
         parts.append(f"not on this machine: {missing}" if missing else "this machine can do it")
     return Description("\n\n".join(parts), refused)
+
+
+def passes_line(config: Config, tokens: int) -> str:
+    """How DPO goes through a pack."""
+    if tokens == config.pack.max_tokens:
+        return f"passes: one, both answers of a pair at once in packs of {tokens:,} tokens"
+    return f"passes: two, one answer after the other at {tokens:,} tokens; exact, one more forward"
 
 
 def estimate_data(

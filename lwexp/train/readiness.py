@@ -11,6 +11,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.train.hardware import hardware_of, settle_hardware
+from lwexp.train.passes import tokens_at_once
 from lwexp.train.shapes import Sizes, find_config, model_sizes
 from lwexp.train.tracking import tracking_problem
 from lwexp.train.verdict import judge, judge_presets, preset_name, refusal
@@ -40,7 +41,7 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
 def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     """Everything that stands against a run on this machine."""
     config = settle_hardware(config)
-    hardware, tokens = hardware_of(config), config.pack.max_tokens
+    hardware = hardware_of(config)
     weights = weights_problem(config.model, start_from)
     devices = list(device_problems(hardware))
     problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
@@ -51,6 +52,7 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     except LwexpError as error:
         problems += [] if weights or unfit else [str(error)]
     else:
+        tokens = tokens_at_once(config, hardware, sizes, here=not devices)
         chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
         problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))
         problems.append(context_problem(config, sizes))

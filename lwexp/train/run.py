@@ -36,6 +36,7 @@ from lwexp.train.memory import is_offloading, is_recomputing
 from lwexp.train.model import training_device, training_dtype
 from lwexp.train.module import PackedTraining
 from lwexp.train.nonfinite import NonFinite
+from lwexp.train.passes import tokens_at_once
 from lwexp.train.probe import Ask
 from lwexp.train.rowfile import read_metrics
 from lwexp.train.shapes import model_sizes
@@ -147,6 +148,7 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
         offload=is_offloading(hardware_of(config)),
         nonfinite=NonFinite(job.run.path / "nonfinite.jsonl", config.training.skip_nonfinite),
         make_optimizer=job.optimizer(),
+        part_tokens=_part_tokens(job),
     )
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
     tracker = open_tracker(config, job.run)
@@ -167,6 +169,16 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
     finally:
         tracker.finish()
     return trainer, module
+
+
+def _part_tokens(job: Job) -> int | None:
+    """Tokens of a part in two passes; None for one pass."""
+    config, hardware = job.config, hardware_of(job.config)
+    tokens = tokens_at_once(config, hardware, model_sizes(config.model, job.start_from), here=True)
+    if tokens == config.pack.max_tokens:
+        return None
+    log.info("DPO in two passes, %s tokens at a time", f"{tokens:,}")
+    return tokens
 
 
 def _callbacks(job: Job, plan: BatchPlan, total: int, done: int, tracker: Tracker) -> list[Callback]:
