@@ -43,7 +43,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lock: $(READY)
 	(echo "# Exact versions of everything make installs. Remake: make lock, then read the diff."; $(BIN)/python -m pip freeze --exclude-editable | sed "s/+cpu//") > constraints.new && mv constraints.new constraints.txt
