@@ -157,6 +157,8 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
         with quiet_lightning():
             trainer = build_trainer(hardware_of(config), callbacks, settings.optimizer.grad_clip, job.run.path)
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
     except torch.OutOfMemoryError as error:
         raise LwexpError(
             "the device ran out of memory; lower pack.max_tokens, switch hardware.activation_checkpointing on, or "
