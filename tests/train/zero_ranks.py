@@ -161,7 +161,7 @@ def gather_check(report: Path) -> Any:
     class GatherCheck(Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             base = trainer.lightning_module.model.config._name_or_path
-            if report.exists() or not Path(base).is_dir():
+            if report.exists() or not base or trainer.world_size == 1:  # made here and not loaded, or not sharded
                 return
             saved = {k: v for file in Path(base).glob("*.safetensors") for k, v in load_file(file).items()}
             found: dict[str, Any] = {"equal": [], "unequal": [], "held": 0, "whole": 0}
