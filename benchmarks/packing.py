@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.output import Results, show
 from lwexp.pack.packing import pack
-from lwexp.pack.plan import BatchPlan
+from lwexp.pack.plan import BatchPlan, Order
 
 CAPACITY = 32_768
 RANKS = 8
@@ -137,25 +137,20 @@ def balance(sizes: np.ndarray) -> dict[str, dict[str, float]]:
     """Mean over maximum cost of the packs that eight ranks do at the same time; attention cost is quadratic.
 
     Cost of a pack: tokens x 45e9 (matrix products of an 8B model) + 6 x 32 layers x 4,096 x sum of squared lengths.
+    What grouping costs: "spread" here is over steps, how much they differ in the lengths they hold.
     """
     packs = pack(sizes, CAPACITY)
     squares = np.array([float((sizes[items] ** 2).sum()) for items in packs])
     flops = np.array([float(sizes[items].sum()) for items in packs]) * 45e9 + 6 * 32 * 4096 * squares
-    ours = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS)
-    drawn = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS, order="random")
-    steps = {
-        "ours": [ours[k] for k in range(len(ours))],
-        "random_order": [drawn[k] for k in range(len(drawn))],
-    }
-    return {
-        name: {
-            "step_balance": float(
-                np.sum([flops[step].mean() for step in groups if len(step) == RANKS])
-                / np.sum([flops[step].max() for step in groups if len(step) == RANKS])
-            )
-        }
-        for name, groups in steps.items()
-    }
+    results = {}
+    orders: dict[str, Order] = {"ours": "balanced", "random_order": "random"}
+    for name, order in orders.items():
+        plan = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS, order=order)
+        steps = [step for step in plan if len(step) == RANKS]
+        busy = sum(flops[step].mean() for step in steps) / sum(flops[step].max() for step in steps)
+        held = [[item for number in step for item in packs[number]] for step in steps]
+        results[name] = {"step_balance": float(busy), "spread": mixing(sizes, held)["spread"]}
+    return results
 
 
 if __name__ == "__main__":
