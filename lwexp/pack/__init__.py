@@ -32,7 +32,7 @@ def build_packs(
     """Tokenise and pack into the folder ``out``, or return the report of what is already there.
 
     Args:
-        conversations: For SFT; null when packing pairs. Read twice and in order: a list, or ``StoredRows``.
+        conversations: For SFT; null when packing pairs. Read in order, perhaps twice: a list, or ``StoredRows``.
         pairs: For DPO; null when packing conversations. Both answers of a pair go into one pack.
         tokenizer: From ``pack.tokenizer``: it knows its chat format.
         config: Capacity, and what happens to a document that exceeds it.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Part of every fingerprint. Raise it when the same input would give other arrays than before.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def build(
@@ -41,18 +41,25 @@ def build(
     if not len(rows):
         empty = "conversations: check mixture.sources" if kind == "sft" else "preference pairs: check mixture.pairs"
         raise LwexpError(f"nothing to pack: the mixture holds no {empty}")
-    mark = fingerprint(rows, tokenizer, config, kind)
-    if report := finished_report(out, mark):
-        log.info("packs in %s are up to date: %s", out, report)
-        return report
-    if out.exists() and not (out / "meta.json").is_file():
+    if (out / "meta.json").is_file():
+        if report := finished_report(out, fingerprint(rows, tokenizer, config, kind)):
+            log.info("packs in %s are up to date: %s", out, report)
+            return report
+    elif out.exists():
         raise LwexpError(f"{out} is in the way: packs go there, but it holds something else; move it away")
     aside = out.with_name(out.name + ".tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        report = _write(rows, kind, tokenizer, config, aside)
-        meta = {"fingerprint": mark, "kind": kind, "chat": chat_of(tokenizer).name, "report": report.to_tree()}
+        # With nothing to compare it to, the fingerprint is taken as rows pass by: they are read only once.
+        mark = Fingerprint(tokenizer, config, kind)
+        report = _write(map(mark.add, map(unit_of, rows)), len(rows), kind, tokenizer, config, aside)
+        meta = {
+            "fingerprint": mark.hexdigest(),
+            "kind": kind,
+            "chat": chat_of(tokenizer).name,
+            "report": report.to_tree(),
+        }
         write_json(aside / "meta.json", meta)
         shutil.rmtree(out, ignore_errors=True)
         aside.rename(out)
@@ -81,15 +88,37 @@ def fingerprint(
     config: PackConfig,
     kind: Kind,
 ) -> str:
-    """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
-    settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow, config.strategy]
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    digest.update(tokenizer_fingerprint(tokenizer).encode())
+    """The fingerprint of packs made from these rows."""
+    mark = Fingerprint(tokenizer, config, kind)
     for row in rows:
-        unit = unit_of(row)
-        texts = [[[message.role, message.content] for message in document] for document in unit.documents]
-        digest.update(json.dumps([unit.id, unit.source, texts]).encode())
-    return digest.hexdigest()
+        mark.add(unit_of(row))
+    return mark.hexdigest()
+
+
+class Fingerprint:
+    """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: Kind) -> None:
+        settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow, config.strategy]
+        self._digest = hashlib.sha256(json.dumps(settings).encode())
+        self._digest.update(tokenizer_fingerprint(tokenizer).encode())
+
+    def add(self, unit: Unit) -> Unit:
+        """Take the next unit in and hand it on."""
+        parts = [unit.id, unit.source]
+        for document in unit.documents:
+            parts.append(str(len(document)))
+            for message in document:
+                parts += (message.role, message.content)
+        # The lengths in front say where each part ends, so that no two lists of parts look alike when joined.
+        self._digest.update(
+            f"{' '.join([str(len(part)) for part in parts])}\n{''.join(parts)}".encode(errors="surrogatepass")
+        )
+        return unit
+
+    def hexdigest(self) -> str:
+        """64 hex digits over what was added so far."""
+        return self._digest.hexdigest()
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -100,7 +129,8 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _write(
-    rows: Collection[Conversation | PreferencePair],
+    units: Iterable[Unit],
+    total: int,
     kind: Kind,
     tokenizer: PreTrainedTokenizerFast,
     config: PackConfig,
@@ -108,10 +138,9 @@ def _write(
 ) -> PackReport:
     """Fill a folder and account for every token."""
     capacity = config.max_tokens
-    units = _with_progress(map(unit_of, rows), len(rows))
     answers: Literal["all", "last"] = "all" if kind == "sft" else "last"
-    done = tokenize_documents(units, tokenizer, capacity, folder, answers=answers)
-    _refuse_too_long(done, len(rows), kind, config)
+    done = tokenize_documents(_with_progress(units, total), tokenizer, capacity, folder, answers=answers)
+    _refuse_too_long(done, total, kind, config)
     size = 1 if kind == "sft" else 2
     unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
     packs = pack(unit_lengths, capacity, config.strategy)

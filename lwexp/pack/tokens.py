@@ -34,8 +34,8 @@ from lwexp.records import Conversation, LwexpError, Message, PreferencePair
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# About a quarter of a million tokens: enough for every core to have many texts. Two batches are in memory at a time.
-_BATCH_CHARACTERS = 1 << 20
+# About half a million tokens: enough for every core to have many texts. Two batches are in memory at a time.
+_BATCH_CHARACTERS = 1 << 21
 
 
 class Unit(NamedTuple):
@@ -153,7 +153,7 @@ def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
 def _count(done: Tokenized, unit: Unit, documents: Sequence[Encoded], capacity: int) -> bool:
     """Account for a unit; returns whether it fits."""
     lengths = [len(document.ids) for document in documents]
-    targets = [int(document.is_target.sum()) for document in documents]
+    targets = [int(np.count_nonzero(document.is_target)) for document in documents]
     # The hidden state before a target predicts it; a format starts with control tokens that are none.
     assert not any(document.is_target[0] for document in documents), unit.id
     counts = (len(documents), sum(lengths), sum(targets))
