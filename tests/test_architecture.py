@@ -12,7 +12,7 @@ ROOMS = {
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
     "publish": {"report"},
 }  # fmt: skip
-EVERY_ROOM_MAY = {"records", "words", "lengths", "config", "runs"}
+EVERY_ROOM_MAY = {"records", "words", "lengths", "planned", "config", "runs"}
 # heavy package -> files or folders that may import it
 OUTSIDE = {
     "torch": ["pack/dataset.py", "train/", "sample/"],

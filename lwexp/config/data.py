@@ -80,8 +80,9 @@ class GenerateConfig(Strict):
     """AgentWrite: instructions -> plans -> drafts -> conversations."""
 
     instructions: Annotated[SyntheticInstructions | InstructionFile | SelectedInstructions, Field(discriminator="kind")]
-    mode: Literal["sequential", "parallel"]
-    """parallel writes each paragraph without the text so far: the paper's ablation."""
+    mode: Literal["sequential", "parallel", "direct"]
+    """parallel writes each paragraph without the text so far, direct asks for the whole text in one call without a
+    plan: the paper's ablations."""
     prompts: str | None
     """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
@@ -163,6 +164,9 @@ class DraftsSource(Strict):
     min_words: int | None = Field(ge=0)
     max_words: int | None = Field(ge=1)
     """Longest answer allowed, in words: the output cap is set here."""
+    with_plan: bool
+    """The teacher's plan stands before the text, and the model learns to plan first: the plan-then-write ablation.
+    Evaluation counts and judges the text after the plan alone."""
 
 
 class FileSource(Strict):

@@ -181,6 +181,9 @@ class SampleConfig(Strict):
     """Answers per prompt, each with its own seed."""
     batch_size: int = Field(ge=1)
     """Most prompts decoded together; fewer where memory does not hold them."""
+    after_plan: bool
+    """The model was trained to plan first (with_plan): keep only what stands after the plan, in answers that have
+    one."""
 
     @model_validator(mode="after")
     def greedy_decoding_has_one_answer(self) -> SampleConfig:

@@ -39,6 +39,10 @@ def estimate(config: Config, instructions: Sequence[Instruction], templates: Map
     for row in instructions:
         per_word = _TOKENS_PER_WORD[row.language]
         words = row.required_words or _UNSTATED_WORDS
+        if config.generate.mode == "direct":
+            calls, prompt = calls + 1, prompt + round(count_words(row.text) * per_word)
+            completion += round(words * per_word)
+            continue
         steps = expected_steps(config, row)
         text, plan = words * per_word, steps * _PLAN_LINE_TOKENS
         asked = count_words(row.text) * per_word
@@ -52,7 +56,9 @@ def estimate(config: Config, instructions: Sequence[Instruction], templates: Map
 
 
 def expected_steps(config: Config, row: Instruction) -> int:
-    """Paragraphs that a document will probably be planned in; its calls are one more."""
+    """Paragraphs that a document will probably be planned in; its calls are one more, for the plan."""
+    if config.generate.mode == "direct":
+        return 0
     planned = config.teacher.paragraph_words if isinstance(config.teacher, OfflineTeacher) else _PARAGRAPH_WORDS
     return max(1, round((row.required_words or _UNSTATED_WORDS) / planned))
 

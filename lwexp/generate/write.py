@@ -12,7 +12,7 @@ from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates, fill, step_line
 from lwexp.llm import Answer, NoAnswer
-from lwexp.records import Draft, Failure, Instruction, Plan
+from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep
 from lwexp.records.trace import StepTrace, Trace
 
 
@@ -25,7 +25,7 @@ class Asks(Protocol):
         """As ``Client.ask``."""
 
 
-Mode = Literal["sequential", "parallel"]
+Mode = Literal["sequential", "parallel", "direct"]
 
 
 _PLAN_ATTEMPTS = 2
@@ -76,11 +76,14 @@ async def write_document(
     Calls of one document share a seed made from its id, so two equal instructions still get two drafts.
     """
     seed = stable_seed(rules.seed, instruction.id)
-    planned = await plan_document(client, templates, instruction, rules.plan, seed)
+    if rules.mode == "direct":
+        planned: Planned | Failure = Planned(_no_plan(instruction), 0.0, 0)
+    else:
+        planned = await plan_document(client, templates, instruction, rules.plan, seed)
     if isinstance(planned, Failure):
         return planned
     plan = planned.plan
-    write = _write_parallel if rules.mode == "parallel" else _write_in_order
+    write = {"sequential": _write_in_order, "parallel": _write_parallel, "direct": _write_at_once}[rules.mode]
     written = await write(client, templates.write, instruction, plan, seed, rules.more_room)
     for paragraph in written:
         if isinstance(paragraph.answer, NoAnswer):
@@ -153,6 +156,18 @@ async def _write_parallel(
     """All paragraphs at once, none seeing another: the paper's ablation, cheaper and less coherent."""
     prompts = (step_prompt(template, instruction, plan, number, "") for number in range(1, len(plan.steps) + 1))
     return await asyncio.gather(*(_ask(client, prompt, seed, more_room) for prompt in prompts))
+
+
+async def _write_at_once(
+    client: Asks, _: str, instruction: Instruction, __: Plan, seed: int, more_room: int | None
+) -> Sequence[Paragraph]:
+    """The instruction as it is, in one call: what a teacher writes without AgentWrite, up to its own output cap."""
+    return [await _ask(client, instruction.text, seed, more_room)]
+
+
+def _no_plan(instruction: Instruction) -> Plan:
+    """One step, the whole text; the plan's wording is empty because nobody made one."""
+    return Plan(text="", steps=(PlanStep(point="the whole text", words=instruction.required_words or 1),))
 
 
 def step_prompt(template: str, instruction: Instruction, plan: Plan, number: int, written: str) -> str:

@@ -11,6 +11,7 @@ from lwexp.config import Config
 from lwexp.config.data import DraftsSource, FileSource, HubSource, PairsFileSource, PairsRunSource
 from lwexp.mix.files import hub_fingerprint, read_file, read_hub
 from lwexp.mix.parse import parse_conversations, parse_pairs
+from lwexp.planned import with_plan
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 from lwexp.runs import RunDirectory, find_run, fingerprint
 
@@ -56,7 +57,8 @@ def read_conversations(item: Resolved) -> Iterator[Conversation | Failure]:
     source = item.source
     if isinstance(source, DraftsSource):
         for written in read_rows(Path(item.path), Conversation):
-            yield written.model_copy(update={"source": item.name})
+            draft = _planned(item.key, written) if source.with_plan else written
+            yield draft.model_copy(update={"source": item.name})
         return
     assert isinstance(source, FileSource | HubSource), source
     raw = read_hub(item.path, source.split) if isinstance(source, HubSource) else read_file(Path(item.path))
@@ -72,6 +74,15 @@ def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
         return
     for pair in parse_pairs(read_file(Path(item.path)), origin=item.path, name=item.name):
         yield pair if isinstance(pair, Failure) else pair.model_copy(update={"source": item.name})
+
+
+def _planned(key: str, row: Conversation) -> Conversation:
+    """The conversation with its plan before its last answer; ``actual_words`` stays that of the text."""
+    if not row.plan:
+        raise LwexpError(f"{key}.with_plan=true: conversation {row.id} has no plan; AgentWrite's own runs have them")
+    *before, last = row.messages
+    answer = last.model_copy(update={"content": with_plan(row.plan, last.content)})
+    return row.model_copy(update={"messages": (*before, answer)})
 
 
 def _resolve(key: str, name: str, source: AnySource, root: Path) -> Resolved:

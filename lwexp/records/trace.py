@@ -20,5 +20,5 @@ class Trace(Row):
 
     id: str
     plan_cost_usd: float = Field(ge=0)
-    plans_asked: int = Field(ge=1)  # 2 where the first plan could not be used
+    plans_asked: int = Field(ge=0)  # 2 where the first plan could not be used
     steps: tuple[StepTrace, ...]

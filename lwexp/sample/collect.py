@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.planned import after_plan
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.sample.ask import Answer, Ask
 from lwexp.words import Counter, count_by
@@ -70,8 +71,8 @@ def collect(
                 if isinstance(answer, Failure):
                     failures.append(answer)
                     return
-                words = count_by(counter, answer.text)
-                filled = {"text": answer.text, "words": words, "finish_reason": answer.finish_reason}
+                text = after_plan(answer.text) if sample.after_plan else answer.text
+                filled = {"text": text, "words": count_by(counter, text), "finish_reason": answer.finish_reason}
                 row = blank[answer.id].model_copy(update=filled)
                 file.append(row)
                 have[row.id] = row

@@ -52,6 +52,7 @@ class Service:
             max_new_tokens=int(request.get("max_tokens") or request.get("max_completion_tokens") or 1024),
             repeats=1,
             batch_size=1,
+            after_plan=False,
         )
         # The same text and seed give the same answer, whatever was asked before.
         id = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -97,6 +97,18 @@ def test_parallel_writing_sends_no_text_so_far(tmp_path: Path) -> None:
     assert tokens["parallel"] < tokens["sequential"]
 
 
+def test_direct_writing_asks_once_a_document(tmp_path: Path) -> None:
+    """Six documents, six calls, no plan; the stand-in, told to miss by nothing, writes what was asked for."""
+    run = write(tmp_path, "generate.instructions.count=6", "generate.mode=direct", "teacher.miss=0.0")
+
+    drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
+    assert run.manifest["results"]["calls"] == 6
+    assert [len(draft.plan.steps) for draft in drafts] == [1] * 6
+    assert {draft.plan.text for draft in drafts} == {""}
+    for draft in drafts:
+        assert count_words(draft.text) == pytest.approx(draft.instruction.required_words, rel=0.1)
+
+
 def test_a_dry_run_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lengths = ("generate.instructions.count=4", "generate.instructions.required_words=[5000]")
     assert write(tmp_path, "teacher=gpt4o", "dry_run=true", *lengths) is None
