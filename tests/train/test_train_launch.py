@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 6
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_a_plain_command_starts_its_ranks_and_passes_sigterm_on(told: Any, comma
 
 def test_torchrun_goes_on_with_the_same_run_and_submitit_finds_it_finished(told: Any, command: list[str]) -> None:
     done = subprocess.run(
-        [str(BIN / "torchrun"), "--nproc_per_node=2", *command],
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", *command],
         env=environment(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
