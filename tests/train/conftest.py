@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 import torch
 from tiny_packs import tiny_config, tiny_conversations, train_in
+
+logging.getLogger("lwexp").setLevel(logging.INFO)  # as in the commands: runs' log.txt is read here
 
 
 @pytest.fixture(autouse=True)
