@@ -8,11 +8,11 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "lwexp"
 ROOMS = {
-    "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": {"generate"}, "pack": set(),
+    "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
     "publish": {"report"},
 }  # fmt: skip
-EVERY_ROOM_MAY = {"records", "words", "lengths", "planned", "config", "runs"}
+EVERY_ROOM_MAY = {"records", "words", "lengths", "planned", "refusal", "config", "runs"}
 # heavy package -> files or folders that may import it
 OUTSIDE = {
     "torch": ["pack/dataset.py", "train/", "sample/"],

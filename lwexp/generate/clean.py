@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lwexp.generate.loops import find_loop
 from lwexp.records import Draft, Failure, PlanStep
+from lwexp.refusal import is_refusal
 from lwexp.words import count_words, language_of
 
 # Zero-width spaces and joiners, the byte order mark, soft hyphens, bidirectional controls.
@@ -42,18 +43,6 @@ _CODE = re.compile(r"```.*?```", re.DOTALL)
 _OTHER_LANGUAGE = re.compile(r"english|chinese|translat|bilingual|英文|英语|中文|汉语|华文|翻译|双语", re.IGNORECASE)
 _PROSE_WORDS = 20  # a shorter paragraph is a title or a name, in whatever language
 _WRONG_SHARE = 0.3
-_REFUSAL = re.compile(
-    r"^[\s*_#>]*(?:"
-    r"(?:(?:i['’]?m|i am|we are)\s+(?:really |very |so )?sorry|sorry|i apologi[sz]e|unfortunately|regrettably)\b"
-    r".{0,80}?\b(?:can['’]?t|cannot|can not|unable|not able|won['’]t|not comfortable)"
-    r"|(?:i|we)\s+(?:can(?:['’]t|not|\s+not)|am unable to|am not able to|won['’]t|must decline)\b.{0,40}?"
-    r"\b(?:help|assist|write|fulfil|fulfill|provide|create|comply|continue|generate|complete)"
-    r"|as an ai\b|作为(?:一个|一名)?(?:ai|人工智能)"
-    r"|(?:很抱歉|非常抱歉|抱歉|对不起).{0,20}?(?:无法|不能|不便)"
-    r"|我(?:无法|不能)(?:完成|提供|协助|帮助|满足|为您|为你|继续|生成))",
-    re.IGNORECASE | re.DOTALL,
-)
-_REFUSAL_WORDS = 120  # a longer text that starts so is a story in the first person
 
 
 class Cleaned(NamedTuple):
@@ -66,11 +55,6 @@ class Cleaned(NamedTuple):
 def without_reasoning(text: str) -> str:
     """Cut out <think> blocks, which servers without a reasoning parser leave in the answer."""
     return _REASONING.sub("", text)
-
-
-def is_refusal(text: str) -> bool:
-    """Whether a text is a model declining: it starts like one, and is short."""
-    return bool(_REFUSAL.match(text.lstrip())) and count_words(text) <= _REFUSAL_WORDS
 
 
 def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Cleaned:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.config.data import PlanLimits
-from lwexp.generate.clean import is_refusal, without_reasoning
+from lwexp.generate.clean import without_reasoning
 from lwexp.generate.plan_forms import as_lines
 from lwexp.generate.plan_lines import Block, find_blocks, plain_lines
 from lwexp.records import Plan, PlanStep
+from lwexp.refusal import is_refusal
 
 
 class BadPlan(NamedTuple):

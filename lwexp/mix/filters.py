@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lwexp.config.data import FilterConfig
-from lwexp.generate.clean import is_refusal
 from lwexp.lengths import stated_lengths
 from lwexp.records import Conversation
+from lwexp.refusal import is_refusal
 from lwexp.words import score_length
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lwexp.generate.clean import clean_paragraph, draft_fault, is_refusal
+from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.records import Draft, Instruction, Language, Plan, PlanStep
+from lwexp.refusal import is_refusal
 
 STEP = PlanStep(point="The origin of tea", words=400)
 
