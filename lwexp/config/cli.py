@@ -1,12 +1,14 @@
 """The shell around every entry script: help, composition, the gate, exit codes.
 
 Exit codes: 0 done, 1 a fault of ours or a failed trial, 2 a mistake the user can mend (one line a
-mistake, no traceback), 130 interrupted by Ctrl-C, 143 stopped by SIGTERM and resumable.
+mistake, no traceback), 130 interrupted by Ctrl-C, 141 nobody reads the output any more (``| head``), 143 stopped by
+SIGTERM and resumable.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -26,15 +28,21 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         main: Gets the validated config. Heavy imports belong inside it.
         doc: The script's docstring; shown by ``--help``.
     """
-    if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
-        from lwexp.config.help import print_help
-
-        print_help(script, doc)
-        sys.exit(0)
     try:
-        refuse_arguments(sys.argv[1:])
-        sys.argv[1:] = at_scale(sys.argv[1:])
-        _with_hydra(script, main)
+        if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
+            from lwexp.config.help import print_help
+
+            print_help(script, doc)
+        else:
+            refuse_arguments(sys.argv[1:])
+            sys.argv[1:] = at_scale(sys.argv[1:])
+            _with_hydra(script, main)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise  # another pipe broke, and that is a fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        sys.exit(141)
     except LwexpError as error:
         _die(str(error))
     except Preempted as told:
@@ -44,6 +52,13 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _with_hydra(script: str, main: Callable[[Config], None]) -> None:

@@ -126,3 +126,26 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, f"{script}.py", *arguments],
         cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["--help", "--cfg job"])
+def test_a_reader_that_leaves_early_is_no_error(words):
+    """As in ``python train.py --help | head -1``; 141 is what shells call an end by SIGPIPE."""
+    command = f"{sys.executable} train.py {words} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_a_fault():
+    """Negative control: standard output has its reader, so what broke is something of ours."""
+    script = (
+        "from lwexp.config import cli\n"
+        "def broken(*_): raise BrokenPipeError('elsewhere')\n"
+        "cli._with_hydra = broken\n"
+        "cli.run_script('train', print, '')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "BrokenPipeError: elsewhere" in done.stderr
