@@ -10,6 +10,7 @@ of them twice). Never touches a key, a model or another room's files; litellm is
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +23,26 @@ __all__ = ["write_drafts"]
 log = logging.getLogger(__name__)
 
 
-def write_drafts(config: Config) -> RunDirectory | None:
+def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | None = None) -> RunDirectory | None:
     """Write the drafts of a run, or tell what they would cost where ``dry_run`` is set.
+
+    A run that lacks documents for reasons that may pass (time-outs, a busy server) is incomplete: the same command
+    asks again for those, and for nothing else.
+
+    Args:
+        config: The whole config.
+        publish: Called when the files of the run are written; also of a run that ends early, unless by SIGTERM.
 
     Returns:
         The run, or None after a dry run, which leaves nothing behind.
 
     Raises:
-        LwexpError: If the instructions or prompts cannot be read, or the run has to stop.
+        LwexpError: If a key is missing, the instructions or prompts cannot be read, or the run has to stop.
     """
     from lwexp.generate.instructions import find_instructions
     from lwexp.generate.prompts import load_templates
+    from lwexp.llm.key import require_key
+    from lwexp.records import LwexpError
     from lwexp.runs import fingerprint, open_run
 
     found = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root))
@@ -51,6 +61,7 @@ def write_drafts(config: Config) -> RunDirectory | None:
     run = open_run(
         "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
         parents=[found.run] if found.run else [], labels={"teacher": config.teacher.model},
+        check=lambda: require_key(config.teacher),
     )  # fmt: skip
     with run:
         if run.is_finished:
@@ -58,7 +69,15 @@ def write_drafts(config: Config) -> RunDirectory | None:
             return run
         from lwexp.generate.agent import write_all
 
-        run.finish(write_all(config, run, instructions, templates))
+        try:
+            results, missing = write_all(config, run, instructions, templates)
+        except (KeyboardInterrupt, LwexpError):
+            if publish is not None and (run.path / "drafts.jsonl").is_file():
+                publish(run)
+            raise
+        run.finish(results, missing=missing)
+        if publish is not None:
+            publish(run)
     return run
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from lwexp.config.base import Tree
@@ -17,6 +18,7 @@ from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm import Client
 from lwexp.llm.drain import Drain
+from lwexp.llm.errors import may_pass
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
@@ -26,8 +28,11 @@ log = logging.getLogger(__name__)
 
 def write_all(
     config: Config, run: RunDirectory, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]
-) -> Tree:
-    """Write every draft of a run and the run's files; returns the results for the manifest.
+) -> tuple[Tree, Counter[str]]:
+    """Write every draft of a run and the run's files.
+
+    Returns:
+        The results for the manifest, and counts by reason of the documents that another start may still get.
 
     When the run is stopped, what is finished is written all the same: the next start goes on from the ledger.
 
@@ -60,7 +65,9 @@ def write_all(
         "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
         f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
     )  # fmt: skip
-    return {
+    reasons = (item.reason for item in agent.outcomes.values() if isinstance(item, Failure))
+    missing = Counter(reason for reason in reasons if may_pass(reason))
+    results = {
         "tally": str(counts),
         "cut_and_asked_again": sum(item.retried for item in agent.outcomes.values() if isinstance(item, Written)),
         "conversations": counts.kept,
@@ -71,6 +78,7 @@ def write_all(
         "lost_usd_at_most": totals.lost_usd,
         **summarise(agent.outcomes.values()),
     }
+    return results, missing
 
 
 class Agent:

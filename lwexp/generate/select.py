@@ -25,6 +25,7 @@ from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm import Client
 from lwexp.llm.drain import Drain
+from lwexp.llm.errors import may_pass
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
@@ -40,8 +41,13 @@ _BYTES_PER_TOKEN = 3.5  # English and Chinese alike, for a price before asking
 Outcome = Instruction | Failure
 
 
-def select_instructions(config: Config, run: RunDirectory, rows: Iterable[SourceRow], source: str) -> Tree:
+def select_instructions(
+    config: Config, run: RunDirectory, rows: Iterable[SourceRow], source: str
+) -> tuple[Tree, dict[str, int]]:
     """Write instructions.jsonl and failures.jsonl (every row turned away, with its reason) into the run.
+
+    Returns:
+        The results for the manifest, and counts by reason of the rows that another start may still judge.
 
     Raises:
         LwexpError: If nothing was kept, or the run had to stop.
@@ -65,7 +71,7 @@ def select_instructions(config: Config, run: RunDirectory, rows: Iterable[Source
     _warn_of_gaps(config.select, selection.accepted)
     if not kept:
         raise LwexpError(f"select: nothing was kept ({counts}); the reasons are in {failed}")
-    return {
+    results = {
         "tally": str(counts),
         "instructions": len(kept),
         "languages": dict(selection.accepted),
@@ -73,6 +79,7 @@ def select_instructions(config: Config, run: RunDirectory, rows: Iterable[Source
         "asked": totals.answers,
         "cost_usd": totals.cost_usd,
     }
+    return results, {reason: count for reason, count in counts.lost.items() if may_pass(reason)}
 
 
 class Selection:

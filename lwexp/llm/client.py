@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from lwexp.config.llm import LiteLLMTeacher, LiteLLMWriter, OfflineJudge, OfflineTeacher
+from lwexp.config.llm import LiteLLMWriter, OfflineJudge, OfflineTeacher
 from lwexp.llm import transport
 from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
+from lwexp.llm.key import require_key, section_of
 from lwexp.llm.ledger import Entry, Ledger, request_key
 from lwexp.llm.pace import Pace, Share
 from lwexp.llm.price import FREE, Endpoint, Rates, rates_of, takes_schema
@@ -43,7 +44,7 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
-        self.section = _section(endpoint)
+        self.section = section_of(endpoint)
         self._endpoint = endpoint
         self._ledger = ledger
         limits = endpoint.limits
@@ -171,7 +172,7 @@ class Client:
 
     async def _send(self, request: transport.Request, key: str, attempts: int) -> Entry:
         """One try. The answer is in the ledger before anyone sees it."""
-        secret = transport.api_key(self._endpoint, self.section)
+        secret = require_key(self._endpoint)
         async with self._slots:
             share = await self._wait_for_turn(request)
             worst, cost, tokens = self._worst_case(request), 0.0, 0
@@ -250,13 +251,6 @@ class Client:
                 f"({fault.reason}: {fault.detail}); {advice}, then run the same command again"
             )
             raise self._hopeless
-
-
-def _section(endpoint: Endpoint) -> str:
-    """The config section that an endpoint comes from, for messages."""
-    if isinstance(endpoint, LiteLLMWriter):
-        return "engine"
-    return "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"
 
 
 def _prompt_bytes(request: transport.Request) -> int:

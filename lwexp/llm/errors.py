@@ -18,6 +18,17 @@ _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset
 
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
+# All but what is wrong with the request itself or with the answer: asked again, such a call may succeed.
+_PASSING = frozenset(
+    ("rate_limit", "server_error", "time_out", "connection", "garbage", "unexpected", "drained", "authentication",
+     "quota", "not_found")
+)  # fmt: skip
+
+
+def may_pass(reason: str | None) -> bool:
+    """Whether what failed for this reason may succeed at another start: the model was not reached, or not ready."""
+    return reason in _PASSING
+
 
 class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted, not just raised
     """One failed try.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from lwexp.config.llm import Hosted
 from lwexp.llm.errors import Fault, classify
 from lwexp.llm.price import Endpoint
-from lwexp.records import LwexpError
 
 Request = dict[str, Any]
 
@@ -25,24 +24,6 @@ class Reply(NamedTuple):
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int
-
-
-def api_key(endpoint: Endpoint, section: str) -> str | None:
-    """The key, read at call time; None where the endpoint needs none.
-
-    Raises:
-        LwexpError: If the environment variable is missing or empty.
-    """
-    if not isinstance(endpoint, Hosted) or endpoint.api_key_env is None:
-        return None
-    name = endpoint.api_key_env
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise LwexpError(
-            f"{section}: {endpoint.model} needs its key in the environment variable {name}, which is not set; "
-            f"type: export {name}=<your key>"
-        )
-    return key
 
 
 async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Reply:

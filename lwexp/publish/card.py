@@ -156,6 +156,7 @@ def _left_out(run: RunDirectory, failed: Sequence[Entry]) -> str:
         return f"Nothing: {counts}." if counts else "Nothing."
     reasons = Counter(note for entry in failed for note in entry.notes)
     rows = "\n".join(f"| {markdown_cell(reason)} | {count:,} |" for reason, count in reasons.most_common())
+    counts = counts or "The run was stopped before its end"
     return f"{counts}. `failures.jsonl` names each with its reason.\n\n| reason | rows |\n|---|---|\n{rows}"
 
 

@@ -31,9 +31,10 @@ _FRESH = 1_000_003
 def write(config: Config) -> None:
     """AgentWrite: instructions -> plans -> drafts -> conversations."""
     from lwexp.generate import write_drafts
+    from lwexp.publish import publish_run
 
     console_log()
-    run = write_drafts(config)
+    run = write_drafts(config, publish=lambda run: publish_run(run, anew=True))
     if run is not None:
         _publish(run)
         end(run)
@@ -42,6 +43,7 @@ def write(config: Config) -> None:
 def select(config: Config) -> RunDirectory | None:
     """Conversations of any set -> the instructions that need a long answer. None after a dry run."""
     from lwexp.generate.select import forecast, plain_name, select_instructions
+    from lwexp.llm.key import require_key
     from lwexp.mix.files import hub_fingerprint, read_file, stream
 
     console_log()
@@ -55,13 +57,14 @@ def select(config: Config) -> RunDirectory | None:
     mark = fingerprint(path) if path.exists() else hub_fingerprint(source)
     run = open_run(
         "select", config, default_name=f"select-{name}", inputs={"source": mark},
-        labels={"teacher": config.teacher.model},
+        labels={"teacher": config.teacher.model}, check=lambda: require_key(config.teacher),
     )  # fmt: skip
     with run:
         if run.is_finished:
             log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])
         else:
-            run.finish(select_instructions(config, run, rows, name))
+            results, missing = select_instructions(config, run, rows, name)
+            run.finish(results, missing=missing)
     return end(run)
 
 

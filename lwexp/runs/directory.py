@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,8 @@ from lwexp.records import LwexpError, Preempted, write_json
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero
+
+log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "lightning", "litellm", "tokenizers", "datasets", "wandb", "deepspeed")
 
@@ -59,10 +62,27 @@ class RunDirectory:
         """Whether an earlier start of the same command already did the work."""
         return bool(self.manifest["status"] == "finished")
 
-    def finish(self, results: Tree) -> None:
-        """Record the results and mark the run finished."""
+    @property
+    def is_usable(self) -> bool:
+        """Whether others may read its results: it is finished, or incomplete and the rest may come later."""
+        return self.manifest["status"] in ("finished", "incomplete")
+
+    def finish(self, results: Tree, *, missing: Mapping[str, int] | None = None) -> None:
+        """Record the results and mark the run finished.
+
+        Args:
+            results: For the manifest.
+            missing: Counts by reason of what did not come but may come another time. If any, the run is incomplete
+                instead: usable as it is, and its command goes on with what is missing.
+        """
         self.manifest["results"] = results
-        self._close("finished")
+        if not missing:
+            self._close("finished")
+            return
+        named = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(missing.items()))
+        self.manifest["reason"] = f"{sum(missing.values()):,} missing: {named}"
+        log.warning("%s; these may pass: the same command asks for them again", self.manifest["reason"])
+        self._close("incomplete")
 
     def leave(self) -> None:
         """Nothing was wrong and nothing is done: the run stays open for its command."""
@@ -108,6 +128,7 @@ def open_run(
     inputs: Mapping[str, str],
     parents: Sequence[RunDirectory] = (),
     labels: Mapping[str, str] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> RunDirectory:
     """Find or make the directory of a run.
 
@@ -118,11 +139,15 @@ def open_run(
         inputs: Name -> fingerprint of everything the run reads; part of its identity.
         parents: Runs whose outputs it reads, for the lineage.
         labels: What others find the run by, such as model and objective.
+        check: Called before anything is made or written, unless the run is finished: raises if the run cannot work.
     """
     name = config.name or default_name
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
-    if (path / "manifest.json").is_file():
-        return RunDirectory.load(path)
+    old = RunDirectory.load(path) if (path / "manifest.json").is_file() else None
+    if check is not None and not (old and old.is_finished):
+        check()
+    if old is not None:
+        return old
     manifest: Tree = {
         "id": path.name,
         "name": name,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from lwexp.records import LwexpError
 from lwexp.runs.directory import RunDirectory
+
+log = logging.getLogger(__name__)
 
 
 def list_runs(root: Path) -> list[RunDirectory]:
@@ -46,11 +49,11 @@ def find_run(
     path = Path(wanted)
     if (path / "manifest.json").is_file():
         run = RunDirectory.load(path)
-        if not run.is_finished:
+        if not run.is_usable:
             raise LwexpError(
                 f"{key}={wanted}: the run is {run.manifest['status']}, not finished; run its command again"
             )
-        return run
+        return _told(run, key)
     fitting = [
         run
         for run in list_runs(root)
@@ -58,11 +61,18 @@ def find_run(
         and all(run.manifest["labels"].get(name) == value for name, value in (labels or {}).items())
     ]
     named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.manifest["name"])]
-    finished = [run for run in named if run.is_finished]
-    if finished:
-        return finished[-1]
+    usable = [run for run in named if run.is_usable]
+    if usable:
+        return _told(usable[-1], key)
     asked = f"a finished {'/'.join(stages)} run" + "".join(f" with {k}={v}" for k, v in (labels or {}).items())
     there = ", ".join(f"{run.id} ({run.manifest['status']})" for run in fitting) or "none"
     raise LwexpError(
         f"{key}={wanted}: no {asked.removeprefix('a ')} under {root}; there: {there}; make one with: {make_it}"
     )
+
+
+def _told(run: RunDirectory, key: str) -> RunDirectory:
+    """The run, with a warning where something in it is missing."""
+    if not run.is_finished:
+        log.warning("%s: %s is incomplete: %s", key, run.id, run.manifest["reason"])
+    return run

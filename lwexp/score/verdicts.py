@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config.llm import Judge, LiteLLMJudge, NoJudge, OfflineJudge
+from lwexp.llm.errors import may_pass
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
 from lwexp.score.length import length_verdict
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRANSIENT = frozenset(("rate_limit", "server_error", "time_out", "connection", "garbage", "unexpected"))
-
 
 def is_transient(reason: str | None) -> bool:
     """Whether another start may mend it: the model could not be reached, rather than gave nothing usable."""
-    return reason in _TRANSIENT
+    return may_pass(reason)
 
 
 def score_responses(responses: Sequence[Response], judge: Judge, *, seed: int, out_dir: Path) -> list[Verdict]:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from lwexp.config import compose
 from lwexp.generate import write_drafts
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Conversation, Draft, Failure, LwexpError, read_rows
-from lwexp.runs import RunDirectory
+from lwexp.runs import RunDirectory, find_run
 from lwexp.words import count_words
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "failures.jsonl")
 
 
@@ -122,10 +124,17 @@ def test_a_dry_run_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not list(tmp_path.rglob("*"))
 
 
-def test_a_missing_key_stops_before_any_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(LwexpError, match="export OPENAI_API_KEY"):
-        write(tmp_path, "teacher=gpt4o", "generate.instructions.count=4")
+@pytest.mark.parametrize("task", [[], ["task=select", "source=chat.jsonl"]])
+def test_a_missing_key_is_one_line_and_leaves_nothing_behind(tmp_path: Path, task: list[str]) -> None:
+    """As a user types it: exit code 2, one line, no run directory."""
+    (tmp_path / "chat.jsonl").write_text('{"prompt": "Write a 3000-word essay about the history of tea."}\n')
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    command = [sys.executable, REPOSITORY / "generate_data.py", "teacher=gpt4o", *task, f"root={tmp_path / 'runs'}"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.endswith("type: export OPENAI_API_KEY=<your key>")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_keeps_nothing_is_not_finished(tmp_path: Path) -> None:
@@ -202,6 +211,46 @@ def test_what_never_comes_is_a_failure_and_never_text(start_server: Callable[...
     assert run.manifest["results"]["tally"] == "4 in = 1 kept + 1 content filter + 1 context length + 1 server error"
     assert b"injected" not in (run.path / "drafts.jsonl").read_bytes()
     assert run.manifest["inputs"].keys() == {"instructions"}
+
+
+def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callable[..., str], tmp_path: Path) -> None:
+    """Two tries a call and start; a plan and one paragraph a document. Attempts that the server sees, by hand:
+
+    First start: 2 for tea, 1 for bread (refused for good), 2 lost on each of the other plans. Second: their plans
+    come with 1 each, 2 are lost on each paragraph. Third: 1 for each paragraph. A fourth start asks for nothing.
+    """
+    faults = {
+        "tea": "",
+        "bread": "[[faults: filter]]",
+        "rivers": "[[faults: 500, 429]]",
+        "paper": "[[faults: drop, slow:3]]",
+    }
+    path = tmp_path / "set.jsonl"
+    texts = [f"Write 30 words about {thing}. {fault}" for thing, fault in faults.items()]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    url = start_server()
+    command = (f"root={tmp_path / 'runs'}", "instructions=file", f"generate.instructions.path={path}",
+               "teacher=local_openai", f"teacher.base_url={url}", "teacher.limits.max_attempts=2",
+               "teacher.limits.timeout_seconds=2.5", "teacher.limits.first_pause_seconds=0.1")  # fmt: skip
+    published: list[str] = []
+    seen = []
+    for _ in range(4):
+        run = write_drafts(compose(*command), publish=lambda run: published.append(run.manifest["status"]))
+        assert run is not None
+        with urllib.request.urlopen(url.removesuffix("v1") + "now") as answer:
+            attempts = json.load(answer)["attempts"]
+        results = run.manifest["results"]
+        seen.append((run.manifest["status"], run.manifest.get("reason"), results["conversations"], attempts))
+        assert find_run("newest", root=tmp_path / "runs", stages=("data",), key="run", make_it="").id == run.id
+    missing = "2 missing: 1 rate limit, 1 time out"
+    assert seen == [
+        ("incomplete", missing, 1, 2 + 1 + 2 + 2),
+        ("incomplete", missing, 1, 7 + 3 + 3),
+        ("finished", None, 3, 13 + 1 + 1),
+        ("finished", None, 3, 15),
+    ]
+    assert published == ["incomplete", "incomplete", "finished"]
+    assert results["tally"] == "4 in = 3 kept + 1 content filter"
 
 
 def start_run(root: Path, *overrides: str) -> subprocess.Popen[str]:
