@@ -109,14 +109,29 @@ class PairsConfig(Strict):
     instructions: Annotated[DraftInstructions | SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
     """What to answer; synthetic ones are made with another seed than those of the drafts."""
     temperature: float = Field(gt=0)
-    rejected: Literal["random", "worst"]
-    """random is the paper's policy: one of the others, drawn with the run's seed."""
+    rejected: Literal["random", "worst", "margin"]
+    """random is the paper's policy: one of the others, drawn with the run's seed. worst has the lowest score. margin
+    has the highest score that is still min_margin below the best: the hardest pair that is not noise."""
     min_margin: float = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
+    min_scored: int = Field(ge=2)
+    """Answers to an instruction that must have a score; the best of two is a weaker choice than the best of four."""
+    length_ratio: float | None = Field(ge=1)
+    """Length-matched pairs: the longer answer has at most this many times the words of the shorter, such as 1.25, so
+    that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
     min_chosen: float = Field(ge=0, le=100)
     """The best of n bad answers is still a bad answer: chosen must score at least this."""
     unfinished: Literal["skip", "keep"]
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
+
+    @model_validator(mode="after")
+    def enough_answers_are_asked_for(self) -> PairsConfig:
+        """More scored answers than answers would skip every instruction."""
+        if self.min_scored > self.n:
+            raise ValueError(
+                f"pairs.min_scored={self.min_scored}: pairs.n={self.n} answers are sampled; set it to n or less"
+            )
+        return self
 
 
 class FilterConfig(Strict):

@@ -115,7 +115,7 @@ class Config(Strict):
 READS: dict[str, tuple[str, ...]] = {
     "generate_data": (
         "instructions", "task", "teacher", "select", "generate", "source", "split", "on_bad_row", "filter", "export",
-        "pairs", "init_from", "judge", "model", "sample", "hardware",
+        "pairs", "init_from", "judge", "model", "engine", "sample", "hardware",
     ),
     "train": (
         "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",

@@ -29,16 +29,18 @@ def choose_pairs(
     Args:
         responses: Several answers a prompt, in any order.
         verdicts: Of these responses.
-        settings: How the rejected answer is chosen (random is the paper's policy: any of the others, drawn with
-            ``seed`` and the prompt's id, so that one prompt's draw does not hang on the others), and what makes a
-            prompt give no pair: a margin below ``min_margin``, a best answer below ``min_chosen`` or unfinished.
+        settings: How the rejected answer is chosen, and what makes a prompt give no pair. random is the paper's
+            policy: any of the others, drawn with ``seed`` and the prompt's id, so that one prompt's draw does not
+            hang on the others; worst has the lowest score; margin the highest that is ``min_margin`` below the best.
+            With ``length_ratio`` only answers of about the best one's words can be rejected.
         seed: Of the run.
 
     Returns:
         Pairs, and for every prompt that gave none the reason: too_few_scored, unfinished_best, low_chosen,
-        small_margin, equal_answers or empty_chosen.
+        empty_chosen, no_length_match, small_margin or equal_answers.
 
-    Source: the paper, section 3.3 (4 answers a prompt; best against a random one of the rest).
+    Source: the paper, section 3.3 (4 answers a prompt; best against a random one of the rest). It does not match
+        lengths and names no smallest margin.
     """
     has_quality = any(verdict.kind == "quality" for verdict in verdicts)
     scores = _scores(verdicts, ("length", "quality") if has_quality else ("length",))
@@ -80,24 +82,27 @@ def _pair(
 ) -> PreferencePair | Failure:
     """The pair of one prompt, or why there is none."""
     scored = [response for response in group if response.id in scores]
-    if len(scored) < 2:
-        return _skip(group, "too_few_scored", f"{len(scored)} of {len(group)} answers have a score, wanted 2")
+    if len(scored) < settings.min_scored:
+        found = f"{len(scored)} of {len(group)} answers have a score, wanted {settings.min_scored}"
+        return _skip(group, "too_few_scored", found)
     best = max(scored, key=lambda response: scores[response.id])  # the first of equals
-    others = [response for response in scored if response is not best]
-    other = draw.choice(others) if settings.rejected == "random" else min(others, key=lambda r: scores[r.id])
     if best.finish_reason == "length" and settings.unfinished == "skip":
         return _skip(group, "unfinished_best", f"{best.id} was cut off, and training on it would teach to stop there")
     if scores[best.id] < settings.min_chosen:
         return _skip(group, "low_chosen", f"{best.id} scores {scores[best.id]:.1f}, wanted {settings.min_chosen:g}")
-    margin = scores[best.id] - scores[other.id]
-    if margin < settings.min_margin:
-        return _skip(
-            group, "small_margin", f"{best.id} leads {other.id} by {margin:.1f}, wanted {settings.min_margin:g}"
-        )
-    if best.text == other.text:
-        return _skip(group, "equal_answers", f"{best.id} and {other.id} are the same text")
     if not best.text.strip():
         return _skip(group, "empty_chosen", f"the best answer, {best.id}, is empty")
+    others = [response for response in scored if response is not best and _is_matched(best, response, settings)]
+    if not others:
+        found = f"{best.id} has {best.words:,} words, no other answer within {settings.length_ratio:g} times that"
+        return _skip(group, "no_length_match", found)
+    other = _rejected(best, others, scores, settings, draw)
+    margin = scores[best.id] - scores[other.id]
+    if margin < settings.min_margin:
+        found = f"{best.id} leads {other.id} by {margin:.1f}, wanted {settings.min_margin:g}"
+        return _skip(group, "small_margin", found)
+    if best.text == other.text:
+        return _skip(group, "equal_answers", f"{best.id} and {other.id} are the same text")
     return PreferencePair(
         id=best.prompt_id,
         source=best.model,
@@ -111,6 +116,27 @@ def _pair(
         rejected_words=other.words,
         required_words=best.required_words,
     )
+
+
+def _is_matched(best: Response, other: Response, settings: PairsConfig) -> bool:
+    """Whether the longer answer has at most ``length_ratio`` times the words of the shorter."""
+    if settings.length_ratio is None:
+        return True
+    short, long = sorted((best.words, other.words))
+    return long <= settings.length_ratio * short
+
+
+def _rejected(
+    best: Response, others: list[Response], scores: dict[str, float], settings: PairsConfig, draw: random.Random
+) -> Response:
+    """One of the others, by the policy. Equal scores: the earliest repeat."""
+    if settings.rejected == "random":
+        return draw.choice(others)
+    if settings.rejected == "margin":
+        below = [other for other in others if scores[best.id] - scores[other.id] >= settings.min_margin]
+        if below:
+            return max(below, key=lambda response: scores[response.id])
+    return min(others, key=lambda response: scores[response.id])
 
 
 def _skip(group: list[Response], reason: str, detail: str) -> Failure:

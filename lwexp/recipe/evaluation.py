@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine, bench_heading
-from lwexp.recipe.lineage import describe_sampling, end, train_run_of
+from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_json, write_rows
 from lwexp.runs import RunDirectory, find_run, fingerprint, open_run
 from lwexp.runs.logs import console_log
@@ -173,19 +173,8 @@ def _same_judge(ours: Path, other: Path) -> bool:
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
     """Finish the run; where answers or verdicts are missing for a reason that may pass, leave it open instead."""
-    from lwexp.score import is_transient
-
-    failures = run.path / "failures.jsonl"
-    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
-    if failures.exists():
-        from lwexp.records import Failure
-
-        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
-    if reasons:
-        named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))
-        log.warning(
-            "%d answers or verdicts are missing (%s); the same command asks for them again", len(reasons), named
-        )
+    if missing := missing_for_now(run.path / "failures.jsonl", verdicts):
+        log.warning("%s; the same command asks for them again", missing)
         run.leave()
         return
     unscored = sum(verdict.score is None for verdict in verdicts)

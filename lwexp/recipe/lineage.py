@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.records import Prompt
+from lwexp.records import Failure, Prompt, Verdict, read_rows
 from lwexp.runs import RunDirectory, find_run
 from lwexp.runs.trial_process import note_run
 
@@ -56,3 +56,21 @@ def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -
         f"answers  {answers:,} of {asked[0]:,} to {asked[-1]:,} words, {answers * sum(asked) // len(asked):,} words if "
         f"each has its length, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
     )
+
+
+def missing_for_now(failures: Path, verdicts: Sequence[Verdict]) -> str | None:
+    """What another start may still get: answers and verdicts missing for a reason that may pass. None if nothing.
+
+    Args:
+        failures: Where ``collect`` has said why answers never came; there is no file where all came.
+        verdicts: Of the answers.
+    """
+    from lwexp.score import is_transient
+
+    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
+    if failures.exists():
+        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
+    if not reasons:
+        return None
+    named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))
+    return f"{len(reasons)} answers or verdicts are missing ({named})"

@@ -16,7 +16,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "data": ("task", "seed", "teacher", "generate"),
     "select": ("task", "seed", "split", "teacher", "select"),
     "import": ("task", "seed", "split", "on_bad_row", "filter"),
-    "pairs": ("seed", "pairs", "judge", "sample"),
+    "pairs": ("seed", "pairs", "judge", "engine", "sample"),
     "train": ("seed", "model", "objective", "mixture", "pack", "hardware", "training"),
     "evaluate": ("seed", "bench", "judge", "engine", "sample", "score"),
 }

@@ -14,7 +14,8 @@ SAMPLING = Sampling(temperature=0.8, top_p=1, top_k=0, repetition_penalty=1, max
 def policy(rejected: str, min_margin: float = 0, **changes: object) -> PairsConfig:
     values = {
         "n": 4, "instructions": {"kind": "drafts", "count": 1}, "temperature": 1.0, "rejected": rejected,
-        "min_margin": min_margin, "min_chosen": 0.0, "unfinished": "skip", **changes,
+        "min_margin": min_margin, "min_scored": 2, "length_ratio": None, "min_chosen": 0.0, "unfinished": "skip",
+        **changes,
     }  # fmt: skip
     return PairsConfig.model_validate(values)
 
@@ -137,3 +138,58 @@ def test_equal_best_scores_choose_the_earliest_repeat() -> None:
         seed=0,
     )
     assert pairs[0].chosen == "p 0"
+
+
+def of_words(*words: int) -> list[Response]:
+    return [answer("p", repeat).model_copy(update={"words": count}) for repeat, count in enumerate(words)]
+
+
+@pytest.mark.parametrize(
+    ("min_margin", "rejected"),
+    [
+        (0, "p 1"),  # 90 against 88: the closest of all
+        (2, "p 1"),  # exactly 2 below will do
+        (3, "p 2"),  # 88 is too close, 70 the next
+        (21, "p 3"),
+    ],
+)
+def test_margin_rejects_the_closest_that_is_far_enough_below(min_margin: float, rejected: str) -> None:
+    scores = verdicts("p", [90, 88, 70, 10])
+    (pair,), _ = choose_pairs(of_words(2, 2, 2, 2), scores, policy("margin", min_margin), seed=0)
+    assert pair.rejected == rejected
+
+
+def test_margin_gives_no_pair_where_even_the_worst_is_too_close() -> None:
+    _, (failure,) = choose_pairs(of_words(2, 2, 2), verdicts("p", [90, 88, 85]), policy("margin", 5.1), seed=0)
+    assert (failure.reason, failure.detail) == ("small_margin", "p#0 leads p#2 by 5.0, wanted 5.1")
+
+
+@pytest.mark.parametrize("rejected", ["random", "worst", "margin"])
+def test_matched_answers_differ_in_length_by_no_more_than_the_ratio(rejected: str) -> None:
+    """Best has 100 words; at 1.25 that is 80 to 125, both included. Of 79, 80, 125, 126 words two will do."""
+    answers, scores = of_words(100, 79, 80, 125, 126), verdicts("p", [90, 10, 20, 30, 5])
+    settings = policy(rejected, length_ratio=1.25, n=5)
+    found = {choose_pairs(answers, scores, settings, seed=seed)[0][0].rejected for seed in range(20)}
+    assert found == {"random": {"p 2", "p 3"}, "worst": {"p 2"}, "margin": {"p 3"}}[rejected]
+    free = choose_pairs(answers, scores, policy("worst", n=5), seed=0)[0][0]
+    assert free.rejected == "p 4"  # negative control: without matching 126 words are rejected
+
+
+def test_a_prompt_without_an_answer_of_that_length_is_skipped() -> None:
+    _, (failure,) = choose_pairs(
+        of_words(100, 50, 0), verdicts("p", [90, 10, 20]), policy("worst", length_ratio=1.25), seed=0
+    )
+    assert (failure.reason, failure.stage) == ("no_length_match", "pairs")
+    assert failure.detail == "p#0 has 100 words, no other answer within 1.25 times that"
+
+
+def test_min_scored_counts_answers_with_a_score() -> None:
+    answers, scores = of_words(2, 2, 2, 2), verdicts("p", [90, 10, 20, None])
+    assert len(choose_pairs(answers, scores, policy("worst", min_scored=3), seed=0)[0]) == 1
+    _, (failure,) = choose_pairs(answers, scores, policy("worst", min_scored=4), seed=0)
+    assert (failure.reason, failure.detail) == ("too_few_scored", "3 of 4 answers have a score, wanted 4")
+
+
+def test_more_scored_answers_than_answers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"pairs\.min_scored=5: pairs\.n=4 answers are sampled"):
+        policy("worst", min_scored=5)

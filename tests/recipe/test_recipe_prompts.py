@@ -4,7 +4,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.generate.instructions import load_instructions
-from lwexp.recipe.data import _in_turn, _prompts
+from lwexp.recipe.pairs import _in_turn, _prompts
 from lwexp.records import LwexpError, Prompt
 
 

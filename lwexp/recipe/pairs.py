@@ -1,0 +1,196 @@
+"""SFT run to preference pairs: sample n answers an instruction, score them, choose."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lwexp.config import Config
+from lwexp.config.base import Tree
+from lwexp.config.data import DraftInstructions
+from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, parents_of, sft_run
+from lwexp.records import (
+    Conversation,
+    LwexpError,
+    PreferencePair,
+    Prompt,
+    Response,
+    TableWriter,
+    read_rows,
+    tally,
+    write_rows,
+)
+from lwexp.runs import RunDirectory, open_run
+from lwexp.runs.find import list_runs
+from lwexp.runs.identity import identity_tree
+from lwexp.runs.logs import console_log
+
+log = logging.getLogger(__name__)
+
+# Instructions made for pairs must not be those the SFT model was trained on.
+_FRESH = 1_000_003
+# What decides which answers are chosen, and not what the answers are.
+_CHOOSING = ("rejected", "min_margin", "min_scored", "length_ratio", "min_chosen", "unfinished")
+
+
+def pairs(config: Config) -> RunDirectory | None:
+    """Sample n answers an instruction from an SFT run, score them, choose preference pairs. None after a dry run."""
+    console_log()
+    start = sft_run(config)
+    parents = [start, *parents_of(start, stages=("data", "import"))]
+    name = _answering(config, start)
+    if config.dry_run:
+        prompts = _prompts(config, parents[1:])
+        print(f"{name} would answer {len(prompts):,} instructions {config.pairs.n} times each")
+        print(describe_sampling(prompts, config, repeats=config.pairs.n))
+        return None
+    run = open_run(
+        "pairs", config, default_name=f"pairs-{start.manifest['name']}", inputs={"sft": start.id},
+        parents=parents, labels={"model": start.manifest["labels"]["model"]},
+    )  # fmt: skip
+    with run:
+        if not run.is_finished:
+            _make(config, run, start, _prompts(config, parents[1:]))
+    if run.is_finished:
+        from lwexp.publish import publish_run
+
+        publish_run(run)
+    return end(run)
+
+
+def _answering(config: Config, start: RunDirectory) -> str:
+    """Who answers, as it stands in each response."""
+    engine = config.engine
+    if isinstance(engine, ApiEngine):
+        log.warning("%s answers, taken to be the model of %s; nothing here can check that", engine.model, start.id)
+        return engine.model
+    if engine.path is not None:
+        raise LwexpError("engine.path: pairs are sampled from the SFT run that init_from names; set init_from=<run>")
+    return start.id
+
+
+def _make(config: Config, run: RunDirectory, start: RunDirectory, prompts: Sequence[Prompt]) -> None:
+    """Answers, verdicts, pairs, table; the run stays open where something that may come is missing."""
+    from lwexp.mix.pair_table import render, summarise
+    from lwexp.mix.preferences import choose_pairs
+    from lwexp.score import score_responses
+
+    responses = _answers(config, run, start, prompts)
+    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
+    if missing := missing_for_now(run.path / "failures.jsonl", verdicts):
+        log.warning("%s; no pairs yet, the same command asks for them again", missing)
+        run.leave()
+        return
+    # Why an answer never came is kept apart: failures.jsonl of a pairs run has one line for each prompt without pair.
+    if (run.path / "failures.jsonl").is_file():
+        (run.path / "failures.jsonl").replace(run.path / "answer_failures.jsonl")
+    kept, skipped = choose_pairs(responses, verdicts, config.pairs, seed=config.seed)
+    with TableWriter(run.path, "pairs", PreferencePair) as table:
+        for pair in kept:
+            table.append(pair)
+    write_rows(run.path / "failures.jsonl", skipped)
+    from rich import print as show
+
+    lines = summarise(prompts, kept, skipped)
+    show(render(lines))
+    counts = tally(len(prompts), len(kept), (failure.reason for failure in skipped))
+    log.info("pairs: %s", counts)
+    results = {"tally": str(counts), "pairs": len(kept), "answers": len(responses)}
+    run.finish({**results, "by_required_words": [line._asdict() for line in lines]})
+
+
+def _answers(config: Config, run: RunDirectory, start: RunDirectory, prompts: Sequence[Prompt]) -> list[Response]:
+    """n answers to each prompt; those of another pairs run that sampled the same are not sampled again."""
+    from lwexp.sample import collect
+
+    engine = config.engine
+    out = run.path / "responses.jsonl"
+    if not out.exists() and (other := _same_answers(config, run)) is not None:
+        # The ledgers first: the answers' file is what says that the copy is whole.
+        for name in ("ledger.sqlite", "answers.sqlite", "responses.jsonl"):
+            if (other.path / name).is_file():
+                shutil.copyfile(other.path / name, run.path / f"{name}.tmp")
+                (run.path / f"{name}.tmp").replace(run.path / name)
+        log.info("the answers are those of %s; only the choice among them differs", other.id)
+    model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
+    return collect(
+        prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,
+        sample=_sampling(config), seed=config.seed, out=out, chat=chat,
+    )  # fmt: skip
+
+
+def _sampling(config: Config) -> SampleConfig:
+    return config.sample.model_copy(update={"temperature": config.pairs.temperature, "repeats": config.pairs.n})
+
+
+def _same_answers(config: Config, run: RunDirectory) -> RunDirectory | None:
+    """A finished pairs run of the same SFT run, instructions and sampling, if there is one."""
+    ours = _before_choosing(identity_tree("pairs", config))
+    for other in reversed(list_runs(Path(config.root))):
+        is_kin = other.manifest["stage"] == "pairs" and other.manifest["inputs"] == run.manifest["inputs"]
+        if not is_kin or not other.is_finished or other.id == run.id:
+            continue
+        try:
+            theirs = Config.model_validate_json((other.path / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # of an older version, or tidied away
+            continue
+        if _before_choosing(identity_tree("pairs", theirs)) == ours:
+            return other
+    return None
+
+
+def _before_choosing(tree: Tree) -> Tree:
+    """The part of a pairs run's identity that shapes its answers and verdicts."""
+    return {**tree, "pairs": {key: value for key, value in tree["pairs"].items() if key not in _CHOOSING}}
+
+
+def _prompts(config: Config, data_runs: Sequence[RunDirectory]) -> list[Prompt]:
+    """The instructions to answer, each with a stated length."""
+    wanted = config.pairs.instructions
+    if isinstance(wanted, DraftInstructions):
+        return _in_turn(_from_drafts(data_runs), wanted.count)
+    from lwexp.generate.instructions import load_instructions
+
+    prompts = [
+        Prompt(id=row.id, text=row.text, language=row.language, type=row.source, required_words=row.required_words)
+        for row in load_instructions(wanted, seed=config.seed + _FRESH)
+        if row.required_words is not None
+    ]
+    if not prompts:
+        raise LwexpError("pairs.instructions: none of them states a length, and S_l needs one; add required_words")
+    return prompts
+
+
+def _from_drafts(data_runs: Sequence[RunDirectory]) -> Iterable[Prompt]:
+    for run in data_runs:
+        for row in read_rows(run.path / "conversations.jsonl", Conversation):
+            if row.required_words is not None and len(row.messages) == 2:
+                yield Prompt(
+                    id=row.id,
+                    text=row.messages[0].content,
+                    language=row.language,
+                    type=row.source,
+                    required_words=row.required_words,
+                )
+
+
+def _in_turn(prompts: Iterable[Prompt], wanted: int) -> list[Prompt]:
+    """``wanted`` prompts, one of each required length in turn, shortest first."""
+    by_length: dict[int, list[Prompt]] = {}
+    for prompt in prompts:
+        by_length.setdefault(prompt.required_words, []).append(prompt)
+    available = sum(len(queue) for queue in by_length.values())
+    if available < wanted:
+        raise LwexpError(
+            f"pairs.instructions.count={wanted}: the SFT run's data hold only {available} single-turn instructions "
+            f"that state a length; lower it or generate more data"
+        )
+    chosen: list[Prompt] = []
+    while len(chosen) < wanted:
+        for length in sorted(by_length):
+            if by_length[length] and len(chosen) < wanted:
+                chosen.append(by_length[length].pop(0))
+    return chosen
