@@ -41,17 +41,25 @@ def mean_context(lengths: Sequence[float]) -> float:
 
 
 def training_hours(
-    sizes: Sizes, hardware: Hardware, objective: Objective, lengths: Sequence[float], steps: int, tokens_per_step: float
+    sizes: Sizes,
+    hardware: Hardware,
+    objective: Objective,
+    lengths: Sequence[float],
+    steps: int,
+    tokens_per_step: float,
+    *,
+    passes: int = 1,
 ) -> Hours | None:
     """Hours of training at ``hardware.mfu`` of ``hardware.peak_tflops``; None where the config states no peak.
 
     Args:
         sizes: The model.
         hardware: States the peak of one GPU in bf16 and the share of it that model FLOPs are expected to reach.
-        objective: DPO adds one forward over the data for its reference, and two_pass one in every epoch.
+        objective: DPO adds one forward over the data for its reference.
         lengths: Tokens of each document.
         steps: Optimiser steps.
         tokens_per_step: Tokens of a step over all ranks.
+        passes: DPO in two passes runs one more forward in every epoch.
     """
     if isinstance(hardware, CPU) or hardware.peak_tflops is None:
         return None
@@ -65,6 +73,5 @@ def training_hours(
     if isinstance(objective, DPO):
         epochs = max(steps * tokens_per_step / max(sum(lengths), 1.0), 1e-9)
         other = training * forward / epochs
-        if getattr(objective, "two_pass", False):
-            other += training * forward
+        other += training * forward * (passes - 1)
     return Hours(training, other, flops, gpus)

@@ -135,7 +135,8 @@ def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> s
     per_step = sum(data.units) * config.objective.epochs / max(data.steps, 1)
     if config.objective.max_steps is not None and data.packs:
         per_step = sum(data.units) / data.packs * config.objective.global_batch
-    hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step)
+    passes = 1 if tokens_at_once(config, hardware, sizes, here=False) == config.pack.max_tokens else 2
+    hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
     assert hardware.kind != "cpu"

@@ -88,14 +88,16 @@ def test_hours_by_hand() -> None:
 
 
 def test_a_dpo_reference_costs_one_forward_of_the_four_parts_of_a_recomputed_step() -> None:
-    """Two epochs: training is 2 epochs of 4 parts, the reference one part once: an eighth of it."""
+    """Two epochs: training is 2 epochs of 4 parts, the reference one part once: an eighth of it. Two passes run one
+    part more in each epoch: 1/8 + 1/4 = 3/8."""
     lengths = [4096.0] * 800
     hardware = hardware_preset("zero3_8x80g")
-    hours = training_hours(
-        LLAMA, hardware, compose("objective=dpo").objective, lengths, steps=2, tokens_per_step=sum(lengths)
-    )
-    assert hours is not None
-    assert hours.other == pytest.approx(hours.training / 8)
+    for passes, share in ((1, 1 / 8), (2, 3 / 8)):
+        hours = training_hours(
+            LLAMA, hardware, compose("objective=dpo").objective, lengths, 2, sum(lengths), passes=passes
+        )
+        assert hours is not None
+        assert hours.other == pytest.approx(hours.training * share)
 
 
 def test_a_conversation_longer_than_a_pack_is_named() -> None:
