@@ -7,11 +7,8 @@ model wrote can do nothing: blocks are base64, the script sets text nodes only, 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import statistics
-import zlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +20,7 @@ from markupsafe import Markup
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.report.display import dollars, visible
+from lwexp.report.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.runs import RunDirectory
 from lwexp.words import score_length
 
@@ -52,7 +50,7 @@ def render(run: RunDirectory) -> tuple[str, list[Entry]]:
     index, blocks, seen = _pack(run.path)
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("viewer.css", "viewer.js"))
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src '{hash_source(script)}'; style-src '{hash_source(style)}'; "
         f"base-uri 'none'; form-action 'none'"
     )
     environment = jinja2.Environment(
@@ -87,34 +85,13 @@ def _pack(folder: Path) -> tuple[str, list[str], list[Entry]]:
                 list(entry.notes), entry.gap, len(blocks), len(waiting),
             ]
         )  # fmt: skip
-        waiting.append(_json(_visible(entry.detail)))
+        waiting.append(json.dumps(spelled_out(entry.detail), ensure_ascii=False, separators=(",", ":")))
         if sum(map(len, waiting)) >= _BLOCK_CHARACTERS:
-            blocks.append(_packed(f"[{','.join(waiting)}]"))
+            blocks.append(pack_text(f"[{','.join(waiting)}]"))
             waiting = []
     if waiting:
-        blocks.append(_packed(f"[{','.join(waiting)}]"))
-    return _packed(_json(lines)), blocks, seen
-
-
-def _visible(value: Any) -> Any:
-    """Every text in a JSON value with its hidden characters spelled out."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, list):
-        return [_visible(item) for item in value]
-    return {key: _visible(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _packed(text: str) -> str:
-    return base64.b64encode(zlib.compress(text.encode("utf-8"), 6)).decode("ascii")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+        blocks.append(pack_text(f"[{','.join(waiting)}]"))
+    return pack(lines), blocks, seen
 
 
 def _summary(run: RunDirectory, seen: list[Entry]) -> dict[str, Any]:

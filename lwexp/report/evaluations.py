@@ -6,24 +6,22 @@ that the page shows.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from lwexp.config.evaluate import WordRange, bench_heading
-from lwexp.records import BadRow, Response, Row, Verdict, first_problem, scan_rows
+from lwexp.records import Response, Verdict, first_problem
+from lwexp.report.beyond import Beyond, read_beyond
 from lwexp.report.display import one_line
 from lwexp.report.lineage import Node, Tree
+from lwexp.report.reading import object_of, rows_of
 from lwexp.report.tables import Answer, join
 
 _NAME_LENGTH = 40
-
-R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Evaluation:
     answers: tuple[Answer, ...]
     ranges: tuple[WordRange, ...]
     judge: str | None
+    beyond: Beyond
 
     @property
     def bench(self) -> str:
@@ -63,7 +62,7 @@ class Evaluation:
 
 def mixture_of(evaluation: Evaluation) -> Tree:
     """What the training run wrote about its mixture: the table of sources and ``answer_words``; may be empty."""
-    return _json(evaluation.train.path / "mixture.json") if evaluation.train and evaluation.train.path else {}
+    return object_of(evaluation.train.path / "mixture.json") if evaluation.train and evaluation.train.path else {}
 
 
 def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> Evaluation | None:
@@ -77,14 +76,14 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
     node = nodes[path.resolve().name]
     status = node.manifest.get("status", "unreadable")
     reason = one_line(str(node.manifest.get("reason", "")), 300)
-    responses = _rows(path / "responses.jsonl", Response, node.id, notes)
-    verdicts = _rows(path / "verdicts.jsonl", Verdict, node.id, notes)
+    responses = rows_of(path / "responses.jsonl", Response, node.id, notes)
+    verdicts = rows_of(path / "verdicts.jsonl", Verdict, node.id, notes)
     if not responses:
         notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; it has no answers and is left out.")
         return None
     if status != "finished":
         notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; its numbers are partial.")
-    config = _json(path / "config.json")
+    config = object_of(path / "config.json")
     judge = _judge(config, verdicts, node.id, notes)
     joined = join(responses, verdicts, judge)
     if joined.n_repeated_ids:
@@ -93,7 +92,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
         notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
     train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
     label = train.name if train else (responses[0].model or node.name)
-    train_config = _json(train.path / "config.json") if train and train.path else {}
+    train_config = object_of(train.path / "config.json") if train and train.path else {}
     return Evaluation(
         label=one_line(label, _NAME_LENGTH) or node.id,
         node=node,
@@ -103,6 +102,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
         answers=joined.answers,
         ranges=_ranges(config, node.id, notes),
         judge=judge,
+        beyond=read_beyond(path, node.id, notes),
     )
 
 
@@ -114,31 +114,6 @@ def _ranges(config: Tree, run_id: str, notes: list[str]) -> tuple[WordRange, ...
     except ValidationError as error:
         notes.append(f"{run_id}: bench.ranges cannot be read ({first_problem(error)}); there is no table per range.")
         return ()
-
-
-def _rows(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> list[R]:
-    """Readable rows of a file that may be missing or torn; what cannot be read is counted in a note."""
-    if not path.is_file():
-        return []
-    rows: list[R] = []
-    bad: list[BadRow] = []
-    for item in scan_rows(path, row_type):
-        if isinstance(item, BadRow):
-            bad.append(item)
-        else:
-            rows.append(item)
-    if bad:
-        first = one_line(f"line {bad[0].line}: {bad[0].problem}", 200)
-        notes.append(f"{run_id}: {len(bad):,} unreadable lines in {path.name} are ignored (first: {first}).")
-    return rows
-
-
-def _json(path: Path) -> Tree:
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _judge(config: Tree, verdicts: Sequence[Verdict], run_id: str, notes: list[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""The HTML page: one file, no script, nothing loaded from anywhere."""
+"""The HTML page: one file, one script whose hash the policy names, nothing loaded from anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from lwexp.report import display, family_tree
+from lwexp.report import beyond, display, family_tree
+from lwexp.report.along import along_the_text
 from lwexp.report.curves import training_figures
 from lwexp.report.differences import differing
 from lwexp.report.drawing import MARK_PATHS, marker, palette, with_own_ids
@@ -19,12 +20,14 @@ from lwexp.report.figures import evaluation_figures
 from lwexp.report.intervals import RESAMPLES
 from lwexp.report.lineage import Node, layers
 from lwexp.report.load import Comparison
+from lwexp.report.packed import hash_source
+from lwexp.report.published import beside
+from lwexp.report.reader import pack_answers
 from lwexp.report.samples import LANGUAGES, choose
 from lwexp.report.view import GroupView
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# The page has no script at all, so no hash and no nonce: nothing that slips through can run.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_STYLES = ("report", "reader")
 _MOST_CARDS = 4
 _MOST_LEGENDS = 6  # beyond it, one legend for all figures
 _MOST_VERSIONS = 12
@@ -49,7 +52,7 @@ def render(comparison: Comparison, views: Sequence[GroupView]) -> str:
     )
     environment.filters.update(
         score=display.score, span=display.span, words=display.words, dollars=display.dollars,
-        duration=display.duration, count=lambda value: f"{value:,}",
+        duration=display.duration, signed=display.signed, count=lambda value: f"{value:,}",
     )  # fmt: skip
     labels = {row.label: row.place for view in views for row in view.rows}
     environment.filters.update(sentence=lambda text: _sentence(text, labels), scores=_scores)
@@ -68,10 +71,15 @@ def _finalize(value: Any) -> Any:
 
 def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, Any]:
     models = _models(views)
+    script = (_TEMPLATES / "reader.js").read_text(encoding="utf-8")
+    reader = pack_answers(views)
     return {
-        "policy": POLICY,
+        "policy": Markup(policy(script)),  # ours; escaped, the hash would not fit
+        "script": Markup(script),
+        "reader": reader,
+        "packed": [Markup(block) for block in (reader.listing, *reader.blocks)],  # base64
         "resamples": RESAMPLES,
-        "style": Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),  # ours, not outside text
+        "style": Markup("".join((_TEMPLATES / f"{name}.css").read_text(encoding="utf-8") for name in _STYLES)),
         "colours": palette(len(models)),
         "title": f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}",
         "date": _newest([evaluation.node for evaluation in comparison.evaluations]),
@@ -79,6 +87,7 @@ def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, An
         "views": [_group_context(view, number) for number, view in enumerate(views)],
         "training": with_own_ids(training_figures(models), "t"),
         "has_legends": len(models) <= _MOST_LEGENDS,
+        "label_list": {place: display.visible(evaluation.label) for place, evaluation in models.items()},
         "labels": {place: evaluation.label for place, evaluation in models.items()},
         "lineage": family_tree.draw(comparison.nodes, _names(views)),
         "runs": _runs(comparison.nodes),
@@ -100,10 +109,38 @@ def _group_context(view: GroupView, number: int) -> dict[str, Any]:
         "has_cards": len(view.rows) <= _MOST_CARDS,
         "has_legends": len(view.rows) <= _MOST_LEGENDS,
         "pictures": with_own_ids(pictures, f"f{number}"),
+        "beyond": _beyond(view, number),
         "samples": samples,
         "sample_groups": list(dict.fromkeys(sample.group for sample in samples)),
         "sample_languages": list(dict.fromkeys(sample.language for sample in samples)),
     }
+
+
+def policy(script: str) -> str:
+    """What the page may do: run this one script, and load nothing. A script that slips in has another hash."""
+    return (
+        f"default-src 'none'; script-src '{hash_source(script)}'; style-src 'unsafe-inline'; "
+        f"img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _beyond(view: GroupView, number: int) -> dict[str, Any]:
+    """What was measured beside the scores; a part that no model has is empty."""
+    names = {row.evaluation.node.id: row.label for row in view.rows}
+    rows = [(row, row.evaluation) for row in view.rows]
+    duels = [(row, duel) for row, e in rows if (duel := beyond.duel(e.beyond, names))]
+    lost = [(row, beyond.compared_with(e.beyond, names), parts) for row, e in rows if (parts := beyond.lost(e.beyond))]
+    agreement = [(row, agreed) for row, e in rows if (agreed := beyond.agreement(e.beyond))]
+    found: dict[str, Any] = {
+        "duels": duels,
+        "lost": lost,
+        "pictures": with_own_ids(along_the_text(view.rows), f"p{number}"),
+        "endings": [(row, ends) for row, e in rows if (ends := beyond.endings(e.answers, e.beyond))],
+        "agreement": agreement,
+        "published": beside(view),
+    }
+    any_of_it = any(found.values())
+    return {**found, "any": any_of_it, "dimensions": list(dict.fromkeys(k for _, a in agreement for k in a["alpha"]))}
 
 
 def _mark(place: int) -> Markup:

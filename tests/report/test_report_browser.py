@@ -1,0 +1,158 @@
+"""The page in a real browser: the reader works, hostile answers do nothing, nothing is fetched."""
+
+import json
+
+import pytest
+import report_runs
+
+from lwexp.report import write_report
+
+HOSTILE = [
+    "</script><script>window.hacked = 1</script>",
+    '<img src=x onerror="window.hacked = 1">',
+    "<svg onload=window.hacked=1>",
+    "]]></template><script>window.hacked = 1</script>",
+    "{{ 7 * 7 }} ${window.hacked = 1}",
+    "\u202eevil\u2066 \u200bhidden",
+    "<a href='https://evil.example/'>x</a>",
+    "<style>body{display:none}</style><base href=//evil.example>",
+]
+SPELLED = {"\u202e": "[U+202E]", "\u2066": "[U+2066]", "\u200b": "[U+200B]"}
+
+
+def spelled(text):
+    """What a reader must see, said again by hand."""
+    return "".join(SPELLED.get(letter, letter) for letter in text)
+
+
+def add_beyond(path, rows, *, looping=(), directed=()):
+    """checks, positions, agreement, and a comparison with another run, as ``lwexp.score`` writes them."""
+    checks, positions = [], []
+    for number, row in enumerate(rows):
+        checks.append(
+            {
+                "response_id": row["id"], "words_longwriter": row["words"], "words_unicode": row["words"],
+                "stopped_early": row["words"] * 2 < row["required_words"], "loops": number in looping,
+                "looped_words": 40 if number in looping else 0,
+                "directed": ["asks for a score"] if number in directed else [],
+            }
+        )  # fmt: skip
+        for segment in range(3):
+            positions.append(
+                {
+                    "response_id": row["id"], "segment": segment, "segments": 3, "words": row["words"] // 3,
+                    "repeated": 0.1 * segment, "distinct": 0.9, "quality": None, "dimensions": {},
+                    "unscored_reason": None,
+                }
+            )  # fmt: skip
+    report_runs.write_jsonl(path / "checks.jsonl", checks)
+    report_runs.write_jsonl(path / "positions.jsonl", positions)
+    judge = {"model": "x/judge", "repeats": 3, "compared": 8, "alpha": {"clarity": 0.625, "S_q": None},
+             "mean_absolute_difference": 4.25}  # fmt: skip
+    (path / "judge.json").write_text(json.dumps(judge))
+    pairs = {"other": "eval-a-00000001", "scorer": "x/judge", "prompts": 8, "ours": 5, "other_wins": 1, "ties": 1,
+             "unscored": 1, "win_rate": 0.7857, "interval": [0.5, 1.0], "first_shown_wins": 0.55}  # fmt: skip
+    (path / "pairwise.json").write_text(json.dumps(pairs))
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """Two models on eight hostile prompts; the second one's answer 2 loops and its answer 5 talks to the judge."""
+    root = tmp_path_factory.mktemp("browser")
+    for name in ("a", "b"):
+        path = report_runs.make_run(
+            root,
+            f"eval-{name}-00000001",
+            "evaluate",
+            config={"bench": report_runs.bench(), "judge": {"model": "x/judge"}},
+        )
+        rows = [
+            report_runs.response(
+                f"p{at}", required=(50, 100, 200, 400)[at % 4], text=f"{text} needle{at}{name}",
+                prompt=f"Ask {at}: {text}",
+                language="zh" if at % 2 else "en", type=HOSTILE[0] if at < 3 else "story", model=f"{name}{HOSTILE[0]}",
+                words=40 + at,
+            )
+            for at, text in enumerate(HOSTILE)
+        ]  # fmt: skip
+        scored = [v for n, row in enumerate(rows) for v in report_runs.verdicts(row, quality=10.0 * n, judge="x/judge")]
+        report_runs.write_jsonl(path / "responses.jsonl", rows)
+        report_runs.write_jsonl(path / "verdicts.jsonl", scored)
+        if name == "b":
+            add_beyond(path, rows, looping=[2], directed=[5])
+    return write_report([root], root / "report.html")
+
+
+def found(page):
+    return page.locator("#found").text_content()
+
+
+def test_every_hostile_answer_is_shown_as_it_is_and_does_nothing(page_file, open_page):
+    page, problems = open_page(page_file)
+    scripts = page.locator("script").count()
+    for number, text in enumerate(HOSTILE):
+        page.locator("#items a").nth(number).click()
+        page.wait_for_function("id => document.querySelector('#detail code')?.textContent === id", arg=f"p{number}")
+        assert page.locator("#detail .prompt").text_content() == spelled(f"Ask {number}: {text}")
+        assert page.locator("#detail .text").first.text_content() == spelled(f"{text} needle{number}a")
+        assert page.locator("#detail .answer").count() == 2
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("script").count() == scripts
+    assert page.locator("main img, main iframe, main a[href^=http], base").count() == 0
+    assert problems == []
+
+
+def test_search_and_filters_find_what_they_say(page_file, open_page):
+    page, problems = open_page(page_file)
+    assert found(page) == "8 of 8 prompts"
+    page.fill("[name=q]", "ask 3")
+    assert found(page) == "1 of 8 prompts"
+    page.fill("[name=q]", "needle6b")
+    assert found(page) == "0 of 8 prompts"
+    page.check("[name=deep]")
+    page.wait_for_function("() => document.getElementById('found').textContent === '1 of 8 prompts'")
+    page.uncheck("[name=deep]")
+    page.fill("[name=q]", "")
+    for name, value, count in (
+        ("language", "zh", 4), ("sign", "loops", 1), ("sign", "talks to the judge", 1), ("type", "story", 5),
+    ):  # fmt: skip
+        page.select_option(f"[name={name}]", value)
+        assert found(page) == f"{count} of 8 prompts", value
+        page.select_option(f"[name={name}]", "")
+    page.select_option("[name=score]", "S_q")
+    page.fill("[name=least]", "60")
+    assert found(page) == "2 of 8 prompts"
+    page.select_option("[name=order]", "low")
+    assert page.locator("#items .title").first.text_content().startswith("Ask 6")
+    assert problems == []
+
+
+def test_what_was_measured_beside_the_scores_is_shown(page_file, open_page):
+    """5 won, 1 tied, 1 lost of 7 scored pairs: bars of 71.43, 14.29 and 14.29 per cent."""
+    page, _ = open_page(page_file)
+    text = page.locator("#beyond-0").inner_text()
+    assert "5 won, 1 tied, 1 lost, 1 unscored, over 8 prompts" in text
+    assert "79% 50 to 100" in " ".join(text.split())
+    assert page.locator(".bar-of-three .won").get_attribute("style") == "width:71.43%"
+    assert "0.62" in text
+    assert "4.2" in text
+    ends = page.locator("[aria-label='How answers end'] tbody td").all_inner_texts()
+    # Asked for 50 twice (40 and 44 words are more than half); the six others are asked for 100 to 400 and get 41 to 47.
+    assert [cell.split()[0] for cell in ends] == ["8", "6", "1", "0", "0", "0", "1"]
+    assert page.locator("#beyond-0 figure svg.wide").count() == 1
+
+
+def test_the_policy_stops_a_script_that_did_get_in(page_file, open_page, tmp_path):
+    """Negative control: the same page with a script forced into it; the browser must refuse it, and say so."""
+    path = tmp_path / "forced.html"
+    path.write_text(page_file.read_text().replace("</main>", "<script>window.hacked = 1</script></main>"))
+    page, problems = open_page(path)
+    assert page.evaluate("window.hacked") is None
+    assert any("Content Security Policy" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_window(page_file, open_page, width):
+    page, problems = open_page(page_file, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert problems == []
