@@ -1,16 +1,19 @@
 """kill -9 during training: twenty kills at random steps, and the stitched loss curve against the undisturbed one.
 
-    python -m benchmarks.kills train            20 kills over SFT and DPO, plain and ZeRO-3 in two processes
-    python -m benchmarks.kills train --quick    4 kills
+    python -m benchmarks.kills train                      20 kills over SFT and DPO, plain and ZeRO-3 in two processes
+    python -m benchmarks.kills train --quick              4 kills
+    python -m benchmarks.kills train --case dpo_zero3     the 5 of one case, the same ones as in the whole
 
-Every run accumulates (3 packs a step) and crosses epoch edges (steps straddle them). A third of the kills strike while
-a checkpoint is being written; under ZeRO-3 they strike either rank. A curve is equal if step, loss, learning rate,
-gradient norm and target tokens of every step have the same bits.
+Every run accumulates (3 packs a step) and crosses epoch edges (``epochs`` in the output). A third of the kills strike
+while a checkpoint is being written, ``mid_save`` counts those that left a half-written one; under ZeRO-3 they strike
+either rank. A curve is equal if step, loss, learning rate, gradient norm and target tokens of every step have the same
+bits.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import signal
@@ -23,42 +26,44 @@ from typing import Any
 from benchmarks.output import Results, show
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STEPS = 24
-EVERY = 4
+STEPS, EVERY, PACKS_A_STEP = 24, 4, 3
 BASE = (
-    f"objective.max_steps={STEPS}", f"training.checkpoint_every_steps={EVERY}", "objective.global_batch=3",
-    "objective.optimizer.lr=0.005", "objective.epochs=80",
+    f"objective.max_steps={STEPS}", f"training.checkpoint_every_steps={EVERY}",
+    f"objective.global_batch={PACKS_A_STEP}", "objective.optimizer.lr=0.005", "objective.epochs=80",
 )  # fmt: skip
+RANKS = {"sft_plain": 0, "sft_zero3": 2, "dpo_plain": 0, "dpo_zero3": 2}  # 0: one process without DeepSpeed
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", nargs="?", help=argparse.SUPPRESS)  # python -m benchmarks.kills train
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="over all four cases")
+    parser.add_argument("--case", choices=RANKS, action="append", help="only this one, with its share of the kills")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
-    results = run(kills=4 if given.quick else given.kills, seed=given.seed)
+    results = run(kills=4 if given.quick else given.kills, cases=given.case or list(RANKS), seed=given.seed)
     show("kills_train", results, ("torch", "lightning", "deepspeed"))
     if any(numbers["ours"]["rows_that_differ"] for numbers in results.values()):
         sys.exit(1)
 
 
-def run(kills: int, seed: int) -> Results:
-    """Kills are dealt out over the four cases in turn."""
+def run(kills: int, cases: list[str], seed: int) -> Results:
+    """Kills are dealt out over the four cases in turn, and drawn for each by itself."""
     sys.path.insert(0, str(REPOSITORY / "tests" / "train"))
     from zero_ranks import Ranks
 
-    draws = random.Random(seed)
-    cases = {"sft_plain": 0, "sft_zero3": 2, "dpo_plain": 0, "dpo_zero3": 2}
-    shares = {case: kills // 4 + (number < kills % 4) for number, case in enumerate(cases)}
     server, results = Ranks(), Results()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            start = _start_model(server, Path(folder) / "start")
-            for case, world in cases.items():
-                model = start if case.startswith("dpo") else None
-                results[case] = {"ours": _case(server, Path(folder) / case, world, model, shares[case], draws)}
+            is_dpo = any(case.startswith("dpo") for case in cases)
+            start = _start_model(server, Path(folder) / "start") if is_dpo else None
+            for number, case in enumerate(RANKS):
+                if case in cases:
+                    share = kills // len(RANKS) + (number < kills % len(RANKS))
+                    model = start if case.startswith("dpo") else None
+                    draws = random.Random(f"{seed} {case}")
+                    results[case] = {"ours": _case(server, Path(folder) / case, RANKS[case], model, share, draws)}
         finally:
             server.close()
     return results
@@ -77,28 +82,27 @@ def _case(
     """One undisturbed run, then runs that are killed until all kills are spent."""
     options = [*BASE, *(["hardware=cpu_zero3"] if world else []), *(["objective=dpo"] if start_from else [])]
     began = time.monotonic()
-    whole = root / "whole"
+    whole, cut = root / "whole", root / "cut"
     assert set(server.train(whole, *options, world=world, start_from=start_from)) == {0}
-    undisturbed, spent, differ, again, in_save = _rows(whole), 0, 0, 0, 0
+    undisturbed, spent, runs, differ, again, in_save = _rows(whole), 0, 0, 0, 0, 0
     while spent < kills:
-        cut, bound = root / "cut", draws.randint(1, 3)
         shutil.rmtree(cut, ignore_errors=True)
-        for step in sorted(draws.sample(range(1, STEPS - 1), min(bound, kills - spent))):
-            mid_save = draws.random() < 1 / 3
+        for step in sorted(draws.sample(range(1, STEPS - 1), min(draws.randint(1, 3), kills - spent))):
             kill = {
                 "rank": draws.randrange(max(1, world)), "step": step, "signal": int(signal.SIGKILL),
-                "mid_save": mid_save,
+                "mid_save": draws.random() < 1 / 3,
             }  # fmt: skip
             codes = server.train(cut, *options, world=world, start_from=start_from, kill=kill)
             if -signal.SIGKILL not in codes:
                 raise SystemExit(f"{root.name}: the kill at step {step} came too late: exit codes {codes}")
-            spent, in_save = spent + 1, in_save + mid_save
-            again += _trained_again(cut, step)
+            half_written, lost = _left_behind(cut)
+            spent, in_save, again = spent + 1, in_save + half_written, again + lost
+            print(f"{root.name}: {kill} left {half_written} half-written, {lost} steps to do again", file=sys.stderr)
         assert set(server.train(cut, *options, world=world, start_from=start_from)) == {0}
-        differ += _compare(_rows(cut), undisturbed)
+        runs, differ = runs + 1, differ + _compare(_rows(cut), undisturbed)
     return {
-        "kills": spent, "in_mid_save": in_save, "rows": len(undisturbed), "rows_that_differ": differ,
-        "steps_done_again": again, "seconds": time.monotonic() - began,
+        "kills": spent, "mid_save": in_save, "runs": runs, "rows": len(undisturbed), "rows_that_differ": differ,
+        "steps_done_again": again, "epochs": _epochs(whole), "seconds": time.monotonic() - began,
     }  # fmt: skip
 
 
@@ -118,11 +122,19 @@ def _compare(found: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> int
     return sum(a != b for a, b in zip(found, wanted, strict=False)) + abs(len(found) - len(wanted))
 
 
-def _trained_again(root: Path, step: int) -> int:
-    """Steps that were done and must be done again: those since the newest whole checkpoint."""
+def _left_behind(root: Path) -> tuple[int, int]:
+    """Half-written checkpoints of a killed run, and its steps since the newest whole one."""
     (run,) = root.iterdir()
+    half_written = len(list(run.glob("checkpoints/*.tmp")))
     saved = [int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*[0-9]")]
-    return step - max(saved, default=0) if step > max(saved, default=0) else 0
+    return half_written, max(0, len(_rows(root)) - max(saved, default=0))
+
+
+def _epochs(root: Path) -> float:
+    """How often a run went through its data."""
+    (run,) = root.iterdir()
+    packs: int = json.loads((run / "packs" / "meta.json").read_text())["report"]["packs"]
+    return round(STEPS * PACKS_A_STEP / packs, 2)
 
 
 if __name__ == "__main__":
