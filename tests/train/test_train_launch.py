@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tiny_packs import tiny_conversations
@@ -19,7 +18,7 @@ from lwexp.train.rowfile import read_metrics
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEPS = 6
+STEPS = 20
 
 
 @pytest.fixture(scope="module")
@@ -52,54 +51,55 @@ def run_of(command: list[str]) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
-def told(command: list[str]) -> Any:
-    """``python train.py``: told to stop after the second step."""
+def start_and_stop(start: list[str], command: list[str], after: int) -> tuple[int, str]:
+    """Start, and send SIGTERM once that many steps are done; gives the exit code and stderr."""
     process = subprocess.Popen(
-        [sys.executable, *command], env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*start, *command], env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     root = Path(command[1].removeprefix("root="))
     deadline = time.monotonic() + 240
-    while not any(len(read_metrics(path)) >= 2 for path in root.glob("*/metrics.jsonl")):
+    while not any(len(read_metrics(path)) >= after for path in root.glob("*/metrics.jsonl")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err, json.loads((run_of(command) / "manifest.json").read_text())
+    err = process.communicate(timeout=120)[1]
+    return process.returncode, err
 
 
-def test_a_plain_command_starts_its_ranks_and_passes_sigterm_on(told: Any, command: list[str]) -> None:
-    code, _, err, manifest = told
+def status(command: list[str]) -> tuple[str, int]:
+    """Of the one run there is, and how often it was started."""
+    manifest = json.loads((run_of(command) / "manifest.json").read_text())
+    return manifest["status"], len(manifest["starts"])
+
+
+def test_three_ways_of_starting_go_on_with_one_run(command: list[str]) -> None:
+    """Stopped under ``python train.py``, stopped again under torchrun, done in the job. Only rank 0 logs."""
+    code, err = start_and_stop([sys.executable], command, after=2)
     assert code == 143, err
-    assert manifest["status"] == "preempted"
-    assert err.count("run the same command again to go on") <= 2
+    assert status(command) == ("preempted", 1)
     assert "Traceback" not in err
-    assert err.count("0 of 6 steps are done") == 1  # rank 0's; the other rank does not log
+    assert err.count("run the same command again to go on") <= 2
+    assert err.count(f"0 of {STEPS} steps are done") == 1
 
-
-def test_torchrun_goes_on_with_the_same_run_and_submitit_finds_it_finished(told: Any, command: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", *command],
-        env=environment(), capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    run = run_of(command)
-    manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["status"] == "finished"
-    assert len(manifest["starts"]) == 2
-    assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == list(range(1, STEPS + 1))
-    assert done.stderr.count("of 6 steps are done") == 1
-    tracked = [path.name for path in (run / "wandb").glob("offline-run-*")]
-    assert len(tracked) >= 1
-    assert all(name.endswith(run.name) for name in tracked), tracked  # one W&B run, a folder a start
+    done = len(read_metrics(run_of(command) / "metrics.jsonl"))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+    code, err = start_and_stop(torchrun, command, after=done + 1)
+    assert code != 0
+    assert status(command) == ("preempted", 2), err
+    assert err.count(f"{done} of {STEPS} steps are done") == 1
 
     import submitit
 
-    executor = submitit.AutoExecutor(folder=run.parent.parent / "submitit", cluster="local")
+    done = len(read_metrics(run_of(command) / "metrics.jsonl"))
+    executor = submitit.AutoExecutor(folder=run_of(command).parent.parent / "submitit", cluster="local")
     executor.update_parameters(timeout_min=5)
     job = executor.submit(submitit.helpers.CommandFunction([sys.executable, *command], env=environment()))
     job.result()
-    assert run_of(command) == run
-    assert "finished" in job.stderr() + job.stdout()
-    assert json.loads((run / "manifest.json").read_text())["starts"] == manifest["starts"]
+    assert (job.stderr() + job.stdout()).count(f"{done} of {STEPS} steps are done") == 1
+    assert status(command) == ("finished", 3)
+    run = run_of(command)
+    assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == list(range(1, STEPS + 1))
+    tracked = [path.name for path in (run / "wandb").glob("offline-run-*")]
+    assert len(tracked) == 3  # a folder a start, of one W&B run
+    assert all(name.endswith(run.name) for name in tracked), tracked

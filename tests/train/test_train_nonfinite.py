@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, train_in
+from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, train_in
 
 from lwexp.records import LwexpError
 from lwexp.train import module as module_file
@@ -21,24 +21,7 @@ STEPS = ("objective.max_steps=5", "objective.optimizer.lr=0.01", "training.check
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the log-probs of chosen calls not finite, forwards or backwards."""
-    real = module_file.pack_logprobs
-
-    def at(calls: set[int], what: str) -> None:
-        count = [0]
-
-        def poisoned(model: Any, pack: Any) -> Any:
-            count[0] += 1
-            values = real(model, pack)
-            if count[0] not in calls:
-                return values
-            if what == "loss":
-                return values * math.nan
-            values.register_hook(lambda gradient: gradient * math.inf)
-            return values
-
-        monkeypatch.setattr(module_file, "pack_logprobs", poisoned)
-
-    return at
+    return lambda calls, what: monkeypatch.setattr(module_file, "pack_logprobs", poisoned_logprobs(calls, what))
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])

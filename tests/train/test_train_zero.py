@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, tiny_model_config, train_in
+from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_model_config, train_in
 from zero_ranks import Ranks
 
+from lwexp.records import LwexpError
+from lwexp.train import module as module_file
 from lwexp.train.rowfile import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -54,7 +56,9 @@ def start_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def overrides(family: str, base: Path, *more: str) -> tuple[str, ...]:
     return (
         f"model=tiny_{family}", f"model.path={base}", "model.init=pretrained", "model.tokenizer=from_path",
-        f"objective.max_steps={STEPS}", "objective.optimizer.lr=0.01", "objective.global_batch=3", *more,
+        f"objective.max_steps={STEPS}", "objective.optimizer.lr=0.01", "objective.global_batch=3",
+        "training.validation.share=0.3", "training.validation.max_documents=4", "training.validation.every_steps=4",
+        *more,
     )  # fmt: skip
 
 
@@ -79,6 +83,17 @@ def whole(ranks: Ranks, start_models: dict[str, Path], tmp_path_factory: pytest.
     return roots
 
 
+@pytest.fixture(scope="module")
+def alone(start_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same runs in one process without DeepSpeed."""
+    roots = {}
+    for family in FAMILIES:
+        roots[family] = tmp_path_factory.mktemp(f"alone-{family}")
+        config = tiny_config(roots[family], *overrides(family, start_models[family]))
+        train_in(config, conversations=tiny_conversations())
+    return roots
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_is_loaded_and_no_rank_holds_more_than_its_share(family: str, whole: dict[str, Path]) -> None:
     """Gathered from both ranks before the first step, and compared with the safetensors files on each."""
@@ -90,31 +105,38 @@ def test_every_tensor_is_loaded_and_no_rank_holds_more_than_its_share(family: st
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_ranks_give_the_losses_of_one_process(
-    family: str, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_two_ranks_give_the_losses_of_one_process(family: str, whole: dict[str, Path], alone: dict[str, Path]) -> None:
     """Float32; a step holds 3 packs, so ranks accumulate and one of them runs a pack of weight 0."""
-    train_in(tiny_config(tmp_path, *overrides(family, start_models[family])), conversations=tiny_conversations())
-    one, two = curve(tmp_path), curve(whole[family])
+    one, two = curve(alone[family]), curve(whole[family])
     assert [row[0] for row in two] == list(range(1, STEPS + 1))
-    for alone, together in zip(one, two, strict=True):
-        assert together == pytest.approx(alone, abs=1e-5, rel=1e-5)
+    for mine, shared in zip(one, two, strict=True):
+        assert shared == pytest.approx(mine, abs=1e-5, rel=1e-5)
+    one_held, two_held = (read_metrics(run_in(root) / "validation.jsonl") for root in (alone[family], whole[family]))
+    assert [row["step"] for row in two_held] == [4, 8]
+    for mine_held, shared_held in zip(one_held, two_held, strict=True):
+        assert shared_held == pytest.approx(mine_held, abs=1e-5, rel=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_export_is_the_trained_model_in_plain_transformers(
-    family: str, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
+    family: str, whole: dict[str, Path], alone: dict[str, Path], start_models: dict[str, Path]
 ) -> None:
-    """Against the single process' model: the same logits within what 8 steps make of 1e-7."""
+    """Every weight and logit as gathered from the ranks after the last step; as one process' within 8 steps of 1e-7."""
+    from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    train_in(tiny_config(tmp_path, *overrides(family, start_models[family])), conversations=tiny_conversations())
     ours = AutoModelForCausalLM.from_pretrained(run_in(whole[family]) / "model")
-    alone = AutoModelForCausalLM.from_pretrained(run_in(tmp_path) / "model")
+    trained = load_file(whole[family].with_suffix(".gathered-1.safetensors"))
+    assert ours.state_dict().keys() == trained.keys()
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in ours.state_dict().items())
+    gathered = AutoModelForCausalLM.from_config(ours.config)
+    gathered.load_state_dict(trained)
+    one = AutoModelForCausalLM.from_pretrained(run_in(alone[family]) / "model")
     base = AutoModelForCausalLM.from_pretrained(start_models[family])
     ids = torch.arange(40)[None]
     with torch.no_grad():
-        torch.testing.assert_close(ours(ids).logits, alone(ids).logits, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(ours(ids).logits, gathered.eval()(ids).logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours(ids).logits, one(ids).logits, rtol=1e-3, atol=1e-3)
         assert (ours(ids).logits - base(ids).logits).abs().max() > 0.5  # negative control: training moved them
     names = {name: tensor.shape for name, tensor in ours.state_dict().items()}
     assert names == {name: tensor.shape for name, tensor in base.state_dict().items()}
@@ -155,3 +177,27 @@ def test_sigterm_to_one_rank_saves_on_all_and_resumes(
     assert int(saved.name.removeprefix("step-")) == len(curve(tmp_path)) < STEPS
     assert ranks.train(tmp_path, *options, world=2) == [0, 0]
     assert curve(tmp_path) == curve(whole["llama"])
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient norm"])
+def test_one_rank_whose_numbers_are_not_finite_stops_all_before_the_update(
+    what: str, ranks: Ranks, start_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 1 in steps 2, which may be passed over, and 4. One process, poisoned in the same steps, goes the same way.
+
+    Two packs a step and rank: calls 3 and 7. One process runs three: calls 4 and 10.
+    """
+    options = overrides("glm", start_models["glm"], "training.skip_nonfinite=1", "training.validation.share=0")
+    poison = {"rank": 1, "calls": [3, 7], "what": what}
+    assert ranks.train(tmp_path / "two", *options, "hardware=cpu_zero3", world=2, poison=poison) == [2, 2]
+    monkeypatch.setattr(module_file, "pack_logprobs", poisoned_logprobs({4, 10}, what))
+    with pytest.raises(LwexpError, match=f"step 4: {what} is"):
+        train_in(tiny_config(tmp_path / "one", *options), conversations=tiny_conversations())
+
+    rows, alone = (read_metrics(run_in(tmp_path / name) / "metrics.jsonl") for name in ("two", "one"))
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert rows[1]["grad_norm"] is None
+    for name in ("loss", "grad_norm"):
+        assert rows[2][name] == pytest.approx(alone[2][name], rel=1e-5)
+    record = (run_in(tmp_path / "two") / "nonfinite.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in record.splitlines()] == [2, 4]

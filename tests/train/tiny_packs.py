@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -184,6 +185,25 @@ def tiny_pairs(count: int = 8) -> list[PreferencePair]:
             )
         )  # fmt: skip
     return rows
+
+
+def poisoned_logprobs(calls: set[int], what: str) -> Any:
+    """``pack_logprobs`` whose chosen calls, counted from 1, are not finite: forwards ("loss") or only backwards."""
+    from lwexp.train.logprobs import pack_logprobs
+
+    count = [0]
+
+    def poisoned(model: Any, pack: Any) -> Any:
+        count[0] += 1
+        values = pack_logprobs(model, pack)
+        if count[0] not in calls:
+            return values
+        if what == "loss":
+            return values * math.nan
+        values.register_hook(lambda gradient: gradient * math.inf)
+        return values
+
+    return poisoned
 
 
 def train_in(config: Any, **inputs: Any) -> Any:

@@ -8,6 +8,7 @@ Each rank goes through the same calls as ``train.py`` does after it has started 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -36,6 +37,7 @@ class Ranks:
         world: int,
         kill: dict[str, Any] | None = None,
         start_from: Path | None = None,
+        poison: dict[str, Any] | None = None,
     ) -> list[int]:
         """Run all ranks to their end.
 
@@ -46,13 +48,14 @@ class Ranks:
             kill: {"rank": r, "step": k, "signal": s}: rank r signals itself when step k has been logged; with
                 "mid_save": true as soon as, after that, a checkpoint is being written.
             start_from: Model to start DPO from; SFT without.
+            poison: {"rank": r, "calls": [k, ...], "what": "loss"}: as in ``poisoned_logprobs``, on rank r alone.
 
         Returns:
             Exit code of each rank; negative for a signal.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill}
+        job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill, "poison": poison}
         job["start_from"] = None if start_from is None else str(start_from)
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
@@ -115,7 +118,7 @@ def fork(job: dict[str, Any], rank: int, port: int) -> int:
 def be_a_rank(job: dict[str, Any], rank: int) -> int:
     import threading
 
-    from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
+    from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
 
     from lwexp.records import LwexpError, Preempted
     from lwexp.runs.logs import console_log
@@ -124,9 +127,12 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
 
     console_log()
     make_callbacks = run_module._callbacks
-    check = gather_check(Path(job["root"]).with_suffix(f".gathered-{rank}.json"))
-    run_module._callbacks = lambda *given: [*make_callbacks(*given), check]
-    kill = job["kill"]
+    gathered = gather_weights(Path(job["root"]).with_suffix(f".gathered-{rank}.json"))
+    run_module._callbacks = lambda *given: [*make_callbacks(*given), gathered]
+    kill, poison = job["kill"], job["poison"]
+    if poison and poison["rank"] == rank:
+        module_file: Any = importlib.import_module("lwexp.train.module")
+        module_file.pack_logprobs = poisoned_logprobs(set(poison["calls"]), poison["what"])
     if kill and kill["rank"] == rank:
         threading.Thread(target=signal_self, args=(job["root"], kill), daemon=True).start()
     config = settle_hardware(tiny_config(job["root"], *job["overrides"]))
@@ -151,14 +157,14 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     return 0
 
 
-def gather_check(report: Path) -> Any:
-    """A callback that compares what was loaded with the files, before the first step."""
+def gather_weights(report: Path) -> Any:
+    """A callback that compares what was loaded with the files, before the first step, and keeps what was trained."""
     import deepspeed
     import torch
     from lightning.pytorch import Callback
-    from safetensors.torch import load_file
+    from safetensors.torch import load_file, save_file
 
-    class GatherCheck(Callback):
+    class GatherWeights(Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             base = trainer.lightning_module.model.config._name_or_path
             if report.exists() or not base or trainer.world_size == 1:  # made here and not loaded, or not sharded
@@ -174,7 +180,16 @@ def gather_check(report: Path) -> Any:
             found["missing"] = sorted(saved)
             report.write_text(json.dumps(found))
 
-    return GatherCheck()
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.world_size == 1:
+                return
+            trained = {}
+            for name, parameter in pl_module.model.named_parameters():
+                with deepspeed.zero.GatheredParameters([parameter]):
+                    trained[name] = parameter.data.clone()
+            save_file(trained, report.with_suffix(".safetensors"))
+
+    return GatherWeights()
 
 
 def signal_self(root: str, kill: dict[str, Any]) -> None:
