@@ -124,12 +124,15 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     from lwexp.report import compare
 
     write_trials(folder, trials)
-    evaluated = [Path(run) for trial in trials for run in trial.runs if _stage(run) == "evaluate"]
+    report = compare([folder], folder / "report.html")
+    evaluated = sum(_is_evaluated(trial) for trial in trials)
     if not evaluated:
-        log.warning("no trial was evaluated, so there is nothing to compare; set then_evaluate=true")
-        return
-    report = compare(evaluated, folder / "report.html")
-    log.info("comparison of %d trials: %s", len(evaluated), report)
+        log.warning("no trial was evaluated: the report lists them, without scores; set then_evaluate=true")
+    log.info("comparison of %d trials, %d of them evaluated: %s", len(trials), evaluated, report)
+
+
+def _is_evaluated(trial: Trial) -> bool:
+    return any(_stage(run) == "evaluate" for run in trial.runs)
 
 
 def _stage(run: str) -> str | None:

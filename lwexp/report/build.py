@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lwexp.records import LwexpError, write_json
+from lwexp.report.answer import Answer, answer
 from lwexp.report.export import as_csv, as_markdown, summary
 from lwexp.report.load import Comparison, load
+from lwexp.report.sweep_page import sweep_markdown, sweep_summary, trials_csv
+from lwexp.report.trials import Sweep, is_sweep, read_sweep
 from lwexp.report.view import GroupView, view_groups
 
 log = logging.getLogger(__name__)
@@ -20,12 +23,18 @@ class Report(NamedTuple):
 
     comparison: Comparison
     views: list[GroupView]
+    sweep: Sweep | None
+    answer: Answer | None
 
 
 def build(run_paths: Sequence[Path | str]) -> Report:
-    """Read and compute; writes nothing."""
-    comparison = load(run_paths)
-    return Report(comparison, view_groups(comparison))
+    """Read and compute; writes nothing. One path that is a sweep's folder stands for all of its trials."""
+    paths = [Path(path) for path in run_paths]
+    if len(paths) == 1 and is_sweep(paths[0]):
+        sweep, comparison = read_sweep(paths[0])
+        return Report(comparison, view_groups(comparison), sweep, answer(sweep))
+    comparison = load(paths)
+    return Report(comparison, view_groups(comparison), None, None)
 
 
 def write(report: Report, out: Path) -> Path:
@@ -36,14 +45,16 @@ def write(report: Report, out: Path) -> Path:
     """
     from lwexp.report.page import render
 
-    page = render(report.comparison, report.views)
+    page = render(report)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _write_text(out, page)
-        _write_text(out.with_suffix(".md"), as_markdown(report.views))
+        _write_text(out.with_suffix(".md"), _markdown(report))
         # utf-8-sig: without the mark, spreadsheets read Chinese as something else.
         _write_text(out.with_suffix(".csv"), as_csv(report.views), encoding="utf-8-sig")
-        write_json(out.parent / "summary.json", summary(report.views, report.comparison.notes))
+        write_json(out.parent / "summary.json", _summary(report))
+        if report.sweep:
+            _write_text(out.with_suffix(".trials.csv"), trials_csv(report.sweep), encoding="utf-8-sig")
     except OSError as error:
         raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another place with --out") from None
     for note in report.comparison.notes:
@@ -65,9 +76,20 @@ def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
     from lwexp.report.terminal import show
 
     report = build(run_paths)
-    page = write(report, out or report.comparison.folder / "report.html")
+    folder = report.sweep.folder if report.sweep else None
+    page = write(report, out or (folder or report.comparison.folder) / "report.html")
     show(report.views)
     return page
+
+
+def _markdown(report: Report) -> str:
+    parts = [sweep_markdown(report.sweep, report.answer)] if report.sweep else []
+    return "\n".join([*parts, *([as_markdown(report.views)] if report.views else [])])
+
+
+def _summary(report: Report) -> dict[str, Any]:
+    found = summary(report.views, report.comparison.notes) if report.views else {"notes": report.comparison.notes}
+    return {**found, "sweep": sweep_summary(report.sweep, report.answer)} if report.sweep else found
 
 
 def _write_text(path: Path, text: str, encoding: str = "utf-8") -> None:

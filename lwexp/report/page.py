@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jinja2
 from markupsafe import Markup, escape
 
 from lwexp.report import beyond, display, family_tree
 from lwexp.report.along import along_the_text
+from lwexp.report.answer import Answer
 from lwexp.report.curves import training_figures
 from lwexp.report.differences import differing
 from lwexp.report.drawing import MARK_PATHS, marker, palette, with_own_ids
@@ -24,6 +25,8 @@ from lwexp.report.packed import hash_source
 from lwexp.report.published import beside
 from lwexp.report.reader import pack_answers
 from lwexp.report.samples import LANGUAGES, choose
+from lwexp.report.sweep_page import hours, sweep_context
+from lwexp.report.trials import Sweep
 from lwexp.report.view import GroupView
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -36,12 +39,37 @@ _OF_EVALUATION = ("bench", "judge", "sample")
 _SHARE_KEYS = {"source", "taken", "words_min", "words_median", "words_max", "share_of_rows", "share_of_words"}
 
 
-def render(comparison: Comparison, views: Sequence[GroupView]) -> str:
+class Content(Protocol):
+    """What a page is made from: ``build.Report``."""
+
+    @property
+    def comparison(self) -> Comparison:
+        """What was read."""
+        ...
+
+    @property
+    def views(self) -> list[GroupView]:
+        """What was computed; empty where no trial of a sweep was evaluated."""
+        ...
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """The sweep; None for a comparison of runs."""
+        ...
+
+    @property
+    def answer(self) -> Answer | None:
+        """What answers its question."""
+        ...
+
+
+def render(report: Content) -> str:
     """The page as text.
 
     Every value passes ``display.visible`` and jinja2's escaping on its way out; only markup made by this
     room (figures, lineage) is exempt.
     """
+    comparison, views = report.comparison, report.views
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -52,12 +80,16 @@ def render(comparison: Comparison, views: Sequence[GroupView]) -> str:
     )
     environment.filters.update(
         score=display.score, span=display.span, words=display.words, dollars=display.dollars,
-        duration=display.duration, signed=display.signed, count=lambda value: f"{value:,}",
+        duration=display.duration, signed=display.signed, hours=hours, count=lambda value: f"{value:,}",
     )  # fmt: skip
     labels = {row.label: row.place for view in views for row in view.rows}
     environment.filters.update(sentence=lambda text: _sentence(text, labels), scores=_scores)
     environment.globals.update(mark=_mark, languages=LANGUAGES, objective_line=_objective_line)
-    return environment.get_template("report.html").render(**_context(comparison, views))
+    return environment.get_template("report.html").render(**_context(comparison, views), **_study(report, labels))
+
+
+def _study(report: Content, labels: Mapping[str, int]) -> dict[str, Any]:
+    return {"study": sweep_context(report.sweep, report.answer, labels) if report.sweep else None}
 
 
 def _finalize(value: Any) -> Any:
@@ -81,7 +113,7 @@ def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, An
         "resamples": RESAMPLES,
         "style": Markup("".join((_TEMPLATES / f"{name}.css").read_text(encoding="utf-8") for name in _STYLES)),
         "colours": palette(len(models)),
-        "title": f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}",
+        "title": f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}" if views else "sweep",
         "date": _newest([evaluation.node for evaluation in comparison.evaluations]),
         "notes": comparison.notes,
         "views": [_group_context(view, number) for number, view in enumerate(views)],

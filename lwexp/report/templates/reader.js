@@ -8,7 +8,7 @@
   const find = (id) => document.getElementById(id);
   const number = (value) => value.toLocaleString("en-US");
   const filters = find("filters");
-  if (!filters) return;
+  if (!filters) { document.documentElement.dataset.ready = "yes"; return; }
   const labels = JSON.parse(find("labels").textContent);
   const blocks = new Map();
   let rows = [];

@@ -1,0 +1,193 @@
+"""What a sweep's question is answered by: one axis, one metric, a fit where the question is the output cap; pure.
+
+The output cap is fitted on logarithmic axes, log(longest answer) = a + b log(longest training answer), least squares;
+the 95% interval of the slope b is Student's with n - 2 degrees of freedom. Slope 1 is a model that writes as long as
+what it was trained on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from lwexp.report.display import named, score, signed, span, words
+from lwexp.report.intervals import Interval, interval, paired_difference, rank_correlation
+from lwexp.report.tables import Cell, cell, prompt_means
+from lwexp.report.trials import Outcome, Sweep, number_of
+
+_CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
+
+
+class Mark(NamedTuple):
+    """One evaluated trial in the figure."""
+
+    outcome: Outcome
+    total: Cell
+    x: float | None
+    value: str
+    series: str
+
+    @property
+    def cap(self) -> int | None:
+        """Longest answer it was trained on."""
+        return self.outcome.evaluation.max_train_words if self.outcome.evaluation else None
+
+
+class Fit(NamedTuple):
+    """A straight line on logarithmic axes, and the rank correlations of all points and of the means of each x."""
+
+    slope: float
+    slope_interval: Interval | None
+    intercept: float
+    r_squared: float
+    rank_correlation: float
+    rank_of_means: float
+    n: int
+
+    def at(self, x: float) -> float:
+        """The line at x."""
+        return float(10**self.intercept * x**self.slope)
+
+
+class Level(NamedTuple):
+    """All seeds of one setting. ``mean`` is over prompts whose scores are averaged over seeds first."""
+
+    value: str
+    x: float | None
+    series: str
+    marks: tuple[Mark, ...]
+    mean: float | None
+    interval: Interval | None
+
+
+class Answer(NamedTuple):
+    """What the first screen says. ``fit`` and ``is_cap`` only for the output cap."""
+
+    factor: str
+    series_of: str
+    finding: str
+    marks: tuple[Mark, ...]
+    levels: tuple[Level, ...]
+    fit: Fit | None
+    is_cap: bool
+    metric: str
+
+
+def answer(sweep: Sweep) -> Answer | None:
+    """Read the sweep's answer off its trials; None where none was evaluated."""
+    factor, *rest = sweep.factors or ("trial",)
+    marks = []
+    for outcome in sweep.outcomes:
+        if outcome.evaluation is None:
+            continue
+        value = outcome.settings.get(factor, outcome.label)
+        series = " ".join(f"{key.split('.')[-1]}={outcome.settings.get(key, '')}" for key in rest)
+        marks.append(Mark(outcome, cell(outcome.evaluation.answers), number_of(value), value, series))
+    if not marks:
+        return None
+    is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(mark.cap for mark in marks)
+    judged = all(mark.total.scores["S_bar"].n for mark in marks)
+    metric = "S_bar" if judged and not is_cap else "S_l"
+    levels = _levels(marks, metric)
+    fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in marks]) if is_cap else None
+    finding = _cap_finding(marks, fit) if is_cap else _finding(factor, levels, metric)
+    return Answer(factor, " ".join(rest), finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
+
+
+def fit_line(points: Sequence[tuple[float, float]]) -> Fit | None:
+    """Least squares on logarithms; None below two different x, or where a value is not positive."""
+    if len({x for x, _ in points}) < 2 or any(x <= 0 or y <= 0 for x, y in points):
+        return None
+    import numpy as np
+    from scipy import stats
+
+    x, y = np.log10([p[0] for p in points]), np.log10([p[1] for p in points])
+    line = stats.linregress(x, y)
+    n = len(points)
+    spread = None
+    if n > 2:
+        half = float(stats.t.ppf(0.975, n - 2) * line.stderr)
+        spread = (float(line.slope) - half, float(line.slope) + half)
+    xs = sorted({a for a, _ in points})
+    means = [fmean(b for a, b in points if a == each) for each in xs]
+    rank = rank_correlation([a for a, _ in points], [b for _, b in points])
+    of_means = rank_correlation(xs, means)
+    return Fit(float(line.slope), spread, float(line.intercept), float(line.rvalue**2), rank, of_means, n)
+
+
+def _levels(marks: Sequence[Mark], metric: str) -> tuple[Level, ...]:
+    groups: dict[tuple[str, str], list[Mark]] = {}
+    for mark in marks:
+        groups.setdefault((mark.series, mark.value), []).append(mark)
+    levels = []
+    for (series, value), found in groups.items():
+        means = list(_over_seeds(found, metric).values())
+        mean = fmean(means) if means else None
+        levels.append(Level(value, found[0].x, series, tuple(found), mean, interval(means)))
+    if all(level.x is not None for level in levels):
+        levels.sort(key=lambda level: (level.series, level.x))
+    return tuple(levels)
+
+
+def _over_seeds(marks: Sequence[Mark], metric: str) -> Mapping[str, float]:
+    """Prompt -> mean over seeds, over the prompts that every seed scored."""
+    each = [prompt_means(mark.outcome.evaluation.answers, metric) for mark in marks if mark.outcome.evaluation]
+    shared = set.intersection(*(set(found) for found in each)) if each else set()
+    return {prompt: fmean(found[prompt] for found in each) for prompt in sorted(shared)}
+
+
+def _cap_finding(marks: Sequence[Mark], fit: Fit | None) -> str:
+    ordered = sorted(marks, key=lambda mark: mark.cap or 0)
+    first, last = ordered[0], ordered[-1]
+    ends = (
+        f"{words(first.total.max_words)} words where the longest training answer has {words(first.cap)}, "
+        f"{words(last.total.max_words)} where it has {words(last.cap)}"
+    )
+    if fit is None:
+        return f"One cap alone says nothing about the others: {ends.split(',', 1)[0]}."
+    sure = f" (95% interval {fit.slope_interval[0]:.2f} to {fit.slope_interval[1]:.2f})" if fit.slope_interval else ""
+    follows = fit.rank_correlation > 0.9
+    verb = "Yes: the longest answer follows" if follows else "Not clearly: the longest answer does not simply follow"
+    caps = len({mark.cap for mark in marks})
+    of_means = f" ({fit.rank_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
+    return (
+        f"{verb} the longest training answer: {ends}; Spearman rank correlation {fit.rank_correlation:.2f}{of_means}, "
+        f"slope {fit.slope:.2f}{sure} over {fit.n} models."
+    )
+
+
+def _finding(factor: str, levels: Sequence[Level], metric: str) -> str:
+    name = "S-bar" if metric == "S_bar" else "S_l"
+    scored = sorted((level for level in levels if level.mean is not None), key=lambda level: -(level.mean or 0))
+    if not scored:
+        return "The trials wrote answers, but none of them is scored."
+    best, worst = scored[0], scored[-1]
+    sure = f" (95% interval {span(best.interval)})" if best.interval else ""
+    if best is worst:
+        return f"Only {named(_setting(factor, best))} was evaluated: {name} {score(best.mean)}{sure}."
+    apart = paired_difference(_over_seeds(best.marks, metric), _over_seeds(worst.marks, metric))
+    if apart is None:
+        return f"{name} is {score(best.mean)}{sure} with {named(_setting(factor, best))}; the trials share no prompt."
+    known = f" (95% interval {span(apart.interval)})" if apart.interval else ""
+    what = f"{signed(apart.mean)} over {apart.n_prompts:,} prompts{known}"
+    between = (
+        f"{score(best.mean)} with {named(_setting(factor, best))}, {score(worst.mean)} with "
+        f"{named(_setting(factor, worst))}; {what}"
+    )
+    if apart.interval is None or apart.interval[0] <= 0:
+        return f"No measurable difference in {name}: {between}."
+    return f"{name} differs: {between}, the best and the worst of {len(scored)} settings."
+
+
+def _setting(factor: str, level: Level) -> str:
+    return f"{factor.split('.')[-1]}={level.value}" + (f" {level.series}" if level.series else "")
+
+
+def _missing(sweep: Sweep) -> str:
+    failed = sum(outcome.trial.status == "failed" for outcome in sweep.outcomes)
+    open_ = sum(outcome.evaluation is None and outcome.trial.status != "failed" for outcome in sweep.outcomes)
+    parts = [f"{failed} failed"] if failed else []
+    parts += [f"{open_} without an evaluation"] if open_ else []
+    return f" Of {len(sweep.outcomes)} trials, {' and '.join(parts)}: this is what the others say." if parts else ""

@@ -1,0 +1,175 @@
+"""A sweep as its folder tells it: every trial, finished or not, with the evaluation that belongs to it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.records import LwexpError
+from lwexp.report.differences import tell_apart
+from lwexp.report.display import one_line
+from lwexp.report.evaluations import Evaluation
+from lwexp.report.lineage import Node, Tree, read_manifest, trace
+from lwexp.report.load import Comparison, Group, load
+from lwexp.report.reading import object_of
+from lwexp.runs.trials import Trial, read_trials
+
+SEED = "seed"
+_GPU = "gpu"
+
+
+class Outcome(NamedTuple):
+    """One trial: its settings as typed, its runs, and what they cost. None is unknown, not zero."""
+
+    trial: Trial
+    settings: Mapping[str, str]
+    label: str
+    evaluation: Evaluation | None
+    runs: tuple[Node, ...]
+    dollars: float | None
+    gpu_hours: float | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep with its question; ``varied`` are the keys that differ between trials, in their order."""
+
+    folder: Path
+    name: str
+    question: str
+    varied: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """What was varied besides the seed; the seed where it is all that was."""
+        others = tuple(key for key in self.varied if key.split(".")[-1] != SEED)
+        return others or self.varied
+
+    def seed_of(self, outcome: Outcome) -> str | None:
+        """The trial's seed as typed; None where the sweep has one seed."""
+        return next((v for k, v in outcome.settings.items() if k.split(".")[-1] == SEED and k in self.varied), None)
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a folder is a sweep's."""
+    return (path / "trials.json").is_file()
+
+
+def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
+    """The sweep, and the comparison of those of its trials that were evaluated; it may hold no evaluation.
+
+    Raises:
+        LwexpError: If trials.json cannot be read.
+    """
+    trials = read_trials(folder)
+    if not trials:
+        raise LwexpError(f"report: {folder / 'trials.json'} cannot be read or is empty; run the sweep again")
+    about = object_of(folder / "sweep.json")
+    settings = [settings_of(trial) for trial in trials]
+    varied = about.get("varied")
+    keys = tuple(str(key) for key in varied) if isinstance(varied, list) else varied_keys(settings)
+    paths = [[_at(run, folder) for run in trial.runs] for trial in trials]
+    evaluated = [path for each in paths for path in each if read_manifest(path).get("stage") == "evaluate"]
+    comparison = _comparison(evaluated, [path for each in paths for path in each])
+    labels = [label_of(own, keys) or one_line(trial.label, 80) for trial, own in zip(trials, settings, strict=True)]
+    comparison = _relabelled(comparison, dict(zip(map(_ids, paths), labels, strict=True)))
+    outcomes = tuple(
+        _outcome(trial, own, label, runs, comparison)
+        for trial, own, label, runs in zip(trials, settings, labels, paths, strict=True)
+    )
+    name = one_line(str(about.get("name") or folder.name), 80)
+    return Sweep(folder, name, one_line(str(about.get("question") or ""), 300), keys, outcomes), comparison
+
+
+def settings_of(trial: Trial) -> dict[str, str]:
+    """Override -> value as typed."""
+    pairs = (item.lstrip("+~").partition("=") for item in trial.overrides)
+    return {key: value for key, equals, value in pairs if equals}
+
+
+def varied_keys(settings: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Keys whose values differ, for folders whose sweep.json does not say."""
+    keys = dict.fromkeys(key for own in settings for key in own)
+    return tuple(key for key in keys if len({own.get(key) for own in settings}) > 1)
+
+
+def label_of(settings: Mapping[str, str], varied: Sequence[str]) -> str:
+    """``max_words=50 seed=1``: the last part of each varied key, and its value."""
+    return one_line(" ".join(f"{key.split('.')[-1]}={settings[key]}" for key in varied if key in settings), 80)
+
+
+def number_of(value: str | None) -> float | None:
+    """A setting as a number; None where it is none."""
+    try:
+        number = ast.literal_eval(str(value))
+    except (ValueError, SyntaxError):
+        return None
+    return float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+
+
+def gpu_hours(config: Tree, node: Node) -> float | None:
+    """Wall time of training x its GPUs; None without GPUs, or where the time is not known."""
+    hardware = config.get("hardware") or {}
+    if hardware.get("accelerator", hardware.get("kind")) not in (_GPU, "cuda") or node.seconds is None:
+        return None
+    return node.seconds * int(hardware.get("devices") or 1) * int(hardware.get("num_nodes") or 1) / 3600
+
+
+def _outcome(
+    trial: Trial, settings: Mapping[str, str], label: str, paths: Sequence[Path], comparison: Comparison
+) -> Outcome:
+    ids = [path.resolve().name for path in paths]
+    nodes = tuple(comparison.nodes[run] for run in ids if run in comparison.nodes)
+    evaluation = next((e for e in comparison.evaluations if e.node.id in ids), None)
+    costs = [cost for node in nodes if (cost := node.number("cost_usd")) is not None]
+    hours = [
+        spent
+        for node in nodes
+        if node.stage == "train"
+        and node.path
+        and (spent := gpu_hours(object_of(node.path / "config.json"), node)) is not None
+    ]
+    return Outcome(
+        trial, settings, label, evaluation, nodes, sum(costs) if costs else None, sum(hours) if hours else None
+    )
+
+
+def _comparison(evaluated: Sequence[Path], runs: Sequence[Path]) -> Comparison:
+    """Of the evaluated trials; the lineage holds the other trials' runs too."""
+    nodes = trace(runs)
+    notes: tuple[str, ...] = ()
+    if evaluated:
+        try:
+            found = load(evaluated)
+            return replace(found, nodes={**nodes, **found.nodes})
+        except LwexpError as error:
+            notes = (str(error),)
+    return Comparison((), nodes, notes)
+
+
+def _relabelled(comparison: Comparison, labels: Mapping[frozenset[str], str]) -> Comparison:
+    """Models by their trial's settings instead of the name that all of them share."""
+    by_run = {run: label for runs, label in labels.items() for run in runs}
+
+    def named(group: Group) -> Group:
+        wanted = [by_run.get(e.node.id, e.label) for e in group.evaluations]
+        labels = tell_apart(wanted, [{} for _ in wanted], [e.node.id for e in group.evaluations], wanted)
+        return replace(
+            group, evaluations=tuple(replace(e, label=x) for e, x in zip(group.evaluations, labels, strict=True))
+        )
+
+    return replace(comparison, groups=tuple(map(named, comparison.groups)))
+
+
+def _ids(paths: Sequence[Path]) -> frozenset[str]:
+    return frozenset(path.resolve().name for path in paths)
+
+
+def _at(run: str, folder: Path) -> Path:
+    """Where a run stands: as recorded, else beside the sweep's folder, where the tree was moved."""
+    recorded, beside = Path(run), folder.resolve().parent / Path(run).name
+    return recorded if (recorded / "manifest.json").is_file() else beside

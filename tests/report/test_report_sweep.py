@@ -1,0 +1,183 @@
+"""A sweep's report: every trial, the answer to its question, and the fit, checked by hand and by numpy."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import report_runs
+
+from lwexp.records import LwexpError
+from lwexp.report import compare
+from lwexp.report.answer import answer, fit_line
+from lwexp.report.trials import gpu_hours, number_of, read_sweep
+
+KEY = "mixture.sources.drafts.max_words"
+QUESTION = "Does <b>length</b> follow the cap?"
+
+
+def make_sweep(root, cells, *, varied, question=QUESTION):
+    """``cells``: (overrides, words per answer or None for a trial without runs, status, exit code, reason)."""
+    folder = root / "sweep-x-00000001"
+    folder.mkdir(parents=True)
+    trials = []
+    for number, (overrides, cap, status, code, reason) in enumerate(cells):
+        runs = []
+        if cap is not None:
+            train = report_runs.training(
+                root, f"sft-{number:08x}", parents=[], max_train_words=cap, max_words=cap, steps=20
+            )
+            evaluation = report_runs.evaluation(
+                root, f"eval-sft-{number + 99:08x}", train.name, lambda required, rng, cap=cap: min(required, cap),
+                repeats=1, lengths=(50, 800),
+            )  # fmt: skip
+            runs = [str(train), str(evaluation)]
+        trials.append(
+            {
+                "number": number, "overrides": overrides, "log": str(folder / f"trial-{number}.log"),
+                "label": " ".join(overrides), "status": status, "exit_code": code, "reason": reason, "seconds": 5.0,
+                "runs": runs, "kept": False,
+            }
+        )  # fmt: skip
+    (folder / "trials.json").write_text(json.dumps(trials))
+    (folder / "sweep.json").write_text(json.dumps({"name": "x", "question": question, "varied": varied}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    """Three caps that finish; a crash, a kill and a bad value that do not."""
+    cells = [([f"{KEY}={cap}"], cap, "finished", 0, None) for cap in (50, 100, 400)]
+    cells += [
+        ([f"{KEY}=7"], None, "failed", 1, "RuntimeError: <script>boom</script>"),
+        ([f"{KEY}=8"], None, "failed", -9, "killed by signal 9"),
+        ([f"{KEY}=nine"], None, "failed", 2, f"{KEY}: 'nine' is not a number"),
+    ]
+    folder = make_sweep(tmp_path_factory.mktemp("six"), cells, varied=[KEY])
+    return compare([folder], None)
+
+
+def longest(report):
+    """The witness: the largest word count in each trial's own file."""
+    files = sorted(report.parent.parent.glob("eval-*/responses.jsonl"))
+    return [max(json.loads(line)["words"] for line in file.read_text().splitlines()) for file in files]
+
+
+def test_six_trials_of_which_three_failed_are_all_there(six, open_page):
+    page, problems = open_page(six)
+    rows = page.locator("[aria-label=Trials] tbody tr")
+    assert rows.count() == 6
+    texts = rows.all_inner_texts()
+    assert "exit code 1" in texts[3]
+    assert "RuntimeError: <script>boom</script>" in texts[3]
+    assert "exit code -9" in texts[4]
+    assert "killed by signal 9" in texts[4]
+    assert "is not a number" in texts[5]
+    assert "6 trials = 3 finished + 3 failed" in page.locator("#answer").inner_text()
+    assert problems == []
+
+
+def test_the_first_screen_holds_question_finding_and_figure(six, open_page):
+    page, _ = open_page(six)
+    assert page.locator("h1").inner_text() == QUESTION
+    finding = page.locator(".finding").inner_text()
+    assert f"{longest(six)[-1]} where it has 400" in finding
+    assert "Of 6 trials, 3 failed" in finding
+    box = page.locator(".answer-figure svg.wide").bounding_box()
+    assert box["y"] + box["height"] <= 900
+
+
+def test_csv_markdown_and_summary_hold_every_trial(six):
+    rows = list(csv.DictReader(io.StringIO(six.with_suffix(".trials.csv").read_text(encoding="utf-8-sig"))))
+    assert [row["status"] for row in rows] == ["finished"] * 3 + ["failed"] * 3
+    assert [int(row["max_words"]) for row in rows[:3]] == longest(six)
+    assert [row["max_train_words"] for row in rows[:3]] == ["50", "100", "400"]
+    assert [row["gpu_hours"] for row in rows] == [""] * 6
+    text = six.with_suffix(".md").read_text()
+    assert text.count("failed (exit code") == 3
+    assert "<script" not in text
+    found = json.loads((six.parent / "summary.json").read_text())["sweep"]
+    assert len(found["trials"]) == 6
+    assert found["fit"]["rank_correlation"] == 1
+
+
+def test_a_sweep_without_any_evaluation_still_shows_its_trials(tmp_path, open_page):
+    cells = [(["lr=1"], None, "failed", 1, "no"), (["lr=2"], None, "interrupted", None, None)]
+    page, problems = open_page(compare([make_sweep(tmp_path, cells, varied=["lr"])], None))
+    assert page.locator("[aria-label=Trials] tbody tr").count() == 2
+    assert "stays open" in page.locator(".finding").inner_text()
+    assert problems == []
+
+
+def test_the_fit_of_a_power_law_is_that_power_law():
+    """y = 3 x^0.5 exactly: slope 0.5, intercept log10(3), interval of width 0."""
+    fit = fit_line([(x, 3 * x**0.5) for x in (50, 100, 200, 400)])
+    assert fit.slope == pytest.approx(0.5)
+    assert fit.intercept == pytest.approx(math.log10(3))
+    assert fit.slope_interval == pytest.approx((0.5, 0.5))
+    assert (fit.rank_correlation, fit.r_squared) == (1, pytest.approx(1))
+
+
+def test_the_slope_and_its_interval_agree_with_numpy():
+    """Witness: numpy.polyfit's covariance, and t(0.975, 3) = 3.1824 from a printed table."""
+    points = [(50, 61), (100, 95), (200, 240), (400, 390), (800, 900)]
+    x, y = np.log10(np.array(points)).T
+    (slope, intercept), covariance = np.polyfit(x, y, 1, cov="unscaled")
+    residual = y - slope * x - intercept
+    half = 3.1824 * math.sqrt(covariance[0, 0] * (residual @ residual) / 3)
+    fit = fit_line(points)
+    assert (fit.slope, fit.intercept) == (pytest.approx(slope), pytest.approx(intercept))
+    assert fit.slope_interval == pytest.approx((slope - half, slope + half), rel=1e-4)
+
+
+def test_there_is_no_line_through_one_cap():
+    assert fit_line([(50, 60), (50, 70)]) is None
+    assert fit_line([(50, 60), (100, 0)]) is None
+
+
+def test_seeds_are_averaged_and_other_settings_are_compared(tmp_path):
+    """lr=1 writes at most 60 words with both seeds, lr=2 all that is asked for: S_l 100, and 100 or 0 at 800."""
+    cells = [
+        ([f"lr={lr}", f"seed={seed}"], cap, "finished", 0, None) for lr, cap in ((1, 60), (2, 900)) for seed in (0, 1)
+    ]
+    sweep, comparison = read_sweep(make_sweep(tmp_path, cells, varied=["lr", "seed"]))
+    found = answer(sweep)
+    assert (found.factor, found.is_cap, len(found.levels)) == ("lr", False, 2)
+    assert [len(level.marks) for level in found.levels] == [2, 2]
+    assert found.levels[1].mean > found.levels[0].mean
+    assert found.finding.startswith("S-bar differs: ")
+    assert {e.label for e in comparison.evaluations} == {f"lr={lr} seed={seed}" for lr in (1, 2) for seed in (0, 1)}
+
+
+def test_equal_settings_make_no_difference(tmp_path):
+    """Negative control: the same answers under two names."""
+    cells = [([f"rule={rule}"], 60, "finished", 0, None) for rule in ("token", "sequence")]
+    sweep, _ = read_sweep(make_sweep(tmp_path, cells, varied=["rule"]))
+    assert answer(sweep).finding.startswith("No measurable difference in S-bar: ")
+
+
+def test_a_trials_file_that_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "trials.json").write_text("{")
+    with pytest.raises(LwexpError, match=r"trials\.json cannot be read"):
+        compare([tmp_path], None)
+
+
+def test_gpu_hours_are_time_by_gpus_and_nothing_on_a_cpu(tmp_path):
+    """86 s between start and end in the fabricated manifest: on 2 nodes of 8 GPUs 86 x 16 / 3600 = 0.38222."""
+    report_runs.training(tmp_path, "t-00000001", parents=[], max_train_words=9, steps=10)
+    from lwexp.report.lineage import trace
+
+    node = trace([tmp_path / "t-00000001"])["t-00000001"]
+    assert gpu_hours({"hardware": {"accelerator": "gpu", "devices": 8, "num_nodes": 2}}, node) == pytest.approx(
+        0.382222, rel=1e-4
+    )
+    assert gpu_hours({"hardware": {"kind": "cpu"}}, node) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"), [("50", 50), ("1e-5", 1e-5), ("null", None), ("token", None), ("true", None)]
+)
+def test_settings_as_numbers(typed, value):
+    assert number_of(typed) == value
