@@ -47,7 +47,9 @@ def save_checkpoint(
     aside = folder / f"{target.name}.tmp"
 
     def begin() -> None:
-        shutil.rmtree(aside, ignore_errors=True)
+        # A killed process leaves its half-written one, which need not have been at this step: 123 GiB for a 9B.
+        for left in folder.glob("step-*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
 
     def commit() -> None:

@@ -20,6 +20,7 @@ from torch import nn
 
 from lwexp.config.train import Optimizer as OptimizerConfig
 from lwexp.config.train import Zero
+from lwexp.train.adapter import trained_parameters
 from lwexp.train.optimizer import decay_groups
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,8 @@ def sharded_loading(hardware: Zero) -> Iterator[None]:
 
 def zero_optimizer(model: nn.Module, config: OptimizerConfig, hardware: Zero) -> torch.optim.Optimizer:
     """AdamW for DeepSpeed to shard. DeepSpeed keeps float32 masters itself, on the host if they are offloaded."""
-    groups = decay_groups(model.named_parameters(), config.weight_decay)
+    every = decay_groups(trained_parameters(model), config.weight_decay)
+    groups = [group for group in every if group["params"]]  # an adapter has neither biases nor norms
     betas = (config.betas[0], config.betas[1])
     if hardware.offload_optimizer:
         from deepspeed.ops.adam import DeepSpeedCPUAdam

@@ -174,8 +174,10 @@ def gather_weights(report: Path) -> Any:
             for name, parameter in pl_module.model.named_parameters():
                 found["held"] += parameter.ds_tensor.numel()
                 found["whole"] += parameter.ds_numel
+                if ".lora_" in name:
+                    continue
                 with deepspeed.zero.GatheredParameters([parameter]):
-                    same = torch.equal(parameter.data, saved.pop(name))
+                    same = torch.equal(parameter.data, saved.pop(name.replace(".base_layer.", ".")))
                 found["equal" if same else "unequal"].append(name)
             found["missing"] = sorted(saved)
             report.write_text(json.dumps(found))
