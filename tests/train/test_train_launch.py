@@ -15,10 +15,10 @@ from tiny_packs import tiny_conversations
 
 from lwexp.train.rowfile import read_metrics
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-STEPS = 20
+STEPS = 12
 
 
 @pytest.fixture(scope="module")
