@@ -12,6 +12,8 @@ from lwexp.runs.directory import RunDirectory
 
 log = logging.getLogger(__name__)
 
+_MOST_LISTED = 8
+
 
 def list_runs(root: Path) -> list[RunDirectory]:
     """All runs below ``root``, oldest first. Folders without a readable manifest are passed over."""
@@ -54,21 +56,31 @@ def find_run(
                 f"{key}={wanted}: the run is {run.manifest['status']}, not finished; run its command again"
             )
         return _told(run, key)
+    kin = [run for run in list_runs(root) if run.manifest["stage"] in stages]
     fitting = [
-        run
-        for run in list_runs(root)
-        if run.manifest["stage"] in stages
-        and all(run.manifest["labels"].get(name) == value for name, value in (labels or {}).items())
+        run for run in kin if all(run.manifest["labels"].get(name) == value for name, value in (labels or {}).items())
     ]
     named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.manifest["name"])]
     usable = [run for run in named if run.is_usable]
     if usable:
         return _told(usable[-1], key)
     asked = f"a finished {'/'.join(stages)} run" + "".join(f" with {k}={v}" for k, v in (labels or {}).items())
-    there = ", ".join(f"{run.id} ({run.manifest['status']})" for run in fitting) or "none"
+    there = _listed(fitting, "status") or "none"
+    others = _listed([run for run in kin if run not in fitting], "status", *(labels or {}))
+    choose = f"; others: {others}; choose one with {key}=<id>" if others else ""
     raise LwexpError(
-        f"{key}={wanted}: no {asked.removeprefix('a ')} under {root}; there: {there}; make one with: {make_it}"
+        f"{key}={wanted}: no {asked.removeprefix('a ')} under {root}; there: {there}{choose}; make one with: {make_it}"
     )
+
+
+def _listed(runs: list[RunDirectory], *what: str) -> str:
+    """Ids of the newest few runs, each with its status or labels."""
+    shown = [
+        f"{run.id} ({', '.join(run.manifest.get(name) or run.manifest['labels'].get(name, '?') for name in what)})"
+        for run in runs[-_MOST_LISTED:]
+    ]
+    earlier = len(runs) - len(shown)
+    return ", ".join(shown) + (f" and {earlier} earlier" if earlier else "")
 
 
 def _told(run: RunDirectory, key: str) -> RunDirectory:

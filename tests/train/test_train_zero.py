@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_model_config, train_in
@@ -201,3 +203,30 @@ def test_one_rank_whose_numbers_are_not_finite_stops_all_before_the_update(
         assert rows[2][name] == pytest.approx(alone[2][name], rel=1e-5)
     record = (run_in(tmp_path / "two") / "nonfinite.jsonl").read_text()
     assert [json.loads(line)["step"] for line in record.splitlines()] == [2, 4]
+
+
+def test_dpo_in_two_passes_on_two_ranks_gives_the_curve_of_one_pass_in_one_process(
+    ranks: Ranks, start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """8 pairs in 4 packs of 3, 3, 2 and 1 parts; a step holds 3 packs, so ranks differ in parts and in packs.
+
+    Rank 0 has computed the reference alone, from whole weights, and the other took it from the folder.
+    """
+    options = (
+        "model=tiny_glm", "objective=dpo", "objective.epochs=3", "objective.global_batch=3", "objective.nll_weight=0.2",
+        "objective.optimizer.lr=0.01", "objective.beta=0.5", "pack.max_tokens=160",
+    )  # fmt: skip
+    start = start_models["glm"]
+    two = (*options, "objective.passes=two", "hardware=cpu_zero3")
+    assert ranks.train(tmp_path / "two", *two, world=2, start_from=start) == [0, 0]
+    assert "DPO in two passes, 80 tokens at a time" in (run_in(tmp_path / "two") / "log.txt").read_text()
+    assert ranks.train(tmp_path / "one", *options, "objective.passes=one", world=0, start_from=start) == [0]
+
+    one, both = (read_metrics(run_in(tmp_path / name) / "metrics.jsonl") for name in ("one", "two"))
+    assert [row["step"] for row in both] == [1, 2, 3, 4]
+    for name in ("loss", "preference_loss", "margin", "chosen_logp", "rejected_kl", "grad_norm"):
+        assert [row[name] for row in both] == pytest.approx([row[name] for row in one], abs=2e-5, rel=2e-5), name
+    assert one[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert abs(one[-1]["margin"]) > 0.01  # it has moved
+    alone, shared = (np.load(run_in(tmp_path / name) / "reference" / "logprobs.npy") for name in ("one", "two"))
+    np.testing.assert_allclose(shared, alone, rtol=1e-12)
