@@ -52,8 +52,7 @@ def read_hub(path: str, split: str) -> Iterator[RawRow]:
     try:
         rows = datasets.load_dataset(path, split=split)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LwexpError(f"cannot open the data set {path} (split {split}): {reason}") from None
+        raise LwexpError(f"cannot open the data set {path} (split {split}): {_reason(error)}") from None
     number = 0
     for batch in rows.iter(batch_size=_ROWS_AT_ONCE):
         columns = list(batch)
@@ -75,8 +74,7 @@ def stream(path: str, split: str) -> Iterator[RawRow]:
         for number, row in enumerate(rows, 1):
             yield RawRow(number, "row", row)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LwexpError(f"cannot read the data set {path} (split {split}): {reason}") from None
+        raise LwexpError(f"cannot read the data set {path} (split {split}): {_reason(error)}") from None
 
 
 def hub_fingerprint(path: str) -> str:
@@ -90,8 +88,19 @@ def hub_fingerprint(path: str) -> str:
     try:
         return str(datasets.load_dataset_builder(path).hash)
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LwexpError(f"cannot find the data set {path}: {reason}; wanted a hub id or a local folder") from None
+        raise LwexpError(
+            f"cannot find the data set {path}: {_reason(error)}; wanted a hub id or a local folder"
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line.
+
+    ``datasets`` says only that an error occurred, and keeps the error itself as the cause.
+    """
+    if error.__cause__ is not None:
+        return _reason(error.__cause__)
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:

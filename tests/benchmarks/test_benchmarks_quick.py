@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
         ("data_prep", {"20k_rows", "200k_rows"}),
         ("attention", {"few_long", "mixed", "many_short"}),
         ("logprobs", {"8k_x_64k"}),
+        ("teacher", {"latency_2s_64", "overload_1s", "replay"}),
     ],
 )
 def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
