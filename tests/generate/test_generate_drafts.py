@@ -253,6 +253,24 @@ def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callabl
     assert results["tally"] == "4 in = 3 kept + 1 content filter"
 
 
+def test_a_run_that_ends_early_is_published_too(start_server: Callable[..., str], tmp_path: Path) -> None:
+    """200 tokens at $1,000 a million may cost $0.20; a document takes about $0.06, so $0.30 does for some of 20."""
+    published: list[int] = []
+
+    def publish(run: RunDirectory) -> None:
+        published.append(len(list(read_rows(run.path / "drafts.jsonl", Draft))))
+
+    config = compose(
+        f"root={tmp_path}", "teacher=local_openai", f"teacher.base_url={start_server()}", "teacher.max_tokens=200",
+        "teacher.price={input_per_mtok: 0.0, output_per_mtok: 1000.0}", "teacher.limits.budget_usd=0.3",
+        "teacher.limits.concurrency=1", "generate.instructions.count=20", "generate.instructions.required_words=[30]",
+    )  # fmt: skip
+    with pytest.raises(LwexpError, match=r"budget_usd=0\.3 is reached"):
+        write_drafts(config, publish=publish)
+    [drafts] = published
+    assert 0 < drafts < 20
+
+
 def start_run(root: Path, *overrides: str) -> subprocess.Popen[str]:
     script = "import sys; from lwexp.config import compose; from lwexp.generate import write_drafts;" \
              "write_drafts(compose(*sys.argv[1:]))"  # fmt: skip

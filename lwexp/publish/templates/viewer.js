@@ -129,7 +129,7 @@
       drawn("rect", { class: "mark", x: (120 * step.asked) / widest - 1, width: 2, height: 8 }),
     );
     out.append(bar, make("span", "", number(step.asked) + " words asked, " + number(step.words) + " written"));
-    if (step.cost !== null) out.append(make("span", "", "$" + step.cost.toFixed(4)));
+    if (step.cost) out.append(make("span", "", "$" + step.cost.toFixed(4)));
     if (step.attempts > 1) out.append(make("span", "tag", step.attempts + " tries"));
     if (step.finish !== "stop") out.append(make("span", "tag bad", "ended by " + step.finish));
     for (const rule of step.rules) out.append(make("span", "tag", "cleaned: " + rule));
