@@ -9,10 +9,11 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo test check install lock clean help
+.PHONY: demo study test check install lock clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
+	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
 	@echo "make test   install and pass the tests"
 	@echo "make check  ruff, format, mypy"
 	@echo "make lock   write the versions in .venv into constraints.txt"
@@ -28,6 +29,11 @@ demo: $(READY)
 	$(BIN)/python evaluate.py experiment=miniature run=long
 	$(BIN)/python evaluate.py experiment=miniature run=dpo
 	$(BIN)/python -m lwexp.report runs/demo --out runs/demo/report.html
+
+# Twelve trainings. Run it again after a failure: only what is missing runs.
+study: $(READY)
+	$(BIN)/python train.py -m +sweeps=output_cap scale=miniature seed=0,1,2
+	$(BIN)/python -m lwexp.report $$(ls -td runs/output_cap/sweep-*/ | head -1) study=docs/study/output_cap.md
 
 install: $(READY)
 

@@ -1,8 +1,10 @@
-"""report: evaluations -> one HTML page, a Markdown table, a CSV and summary.json.
+"""report: evaluations or a sweep -> one HTML page, a Markdown table, a CSV and summary.json.
 
 Reads evaluation runs (manifest.json, config.json, responses.jsonl, verdicts.jsonl) and the runs they were
 made from (manifest.json, config.json, metrics.jsonl, mixture.json). Writes only the files it is asked for.
-Never touches models, judges or the network, and never changes a run.
+A sweep's folder (sweep.json, trials.json) is read with all its trials. Never touches models or judges, and never
+changes a run. Uses the network only for a W&B report: where one is asked for by name, or where a sweep's runs were
+tracked online under an entity.
 """
 
 from __future__ import annotations

@@ -4,9 +4,13 @@
     python -m lwexp.report runs/demo/eval-*                these evaluations
     python -m lwexp.report runs/long-1a2b3c4d              the evaluations of one training run
     python -m lwexp.report runs/a runs/b --out compare.html
+    python -m lwexp.report runs/x/sweep-lr-1a2b3c4d        a sweep: its question's answer, and every trial
+    python -m lwexp.report <sweep> study=docs/study/x.md   also a Markdown page with the figure as SVG beside it
+    python -m lwexp.report <sweep> wandb=my-team/lwexp     also a W&B report of the runs tracked there
 
 Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) says where the page goes;
-without it, report.html beside the runs. The page is one file: it opens without a network and can be mailed.
+without it, report.html beside the runs. Sweeps tracked with tracking=wandb and an entity get their W&B report
+by themselves. The page is one file: it opens without a network and can be mailed.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from pathlib import Path
 
 from lwexp.records import LwexpError
 
+_EXAMPLES = {"study": "study=docs/study/output_cap.md", "wandb": "wandb=my-team/lwexp"}
+
 
 def main(arguments: list[str]) -> int:
     """Run the command and return its exit code: 0 done, 2 a mistake the user can mend."""
@@ -23,13 +29,35 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0 if arguments else 2
     try:
-        paths, out = read_arguments(arguments)
-        _compare(paths, out)
+        extras, rest = take_extras(arguments)
+        paths, out = read_arguments(rest)
+        _compare(paths, out, extras)
     except LwexpError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
+
+
+def take_extras(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """``study=`` and ``wandb=`` by name, and the other words.
+
+    Raises:
+        LwexpError: Where one has no value, or a study is no Markdown file.
+    """
+    found: dict[str, str] = {}
+    rest = []
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        if not equals or key not in ("study", "wandb"):
+            rest.append(word)
+        elif not value:
+            raise LwexpError(f"report: {key}= needs a value, such as {_EXAMPLES[key]}")
+        else:
+            found[key] = value
+    if not found.get("study", ".md").endswith(".md"):
+        raise LwexpError(f"report: study={found['study']}: give a Markdown file, such as {_EXAMPLES['study']}")
+    return found, rest
 
 
 def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
@@ -57,12 +85,13 @@ def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
     return paths, out
 
 
-def _compare(paths: list[str], out: Path | None) -> None:
-    from lwexp.report import compare
+def _compare(paths: list[str], out: Path | None, extras: dict[str, str]) -> None:
+    from lwexp.report.build import compare_and_more
     from lwexp.runs.logs import console_log
 
     console_log()
-    print(f"report: {compare(paths, out)}")
+    for name, place in compare_and_more(paths, out, extras.get("study"), extras.get("wandb")).items():
+        print(f"{name}: {place}")
 
 
 if __name__ == "__main__":

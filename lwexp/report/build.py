@@ -73,13 +73,54 @@ def write(report: Report, out: Path) -> Path:
 
 def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
     """Read and compute once, write the page, print the table. Without ``out`` the page lies beside the runs."""
-    from lwexp.report.terminal import show
+    return Path(compare_and_more(run_paths, out, None, None)["report"])
 
+
+def compare_and_more(
+    run_paths: Sequence[Path | str], out: Path | None, study: str | None, wandb: str | None
+) -> dict[str, str]:
+    """``compare``, and what else was asked for.
+
+    Args:
+        run_paths: As for ``compare``.
+        out: As for ``compare``.
+        study: A Markdown file to write a sweep's study to.
+        wandb: entity/project of a W&B report. None: where a sweep's runs were tracked online
+            under an entity, else there is none.
+
+    Returns:
+        What was made -> where it is: "report", and "study" and "W&B report" where there is one.
+    """
+    from lwexp.report.terminal import show
+    from lwexp.report.wandb_report import read_target, target_of
+
+    asked = read_target(wandb) if wandb else None
     report = build(run_paths)
+    if study and report.sweep is None:
+        raise LwexpError(f"report: study={study}: {run_paths[0]} is not a sweep's folder (it holds no trials.json)")
     folder = report.sweep.folder if report.sweep else None
-    page = write(report, out or (folder or report.comparison.folder) / "report.html")
+    made = {"report": str(write(report, out or (folder or report.comparison.folder) / "report.html"))}
     show(report.views)
-    return page
+    if study and report.sweep:
+        from lwexp.report.study import write_study
+
+        made["study"] = str(write_study(report.sweep, report.answer, report.comparison.nodes, Path(study)))
+    if asked:
+        made["W&B report"] = _publish(report, *asked)
+    elif report.sweep and (target := target_of(report.comparison)):
+        try:
+            made["W&B report"] = _publish(report, *target)
+        except LwexpError as error:
+            log.warning("%s", error)  # nobody asked for it by name: the local report stands
+    return made
+
+
+def _publish(report: Report, entity: str, project: str) -> str:
+    from lwexp.report.wandb_report import build_report, publish, scores_of
+
+    table = as_markdown(report.views) if report.views else ""
+    built = build_report(report.comparison, report.sweep, report.answer, table, entity, project)
+    return publish(built, scores_of(report.comparison), entity, project)
 
 
 def _markdown(report: Report) -> str:

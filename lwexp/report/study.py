@@ -1,0 +1,124 @@
+"""A sweep as a page of the documentation: question, figure, numbers, and how to get them again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lwexp.records import LwexpError
+from lwexp.report.answer import Answer
+from lwexp.report.answer_figure import answer_figure
+from lwexp.report.display import markdown_cell, one_line, quoted
+from lwexp.report.drawing import INK, LINE, MUTED, PAPER, palette
+from lwexp.report.lineage import Node
+from lwexp.report.sweep_page import sweep_markdown
+from lwexp.report.trials import Outcome, Sweep
+
+_VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER}
+_PACKAGES = ("torch", "transformers", "lightning", "tokenizers")
+
+
+def write_study(sweep: Sweep, answer: Answer | None, nodes: Mapping[str, Node], page: Path) -> Path:
+    """Write the Markdown page and its figure beside it, an SVG of the same name.
+
+    Raises:
+        LwexpError: If no trial was evaluated: a study without a number is none.
+    """
+    if answer is None:
+        raise LwexpError(f"report: no trial of {sweep.folder} was evaluated, so there is no study to write")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    figure = page.with_suffix(".svg")
+    figure.write_text(study_figure(answer), encoding="utf-8")
+    page.write_text(study_page(sweep, answer, nodes, figure.name), encoding="utf-8")
+    return page
+
+
+def study_figure(answer: Answer) -> str:
+    """The answer's figure as a file of its own: light colours on white, for pages that show images as they are."""
+    places = {m.outcome.evaluation.label: n for n, m in enumerate(answer.marks) if m.outcome.evaluation}
+    drawn = answer_figure(answer, places)
+    wide = str(drawn.svg).split("</svg>", 1)[0] + "</svg>"
+    for place, (light, _) in enumerate(palette(max(1, len(places)))):
+        wide = wide.replace(f"var(--m{place})", light)
+    for name, value in _VARIABLES.items():
+        wide = wide.replace(f"var({name})", value)
+    wide = wide.replace("var(--sans)", "sans-serif")
+    box = re.search(r'viewBox="0 0 (\d+) (\d+)"', wide)
+    assert box is not None
+    opening = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'width="{box[1]}" height="{box[2]}" '
+    )
+    ground = f'<rect width="{box[1]}" height="{box[2]}" fill="{PAPER}"/>'
+    wide = opening + wide.removeprefix("<svg ")
+    return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + ground, wide, count=1) + "\n"
+
+
+def study_page(sweep: Sweep, answer: Answer, nodes: Mapping[str, Node], figure: str) -> str:
+    """The page as text."""
+    title = sweep.question or sweep.name
+    parts = [
+        f"# {markdown_cell(title, 300)}",
+        quoted(answer.finding),
+        f"![{markdown_cell(title, 300)}]({figure})",
+        *([_fit(answer)] if answer.fit else []),
+        "## Every trial",
+        sweep_markdown(sweep, None).split("\n\n", 1)[1].strip(),
+        "Brackets: 95% bootstrap intervals over prompts. A dash: not known, or not used.",
+        "## How it was made",
+        _made(sweep, nodes),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _fit(answer: Answer) -> str:
+    fit = answer.fit
+    assert fit is not None
+    sure = f", 95% interval {fit.slope_interval[0]:.3f} to {fit.slope_interval[1]:.3f}" if fit.slope_interval else ""
+    rows = [
+        ("models", f"{fit.n}"),
+        ("slope on logarithmic axes", f"{fit.slope:.3f}{sure}"),
+        ("fitted line", f"longest answer = {10**fit.intercept:.3f} x (longest training answer)^{fit.slope:.3f}"),
+        ("R2 of the logarithms", f"{fit.r_squared:.4f}"),
+        ("Spearman rank correlation, all models", f"{fit.rank_correlation:.3f}"),
+        ("Spearman rank correlation, means at each cap", f"{fit.rank_of_means:.3f}"),
+    ]
+    return "\n".join(["| | |", "|:--|:--|", *(f"| {name} | {markdown_cell(value)} |" for name, value in rows)])
+
+
+def _made(sweep: Sweep, nodes: Mapping[str, Node]) -> str:
+    commits = sorted({_commit(node) for node in nodes.values() if _commit(node)})
+    versions = [f"{name} {', '.join(found)}" for name in ("python", *_PACKAGES) if (found := _versions(nodes, name))]
+    seconds = [outcome.trial.seconds for outcome in sweep.outcomes if outcome.trial.seconds is not None]
+    lines = [
+        f"- Command: `{_command(sweep.outcomes, sweep.varied)}`, then "
+        f"`python -m lwexp.report {one_line(sweep.folder.name, 120)} study=...`",
+        f"- Commit: {', '.join(commits) or 'not recorded'}",
+        f"- Versions: {markdown_cell('; '.join(versions) or 'not recorded', 400)}",
+        f"- Trials: {len(sweep.outcomes)}, {sum(seconds):,.0f} s of wall time in all",
+    ]
+    return "\n".join(lines)
+
+
+def _command(outcomes: tuple[Outcome, ...], varied: tuple[str, ...]) -> str:
+    """The overrides that all trials share, and every value of those that differ."""
+    first = outcomes[0].trial.overrides
+    shared = [item for item in first if all(item in outcome.trial.overrides for outcome in outcomes)]
+    values = [f"{k}={','.join(dict.fromkeys(o.settings.get(k, '') for o in outcomes))}" for k in varied]
+    return one_line(" ".join(["python train.py -m", *shared, *values]), 500).replace("`", "'")
+
+
+def _commit(node: Node) -> str:
+    git = node.manifest.get("git") or {}
+    commit = one_line(str(git.get("commit") or ""), 40)[:12]
+    return f"`{commit}`{' with changes' if git.get('dirty') else ''}" if commit else ""
+
+
+def _versions(nodes: Mapping[str, Node], package: str) -> list[str]:
+    found = set()
+    for node in nodes.values():
+        stated = {**(node.manifest.get("versions") or {}), "python": node.manifest.get("python")}
+        if stated.get(package):
+            found.add(one_line(str(stated[package]), 40))
+    return sorted(found)

@@ -1,0 +1,163 @@
+"""The same comparison as a Weights & Biases report: a pure builder, and the two calls that need an account.
+
+Everything here names runs of ours by their ids, which are the ids of their W&B runs (``tracking=wandb``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lwexp.records import LwexpError
+from lwexp.report.answer import Answer
+from lwexp.report.display import markdown_cell, quoted
+from lwexp.report.lineage import Node, layers
+from lwexp.report.load import Comparison
+from lwexp.report.reading import object_of
+from lwexp.report.sweep_page import sweep_markdown
+from lwexp.report.tables import cell
+from lwexp.report.trials import Sweep
+
+SCORES = ("S_l", "S_q", "S_bar")
+_CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
+
+
+def read_target(text: str) -> tuple[str, str]:
+    """``entity/project``.
+
+    Raises:
+        LwexpError: If it is anything else.
+    """
+    entity, slash, project = text.partition("/")
+    if not (entity and slash and project) or "/" in project:
+        raise LwexpError(f"report: wandb={text}: give entity/project, such as wandb=my-team/lwexp")
+    return entity, project
+
+
+def target_of(comparison: Comparison) -> tuple[str, str] | None:
+    """Where the runs were tracked online, as their configs say; None where they were not, or name no entity."""
+    for node in comparison.nodes.values():
+        tracking = (object_of(node.path / "config.json") if node.path else {}).get("tracking") or {}
+        if tracking.get("kind") == "wandb" and tracking.get("mode") == "online" and tracking.get("entity"):
+            return str(tracking["entity"]), str(tracking.get("project") or "lwexp")
+    return None
+
+
+def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Training run id -> what its W&B summary gets: scores and the longest and median answer."""
+    found: dict[str, dict[str, float]] = {}
+    for evaluation in comparison.evaluations:
+        if evaluation.train is None:
+            continue
+        total = cell(evaluation.answers)
+        values: dict[str, float | None] = {f"eval/{part}": total.scores[part].mean for part in SCORES}
+        values |= {"eval/max_words": total.max_words, "eval/median_words": total.median_words}
+        values["eval/max_train_words"] = evaluation.max_train_words
+        known = {key: float(value) for key, value in values.items() if value is not None}
+        found.setdefault(evaluation.train.id, known)
+    return found
+
+
+def build_report(
+    comparison: Comparison, sweep: Sweep | None, answer: Answer | None, table: str, entity: str, project: str
+) -> Any:
+    """The report as an object of ``wandb_workspaces.reports.v2``; touches no network.
+
+    Args:
+        comparison: The runs, with their lineage.
+        sweep: Its question and trials; None for a plain comparison.
+        answer: What answers the question.
+        table: The comparison's table in Markdown.
+        entity: Who the project belongs to.
+        project: Where the runs are.
+    """
+    import wandb_workspaces.reports.v2 as wr
+
+    title = (sweep.question or sweep.name) if sweep else "Comparison of " + ", ".join(
+        evaluation.label for evaluation in comparison.evaluations[:4]
+    )  # fmt: skip
+    finding = quoted(answer.finding) if answer else ""
+    blocks = [
+        wr.TableOfContents(),
+        wr.H1(text="Answer"),
+        wr.MarkdownBlock(text=finding or "See the table."),
+        wr.H1(text="Panels"),
+        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(sweep, answer)),
+        wr.H1(text="Table"),
+        wr.MarkdownBlock(text=(sweep_markdown(sweep, answer) + "\n" if sweep else "") + table),
+        wr.H1(text="Lineage"),
+        wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
+    ]
+    return wr.Report(entity=entity, project=project, title=title[:128], description=finding[:500], width="fluid",
+                     blocks=blocks)  # fmt: skip
+
+
+def _runsets(comparison: Comparison, sweep: Sweep | None, entity: str, project: str) -> list[Any]:
+    """The training runs by id, grouped by what was varied; one set for all, so that panels compare within it."""
+    import wandb_workspaces.reports.v2 as wr
+
+    ids = [node.id for node in comparison.nodes.values() if node.stage == "train"]
+    names = ", ".join(f"'{run}'" for run in ids)
+    groups = [f"config.{key}" for key in sweep.factors[:1]] if sweep else []
+    return [
+        wr.Runset(entity=entity, project=project, name=sweep.name if sweep else "compared runs",
+                  filters=f"Metric('name') in [{names}]" if ids else "", groupby=groups)
+    ]  # fmt: skip
+
+
+def _panels(sweep: Sweep | None, answer: Answer | None) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    factor = sweep.factors[0] if sweep and sweep.factors else None
+    is_number = bool(answer) and all(mark.x is not None for mark in answer.marks) if answer else False
+    x: Any = wr.SummaryMetric("eval/max_train_words")
+    if factor and is_number and answer and not answer.is_cap:
+        x = wr.Config(factor)
+    y = wr.SummaryMetric("eval/max_words" if answer is None or answer.is_cap else f"eval/{answer.metric}")
+    is_log = answer is not None and answer.is_cap
+    columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in (sweep.varied if sweep else ())]
+    columns += [wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(f"eval/{part}")) for part in SCORES]
+    return [
+        wr.ScatterPlot(title="Answer", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
+                       layout=wr.Layout(x=0, y=0, w=16, h=10)),
+        wr.BarPlot(title="Scores", metrics=[wr.SummaryMetric(f"eval/{part}") for part in SCORES],
+                   layout=wr.Layout(x=16, y=0, w=8, h=10)),
+        *(wr.LinePlot(title=name, x="Step", y=[name], layout=wr.Layout(x=8 * (n % 3), y=10 + 6 * (n // 3), w=8, h=6))
+          for n, name in enumerate(_CURVES)),
+        wr.ParallelCoordinatesPlot(title="Settings and scores", columns=columns,
+                                   layout=wr.Layout(x=0, y=22, w=24, h=8)),
+        wr.RunComparer(diff_only="split", layout=wr.Layout(x=0, y=30, w=24, h=12)),
+    ]  # fmt: skip
+
+
+def lineage_table(nodes: Mapping[str, Node]) -> str:
+    """Which run was made from which, from the teacher to the score."""
+    lines = ["| run | stage | made from | result |", "|:--|:--|:--|:--|"]
+    for node in (node for column in layers(nodes) for node in column):
+        result = str(node.results.get("tally") or node.results.get("final_loss") or "")
+        cells = [node.id, node.stage, ", ".join(node.parents), result]
+        lines.append("| " + " | ".join(markdown_cell(value) for value in cells) + " |")
+    return "\n".join(lines)
+
+
+def publish(report: Any, scores: Mapping[str, Mapping[str, float]], entity: str, project: str) -> str:
+    """Put the scores into the runs' summaries and save the report; returns its address.
+
+    Raises:
+        LwexpError: If W&B refuses.
+    """
+    import wandb
+
+    try:
+        api = wandb.Api()
+        for run_id, values in scores.items():
+            run = api.run(f"{entity}/{project}/{run_id}")
+            run.summary.update(dict(values))
+        report.save()
+    except (wandb.errors.Error, ValueError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LwexpError(
+            f"report: W&B refused the report for {entity}/{project}: {first}; run wandb login, and check that the runs "
+            f"were tracked there (the local report was written)"
+        ) from None
+    return str(report.url)
