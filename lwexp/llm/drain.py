@@ -42,9 +42,10 @@ class Drain:
         loop = asyncio.get_running_loop()
 
         def caught(number: signal.Signals, reason: BaseException) -> None:
-            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
+            # Said last: who presses again on reading it must meet Python's own handler, not this one once more.
             loop.remove_signal_handler(signal.SIGINT)
             self.stop(reason)
+            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
 
         loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
         loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
