@@ -7,6 +7,7 @@ SIGTERM and resumable.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import sys
@@ -28,6 +29,9 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         main: Gets the validated config. Heavy imports belong inside it.
         doc: The script's docstring; shown by ``--help``.
     """
+    # Python looks for garbage every 700 new objects; a short command makes millions and hardly any garbage. Scoring 120
+    # given answers took 3.5 s, and 2.9 s so.
+    gc.set_threshold(20_000, 20, 20)
     try:
         if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
             from lwexp.config.help import print_help
