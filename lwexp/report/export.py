@@ -80,13 +80,14 @@ def model_summary(row: Row) -> Tree:
 
 
 def as_csv(views: Sequence[GroupView]) -> str:
-    """One line for each model and part of the bench: all, each range, each language."""
+    """One line for each model and part of the bench: all, each range, each language, each type of prompt."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for view in views:
         for row in view.rows:
-            parts = {"all": row.total, **view.ranges[row.label], **view.languages[row.label]}
+            types = {f"type {name}": part for name, part in view.types[row.label].items()}
+            parts = {"all": row.total, **view.ranges[row.label], **view.languages[row.label], **types}
             for name, part in parts.items():
                 writer.writerow([csv_cell(value) for value in _csv_row(view, row, name, part)])
     return out.getvalue()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lwexp.config.evaluate import WordRange
 from lwexp.records import Response, Verdict
+from lwexp.report.display import one_line
 from lwexp.report.intervals import Interval, interval
 
 
@@ -173,6 +174,15 @@ def per_language(answers: Sequence[Answer]) -> dict[str, Cell]:
     """Language code -> cell, for the languages there are."""
     languages = sorted({answer.response.language for answer in answers})
     return {code: cell([a for a in answers if a.response.language == code]) for code in languages}
+
+
+def per_type(answers: Sequence[Answer]) -> dict[str, Cell]:
+    """Type of prompt (literature, news, ...) as a page shows it -> cell; nothing where all prompts are of one type."""
+    named = [(one_line(answer.response.type, 60), answer) for answer in answers]
+    types = sorted({name for name, _ in named})
+    if len(types) < 2:
+        return {}
+    return {name: cell([answer for own, answer in named if own == name]) for name in types}
 
 
 def ruler(answers: Sequence[Answer]) -> list[RulerPoint]:

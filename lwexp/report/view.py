@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lwexp.report.display import NO_VALUE, one_line
 from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
-from lwexp.report.tables import Cell, cell, per_language, per_range, seeds
+from lwexp.report.tables import Cell, cell, per_language, per_range, per_type, seeds
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class GroupView:
     findings: Findings
     ranges: Mapping[str, Mapping[str, Cell]]
     languages: Mapping[str, Mapping[str, Cell]]
+    types: Mapping[str, Mapping[str, Cell]]
     seeds: tuple[int, ...]
 
     @property
@@ -52,6 +53,11 @@ class GroupView:
         """Languages with answers."""
         return sorted({code for parts in self.languages.values() for code in parts})
 
+    @property
+    def type_names(self) -> list[str]:
+        """Types of prompt with answers, where there are several."""
+        return sorted({name for parts in self.types.values() for name in parts})
+
     def unscored_reasons(self, rows: Sequence[Row]) -> str:
         """``bad_json 7, time_out 2`` over the given models, or a dash."""
         counts = Counter(answer.reason for row in rows for answer in row.evaluation.answers if answer.reason)
@@ -76,6 +82,7 @@ def view_groups(comparison: Comparison) -> list[GroupView]:
                 findings=find(rows, comparison.nodes),
                 ranges={r.label: per_range(r.evaluation.answers, r.evaluation.ranges) for r in rows},
                 languages={r.label: per_language(r.evaluation.answers) for r in rows},
+                types={r.label: per_type(r.evaluation.answers) for r in rows},
                 seeds=_seeds(rows),
             )
         )

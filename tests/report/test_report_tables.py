@@ -6,7 +6,7 @@ import report_runs
 from lwexp.config.evaluate import WordRange
 from lwexp.records import Response, Verdict
 from lwexp.report.intervals import interval, paired_difference, rank_correlation
-from lwexp.report.tables import cell, join, per_language, per_range, prompt_means, ruler, seeds
+from lwexp.report.tables import cell, join, per_language, per_range, per_type, prompt_means, ruler, seeds
 
 
 def answers(*rows, quality=None, judge="j"):
@@ -149,3 +149,9 @@ def test_languages_partition_the_answers():
 def test_ruler_gives_median_and_longest_per_length():
     rows = answers(("a", 0, 50, 40, None), ("b", 0, 50, 60, None), ("c", 0, 50, 80, None), ("d", 0, 100, 7, None))
     assert [tuple(point) for point in ruler(rows)] == [(50, 3, 40, 60, 80), (100, 1, 7, 7, 7)]
+
+
+def test_types_partition_the_answers_and_one_type_is_no_table():
+    rows = [Response.model_validate(report_runs.response(f"p{n}", type="news" if n else "letter")) for n in range(3)]
+    assert {name: part.n for name, part in per_type(join(rows, [], None).answers).items()} == {"letter": 1, "news": 2}
+    assert per_type(join(rows[1:], [], None).answers) == {}
