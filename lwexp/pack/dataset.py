@@ -105,6 +105,8 @@ class PackedDataset(Dataset[PackBatch]):
         self.token_counts: Int64[np.ndarray, " packs"] = self._per_pack(lengths)
         self.target_counts: Int64[np.ndarray, " packs"] = self._per_pack(targets[self._packs])
         self.document_counts: Int64[np.ndarray, " packs"] = np.diff(self._pack_offsets)
+        self.document_targets: Int64[np.ndarray, " documents"] = targets
+        """Target tokens of each document, by its number."""
 
     def _per_pack(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
         return np.add.reduceat(values, self._pack_offsets[:-1])
@@ -122,6 +124,15 @@ class PackedDataset(Dataset[PackBatch]):
     def num_documents(self) -> int:
         """How many documents there are; for preference pairs, two a pair."""
         return len(self._packs)
+
+    def long_from(self) -> int:
+        """Target tokens from which a document counts as long here: the longest ones, which hold half of all targets.
+
+        Example: documents of 1, 2, 3 and 6 targets: 6, because the longest alone holds 6 of 12.
+        """
+        longest_first = np.sort(self.document_targets)[::-1]
+        enough = np.cumsum(longest_first, dtype=np.int64) * 2 >= longest_first.sum(dtype=np.int64)
+        return int(longest_first[np.argmax(enough)])
 
     def __len__(self) -> int:
         return self.num_packs

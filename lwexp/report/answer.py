@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from lwexp.report.display import named, score, signed, span, words
 from lwexp.report.intervals import Interval, interval, paired_difference, rank_correlation
+from lwexp.report.metrics import long_share
 from lwexp.report.tables import Cell, cell, prompt_means
 from lwexp.report.trials import Outcome, Sweep, number_of
 
@@ -93,6 +94,8 @@ def answer(sweep: Sweep) -> Answer | None:
     levels = _levels(marks, metric)
     fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in marks]) if is_cap else None
     finding = _cap_finding(marks, fit) if is_cap else _finding(factor, levels, metric)
+    if factor.endswith(".normalize"):
+        finding += _weights(marks)
     return Answer(factor, " ".join(rest), finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
 
 
@@ -179,6 +182,24 @@ def _finding(factor: str, levels: Sequence[Level], metric: str) -> str:
     if apart.interval is None or apart.interval[0] <= 0:
         return f"No measurable difference in {name}: {between}."
     return f"{name} differs: {between}, the best and the worst of {len(scored)} settings."
+
+
+def long_share_of(outcome: Outcome) -> float | None:
+    """Share of the loss weight that long documents had when the trial trained; None where it is not recorded."""
+    train = outcome.evaluation.train if outcome.evaluation else None
+    return long_share(train.path) if train and train.path else None
+
+
+def _weights(marks: Sequence[Mark]) -> str:
+    """What each average gave to the long documents; all seeds of one average in its mean."""
+    shares: dict[str, list[float]] = {}
+    for mark in marks:
+        share = long_share_of(mark.outcome)
+        if share is not None:
+            shares.setdefault(mark.value, []).append(share)
+    parts = [f"{100 * fmean(found):.1f}% under {named(value)}" for value, found in shares.items()]
+    what = " Long documents, which hold half of the target tokens, had this share of the loss: "
+    return f"{what}{', '.join(parts)}." if parts else ""
 
 
 def _setting(factor: str, level: Level) -> str:

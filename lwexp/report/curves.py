@@ -1,20 +1,17 @@
-"""The figures of training: loss, DPO margin and accuracy, and how long the training answers are."""
+"""The figures of training: loss and what it weighs, DPO's margin, accuracy and drift, lengths of training answers."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from lwexp.report.display import words
 from lwexp.report.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
 from lwexp.report.evaluations import Evaluation, mixture_of
+from lwexp.report.metrics import Curve, curve, is_number, long_shares, metrics_of
 
-_MOST_POINTS = 240
 _BINS = 18
-Curve = list[tuple[float, float]]
+LONG = "Long documents: the longest ones, which together hold half of all target tokens."
 
 
 def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
@@ -23,55 +20,28 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     Args:
         evaluations: Place in the report, which is its colour -> a model.
     """
-    metrics = {i: _metrics(e.train.path) for i, e in evaluations.items() if e.train and e.train.path}
+    metrics = {i: metrics_of(e.train.path) for i, e in evaluations.items() if e.train and e.train.path}
     dpo = {i for i, e in evaluations.items() if e.objective == "dpo"}
     found = [
         _lines("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.",
                "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i not in dpo}),
-        _lines("Preference loss", "Without the NLL term: starts at ln 2 = 0.69, where the model is its own reference.",
+        _lines("Loss weight of long documents", LONG, "long_share", "share of the loss's weight",
+               {i: long_shares(rows) for i, rows in metrics.items()}),
+        _lines("Preference loss", "Without the NLL term. Where the model is still its own reference, sigmoid gives "
+               "ln 2 = 0.69, hinge 1, ipo 1/(4 beta^2).",
                "preference_loss", "loss", {i: curve(rows, "preference_loss") for i, rows in metrics.items()}),
         _lines("DPO margin", "How much more the model prefers the chosen answer than its reference does.",
                "margin", "reward margin", {i: curve(rows, "margin") for i, rows in metrics.items()}),
         _lines("DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",
                "accuracy", "share of pairs", {i: curve(rows, "accuracy") for i, rows in metrics.items()}),
+        _lines("KL from the reference", "The reference's log-prob of an answer minus the policy's, over both answers "
+               "of a pair. An estimate where the answers are the reference's own, but a selection of them.",
+               "kl", "nats", {i: curve(rows, "kl") for i, rows in metrics.items()}),
     ]  # fmt: skip
     drawn = [figure for figure in found if figure is not None]
     # A figure alone in its row takes the whole of it.
     lengths = _lengths({i: answer_lengths(e) for i, e in evaluations.items()}, is_large=len(drawn) % 2 == 0)
     return [*drawn, lengths] if lengths else drawn
-
-
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl. A run killed in mid-write leaves a torn last line; it has no row."""
-    try:
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
-
-
-def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:
-    """(step, value) where both are finite numbers, thinned to neighbours' means where there are many."""
-    finite = [
-        (float(row["step"]), float(row[key]))
-        for row in rows
-        if _is_number(row.get("step")) and _is_number(row.get(key))
-    ]
-    width = -(-len(finite) // _MOST_POINTS) or 1
-    groups = [finite[start : start + width] for start in range(0, len(finite), width)]
-    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curve]) -> Picture | None:
@@ -98,7 +68,7 @@ def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curv
 def answer_lengths(evaluation: Evaluation) -> list[int]:
     """Words of each training answer, from the run's mixture.json; empty where it does not say."""
     lengths = mixture_of(evaluation).get("answer_words")
-    return [int(n) for n in lengths if _is_number(n) and n > 0] if isinstance(lengths, list) else []
+    return [int(n) for n in lengths if is_number(n) and n > 0] if isinstance(lengths, list) else []
 
 
 def _lengths(lengths: Mapping[int, list[int]], *, is_large: bool) -> Picture | None:

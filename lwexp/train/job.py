@@ -86,7 +86,7 @@ class Job(NamedTuple):
         """The objective, and for DPO the chosen tokens of each pack."""
         config = self.config
         if not isinstance(config.objective, DPO):
-            return SFTObjective(config.objective), None
+            return SFTObjective(config.objective, self.dataset.long_from()), None
         if self.start_from is None:
             raise LwexpError("objective=dpo starts from an SFT run's model; set init_from=<run>")
         device = training_device(hardware_of(config))

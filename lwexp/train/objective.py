@@ -25,30 +25,47 @@ class PackLoss(NamedTuple):
 
 
 class SFTObjective:
-    """Cross-entropy of the target tokens, normalised over the step."""
+    """Cross-entropy of the target tokens, normalised over the step.
 
-    watched: tuple[str, ...] = ()
+    Args:
+        config: Its settings.
+        long_from: Watch what the step's loss gives to documents of at least so many target tokens; None: nothing.
+    """
 
-    def __init__(self, config: SFT) -> None:
+    watched: tuple[str, ...]
+    """``weight``: the sum of the step's target weights (1, but for ``release``); ``long_weight``: the part of it on
+    long documents. Their ratio is the share of the loss that long documents have, however wrong they still are."""
+
+    def __init__(self, config: SFT, long_from: int | None = None) -> None:
         self.config = config
+        self.long_from = long_from
+        self.watched = () if long_from is None else ("weight", "long_weight")
 
     def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals) -> PackLoss:
         """Share of the step's loss."""
         weights = sft_weights(
             batch.target_documents, len(batch.lengths), totals, self.config.normalize, self.config.release_divisor
         )
-        return PackLoss(sft_loss(logprobs, weights), logprobs.new_zeros(0))
+        return PackLoss(sft_loss(logprobs, weights), self._watch(weights, batch))
+
+    def _watch(self, weights: Tensor, batch: PackBatch) -> Tensor:
+        if self.long_from is None:
+            return weights.new_zeros(0)
+        counts = target_counts(batch.target_documents, len(batch.lengths))
+        is_long = (counts >= self.long_from)[batch.target_documents]
+        return torch.stack([weights.double().sum(), (weights.double() * is_long).sum()])
 
 
 class DPOObjective:
     """A preference loss against stored reference log-probs, plus some likelihood of the chosen answers."""
 
     watched: tuple[str, ...] = (
-        "preference_loss", "margin", "accuracy", "chosen_logp", "rejected_logp", "chosen_kl", "rejected_kl",
+        "preference_loss", "margin", "accuracy", "chosen_logp", "rejected_logp", "kl",
         "chosen_tokens", "rejected_tokens", "nll",
     )  # fmt: skip
-    """Means over the step's pairs, nll over its chosen tokens. ``*_kl`` is how far the log-prob of an answer has
-    moved from the reference, in nats per answer: on answers sampled from the reference an estimate of the KL."""
+    """Means over the step's pairs, nll over its chosen tokens. ``kl``, in nats an answer, is log reference - log policy
+    over both answers: on answers sampled from the reference an estimate of KL(reference || policy), biased in that
+    a pair is the best and another of several samples."""
 
     def __init__(self, config: DPO, reference: Reference) -> None:
         self.config = config
@@ -69,9 +86,9 @@ class DPOObjective:
         nll = -(logprobs * is_chosen).sum() / totals.chosen_tokens
         preference = each.losses.sum() / totals.pairs
         loss = config.nll_weight * nll + (0.0 if config.loss == "none" else preference)
-        moved = policy - reference
         both = pairs.places(policy.device)
-        sums = (each.losses, each.margins, each.correct, *policy[both], *moved[both], *counts[both])
+        kl = (reference - policy)[both].mean(0)
+        sums = (each.losses, each.margins, each.correct, *policy[both], kl, *counts[both])
         watched = torch.stack(
             [*(value.detach().double().sum() / totals.pairs for value in sums), nll.detach().double()]
         )

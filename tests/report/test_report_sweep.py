@@ -181,3 +181,21 @@ def test_gpu_hours_are_time_by_gpus_and_nothing_on_a_cpu(tmp_path):
 )
 def test_settings_as_numbers(typed, value):
     assert number_of(typed) == value
+
+
+def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
+    """Rows by hand: token 1/2 + 1/2 of weights 1 + 1 is 50%; release 0.02 + 0.05 of 0.1 + 0.1 is 35%."""
+    cells = [([f"objective.normalize={rule}"], 60, "finished", 0, None) for rule in ("token", "release")]
+    folder = make_sweep(tmp_path, cells, varied=["objective.normalize"])
+    weights = {"token": [(1, 0.5), (1, 0.5)], "release": [(0.1, 0.02), (0.1, 0.05)]}
+    for number, rows in enumerate(weights.values()):
+        report_runs.write_jsonl(
+            tmp_path / f"sft-{number:08x}" / "metrics.jsonl",
+            [{"step": n, "loss": 1.0, "weight": w, "long_weight": long} for n, (w, long) in enumerate(rows)],
+        )
+    report = compare([folder], None)
+    found = json.loads((report.parent / "summary.json").read_text())["sweep"]
+    assert [trial["long_share"] for trial in found["trials"]] == pytest.approx([0.5, 0.35])
+    assert 'had this share of the loss: 50.0% under "token", 35.0% under "release".' in found["finding"]
+    assert "Loss weight of long documents" in report.read_text()
+    assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()

@@ -34,6 +34,24 @@ def test_weights_of_the_docstrings_example() -> None:
         assert sft_weights(second, 1, totals, normalize).tolist() == pytest.approx(b)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("normalize", "weight", "long_weight"),
+    [("token", 1.0, 1 / 2), ("sequence", 1.0, 1 / 3), ("release", 1 / 20, 1 / 60)],
+)
+def test_the_loss_weight_of_long_documents(normalize: str, weight: float, long_weight: float) -> None:
+    """The same two packs, long from 6 targets: 6 of 12 targets, 1 of 3 documents; release 2/(30*2) + 1/(30*2), 1/60."""
+    documents = [Document(list(range(10, 10 + 2 + n)), 2) for n in (2, 4, 6)]
+    packs = Packs([documents[:2], documents[2:]])
+    batch = Steps(packs, [[0, 1]])[0]  # type: ignore[arg-type]
+    objective = SFTObjective(sft(normalize), 6)
+    logprobs = [torch.zeros(len(pack.target_ids)) for pack in batch.packs]
+    shares = [
+        objective.pack_loss(values, pack, batch.totals) for values, pack in zip(logprobs, batch.packs, strict=True)
+    ]
+    watched = dict(zip(objective.watched, sum(share.watched for share in shares).tolist(), strict=True))  # type: ignore[union-attr]
+    assert watched == pytest.approx({"weight": weight, "long_weight": long_weight})
+
+
 def test_release_is_the_released_codes_formula() -> None:
     """Loss of a rank = CE mean over its pack * sequences / 30, then averaged over ranks (DeepSpeed).
 
@@ -149,6 +167,21 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
         watched = dict(zip(objective.watched, sum(share.watched for share in shares).tolist(), strict=True))  # type: ignore[union-attr]
         preference, margin, accuracy, nll = (watched[k] for k in ("preference_loss", "margin", "accuracy", "nll"))
         assert preference == pytest.approx(math.log(2), abs=1e-9)
-        assert (margin, accuracy) == (0.0, 0.0)
+        assert (margin, accuracy, watched["kl"]) == (0.0, 0.0, 0.0)
         assert losses[-1] == pytest.approx(math.log(2) + 0.2 * nll, abs=1e-12)
     assert distance(*gradients) < 1e-8
+
+
+def test_the_kl_of_a_policy_that_has_moved() -> None:
+    """Log-probs fell by 1 (chosen) and 3 (rejected) nats an answer in one pair, rose by 1 and 1 in the other: 0.5."""
+    documents = make_documents(2, [8, 8, 8, 8])
+    batch = Steps(Packs([documents]), [[0]], chosen_tokens=[10])[0]  # type: ignore[arg-type]
+    pack = batch.packs[0]
+    logprobs = torch.full((len(pack.target_ids),), -1.0, dtype=torch.float64)
+    policy = sequence_logprobs(logprobs, pack.target_documents, 4)
+    reference = policy + torch.tensor([1.0, 3.0, -1.0, -1.0])
+    objective = DPOObjective(
+        dpo_config(), Reference(reference.numpy(), 0 * reference.numpy(), torch.tensor([10]).numpy())
+    )
+    watched = objective.pack_loss(logprobs, pack, batch.totals).watched.tolist()
+    assert watched[objective.watched.index("kl")] == pytest.approx(0.5)

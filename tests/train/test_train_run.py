@@ -36,7 +36,7 @@ def test_sft_lowers_the_loss_and_reports_what_it_did(sft_run: Any) -> None:
     assert results["max_train_words"] == 40
     assert set(rows[0]) == {
         "step", "loss", "lr", "grad_norm", "target_tokens", "tokens_per_second", "target_tokens_per_second", "seconds",
-            "model_tflops", "mfu_packed", "mfu_noncausal", "peak_memory_gib",
+            "model_tflops", "mfu_packed", "mfu_noncausal", "peak_memory_gib", "weight", "long_weight",
     }  # fmt: skip
 
 

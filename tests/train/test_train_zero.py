@@ -224,7 +224,7 @@ def test_dpo_in_two_passes_on_two_ranks_gives_the_curve_of_one_pass_in_one_proce
 
     one, both = (read_metrics(run_in(tmp_path / name) / "metrics.jsonl") for name in ("one", "two"))
     assert [row["step"] for row in both] == [1, 2, 3, 4]
-    for name in ("loss", "preference_loss", "margin", "chosen_logp", "rejected_kl", "grad_norm"):
+    for name in ("loss", "preference_loss", "margin", "chosen_logp", "kl", "grad_norm"):
         assert [row[name] for row in both] == pytest.approx([row[name] for row in one], abs=2e-5, rel=2e-5), name
     assert one[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert abs(one[-1]["margin"]) > 0.01  # it has moved

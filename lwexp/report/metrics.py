@@ -1,0 +1,58 @@
+"""What a training run wrote while it trained, as curves and shares."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_MOST_POINTS = 240
+Curve = list[tuple[float, float]]
+
+
+def metrics_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of a training run's metrics.jsonl. A run killed in mid-write leaves a torn last line; it has no row."""
+    try:
+        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:
+    """(step, value) where both are finite numbers, thinned to neighbours' means where there are many."""
+    finite = [
+        (float(row["step"]), float(row[key])) for row in rows if is_number(row.get("step")) and is_number(row.get(key))
+    ]
+    width = -(-len(finite) // _MOST_POINTS) or 1
+    groups = [finite[start : start + width] for start in range(0, len(finite), width)]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def long_shares(rows: Sequence[dict[str, Any]]) -> Curve:
+    """(step, share of the step's loss weight on long documents), thinned; no points where a run did not record it."""
+    pairs = [(row, row.get("weight"), row.get("long_weight")) for row in rows]
+    known = [(row, all_, long) for row, all_, long in pairs if is_number(all_) and is_number(long) and all_]
+    return curve([{"step": row.get("step"), "long_share": long / all_} for row, all_, long in known], "long_share")
+
+
+def long_share(train: Path) -> float | None:
+    """Share of a run's loss weight on long documents, over the steps it logged; None where it recorded none."""
+    rows = [row for row in metrics_of(train) if is_number(row.get("weight")) and is_number(row.get("long_weight"))]
+    total = sum(row["weight"] for row in rows)
+    return sum(row["long_weight"] for row in rows) / total if total else None
+
+
+def is_number(value: Any) -> bool:
+    """A finite number, as a metric is where it is known."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
