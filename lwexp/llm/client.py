@@ -218,6 +218,8 @@ class Client:
 
     async def _wait_for_turn(self, request: transport.Request) -> Share | None:
         """Keep to the requests and tokens a minute, unless the run is being stopped."""
+        if self._pace.is_free:
+            return None
         turn = asyncio.ensure_future(self._pace.take(_prompt_bytes(request) // _BYTES_A_TOKEN + request["max_tokens"]))
         stop = asyncio.ensure_future(self._drained.wait())
         try:

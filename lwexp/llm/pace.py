@@ -36,6 +36,11 @@ class Pace:
         self._requests = AsyncLimiter(1, _MINUTE / rpm) if rpm else None
         self._tokens = TokenWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no limit, so that no call ever waits."""
+        return self._requests is None and self._tokens is None
+
     async def take(self, tokens: int) -> Share | None:
         """Wait for a turn.
 

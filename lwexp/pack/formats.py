@@ -6,6 +6,7 @@ in the tokens afterwards.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,6 +57,7 @@ def control_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     return int(found)
 
 
+@functools.cache  # a handful of them, in every document
 def _control(token: str, *, is_target: bool = False) -> Piece:
     return Piece(token, True, is_target)
 
@@ -95,10 +97,9 @@ def _llama31_pieces(messages: Sequence[Message]) -> Iterator[Piece]:
         yield _control("<|eot_id|>", is_target=answered)
 
 
-def _llama31_header(role: str) -> Iterator[Piece]:
-    yield _control("<|start_header_id|>")
-    yield _text(role)
-    yield _control("<|end_header_id|>")
+@functools.cache
+def _llama31_header(role: str) -> tuple[Piece, ...]:
+    return _control("<|start_header_id|>"), _text(role), _control("<|end_header_id|>")
 
 
 def _longwriter_llama_pieces(messages: Sequence[Message]) -> Iterator[Piece]:
