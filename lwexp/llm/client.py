@@ -24,7 +24,7 @@ from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
 from lwexp.llm.key import require_key, section_of
 from lwexp.llm.ledger import Entry, Ledger, request_key
-from lwexp.llm.pace import Pace, Share
+from lwexp.llm.pace import Pace, Ramp, Share
 from lwexp.llm.price import FREE, Endpoint, Rates, rates_of, takes_schema
 from lwexp.records import LwexpError
 
@@ -50,6 +50,8 @@ class Client:
         limits = endpoint.limits
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._pace = Pace(limits)
+        is_offline = isinstance(endpoint, OfflineTeacher | OfflineJudge)
+        self._ramp = None if is_offline else Ramp(limits.concurrency)
         self._rates = self._known_rates()
         totals = ledger.totals()
         if self._rates != FREE and totals.lost_usd:
@@ -174,6 +176,9 @@ class Client:
         """One try. The answer is in the ledger before anyone sees it."""
         secret = require_key(self._endpoint)
         async with self._slots:
+            if self._ramp is not None:
+                transport.load()  # its 2 s must not pass between the first calls
+                await self._ramp.take()
             share = await self._wait_for_turn(request)
             worst, cost, tokens = self._worst_case(request), 0.0, 0
             await self._budget.reserve(worst)

@@ -13,6 +13,33 @@ from aiolimiter import AsyncLimiter
 from lwexp.config.llm import Limits
 
 _MINUTE = 60.0
+_APART, _LONGEST_RAMP = 0.02, 2.0  # seconds between the first calls, and for all of them at most
+
+
+class Ramp:
+    """Starts the first call of each slot a little after the one before.
+
+    Calls that start together end together where they take equally long, and then each of their answers waits while the
+    event loop handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s a call.
+
+    Args:
+        slots: How many calls may be in flight.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._left = slots
+        self._apart = min(_APART, _LONGEST_RAMP / slots)
+        self._next = 0.0
+
+    async def take(self) -> None:
+        """Wait until this call may start; from the second round on, not at all."""
+        if not self._left:
+            return
+        self._left -= 1
+        now = time.monotonic()
+        start = max(now, self._next)
+        self._next = start + self._apart
+        await asyncio.sleep(start - now)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,11 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     return _read(answer)
 
 
+def load() -> None:
+    """Import litellm now, about 2 s, and not within the first call."""
+    _litellm()
+
+
 async def close() -> None:
     """Close litellm's connections, which would otherwise complain when the event loop ends."""
     await _litellm().close_litellm_async_clients()

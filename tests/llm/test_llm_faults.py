@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,7 +21,7 @@ from lwexp.generate.instructions import load_instructions
 from lwexp.generate.prompts import load_templates
 from lwexp.llm import Client
 from lwexp.llm.ledger import Ledger
-from lwexp.llm.pace import TokenWindow
+from lwexp.llm.pace import Ramp, TokenWindow
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
 from tests.llm.loopback import loopback_server
@@ -136,6 +137,25 @@ def test_tokens_a_minute_wait_and_give_back() -> None:
     first, second, third = asyncio.run(run())
     assert first < 0.4 <= second
     assert third - second < 0.4
+
+
+def test_the_first_call_of_each_slot_starts_20_ms_after_the_one_before_and_later_ones_at_once() -> None:
+    async def run() -> tuple[list[float], Ramp]:
+        ramp, clock = Ramp(3), asyncio.get_running_loop().time
+
+        async def start() -> float:
+            await ramp.take()
+            return clock()
+
+        return list(await asyncio.gather(*(start() for _ in range(3)))), ramp
+
+    started, ramp = asyncio.run(run())
+    assert all(later - earlier > 0.015 for earlier, later in pairwise(started))
+    with pytest.raises(StopIteration):  # a coroutine that ends at its first step has waited for nothing
+        ramp.take().send(None)
+    waiting = Ramp(1).take()
+    waiting.send(None)  # the control: a first call does wait, if only for its turn
+    waiting.close()
 
 
 def test_a_window_never_holds_more_than_its_limit() -> None:
