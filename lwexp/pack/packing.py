@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int
@@ -38,7 +38,7 @@ def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "ex
         second pack, 3 joins the 4, and 2 fits the first pack exactly.
         With best_fit ``[[0, 2], [1, 3]]``: 3, then 6 opens a second pack, 4 joins the 3.
     """
-    assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "see split_overflow"
+    assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "some are longer than a pack"
     if strategy == "exact_fit":
         return exact_fit(lengths, capacity)
     return _best_fit(lengths, capacity, decreasing=strategy == "best_fit_decreasing")
@@ -79,19 +79,6 @@ def _best_fit(lengths: Int[np.ndarray, " n"], capacity: int, *, decreasing: bool
                 with_room.setdefault(rest, []).append(number)
                 rooms |= 1 << rest
     return packs
-
-
-class Overflow(NamedTuple):
-    """Item numbers that fit into a pack, and those that are longer than one."""
-
-    fitting: Int[np.ndarray, " fitting"]
-    too_long: Int[np.ndarray, " too_long"]
-
-
-def split_overflow(lengths: Int[np.ndarray, " n"], capacity: int) -> Overflow:
-    """Part the items that can be packed from those that cannot."""
-    fits = lengths <= capacity
-    return Overflow(np.flatnonzero(fits), np.flatnonzero(~fits))
 
 
 @dataclass(frozen=True)

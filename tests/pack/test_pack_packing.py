@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from lwexp.pack.packing import Counts, PackReport, Strategy, pack, split_overflow
+from lwexp.pack.packing import Counts, PackReport, Strategy, pack
 
 STRATEGIES = get_args(Strategy)
 DECREASING = "best_fit_decreasing"
@@ -111,9 +111,9 @@ def test_the_checks_above_would_see_a_lost_item_and_an_overfull_pack():
     assert best_fit_by_definition([5, 4], 8) == [4, 5]
     assert best_fit_by_definition([5, 4], 8) != [9]
     assert sorted([0, 2]) != list(range(3))
-    with pytest.raises(AssertionError, match="split_overflow"):
+    with pytest.raises(AssertionError, match="longer than a pack"):
         pack(np.array([9]), 8)
-    with pytest.raises(AssertionError, match="split_overflow"):
+    with pytest.raises(AssertionError, match="longer than a pack"):
         pack(np.array([0, 1]), 8)
 
 
@@ -144,13 +144,6 @@ def test_long_outputs_alone_fill_packs_while_their_lengths_stay_mixed():
     assert fill["exact_fit"] > 0.99
     assert fill["exact_fit"] > fill["best_fit"]
     assert spread["exact_fit"] < spread[DECREASING]  # control: the sorted packs are less mixed
-
-
-def test_items_longer_than_a_pack_are_told_apart():
-    fitting, too_long = split_overflow(np.array([5, 8, 9, 1]), 8)
-
-    assert fitting.tolist() == [0, 1, 3]
-    assert too_long.tolist() == [2]
 
 
 REPORT = PackReport(
