@@ -114,6 +114,20 @@ def test_training_does_not_notice_the_watchers(validated: Any, tmp_path: Path) -
     assert [(row["step"], row["requested"]) for row in rows] == [(2, 9), (4, 9), (6, 9)]
 
 
+def test_dpo_is_probed_as_well_and_does_not_notice(sft_run: Any, tmp_path: Path) -> None:
+    start = sft_run.path / "model"
+    options = ("objective=dpo", "objective.epochs=1", "objective.global_batch=1", "objective.optimizer.lr=0.01")
+    plain = tiny_config(tmp_path / "plain", *options, "pack.max_tokens=160")
+    probed = tiny_config(tmp_path / "probed", *options, "pack.max_tokens=160", "training.probe.every_steps=2")
+    one = train_in(plain, pairs=tiny_pairs(), start_from=start)
+    two = train_in(probed, pairs=tiny_pairs(), start_from=start, ask=answers)
+    steps = [step for step, _, _ in curve(one)]
+    assert len(steps) > 2
+    assert curve(one) == curve(two)
+    probes = {row["step"] for row in read_metrics(two.path / "probe.jsonl")}
+    assert probes == {step for step in steps if step % 2 == 0} | {steps[-1]}
+
+
 def test_the_plain_view_has_the_trained_weights_and_logits(tmp_path: Path) -> None:
     """The last probe sees what is exported; transformers' own loading is the witness."""
     from transformers import AutoModelForCausalLM
