@@ -3,8 +3,6 @@
 import json
 import os
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from publish_rows import conversation, pair, turns
@@ -13,7 +11,6 @@ from lwexp.publish.viewer import write_viewer
 from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, write_rows
 from lwexp.records.trace import StepTrace, Trace
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = [
     "</script><script>window.hacked = 1</script>",
     "<img src=x onerror='window.hacked = 2'>",
@@ -49,40 +46,6 @@ def draft_run(make_run):
         [Trace(id=item.id, plan_cost_usd=0.2, plans_asked=2, steps=steps) for item in drafts],
     )
     return run
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[dev]'")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine, so the page was not tried in a browser")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Opens a file; ``problems`` collects console messages, errors and every request that is not the file's own."""
-    contexts = []
-
-    def start(path: Path, width: int = 1280):
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
-        problems: list[str] = []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: request.url.startswith("file://") or problems.append(request.url))
-        page.on("dialog", lambda dialog: problems.append(dialog.message))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready=yes]")
-        return page, problems
-
-    yield start
-    for context in contexts:
-        context.close()
 
 
 def visible(text: str) -> str:
@@ -151,22 +114,24 @@ def test_search_and_filters_narrow_the_list(draft_run, open_page):
     write_viewer(draft_run)
     page, _ = open_page(draft_run.path / "viewer.html")
 
-    def found() -> str:
-        return page.locator("#found").inner_text()
+    def shows(found: str) -> None:
+        """The list follows a little after the typing."""
+        page.wait_for_function("text => document.querySelector('#found').textContent === text", arg=found)
 
-    assert found() == "9 of 9"
+    shows("9 of 9")
     page.fill("[name=q]", "javascript")
-    assert found() == "1 of 9"
+    shows("1 of 9")
     page.fill("[name=q]", "")
+    shows("9 of 9")
     page.select_option("[name=status]", "failed")
-    assert found() == "1 of 9"
+    shows("1 of 9")
     assert "bad plan" in page.locator("#items").inner_text()
     page.select_option("[name=status]", "cut")
-    assert found() == "8 of 9"
+    shows("8 of 9")
     page.fill("[name=least]", "6")  # "{{ 7 * 7 }} ..." has one word: raw; the first script text has five
-    assert int(found().split()[0]) < 8
+    page.wait_for_function("parseInt(document.querySelector('#found').textContent) < 8")
     page.click("button[type=reset]")
-    page.wait_for_function("document.querySelector('#found').textContent === '9 of 9'")
+    shows("9 of 9")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
