@@ -95,7 +95,7 @@ def answer(sweep: Sweep) -> Answer | None:
     fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in marks]) if is_cap else None
     finding = _cap_finding(marks, fit) if is_cap else _finding(factor, levels, metric)
     if factor.endswith(".normalize"):
-        finding += _weights(marks)
+        finding += _weights(factor, marks)
     return Answer(factor, " ".join(rest), finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
 
 
@@ -190,14 +190,15 @@ def long_share_of(outcome: Outcome) -> float | None:
     return long_share(train.path) if train and train.path else None
 
 
-def _weights(marks: Sequence[Mark]) -> str:
+def _weights(factor: str, marks: Sequence[Mark]) -> str:
     """What each average gave to the long documents; all seeds of one average in its mean."""
     shares: dict[str, list[float]] = {}
     for mark in marks:
         share = long_share_of(mark.outcome)
         if share is not None:
             shares.setdefault(mark.value, []).append(share)
-    parts = [f"{100 * fmean(found):.1f}% under {named(value)}" for value, found in shares.items()]
+    name = factor.split(".")[-1]
+    parts = [f"{100 * fmean(found):.1f}% under {named(f'{name}={value}')}" for value, found in shares.items()]
     what = " Long documents, which hold half of the target tokens, had this share of the loss: "
     return f"{what}{', '.join(parts)}." if parts else ""
 

@@ -196,6 +196,9 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
     report = compare([folder], None)
     found = json.loads((report.parent / "summary.json").read_text())["sweep"]
     assert [trial["long_share"] for trial in found["trials"]] == pytest.approx([0.5, 0.35])
-    assert 'had this share of the loss: 50.0% under "token", 35.0% under "release".' in found["finding"]
+    assert (
+        'had this share of the loss: 50.0% under "normalize=token", 35.0% under "normalize=release".'
+        in found["finding"]
+    )
     assert "Loss weight of long documents" in report.read_text()
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()
