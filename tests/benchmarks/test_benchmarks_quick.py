@@ -35,6 +35,19 @@ def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
         assert next(iter(systems)) == "ours"
 
 
+def test_two_passes_take_the_memory_of_sft_and_one_pass_takes_more():
+    """What a step adds to a process: nearly SFT's on one answer, where one pass (the control) holds both answers."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.dpo_memory", "--quick"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    [pair] = json.loads(done.stdout.strip().splitlines()[-1])["results"].values()
+    assert pair["ours"]["peak_mib_over_sft"] < 1.15
+    assert pair["ours"]["step_mib_over_sft"] < 1.3 < pair["dpo_one_pass"]["step_mib_over_sft"]
+
+
 def test_the_gpu_script_checks_itself_on_a_cpu():
     """Through the code that runs on a GPU, less what only a GPU has; parity and equal losses are checked here too."""
     done = subprocess.run(
