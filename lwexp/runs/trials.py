@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import re
+import signal
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -269,7 +270,11 @@ def _reason(trial: Trial) -> str:
     said = last_words(Path(trial.log))
     assert trial.exit_code is not None
     if trial.exit_code < 0:
-        return f"killed by signal {-trial.exit_code}" + (f", after: {said}" if said else "")
+        try:
+            name = signal.Signals(-trial.exit_code).name
+        except ValueError:
+            name = "unknown"
+        return f"killed by signal {-trial.exit_code} ({name})" + (f", after: {said}" if said else "")
     return said or "it said nothing"
 
 
