@@ -20,6 +20,7 @@ from lwexp.report.trials import Sweep
 
 SCORES = ("S_l", "S_q", "S_bar")
 _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
+_MOST_GRAPHS = 4
 
 
 def read_target(text: str) -> tuple[str, str]:
@@ -87,6 +88,7 @@ def build_report(
         wr.MarkdownBlock(text=(sweep_markdown(sweep, answer) + "\n" if sweep else "") + table),
         wr.H1(text="Lineage"),
         wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
+        *_artifacts(comparison, entity, project),
     ]
     return wr.Report(entity=entity, project=project, title=title[:128], description=finding[:500], width="fluid",
                      blocks=blocks)  # fmt: skip
@@ -103,6 +105,17 @@ def _runsets(comparison: Comparison, sweep: Sweep | None, entity: str, project: 
         wr.Runset(entity=entity, project=project, name=sweep.name if sweep else "compared runs",
                   filters=f"Metric('name') in [{names}]" if ids else "", groupby=groups)
     ]  # fmt: skip
+
+
+def _artifacts(comparison: Comparison, entity: str, project: str) -> list[Any]:
+    """W&B's own lineage graphs of the first few models; training logs each model as an artifact of its run's name."""
+    import wandb_workspaces.reports.v2 as wr
+
+    trained = dict.fromkeys(evaluation.train.id for evaluation in comparison.evaluations if evaluation.train)
+    return [
+        wr.WeaveBlockArtifact(entity=entity, project=project, artifact=name, tab="lineage")
+        for name in list(trained)[:_MOST_GRAPHS]
+    ]
 
 
 def _panels(sweep: Sweep | None, answer: Answer | None) -> list[Any]:

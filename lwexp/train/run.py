@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from lwexp.runs import RunDirectory
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.callbacks import Bar, Checkpoints, Metrics
 from lwexp.train.card import model_card
-from lwexp.train.checkpoints import newest_checkpoint
+from lwexp.train.checkpoints import Checkpoint, newest_checkpoint
 from lwexp.train.data import Steps, StepsModule
 from lwexp.train.export import export_model, gather_state, has_model
 from lwexp.train.flops import Speedometer, peak_flops
@@ -96,8 +97,12 @@ def _train(
         where = {"path": str(run.path), "start_from": start_from and str(start_from)}
         beside.ranks.tell("run", json.dumps(where))
         beside.ranks.tell("config", config.model_dump_json())
-        trainer, module = _fit(job)
-        _export(job, trainer, module)
+        trainer, module, tracker = _fit(job)
+        try:
+            _export(job, trainer, module)
+            tracker.keep_model(run.path / "model")
+        finally:
+            tracker.finish()
     results = _results(job)
     # The model is safe now, and what a checkpoint holds besides (the optimiser) is of no use to a finished run.
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
@@ -123,12 +128,12 @@ def _train_along(told: str, settings: str, beside: With) -> None:
     start_from = Path(where["start_from"]) if where["start_from"] else None
     tokenizer = prepare_tokenizer(config, run.path, None, start_from)
     job = Job(config, run, PackedDataset(run.path / "packs"), tokenizer, start_from, 0, beside)
-    trainer, _ = _fit(job)
+    trainer, _, _ = _fit(job)
     gather_state(trainer)
 
 
-def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
-    """Train from the newest checkpoint, or from the start."""
+def _fit(job: Job) -> tuple[Trainer, PackedTraining, Tracker]:
+    """Train from the newest checkpoint, or from the start. The tracker is left open, unless training failed."""
     config, settings = job.config, job.config.objective
     objective, chosen_tokens = job.objective()
     dataset = job.dataset
@@ -151,8 +156,19 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
         part_tokens=_part_tokens(job),
     )
     data = StepsModule(job.dataset, plan, total, chosen_tokens)
-    tracker = open_tracker(config, job.run)
-    callbacks = _callbacks(job, plan, total, done, tracker)
+    with ExitStack() as closing:
+        tracker = open_tracker(config, job.run)
+        closing.callback(tracker.finish)
+        trainer = _run_trainer(job, module, data, _callbacks(job, plan, total, done, tracker), checkpoint)
+        closing.pop_all()
+    return trainer, module, tracker
+
+
+def _run_trainer(
+    job: Job, module: PackedTraining, data: StepsModule, callbacks: list[Callback], checkpoint: Checkpoint | None
+) -> Trainer:
+    """Lightning's part, with errors that say what to do."""
+    config, settings = job.config, job.config.objective
     try:
         with quiet_lightning():
             trainer = build_trainer(hardware_of(config), callbacks, settings.optimizer.grad_clip, job.run.path)
@@ -168,9 +184,7 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining]:
         if "by peer" not in str(error) or not isinstance(hardware_of(config), Zero):
             raise
         raise LwexpError("another rank has ended and this one cannot go on; run the same command again") from None
-    finally:
-        tracker.finish()
-    return trainer, module
+    return trainer
 
 
 def _part_tokens(job: Job) -> int | None:

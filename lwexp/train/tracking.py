@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +14,18 @@ from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
 from lwexp.runs.ranks import is_rank_zero
 
+log = logging.getLogger(__name__)
+
 
 class Tracker(Protocol):
     """Where metrics go besides the local file."""
 
     def log(self, row: Mapping[str, float | None]) -> None:
         """Values by name; ``step`` says of which step."""
+        ...
+
+    def keep_model(self, folder: Path) -> None:
+        """Put the exported model into the lineage."""
         ...
 
     def finish(self) -> None:
@@ -30,6 +37,9 @@ class Nowhere:
     """No tracking."""
 
     def log(self, row: Mapping[str, float | None]) -> None:
+        """Nothing."""
+
+    def keep_model(self, folder: Path) -> None:
         """Nothing."""
 
     def finish(self) -> None:
@@ -44,11 +54,16 @@ def open_tracker(config: Config, run: RunDirectory) -> Tracker:
 
 
 class WandbTracker:
-    """A W&B run that continues when ours does, because both have one id."""
+    """A W&B run that continues when ours does, because both have one id.
+
+    The data that it trains on, the model that it starts from and the one that it leaves are artifacts by reference:
+    W&B learns where the files are and what came from what, and gets none of them.
+    """
 
     def __init__(self, tracking: WandbTracking, config: Config, run: RunDirectory) -> None:
         import wandb
 
+        self._id = run.id
         try:
             self._run: Any = wandb.init(
                 mode=tracking.mode,
@@ -71,15 +86,39 @@ class WandbTracker:
                 f"tracking: W&B refused the run: {str(error).splitlines()[0]}; "
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
+        if tracking.mode == "online":  # W&B takes no inputs offline; config and manifest name them all the same
+            self._use(run.manifest["parents"])
 
     def log(self, row: Mapping[str, float | None]) -> None:
         """At the row's step; W&B drops rows of steps that it has had, so a resumed run repeats none."""
         values = {key: value for key, value in row.items() if key != "step" and value is not None}
         self._run.log(values, step=int(row["step"] or 0))
 
+    def keep_model(self, folder: Path) -> None:
+        """The exported model as an artifact named after the run, by reference."""
+        self._artifact("the model", self._run.log_artifact, self._id, folder)
+
     def finish(self) -> None:
         """Flush and close."""
         self._run.finish()
+
+    def _use(self, parents: Sequence[Mapping[str, str]]) -> None:
+        """What the run was made from: the model of a training run, or a run's data."""
+        for parent in parents:
+            path = Path(parent["path"])
+            model = path / "model"
+            self._artifact("an input", self._run.use_artifact, parent["id"], model if model.is_dir() else path)
+
+    def _artifact(self, what: str, send: Callable[[Any], object], name: str, folder: Path) -> None:
+        """W&B may refuse; the run goes on, because its own files hold the same lineage."""
+        import wandb
+
+        try:
+            artifact = wandb.Artifact(name, type="model" if folder.name == "model" else "dataset")
+            artifact.add_reference(folder.resolve().as_uri(), checksum=False)
+            send(artifact)
+        except (wandb.errors.Error, ValueError, OSError) as error:
+            log.warning("tracking: W&B did not take %s as an artifact (%s): %s", what, name, str(error).splitlines()[0])
 
 
 def tracking_problem(tracking: Tracking) -> str | None:

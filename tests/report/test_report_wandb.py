@@ -91,6 +91,9 @@ def test_the_specification_holds_run_sets_panels_and_tables(read, captured):
     assert "failed (exit code 1)" in text
     assert "| model | S_l |" in text
     assert "| eval-sft-00000063 | evaluate | sft-00000000 |" in text.replace("\\", "")
+    graphs = json.dumps([block for block in blocks if block["type"].startswith("weave")])
+    assert all(f'"{run}"' in graphs for run in ("sft-00000000", "sft-00000001"))
+    assert graphs.count('"lineage"') == 2
     # The panels read these from the runs' summaries, so they have to be there.
     assert api.runs["team/lwexp/sft-00000000"].summary["eval/max_train_words"] == 50
     assert {"eval/S_l", "eval/max_words"} <= set(api.runs["team/lwexp/sft-00000001"].summary)
