@@ -11,7 +11,7 @@ from lwexp.report.evaluations import Evaluation, mixture_of
 from lwexp.report.metrics import Curve, curve, is_number, long_shares, metrics_of
 
 _BINS = 18
-LONG = "Long documents: the longest ones, which together hold half of all target tokens."
+LONG = "Up to each step. Long documents are the longest ones, which together hold half of all target tokens."
 
 
 def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:

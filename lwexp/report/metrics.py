@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,15 @@ def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:
 
 
 def long_shares(rows: Sequence[dict[str, Any]]) -> Curve:
-    """(step, share of the step's loss weight on long documents), thinned; no points where a run did not record it."""
-    pairs = [(row, row.get("weight"), row.get("long_weight")) for row in rows]
-    known = [(row, all_, long) for row, all_, long in pairs if is_number(all_) and is_number(long) and all_]
-    return curve([{"step": row.get("step"), "long_share": long / all_} for row, all_, long in known], "long_share")
+    """(step, share of the loss weight on long documents up to it), thinned; single steps hold too few documents.
+
+    No points where a run did not record it.
+    """
+    known = [row for row in rows if is_number(row.get("weight")) and is_number(row.get("long_weight"))]
+    weights = accumulate(row["weight"] for row in known)
+    longs = accumulate(row["long_weight"] for row in known)
+    shares = zip(known, longs, weights, strict=True)
+    return curve([{"step": row.get("step"), "share": long / all_} for row, long, all_ in shares if all_], "share")
 
 
 def long_share(train: Path) -> float | None:

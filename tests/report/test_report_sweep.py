@@ -12,6 +12,7 @@ import report_runs
 from lwexp.records import LwexpError
 from lwexp.report import compare
 from lwexp.report.answer import answer, fit_line
+from lwexp.report.metrics import long_shares, metrics_of
 from lwexp.report.trials import gpu_hours, number_of, read_sweep
 
 KEY = "mixture.sources.drafts.max_words"
@@ -201,4 +202,7 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
         in found["finding"]
     )
     assert "Loss weight of long documents" in report.read_text()
+    rows = metrics_of(tmp_path / "sft-00000001")
+    assert [share for _, share in long_shares(rows)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
+    assert long_shares([{"step": 1, "loss": 1.0}]) == []
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()
