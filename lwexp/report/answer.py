@@ -79,12 +79,14 @@ class Answer(NamedTuple):
 def answer(sweep: Sweep) -> Answer | None:
     """Read the sweep's answer off its trials; None where none was evaluated."""
     factor, *rest = sweep.factors or ("trial",)
+    names = sweep.names
+    name = names.get(factor, factor)
     marks = []
     for outcome in sweep.outcomes:
         if outcome.evaluation is None:
             continue
         value = outcome.settings.get(factor, outcome.label)
-        series = " ".join(f"{key.split('.')[-1]}={outcome.settings.get(key, '')}" for key in rest)
+        series = " ".join(f"{names[key]}={outcome.settings.get(key, '')}" for key in rest)
         marks.append(Mark(outcome, cell(outcome.evaluation.answers), number_of(value), value, series))
     if not marks:
         return None
@@ -93,9 +95,9 @@ def answer(sweep: Sweep) -> Answer | None:
     metric = "S_bar" if judged and not is_cap else "S_l"
     levels = _levels(marks, metric)
     fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in marks]) if is_cap else None
-    finding = _cap_finding(marks, fit) if is_cap else _finding(factor, levels, metric)
+    finding = _cap_finding(marks, fit) if is_cap else _finding(name, levels, metric)
     if factor.endswith(".normalize"):
-        finding += _weights(factor, marks)
+        finding += _weights(name, marks)
     return Answer(factor, " ".join(rest), finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
 
 
@@ -197,14 +199,13 @@ def _weights(factor: str, marks: Sequence[Mark]) -> str:
         share = long_share_of(mark.outcome)
         if share is not None:
             shares.setdefault(mark.value, []).append(share)
-    name = factor.split(".")[-1]
-    parts = [f"{100 * fmean(found):.1f}% under {named(f'{name}={value}')}" for value, found in shares.items()]
+    parts = [f"{100 * fmean(found):.1f}% under {named(f'{factor}={value}')}" for value, found in shares.items()]
     what = " Long documents, which hold half of the target tokens, had this share of the loss: "
     return f"{what}{', '.join(parts)}." if parts else ""
 
 
 def _setting(factor: str, level: Level) -> str:
-    return f"{factor.split('.')[-1]}={level.value}" + (f" {level.series}" if level.series else "")
+    return f"{factor}={level.value}" + (f" {level.series}" if level.series else "")
 
 
 def _missing(sweep: Sweep) -> str:

@@ -35,6 +35,16 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Key -> its shortest dotted ending that no other of the keys has.
+
+    Example: a.long.count, a.short.count and seed become long.count, short.count and seed.
+    """
+    endings = {key: [".".join(key.split(".")[-n:]) for n in range(1, key.count(".") + 2)] for key in keys}
+    shared = Counter(ending for of_key in endings.values() for ending in of_key)
+    return {key: next((e for e in of_key if shared[e] == 1), key) for key, of_key in endings.items()}
+
+
 def _is_comfort(key: str) -> bool:
     return any(key == word or key.startswith(f"{word}.") for word in _COMFORT)
 
@@ -53,7 +63,7 @@ def tell_apart(
         rows = differing([trees[place] for place in places])
         if 1 <= len(rows) <= _MOST_KEYS_IN_A_NAME:
             for column, place in enumerate(places):
-                settings = " ".join(f"{key.split('.')[-1]}={row[column]}" for key, row in rows.items())
+                settings = " ".join(f"{name}={rows[key][column]}" for key, name in short_names(list(rows)).items())
                 # A name that all models share says nothing.
                 named[place] = settings if len(places) == len(labels) else f"{label} {settings}"
     for unique in (ids, last_resort):

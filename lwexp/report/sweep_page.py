@@ -115,7 +115,7 @@ def sweep_markdown(sweep: Sweep, answer: Answer | None) -> str:
     """Question, finding, and a table of all trials."""
     cellular = display.markdown_cell
     found = display.quoted(answer.finding) if answer else "No trial was evaluated, so the question stays open."
-    head = [*(key.split(".")[-1] for key in sweep.varied), "status", "trained on up to", "median", "longest",
+    head = [*sweep.names.values(), "status", "trained on up to", "median", "longest",
             "S_l", "S-bar", "cost", "GPU hours", "why it failed"]  # fmt: skip
     lines = [f"**{cellular(sweep.question or sweep.name, 400)}** {cellular(found, 900)}", ""]
     lines += ["| " + " | ".join(map(cellular, head)) + " |", "|" + ":--|" * len(head)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.records import LwexpError
-from lwexp.report.differences import tell_apart
+from lwexp.report.differences import short_names, tell_apart
 from lwexp.report.display import one_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.lineage import Node, Tree, read_manifest, trace
@@ -48,6 +48,11 @@ class Sweep:
         """What was varied besides the seed; the seed where it is all that was."""
         others = tuple(key for key in self.varied if key.split(".")[-1] != SEED)
         return others or self.varied
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What a page calls each varied key."""
+        return short_names(self.varied)
 
     def seed_of(self, outcome: Outcome) -> str | None:
         """The trial's seed as typed; None where the sweep has one seed."""
@@ -98,8 +103,9 @@ def varied_keys(settings: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
 
 
 def label_of(settings: Mapping[str, str], varied: Sequence[str]) -> str:
-    """``max_words=50 seed=1``: the last part of each varied key, and its value."""
-    return one_line(" ".join(f"{key.split('.')[-1]}={settings[key]}" for key in varied if key in settings), 80)
+    """``max_words=50 seed=1``: the short name of each varied key, and its value."""
+    names = short_names(varied)
+    return one_line(" ".join(f"{names[key]}={settings[key]}" for key in varied if key in settings), 80)
 
 
 def number_of(value: str | None) -> float | None:

@@ -12,7 +12,9 @@ import report_runs
 from lwexp.records import LwexpError
 from lwexp.report import compare
 from lwexp.report.answer import answer, fit_line
+from lwexp.report.differences import short_names
 from lwexp.report.metrics import long_shares, metrics_of
+from lwexp.report.sweep_page import sweep_markdown
 from lwexp.report.trials import gpu_hours, number_of, read_sweep
 
 KEY = "mixture.sources.drafts.max_words"
@@ -206,3 +208,18 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
     assert [share for _, share in long_shares(rows)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
     assert long_shares([{"step": 1, "loss": 1.0}]) == []
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()
+
+
+def test_keys_with_the_same_last_part_keep_enough_to_be_told_apart(tmp_path):
+    cells = [
+        ([f"mixture.sources.long.count={long}", f"mixture.sources.short.count={9 - long}"], 60, "finished", 0, None)
+        for long in (0, 9)
+    ]
+    folder = make_sweep(tmp_path, cells, varied=["mixture.sources.long.count", "mixture.sources.short.count"])
+    sweep, comparison = read_sweep(folder)
+    assert list(sweep.names.values()) == ["long.count", "short.count"]
+    assert [e.label for e in comparison.evaluations] == ["long.count=0 short.count=9", "long.count=9 short.count=0"]
+    assert "long.count=0 short.count=9" in answer(sweep).finding
+    assert "| long.count | short.count |" in sweep_markdown(sweep, None)
+    assert short_names(["lr", "a.lr", "b.lr"]) == {"lr": "lr", "a.lr": "a.lr", "b.lr": "b.lr"}
+    assert short_names(["a.b.max_words", "seed"]) == {"a.b.max_words": "max_words", "seed": "seed"}
