@@ -79,21 +79,25 @@ def _metric_figure(answer: Answer, places: Mapping[str, int]) -> Picture:
     is_numeric = all(level.x is not None for level in answer.levels) and len(values) > 1
     xs = [level.x for level in answer.levels if level.x is not None]
     is_log = is_numeric and min(xs) > 0 and max(xs) / min(xs) >= 10
-    series = list(dict.fromkeys(level.series for level in answer.levels))
+    is_tied = len(answer.levels) == len(values)  # any other setting follows from this one: they are one line
 
     def across(level: Level) -> float:
         return float(level.x) if is_numeric and level.x is not None else float(values.index(level.value))
 
+    lines: dict[str, list[Level]] = {}
+    for level in sorted(answer.levels, key=across):
+        lines.setdefault("" if is_tied else level.series, []).append(level)
+
     def draw(figure: Any, is_narrow: bool) -> None:
         axes = figure.subplots()
-        for number, name in enumerate(series):
-            own = [level for level in answer.levels if level.series == name and level.mean is not None]
-            shade = colour(number) if len(series) > 1 else INK
-            if is_numeric or len(series) > 1:
+        for number, (name, levels) in enumerate(lines.items()):
+            own = [level for level in levels if level.mean is not None]
+            shade = colour(number) if len(lines) > 1 else INK
+            if is_numeric or len(lines) > 1:
                 axes.plot([across(level) for level in own], [level.mean for level in own], color=shade, linewidth=1.5)
             for level in own:
                 _draw_level(axes, across(level), level, answer.metric, shade, places)
-            if len(series) > 1 and own:
+            if len(lines) > 1 and own:
                 axes.annotate(one_line(name, 28), (across(own[-1]), own[-1].mean), xytext=(8, 0), color=shade,
                               textcoords="offset points", va="center")  # fmt: skip
         _ticks(axes, values, [across(level) for level in answer.levels], is_numeric=is_numeric, is_log=is_log)

@@ -12,6 +12,7 @@ import report_runs
 from lwexp.records import LwexpError
 from lwexp.report import compare
 from lwexp.report.answer import answer, fit_line
+from lwexp.report.answer_figure import answer_figure
 from lwexp.report.differences import short_names
 from lwexp.report.metrics import long_shares, metrics_of
 from lwexp.report.sweep_page import sweep_markdown
@@ -219,7 +220,18 @@ def test_keys_with_the_same_last_part_keep_enough_to_be_told_apart(tmp_path):
     sweep, comparison = read_sweep(folder)
     assert list(sweep.names.values()) == ["long.count", "short.count"]
     assert [e.label for e in comparison.evaluations] == ["long.count=0 short.count=9", "long.count=9 short.count=0"]
-    assert "long.count=0 short.count=9" in answer(sweep).finding
+    found = answer(sweep)
+    assert "long.count=0 short.count=9" in found.finding
     assert "| long.count | short.count |" in sweep_markdown(sweep, None)
     assert short_names(["lr", "a.lr", "b.lr"]) == {"lr": "lr", "a.lr": "a.lr", "b.lr": "b.lr"}
     assert short_names(["a.b.max_words", "seed"]) == {"a.b.max_words": "max_words", "seed": "seed"}
+
+
+def test_settings_that_change_together_are_one_line_without_names(tmp_path):
+    """The control: a grid of two by two has two lines, each named in the wide and in the narrow figure."""
+    drawn = []
+    for name, points in {"tied": [(0, 9), (9, 0)], "grid": [(0, 9), (0, 0), (9, 9), (9, 0)]}.items():
+        cells = [([f"s.a.n={a}", f"s.b.n={b}"], 60, "finished", 0, None) for a, b in points]
+        sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["s.a.n", "s.b.n"]))
+        drawn.append(str(answer_figure(answer(sweep), {}).svg).count(">b.n="))
+    assert drawn == [0, 4]
