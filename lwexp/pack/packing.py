@@ -38,7 +38,7 @@ def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "ex
         second pack, 3 joins the 4, and 2 fits the first pack exactly.
         With best_fit ``[[0, 2], [1, 3]]``: 3, then 6 opens a second pack, 4 joins the 3.
     """
-    assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "some are longer than a pack"
+    assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "empty, or longer than a pack"
     if strategy == "exact_fit":
         return exact_fit(lengths, capacity)
     return _best_fit(lengths, capacity, decreasing=strategy == "best_fit_decreasing")

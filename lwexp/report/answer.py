@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from lwexp.report.display import named, score, signed, span, words
 from lwexp.report.intervals import Interval, interval, paired_difference, rank_correlation
-from lwexp.report.metrics import long_share
 from lwexp.report.tables import Cell, cell, prompt_means
 from lwexp.report.trials import Outcome, Sweep, number_of
 
@@ -67,7 +66,8 @@ class Answer(NamedTuple):
     """What the first screen says. ``fit`` and ``is_cap`` only for the output cap."""
 
     factor: str
-    series_of: str
+    name: str
+    """What a page calls the factor."""
     finding: str
     marks: tuple[Mark, ...]
     levels: tuple[Level, ...]
@@ -98,7 +98,7 @@ def answer(sweep: Sweep) -> Answer | None:
     finding = _cap_finding(marks, fit) if is_cap else _finding(name, levels, metric)
     if factor.endswith(".normalize"):
         finding += _weights(name, marks)
-    return Answer(factor, " ".join(rest), finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
+    return Answer(factor, name, finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> Fit | None:
@@ -186,19 +186,12 @@ def _finding(factor: str, levels: Sequence[Level], metric: str) -> str:
     return f"{name} differs: {between}, the best and the worst of {len(scored)} settings."
 
 
-def long_share_of(outcome: Outcome) -> float | None:
-    """Share of the loss weight that long documents had when the trial trained; None where it is not recorded."""
-    train = outcome.evaluation.train if outcome.evaluation else None
-    return long_share(train.path) if train and train.path else None
-
-
 def _weights(factor: str, marks: Sequence[Mark]) -> str:
     """What each average gave to the long documents; all seeds of one average in its mean."""
     shares: dict[str, list[float]] = {}
     for mark in marks:
-        share = long_share_of(mark.outcome)
-        if share is not None:
-            shares.setdefault(mark.value, []).append(share)
+        if mark.outcome.long_share is not None:
+            shares.setdefault(mark.value, []).append(mark.outcome.long_share)
     parts = [f"{100 * fmean(found):.1f}% under {named(f'{factor}={value}')}" for value, found in shares.items()]
     what = " Long documents, which hold half of the target tokens, had this share of the loss: "
     return f"{what}{', '.join(parts)}." if parts else ""

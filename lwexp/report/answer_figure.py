@@ -101,7 +101,7 @@ def _metric_figure(answer: Answer, places: Mapping[str, int]) -> Picture:
                 axes.annotate(one_line(name, 28), (across(own[-1]), own[-1].mean), xytext=(8, 0), color=shade,
                               textcoords="offset points", va="center")  # fmt: skip
         _ticks(axes, values, [across(level) for level in answer.levels], is_numeric=is_numeric, is_log=is_log)
-        axes.set_xlabel(answer.factor.split(".")[-1] if is_narrow else answer.factor)
+        axes.set_xlabel(answer.name if is_narrow else answer.factor)
         axes.set_ylabel(_NAMES[answer.metric])
 
     caption = (
@@ -112,7 +112,7 @@ def _metric_figure(answer: Answer, places: Mapping[str, int]) -> Picture:
     alt = f"{answer.metric} by {answer.factor}. " + "; ".join(
         f"{level.value} {level.series}: {score(level.mean)}" for level in answer.levels
     )
-    title = f"{'S-bar' if answer.metric == 'S_bar' else 'S_l'} by {answer.factor.split('.')[-1]}"
+    title = f"{'S-bar' if answer.metric == 'S_bar' else 'S_l'} by {answer.name}"
     return picture(title, caption, alt, draw, height=380, large_height=400, is_large=True)
 
 

@@ -45,7 +45,7 @@ def long_shares(rows: Sequence[dict[str, Any]]) -> Curve:
 
     No points where a run did not record it.
     """
-    known = [row for row in rows if is_number(row.get("weight")) and is_number(row.get("long_weight"))]
+    known = _weighed(rows)
     weights = accumulate(row["weight"] for row in known)
     longs = accumulate(row["long_weight"] for row in known)
     shares = zip(known, longs, weights, strict=True)
@@ -54,9 +54,13 @@ def long_shares(rows: Sequence[dict[str, Any]]) -> Curve:
 
 def long_share(train: Path) -> float | None:
     """Share of a run's loss weight on long documents, over the steps it logged; None where it recorded none."""
-    rows = [row for row in metrics_of(train) if is_number(row.get("weight")) and is_number(row.get("long_weight"))]
+    rows = _weighed(metrics_of(train))
     total = sum(row["weight"] for row in rows)
     return sum(row["long_weight"] for row in rows) / total if total else None
+
+
+def _weighed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if is_number(row.get("weight")) and is_number(row.get("long_weight"))]
 
 
 def is_number(value: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lwexp.report import display
-from lwexp.report.answer import Answer, Fit, long_share_of
+from lwexp.report.answer import Answer, Fit
 from lwexp.report.answer_figure import answer_figure
 from lwexp.report.drawing import with_own_ids
 from lwexp.report.tables import Cell, cell
@@ -96,7 +96,7 @@ def _values(outcome: Outcome) -> list[Any]:
         trial.status, trial.exit_code, trial.reason, trial.seconds, evaluation.max_train_words if evaluation else None,
         total.median_words if total else None, total.max_words if total else None, means[0], low, high, *means[1:],
         total.n if total else None, scores["S_q"].n_unscored if scores and evaluation and evaluation.judge else None,
-        long_share_of(outcome), outcome.dollars, outcome.gpu_hours, " ".join(node.id for node in outcome.runs),
+        outcome.long_share, outcome.dollars, outcome.gpu_hours, " ".join(node.id for node in outcome.runs),
     ]  # fmt: skip
 
 

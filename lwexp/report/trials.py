@@ -14,6 +14,7 @@ from lwexp.report.display import one_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.lineage import Node, Tree, read_manifest, trace
 from lwexp.report.load import Comparison, Group, load
+from lwexp.report.metrics import long_share
 from lwexp.report.reading import object_of
 from lwexp.runs.trials import Trial, read_trials
 
@@ -22,7 +23,10 @@ _GPU = "gpu"
 
 
 class Outcome(NamedTuple):
-    """One trial: its settings as typed, its runs, and what they cost. None is unknown, not zero."""
+    """One trial: its settings as typed, its runs, and what they cost. None is unknown, not zero.
+
+    ``long_share`` is the share of its loss weight that long documents had while it trained.
+    """
 
     trial: Trial
     settings: Mapping[str, str]
@@ -31,6 +35,7 @@ class Outcome(NamedTuple):
     runs: tuple[Node, ...]
     dollars: float | None
     gpu_hours: float | None
+    long_share: float | None
 
 
 @dataclass(frozen=True)
@@ -139,9 +144,10 @@ def _outcome(
         and node.path
         and (spent := gpu_hours(object_of(node.path / "config.json"), node)) is not None
     ]
-    return Outcome(
-        trial, settings, label, evaluation, nodes, sum(costs) if costs else None, sum(hours) if hours else None
-    )
+    train = evaluation.train if evaluation else None
+    share = long_share(train.path) if train and train.path else None
+    dollars, spent_hours = sum(costs) if costs else None, sum(hours) if hours else None
+    return Outcome(trial, settings, label, evaluation, nodes, dollars, spent_hours, share)
 
 
 def _comparison(evaluated: Sequence[Path], runs: Sequence[Path]) -> Comparison:

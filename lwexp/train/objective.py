@@ -53,7 +53,8 @@ class SFTObjective:
             return weights.new_zeros(0)
         counts = target_counts(batch.target_documents, len(batch.lengths))
         is_long = (counts >= self.long_from)[batch.target_documents]
-        return torch.stack([weights.double().sum(), (weights.double() * is_long).sum()])
+        exact = weights.double()
+        return torch.stack([exact.sum(), (exact * is_long).sum()])
 
 
 class DPOObjective:

@@ -10,6 +10,17 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def quick(bench, *sections):
+    """The quick form of a benchmark, in a process of its own; the line that it ends with."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{bench}", "--quick", *sections],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
 @pytest.mark.parametrize(
     ("bench", "cases"),
     [
@@ -21,13 +32,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
     ],
 )
 def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{bench}", "--quick"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr
-    line = json.loads(done.stdout.strip().splitlines()[-1])
+    line = quick(bench)
     assert line["bench"] == bench
     assert set(line["results"]) == cases
     assert {"bench", "results", "versions", "machine"} == set(line)
@@ -37,26 +42,14 @@ def test_a_quick_benchmark_prints_its_cases_with_ours_first(bench, cases):
 
 def test_two_passes_take_the_memory_of_sft_and_one_pass_takes_more():
     """What a step adds to a process: nearly SFT's on one answer, where one pass (the control) holds both answers."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.dpo_memory", "--quick"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr
-    [pair] = json.loads(done.stdout.strip().splitlines()[-1])["results"].values()
+    [pair] = quick("dpo_memory")["results"].values()
     assert pair["ours"]["peak_mib_over_sft"] < 1.15
     assert pair["ours"]["step_mib_over_sft"] < 1.3 < pair["dpo_one_pass"]["step_mib_over_sft"]
 
 
 def test_the_gpu_script_checks_itself_on_a_cpu():
     """Through the code that runs on a GPU, less what only a GPU has; parity and equal losses are checked here too."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--quick", "attention", "train_glm"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads(done.stdout.strip().splitlines()[-1])["results"]
+    results = quick("gpu", "attention", "train_glm")["results"]
     assert results["attention/parity_glm"]["per_document"]["parity_ok"] == 1.0
     assert results["train_glm/many_short"]["transformers_trl_head"]["parity_ok"] == 1.0
 

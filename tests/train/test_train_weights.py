@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tiny_packs import tiny_config, tiny_conversations, train_in
 
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
+from lwexp.train.rowfile import read_metrics
 
 
 def shares(rows: list[dict[str, Any]]) -> list[float]:
@@ -41,7 +41,7 @@ def test_the_weight_of_long_documents_is_the_formulas(tmp_path: Path, normalize:
         "training.log_every_steps=1",
     )  # fmt: skip
     run = train_in(config, conversations=tiny_conversations())
-    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run.path / "metrics.jsonl")
     dataset = PackedDataset(run.path / "packs")
     targets = np.load(run.path / "packs" / "targets.npy")
     longest_first, half, long_from = sorted(targets.tolist(), reverse=True), targets.sum() / 2, 0
@@ -49,16 +49,11 @@ def test_the_weight_of_long_documents_is_the_formulas(tmp_path: Path, normalize:
         long_from = longest_first.pop(0)
         half -= long_from
     plan = BatchPlan(dataset.num_packs, dataset.costs, config.seed, 2, 2, order=config.pack.order)
-    expected = [
-        by_formula(normalize, [[int(targets[d]) for d in dataset[p].document_ids] for p in plan[step]], long_from)
-        for step in range(len(plan))
-    ]
+    steps = [[[int(targets[d]) for d in dataset[p].document_ids] for p in plan[step]] for step in range(len(plan))]
+    expected = [by_formula(normalize, packs, long_from) for packs in steps]
     assert len(rows) == len(expected) > 3
     assert shares(rows) == pytest.approx(expected, abs=1e-6)
     others = {"token", "sequence", "release"} - {normalize}
     for other in others:  # the control: another average's formula is far off somewhere
-        wrong = [
-            by_formula(other, [[int(targets[d]) for d in dataset[p].document_ids] for p in plan[step]], long_from)
-            for step in range(len(plan))
-        ]
+        wrong = [by_formula(other, packs, long_from) for packs in steps]
         assert max(abs(a - b) for a, b in zip(wrong, expected, strict=True)) > 0.01
