@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import report_runs
+from report_text import write_text
 
 import lwexp.report
 from lwexp.report import write_report
@@ -134,7 +135,7 @@ def test_one_answer_makes_a_page(tmp_path):
 
 def test_twenty_models_with_long_answers_are_shortened_to_a_page_that_opens(tmp_path):
     """2,400 answers of 20,000 characters (144 MB) are cut to 32 MB before compression."""
-    long = report_runs.write_text("zh", "\u8336", 20000, random.Random(0))
+    long = write_text("zh", "\u8336", 20000, random.Random(0))
     for number in range(20):
         report_runs.training(tmp_path, f"m{number}-00000001", parents=[], max_train_words=50 * number + 50)
         rows = [

@@ -1,0 +1,19 @@
+"""Runs of AgentWrite for the tests of this room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lwexp.config import compose
+from lwexp.generate import write_drafts
+from lwexp.runs import RunDirectory
+
+OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "failures.jsonl")
+
+
+def write(root: Path, *overrides: str) -> RunDirectory:
+    return write_drafts(compose(f"root={root}", *overrides))
+
+
+def outputs(run: RunDirectory) -> list[bytes]:
+    return [(run.path / name).read_bytes() for name in OUTPUTS]
