@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.output import Results, show
-from lwexp.train.attention_paths import Documents, per_document
+from lwexp.train.model.attention_paths import Documents, per_document
 
 HEADS, KV_HEADS, WIDTH, LAYERS = 8, 2, 64, 4
 System = Callable[[Tensor, Tensor, Tensor, tuple[int, ...]], Tensor]

@@ -55,7 +55,7 @@ def measure(case: str, tokens: int, layers: int) -> dict[str, float]:
     import torch
 
     from lwexp.config import compose
-    from lwexp.train.model import build_model
+    from lwexp.train.model.build import build_model
 
     torch.set_num_threads(1)
     config = compose(
@@ -99,11 +99,11 @@ def _step(case: str, model: Any, settings: Any, tokens: int) -> Any:
     import numpy as np
     import torch
 
-    from lwexp.train.logprobs import pack_logprobs
-    from lwexp.train.losses import StepTotals
-    from lwexp.train.objective import DPOObjective
-    from lwexp.train.reference import Reference
-    from lwexp.train.two_pass import split_pack, two_pass
+    from lwexp.train.model.logprobs import pack_logprobs
+    from lwexp.train.objectives.base import DPOObjective
+    from lwexp.train.objectives.losses import StepTotals
+    from lwexp.train.objectives.reference import Reference
+    from lwexp.train.objectives.two_pass import split_pack, two_pass
 
     documents = 1 if case == "sft" else 2
     batch = make_batch([tokens] * documents)

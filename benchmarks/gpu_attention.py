@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.gpu_place import Place, relative_error
 from benchmarks.output import Results
-from lwexp.train.attention import attention_problem, unfit
-from lwexp.train.attention_paths import PATHS, Documents, Path, cudnn_alone, per_document
+from lwexp.train.model.attention import attention_problem, unfit
+from lwexp.train.model.attention_paths import PATHS, Documents, Path, cudnn_alone, per_document
 
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
 LENGTHS = (700, 1, 64, 4200, 129, 2)  # one that hybrid gives its own call, and one of a single token

@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks.output import Results, show
 from lwexp.config import compose
 from lwexp.config.train import Auto
-from lwexp.train.memory import plan_memory
-from lwexp.train.shapes import model_sizes
+from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.planner.memory import plan_memory
 
 CASES = {
     "glm4_8_layers_32k": ["model=glm4", "model.shape.num_hidden_layers=8", "hardware=gpu1", "pack.max_tokens=32768"],

@@ -24,13 +24,13 @@ from benchmarks.output import Results
 from benchmarks.train_step import Tokenizer
 from lwexp.config import compose
 from lwexp.pack.dataset import PackBatch
-from lwexp.train.flops import peak_flops, step_flops
-from lwexp.train.kernels import kernels_problem
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.losses import StepTotals, sft_loss, sft_weights
-from lwexp.train.model import build_model
-from lwexp.train.optimizer import build_optimizer
-from lwexp.train.shapes import model_sizes
+from lwexp.train.model.build import build_model
+from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.model.kernels import kernels_problem
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
+from lwexp.train.parallel.optimizer import build_optimizer
+from lwexp.train.planner.flops import peak_flops, step_flops
 
 MAX_LAYERS = 12
 ACTIVATION_GIB = 30.0

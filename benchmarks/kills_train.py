@@ -107,7 +107,7 @@ def _case(
 
 
 def _rows(root: Path) -> list[tuple[Any, ...]]:
-    from lwexp.train.rowfile import read_metrics
+    from lwexp.train.loop.rowfile import read_metrics
 
     (run,) = root.iterdir()
     names = ("step", "loss", "lr", "grad_norm", "target_tokens")

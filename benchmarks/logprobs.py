@@ -87,7 +87,7 @@ def implementation(system: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 def ours(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    from lwexp.train.logprobs import target_logprobs
+    from lwexp.train.model.logprobs import target_logprobs
 
     return target_logprobs(hidden, weight, torch.arange(len(targets), device=targets.device), targets)
 

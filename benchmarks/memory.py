@@ -24,10 +24,10 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.output import Results, show
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.memory import GIB, plan_memory
-from lwexp.train.model import build_model
-from lwexp.train.shapes import model_sizes
+from lwexp.train.model.build import build_model
+from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.planner.memory import GIB, plan_memory
 
 DOCUMENTS = 8
 

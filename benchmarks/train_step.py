@@ -28,11 +28,11 @@ import torch
 from benchmarks.output import Results, show
 from lwexp.config import compose
 from lwexp.pack.dataset import PackBatch
-from lwexp.train.data import StepsModule
-from lwexp.train.model import build_model
-from lwexp.train.module import PackedTraining
-from lwexp.train.objective import SFTObjective
-from lwexp.train.trainer import build_trainer, quiet_lightning
+from lwexp.train.data.steps import StepsModule
+from lwexp.train.loop.module import PackedTraining
+from lwexp.train.model.build import build_model
+from lwexp.train.objectives.base import SFTObjective
+from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
 
 DOCUMENTS = 6
 PROMPT = 12

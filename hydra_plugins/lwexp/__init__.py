@@ -1,1 +1,1 @@
-"""Hydra plugins of lwexp: the sweeps/ search path and the launcher of fresh processes."""
+"""Hydra plugins of lwexp: the launcher of fresh processes and the Optuna sweeper."""

@@ -1,4 +1,4 @@
-"""config: reads the YAML tree under conf/ and sweeps/, gives one frozen, validated ``Config``.
+"""config: reads the YAML tree under lwexp/conf/ and sweeps/, gives one frozen, validated ``Config``.
 
 Writes nothing. Never touches torch, litellm or wandb: ``--help`` and every config error must answer in
 about a second, and importing any of those takes longer than that.

@@ -1,6 +1,6 @@
 """The gate: a composed YAML tree goes in, a frozen and validated config comes out.
 
-YAML owns values, pydantic owns meaning: no field below has a default, so every key is visible in conf/
+YAML owns values, pydantic owns meaning: no field below has a default, so every key is visible in lwexp/conf/
 and can be overridden without a plus sign, and each default has exactly one home.
 """
 

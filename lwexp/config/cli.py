@@ -146,7 +146,7 @@ def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) 
         if key in pinned:
             raise LwexpError(
                 f"{key}={value}: experiment={experiment} pins the group {key} and sets values for its own choice; "
-                f"write a new file in conf/experiment/ for this combination, or drop experiment="
+                f"write a new file in lwexp/conf/experiment/ for this combination, or drop experiment="
             )
         if top not in READS[script] and top not in EVERY_SCRIPT and top not in ("sweeps", "hydra"):
             owners = [name for name, keys in READS.items() if top in keys]

@@ -7,12 +7,13 @@ from pathlib import Path
 from lwexp.config.base import Tree, validate
 from lwexp.config.schema import Config
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CONF = REPOSITORY / "conf"
+PACKAGE = Path(__file__).resolve().parents[1]
+REPOSITORY = PACKAGE.parent
+CONF = PACKAGE / "conf"
 
 
 def compose(*overrides: str) -> Config:
-    """Compose conf/config.yaml with command-line style overrides and pass it through the gate.
+    """Compose lwexp/conf/config.yaml with command-line style overrides and pass it through the gate.
 
     Example:
         ``compose("experiment=miniature", "seed=1").model.name``

@@ -9,7 +9,7 @@ from lwexp.records import LwexpError
 
 
 def pinned_groups(name: str) -> set[str]:
-    """Groups that conf/experiment/<name>.yaml overrides, those of the experiments it builds on included."""
+    """Groups that lwexp/conf/experiment/<name>.yaml overrides, those of the experiments it builds on included."""
     import yaml
 
     path = CONF / "experiment" / f"{name}.yaml"

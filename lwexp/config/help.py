@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from lwexp.config.compose import CONF, REPOSITORY
+from lwexp.config.compose import CONF
 from lwexp.config.schema import READS, Config
 
 
@@ -20,7 +20,7 @@ def print_help(script: str, doc: str) -> None:
             print(f"    {path.stem:<20} {first_comment(path)}")
     if script == "train":
         print("  sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)")
-        for path in sorted((REPOSITORY / "sweeps").glob("*.yaml")):
+        for path in sorted((CONF / "sweeps").glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")
     for key in (*(key for key in READS[script] if key in Config.model_fields), "name", "root", "seed", "dry_run"):

@@ -14,7 +14,7 @@ class _OneHardware(Strict):
 
 
 def hardware_preset(name: str) -> Hardware:
-    """``conf/hardware/<name>.yaml``, through the gate."""
+    """``lwexp/conf/hardware/<name>.yaml``, through the gate."""
     text = (CONF / "hardware" / f"{name}.yaml").read_text(encoding="utf-8")
     hardware = validate({"hardware": yaml.safe_load(text)}, _OneHardware).hardware
     assert not isinstance(hardware, Auto)
@@ -22,6 +22,6 @@ def hardware_preset(name: str) -> Hardware:
 
 
 def hardware_presets() -> dict[str, Hardware]:
-    """Every choice of conf/hardware but auto, by name."""
+    """Every choice of lwexp/conf/hardware but auto, by name."""
     names = sorted(path.stem for path in (CONF / "hardware").glob("*.yaml"))
     return {name: hardware_preset(name) for name in names if name != "auto"}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from lwexp.generate.loops import find_loop
 from lwexp.records import Draft, Failure, PlanStep
-from lwexp.refusal import is_refusal
-from lwexp.words import count_words, language_of
+from lwexp.text.loops import find_loop
+from lwexp.text.refusal import is_refusal
+from lwexp.text.words import count_words, language_of
 
 # Zero-width spaces and joiners, the byte order mark, soft hyphens, bidirectional controls.
 _INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -15,7 +15,7 @@ from lwexp.config.schema import Config
 from lwexp.generate.prompts import Templates
 from lwexp.llm.price import rates_of
 from lwexp.records import Instruction, Language
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 _TOKENS_PER_WORD: Mapping[Language, float] = {"en": 1.35, "zh": 1.0}  # rules of thumb for large vocabularies
 _PARAGRAPH_WORDS = 500  # what real teachers plan when told 200 to 1,000

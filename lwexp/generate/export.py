@@ -21,7 +21,7 @@ from lwexp.records import (
     tally,
     write_rows,
 )
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 Outcome = Written | Failure
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
-from lwexp.lengths import stated_words
-from lwexp.llm.offline_text import TOPICS, instruction_text
+from lwexp.llm.offline.text import TOPICS, instruction_text
 from lwexp.records import Instruction, Language, LwexpError, first_problem
 from lwexp.runs import RunDirectory, find_run
-from lwexp.words import language_of
+from lwexp.text.stated_lengths import stated_words
+from lwexp.text.words import language_of
 
 _LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _TEXT_KEYS = ("text", "prompt", "instruction")

@@ -15,7 +15,7 @@ from lwexp.generate.clean import without_reasoning
 from lwexp.generate.plan_forms import as_lines
 from lwexp.generate.plan_lines import Block, find_blocks, plain_lines
 from lwexp.records import Plan, PlanStep
-from lwexp.refusal import is_refusal
+from lwexp.text.refusal import is_refusal
 
 
 class BadPlan(NamedTuple):

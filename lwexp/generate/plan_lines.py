@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.lengths import COUNT, UNIT, Count, count_of
+from lwexp.text.stated_lengths import COUNT, UNIT, Count, count_of
 
 # Full-width digits, and the spaces and invisible signs that come with text from web pages.
 _PLAIN_SIGNS = str.maketrans("０１２３４５６７８９\u3000", "0123456789 ", "\u200b\u200c\u200d\u2060\ufeff")

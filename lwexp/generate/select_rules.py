@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from lwexp.config.data import SelectConfig
 from lwexp.generate.candidates import Candidate
-from lwexp.lengths import stated_words
 from lwexp.records import Instruction, Language
-from lwexp.words import count_words, language_of
+from lwexp.text.stated_lengths import stated_words
+from lwexp.text.words import count_words, language_of
 
 _FLAGS: dict[str, Language] = {
     "english": "en",

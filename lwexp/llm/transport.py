@@ -91,7 +91,7 @@ def _litellm() -> Any:
     try:
         import litellm
 
-        from lwexp.llm.offline import register
+        from lwexp.llm.offline.provider import register
     finally:
         gc.freeze()
         gc.enable()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lwexp.config.data import FilterConfig
-from lwexp.lengths import stated_lengths
 from lwexp.records import Conversation
-from lwexp.refusal import is_refusal
-from lwexp.words import score_length
+from lwexp.text.refusal import is_refusal
+from lwexp.text.stated_lengths import stated_lengths
+from lwexp.text.words import score_length
 
 
 class ShutOut(NamedTuple):
@@ -35,7 +35,7 @@ def shut_out(row: Conversation, limits: FilterConfig) -> ShutOut | None:
     S_l of the longest answer against it at least so much.
 
     Source: arXiv 2410.10210; modelscope/evalscope third_party/longbench_write/tools/data_etl.py. How a stated
-    length is recognised is ours (``lwexp.lengths``), so the rows need not be the same 666.
+    length is recognised is ours (``lwexp.text.stated_lengths``), so the rows need not be the same 666.
     """
     words = row.actual_words
     if limits.drop_refusals:

@@ -29,7 +29,7 @@ from lwexp.mix.shapes import (
     with_system,
 )
 from lwexp.records import Message, PreferencePair
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 PairShape = Literal["trl", "ranking", "swift", "alpaca"]
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from lwexp.records import Conversation, Message, Role, Row, first_problem, prompt_sha
-from lwexp.words import count_words, language_of
+from lwexp.text.words import count_words, language_of
 
 Shape = Literal["messages", "sharegpt", "alpaca"]
 JsonRow = Mapping[str, Any]

@@ -11,9 +11,9 @@ from lwexp.config import Config
 from lwexp.config.data import DraftsSource, FileSource, HubSource, PairsFileSource, PairsRunSource
 from lwexp.mix.files import hub_fingerprint, read_file, read_hub
 from lwexp.mix.parse import parse_conversations, parse_pairs
-from lwexp.planned import with_plan
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 from lwexp.runs import RunDirectory, find_run, fingerprint
+from lwexp.text.plan_prefix import with_plan
 
 log = logging.getLogger(__name__)
 

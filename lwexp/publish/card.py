@@ -15,7 +15,7 @@ from lwexp.publish.texts import Entry, Kind, kind_of
 from lwexp.records import Conversation, PreferencePair
 from lwexp.report.display import dollars, markdown_cell
 from lwexp.runs import RunDirectory
-from lwexp.words import score_length
+from lwexp.text.words import score_length
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _NAMES = {"en": "English", "zh": "Chinese"}

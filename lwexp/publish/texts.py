@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lwexp.records import Conversation, Draft, Failure, Message, PreferencePair, read_rows
 from lwexp.records.trace import StepTrace, Trace
 from lwexp.report.display import dollars, one_line
-from lwexp.words import count_words, language_of, score_length
+from lwexp.text.words import count_words, language_of, score_length
 
 Kind = Literal["draft", "conversation", "pair"]
 _TITLE = 180  # characters of an instruction that the list shows

@@ -22,7 +22,7 @@ from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.report.display import dollars, visible
 from lwexp.report.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.runs import RunDirectory
-from lwexp.words import score_length
+from lwexp.text.words import score_length
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _BLOCK_CHARACTERS = 200_000  # of texts; unpacking one takes about 2 ms

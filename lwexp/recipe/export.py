@@ -81,7 +81,7 @@ def _require_replaceable(folder: Path) -> None:
 
 
 def _card(run: RunDirectory, config: Config) -> str:
-    from lwexp.train.card import model_card, scores_of
+    from lwexp.train.export.card import model_card, scores_of
 
     evaluations = [
         other
@@ -96,7 +96,7 @@ def _card(run: RunDirectory, config: Config) -> str:
 
 
 def _from_finished(run: RunDirectory, config: Config, folder: Path, shard_size: str | None) -> None:
-    from lwexp.train.export import has_model, reshard_model
+    from lwexp.train.export.model_folder import has_model, reshard_model
 
     source = run.path / "model"
     if not has_model(source):
@@ -106,11 +106,11 @@ def _from_finished(run: RunDirectory, config: Config, folder: Path, shard_size: 
 
 def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wanted) -> None:
     """Weights from a checkpoint, everything else as the run itself would make it."""
-    from lwexp.train.checkpoints import newest_checkpoint
-    from lwexp.train.export import SHARD_SIZE, export_checkpoint
-    from lwexp.train.hardware import hardware_of, settle_hardware
-    from lwexp.train.inputs import prepare_tokenizer
-    from lwexp.train.model import build_model, training_dtype
+    from lwexp.train.data.inputs import prepare_tokenizer
+    from lwexp.train.export.model_folder import SHARD_SIZE, export_checkpoint
+    from lwexp.train.loop.checkpoints import newest_checkpoint
+    from lwexp.train.model.build import build_model, training_dtype
+    from lwexp.train.planner.hardware import hardware_of, settle_hardware
 
     checkpoints = run.path / "checkpoints"
     if wanted.checkpoint is None:

@@ -28,7 +28,7 @@ def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
         from lwexp.records import Message
         from lwexp.sample.bench import load_bench
         from lwexp.sample.decode import Question, decode
-        from lwexp.words import count_words
+        from lwexp.text.words import count_words
 
         prompts = {prompt.id: prompt for prompt in load_bench(_ruler(config))}
         chat = chat_of(tokenizer)

@@ -22,7 +22,7 @@ from lwexp.runs.ranks import is_rank_zero
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture, PairMixture
     from lwexp.mix.sources import Resolved
-    from lwexp.train.together import Ranks
+    from lwexp.train.parallel.rank_sync import Ranks
 
 log = logging.getLogger(__name__)
 

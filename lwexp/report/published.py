@@ -9,7 +9,7 @@ from lwexp.config.evaluate import bench_heading
 from lwexp.records import PublishedCell, published_cells
 from lwexp.report.view import GroupView
 
-# The version of each bench that the published numbers were measured on, as conf/bench names it.
+# The version of each bench that the published numbers were measured on, as lwexp/conf/bench names it.
 _VERSIONS = {"longbench_write": "3fcfdff", "longwrite_ruler": "3fcfdff"}
 
 

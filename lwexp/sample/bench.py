@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from lwexp.config.evaluate import Bench, FileBench, RulerBench, Selection, parse_range
-from lwexp.llm.offline_text import BENCH_TOPICS, instruction_text
+from lwexp.llm.offline.text import BENCH_TOPICS, instruction_text
 from lwexp.records import LwexpError, Prompt, first_problem
 from lwexp.sample.locate import locate
-from lwexp.words import language_of
+from lwexp.text.words import language_of
 
 # Of the phrasings. Not the run's seed: two runs that are compared have to be asked the same.
 _RULER_SEED = 0

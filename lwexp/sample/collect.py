@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.planned import after_plan
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.sample.ask import Answer, Ask
-from lwexp.words import Counter, count_by
+from lwexp.text.plan_prefix import after_plan
+from lwexp.text.words import Counter, count_by
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lwexp.records import LwexpError, Prompt, Response, Sampling, first_problem
-from lwexp.words import Counter, count_by
+from lwexp.text.words import Counter, count_by
 
 _TEXT = ("response", "text", "answer", "output")  # the first is the release's name, the second ours
 _ID = ("prompt_id", "id")

@@ -15,7 +15,7 @@ from lwexp.score.quality import Scores
 from lwexp.score.template import JudgePrompt
 from lwexp.score.texts import Segment, looped_words, segments, shares_by_segment
 from lwexp.score.verdicts import question
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 log = logging.getLogger(__name__)
 

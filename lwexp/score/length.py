@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lwexp.records import Response, Verdict
-from lwexp.words import score_length
+from lwexp.text.words import score_length
 
 __all__ = ["SCORER", "length_verdict", "score_length"]
 

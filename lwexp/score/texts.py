@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lwexp.words import split_words
+from lwexp.text.words import split_words
 
 _SMALLEST = 40  # words of a segment: below that, shares jump with single words
 _GRAM = 4

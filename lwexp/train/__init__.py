@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from lwexp.config.schema import Config
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
-    from lwexp.train.plan import Description
-    from lwexp.train.probe import Ask
-    from lwexp.train.together import Ranks
+    from lwexp.train.loop.probe import Ask
+    from lwexp.train.parallel.rank_sync import Ranks
+    from lwexp.train.planner.dry_run import Description
 
 __all__ = ["describe_plan", "join_ranks", "preflight", "settle_hardware", "train_beside", "train_run"]
 
@@ -29,7 +29,7 @@ def settle_hardware(config: Config) -> Config:
 
     Call it before anything else: a run's identity knows what it runs on, not that it was left open.
     """
-    from lwexp.train.hardware import settle_hardware as settle
+    from lwexp.train.planner.hardware import settle_hardware as settle
 
     return settle(config)
 
@@ -44,7 +44,7 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     Raises:
         LwexpError: One line with everything that is missing: weights, devices, memory, keys.
     """
-    from lwexp.train.readiness import preflight as check
+    from lwexp.train.planner.readiness import preflight as check
 
     check(config, start_from)
 
@@ -56,7 +56,7 @@ def describe_plan(
     start_from: Path | None = None,
 ) -> Description:
     """What ``dry_run=true`` prints: tokens, packs, steps, hours, memory term by term, and which hardware holds it."""
-    from lwexp.train.plan import describe_plan as describe
+    from lwexp.train.planner.dry_run import describe_plan as describe
 
     return describe(config, conversations, pairs, start_from)
 
@@ -92,8 +92,8 @@ def train_run(
         Preempted: After SIGTERM, once the state is saved.
     """
     set_spinning()
-    from lwexp.train.run import train
-    from lwexp.train.together import come_together
+    from lwexp.train.loop.run import train
+    from lwexp.train.parallel.rank_sync import come_together
 
     return train(config, run, conversations, pairs, start_from, ranks or come_together(None), ask)
 
@@ -105,15 +105,15 @@ def join_ranks(config: Config) -> Ranks:
         What rank 0 gives to ``train_run`` and the others to ``train_beside``. Call its ``leave`` at the end.
     """
     set_spinning()
-    from lwexp.train.hardware import hardware_of
-    from lwexp.train.together import come_together
+    from lwexp.train.parallel.rank_sync import come_together
+    from lwexp.train.planner.hardware import hardware_of
 
     return come_together(hardware_of(config) if config.inspect_batch is None else None)
 
 
 def train_beside(ranks: Ranks) -> None:
     """Wait for rank 0 to say which run this is, then train along; for every rank but rank 0."""
-    from lwexp.train.run import train_beside as beside
+    from lwexp.train.loop.run import train_beside as beside
 
     beside(ranks)
 

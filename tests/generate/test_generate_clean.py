@@ -6,7 +6,7 @@ import pytest
 
 from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.records import Draft, Instruction, Language, Plan, PlanStep
-from lwexp.refusal import is_refusal
+from lwexp.text.refusal import is_refusal
 
 STEP = PlanStep(point="The origin of tea", words=400)
 

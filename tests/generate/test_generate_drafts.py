@@ -13,7 +13,7 @@ from draft_runs import outputs, write
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Conversation, Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lwexp.lengths import stated_words
+from lwexp.text.stated_lengths import stated_words
 
 
 @pytest.mark.parametrize(

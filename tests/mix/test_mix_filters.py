@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.lengths import stated_lengths
 from lwexp.mix import import_conversations
 from lwexp.records import Conversation, Failure, read_rows
+from lwexp.text.stated_lengths import stated_lengths
 
 
 def row(question: str, words: int, answer: str = "word") -> dict:

@@ -6,9 +6,9 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.mix.mixture import resolve_mixture, take
-from lwexp.planned import after_plan, with_plan
 from lwexp.records import Conversation, LwexpError, Message, write_rows
 from lwexp.runs import open_run
+from lwexp.text.plan_prefix import after_plan, with_plan
 
 
 def drafts_run(root: Path, plan: str | None) -> None:

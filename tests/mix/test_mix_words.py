@@ -2,7 +2,7 @@
 
 import pytest
 
-from lwexp.words import count_words, language_of
+from lwexp.text.words import count_words, language_of
 
 
 @pytest.mark.parametrize(

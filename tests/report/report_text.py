@@ -68,6 +68,6 @@ def write_text(language: str, topic: str, words: int, rng: random.Random) -> str
 
 def count(text: str) -> int:
     """The paper's word count."""
-    from lwexp.words import count_words
+    from lwexp.text.words import count_words
 
     return count_words(text)

@@ -9,7 +9,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.records import LwexpError, Prompt
 from lwexp.sample import load_bench
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 ROWS = [
     {"prompt": "Write a 100-word post about cactus.", "type": "Community Forum", "length": 100},
@@ -85,7 +85,7 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_miniature_bench_is_the_one_that_version_1_names() -> None:
-    """Scores of one version are compared: when this fails, raise ``version`` in conf/bench/miniature.yaml."""
+    """Scores of one version are compared: when this fails, raise ``version`` in lwexp/conf/bench/miniature.yaml."""
     bench = compose("bench=miniature").bench
     text = "\n".join(f"{prompt.id} {prompt.text}" for prompt in load_bench(bench))
     assert (bench.version, hashlib.sha256(text.encode()).hexdigest()[:8]) == ("1", "3ea32617")

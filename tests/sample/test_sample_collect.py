@@ -12,7 +12,7 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt, Response, read_rows
 from lwexp.sample import collect
 from lwexp.sample.collect import repeat_seed
-from lwexp.words import count_words
+from lwexp.text.words import count_words
 
 PROMPTS = [
     Prompt(id=f"p{n}", text=text, language="en", type="t", required_words=words)

@@ -8,7 +8,7 @@ from scripted_judge import response
 from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
 from lwexp.score.checks import check
 from lwexp.score.texts import looped_words, segments, shares_by_segment
-from lwexp.words import split_words
+from lwexp.text.words import split_words
 
 
 def numbered(first: int, last: int) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lwexp.words import count_words, count_words_unicode, split_words
+from lwexp.text.words import count_words, count_words_unicode, split_words
 
 # What texts are made of: the piece, its published count alone, and its unicode count alone.
 PIECES = {

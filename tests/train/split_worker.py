@@ -14,9 +14,9 @@ import torch.distributed as dist
 from tiny_packs import Packs, make_documents, tiny_model
 
 from lwexp.config.train import SFT, Optimizer
-from lwexp.train.data import Steps
-from lwexp.train.module import PackedTraining
-from lwexp.train.objective import SFTObjective
+from lwexp.train.data.steps import Steps
+from lwexp.train.loop.module import PackedTraining
+from lwexp.train.objectives.base import SFTObjective
 
 DOCUMENTS = make_documents(5, [8, 30, 5, 12, 4, 21, 9])
 SPLITS = {

@@ -10,10 +10,10 @@ import torch
 from tiny_packs import make_documents, make_pack, tiny_config, tiny_conversations, tiny_model, tiny_pairs, train_in
 
 from lwexp.config.train import Lora
-from lwexp.train.adapter import add_adapter, merged_state, trained_parameters
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.optimizer import build_optimizer
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop.rowfile import read_metrics
+from lwexp.train.model.adapter import add_adapter, merged_state, trained_parameters
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.parallel.optimizer import build_optimizer
 
 
 def config_of(family: str) -> Any:

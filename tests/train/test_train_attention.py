@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
 
-from lwexp.train import attention
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.losses import StepTotals, sft_loss, sft_weights
+from lwexp.train.model import attention
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
 
 DOCUMENTS = make_documents(1, [9, 23, 4, 14])
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from lwexp.config import compose
 from lwexp.config.base import ConfigError
 from lwexp.records import LwexpError
-from lwexp.train import attention, attention_paths
-from lwexp.train.attention_paths import PATHS, Documents
+from lwexp.train.model import attention, attention_paths
+from lwexp.train.model.attention_paths import PATHS, Documents
 
 LENGTHS = (5, 1, 9, 2, 3, 8)
 SCALE = 0.3  # not dim ** -0.5, so that a path that forgets it shows

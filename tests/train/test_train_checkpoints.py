@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lwexp.records import LwexpError
-from lwexp.train.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
+from lwexp.train.loop.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 
 
 def save(folder: Path, step: int) -> None:
@@ -89,7 +89,7 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
 
     from tiny_packs import tiny_config, tiny_conversations, train_in
 
-    from lwexp.train import callbacks
+    from lwexp.train.loop import callbacks
 
     options = ("objective.max_steps=6", "training.checkpoint_every_steps=2", "training.keep_checkpoints=3")
     whole = train_in(tiny_config(tmp_path / "whole", *options), conversations=tiny_conversations())
@@ -122,7 +122,7 @@ def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes
 ) -> None:
     from tiny_packs import tiny_config, tiny_conversations, train_in
 
-    from lwexp.train import callbacks
+    from lwexp.train.loop import callbacks
 
     real = callbacks.save_checkpoint
 
@@ -155,7 +155,7 @@ def test_a_process_that_dies_at_any_point_of_saving_leaves_a_whole_checkpoint(ph
 
     Before the rename step 10 is the newest, after it step 15; the next save works either way.
     """
-    from lwexp.train import checkpoints
+    from lwexp.train.loop import checkpoints
 
     save(tmp_path, 5)
     save(tmp_path, 10)

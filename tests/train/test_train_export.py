@@ -78,7 +78,7 @@ def test_the_card_has_lineage_licence_and_the_scores_of_finished_evaluations(sft
 
 
 def test_licences_of_the_papers_models_and_of_a_local_folder(tmp_path: Path) -> None:
-    from lwexp.train.card import base_licence
+    from lwexp.train.export.card import base_licence
 
     assert base_licence("meta-llama/Llama-3.1-8B") == ("llama3.1", None, None)
     glm = base_licence("zai-org/glm-4-9b-hf")
@@ -94,14 +94,14 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
     """The same training, finished, is the witness: its last checkpoint holds the weights that it exports."""
     from lwexp.runs import open_run
     from lwexp.train import train_run
-    from lwexp.train.export import has_model
+    from lwexp.train.export.model_folder import has_model
 
     config = tiny_config(
         tmp_path, f"model.adapter={adapter}", "objective.max_steps=4", "training.checkpoint_every_steps=2"
     )
     run = open_run("train", config, default_name="tiny", inputs={})
     kept = tmp_path / "kept"
-    import lwexp.train.run as training
+    import lwexp.train.loop.run as training
 
     real = training.shutil.rmtree
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from tiny_packs import NoTokenizer, make_documents, make_pack, tiny_model_config
 
-from lwexp.train import kernels
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.model import build_model
+from lwexp.train.model import kernels
+from lwexp.train.model.build import build_model
+from lwexp.train.model.logprobs import pack_logprobs
 
 PACKS = [make_pack(make_documents(seed, [9 + seed, 23, 4])) for seed in range(3)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_packs import tiny_conversations
 
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop.rowfile import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

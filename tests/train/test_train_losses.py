@@ -10,12 +10,12 @@ import torch
 from tiny_packs import Document, Packs, dpo_config, make_documents, tiny_model
 
 from lwexp.config.train import SFT, Optimizer
-from lwexp.train.data import Steps, rank_share
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
-from lwexp.train.objective import DPOObjective, SFTObjective
-from lwexp.train.preference import find_pairs, is_in
-from lwexp.train.reference import Reference
+from lwexp.train.data.steps import Steps, rank_share
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.objectives.base import DPOObjective, SFTObjective
+from lwexp.train.objectives.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
+from lwexp.train.objectives.preference import find_pairs, is_in
+from lwexp.train.objectives.reference import Reference
 
 OPTIMIZER = Optimizer(lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0)
 

@@ -12,9 +12,9 @@ from tiny_packs import tiny_model_config
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.config.train import Lora, Zero
-from lwexp.train.memory import GIB, MemoryPlan, plan_memory
-from lwexp.train.model import random_config
-from lwexp.train.shapes import KNOWN, Sizes, model_sizes
+from lwexp.train.model.build import random_config
+from lwexp.train.model.dimensions import KNOWN, Sizes, model_sizes
+from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 
 GLM, LLAMA = KNOWN["zai-org/glm-4-9b-hf"], KNOWN["meta-llama/Llama-3.1-8B"]
 

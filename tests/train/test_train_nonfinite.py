@@ -12,8 +12,8 @@ import torch
 from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, train_in
 
 from lwexp.records import LwexpError
-from lwexp.train import module as module_file
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop import module as module_file
+from lwexp.train.loop.rowfile import read_metrics
 
 STEPS = ("objective.max_steps=5", "objective.optimizer.lr=0.01", "training.checkpoint_every_steps=1")
 

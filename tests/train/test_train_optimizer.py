@@ -11,8 +11,8 @@ import torch
 from tiny_packs import NoTokenizer, tiny_model, tiny_model_config
 from torch import nn
 
-from lwexp.train.model import build_model, restore_rotary
-from lwexp.train.optimizer import MasterAdamW, decay_groups, learning_rate_factor
+from lwexp.train.model.build import build_model, restore_rotary
+from lwexp.train.parallel.optimizer import MasterAdamW, decay_groups, learning_rate_factor
 
 
 def test_cosine_by_hand() -> None:

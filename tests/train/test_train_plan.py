@@ -12,8 +12,8 @@ from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.records import Conversation, Message
 from lwexp.train import describe_plan
-from lwexp.train.compute import flops_per_token, mean_context, training_hours
-from lwexp.train.shapes import KNOWN
+from lwexp.train.model.dimensions import KNOWN
+from lwexp.train.planner.compute import flops_per_token, mean_context, training_hours
 
 GLM, LLAMA = KNOWN["zai-org/glm-4-9b-hf"], KNOWN["meta-llama/Llama-3.1-8B"]
 
@@ -37,7 +37,7 @@ def test_a_plan_needs_no_weights_and_says_what_is_missing_here(model: str) -> No
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lwexp.train.verdict.host_gib", lambda: 23.0)
+    monkeypatch.setattr("lwexp.train.planner.memory_fit.host_gib", lambda: 23.0)
     plan = describe_plan(compose("model=glm4", "hardware=cpu"))
     assert plan.refusal is not None
     assert "\n" not in plan.refusal
@@ -111,8 +111,8 @@ def test_a_conversation_longer_than_a_pack_is_named() -> None:
 
 
 def test_the_table_in_the_docs_is_what_the_planner_says_today(tmp_path: Path) -> None:
-    """Remake it with: python -m lwexp.train.planner_table."""
-    from lwexp.train.planner_table import PAGE, planner_table, table_in
+    """Remake it with: python -m lwexp.train.planner.planner_table."""
+    from lwexp.train.planner.planner_table import PAGE, planner_table, table_in
 
     table = table_in(PAGE.read_text(encoding="utf-8"))
     assert table == planner_table()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lwexp.config.train import PreferenceForm
-from lwexp.train.preference import (
+from lwexp.train.objectives.preference import (
     find_pairs,
     is_tail,
     preference_losses,

@@ -14,7 +14,7 @@ from tiny_packs import tiny_config, tiny_model
 from lwexp.config import compose
 from lwexp.records import LwexpError
 from lwexp.train import preflight as check
-from lwexp.train.shapes import KNOWN, model_sizes
+from lwexp.train.model.dimensions import KNOWN, model_sizes
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_parameters_are_counted_as_transformers_has_them(family: str) -> None:
 def test_glm4_on_the_default_cpu_is_refused_for_weights_and_memory_within_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lwexp.train.verdict.host_gib", lambda: 23.0)
+    monkeypatch.setattr("lwexp.train.planner.memory_fit.host_gib", lambda: 23.0)
     start = time.monotonic()
     message = refusal(compose("model=glm4"))
     assert time.monotonic() - start < 5

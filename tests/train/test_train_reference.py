@@ -18,12 +18,12 @@ from lwexp.pack import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
-from lwexp.train.hardware import settle_hardware
-from lwexp.train.inputs import prepare_tokenizer
-from lwexp.train.job import Job, With
-from lwexp.train.rowfile import read_metrics
-from lwexp.train.stopping import StopRequest
-from lwexp.train.together import Alone
+from lwexp.train.data.inputs import prepare_tokenizer
+from lwexp.train.loop.rowfile import read_metrics
+from lwexp.train.loop.stopping import StopRequest
+from lwexp.train.loop.training_setup import Job, With
+from lwexp.train.parallel.rank_sync import Alone
+from lwexp.train.planner.hardware import settle_hardware
 
 OPTIONS = ("objective=dpo", "objective.max_steps=6", "objective.optimizer.lr=0.002", "objective.beta=0.3")
 
@@ -77,14 +77,14 @@ def test_the_stored_reference_gives_the_curve_of_a_live_model(
     stored = losses(train_in(tiny_config(tmp_path / "stored", *options), **inputs).path)
     dataset = PackedDataset(next((tmp_path / "stored").iterdir()) / "packs")
     live = Live(start, dataset)
-    monkeypatch.setattr("lwexp.train.job.load_or_compute", lambda *_: live)
+    monkeypatch.setattr("lwexp.train.loop.training_setup.load_or_compute", lambda *_: live)
     found = losses(train_in(tiny_config(tmp_path / "live", *options), **inputs).path)
     assert live.asked > len(stored)
     assert found == pytest.approx(stored, abs=1e-5)
     assert abs(stored[-1] - stored[0]) > 0.05  # it has moved
 
     other = Live(start, dataset, scale=0.9)  # negative control: the reference decides the curve
-    monkeypatch.setattr("lwexp.train.job.load_or_compute", lambda *_: other)
+    monkeypatch.setattr("lwexp.train.loop.training_setup.load_or_compute", lambda *_: other)
     assert losses(train_in(tiny_config(tmp_path / "other", *options), **inputs).path) != pytest.approx(stored, abs=1e-2)
 
 
@@ -152,7 +152,9 @@ def test_whatever_shapes_the_reference_is_noticed(
     change_start(start)
     (tmp_path / "after").mkdir()
     shutil.copytree(tmp_path / "before" / "reference", tmp_path / "after" / "reference")
-    monkeypatch.setattr("lwexp.train.job.compute_reference", lambda *_: pytest.fail("computed anew without a word"))
+    monkeypatch.setattr(
+        "lwexp.train.loop.training_setup.compute_reference", lambda *_: pytest.fail("computed anew without a word")
+    )
     pairs = change_pairs(tiny_pairs())
     if named is None:
         found = objective_in(tmp_path / "after", start, pairs, *overrides).reference

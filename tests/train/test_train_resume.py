@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
-from lwexp.train.rowfile import cut_metrics, read_metrics
+from lwexp.train.loop.rowfile import cut_metrics, read_metrics
 
 HERE = Path(__file__).parent
 OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
@@ -28,7 +28,7 @@ import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lwexp.records import Preempted
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop.rowfile import read_metrics
 from tiny_packs import tiny_config, tiny_conversations, train_in
 
 def stop_after(root, steps, signal):
@@ -110,7 +110,7 @@ class StopError(Exception):
 
 
 def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lwexp.train import callbacks
+    from lwexp.train.loop import callbacks
 
     save = callbacks.save_checkpoint
 

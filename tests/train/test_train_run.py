@@ -16,8 +16,8 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError
-from lwexp.train.logprobs import pack_logprobs
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop.rowfile import read_metrics
+from lwexp.train.model.logprobs import pack_logprobs
 
 
 def metrics(run: Any) -> list[dict[str, float]]:
@@ -65,7 +65,7 @@ def test_the_export_gives_the_trained_models_logits_in_plain_transformers(sft_ru
 
 
 def reload_packed(folder: Path, tokenizer: Any) -> Any:
-    from lwexp.train.model import build_model
+    from lwexp.train.model.build import build_model
 
     return build_model(tiny_config("unused").model, tokenizer, seed=0, dtype=torch.float32, weights=folder)
 
@@ -89,8 +89,8 @@ def test_running_again_does_nothing(sft_run: Any) -> None:
 
 def test_a_kill_between_export_and_finish_costs_no_training(sft_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lwexp.runs import RunDirectory
-    from lwexp.train import run as train_module
     from lwexp.train import train_run
+    from lwexp.train.loop import run as train_module
 
     def no_fit(job: Any) -> Any:
         raise AssertionError("trained again")
@@ -137,7 +137,7 @@ def test_dpo_exports_a_model_with_the_tokenizer_it_started_from(dpo_run: Any, sf
 
 
 def test_a_reference_of_another_model_is_refused(dpo_run: Any, sft_run: Any) -> None:
-    from lwexp.train.reference import load_or_compute
+    from lwexp.train.objectives.reference import load_or_compute
 
     made = json.loads((dpo_run.path / "reference" / "made_from.json").read_text())
     assert load_or_compute(dpo_run.path / "reference", made, lambda: pytest.fail("computed again")).logprobs.shape == (
@@ -150,7 +150,7 @@ def test_a_reference_of_another_model_is_refused(dpo_run: Any, sft_run: Any) -> 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third step's loss is NaN: the message names step and packs, and no checkpoint of step 3 exists."""
-    from lwexp.train.objective import PackLoss, SFTObjective
+    from lwexp.train.objectives.base import PackLoss, SFTObjective
 
     calls = []
     plain = SFTObjective.pack_loss

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_packs import tiny_config, tiny_conversations, train_in
 
-from lwexp.train.tracking import WandbTracker
+from lwexp.train.loop.tracking import WandbTracker
 
 CANARY = "sk-canary-4711-do-not-leak"
 

@@ -12,8 +12,8 @@ from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 from lwexp.config.train import Validation
 from lwexp.records import LwexpError
-from lwexp.train.holdout import hold_out
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.data.holdout import hold_out
+from lwexp.train.loop.rowfile import read_metrics
 
 STEPS = ("objective.max_steps=6", "objective.optimizer.lr=0.01")
 HELD = ("training.validation.share=0.3", "training.validation.max_documents=4")

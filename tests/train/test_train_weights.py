@@ -11,7 +11,7 @@ from tiny_packs import tiny_config, tiny_conversations, train_in
 
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop.rowfile import read_metrics
 
 
 def shares(rows: list[dict[str, Any]]) -> list[float]:

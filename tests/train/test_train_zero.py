@@ -17,8 +17,8 @@ from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_
 from zero_ranks import Ranks
 
 from lwexp.records import LwexpError
-from lwexp.train import module as module_file
-from lwexp.train.rowfile import read_metrics
+from lwexp.train.loop import module as module_file
+from lwexp.train.loop.rowfile import read_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def ranks() -> Iterator[Ranks]:
 def start_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Random weights in several safetensors shards with a tokenizer, as a hub would hold them."""
     from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
-    from lwexp.train.model import build_model
+    from lwexp.train.model.build import build_model
 
     folders = {}
     for family in FAMILIES:

@@ -133,7 +133,7 @@ class NoTokenizer:
 
 def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
     """A model whose weights are large enough for wrong attention to show."""
-    from lwexp.train.model import build_model
+    from lwexp.train.model.build import build_model
 
     model = build_model(tiny_model_config(family), NoTokenizer(), seed=seed, dtype=dtype)
     with torch.no_grad():
@@ -189,7 +189,7 @@ def tiny_pairs(count: int = 8) -> list[PreferencePair]:
 
 def poisoned_logprobs(calls: set[int], what: str) -> Any:
     """``pack_logprobs`` whose chosen calls, counted from 1, are not finite: forwards ("loss") or only backwards."""
-    from lwexp.train.logprobs import pack_logprobs
+    from lwexp.train.model.logprobs import pack_logprobs
 
     count = [0]
 

@@ -79,8 +79,8 @@ def serve() -> None:
     import transformers.models.glm.modeling_glm
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import lwexp.train.run
-    import lwexp.train.strategy  # noqa: F401
+    import lwexp.train.loop.run
+    import lwexp.train.parallel.strategy  # noqa: F401
 
     for line in sys.stdin:
         job = json.loads(line)
@@ -123,7 +123,7 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     from lwexp.records import LwexpError, Preempted
     from lwexp.runs.logs import console_log
     from lwexp.train import join_ranks, settle_hardware, train_beside
-    from lwexp.train import run as run_module
+    from lwexp.train.loop import run as run_module
 
     console_log()
     make_callbacks = run_module._callbacks
@@ -131,7 +131,7 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     run_module._callbacks = lambda *given: [*make_callbacks(*given), gathered]
     kill, poison = job["kill"], job["poison"]
     if poison and poison["rank"] == rank:
-        module_file: Any = importlib.import_module("lwexp.train.module")
+        module_file: Any = importlib.import_module("lwexp.train.loop.module")
         module_file.pack_logprobs = poisoned_logprobs(set(poison["calls"]), poison["what"])
     if kill and kill["rank"] == rank:
         threading.Thread(target=signal_self, args=(job["root"], kill), daemon=True).start()
@@ -197,7 +197,7 @@ def gather_weights(report: Path) -> Any:
 def signal_self(root: str, kill: dict[str, Any]) -> None:
     import time
 
-    from lwexp.train.rowfile import read_metrics
+    from lwexp.train.loop.rowfile import read_metrics
 
     while True:
         found = list(Path(root).glob("*/metrics.jsonl"))

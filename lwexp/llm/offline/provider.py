@@ -1,0 +1,71 @@
+"""litellm provider ``offline``: the stand-ins that need no key, on the same path as every real model.
+
+``offline/teacher`` writes, ``offline/judge`` scores. Both are plainly stand-ins: a text grammar and a
+heuristic. What they produce shows that the recipe works, never how good a model is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+from litellm.types.utils import Choices, Message, Usage
+
+from lwexp.llm.offline.judge import judge_reply
+from lwexp.llm.offline.reply import Reply, teacher_reply
+
+PROVIDER = "offline"
+
+
+class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
+    """Answers at once and the same way every time."""
+
+    async def acompletion(
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        model_response: Any,
+        optional_params: dict[str, Any],
+        **_: Any,
+    ) -> Any:
+        """Fill litellm's response with the stand-in's reply."""
+        reply = _reply(model, messages, optional_params)
+        model_response.model = f"{PROVIDER}/{model}"
+        model_response.choices = [
+            Choices(
+                index=0,
+                finish_reason=reply.finish_reason,
+                message=Message(role="assistant", content=reply.text),
+            )
+        ]
+        model_response.usage = Usage(
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            total_tokens=reply.prompt_tokens + reply.completion_tokens,
+        )
+        return model_response
+
+
+def register() -> None:
+    """Make ``offline/...`` known to litellm, beside what others may have registered."""
+    if all(entry["provider"] != PROVIDER for entry in litellm.custom_provider_map):
+        handler = {"provider": PROVIDER, "custom_handler": OfflineProvider()}
+        litellm.custom_provider_map = [*litellm.custom_provider_map, handler]
+    # A listed price of nothing: for an unlisted model litellm searches its table at each call (1.5 ms, not 1.2).
+    free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "litellm_provider": PROVIDER, "mode": "chat"}
+    for model in ("teacher", "judge"):
+        litellm.model_cost[f"{PROVIDER}/{model}"] = free
+
+
+def _reply(model: str, messages: list[dict[str, str]], parameters: dict[str, Any]) -> Reply:
+    if model == "judge":
+        return judge_reply(messages, schema=parameters.get("response_format"))
+    if model == "teacher":
+        return teacher_reply(
+            messages,
+            seed=parameters["seed"],
+            paragraph_words=parameters["paragraph_words"],
+            miss=parameters["miss"],
+            max_tokens=parameters["max_tokens"],
+        )
+    raise litellm.NotFoundError(f"there is no {PROVIDER}/{model}; there are teacher and judge", model, PROVIDER)

@@ -1,0 +1,1 @@
+"""Packs as a stream of optimiser steps: loading, prefetching, held-out documents."""

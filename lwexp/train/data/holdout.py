@@ -1,0 +1,112 @@
+"""Documents held out of training, and their loss while training goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from lightning.pytorch import Callback
+
+from lwexp.config.train import Validation
+from lwexp.records import Conversation, LwexpError
+from lwexp.train.data.steps import rank_share
+from lwexp.train.loop.rowfile import RowFile
+from lwexp.train.loop.tracking import Tracker
+from lwexp.train.model.logprobs import pack_logprobs
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackedDataset
+
+log = logging.getLogger(__name__)
+
+
+class Split(NamedTuple):
+    """Two parts of a mixture that have no document in common."""
+
+    trained: list[Conversation]
+    held_out: list[Conversation]
+
+
+def hold_out(rows: Iterable[Conversation], validation: Validation) -> Split:
+    """Set a share of each source's documents aside.
+
+    A document is chosen by a hash of its id alone, so it stays held out when the mixture grows, is drawn anew or
+    comes in another order. A document that the mixture repeats is held out with all its repeats.
+
+    Raises:
+        LwexpError: If nothing would be left of a source to train on.
+    """
+    kept, aside = list(rows), list[Conversation]()
+    by_source: dict[str, dict[str, float]] = {}
+    for row in kept:
+        by_source.setdefault(row.source, {})[row.id] = _place(row.id)
+    chosen: set[tuple[str, str]] = set()
+    for source, places in by_source.items():
+        low = sorted((place, id) for id, place in places.items() if place < validation.share)
+        if len(low) == len(places):
+            raise LwexpError(
+                f"training.validation.share={validation.share}: holds out all {len(places)} documents of {source}; "
+                f"lower it, or set it to 0"
+            )
+        chosen |= {(source, id) for _, id in low[: validation.max_documents]}
+    aside = [row for row in kept if (row.source, row.id) in chosen]
+    trained = [row for row in kept if (row.source, row.id) not in chosen]
+    log.info("validation: %d in = %d to train on + %d held out", len(kept), len(trained), len(aside))
+    return Split(trained, aside)
+
+
+def _place(id: str) -> float:
+    """A number in [0, 1) that only the id determines."""
+    return int.from_bytes(hashlib.sha256(b"validation\0" + id.encode()).digest()[:7], "big") / 2**56
+
+
+class HeldOutLoss(Callback):  # type: ignore[misc]
+    """Every so many steps and at the last: mean loss of held-out target tokens, of each source and of all.
+
+    Under ZeRO each rank runs its share of the packs, all equally many.
+    """
+
+    def __init__(
+        self, dataset: PackedDataset, path: Path, every: int, total: int, *, done: int, tracker: Tracker
+    ) -> None:
+        self._dataset = dataset
+        self._every = every
+        self._total = total
+        self._tracker = tracker
+        self._file = RowFile(path, done)
+        self._sources = [name.source for name in dataset.document_names()]
+        self._names = sorted(set(self._sources))
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
+        """Measure if it is time."""
+        step = pl_module.result.step
+        if step % self._every and step != self._total:
+            return
+        losses = self.measure(pl_module.model, trainer.strategy.root_device, trainer.global_rank, trainer.world_size)
+        row = {"step": step, **losses}
+        self._file.write(row)
+        self._tracker.log({"step": step} | {f"validation/{key}": value for key, value in losses.items()})
+
+    @torch.no_grad()
+    def measure(self, model: torch.nn.Module, device: torch.device, rank: int, world: int) -> dict[str, float]:
+        """Loss of all held-out target tokens, and of each source's."""
+        sums = torch.zeros(len(self._names), 2, dtype=torch.float64)
+        ids, weights = rank_share(range(self._dataset.num_packs), rank, world)
+        for pack_id, weight in zip(ids, weights, strict=True):
+            pack = self._dataset[pack_id].to(device)
+            losses = -pack_logprobs(model, pack).double().cpu()
+            owners = [self._names.index(self._sources[number]) for number in pack.document_ids]
+            places = torch.tensor(owners)[pack.target_documents.cpu()]
+            sums[:, 0].index_add_(0, places, losses * weight)
+            sums[:, 1].index_add_(0, places, torch.full_like(losses, weight))
+        if world > 1:
+            shared = sums.to(device)
+            torch.distributed.all_reduce(shared)
+            sums = shared.cpu()
+        total, tokens = sums.sum(dim=0).tolist()
+        each = {f"loss/{name}": row[0] / row[1] for name, row in zip(self._names, sums.tolist(), strict=True)}
+        return {"loss": total / tokens, **each, "target_tokens": int(tokens)}

@@ -1,0 +1,1 @@
+"""The training run itself: Lightning module, callbacks, checkpoints, logging."""

@@ -1,0 +1,248 @@
+"""The LightningModule: runs an optimiser step pack by pack. The maths is in losses, logprobs and optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.records import LwexpError
+from lwexp.train.data.steps import StepBatch
+from lwexp.train.loop.nonfinite import NonFinite
+from lwexp.train.model.build import ModelBuilder, restore_rotary
+from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.objectives.base import PackLoss
+from lwexp.train.objectives.losses import StepTotals
+from lwexp.train.objectives.two_pass import split_pack, two_pass
+from lwexp.train.parallel.optimizer import build_optimizer, learning_rate_factor
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackBatch
+
+
+class Objective(Protocol):
+    """What a training objective offers."""
+
+    watched: tuple[str, ...]
+
+    def pack_loss(self, logprobs: Tensor, batch: Any, totals: StepTotals) -> PackLoss:
+        """A pack's share of the step's loss."""
+        ...
+
+
+class StepResult(NamedTuple):
+    """Numbers of a finished optimiser step, over all ranks."""
+
+    step: int
+    """1-based: how many steps are done."""
+    loss: float
+    lr: float
+    grad_norm: float
+    totals: StepTotals
+    watched: dict[str, float]
+
+    @property
+    def target_tokens(self) -> int:
+        """Target tokens of the step."""
+        return self.totals.target_tokens
+
+
+class PackedTraining(LightningModule):  # type: ignore[misc]
+    """Whole-model training on packs, one Lightning batch per optimiser step.
+
+    Args:
+        build: Makes the model inside the strategy's context.
+        objective: SFT or DPO.
+        optimizer: AdamW and its schedule.
+        total: Optimiser steps of the whole run.
+        recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
+        offload: Keep those inputs in host memory.
+        nonfinite: What to do about a loss or gradient that is not finite; None stops at the first.
+        make_optimizer: AdamW for the weights as the strategy holds them.
+        part_tokens: Train a pack in parts of at most this many tokens, by two passes; None: whole, by one.
+    """
+
+    def __init__(
+        self,
+        build: ModelBuilder,
+        objective: Objective,
+        optimizer: OptimizerConfig,
+        total: int,
+        *,
+        recompute: bool,
+        offload: bool = False,
+        nonfinite: NonFinite | None = None,
+        make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
+        part_tokens: int | None = None,
+    ) -> None:
+        assert recompute or not offload, "there is nothing to offload without recomputation"
+        super().__init__()
+        self.automatic_optimization = False
+        self.objective = objective
+        self.result: StepResult | None = None
+        self._build = build
+        self._optimizer = optimizer
+        self._total = total
+        self._recompute = recompute
+        self._offload = offload
+        self._nonfinite = nonfinite or NonFinite(record=None, allowed=0)
+        self._part_tokens = part_tokens
+        self._make_optimizer = make_optimizer
+        self.model: nn.Module | None = None
+
+    def configure_model(self) -> None:
+        """Make the model; Lightning calls this more than once."""
+        if self.model is None:
+            self.model = self._build()
+            if self._recompute:
+                recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
+                recompute.activation_checkpointing_enable(
+                    activation_checkpointing_kwargs={"use_reentrant": False}, offload=self._offload
+                )
+
+    def on_fit_start(self) -> None:
+        """The strategy has made and moved the model: put right what it has rounded."""
+        assert self.model is not None
+        restore_rotary(self.model)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; its learning rate is set in each step, a pure function of the step's number."""
+        assert self.model is not None
+        return self._make_optimizer(self.model, self._optimizer)
+
+    def training_step(self, batch: StepBatch, index: int) -> None:
+        """One optimiser step: forward and backward of each pack, then clip, check and update.
+
+        The host waits for the device once a step, to read loss and gradient norm together before it updates: a
+        number that is not finite must not reach the weights. At 32k tokens a step takes seconds, and refilling
+        the device's queue milliseconds. (DeepSpeed's own step waits once more for its overflow check.)
+        """
+        optimizer = self.optimizers()
+        lr = self._set_learning_rate(optimizer, batch.step)
+        sums = self._over_ranks(self._accumulate(batch))
+        if self._is_sharded:
+            loss, *watched = sums.tolist()
+            grad_norm = self._update_sharded(optimizer, loss, batch)
+        else:
+            norm = nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True)
+            grad_norm, loss, *watched = torch.cat([norm.detach().to(sums)[None], sums]).tolist()
+            if self._is_finite(loss, grad_norm, batch):
+                optimizer.step()
+            optimizer.zero_grad()
+        self.result = StepResult(
+            step=batch.step + 1,
+            loss=loss,
+            lr=lr,
+            grad_norm=grad_norm,
+            totals=batch.totals,
+            watched=dict(zip(self.objective.watched, watched, strict=True)),
+        )
+
+    def _set_learning_rate(self, optimizer: Any, step: int) -> float:
+        config = self._optimizer
+        lr = config.lr * learning_rate_factor(step, self._total, config.warmup_ratio, config.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _accumulate(self, batch: StepBatch) -> Tensor:
+        """Gradients of the step's loss; gives the loss and what the objective watches, of this rank."""
+        assert self.model is not None
+        sums: Tensor | float = 0.0
+        for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
+            share = self._backward(pack, batch.totals, weight, ends_step=number == len(batch.packs))
+            row = torch.cat([share.loss.detach()[None], share.watched]).double()
+            sums = sums + weight * row
+        assert isinstance(sums, Tensor)
+        return sums
+
+    def _backward(self, pack: PackBatch, totals: StepTotals, weight: float, *, ends_step: bool) -> PackLoss:
+        """Forward and backward of one pack, in one pass or in two."""
+        assert self.model is not None
+        # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
+        scale = weight * self.trainer.world_size
+        if self._part_tokens is None:
+            self._start_pack(ends_step)
+            share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, totals)
+            self.manual_backward(share.loss * scale)
+            return share
+
+        def backward(loss: Tensor, is_last: bool) -> None:
+            self._start_pack(ends_step and is_last)
+            self.manual_backward(loss * scale)
+
+        parts = split_pack(pack, self._part_tokens)
+        return two_pass(
+            self.model,
+            parts,
+            self._most_over_ranks(len(parts)),
+            lambda logprobs: self.objective.pack_loss(logprobs, pack, totals),
+            backward,
+        )
+
+    def _start_pack(self, is_last: bool) -> None:
+        """Tell DeepSpeed where in the step we are.
+
+        It clips and updates after the backward that ends the step, and it adds a backward's gradients to the
+        earlier ones only if a forward has begun in between. It learns of forwards through its own, which Lightning
+        calls once around the whole ``training_step``; without the second call below the last pack's gradients
+        would replace the others'.
+        """
+        if self._is_sharded:
+            self.trainer.model.set_gradient_accumulation_boundary(is_last)
+            self.trainer.model.optimizer.clear_backward_seen_flag()
+
+    @property
+    def _is_sharded(self) -> bool:
+        return hasattr(self.trainer.model, "set_gradient_accumulation_boundary")
+
+    def _most_over_ranks(self, count: int) -> int:
+        if self.trainer.world_size == 1:
+            return count
+        most = self.trainer.strategy.reduce(torch.tensor(float(count), device=self.device), reduce_op="max")
+        return int(most)
+
+    def _over_ranks(self, sums: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return sums
+        total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        return total
+
+    def _is_finite(self, loss: float, grad_norm: float, batch: StepBatch) -> bool:
+        """Whether the weights may take the step in; if not, it is on record, and passed over unless that raises."""
+        for what, value in (("loss", loss), ("gradient norm", grad_norm)):
+            if not math.isfinite(value):
+                self._nonfinite.meet(what, value, batch)
+                return False
+        return True
+
+    def _update_sharded(self, optimizer: Any, loss: float, batch: StepBatch) -> float:
+        """DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite.
+
+        Only that step puts its buffers back, so it is called for a step that is passed over, too.
+        """
+        is_fine = self._is_finite(loss, 0.0, batch)
+        optimizer.step()
+        engine = self.trainer.model
+        if engine.optimizer.overflow:
+            # After a step that it has skipped, the norm it gives is that of the step before.
+            if is_fine:
+                self._nonfinite.meet("gradient norm", math.nan, batch)
+            return math.nan
+        if not is_fine:
+            raise LwexpError("a loss that is not finite had finite gradients, and the weights have taken them in")
+        norm = float(engine.get_global_grad_norm())
+        return norm
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What may still be passed over is part of the state."""
+        checkpoint["skipped_nonfinite"] = self._nonfinite.skipped
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As saved."""
+        self._nonfinite.skipped = checkpoint.get("skipped_nonfinite", 0)

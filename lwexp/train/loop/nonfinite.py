@@ -1,0 +1,55 @@
+"""Losses and gradients that are not finite: put on record, then stop, or pass over a counted few."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lwexp.records import LwexpError
+from lwexp.runs.ranks import is_rank_zero
+
+if TYPE_CHECKING:
+    from lwexp.train.data.steps import StepBatch
+
+log = logging.getLogger(__name__)
+
+
+class NonFinite:
+    """What may be passed over, and what has been. All ranks see the same values, so they decide alike.
+
+    Args:
+        record: File that gets a row for each: step, what, value, packs; None keeps none.
+        allowed: Steps that a run may pass over, over all its starts.
+    """
+
+    def __init__(self, record: Path | None, allowed: int) -> None:
+        self._record = record
+        self._allowed = allowed
+        self.skipped = 0
+        """So far; part of a checkpoint."""
+
+    def meet(self, what: str, value: float, batch: StepBatch) -> None:
+        """Put it on record. Returns if the step is to be passed over.
+
+        Raises:
+            LwexpError: If no more may be; the weights have not been updated.
+        """
+        step = batch.step + 1
+        if is_rank_zero() and self._record is not None:
+            row = {"step": step, "what": what, "value": str(value), "packs": batch.pack_ids}
+            with self._record.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(row) + "\n")
+        if self.skipped >= self._allowed:
+            passed = f" ({self.skipped} before it were passed over)" if self.skipped else ""
+            raise LwexpError(
+                f"step {step}: {what} is {value} on packs {batch.pack_ids}{passed}; the weights were not updated. "
+                f"Lower objective.optimizer.lr, look at the packs with inspect_batch=1, or pass over a few such steps "
+                f"with training.skip_nonfinite={self._allowed + 1}"
+            )
+        self.skipped += 1
+        log.warning(
+            "step %d passed over: %s is %s on packs %s; %d of %d allowed", step, what, value, batch.pack_ids,
+            self.skipped, self._allowed,
+        )  # fmt: skip

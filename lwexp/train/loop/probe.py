@@ -1,0 +1,90 @@
+"""The length probe during training: requested against produced words, with the weights of the moment."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from lwexp.runs.ranks import is_rank_zero
+from lwexp.train.loop.rowfile import RowFile
+from lwexp.train.loop.tracking import Tracker
+from lwexp.train.model.build import rotaries
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[Any, Any], list[dict[str, Any]]]
+"""Answers prompts with a plain model and its tokenizer; gives rows with requested and produced words."""
+
+
+class LengthProbe(Callback):  # type: ignore[misc]
+    """Asks every so many steps and writes probe.jsonl. Nothing of training is touched: see ``plain_view``.
+
+    Where the weights are sharded there is no model to ask, and the run says so once: gathering 9B parameters on one
+    GPU and writing 30,000 tokens while seven others wait would cost more than it tells. Evaluate a checkpoint instead.
+    """
+
+    def __init__(
+        self, ask: Ask, tokenizer: Any, path: Path, every: int, total: int, *, done: int, tracker: Tracker
+    ) -> None:
+        self._ask = ask
+        self._tokenizer = tokenizer
+        self._every = every
+        self._total = total
+        self._tracker = tracker
+        self._file = RowFile(path, done)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Say where it cannot work."""
+        if not _is_whole(trainer, pl_module.model) and is_rank_zero():
+            log.warning("training.probe: not asked, because no process holds the whole model (ZeRO, or an adapter)")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
+        """Ask if it is time."""
+        step = pl_module.result.step
+        if not _is_whole(trainer, pl_module.model) or (step % self._every and step != self._total):
+            return
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            rows = self._ask(plain_view(pl_module.model), self._tokenizer)
+        for row in rows:
+            self._file.write({"step": step, **row})
+        longest = max(row["produced"] for row in rows)
+        self._tracker.log({"step": step, "probe/longest_words": longest, "probe/mean_words": _mean(rows)})
+        log.info("step %d: asked for %s words, got %s", step, _column(rows, "requested"), _column(rows, "produced"))
+
+
+def _is_whole(trainer: Any, model: nn.Module) -> bool:
+    is_sharded = trainer.world_size > 1 or hasattr(trainer.model, "set_gradient_accumulation_boundary")
+    return not is_sharded and not hasattr(model, "peft_config")
+
+
+def plain_view(model: nn.Module) -> nn.Module:
+    """transformers' own model of the same architecture over the same weights, in evaluation mode; nothing is copied."""
+    from transformers import AutoModelForCausalLM
+
+    trained: Any = model
+    config = copy.deepcopy(trained.config)
+    with torch.device("meta"):
+        view: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    view.load_state_dict(weights, strict=True, assign=True)
+    for mine, theirs in zip(rotaries(view), rotaries(model), strict=True):
+        for name, buffer in theirs._buffers.items():
+            mine._buffers[name] = buffer
+        mine.attention_scaling = theirs.attention_scaling
+    plain: nn.Module = view.eval()
+    return plain
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    return sum(float(row["produced"]) for row in rows) / len(rows)
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> str:
+    return ", ".join(f"{row[name]:,}" for row in rows)

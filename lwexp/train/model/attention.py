@@ -1,0 +1,136 @@
+"""Attention that never crosses a document boundary inside a pack: one function, registered with transformers.
+
+It is registered once a path, as "packed_auto", "packed_varlen" and so on, and those names are kept out of
+transformers' AttentionMaskInterface: transformers then builds no mask at all (1 GiB of booleans at 32k tokens
+otherwise) and hands ``lengths``, ``cu_seqlens`` and ``max_length`` from the model's call through to
+``packed_attention``. The paths themselves are in ``attention_paths``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor, nn
+
+from lwexp.records import LwexpError
+from lwexp.train.model.attention_paths import PATHS, Documents, has_varlen, installed_flash
+
+Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
+
+PREFIX = "packed_"
+
+
+def register_attention(choice: Choice = "auto") -> str:
+    """Make a choice known to transformers and return the name for its ``attn_implementation``."""
+    from transformers import AttentionInterface
+
+    assert choice in get_args(Choice), choice
+    name = PREFIX + choice
+    AttentionInterface.register(name, partial(packed_attention, choice=choice))
+    return name
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Float[Tensor, "1 heads tokens dim"],
+    key: Float[Tensor, "1 kv_heads tokens dim"],
+    value: Float[Tensor, "1 kv_heads tokens dim"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    *,
+    lengths: tuple[int, ...] | None = None,
+    cu_seqlens: Int32[Tensor, " documents_and_one"] | None = None,
+    max_length: int | None = None,
+    choice: Choice = "auto",
+    **_: Any,
+) -> tuple[Float[Tensor, "1 tokens heads dim"], None]:
+    """Causal attention of each document over itself alone.
+
+    Args:
+        module: The attention layer; unused, transformers passes it.
+        query: Queries of one pack; ``key`` and ``value`` may have fewer heads (grouped queries).
+        attention_mask: Must be None: a mask would mean that the boundaries came from somewhere else.
+        scaling: Factor on the scores; None for ``dim ** -0.5``.
+        dropout: Must be 0; GLM-4 and Llama-3.1 train without.
+        lengths: Tokens of each document, in order. Python integers, because reading them from the GPU would
+            wait for it in every layer.
+        cu_seqlens: Running sum of ``lengths`` from 0; made from them if it is not given.
+        max_length: The longest of ``lengths``.
+        choice: Which path; ``auto`` takes ``best_path``.
+
+    Raises:
+        LwexpError: If the path cannot run on these tensors.
+    """
+    assert attention_mask is None, "packed attention takes its boundaries from lengths, not from a mask"
+    assert dropout == 0.0, f"packed attention has no dropout, got {dropout}"
+    assert lengths is not None, "packed attention needs the documents' lengths"
+    assert sum(lengths) == query.shape[2], (lengths, query.shape)
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    path = best_path(query.device.type, query.dtype) if choice == "auto" else choice
+    if path != "per_document" and (problem := unfit(query.device.type, query.dtype)):
+        raise LwexpError(f"hardware.attention={path}: {problem}")
+    documents = Documents(lengths, cu_seqlens, max_length or max(lengths))
+    return PATHS[path](query, key, value, documents, scale), None
+
+
+def best_path(device: str, dtype: torch.dtype) -> str:
+    """What ``auto`` stands for: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
+    documents. On a CPU, and for float32 and float64, only the loop exists.
+
+    Source: reasoned, not measured (docs/decisions/014).
+    """
+    if unfit(device, dtype):
+        return "per_document"
+    if installed_flash() is not None:
+        return "flash"
+    return "varlen" if has_varlen() else "per_document"
+
+
+def unfit(device: str, dtype: torch.dtype) -> str | None:
+    """Why the CUDA kernels cannot take such tensors; None if they can."""
+    if device != "cuda":
+        return f"its kernels need a CUDA device, the tensors are on {device}; set hardware.attention=per_document"
+    if dtype not in (torch.bfloat16, torch.float16):
+        name = str(dtype).removeprefix("torch.")
+        return f"its kernels take bf16 and float16, not {name}; set hardware.attention=per_document"
+    return None
+
+
+def attention_problem(choice: Choice) -> str | None:
+    """Why a path cannot be used in this installation; None if it can, or if only a GPU could tell.
+
+    With a CUDA device the path is run, forward and backward, on two small documents.
+    """
+    if choice == "flash" and installed_flash() is None:
+        return "hardware.attention=flash needs the flash_attn package; install it, or set hardware.attention=auto"
+    if choice in ("varlen", "hybrid") and not has_varlen():
+        return (
+            f"hardware.attention={choice} needs torch.nn.attention.varlen, torch {torch.__version__} has none; "
+            f"set hardware.attention=per_document"
+        )
+    if choice in ("auto", "per_document") or not torch.cuda.is_available():
+        return None
+    try:
+        _try_on_device(choice)
+    except (RuntimeError, LwexpError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"hardware.attention={choice} fails on {torch.cuda.get_device_name()}: {reason}; set it to auto"
+    return None
+
+
+def _try_on_device(choice: str) -> None:
+    from lwexp.train.model.attention_paths import cudnn_alone
+
+    lengths = (64, 32)
+    query, key = (
+        torch.zeros(1, heads, sum(lengths), 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)
+        for heads in (4, 2)
+    )
+    documents = Documents(lengths, None, max(lengths))
+    run = cudnn_alone if choice == "cudnn" else PATHS[choice]
+    torch.autograd.grad(run(query, key, key, documents, 128**-0.5).sum(), (query, key))
+    torch.cuda.synchronize()

@@ -1,0 +1,1 @@
+"""What is trained: losses on per-token log-probs."""

@@ -1,0 +1,100 @@
+"""A pack trained one part at a time, exactly: the memory of the longest document at the price of one more forward.
+
+The loss of a pack of preference pairs is a function of its tokens' log-probs. The first pass computes these without
+keeping anything, and from them the gradient of the loss on each. The second pass runs each part again and sends
+that gradient into it. No approximation is made: it is the chain rule, cut between model and loss.
+
+Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. The original has no DPO
+code; trainers that keep both answers of a pair in memory need a cluster at 32k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lwexp.train.model.logprobs import pack_logprobs
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackBatch
+    from lwexp.train.objectives.base import PackLoss
+
+
+class Part(NamedTuple):
+    """Some whole documents of a pack, as a pack of their own, and where their targets stand in the whole."""
+
+    batch: PackBatch
+    targets: slice
+
+
+def split_pack(batch: PackBatch, capacity: int) -> list[Part]:
+    """Consecutive documents in parts of at most ``capacity`` tokens; a longer document is a part alone.
+
+    Example: documents of 5, 3, 9 and 2 tokens at capacity 8 give parts (5, 3), (9) and (2).
+    """
+    groups: list[list[int]] = []
+    for number, length in enumerate(batch.lengths):
+        if groups and sum(batch.lengths[i] for i in groups[-1]) + length <= capacity:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    counts = torch.bincount(batch.target_documents, minlength=len(batch.lengths)).tolist()
+    return list(_parts(batch, groups, counts))
+
+
+def _parts(batch: PackBatch, groups: list[list[int]], counts: list[int]) -> Iterator[Part]:
+    token = target = 0
+    for group in groups:
+        first, end = group[0], group[-1] + 1
+        lengths = batch.lengths[first:end]
+        tokens, targets = sum(lengths), sum(counts[first:end])
+        place, held = slice(token, token + tokens), slice(target, target + targets)
+        part = type(batch)(
+            input_ids=batch.input_ids[:, place],
+            position_ids=batch.position_ids[:, place],
+            cu_seqlens=batch.cu_seqlens[first : end + 1] - batch.cu_seqlens[first],
+            max_length=max(lengths),
+            lengths=lengths,
+            source_positions=batch.source_positions[held] - token,
+            target_ids=batch.target_ids[held],
+            target_documents=batch.target_documents[held] - first,
+            document_ids=batch.document_ids[first:end],
+            pack_id=batch.pack_id,
+        )
+        yield Part(part, held)
+        token, target = token + tokens, target + targets
+
+
+def two_pass(
+    model: nn.Module,
+    parts: list[Part],
+    rounds: int,
+    loss_of: Callable[[Tensor], PackLoss],
+    backward: Callable[[Tensor, bool], None],
+) -> PackLoss:
+    """Put the gradients of a pack's loss into the model, part by part.
+
+    Args:
+        model: With packed attention and a ``TargetHead``.
+        parts: Of one pack, in order.
+        rounds: Parts that every rank runs. Where this pack has fewer, its last one is run again for nothing, as each
+            forward and backward is a collective under ZeRO-3.
+        loss_of: The loss of the whole pack from the log-probs of all its targets.
+        backward: Called with a scalar whose gradient is wanted and whether it is the last of the pack.
+
+    Returns:
+        The loss, detached, as ``loss_of`` gave it.
+    """
+    filled = [(part, 1.0) for part in parts] + [(parts[-1], 0.0)] * (rounds - len(parts))
+    with torch.no_grad():
+        found = [pack_logprobs(model, part.batch) for part, _ in filled]
+    logprobs = torch.cat(found[: len(parts)]).requires_grad_()
+    share = loss_of(logprobs)
+    (slopes,) = torch.autograd.grad(share.loss, logprobs)
+    for number, (part, weight) in enumerate(filled, start=1):
+        surrogate = (pack_logprobs(model, part.batch) * slopes[part.targets]).sum()
+        backward(surrogate * weight, number == len(filled))
+    return share._replace(loss=share.loss.detach())

@@ -1,0 +1,1 @@
+"""Devices and ranks: trainer, ZeRO strategy, optimiser, synchronisation."""

@@ -1,0 +1,194 @@
+"""DeepSpeed ZeRO through Lightning, on GPUs and, for tests and for trying things out, in CPU processes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DeepSpeedStrategy
+from torch import nn
+
+from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.config.train import Zero
+from lwexp.train.model.adapter import trained_parameters
+from lwexp.train.parallel.optimizer import decay_groups
+
+log = logging.getLogger(__name__)
+
+
+class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
+    """Lightning's strategy with our config, in processes that torchrun, srun or ``runs.launch`` has started."""
+
+    def __init__(self, hardware: Zero, grad_clip: float) -> None:
+        timeout = timedelta(minutes=hardware.timeout_minutes)
+        super().__init__(
+            config=zero_config(hardware, grad_clip), cluster_environment=TorchElasticEnvironment(), timeout=timeout
+        )
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        """As in Lightning; a checkpoint of another number of ranks goes through DeepSpeed's universal format.
+
+        DeepSpeed reads its files with pickle, whatever is asked: only load checkpoints that you wrote.
+        """
+        source = Path(checkpoint_path)
+        saved = len(list((source / "checkpoint").glob("*_optim_states.pt")))
+        if saved == self.world_size:
+            state: dict[str, Any] = super().load_checkpoint(checkpoint_path, weights_only)
+            return state
+        log.info("the checkpoint was written by %d ranks, these are %d: converting it", saved, self.world_size)
+        return self._load_universal(source)
+
+    def _load_universal(self, source: Path) -> dict[str, Any]:
+        engine: Any = self.deepspeed_engine
+        root = source.parent.parent / "universal"
+        if self.is_global_zero:
+            convert_to_universal(source / "checkpoint", root / "checkpoint")
+        self.barrier()
+        # DeepSpeed gives every group the settings of the first one, and would let biases and norms decay.
+        groups = engine.optimizer.optimizer.param_groups
+        settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+        engine._config.load_universal_checkpoint = True
+        _, state = engine.load_checkpoint(str(root), tag="checkpoint", load_lr_scheduler_states=False)
+        engine._config.load_universal_checkpoint = False
+        for group, before in zip(groups, settings, strict=True):
+            group.update(before)
+        # It also gives all groups one and the same tensor that counts steps, which would count once a group.
+        for held in engine.optimizer.optimizer.state.values():
+            if isinstance(held.get("step"), torch.Tensor):
+                held["step"] = held["step"].clone()
+        self.barrier()
+        if self.is_global_zero:
+            shutil.rmtree(root)
+        loaded: dict[str, Any] = state
+        return loaded
+
+
+class CPUZeroStrategy(ZeroStrategy):
+    """The same over gloo. Lightning's own refuses every accelerator but CUDA, DeepSpeed does not."""
+
+    def __init__(self, hardware: Zero, grad_clip: float) -> None:
+        os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported: it looks once
+        super().__init__(hardware, grad_clip)
+        self._process_group_backend = "gloo"
+        import deepspeed
+
+        # DeepSpeed would compile an operator for inference at the start: it needs g++ and ninja, takes a minute, and
+        # a kill in mid-compilation leaves a lock on which every later start waits for ever. Training never calls it.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+    @property
+    def root_device(self) -> torch.device:
+        """DeepSpeed wants an index, which Lightning's CPU device has not."""
+        return torch.device("cpu", 0)
+
+    def setup_environment(self) -> None:
+        """As in Lightning, less the refusal."""
+        self.accelerator.setup_device(torch.device("cpu"))
+        self.setup_distributed()
+
+    def setup_distributed(self) -> None:
+        """As in Lightning, less the question for CUDA indices."""
+        self.set_world_ranks()
+        self._init_deepspeed_distributed()
+
+
+@contextlib.contextmanager
+def sharded_loading(hardware: Zero) -> Iterator[None]:
+    """Within it, transformers shards each weight as it makes or loads it; only rank 0 reads the files.
+
+    Without it transformers would initialise what DeepSpeed has already sharded, and fail on tensors of size 0 or,
+    worse, leave them as they are.
+    """
+    if hardware.stage != 3:
+        yield
+        return
+    from transformers.integrations import HfDeepSpeedConfig
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    alive = HfDeepSpeedConfig(zero_config(hardware, grad_clip=1.0))
+    try:
+        yield
+    finally:
+        del alive
+        unset_hf_deepspeed_config()
+
+
+def zero_optimizer(model: nn.Module, config: OptimizerConfig, hardware: Zero) -> torch.optim.Optimizer:
+    """AdamW for DeepSpeed to shard. DeepSpeed keeps float32 masters itself, on the host if they are offloaded."""
+    every = decay_groups(trained_parameters(model), config.weight_decay)
+    groups = [group for group in every if group["params"]]  # an adapter has neither biases nor norms
+    betas = (config.betas[0], config.betas[1])
+    if hardware.offload_optimizer:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        offloaded: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, lr=config.lr, betas=betas, adamw_mode=True)
+        return offloaded
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+
+
+def convert_to_universal(source: Path, target: Path) -> None:
+    """DeepSpeed's shards of one number of ranks as one file a tensor, which any number of ranks can load."""
+    from deepspeed.checkpoint.ds_to_universal import main
+
+    shutil.rmtree(target.parent, ignore_errors=True)
+    target.parent.mkdir(parents=True)
+    settings = argparse.Namespace(
+        input_folder=str(source), output_folder=str(target), num_extract_workers=1, num_merge_workers=1,
+        keep_temp_folder=False, strict=True, inject_missing_state=False,
+    )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        main(settings)
+
+
+def zero_strategy(hardware: Zero, grad_clip: float) -> ZeroStrategy:
+    """The strategy for a ``Zero`` section."""
+    return (CPUZeroStrategy if hardware.accelerator == "cpu" else ZeroStrategy)(hardware, grad_clip)
+
+
+def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
+    """DeepSpeed's config. Sizes are integers: DeepSpeed refuses the fractions of its own "auto"."""
+    zero: dict[str, Any] = {
+        "stage": hardware.stage,
+        "contiguous_gradients": True,
+        "overlap_comm": True,
+        "reduce_bucket_size": 200_000_000,
+    }
+    if hardware.stage == 3:
+        zero |= {
+            "stage3_prefetch_bucket_size": 100_000_000,
+            "stage3_param_persistence_threshold": 100_000,
+            # The original holds 1e8 and gathers every layer anew from the host; a layer here has 2.2e8.
+            "stage3_max_live_parameters": 1_000_000_000,
+            "stage3_max_reuse_distance": 1_000_000_000,
+            "stage3_gather_16bit_weights_on_model_save": True,
+        }
+    if hardware.offload_optimizer:
+        zero["offload_optimizer"] = {
+            "device": "cpu",
+            "pin_memory": hardware.pin_memory,
+            "ratio": hardware.offload_optimizer,
+        }
+    if hardware.offload_parameters:
+        zero["offload_param"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
+    config: dict[str, Any] = {
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_clipping": grad_clip,
+    }
+    if hardware.precision == "bf16-true":
+        # Without the check a gradient that is not finite would go into the weights before we see its norm.
+        config["bf16"] = {"enabled": True, "check_grad_overflow": True}
+        # Packs of a step are added up in float32; bf16 sums would lose the small ones.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+    return config

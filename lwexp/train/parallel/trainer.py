@@ -1,0 +1,85 @@
+"""Lightning's Trainer for each kind of hardware."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from lwexp.config.train import GPU, Hardware, Zero
+from lwexp.train.model.build import training_device
+
+
+def set_up_process(hardware: Hardware) -> None:
+    """Threads: those asked for, or this rank's share of the cores."""
+    asked = None if isinstance(hardware, GPU) else hardware.threads
+    ranks_here = hardware.devices if isinstance(hardware, Zero) else 1
+    if training_device(hardware).type == "cpu":
+        # DeepSpeed, which transformers imports where it is installed, would look for accelerators and warn.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // ranks_here))
+
+
+def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:
+    """A Trainer that only trains: one pass, no validation, no logger, no checkpoints of its own."""
+    options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment()]}
+    if hardware.kind == "gpu":
+        options["accelerator"] = "gpu"
+    elif isinstance(hardware, Zero):
+        from lwexp.train.parallel.strategy import zero_strategy
+
+        options = {
+            "accelerator": hardware.accelerator,
+            "devices": hardware.devices,
+            "num_nodes": hardware.num_nodes,
+            "strategy": zero_strategy(hardware, grad_clip),
+        }
+    trainer = Trainer(
+        **options,
+        # Precision is ours: Lightning's bf16-true would also round the rotary frequencies, and DeepSpeed's is in
+        # its own config.
+        precision=hardware.precision if isinstance(hardware, Zero) else "32-true",
+        max_epochs=1,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    # Signals are ``StopRequest``'s: Lightning's handler would broadcast to the other ranks from wherever it strikes.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's notices about loaders, devices and tips do not apply to how we use it."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for text in (
+                ".*does not have many workers.*",
+                ".*dataloader is not resumable.*",
+                ".*LeafSpec.*",
+                ".*torch.distributed.*is deprecated.*",
+            ):
+                warnings.filterwarnings("ignore", message=text)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,200 @@
+"""The plan that ``dry_run=true`` prints: tokens, packs, steps, hours, memory. Needs neither weights nor a device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.config.schema import Config
+from lwexp.config.train import DPO, Hardware, Zero
+from lwexp.records import Conversation, PreferencePair
+from lwexp.train.model.dimensions import Sizes, model_sizes
+from lwexp.train.planner.compute import training_hours
+from lwexp.train.planner.hardware import hardware_of, settle_hardware
+from lwexp.train.planner.memory import GIB, MemoryPlan, number_bytes
+from lwexp.train.planner.memory_fit import Verdict, judge, judge_presets, preset_name, refusal, verdict_table
+from lwexp.train.planner.passes import tokens_at_once
+from lwexp.train.planner.readiness import problems_here
+
+# Tokens of a document's chat format and of a word of English or a character of Chinese, for vocabularies of more
+# than 100,000; a miniature's 1,000 entries take about twice as many.
+FORMAT_TOKENS = 10
+TOKENS_PER_WORD = 1.33
+
+
+class Description(NamedTuple):
+    """A plan as text, and what stands against it."""
+
+    text: str
+    refusal: str | None
+    """One line, if the hardware that the config describes cannot hold the run."""
+
+
+class Data(NamedTuple):
+    """What is known of a run's data before anything is tokenised."""
+
+    what: str
+    lengths: list[float]
+    """Estimated tokens of each document; a preference pair is two."""
+    units: list[float]
+    """Estimated tokens of what must stay in one pack: a conversation, or both answers of a pair."""
+    packs: int
+    steps: int
+
+
+def describe_plan(
+    config: Config,
+    conversations: Sequence[Conversation] | None,
+    pairs: Sequence[PreferencePair] | None,
+    start_from: Path | None = None,
+) -> Description:
+    """What a run would do, as text, for the hardware its config describes, whether or not it is here.
+
+    Args:
+        config: The whole config.
+        conversations: The resolved mixture for SFT; None if it is not known yet.
+        pairs: The same for DPO.
+        start_from: Folder of the model to start from.
+    """
+    config = settle_hardware(config)
+    hardware = hardware_of(config)
+    sizes = model_sizes(config.model, start_from)
+    tokens = tokens_at_once(config, hardware, sizes, here=False)
+    chosen = judge(preset_name(hardware), sizes, hardware, tokens)
+    others = judge_presets(sizes, tokens)
+    parts = []
+    if conversations is not None or pairs is not None:
+        data = estimate_data(config, conversations, pairs)
+        parts += [steps_table(config, data), time_line(config, hardware, sizes, data)]
+    if isinstance(config.objective, DPO):
+        parts.append(passes_line(config, tokens))
+    parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + verdict_table(others, chosen)]
+    parts.append(disk_line(config, hardware, sizes))
+    refused = refusal(chosen, others, tokens)
+    if refused is None:
+        missing = "; ".join(problems_here(config, start_from))
+        parts.append(f"not on this machine: {missing}" if missing else "this machine can do it")
+    return Description("\n\n".join(parts), refused)
+
+
+def passes_line(config: Config, tokens: int) -> str:
+    """How DPO goes through a pack."""
+    if tokens == config.pack.max_tokens:
+        return f"passes: one, both answers of a pair at once in packs of {tokens:,} tokens"
+    return f"passes: two, one answer after the other at {tokens:,} tokens; exact, one more forward"
+
+
+def estimate_data(
+    config: Config, conversations: Sequence[Conversation] | None, pairs: Sequence[PreferencePair] | None
+) -> Data:
+    """Estimated tokens, packs and steps, from word counts alone."""
+    lengths: list[float] = []
+    units: list[float] = []
+    if conversations is not None:
+        for row in conversations:
+            prompt = sum(len(message.content) for message in row.messages if message.role != "assistant")
+            lengths.append(row.actual_words * TOKENS_PER_WORD + prompt / 4 + FORMAT_TOKENS)
+        units, what = lengths, "conversations"
+    else:
+        for pair in pairs or ():
+            prompt = sum(len(message.content) for message in pair.prompt)
+            both = [words * TOKENS_PER_WORD + prompt / 4 + FORMAT_TOKENS for words in _answers(pair)]
+            lengths += both
+            units.append(sum(both))
+        what = "preference pairs"
+    packs = max(1, -(-int(sum(units)) // config.pack.max_tokens)) if units else 0
+    steps = -(-packs * config.objective.epochs // config.objective.global_batch)
+    if config.objective.max_steps is not None:
+        steps = min(steps, config.objective.max_steps)
+    return Data(what, lengths, units, packs, steps)
+
+
+def _answers(pair: PreferencePair) -> tuple[int, int]:
+    return pair.chosen_words, pair.rejected_words
+
+
+def steps_table(config: Config, data: Data) -> str:
+    """Tokens, packs and steps as text."""
+    capacity, total = config.pack.max_tokens, int(sum(data.units))
+    batch, epochs = config.objective.global_batch, config.objective.epochs
+    lines = [
+        "data (estimated from word counts):",
+        f"  {data.what:<18}{len(data.units):>14,}",
+        f"  {'tokens':<18}{total:>14,}   {TOKENS_PER_WORD} a word",
+        f"  {'packs':<18}{data.packs:>14,}   of {capacity:,} tokens",
+        f"  {'steps':<18}{data.steps:>14,}   {batch} packs each, {epochs} epochs",
+    ]
+    if too_long := sum(n > capacity for n in data.units):
+        lines.append(f"  {'too long':<18}{too_long:>14,}   pack.overflow={config.pack.overflow}")
+    return "\n".join(lines)
+
+
+def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> str:
+    """Hours at the config's MFU, with what that means."""
+    per_step = sum(data.units) * config.objective.epochs / max(data.steps, 1)
+    if config.objective.max_steps is not None and data.packs:
+        per_step = sum(data.units) / data.packs * config.objective.global_batch
+    passes = 1 if tokens_at_once(config, hardware, sizes, here=False) == config.pack.max_tokens else 2
+    hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
+    if hours is None:
+        return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
+    assert hardware.kind != "cpu"
+    extra = f" and {hours.other:,.1f} h of forward passes for the reference" if hours.other else ""
+    gpus, both = hours.gpus, hours.training + hours.other
+    return (
+        f"time: {hours.training:,.1f} h{extra} on {gpus} GPU{'s' if gpus > 1 else ''}, {both * gpus:,.0f} GPU hours; "
+        f"{hours.flops:.2e} model FLOPs\n"
+        f"  at hardware.mfu={hardware.mfu:g} of hardware.peak_tflops={hardware.peak_tflops:g} (bf16, one GPU): the "
+        f"share of the peak that model FLOPs reach,\n  attention counted within documents, recomputation not counted; "
+        f"an assumption until `python -m benchmarks.gpu` has measured it"
+    )
+
+
+def memory_table(verdict: Verdict, hardware: Hardware) -> str:
+    """The plan as text, one line a term."""
+    plan = verdict.plan
+    on_cpu = hardware.kind == "cpu" or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
+    where = "each process" if on_cpu else "each GPU" if isinstance(hardware, Zero) else "GPU"
+    trained = "" if plan.trained == plan.parameters else f", A = {_millions(plan.trained)} of them trained"
+    lines = [f"memory for N = {_millions(plan.parameters)} parameters{trained}, {where}:"]
+    when = {"always": "", "pass": "backward", "layer": "  in a layer", "head": "  in the head", "update": "update"}
+    lines += [
+        f"  {term.name:<20}{term.bytes / GIB:>9.2f} GiB   {when[term.when]:<13} {term.formula}" for term in plan.device
+    ]
+    lines.append(
+        f"  {'peak':<20}{plan.device_gib:>9.2f} GiB   the states and the larger of backward (with the larger of its "
+        f"layer and head) and update"
+    )
+    if plan.host:
+        lines.append("host memory of each node:")
+        lines += [f"  {term.name:<20}{term.bytes / GIB:>9.2f} GiB   {'':<13} {term.formula}" for term in plan.host]
+        lines.append(f"  {'sum':<20}{plan.host_gib:>9.2f} GiB")
+    return "\n".join(lines)
+
+
+def checkpoint_gib(plan: MemoryPlan, hardware: Hardware) -> float:
+    """A checkpoint: weights, and the optimiser's master weights and moments (float32 weights are their own master)."""
+    b = number_bytes(hardware)
+    return (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
+
+
+def disk_line(config: Config, hardware: Hardware, sizes: Sizes) -> str:
+    """Disk that checkpoints and the exported model take."""
+    from lwexp.train.planner.memory import plan_memory
+
+    plan = plan_memory(sizes, hardware, config.pack.max_tokens)
+    one, keep = checkpoint_gib(plan, hardware), config.training.keep_checkpoints
+    model = number_bytes(hardware) * sizes.base_parameters / GIB
+    return (
+        f"disk: {_gib(one)} a checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
+        f"the exported model {_gib(model)}"
+    )
+
+
+def _gib(gib: float) -> str:
+    return f"{gib:,.1f} GiB" if gib >= 1 else f"{gib * 1024:,.1f} MiB"
+
+
+def _millions(n: int) -> str:
+    return f"{n / 1e9:.2f}B" if n >= 1e8 else f"{n / 1e6:.2f}M"

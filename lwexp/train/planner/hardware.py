@@ -1,0 +1,115 @@
+"""Which hardware a run uses: what the config says, or for ``auto`` what this machine has."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from lwexp.config.presets import hardware_preset
+from lwexp.config.schema import Config
+from lwexp.config.train import CPU, Auto, Hardware, ModelConfig, Zero
+from lwexp.records import LwexpError
+from lwexp.runs.launch import rank_environment
+from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.planner.memory import plan_memory
+
+log = logging.getLogger(__name__)
+
+GIB = 2**30
+
+
+class Found(NamedTuple):
+    """CUDA devices of this node."""
+
+    devices: int
+    gib: float
+    """Memory of the smallest."""
+    name: str
+
+
+def settle_hardware(config: Config) -> Config:
+    """Replace ``hardware=auto`` by what this machine has, and say what that is.
+
+    Where torchrun or srun has started the ranks, their number counts and not the config's.
+    """
+    if isinstance(config.hardware, Zero):
+        return config.model_copy(update={"hardware": _as_started(config.hardware)})
+    if not isinstance(config.hardware, Auto):
+        return config
+    name, hardware, why = choose(find_devices(), config.model, config.pack.max_tokens, config.hardware, os.environ)
+    log.info("hardware=auto takes %s: %s", name, why)
+    return config.model_copy(update={"hardware": hardware})
+
+
+def hardware_of(config: Config) -> Hardware:
+    """The hardware of a config that ``settle_hardware`` has been through."""
+    assert not isinstance(config.hardware, Auto)
+    return config.hardware
+
+
+def find_devices() -> Found:
+    """What torch sees."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        return Found(0, 0.0, "none")
+    devices = [torch.cuda.get_device_properties(number) for number in range(count)]
+    return Found(count, min(device.total_memory for device in devices) / GIB, devices[0].name)
+
+
+def choose(
+    found: Found, model: ModelConfig, tokens: int, auto: Auto, environment: Mapping[str, str]
+) -> tuple[str, Hardware, str]:
+    """Name of the choice, its settings, and the reason.
+
+    Several GPUs: ZeRO-3 over all of them. One: whole if the model fits, else what offloads. None: the CPU. A
+    miniature (a model whose tokenizer is fitted to its data) takes one device wherever it is.
+    """
+    if found.devices == 0:
+        cpu = hardware_preset("cpu")
+        assert isinstance(cpu, CPU)
+        return "cpu", cpu.model_copy(update={"threads": auto.threads}), "no CUDA device was found"
+    what = f"{found.devices} x {found.name} with {found.gib:.0f} GiB"
+    nodes = _nodes(environment)
+    if found.devices * nodes > 1 and model.tokenizer != "train":
+        name = "multinode" if nodes > 1 else "zero3_8x80g"
+        zero = _zero(name, {"devices": found.devices, "num_nodes": nodes, "device_gib": None})
+        return name, zero, what + (f" on each of {nodes} nodes" if nodes > 1 else "")
+    whole = hardware_preset("gpu1")
+    if _need(model, whole, tokens) <= found.gib:
+        return "gpu1", whole, what
+    name = "h200x1" if found.gib > 120 else "zero3_offload"
+    return name, _zero(name, {"devices": 1, "device_gib": None}), f"{what}, too little for gpu1"
+
+
+def _as_started(hardware: Zero) -> Zero:
+    environment = rank_environment(os.environ, hardware.devices) or {}
+    ranks = {**os.environ, **environment}.get("WORLD_SIZE")
+    here = {**os.environ, **environment}.get("LOCAL_WORLD_SIZE", ranks)
+    if ranks is None or here is None or (int(ranks), int(here)) == (hardware.ranks, hardware.devices):
+        return hardware
+    log.info("hardware: %s ranks were started, so not %d", ranks, hardware.ranks)
+    return hardware.model_copy(update={"devices": int(here), "num_nodes": int(ranks) // int(here)})
+
+
+def _nodes(environment: Mapping[str, str]) -> int:
+    """Nodes of the job, where torchrun or SLURM has started this process."""
+    if ranks := environment.get("WORLD_SIZE"):
+        return max(1, int(ranks) // int(environment.get("LOCAL_WORLD_SIZE", ranks)))
+    return int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+
+
+def _zero(name: str, changes: dict[str, object]) -> Zero:
+    preset = hardware_preset(name)
+    assert isinstance(preset, Zero)
+    return preset.model_copy(update=changes)
+
+
+def _need(model: ModelConfig, hardware: Hardware, tokens: int) -> float:
+    try:
+        return plan_memory(model_sizes(model), hardware, tokens).device_gib
+    except LwexpError:  # sizes that nobody knows yet: preflight says so
+        return 0.0

@@ -1,0 +1,227 @@
+"""Memory that a training run will take, term by term, from sizes alone. No torch, no device, no weights.
+
+Letters: N parameters, A those that are trained (all of N, or a LoRA adapter's), W ranks, r the share of the optimiser
+in host memory, b bytes of a number of the weights, T tokens of a pack, h hidden, I intermediate, q and k widths of
+all query and key heads, V words, L layers.
+
+A term counts at some time of a step: the states always; what a pass needs in its backward, where the widest layer
+and the head have their peaks one after the other; and the update when activations are gone. The peak is the states
+and the larger of the two. Activation terms were counted, not guessed: ``python -m benchmarks.memory`` runs our
+forward and backward on fake tensors of full size and prints what was alive at the peak beside these formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from lwexp.config.train import CPU, GPU, Hardware, Zero
+from lwexp.train.model.dimensions import Sizes
+
+GIB = 2**30
+LOGIT_CHUNK = 0.5 * GIB
+"""``logprobs.CHUNK_BYTES``: float32 logits that exist at the same time."""
+
+# DeepSpeed's settings in ``strategy.zero_config``.
+LIVE_PARAMETERS = 1.0e9
+PREFETCHED_PARAMETERS = 1.0e8
+REDUCE_BUCKET = 2.0e8
+SUB_GROUP = 1.0e9
+
+CPU_RUNTIME = 0.7 * GIB
+GPU_RUNTIME = 3.0 * GIB
+HOST_RUNTIME = 3.0 * GIB
+
+When = Literal["always", "pass", "layer", "head", "update"]
+
+
+class Term(NamedTuple):
+    """One line of the plan."""
+
+    name: str
+    bytes: float
+    formula: str
+    when: When = "always"
+
+
+class MemoryPlan(NamedTuple):
+    """What one device holds, and what the host holds for all ranks of a node."""
+
+    device: tuple[Term, ...]
+    host: tuple[Term, ...]
+    parameters: int
+    trained: int
+
+    @property
+    def device_gib(self) -> float:
+        """Peak of one device: the states, and the larger of a backward pass and an update."""
+        backward = self._sum("pass") + max(self._sum("layer"), self._sum("head"))
+        return (self._sum("always") + max(backward, self._sum("update"))) / GIB
+
+    @property
+    def host_gib(self) -> float:
+        """Sum over the host's terms."""
+        return sum(term.bytes for term in self.host) / GIB
+
+    def _sum(self, when: When) -> float:
+        return sum(term.bytes for term in self.device if term.when == when)
+
+
+def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
+    """Memory for training with packs of ``tokens`` tokens.
+
+    On the CPU the "device" is the memory of one process. DPO takes what SFT takes on the same pack: its reference
+    log-probs are on disk before training starts, and a pair is in one pack.
+    """
+    states, host = _states(sizes, hardware)
+    inputs, host_inputs = _layer_inputs(sizes, hardware, tokens)
+    device = (*states, *inputs, _one_layer(sizes, hardware, tokens), _head(sizes, hardware, tokens), _runtime(hardware))
+    return MemoryPlan(device, (*host, *host_inputs), sizes.parameters, sizes.trained_parameters)
+
+
+def number_bytes(hardware: Hardware) -> int:
+    """Bytes of a number of the weights and activations."""
+    return 4 if isinstance(hardware, CPU) or hardware.precision == "32-true" else 2
+
+
+def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    n, a = sizes.parameters, sizes.trained_parameters
+    if isinstance(hardware, Zero):
+        sharded = _zero3_states if hardware.stage == 3 else _zero2_states
+        return sharded(sizes, hardware)
+    if number_bytes(hardware) == 4:
+        return (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), ()
+    return (
+        Term("parameters", 2 * n, "2N"),
+        Term("gradients", 2 * a, "2A"),
+        Term("optimiser", 12 * a, "12A: float32 master, two moments"),
+        Term("one weight", 12 * min(a, sizes.embedding_parameters), "12Vh: its float32 copies", "update"),
+    ), ()
+
+
+def _zero3_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """Every state in W parts; see ``_host_states`` for what is offloaded."""
+    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, number_bytes(hardware)
+    r = hardware.offload_optimizer
+    here = [] if hardware.offload_parameters else [Term("parameters", b * n / w, f"{b}N/W")]
+    # In float32 the weights are their own master.
+    each, what = (8, "two moments") if b == 4 and r == 0 else (12, "float32 master, two moments")
+    if r == 0:
+        here += [
+            Term("gradients", 4 * a / w, "4A/W: summed in float32"),
+            Term("optimiser", each * a / w, f"{each}A/W: {what}"),
+        ]
+    elif r < 1:
+        here += [
+            Term("gradients", 4 * a * (1 - r) / w, "4A(1-r)/W: of the optimiser's part here"),
+            Term("optimiser", each * a * (1 - r) / w, f"{each}A(1-r)/W: {what}"),
+        ]
+    if r < 1:
+        here.append(Term("update", 4 * min(a / w, SUB_GROUP), "4 min(A/W, 1e9): gradients, flattened", "update"))
+    # One rank has whole weights and gathers nothing, unless they are on the host.
+    if w > 1 or hardware.offload_parameters:
+        live = min(n, LIVE_PARAMETERS + PREFETCHED_PARAMETERS + sizes.embedding_parameters)
+        here.append(Term("gathered weights", b * live, f"{b} min(N, 1.1e9 + Vh): live and prefetched", "pass"))
+    here.append(Term("reduce buckets", (2 * b + 4) * REDUCE_BUCKET, f"({2 * b} + 4) * 2e8", "pass"))
+    return tuple(here), _host_states(sizes, hardware)
+
+
+def _host_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
+    """Host memory of one node.
+
+    DeepSpeed keeps all gradients of an offloading run on the host, whatever r is, and pins them. torch gives pinned
+    memory in powers of two (pytorch#150517): 35 GiB of gradients of GLM-4 on one rank take 64.
+    Source: deepspeed 0.19.8 runtime/zero/stage3.py: grad_partitions_flat_buffer, initialize_optimizer_states.
+    """
+    if hardware.accelerator == "cpu":
+        return ()
+    n, a, w, r = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.offload_optimizer
+    here = hardware.devices
+    terms = [Term("processes", here * HOST_RUNTIME, "3 GiB a rank: python, torch, CUDA")]
+    if hardware.offload_parameters:
+        terms.append(Term("parameters", here * _pinned(2 * n / w, hardware), "2N/W a rank"))
+    if r > 0:
+        share = r * a / w
+        groups = math.ceil(share / SUB_GROUP)
+        pinned = "pinned: next power of 2" if hardware.pin_memory else "not pinned"
+        terms += [
+            Term("optimiser", here * 12 * share, "12Ar/W a rank: float32 master, two moments"),
+            Term("gradients", here * _pinned(4 * a / w, hardware), f"4A/W a rank, {pinned}"),
+            Term(
+                "gradients to update",
+                here * groups * _pinned(4 * share / max(groups, 1), hardware),
+                f"4Ar/W a rank in {groups} groups, {pinned}",
+            ),
+        ]
+    return tuple(terms)
+
+
+def _pinned(size: float, hardware: Zero) -> float:
+    return 2.0 ** math.ceil(math.log2(size)) if hardware.pin_memory and size > 0 else size
+
+
+def _zero2_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """Whole weights, gradients and optimiser in W parts."""
+    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, number_bytes(hardware)
+    here = [Term("parameters", b * n, f"{b}N: whole on each rank")]
+    if hardware.offload_optimizer == 0:
+        here += [
+            Term("gradients", 4 * a / w, "4A/W: summed in float32"),
+            Term("optimiser", 12 * a / w, "12A/W: float32 master, two moments"),
+            Term("update", 4 * a / w, "4A/W: gradients, flattened", "update"),
+        ]
+    here.append(Term("reduce buckets", (2 * b + 4) * REDUCE_BUCKET, f"({2 * b} + 4) * 2e8", "pass"))
+    return tuple(here), _host_states(sizes, hardware)
+
+
+def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
+    """What the forward keeps for the backward: each layer's input, or without recomputation all that is in it."""
+    b, layers, h = number_bytes(hardware), sizes.num_hidden_layers, sizes.hidden_size
+    if not is_recomputing(hardware):
+        norms = 6 if b == 4 else 8  # two RMSNorms and their residuals; bf16 norms keep float32 copies
+        widths = norms * h + 4 * sizes.intermediate_size + 3 * sizes.query_width + 2 * sizes.key_width
+        return (Term("activations", layers * tokens * b * widths, f"L*T*{b}*({norms}h + 4I + 3q + 2k)", "pass"),), ()
+    kept = layers * tokens * h * b
+    if not isinstance(hardware, CPU) and hardware.activation_offload:
+        here = hardware.devices if isinstance(hardware, Zero) else 1
+        return (
+            (Term("layer inputs", 3 * tokens * h * b, f"3*T*h*{b}: on their way", "pass"),),
+            (Term("layer inputs", here * kept, f"L*T*h*{b} a rank"),),
+        )
+    return (Term("layer inputs", kept, f"L*T*h*{b}", "pass"),), ()
+
+
+def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
+    """The widest moment inside a layer's backward, beyond what the forward kept."""
+    b, h, i = number_bytes(hardware), sizes.hidden_size, sizes.intermediate_size
+    if not is_recomputing(hardware):
+        widths, formula = (12 * h, "12h") if b == 2 else (2 * i + h, "2I + h")
+        return Term("one layer", tokens * b * widths, f"T*{b}*({formula})", "layer")
+    norms = 6 if b == 4 else 9
+    widths = norms * h + 6 * i + 3 * sizes.query_width + 2 * sizes.key_width
+    return Term("one layer", tokens * b * widths, f"T*{b}*({norms}h + 6I + 3q + 2k)", "layer")
+
+
+def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
+    """The log-prob op at its widest: a tile of logits and of their slopes, the head's gradient, the rows it reads."""
+    b, rows = number_bytes(hardware), 4 if number_bytes(hardware) == 4 else 6
+    tiles = 2 * min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK)
+    gradient = 0 if sizes.adapter_parameters else b * sizes.embedding_parameters
+    formula = f"2C + {rows}*T*h*{b}" if sizes.adapter_parameters else f"2C + {b}Vh + {rows}*T*h*{b}"
+    return Term("log-probs", tiles + gradient + rows * tokens * sizes.hidden_size * b, formula, "head")
+
+
+def _runtime(hardware: Hardware) -> Term:
+    if isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu"):
+        return Term("runtime", CPU_RUNTIME, "python, torch, transformers, lightning")
+    return Term("runtime", GPU_RUNTIME, "allowance: CUDA context, collectives, fragmentation")
+
+
+def is_recomputing(hardware: Hardware) -> bool:
+    """Whether activations are recomputed in the backward pass."""
+    return isinstance(hardware, GPU | Zero) and hardware.activation_checkpointing
+
+
+def is_offloading(hardware: Hardware) -> bool:
+    """Whether the layer inputs that recomputation keeps are held by the host."""
+    return not isinstance(hardware, CPU) and hardware.activation_offload

@@ -1,0 +1,136 @@
+"""Which hardware holds a run: the plan of each preset against the memory it has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.config.presets import hardware_presets
+from lwexp.config.train import CPU, Hardware, Zero
+from lwexp.train.model.dimensions import Sizes
+from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
+
+TIGHT = 0.95
+"""Above this share of the memory a plan is called tight: the formulas are good to about 10%."""
+
+
+class Verdict(NamedTuple):
+    """A plan beside what there is; a limit is None where nobody knows it."""
+
+    name: str
+    plan: MemoryPlan
+    device_limit: float | None
+    host_limit: float | None
+
+    @property
+    def is_fitting(self) -> bool:
+        """Whether neither memory is too small."""
+        return self.share <= 1
+
+    @property
+    def share(self) -> float:
+        """Fullest memory as a share of what there is; 0 where nothing is known."""
+        device = self.plan.device_gib / self.device_limit if self.device_limit else 0.0
+        host = self.plan.host_gib / self.host_limit if self.host_limit else 0.0
+        return max(device, host)
+
+    @property
+    def word(self) -> str:
+        """fits, tight or no; or that nobody knows the device's memory."""
+        if self.device_limit is None:
+            return "device unknown" if self.is_fitting else "no"
+        return ("tight" if self.share > TIGHT else "fits") if self.is_fitting else "no"
+
+
+def judge(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> Verdict:
+    """Plan one hardware and compare it with the memory it has; ``here``: with what this machine has."""
+    return Verdict(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
+
+
+def judge_presets(sizes: Sizes, tokens: int) -> list[Verdict]:
+    """Every preset of lwexp/conf/hardware."""
+    return [judge(name, sizes, hardware, tokens) for name, hardware in hardware_presets().items()]
+
+
+def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
+    """GiB of one device and of a node's host: as the config states them, and of this machine where it does not.
+
+    A run that is to start ``here`` has what is here; what the config says counts only where no device is found.
+    """
+    if isinstance(hardware, CPU):
+        return host_gib(), None
+    if isinstance(hardware, Zero) and hardware.accelerator == "cpu":
+        return host_gib() / hardware.devices, None
+    if here:
+        return found_device_gib() or hardware.device_gib, host_gib()
+    return hardware.device_gib or found_device_gib(), hardware.host_gib or host_gib()
+
+
+def preset_name(hardware: Hardware) -> str:
+    """The preset that a hardware is, or its kind where the command line has changed something."""
+    for name, preset in hardware_presets().items():
+        if preset == hardware:
+            return name
+    return "this config" if isinstance(hardware, Zero) else hardware.kind
+
+
+def verdict_table(verdicts: list[Verdict], chosen: Verdict) -> str:
+    """One line a hardware, the chosen one first and marked."""
+    rows = [chosen] + [verdict for verdict in verdicts if verdict.name != chosen.name]
+    lines = [f"  {'hardware':<16}{'each device':>20}{'host of a node':>22}   verdict"]
+    for row in rows:
+        device, host = _of(row.plan.device_gib, row.device_limit), _of(row.plan.host_gib, row.host_limit)
+        mark = ">" if row is chosen else " "
+        lines.append(f"{mark} {row.name:<16}{device:>20}{host:>22}   {row.word}")
+    return "\n".join(lines)
+
+
+def _of(gib: float, limit: float | None) -> str:
+    if gib == 0:
+        return "-"
+    return f"{gib:,.1f} of {limit:,.0f} GiB" if limit else f"{gib:,.1f} GiB"
+
+
+def refusal(chosen: Verdict, verdicts: list[Verdict], tokens: int) -> str | None:
+    """One line that says what does not fit and what would; None if the chosen hardware holds the run."""
+    if chosen.is_fitting:
+        return None
+    needs = []
+    if chosen.device_limit and chosen.plan.device_gib > chosen.device_limit:
+        needs.append(f"{chosen.plan.device_gib:,.0f} GiB a device, there are {chosen.device_limit:,.0f}")
+    if chosen.host_limit and chosen.plan.host_gib > chosen.host_limit:
+        needs.append(f"{chosen.plan.host_gib:,.0f} GiB of host memory, there are {chosen.host_limit:,.0f}")
+    fitting = [f"hardware={other.name}" for other in verdicts if other.word in ("fits", "tight")]
+    instead = f"it fits with {', '.join(fitting)}" if fitting else "no preset of lwexp/conf/hardware holds it"
+    size = f"{chosen.plan.parameters / 1e9:.1f}B" if chosen.plan.parameters >= 1e8 else "this model's"
+    mend = "lower pack.max_tokens"
+    if chosen.plan.trained == chosen.plan.parameters:
+        mend += " or set model.adapter=lora"
+    return (
+        f"memory: {size} parameters and packs of {tokens:,} tokens need {' and '.join(needs)} with "
+        f"hardware={chosen.name}; {instead}, or {mend} (dry_run=true shows every term)"
+    )
+
+
+def found_device_gib() -> float | None:
+    """Memory of the smallest CUDA device here, None without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    count = torch.cuda.device_count()
+    return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(count)) / GIB)
+
+
+def host_gib() -> float:
+    """Memory this process may use: the machine's, or less where a container limits it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(file).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits) / GIB

@@ -1,0 +1,180 @@
+"""Can this machine do it? Answered in seconds, before anything heavy, with everything that is missing at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from lwexp.config.schema import Config
+from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
+from lwexp.records import LwexpError
+from lwexp.train.loop.tracking import tracking_problem
+from lwexp.train.model.dimensions import Sizes, find_config, model_sizes
+from lwexp.train.planner.hardware import hardware_of, settle_hardware
+from lwexp.train.planner.memory_fit import judge, judge_presets, preset_name, refusal
+from lwexp.train.planner.passes import tokens_at_once
+
+HUB_TIMEOUT_SECONDS = 3.0
+
+
+def preflight(config: Config, start_from: Path | None = None) -> None:
+    """Refuse a training run that cannot work here.
+
+    Args:
+        config: The whole config.
+        start_from: Folder of the model to start from; DPO needs one.
+
+    Raises:
+        LwexpError: One line with everything that is missing and what to do about each.
+    """
+    found = problems_here(config, start_from)
+    if found:
+        small = (
+            "" if config.model.tokenizer == "train" else "; what works anywhere: python train.py experiment=miniature"
+        )
+        numbered = found if len(found) == 1 else [f"({n}) {problem}" for n, problem in enumerate(found, start=1)]
+        raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}{small}")
+
+
+def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
+    """Everything that stands against a run on this machine."""
+    config = settle_hardware(config)
+    hardware = hardware_of(config)
+    weights = weights_problem(config.model, start_from)
+    devices = list(device_problems(hardware))
+    problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
+    unfit = None if weights else architecture_problem(config.model, start_from)
+    problems.append(unfit)
+    try:
+        sizes = model_sizes(config.model, start_from)
+    except LwexpError as error:
+        problems += [] if weights or unfit else [str(error)]
+    else:
+        tokens = tokens_at_once(config, hardware, sizes, here=not devices)
+        chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
+        problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))
+        problems.append(context_problem(config, sizes))
+    return [problem for problem in problems if problem]
+
+
+def adapter_problem(model: ModelConfig) -> str | None:
+    """What is missing for an adapter."""
+    if model.adapter == "lora" and find_spec("peft") is None:
+        return "packages: model.adapter=lora needs peft; pip install 'lwexp[lora]'"
+    return None
+
+
+def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Architecture, vocabulary and special tokens of the folder that is to be loaded, from its two JSON files."""
+    path = str(start_from) if start_from else model.path
+    file = find_config(path, None if start_from else model.revision)
+    if file is None or path is None or (start_from is None and model.init == "random"):
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if (found := content.get("model_type")) == "chatglm":
+        return (
+            f"architecture: {path} is GLM-4 in its older layout with remote code, which is never run here; "
+            f"set model.path=zai-org/glm-4-9b-hf or a folder of it"
+        )
+    if found != model.family:
+        return f"architecture: {path} is of type {found!r}, model.family={model.family}; choose a model of that family"
+    if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
+        return None
+    from lwexp.pack.tokenizer import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer(file.parent, None, model.chat)
+    except LwexpError as error:
+        return f"tokenizer: {error}"
+    highest, rows = max(tokenizer.get_vocab().values()), content["vocab_size"]
+    if highest < rows:
+        return None
+    return (
+        f"vocabulary: {path} has a token with id {highest:,} and an embedding of {rows:,} rows; "
+        f"use the tokenizer that belongs to the model"
+    )
+
+
+def context_problem(config: Config, sizes: Sizes) -> str | None:
+    """A pack may hold one document that is as long as itself, and a trained model must know its positions."""
+    longest = sizes.max_position_embeddings
+    if config.pack.max_tokens <= longest or config.model.init == "random":
+        return None
+    return (
+        f"context: {config.model.name} has {longest:,} positions, pack.max_tokens={config.pack.max_tokens:,} could "
+        f"hold a longer document; set pack.max_tokens={longest} or choose a model with a longer context"
+    )
+
+
+def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Why weights or tokenizer cannot be read; None if they can."""
+    if start_from is not None:
+        if find_config(str(start_from), None) is None:
+            return f"weights: {start_from} holds no model (no config.json); choose another run with init_from="
+        return None
+    needed = ["weights"] if model.init == "pretrained" else []
+    needed += ["tokenizer"] if model.tokenizer == "from_path" else []
+    if not needed or model.path is None:
+        return None
+    what = " and ".join(needed)
+    if Path(model.path).is_dir():
+        if find_config(model.path, None) is None:
+            return f"{what}: {model.path} has no config.json; set model.path=<folder in Hugging Face format>"
+        return None
+    problem = hub_problem(model.path, model.revision)
+    return f"{what}: {problem}" if problem else None
+
+
+def hub_problem(path: str, revision: str | None) -> str | None:
+    """Why a hub id cannot be loaded; None if it is in the cache, or the hub answers for it."""
+    if path.count("/") != 1 or path.startswith((".", "~", "/")):
+        return f"there is no folder {path}; set model.path=<folder> or a hub id"
+    if find_config(path, revision) is not None:
+        return None
+    import httpx
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    download = f"download it elsewhere (hf download {path}) and set model.path=<folder>"
+    if constants.HF_HUB_OFFLINE:
+        return (
+            f"{path} is not in the Hugging Face cache and HF_HUB_OFFLINE=1 forbids asking the hub; "
+            f"unset it, or {download}"
+        )
+    try:
+        get_hf_file_metadata(hf_hub_url(path, "config.json", revision=revision), timeout=HUB_TIMEOUT_SECONDS)
+    except GatedRepoError:
+        return f"{path} is gated; accept its licence on the hub and set HF_TOKEN, or {download}"
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        return (
+            f"the hub answered {status} for {path}; check model.path and model.revision, and HF_TOKEN if it is private"
+        )
+    except (httpx.HTTPError, OSError):
+        return f"{path} is not in the Hugging Face cache and the hub cannot be reached from here; {download}"
+    return None
+
+
+def device_problems(hardware: Hardware) -> Iterator[str]:
+    """What is missing of the devices that the config asks for."""
+    from lwexp.train.model.attention import attention_problem
+    from lwexp.train.model.kernels import kernels_problem
+
+    on_cpu = isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
+    kernels = kernels_problem(hardware.kernels, "cpu" if on_cpu else "cuda")
+    yield from (problem for problem in (attention_problem(hardware.attention), kernels) if problem)
+    if isinstance(hardware, Zero):
+        missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
+        if missing:
+            yield f"packages: ZeRO needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
+    if on_cpu:
+        return
+    import torch
+
+    wanted = hardware.devices if hardware.kind == "zero" else 1
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < wanted:
+        devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
+        yield f"device: hardware={hardware.kind} wants {devices}, this machine has {found or 'none'}"
