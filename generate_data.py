@@ -1,32 +1,6 @@
-"""Generate training data: selected instructions, AgentWrite drafts, imported files, preference pairs.
+"""The same as ``lwexp generate``; ``python generate_data.py --help`` says what it does."""
 
-python generate_data.py                                   drafts from the offline stand-in, no key needed
-python generate_data.py task=select source=data/set.json  which need a long answer? then instructions=selected
-python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost, spending nothing
-python generate_data.py task=import source=data/set.json  messages, sharegpt or alpaca rows as they are
-python generate_data.py task=export export.format=trl     the newest run for TRL, LLaMA-Factory or ms-swift
-python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
-"""
-
-from lwexp.config import Config, run_script
-
-
-def main(config: Config) -> None:
-    """Do the one task that ``task`` names."""
-    from lwexp import recipe
-
-    match config.task:
-        case "agentwrite":
-            recipe.write(config)
-        case "select":
-            recipe.select(config)
-        case "import":
-            recipe.import_file(config)
-        case "export":
-            recipe.export(config)
-        case "pairs":
-            recipe.pairs(config)
-
+from lwexp.commands.generate import main
 
 if __name__ == "__main__":
-    run_script("generate_data", main, __doc__)
+    main()

@@ -1,22 +1,6 @@
-"""Train on 32k-token packs: SFT or DPO, on one CPU, one GPU or eight under DeepSpeed ZeRO-3.
+"""The same as ``lwexp train``; ``python train.py --help`` says what it does."""
 
-python train.py experiment=miniature                  the paper in miniature, two CPU cores
-python train.py model=glm4 dry_run=true               what GLM-4-9B would need, computing nothing
-python train.py model=llama31 objective=dpo           DPO from the newest finished SFT run
-python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
-"""
-
-from lwexp.config import Config, run_script
-
-
-def main(config: Config) -> None:
-    """Train, then evaluate if asked."""
-    from lwexp.recipe import evaluate, train
-
-    run = train(config)
-    if run is not None and config.then_evaluate:
-        evaluate(config.model_copy(update={"run": str(run.path)}))
-
+from lwexp.commands.train import main
 
 if __name__ == "__main__":
-    run_script("train", main, __doc__)
+    main()

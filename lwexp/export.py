@@ -24,8 +24,9 @@ from lwexp.recipe.export import Wanted, export_run
 from lwexp.records import LwexpError
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 2 a mistake the user can mend."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or any(word in ("--help", "-h") for word in arguments):
         print(__doc__)
         return 0 if arguments else 2

@@ -9,18 +9,13 @@ from __future__ import annotations
 import json
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from lwexp.extend import Strict
 from lwexp.records import LwexpError
 
 # Config trees are plain JSON-like values until the gate has read them.
 Tree = dict[str, Any]
-
-
-class Strict(BaseModel):
-    """Base of every config section: unknown keys, wrong types and later changes are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class ConfigError(LwexpError):
@@ -51,7 +46,8 @@ def validate(tree: Tree, schema: type[S]) -> S:
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
     """One line for one pydantic problem."""
-    from lwexp.config.hints import closest, known_keys
+    from lwexp.config.fields import known_keys
+    from lwexp.config.hints import closest
 
     key = _dotted(problem["loc"], tree)
     if problem["type"] == "extra_forbidden":

@@ -15,19 +15,24 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from lwexp.config.base import Tree, validate
-from lwexp.config.compose import CONF, to_tree
-from lwexp.config.schema import EVERY_SCRIPT, READS, Config
+from lwexp.config.compose import CONF, package_of, to_tree
+from lwexp.config.fields import commands_that_read
+from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
+from lwexp.extend import load_plugins
 from lwexp.records import LwexpError, Preempted
 
+SCRIPTS = {"generate": "generate_data.py", "train": "train.py", "evaluate": "evaluate.py"}
+"""Each command's script, as messages name it."""
 
-def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoReturn:
-    """Run an entry script: compose its config, validate it, call ``main`` and exit.
+
+def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoReturn:
+    """Run a command: compose its config, validate it, call ``main`` and exit.
 
     Args:
-        script: Name in ``READS``: generate_data, train or evaluate.
+        command: generate, train or evaluate.
         main: Gets the validated config. Heavy imports belong inside it.
-        doc: The script's docstring; shown by ``--help``.
+        doc: The command's docstring; shown by ``--help``.
     """
     # Python looks for garbage every 700 new objects; a short command makes millions and hardly any garbage. Scoring 120
     # given answers took 3.5 s, and 2.9 s so.
@@ -36,11 +41,12 @@ def run_script(script: str, main: Callable[[Config], None], doc: str) -> NoRetur
         if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
             from lwexp.config.help import print_help
 
-            print_help(script, doc)
+            print_help(command, doc)
         else:
             refuse_arguments(sys.argv[1:])
+            load_plugins(plugins_named(sys.argv[1:]))
             sys.argv[1:] = at_scale(sys.argv[1:])
-            _with_hydra(script, main)
+            _with_hydra(command, main)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
@@ -65,7 +71,7 @@ def _reader_has_left() -> bool:
     return any(event & select.POLLERR for _, event in output.poll(0))
 
 
-def _with_hydra(script: str, main: Callable[[Config], None]) -> None:
+def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
     """Let Hydra read argv. It is asked to raise rather than to print, so that we can say it in one line."""
     import hydra
     from hydra.errors import HydraException
@@ -93,7 +99,8 @@ def _with_hydra(script: str, main: Callable[[Config], None]) -> None:
 
         raise LwexpError(in_one_line(error)) from None
     for tree, overrides, choices in composed:
-        check_overrides(script, overrides, choices)
+        load_plugins(tree.get("plugins") or ())  # those that a config file names
+        check_overrides(command, overrides, choices)
         main(validate(tree, Config))
 
 
@@ -128,7 +135,7 @@ def quoted_range(argument: str) -> str:
     return argument
 
 
-def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) -> None:
+def check_overrides(command: str, overrides: list[str], choices: dict[str, str]) -> None:
     """Refuse an override that this script would ignore, or that an experiment would half undo.
 
     Raises:
@@ -148,10 +155,20 @@ def check_overrides(script: str, overrides: list[str], choices: dict[str, str]) 
                 f"{key}={value}: experiment={experiment} pins the group {key} and sets values for its own choice; "
                 f"write a new file in lwexp/conf/experiment/ for this combination, or drop experiment="
             )
-        if top not in READS[script] and top not in EVERY_SCRIPT and top not in ("sweeps", "hydra"):
-            owners = [name for name, keys in READS.items() if top in keys]
-            if owners:
-                raise LwexpError(f"{override}: {script}.py does not read {top}; it belongs to {owners[0]}.py")
+        owners = readers_of(top)
+        if owners and command not in owners:
+            raise LwexpError(f"{override}: {SCRIPTS[command]} does not read {top}; it belongs to {SCRIPTS[owners[0]]}")
+
+
+def readers_of(top: str) -> tuple[str, ...]:
+    """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
+    return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])
+
+
+def plugins_named(arguments: list[str]) -> list[str]:
+    """The plugins that a command line names, before Hydra reads it: ``plugins=[my_lab.simpo,extra.py]``."""
+    names = [item.partition("=")[2] for item in arguments if item.lstrip("+").startswith("plugins=")]
+    return [name.strip(" '\"") for name in names[-1].strip("[]").split(",") if name.strip()] if names else []
 
 
 def _die(message: str) -> NoReturn:

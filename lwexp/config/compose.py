@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from lwexp.config.base import Tree, validate
 from lwexp.config.schema import Config
+from lwexp.extend import load_plugins
 
 PACKAGE = Path(__file__).resolve().parents[1]
 REPOSITORY = PACKAGE.parent
@@ -18,7 +20,17 @@ def compose(*overrides: str) -> Config:
     Example:
         ``compose("experiment=miniature", "seed=1").model.name``
     """
-    return validate(compose_tree(*overrides), Config)
+    tree = compose_tree(*overrides)
+    load_plugins(tree["plugins"])
+    return validate(tree, Config)
+
+
+def package_of(group: str) -> str:
+    """Where a group's choices go in the config: ``generate.instructions`` for ``instructions``, else its own name."""
+    for path in sorted((CONF / group).glob("*.yaml")):
+        if found := re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            return found[1]
+    return group
 
 
 def compose_tree(*overrides: str) -> Tree:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.config.base import Strict
+from lwexp.extend import Key, Strict
 
 OnBadRow = Literal["skip", "error"]
 
@@ -109,19 +109,19 @@ class PairsConfig(Strict):
     instructions: Annotated[DraftInstructions | SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
     """What to answer; synthetic ones are made with another seed than those of the drafts."""
     temperature: float = Field(gt=0)
-    rejected: Literal["random", "worst", "margin"]
+    rejected: Annotated[Literal["random", "worst", "margin"], Key("choice")]
     """random is the paper's policy: one of the others, drawn with the run's seed. worst has the lowest score. margin
     has the highest score that is still min_margin below the best: the hardest pair that is not noise."""
-    min_margin: float = Field(ge=0)
+    min_margin: Annotated[float, Key("choice")] = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
-    min_scored: int = Field(ge=2)
+    min_scored: Annotated[int, Key("choice")] = Field(ge=2)
     """Answers to an instruction that must have a score; the best of two is a weaker choice than the best of four."""
-    length_ratio: float | None = Field(ge=1)
+    length_ratio: Annotated[float | None, Key("choice")] = Field(ge=1)
     """Length-matched pairs: the longer answer has at most this many times the words of the shorter, such as 1.25, so
     that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
-    min_chosen: float = Field(ge=0, le=100)
+    min_chosen: Annotated[float, Key("choice")] = Field(ge=0, le=100)
     """The best of n bad answers is still a bad answer: chosen must score at least this."""
-    unfinished: Literal["skip", "keep"]
+    unfinished: Annotated[Literal["skip", "keep"], Key("choice")]
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
     @model_validator(mode="after")

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lwexp.config.base import Strict, Tree
+from lwexp.config.base import Tree
 from lwexp.config.llm import Limits, Price
+from lwexp.extend import Key, Strict
 from lwexp.records import Language
 
 
@@ -162,7 +163,7 @@ class ApiEngine(Strict):
     sends_top_k: bool
     """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang take them, most providers refuse them)."""
     price: Price | None
-    limits: Limits
+    limits: Annotated[Limits, Key("speed")]
 
 
 Engine = Annotated[CheckpointEngine | ApiEngine, Field(discriminator="kind")]
@@ -179,7 +180,7 @@ class SampleConfig(Strict):
     max_new_tokens: int = Field(ge=1)
     repeats: int = Field(ge=1)
     """Answers per prompt, each with its own seed."""
-    batch_size: int = Field(ge=1)
+    batch_size: Annotated[int, Key("speed")] = Field(ge=1)
     """Most prompts decoded together; fewer where memory does not hold them."""
     after_plan: bool
     """The model was trained to plan first (with_plan): keep only what stands after the plan, in answers that have

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from lwexp.config.compose import CONF
-from lwexp.config.schema import READS, Config
+from lwexp.config.fields import is_section
+from lwexp.config.schema import EVERY, Config
+from lwexp.extend.keys import key_of
 
 
-def print_help(script: str, doc: str) -> None:
-    """Print the help of ``script`` to standard output."""
+def print_help(command: str, doc: str) -> None:
+    """Print the help of a command to standard output."""
     print(doc.strip())
     print("\nGroups (choose a file: group=choice)")
-    for group in [*(key for key in READS[script] if (CONF / key).is_dir()), "experiment"]:
+    for group in [*groups_of(command), "experiment"]:
         print(f"  {group}")
         for path in sorted((CONF / group).glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
-    if script == "train":
+    if command == "train":
         print("  sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)")
         for path in sorted((CONF / "sweeps").glob("*.yaml")):
             print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")
-    for key in (*(key for key in READS[script] if key in Config.model_fields), "name", "root", "seed", "dry_run"):
-        field = Config.model_fields[key]
-        is_section = (CONF / key).is_dir() or _is_section(field.annotation)
-        if not is_section:
-            print(f"  {key:<18} {' '.join((field.description or '').split())}")
+    fields = {key: field for key, field in Config.model_fields.items() if command in key_of(field).read_by}
+    own = [key for key, field in fields.items() if key_of(field).read_by != EVERY]
+    for key in [*own, *(key for key in fields if key not in own)]:
+        if not is_section(fields[key]):
+            print(f"  {key:<18} {' '.join((fields[key].description or '').split())}")
     print("\nA run lives in runs/<name>-<id>; the same command again resumes it, or says that it is finished.")
 
 
@@ -39,5 +39,9 @@ def first_comment(path: Path) -> str:
     return ""
 
 
-def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def groups_of(command: str) -> list[str]:
+    """Groups of files whose choices a command reads."""
+    from lwexp.config.cli import readers_of
+
+    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
+    return [group for group in groups if command in readers_of(group)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.config.base import Strict
+from lwexp.extend import Key, Strict
 
 
 class Price(Strict):
@@ -50,7 +50,7 @@ class Hosted(Strict):
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1)
     price: Price | None
-    limits: Limits
+    limits: Annotated[Limits, Key("speed")]
 
 
 class LiteLLMTeacher(Hosted):
@@ -91,7 +91,7 @@ class OfflineTeacher(Strict):
     temperature: float = Field(ge=0, le=2)
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1)
-    limits: Limits
+    limits: Annotated[Limits, Key("speed")]
 
 
 Teacher = Annotated[LiteLLMTeacher | OfflineTeacher, Field(discriminator="kind")]
@@ -105,7 +105,7 @@ class OfflineJudge(Judging):
     temperature: float = Field(ge=0, le=2)
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=1)
-    limits: Limits
+    limits: Annotated[Limits, Key("speed")]
 
     @model_validator(mode="after")
     def repeats_differ(self) -> OfflineJudge:

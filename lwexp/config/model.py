@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.config.base import Strict
+from lwexp.extend import Strict
 
 
 class Shape(Strict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import yaml
 
-from lwexp.config.base import Strict, validate
+from lwexp.config.base import validate
 from lwexp.config.compose import CONF
 from lwexp.config.train import Auto, Hardware, HardwareChoice
+from lwexp.extend import Strict
 
 
 class _OneHardware(Strict):

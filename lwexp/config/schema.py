@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lwexp.config.base import Strict
 from lwexp.config.data import (
     ExportConfig,
     FilterConfig,
@@ -19,59 +18,70 @@ from lwexp.config.data import (
 from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
 from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
+from lwexp.extend import Key, Strict
+
+EVERY = ("generate", "train", "evaluate")
+"""Every command."""
+STAGES = ("data", "select", "import", "pairs", "train", "evaluate")
+"""Every kind of run."""
 
 
 class Config(Strict):
     """Everything a run can be told. More than twelve keys: it is the one place where all rooms meet."""
 
-    name: str | None
+    name: Annotated[str | None, Key("label", read_by=EVERY)]
     """Readable part of the run directory's name; null derives one. Letters, digits, dot, dash, underscore."""
-    root: str
+    root: Annotated[str, Key("label", read_by=EVERY)]
     """Folder under which run directories live."""
-    seed: int = Field(ge=0)
+    seed: Annotated[int, Key(read_by=EVERY, shapes=STAGES)] = Field(ge=0)
     """Shapes everything random: instructions, draws, weights, order, sampling."""
-    dry_run: bool
+    dry_run: Annotated[bool, Key("label", read_by=EVERY)]
     """Check everything, print the plan, compute and spend nothing."""
+    plugins: Annotated[tuple[str, ...], Key("label", read_by=EVERY)]
+    """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
 
-    task: Literal["select", "agentwrite", "import", "pairs", "export"]
+    task: Annotated[
+        Literal["select", "agentwrite", "import", "pairs", "export"],
+        Key(read_by=("generate",), shapes=("data", "select", "import")),
+    ]
     """generate_data.py: select instructions, write drafts, import a set, build preference pairs, or export a run."""
-    source: str | None
+    source: Annotated[str | None, Key(read_by=("generate",))]
     """generate_data.py task=import or select: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
-    split: str
+    split: Annotated[str, Key(read_by=("generate",), shapes=("select", "import"))]
     """generate_data.py task=import or select: which split of a folder or hub set."""
-    on_bad_row: Literal["skip", "error"]
+    on_bad_row: Annotated[Literal["skip", "error"], Key(read_by=("generate",), shapes=("import",))]
     """generate_data.py task=import: a broken row is named and counted, or stops the import."""
-    init_from: str
+    init_from: Annotated[str, Key("label", read_by=("generate", "train"))]
     """SFT run to sample pairs from or to start DPO from: a run directory, a run name, or "newest"."""
-    run: str
+    run: Annotated[str, Key("label", read_by=("evaluate",))]
     """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
-    responses: str | None
+    responses: Annotated[str | None, Key(read_by=("evaluate",))]
     """evaluate.py: score this JSONL file of responses instead of sampling."""
-    against: str | None
+    against: Annotated[str | None, Key(read_by=("evaluate",))]
     """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
-    then_evaluate: bool
+    then_evaluate: Annotated[bool, Key("label", read_by=("train",))]
     """train.py: evaluate the run when it has finished (sweeps set this)."""
-    inspect_batch: int | None = Field(ge=1)
+    inspect_batch: Annotated[int | None, Key(read_by=("train",))] = Field(ge=1)
     """train.py: print this many packs as they are trained on (targets, boundaries, loss weights), and stop."""
 
-    teacher: Teacher
-    judge: Judge
-    select: SelectConfig
-    generate: GenerateConfig
-    pairs: PairsConfig
-    filter: FilterConfig
-    export: ExportConfig
-    mixture: MixtureConfig
-    pack: PackConfig
-    model: ModelConfig
-    objective: Objective
-    training: TrainingConfig
-    hardware: HardwareChoice
-    bench: Bench
-    engine: Engine
-    sample: SampleConfig
-    score: ScoreConfig
-    tracking: Tracking
+    teacher: Annotated[Teacher, Key(read_by=("generate",), shapes=("data", "select"))]
+    judge: Annotated[Judge, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
+    select: Annotated[SelectConfig, Key(read_by=("generate",), shapes=("select",))]
+    generate: Annotated[GenerateConfig, Key(read_by=("generate",), shapes=("data",))]
+    pairs: Annotated[PairsConfig, Key(read_by=("generate",), shapes=("pairs",))]
+    filter: Annotated[FilterConfig, Key(read_by=("generate",), shapes=("import",))]
+    export: Annotated[ExportConfig, Key(read_by=("generate",))]
+    mixture: Annotated[MixtureConfig, Key(read_by=("train",), shapes=("train",))]
+    pack: Annotated[PackConfig, Key(read_by=("train",), shapes=("train",))]
+    model: Annotated[ModelConfig, Key(read_by=EVERY, shapes=("train",))]
+    objective: Annotated[Objective, Key(read_by=("train",), shapes=("train",))]
+    training: Annotated[TrainingConfig, Key(read_by=("train",), shapes=("train",))]
+    hardware: Annotated[HardwareChoice, Key(read_by=EVERY, shapes=("train",))]
+    bench: Annotated[Bench, Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
+    engine: Annotated[Engine, Key(read_by=("generate", "evaluate"), shapes=("pairs", "evaluate"))]
+    sample: Annotated[SampleConfig, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
+    score: Annotated[ScoreConfig, Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
+    tracking: Annotated[Tracking, Key("label", read_by=("train", "evaluate"))]
 
     @field_validator("name")
     @classmethod
@@ -109,21 +119,3 @@ class Config(Strict):
                         f"engine.sends_top_k=true where the server takes it"
                     )
         return self
-
-
-# What each entry script reads. The help shows these keys, and overriding any other is refused.
-READS: dict[str, tuple[str, ...]] = {
-    "generate_data": (
-        "instructions", "task", "teacher", "select", "generate", "source", "split", "on_bad_row", "filter", "export",
-        "pairs", "init_from", "judge", "model", "engine", "sample", "hardware",
-    ),
-    "train": (
-        "model", "objective", "mixture", "pack", "training", "hardware", "tracking", "init_from",
-        "then_evaluate", "inspect_batch", "bench", "judge", "sample", "score",
-    ),
-    "evaluate": (
-        "run", "bench", "judge", "engine", "sample", "score", "responses", "against", "model", "hardware",
-        "tracking",
-    ),
-}  # fmt: skip
-EVERY_SCRIPT = ("name", "root", "seed", "dry_run", "experiment")

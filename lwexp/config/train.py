@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.config.base import Strict
 from lwexp.config.model import Lora as Lora
 from lwexp.config.model import ModelConfig as ModelConfig
 from lwexp.config.model import Shape as Shape
+from lwexp.extend import Key, Strict
 
 
 class Optimizer(Strict):
@@ -98,7 +98,7 @@ class CPU(Strict):
     """Plain Lightning on the CPU."""
 
     kind: Literal["cpu"]
-    threads: int | None = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
     """torch threads; null takes all cores this process may use."""
     attention: Literal["auto", "per_document"]
     """One call a document; the other paths need a CUDA device."""
@@ -122,18 +122,18 @@ class GPU(Strict):
     precision: Literal["bf16-true", "32-true"]
     attention: Attention
     kernels: LayerKernels
-    activation_checkpointing: bool
+    activation_checkpointing: Annotated[bool, Key("speed")]
     """Keep only each layer's input and run the layer again in the backward pass."""
     activation_offload: bool
     """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
 
-    device_gib: float | None = Field(gt=0)
+    device_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Memory of the device, for the planner; null asks the device."""
-    host_gib: float | None = Field(gt=0)
+    host_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Memory of the host, for the planner; null asks this machine."""
-    peak_tflops: float | None = Field(gt=0)
+    peak_tflops: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Peak of the device in bf16, dense, for the planner's hours; null estimates none."""
-    mfu: float = Field(gt=0, le=1)
+    mfu: Annotated[float, Key("speed")] = Field(gt=0, le=1)
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
 
     @model_validator(mode="after")
@@ -147,34 +147,34 @@ class Zero(Strict):
     """DeepSpeed ZeRO over several processes, through Lightning's DeepSpeedStrategy."""
 
     kind: Literal["zero"]
-    stage: Literal[2, 3]
+    stage: Annotated[Literal[2, 3], Key("speed")]
     """3 shards weights, gradients and optimiser over the ranks; 2 keeps the weights whole on each."""
     accelerator: Literal["gpu", "cpu"]
     """cpu trains in gloo processes through the same strategy: the real path without a GPU."""
-    devices: int = Field(ge=1)
+    devices: Annotated[int, Key("speed")] = Field(ge=1)
     """Ranks on each node. Where torchrun or SLURM has started the ranks, their count is used instead."""
-    num_nodes: int = Field(ge=1)
+    num_nodes: Annotated[int, Key("speed")] = Field(ge=1)
     precision: Literal["bf16-true", "32-true"]
     attention: Attention
     kernels: LayerKernels
-    activation_checkpointing: bool
+    activation_checkpointing: Annotated[bool, Key("speed")]
     activation_offload: bool
-    offload_optimizer: float = Field(ge=0, le=1)
+    offload_optimizer: Annotated[float, Key("speed")] = Field(ge=0, le=1)
     """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
-    offload_parameters: bool
-    pin_memory: bool
+    offload_parameters: Annotated[bool, Key("speed")]
+    pin_memory: Annotated[bool, Key("speed")]
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
-    timeout_minutes: int = Field(ge=1)
+    timeout_minutes: Annotated[int, Key("speed")] = Field(ge=1)
     """How long a rank waits for the others in a collective before it gives up."""
-    threads: int | None = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
     """torch threads of each rank on the CPU; null shares the cores out."""
-    device_gib: float | None = Field(gt=0)
+    device_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Memory of one device, for the planner; null asks the device."""
-    host_gib: float | None = Field(gt=0)
+    host_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Memory of a node's host, for the planner; null asks this machine."""
-    peak_tflops: float | None = Field(gt=0)
+    peak_tflops: Annotated[float | None, Key("speed")] = Field(gt=0)
     """Peak of one device in bf16, dense, for the planner's hours; null estimates none."""
-    mfu: float = Field(gt=0, le=1)
+    mfu: Annotated[float, Key("speed")] = Field(gt=0, le=1)
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
 
     @property
@@ -223,7 +223,7 @@ class Auto(Strict):
     """One of the other choices, by the devices found where the run starts."""
 
     kind: Literal["auto"]
-    threads: int | None = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
     """torch threads where the CPU is chosen; null takes all cores this process may use."""
 
 
@@ -260,7 +260,7 @@ class Validation(Strict):
     """Of each source's documents, chosen by a hash of their ids; 0 holds nothing out."""
     max_documents: int = Field(ge=1)
     """At most this many of each source."""
-    every_steps: int = Field(ge=1)
+    every_steps: Annotated[int, Key("speed")] = Field(ge=1)
 
 
 class Probe(Strict):
@@ -277,12 +277,12 @@ class Probe(Strict):
 class TrainingConfig(Strict):
     """Where training starts and how it is watched."""
 
-    log_every_steps: int = Field(ge=1)
-    checkpoint_every_steps: int | None = Field(ge=1)
+    log_every_steps: Annotated[int, Key("speed")] = Field(ge=1)
+    checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(ge=1)
     """null saves only when told to stop; a re-run resumes from the newest whole checkpoint."""
-    keep_checkpoints: int = Field(ge=1)
+    keep_checkpoints: Annotated[int, Key("speed")] = Field(ge=1)
     """Newest ones that stay; with 2 there is one to fall back on if the newest turns out damaged."""
-    skip_nonfinite: int = Field(ge=0)
+    skip_nonfinite: Annotated[int, Key("speed")] = Field(ge=0)
     """Steps with a loss or gradient that is not finite which a run may pass over; with 0 the first one stops it."""
     validation: Validation
-    probe: Probe
+    probe: Annotated[Probe, Key("speed")]

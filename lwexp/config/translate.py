@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from lwexp.config.hints import closest, known_keys
+from lwexp.config.fields import known_keys
+from lwexp.config.hints import closest
 from lwexp.config.schema import Config
 
 

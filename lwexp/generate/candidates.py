@@ -20,11 +20,11 @@ class SourceRow(Protocol):
     """A row as it lies in its file: a number, and a value or the problem there was in reading it."""
 
     @property
-    def number(self) -> int: ...  # noqa: D102
+    def number(self) -> int: ...
     @property
-    def value(self) -> object: ...  # noqa: D102
+    def value(self) -> object: ...
     @property
-    def problem(self) -> str | None: ...  # noqa: D102
+    def problem(self) -> str | None: ...
 
 
 class Candidate(NamedTuple):

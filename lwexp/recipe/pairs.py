@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.config.base import Tree
 from lwexp.config.data import DraftInstructions
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, parents_of, sft_run
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 
 # Instructions made for pairs must not be those the SFT model was trained on.
 _FRESH = 1_000_003
-# What decides which answers are chosen, and not what the answers are.
-_CHOOSING = ("rejected", "min_margin", "min_scored", "length_ratio", "min_chosen", "unfinished")
 
 
 def pairs(config: Config) -> RunDirectory | None:
@@ -128,7 +125,7 @@ def _sampling(config: Config) -> SampleConfig:
 
 def _same_answers(config: Config, run: RunDirectory) -> RunDirectory | None:
     """A finished pairs run of the same SFT run, instructions and sampling, if there is one."""
-    ours = _before_choosing(identity_tree("pairs", config))
+    ours = identity_tree("pairs", config, choices=False)
     for other in reversed(list_runs(Path(config.root))):
         is_kin = other.manifest["stage"] == "pairs" and other.manifest["inputs"] == run.manifest["inputs"]
         if not is_kin or not other.is_finished or other.id == run.id:
@@ -137,14 +134,9 @@ def _same_answers(config: Config, run: RunDirectory) -> RunDirectory | None:
             theirs = Config.model_validate_json((other.path / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):  # of an older version, or tidied away
             continue
-        if _before_choosing(identity_tree("pairs", theirs)) == ours:
+        if identity_tree("pairs", theirs, choices=False) == ours:
             return other
     return None
-
-
-def _before_choosing(tree: Tree) -> Tree:
-    """The part of a pairs run's identity that shapes its answers and verdicts."""
-    return {**tree, "pairs": {key: value for key, value in tree["pairs"].items() if key not in _CHOOSING}}
 
 
 def _prompts(config: Config, data_runs: Sequence[RunDirectory]) -> list[Prompt]:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lwexp.config.fields import key_at
+from lwexp.config.schema import Config
 from lwexp.report.display import one_line
 
 ABSENT = "\N{EN DASH}"
-# Differences in these say nothing about results.
-_COMFORT = ("name", "root", "dry_run", "training.log_every_steps", "tracking", "run", "then_evaluate", "init_from")
 _VALUE_LENGTH = 120
 _MOST_KEYS_IN_A_NAME = 2
 
@@ -31,7 +31,11 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Key -> its value in each tree, for keys whose value is not the same in all; a dash where it is absent."""
     flat = [flatten(tree) for tree in trees]
     keys = dict.fromkeys(key for tree in flat for key in tree)
-    rows = {key: [tree.get(key, ABSENT) for tree in flat] for key in keys if not _is_comfort(key)}
+    rows = {
+        key: [tree.get(key, ABSENT) for tree in flat]
+        for key in keys
+        if key_at(Config, key).affects not in ("speed", "label")
+    }
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
@@ -43,10 +47,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     endings = {key: [".".join(key.split(".")[-n:]) for n in range(1, key.count(".") + 2)] for key in keys}
     shared = Counter(ending for of_key in endings.values() for ending in of_key)
     return {key: next((e for e in of_key if shared[e] == 1), key) for key, of_key in endings.items()}
-
-
-def _is_comfort(key: str) -> bool:
-    return any(key == word or key.startswith(f"{word}.") for word in _COMFORT)
 
 
 def tell_apart(

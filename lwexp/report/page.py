@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import jinja2
 from markupsafe import Markup, escape
 
+from lwexp.config.fields import sections_of
+from lwexp.config.schema import Config
 from lwexp.report import beyond, display, family_tree
 from lwexp.report.along import along_the_text
 from lwexp.report.answer import Answer
@@ -35,7 +37,6 @@ _MOST_CARDS = 4
 _MOST_LEGENDS = 6  # beyond it, one legend for all figures
 _MOST_VERSIONS = 12
 # Sections of a config that the evaluation reads; training runs hold them too, unused.
-_OF_EVALUATION = ("bench", "judge", "sample")
 _SHARE_KEYS = {"source", "taken", "words_min", "words_median", "words_max", "share_of_rows", "share_of_words"}
 
 
@@ -285,9 +286,10 @@ def _mixtures(models: Mapping[int, Evaluation]) -> list[dict[str, Any]]:
 
 def _differences(models: Mapping[int, Evaluation]) -> dict[str, list[str]]:
     """What the configs of the compared models disagree on: how they were trained, and how evaluated."""
+    own = set(sections_of(Config, "evaluate")) - set(sections_of(Config, "train"))
     trees: list[dict[str, Any]] = []
     for evaluation in models.values():
-        tree = {key: value for key, value in evaluation.train_config.items() if key not in _OF_EVALUATION}
-        tree.update({key: evaluation.config[key] for key in _OF_EVALUATION if key in evaluation.config})
+        tree = {key: value for key, value in evaluation.train_config.items() if key not in own}
+        tree.update({key: evaluation.config[key] for key in own if key in evaluation.config})
         trees.append(tree)
     return differing(trees)

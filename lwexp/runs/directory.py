@@ -133,7 +133,7 @@ def open_run(
     """Find or make the directory of a run.
 
     Args:
-        stage: Key of ``identity.SHAPES``.
+        stage: Kind of run, one of ``config.schema.STAGES``.
         config: The whole validated config; stored as config.json.
         default_name: Used when ``config.name`` is null.
         inputs: Name -> fingerprint of everything the run reads; part of its identity.

@@ -8,44 +8,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from lwexp.config.base import Tree
+from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
-
-# Sections that shape the results of each stage. What is missing here cannot change them.
-SHAPES: dict[str, tuple[str, ...]] = {
-    "data": ("task", "seed", "teacher", "generate"),
-    "select": ("task", "seed", "split", "teacher", "select"),
-    "import": ("task", "seed", "split", "on_bad_row", "filter"),
-    "pairs": ("seed", "pairs", "judge", "engine", "sample"),
-    "train": ("seed", "model", "objective", "mixture", "pack", "hardware", "training"),
-    "evaluate": ("seed", "bench", "judge", "engine", "sample", "score"),
-}
-
-# Knobs inside those sections that change speed or comfort, never a result.
-IRRELEVANT = {
-    "teacher.limits", "judge.limits", "hardware.threads", "hardware.device_gib", "sample.batch_size",
-    # A step's packs and its loss do not depend on who computes them: a run may go on with other ranks.
-    "hardware.stage", "hardware.devices", "hardware.num_nodes", "hardware.activation_checkpointing",
-    "hardware.offload_optimizer", "hardware.offload_parameters", "hardware.timeout_minutes",
-    "engine.limits",
-    "training.log_every_steps", "training.checkpoint_every_steps", "training.keep_checkpoints",
-    "training.skip_nonfinite", "training.probe", "training.validation.every_steps",
-    "hardware.pin_memory", "hardware.host_gib", "hardware.peak_tflops", "hardware.mfu",
-}  # fmt: skip
+from lwexp.extend import OneOf, Strict
+from lwexp.extend.keys import key_of
 
 
-def identity_tree(stage: str, config: Config) -> Tree:
-    """The part of a config that shapes the results of ``stage``."""
-    tree = config.model_dump(mode="json")
-    return {section: _pruned(tree[section], section) for section in SHAPES[stage]}
+def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
+    """The part of a config that shapes the results of ``stage``.
+
+    Args:
+        stage: The kind of run.
+        config: The whole config.
+        choices: Also keys that only choose among samples (``Key.affects`` is choice).
+    """
+    ignored = ("speed", "label") if choices else ("speed", "label", "choice")
+    return {name: _shaping(getattr(config, name), ignored) for name in sections_of(Config, stage)}
 
 
-def _pruned(value: Any, key: str) -> Any:
-    """``value`` less everything under it that is irrelevant."""
-    if not isinstance(value, dict):
-        return value
-    kept = {name: item for name, item in value.items() if f"{key}.{name}" not in IRRELEVANT}
-    return {name: _pruned(item, f"{key}.{name}") for name, item in kept.items()}
+def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
+    """``value`` as JSON, less every key below it that cannot change a result or does nothing at its value."""
+    if isinstance(value, Strict):
+        tree = {}
+        for name, field in type(value).model_fields.items():
+            key, own = key_of(field), getattr(value, name)
+            if key.affects in ignored or (key.has_neutral and own == key.neutral):
+                continue
+            tree[name] = _written(field, _shaping(own, ignored))
+        return tree
+    if isinstance(value, dict):
+        return {name: _shaping(item, ignored) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shaping(item, ignored) for item in value]
+    return value
+
+
+def _written(field: FieldInfo, tree: Any) -> Any:
+    """A class that is chosen by name alone is its name, as in config.json."""
+    by_name = any(isinstance(item, OneOf) and item.by_name for item in field.metadata)
+    return tree["kind"] if by_name and isinstance(tree, dict) and set(tree) == {"kind"} else tree
 
 
 def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:

@@ -1,0 +1,50 @@
+"""The commands: ``lwexp generate|train|evaluate|report|export|serve``, and the three scripts that equal the first three.
+
+Reads the command line and hands it on. Writes nothing itself, and never touches torch or a provider before a config
+has passed the gate.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "generate": "lwexp.commands.generate",
+    "train": "lwexp.commands.train",
+    "evaluate": "lwexp.commands.evaluate",
+    "report": "lwexp.report.__main__",
+    "export": "lwexp.export",
+    "serve": "lwexp.sample.serve",
+}
+
+_HELP = """lwexp: the LongWriter recipe as one tool.
+
+lwexp generate   instructions -> drafts, imported files, preference pairs (python generate_data.py in a clone)
+lwexp train      a mixture -> a model: SFT or DPO (python train.py)
+lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
+lwexp report     any runs -> one page that compares them
+lwexp export     a training run -> an ordinary Hugging Face folder
+lwexp serve      a model folder behind an OpenAI-compatible address, for trying it
+
+Each says more with --help. Start with: lwexp generate experiment=smoke
+"""
+
+
+def main() -> None:
+    """Entry point of the ``lwexp`` command and of ``python -m lwexp``."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h", "help"):
+        print(_HELP, end="")
+        sys.exit(0)
+    if name == "--version":
+        from lwexp import __version__
+
+        print(f"lwexp {__version__}")
+        sys.exit(0)
+    if name not in COMMANDS:
+        print(f"error: lwexp {name}: no such command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    # Hydra and argparse name the program in their messages.
+    sys.argv = [f"{sys.argv[0]} {name}", *sys.argv[2:]]
+    importlib.import_module(COMMANDS[name]).main()

@@ -1,0 +1,32 @@
+"""Generate training data: selected instructions, AgentWrite drafts, imported files, preference pairs.
+
+python generate_data.py                                   drafts from the offline stand-in, no key needed
+python generate_data.py task=select source=data/set.json  which need a long answer? then instructions=selected
+python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost, spending nothing
+python generate_data.py task=import source=data/set.json  messages, sharegpt or alpaca rows as they are
+python generate_data.py task=export export.format=trl     the newest run for TRL, LLaMA-Factory or ms-swift
+python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
+"""
+
+from __future__ import annotations
+
+from lwexp.config import Config, run_script
+
+
+def run(config: Config) -> None:
+    """Do the one task that ``task`` names."""
+    from lwexp import recipe
+
+    tasks = {
+        "agentwrite": recipe.write,
+        "select": recipe.select,
+        "import": recipe.import_file,
+        "export": recipe.export,
+        "pairs": recipe.pairs,
+    }
+    tasks[config.task](config)
+
+
+def main() -> None:
+    """Entry point of ``lwexp generate`` and generate_data.py."""
+    run_script("generate", run, __doc__ or "")

@@ -1,0 +1,25 @@
+"""Train on 32k-token packs: SFT or DPO, on one CPU, one GPU or eight under DeepSpeed ZeRO-3.
+
+python train.py experiment=miniature                  the paper in miniature, two CPU cores
+python train.py model=glm4 dry_run=true               what GLM-4-9B would need, computing nothing
+python train.py model=llama31 objective=dpo           DPO from the newest finished SFT run
+python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
+"""
+
+from __future__ import annotations
+
+from lwexp.config import Config, run_script
+
+
+def run(config: Config) -> None:
+    """Train, then evaluate if asked."""
+    from lwexp.recipe import evaluate, train
+
+    done = train(config)
+    if done is not None and config.then_evaluate:
+        evaluate(config.model_copy(update={"run": str(done.path)}))
+
+
+def main() -> None:
+    """Entry point of ``lwexp train`` and train.py."""
+    run_script("train", run, __doc__ or "")

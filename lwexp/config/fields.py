@@ -1,0 +1,83 @@
+"""The schema as a tree of dotted keys: which keys there are, and what each is for."""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from lwexp.extend import Key, OneOf
+from lwexp.extend.keys import key_of
+
+EACH = "*"
+"""Stands for any name in the keys of a mapping: ``mixture.sources.*.path``."""
+
+
+def walk(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every dotted key below a schema with its field, all branches of its unions included."""
+    for name, field in schema.model_fields.items():
+        yield prefix + name, field
+        for part, model in _models(field.annotation, field.metadata):
+            yield from walk(model, f"{prefix}{name}.{part}")
+
+
+def _models(annotation: object, metadata: typing.Iterable[object] = ()) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections that a field may hold, each with what stands between its key and theirs (a mapping's name)."""
+    for item in metadata:
+        if isinstance(item, OneOf):
+            yield from (("", cls) for _, cls in item.registry.items())
+            return
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        yield from _models(arguments[0], arguments[1:])
+    elif origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            yield from _models(option)
+    elif origin is dict:
+        yield from ((f"{EACH}.{part}", model) for part, model in _models(arguments[1]))
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield "", annotation
+
+
+def known_keys(schema: type[BaseModel]) -> list[str]:
+    """Every dotted key that has a name of its own, sorted."""
+    return sorted({key for key, _ in walk(schema) if EACH not in key})
+
+
+def is_section(field: FieldInfo) -> bool:
+    """Whether a field holds keys of its own."""
+    return next(_models(field.annotation, field.metadata), None) is not None
+
+
+def key_at(schema: type[BaseModel], dotted: str) -> Key:
+    """What a key is for; the answer for its nearest section where that says more than the key itself.
+
+    Keys that the schema does not have (of an older version or of a plugin) count as shaping results.
+    """
+    marks = _marks(schema)
+    parts = dotted.split(".")
+    for end in range(1, len(parts) + 1):
+        found = marks.get(".".join(parts[:end]))
+        if found is not None and found.affects != "result":
+            return found
+    return marks.get(dotted, Key())
+
+
+@functools.cache
+def _marks(schema: type[BaseModel]) -> dict[str, Key]:
+    return {key: key_of(field) for key, field in walk(schema)}
+
+
+def commands_that_read(schema: type[BaseModel], top: str) -> tuple[str, ...]:
+    """Commands that read a top-level key; empty where there is no such key."""
+    field = schema.model_fields.get(top)
+    return key_of(field).read_by if field is not None else ()
+
+
+def sections_of(schema: type[BaseModel], stage: str) -> list[str]:
+    """Top-level keys that shape the results of a stage."""
+    return [name for name, field in schema.model_fields.items() if stage in key_of(field).shapes]

@@ -1,0 +1,105 @@
+"""Plugins: users' modules, loaded before a config is read, so that their keys are checked and hinted like ours."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from lwexp.records import LwexpError
+
+ENTRY_POINTS = "lwexp.plugins"
+"""Group under which an installed package names its module."""
+
+_loaded: dict[str, ModuleType] = {}
+
+
+def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
+    """Import plugins, once each: those of installed packages, then these.
+
+    Args:
+        names: Import paths such as ``my_lab.simpo``, or paths of .py files.
+
+    Raises:
+        LwexpError: One line that names the plugin, what went wrong and in which line of it.
+    """
+    for point in metadata.entry_points(group=ENTRY_POINTS):
+        _load(point.value, f"the entry point {point.name} of {point.dist.name if point.dist else 'a package'}")
+    for name in names:
+        _load(name, f"plugins={name}")
+    return list(_loaded.values())
+
+
+def plugin_fingerprints() -> dict[str, str]:
+    """Name of each loaded plugin -> sha256 of its file."""
+    files = {name: module.__file__ for name, module in _loaded.items() if module.__file__}
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items()}
+
+
+def plugin_config_folders() -> list[Path]:
+    """``conf`` folders beside loaded plugins; their files are choices like those of lwexp's own groups."""
+    folders = [Path(module.__file__).resolve().parent / "conf" for module in _loaded.values() if module.__file__]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _load(name: str, origin: str) -> None:
+    if name in _loaded:
+        return
+    is_file = name.endswith(".py") or os.sep in name
+    try:
+        _loaded[name] = _from_file(Path(name)) if is_file else _from_import_path(name)
+    except LwexpError as error:
+        raise LwexpError(f"{origin}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise LwexpError(f"{origin}: {_where(error, name)}{type(error).__name__}: {_first_line(error)}") from None
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise LwexpError(f"there is no file {path} (looked in {Path.cwd()})")
+    full = path.resolve()
+    # A name of its own: two plugins may both be called model.py.
+    name = f"lwexp_plugin_{full.stem}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, full)
+    if spec is None or spec.loader is None:
+        raise LwexpError(f"{path} is not a Python file; wanted a .py file or an import path")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_import_path(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:  # a script's own folder is on the path, the folder it was started in is not
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise LwexpError(f"there is no module {name}, neither installed nor in {here}") from None
+        raise
+
+
+def _where(error: BaseException, name: str) -> str:
+    """``line 12: `` where the plugin's own file raised it."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: "
+    ending = Path(name).name if name.endswith(".py") else name.rsplit(".", 1)[-1] + ".py"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == ending]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
