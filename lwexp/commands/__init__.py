@@ -1,4 +1,4 @@
-"""The commands: ``lwexp generate|train|evaluate|report|export|serve``, and the three scripts that equal the first three.
+"""The commands ``lwexp generate|train|evaluate|report|export|serve``; three scripts equal the first three.
 
 Reads the command line and hands it on. Writes nothing itself, and never touches torch or a provider before a config
 has passed the gate.
