@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lwexp.records import LwexpError
+from lwexp.text.plain import first_line
 
 ENTRY_POINTS = "lwexp.plugins"
 """Group under which an installed package names its module."""
@@ -58,7 +59,9 @@ def _load(name: str, origin: str) -> None:
     except LwexpError as error:
         raise LwexpError(f"{origin}: {error}") from None
     except (Exception, SystemExit) as error:
-        raise LwexpError(f"{origin}: {_where(error, name)}{type(error).__name__}: {_first_line(error)}") from None
+        raise LwexpError(
+            f"{origin}: {_where(error, name)}{type(error).__name__}: {first_line(error, 'no message')}"
+        ) from None
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -99,7 +102,3 @@ def _where(error: BaseException, name: str) -> str:
     ending = Path(name).name if name.endswith(".py") else name.rsplit(".", 1)[-1] + ".py"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == ending]
     return f"line {lines[-1]}: " if lines else ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]

@@ -44,6 +44,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
     from lwexp.llm.key import require_key
     from lwexp.records import LwexpError
     from lwexp.runs import fingerprint, open_run
+    from lwexp.text.plain import slug
 
     found = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root))
     instructions = found.rows
@@ -58,8 +59,10 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
 
         print(describe(config, instructions, templates))
         return None
+    # The teacher's model without its provider.
+    name = "offline" if config.teacher.kind == "offline" else config.teacher.model.rsplit("/", 1)[-1]
     run = open_run(
-        "data", config, default_name=f"data-{_short_name(config)}", inputs=inputs,
+        "data", config, default_name=f"data-{slug(name, 'teacher')}", inputs=inputs,
         parents=[found.run] if found.run else [], labels={"teacher": config.teacher.model},
         check=lambda: require_key(config.teacher),
     )  # fmt: skip
@@ -79,11 +82,3 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
         if publish is not None:
             publish(run)
     return run
-
-
-def _short_name(config: Config) -> str:
-    """The teacher's model without its provider, as part of a folder name."""
-    import re
-
-    name = "offline" if config.teacher.kind == "offline" else config.teacher.model.rsplit("/", 1)[-1]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:40].strip(".-") or "teacher"

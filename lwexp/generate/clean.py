@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from lwexp.records import Draft, Failure, PlanStep
 from lwexp.text.loops import find_loop
+from lwexp.text.plain import without_unseen
 from lwexp.text.refusal import is_refusal
+from lwexp.text.replies import without_reasoning
 from lwexp.text.words import count_words, language_of
 
-# Zero-width spaces and joiners, the byte order mark, soft hyphens, bidirectional controls.
-_INVISIBLE = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _INDEX = r"(?:\d{1,4}|[一二三四五六七八九十百]{1,5})"
-_REASONING = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 # A label ends in a colon, a dash or the line. "Part 3 of 8 looks at tea." is the text's own and stays.
 _LABEL = re.compile(
     rf"^\W*(?:paragraph\s*{_INDEX}|段落\s*{_INDEX}|第\s*{_INDEX}\s*(?:段落|自然段|段))\W{{0,4}}?"
@@ -52,11 +51,6 @@ class Cleaned(NamedTuple):
     rules: tuple[str, ...]
 
 
-def without_reasoning(text: str) -> str:
-    """Cut out <think> blocks, which servers without a reasoning parser leave in the answer."""
-    return _REASONING.sub("", text)
-
-
 def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Cleaned:
     """Apply the mending rules in order.
 
@@ -66,7 +60,7 @@ def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Clea
     text = text.strip()
     for rule, mended in (
         ("reasoning", without_reasoning),
-        ("zero_width", lambda text: _INVISIBLE.sub("", text)),
+        ("zero_width", without_unseen),
         ("preface", lambda text: _PREFACE.sub("", text, count=1)),
         ("instruction_echo", lambda text: _without_instruction(text, instruction)),
         ("step_echo", lambda text: _without_echo(text, step)),

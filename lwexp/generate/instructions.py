@@ -12,12 +12,11 @@ from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
 from lwexp.llm.offline.text import TOPICS, instruction_text
-from lwexp.records import Instruction, Language, LwexpError, first_problem
+from lwexp.records import Instruction, LwexpError, first_problem
 from lwexp.runs import RunDirectory, find_run
 from lwexp.text.stated_lengths import stated_words
-from lwexp.text.words import language_of
+from lwexp.text.words import LANGUAGES, language_of
 
-_LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _TEXT_KEYS = ("text", "prompt", "instruction")
 _LENGTH_KEYS = ("required_words", "length")
 
@@ -62,7 +61,7 @@ def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int)
     Row i does not depend on ``count``: a larger run begins with the rows of a smaller one, and so reuses
     what a ledger holds of them.
     """
-    cells = [(words, language) for words in required_words for language in _LANGUAGES]
+    cells = [(words, language) for words in required_words for language in LANGUAGES]
     topics = {cell: _shuffled(TOPICS[cell[1]], f"{seed}|{cell}") for cell in cells}
     rows = []
     for i in range(count):

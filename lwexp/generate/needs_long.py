@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
-import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool
 
-from lwexp.generate.clean import without_reasoning
-from lwexp.generate.prompts import fill
 from lwexp.llm import Client, NoAnswer
-from lwexp.records import Instruction, Language, first_problem
+from lwexp.records import Instruction, Language
+from lwexp.text.quoting import code_of, fill
+from lwexp.text.replies import UnreadableError, read_object, without_reasoning
 
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 _REASK = (
     'That reply could not be read: {}. Reply with only {{"needs_long_output": true}} or {{"needs_long_output": false}}.'
 )
@@ -57,7 +53,7 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
             raise Unjudged(answer.reason, answer.detail)
         try:
             return read_judgement(answer.text)
-        except ValueError as error:
+        except UnreadableError as error:
             problem = str(error)
             messages += [
                 {"role": "assistant", "content": answer.text},
@@ -68,32 +64,18 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
 
 def judge_prompt(instruction: Instruction, min_words: int) -> str:
     """The question. Its code is a hash of the instruction, so the text is stable and cannot be closed from inside."""
-    code = hashlib.sha256(instruction.text.encode()).hexdigest()[:16]
-    values = {"WORDS": f"{min_words:,}", "CODE": code, "INST": instruction.text}
+    values = {"WORDS": f"{min_words:,}", "CODE": code_of(instruction.text), "INST": instruction.text}
     return fill(_template(instruction.language), values)
 
 
 def read_judgement(reply: str) -> bool:
-    """Read a reply: one JSON object, bare or in a code fence, its punctuation mended where it is broken.
+    """Read a reply. "Yes" in prose is not read: the instruction may have suggested it.
 
     Raises:
-        ValueError: With what is wrong. "Yes" in prose is not read: the instruction may have suggested it.
+        UnreadableError: With what is wrong.
     """
-    text = without_reasoning(reply).strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1]
-    if not text.startswith("{") or not text.rstrip().endswith("}"):
-        raise ValueError("it is not one JSON object")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        import json_repair
-
-        value = json_repair.loads(text)
-    try:
-        return Judgement.model_validate(value).needs_long_output
-    except ValidationError as error:
-        raise ValueError(first_problem(error)) from None
+    whole = without_reasoning(reply)
+    return read_object(whole, Judgement, mends=lambda text, _: text.endswith("}")).needs_long_output
 
 
 @functools.cache

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.config.data import PlanLimits
-from lwexp.generate.clean import without_reasoning
 from lwexp.generate.plan_forms import as_lines
 from lwexp.generate.plan_lines import Block, find_blocks, plain_lines
 from lwexp.records import Plan, PlanStep
 from lwexp.text.refusal import is_refusal
+from lwexp.text.replies import without_reasoning
 
 
 class BadPlan(NamedTuple):

@@ -1,21 +1,16 @@
-"""Prompt templates: ours or a user's folder, filled in one pass.
-
-One pass matters: with chained replacing, an instruction that holds the text "$PLAN$" pulls the plan into
-itself. Here every value stands in its slot and is never looked at again.
-"""
+"""AgentWrite's prompt templates: lwexp's own or a user's folder."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.data import GenerateConfig
 from lwexp.records import Language, LwexpError, PlanStep
+from lwexp.text.quoting import slots_of
+from lwexp.text.words import LANGUAGES
 
 _OURS = Path(__file__).parent / "prompts"
-_SLOT = re.compile(r"\$([A-Z]+)\$")
 _KNOWN = ("INST", "PLAN", "TEXT", "STEP")
 
 
@@ -35,24 +30,14 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
     """
     folder = Path(config.prompts) if config.prompts is not None else _OURS
     needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))
-    languages: tuple[Language, ...] = ("en", "zh")
     return {
         language: Templates(
             plan=_read(folder / f"plan_{language}.txt", ("INST",)),
             write=_read(folder / f"write_{language}.txt", needed_to_write),
             replan=(_OURS / f"replan_{language}.txt").read_text(encoding="utf-8").strip(),
         )
-        for language in languages
+        for language in LANGUAGES
     }
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values into their slots, each exactly as it is.
-
-    Example:
-        ``fill("$INST$/$STEP$", {"INST": "$STEP$", "STEP": "x"}) == "$STEP$/x"``
-    """
-    return _SLOT.sub(lambda slot: values[slot[1]], template)
 
 
 def step_line(number: int, step: PlanStep, language: Language) -> str:
@@ -69,7 +54,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> str:
             f"write_zh.txt (prompts=null takes our own)"
         )
     text = path.read_text(encoding="utf-8").strip()
-    slots = set(_SLOT.findall(text))
+    slots = slots_of(text)
     if missing := [f"${name}$" for name in needed if name not in slots]:
         raise LwexpError(f"generate.prompts: {path} lacks the placeholder {', '.join(missing)}; add it to the file")
     if unknown := sorted(slots - set(_KNOWN)):

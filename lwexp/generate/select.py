@@ -13,7 +13,6 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.base import Tree
@@ -271,10 +270,3 @@ def _warn_of_gaps(config: SelectConfig, accepted: Counter[str]) -> None:
                 "select.counts.%s=%s: the source ended after %s; add another source or lower it",
                 language, f"{wanted:,}", f"{accepted[language]:,}",
             )  # fmt: skip
-
-
-def plain_name(source: str) -> str:
-    """A file, folder or hub id as part of a run's name."""
-    import re
-
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).stem or source).strip(".-")[:40] or "source"

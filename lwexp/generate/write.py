@@ -10,10 +10,11 @@ from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
-from lwexp.generate.prompts import Templates, fill, step_line
+from lwexp.generate.prompts import Templates, step_line
 from lwexp.llm import Answer, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep
 from lwexp.records.trace import StepTrace, Trace
+from lwexp.text.quoting import fill
 
 
 class Asks(Protocol):

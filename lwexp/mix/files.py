@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lwexp.records import LwexpError
+from lwexp.text.plain import first_line
 
 _ROWS_AT_ONCE = 256  # a long draft is about 100 KB, so a batch stays near 25 MB
 
@@ -94,13 +95,10 @@ def hub_fingerprint(path: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line.
-
-    ``datasets`` says only that an error occurred, and keeps the error itself as the cause.
-    """
-    if error.__cause__ is not None:
-        return _reason(error.__cause__)
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """``datasets`` says only that an error occurred, and keeps the error itself as the cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:

@@ -30,6 +30,7 @@ from lwexp.records import (
     tally,
 )
 from lwexp.runs import RunDirectory, fingerprint, open_run
+from lwexp.text.plain import slug
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def import_conversations(config: Config) -> RunDirectory | None:
         _refuse_nothing(source, counts)
         log.info("%s: %s; dry run, nothing written", source.origin, counts.tally)
         return None
-    run = open_run("import", config, default_name=f"import-{source.name}"[:60], inputs={"source": source.fingerprint})
+    run = open_run("import", config, default_name=f"import-{source.name}", inputs={"source": source.fingerprint})
     with run:
         if run.is_finished:
             log.info("%s is finished: %s", run.path, run.manifest["results"]["tally"])
@@ -121,13 +122,13 @@ def _open(config: Config) -> _Source:
     assert config.source is not None, "the config gate lets task=import through only with a source"
     path = Path(config.source)
     if path.is_dir():
-        return _Source(config.source, _plain(path.resolve().name), fingerprint(path), read_hub(str(path), config.split))
-    if path.is_file() or path.suffix or config.source.count("/") != 1:
-        rows = read_file(path)
-        return _Source(config.source, _plain(path.stem), fingerprint(path), rows)
-    rows = read_hub(config.source, config.split)
-    known_by = f"{hub_fingerprint(config.source)}/{config.split}"
-    return _Source(config.source, _plain(path.name), known_by, rows)
+        rows, known_by, name = read_hub(str(path), config.split), fingerprint(path), path.resolve().name
+    elif path.is_file() or path.suffix or config.source.count("/") != 1:
+        rows, known_by, name = read_file(path), fingerprint(path), path.stem
+    else:
+        rows, name = read_hub(config.source, config.split), path.name
+        known_by = f"{hub_fingerprint(config.source)}/{config.split}"
+    return _Source(config.source, slug(name, "file", longest=53), known_by, rows)
 
 
 def _write(config: Config, source: _Source, folder: Path) -> _Counts:
@@ -198,9 +199,3 @@ def _chosen(pair: PreferencePair) -> Conversation:
         actual_words=pair.chosen_words,
         prompt_sha=prompt_sha(pair.prompt),
     )
-
-
-def _plain(stem: str) -> str:
-    """A file's stem as part of a run's name: other letters than those of a plain folder name become dashes."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).strip(".-")
-    return kept or "file"

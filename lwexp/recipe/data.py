@@ -12,9 +12,6 @@ from lwexp.runs.logs import console_log
 
 log = logging.getLogger(__name__)
 
-# Instructions made for pairs must not be those the SFT model was trained on.
-_FRESH = 1_000_003
-
 
 def write(config: Config) -> None:
     """AgentWrite: instructions -> plans -> drafts -> conversations."""
@@ -30,14 +27,16 @@ def write(config: Config) -> None:
 
 def select(config: Config) -> RunDirectory | None:
     """Conversations of any set -> the instructions that need a long answer. None after a dry run."""
-    from lwexp.generate.select import forecast, plain_name, select_instructions
+    from lwexp.generate.select import forecast, select_instructions
     from lwexp.llm.key import require_key
     from lwexp.mix.files import hub_fingerprint, read_file, stream
+    from lwexp.text.plain import slug
 
     console_log()
     source = config.source
     assert source is not None, "the config gate lets task=select through only with a source"
-    path, name = Path(source), plain_name(source)
+    path = Path(source)
+    name = slug(path.stem or source, "source")
     rows = read_file(path) if path.is_file() else stream(source, config.split)
     if config.dry_run:
         print(forecast(config, rows, name).describe(config))

@@ -1,4 +1,5 @@
-"""text: pure functions on text that every room may use: counting, stated lengths, refusals, plan prefixes, loops.
+"""text: pure functions on text that every room may use.
 
-Reads nothing and writes nothing. Never touches files, models or configs.
+Counting and stated lengths, refusals, loops, plan prefixes; prompts filled and quotations closed; replies read; outside
+text made plain. Reads nothing and writes nothing. Never touches files, models or configs.
 """

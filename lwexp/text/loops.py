@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,9 @@ _TOKEN = re.compile(r"[\u4e00-\u9fff]|\w+")
 _REPEATS = 4  # a chorus comes three times; four times in a row, with nothing between, is a loop
 _LEAST = 40  # tokens: shorter ones are "ha ha ha"
 _LONGEST_PERIOD = 200  # tokens of what is repeated
+
+_END_REPEATS = 3  # an answer that ends in a repetition needs fewer: it did not find its way out
+_END_LEAST = 30  # words
 
 
 def find_loop(text: str) -> str | None:
@@ -27,3 +31,18 @@ def find_loop(text: str) -> str | None:
         if length >= (_REPEATS - 1) * period and length + period >= _LEAST:
             return " ".join(tokens[breaks[longest] : breaks[longest] + period])
     return None
+
+
+def looped_words(words: Sequence[str]) -> int:
+    """Words of the longest end that repeats one passage three times or more, word by word; 0 where there is none.
+
+    An end shorter than 30 words is no loop, so a refrain or "ha, ha, ha" is none.
+    """
+    for period in range(1, len(words) // _END_REPEATS + 1):
+        at = len(words) - 1
+        while at >= period and words[at] == words[at - period]:
+            at -= 1
+        length = len(words) - 1 - at + period
+        if length >= _END_REPEATS * period and length >= _END_LEAST:
+            return length
+    return 0

@@ -15,6 +15,8 @@ from lwexp.records import Language
 
 Counter = Literal["longwriter", "unicode"]
 
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
+
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATIN_WORD = re.compile(r"\b[a-zA-Z]+\b")
 

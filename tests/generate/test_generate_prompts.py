@@ -9,9 +9,10 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.config.data import GenerateConfig
-from lwexp.generate.prompts import fill, load_templates, step_line
+from lwexp.generate.prompts import load_templates, step_line
 from lwexp.generate.write import step_prompt
 from lwexp.records import Instruction, Language, LwexpError, Plan, PlanStep
+from lwexp.text.quoting import fill
 
 
 def generate_config(*overrides: str) -> GenerateConfig:

@@ -1,0 +1,71 @@
+"""Outside text made harmless and short: hidden characters, single lines, names for folders.
+
+What a model, a prompt file, a config or another library says may hide characters, change the reading direction and
+run over many lines.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DIRECTION = "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates
+_ZERO_WIDTH = "\u200b\u2060\ufeff"  # space, word joiner, byte order mark
+_JOINERS = "\u200c\u200d\u00ad"  # emoji and Arabic need the first two; the third is the soft hyphen
+_TAGS = "\U000e0000-\U000e007f"  # invisible copies of ASCII, used to smuggle text
+
+HIDDEN = re.compile(f"[{_ZERO_WIDTH}{_DIRECTION}\u2061-\u2064{_TAGS}]")
+"""Characters that no honest text needs; joiners are not among them."""
+
+_UNSEEN = re.compile(f"[{_ZERO_WIDTH}{_DIRECTION}{_JOINERS}]")
+# Besides: controls other than tab and newline, interlinear annotation, lone surrogates (which cannot be written as
+# UTF-8), and the two private characters with which the report marks names.
+_TO_SPELL_OUT = re.compile(
+    f"[{_ZERO_WIDTH}{_DIRECTION}{_TAGS}\u2061-\u2064\u206a-\u206f\u061c\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\ue000\ue001\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def without_unseen(text: str) -> str:
+    """The text without zero-width characters, joiners, soft hyphens and direction marks."""
+    return _UNSEEN.sub("", text)
+
+
+def visible(text: str) -> str:
+    """The text with hidden and order-changing characters spelled out, such as ``[U+202E]``.
+
+    Example:
+        ``visible("a\\u202eb") == "a[U+202E]b"``; Chinese, emoji, tabs and newlines stay as they are.
+    """
+    unified = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _TO_SPELL_OUT.sub(lambda match: f"[U+{ord(match[0]):04X}]", unified)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Visible text without line breaks, cut to ``limit`` characters with an ellipsis."""
+    line = " ".join(visible(text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def first_line(error: BaseException, otherwise: str | None = None) -> str:
+    """What an error says, in one line.
+
+    Args:
+        error: Of any library; many say the rest of their story in further lines.
+        otherwise: Said for an error without a message; None takes the name of its class.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__ if otherwise is None else otherwise
+
+
+def slug(text: str, otherwise: str, *, longest: int = 40) -> str:
+    """Text as part of a folder's name: anything but plain letters, digits, dots and dashes becomes a dash.
+
+    Args:
+        text: A model's name, or a file's, a folder's or a hub set's.
+        otherwise: Taken where nothing is left.
+        longest: Characters kept.
+
+    Example:
+        ``slug("Qwen/Qwen2.5 (7B)", "model") == "Qwen-Qwen2.5-7B"``
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:longest].strip(".-") or otherwise
