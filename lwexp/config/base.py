@@ -34,9 +34,11 @@ def validate(tree: Tree, schema: type[S]) -> S:
     Raises:
         ConfigError: With every problem at once: the key, what it got, what it wants, what to type.
     """
+    from lwexp.config.fields import keep_up_to_date
     from lwexp.config.secrets import refuse_tree
 
     refuse_tree(tree)  # before a wrong value could be repeated in a message
+    keep_up_to_date(schema)
     try:
         return schema.model_validate_json(json.dumps(tree))
     except ValidationError as error:
@@ -57,9 +59,21 @@ def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
         return f"{key}: is missing; choose a group file that has it, or add {key}=<value>"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
+    if problem["type"] == "unknown_kind":
+        return _unknown_kind(key, problem)
     shown = json.dumps(problem["input"], ensure_ascii=False)[:80]
     message = problem["msg"].removeprefix("Input ").replace("should be", "must be")
     return f"{key}: {message}, got {shown}; override it with {key}=<value>"
+
+
+def _unknown_kind(key: str, problem: Any) -> str:
+    """A name that no registered class has; perhaps its plugin was not named."""
+    given, what, choices = problem["input"], problem["ctx"]["what"], problem["ctx"]["choices"]
+    name = given.get("kind") if isinstance(given, dict) else given
+    key = f"{key}.kind" if isinstance(given, dict) else key
+    return (
+        f"{key}: {name!r} is not a known {what}; there are {choices}; one of your own is loaded by plugins=[<file.py>]"
+    )
 
 
 def _dotted(location: tuple[str | int, ...], tree: Tree) -> str:

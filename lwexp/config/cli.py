@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from lwexp.config.base import Tree, validate
-from lwexp.config.compose import CONF, package_of, to_tree
+from lwexp.config.compose import CONF, package_of, plugins_named, to_tree
 from lwexp.config.fields import commands_that_read
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
@@ -38,13 +38,13 @@ def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoRetu
     # given answers took 3.5 s, and 2.9 s so.
     gc.set_threshold(20_000, 20, 20)
     try:
+        refuse_arguments(sys.argv[1:])
+        load_plugins(plugins_named(sys.argv[1:]))
         if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
             from lwexp.config.help import print_help
 
             print_help(command, doc)
         else:
-            refuse_arguments(sys.argv[1:])
-            load_plugins(plugins_named(sys.argv[1:]))
             sys.argv[1:] = at_scale(sys.argv[1:])
             _with_hydra(command, main)
         sys.stdout.flush()
@@ -163,12 +163,6 @@ def check_overrides(command: str, overrides: list[str], choices: dict[str, str])
 def readers_of(top: str) -> tuple[str, ...]:
     """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
     return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])
-
-
-def plugins_named(arguments: list[str]) -> list[str]:
-    """The plugins that a command line names, before Hydra reads it: ``plugins=[my_lab.simpo,extra.py]``."""
-    names = [item.partition("=")[2] for item in arguments if item.lstrip("+").startswith("plugins=")]
-    return [name.strip(" '\"") for name in names[-1].strip("[]").split(",") if name.strip()] if names else []
 
 
 def _die(message: str) -> NoReturn:

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config.base import Tree, validate
 from lwexp.config.schema import Config
 from lwexp.extend import load_plugins
+from lwexp.extend.plugins import plugin_config_folders
+from lwexp.records import LwexpError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 REPOSITORY = PACKAGE.parent
 CONF = PACKAGE / "conf"
 
 
-def compose(*overrides: str) -> Config:
+def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
     """Compose lwexp/conf/config.yaml with command-line style overrides and pass it through the gate.
+
+    Args:
+        overrides: As on the command line, ``plugins=[...]`` included.
+        config_dir: A folder of your own with groups and experiments, as ``--config-dir`` names one.
+
+    Raises:
+        LwexpError: For every mistake, in the words of the command line.
 
     Example:
         ``compose("experiment=miniature", "seed=1").model.name``
     """
-    tree = compose_tree(*overrides)
-    load_plugins(tree["plugins"])
+    load_plugins(plugins_named(overrides))
+    tree = compose_tree(*overrides, config_dir=config_dir)
+    load_plugins(tree["plugins"])  # those that a config file names
     return validate(tree, Config)
+
+
+def plugins_named(overrides: Sequence[str]) -> list[str]:
+    """The plugins that overrides name, read before Hydra does: ``plugins=[my_lab.simpo,extra.py]``."""
+    names = [item.partition("=")[2] for item in overrides if item.lstrip("+").startswith("plugins=")]
+    return [name.strip(" '\"") for name in names[-1].strip("[]").split(",") if name.strip()] if names else []
 
 
 def package_of(group: str) -> str:
@@ -33,13 +50,26 @@ def package_of(group: str) -> str:
     return group
 
 
-def compose_tree(*overrides: str) -> Tree:
+def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
     """The composed and resolved tree, before the gate."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
-    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        return to_tree(hydra_compose(config_name="config", overrides=list(overrides)))
+    own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            return to_tree(hydra_compose(config_name="config", overrides=[*overrides, *own]))
+    except (HydraException, OmegaConfBaseException) as error:
+        from lwexp.config.translate import in_one_line
+
+        raise LwexpError(in_one_line(error)) from None
+
+
+def config_folders() -> list[Path]:
+    """Folders whose groups may be chosen from: lwexp's own, then those of loaded plugins."""
+    return [CONF, *plugin_config_folders()]
 
 
 def to_tree(cfg: object) -> Tree:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from lwexp.extend import Key, OneOf
+from lwexp.extend import Key, OneOf, Registry
 from lwexp.extend.keys import key_of
 
 EACH = "*"
@@ -81,3 +81,26 @@ def commands_that_read(schema: type[BaseModel], top: str) -> tuple[str, ...]:
 def sections_of(schema: type[BaseModel], stage: str) -> list[str]:
     """Top-level keys that shape the results of a stage."""
     return [name for name, field in schema.model_fields.items() if stage in key_of(field).shapes]
+
+
+def keep_up_to_date(schema: type[BaseModel]) -> None:
+    """Build the validators below a schema again if a plugin has registered a class since they were built."""
+    known = sum(registry.version for registry in Registry.every)
+    if _built.get(schema, known) != known:
+        for model in dict.fromkeys(_sections(schema)):
+            model.model_rebuild(force=True)
+        _marks.cache_clear()
+    else:
+        schema.model_rebuild()
+    _built[schema] = sum(registry.version for registry in Registry.every)
+
+
+_built: dict[type[BaseModel], int] = {}
+
+
+def _sections(schema: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The models below a schema and itself, inner ones first, because outer validators contain theirs."""
+    for field in schema.model_fields.values():
+        for _, model in _models(field.annotation, field.metadata):
+            yield from _sections(model)
+    yield schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lwexp.config.compose import CONF
+from lwexp.config.compose import CONF, config_folders
 from lwexp.config.fields import is_section
 from lwexp.config.schema import EVERY, Config
 from lwexp.extend.keys import key_of
@@ -16,7 +16,7 @@ def print_help(command: str, doc: str) -> None:
     print("\nGroups (choose a file: group=choice)")
     for group in [*groups_of(command), "experiment"]:
         print(f"  {group}")
-        for path in sorted((CONF / group).glob("*.yaml")):
+        for path in _choices(group):
             print(f"    {path.stem:<20} {first_comment(path)}")
     if command == "train":
         print("  sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)")
@@ -37,6 +37,11 @@ def first_comment(path: Path) -> str:
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").strip()
     return ""
+
+
+def _choices(group: str) -> list[Path]:
+    """The files of a group, those of plugins after ours."""
+    return [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
 
 
 def groups_of(command: str) -> list[str]:

@@ -50,6 +50,7 @@ class Registry(Generic[B]):
         Raises:
             TypeError: If another class has the name.
         """
+        self._load_builtin()  # first, so that it is the plugin which is told that a name is taken
         known = self._classes.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"the {self.what} {name!r} is already there, in {known.__module__}; choose another kind")
@@ -75,9 +76,12 @@ class Registry(Generic[B]):
         self.version += 1
 
     def _all(self) -> dict[str, type[B]]:
+        self._load_builtin()
+        return self._classes
+
+    def _load_builtin(self) -> None:
         while self._builtin:
             importlib.import_module(self._builtin.pop(0))
-        return self._classes
 
 
 def register(cls: C) -> C:
@@ -126,7 +130,8 @@ class OneOf:
                 _from_name(cls), core_schema.literal_schema([name])
             )
         return core_schema.tagged_union_schema(
-            choices, _tag, custom_error_type="unknown_kind", custom_error_message="is not known",
+            choices, _tag, custom_error_type="unknown_kind", custom_error_message="is not a known {what}",
+            custom_error_context={"what": self.registry.what, "choices": ", ".join(self.registry)},
             serialization=core_schema.wrap_serializer_function_ser_schema(self._written),
         )  # fmt: skip
 
