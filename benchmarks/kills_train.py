@@ -25,7 +25,6 @@ from typing import Any
 
 from benchmarks.output import Results, show
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS, EVERY, PACKS_A_STEP = 24, 4, 3
 BASE = (
     f"objective.max_steps={STEPS}", f"training.checkpoint_every_steps={EVERY}",
@@ -50,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(kills: int, cases: list[str], seed: int) -> Results:
     """Kills are dealt out over the four cases in turn, and drawn for each by itself."""
-    sys.path.insert(0, str(REPOSITORY / "tests" / "train"))
-    from zero_ranks import Ranks
+    from tests.train.zero_ranks import Ranks
 
     server, results = Ranks(), Results()
     with tempfile.TemporaryDirectory() as folder:

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from draft_runs import outputs, write
 
 from lwexp.config import compose
 from lwexp.generate import write_drafts
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory, find_run
+from tests.generate.draft_runs import outputs, write
 
 
 def over_http(url: str, *overrides: str) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from draft_runs import outputs, write
 
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Conversation, Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory
 from lwexp.text.words import count_words
+from tests.generate.draft_runs import outputs, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pack_rows import TEXT
 
 from lwexp.pack.tokenizer import train_tokenizer
+from tests.pack.pack_rows import TEXT
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import resource
 import numpy as np
 import pytest
 import torch
-from pack_rows import TEXT, conversation, pair, turns
 
 from lwexp.config.data import PackConfig
 from lwexp.pack import build_packs
@@ -17,6 +16,7 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import train_tokenizer
 from lwexp.pack.tokens import GrowingArray
 from lwexp.records import LwexpError
+from tests.pack.pack_rows import TEXT, conversation, pair, turns
 
 
 def config(max_tokens=64, overflow="error", strategy="best_fit_decreasing"):

@@ -4,10 +4,10 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from pack_rows import turns
 
 from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation, encode_many, encode_prompt
 from lwexp.records import LwexpError, Message
+from tests.pack.pack_rows import turns
 
 GLM4, LLAMA31 = CHAT_FORMATS["glm4"], CHAT_FORMATS["llama31"]
 CONVERSATIONS = {

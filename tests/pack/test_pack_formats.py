@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from pack_rows import turns
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.pack.chat import CHAT_FORMATS, encode_conversation, encode_many, encode_prompt
 from lwexp.pack.formats import _control
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
+from tests.pack.pack_rows import turns
 
 # As in the published vocabularies of GLM-4-9B, Llama-3.1-8B and Qwen2.
 REAL_IDS = {

@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from pack_rows import TEXT, conversation
 from rich.console import Console
 
 from lwexp.config.data import PackConfig
@@ -12,6 +11,7 @@ from lwexp.pack.chat import CHAT_FORMATS
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.inspection import inspect_packs
 from lwexp.pack.tokenizer import train_tokenizer
+from tests.pack.pack_rows import TEXT, conversation
 
 ROWS = [conversation("ab", "ab", "c"), conversation("d", "d", "ef"), conversation("multi", "g", "h", "i", "j")]
 

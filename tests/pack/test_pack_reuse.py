@@ -5,7 +5,6 @@ import logging
 import shutil
 
 import pytest
-from pack_rows import TEXT, conversation, pair, turns
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -14,6 +13,7 @@ from lwexp.pack import build as build_module
 from lwexp.pack import build_packs
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import Conversation, Message, StoredRows, write_rows
+from tests.pack.pack_rows import TEXT, conversation, pair, turns
 
 ROWS = [conversation("ab", "ab", "c"), conversation("d", "d", "ef"), conversation("multi", "g", "h", "i", "j")]
 SETTINGS = PackConfig(max_tokens=64, overflow="error", strategy="exact_fit", order="balanced")

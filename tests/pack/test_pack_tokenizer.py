@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from pack_rows import TEXT, turns
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -14,6 +13,8 @@ from lwexp.pack.build import tokenizer_fingerprint
 from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
+from tests import ROOT
+from tests.pack.pack_rows import TEXT, turns
 
 
 def with_tokens(*tokens, special=True):
@@ -36,13 +37,13 @@ def test_training_twice_gives_the_same_tokenizer(glm4):
 
 def test_another_process_with_other_hash_seeds_and_threads_trains_the_same(glm4):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pack_rows import TEXT\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests.pack.pack_rows import TEXT\n"
         "from lwexp.pack.tokenizer import train_tokenizer; from lwexp.pack.build import tokenizer_fingerprint\n"
         "print(tokenizer_fingerprint(train_tokenizer(TEXT, 400, 'glm4')))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "RAYON_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code, os.path.dirname(__file__)],
+        [sys.executable, "-c", code, str(ROOT)],
         capture_output=True, text=True, check=True, env=environment,
     )  # fmt: skip
 

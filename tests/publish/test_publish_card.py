@@ -2,11 +2,11 @@
 
 import datasets
 from huggingface_hub import DatasetCard
-from publish_rows import conversation, pair, turns
 
 from lwexp.publish import publish_run
 from lwexp.publish.card import histogram
 from lwexp.records import Conversation, Failure, PreferencePair, read_rows
+from tests.publish.publish_rows import conversation, pair, turns
 
 ROWS = [
     conversation("1", "Hi", "Hello", words=100, required_words=100),

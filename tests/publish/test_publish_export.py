@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from publish_rows import conversation, pair, turns
 
 from lwexp.config import compose
 from lwexp.mix import import_conversations
 from lwexp.publish import export_run
 from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows
+from tests.publish.publish_rows import conversation, pair, turns
 
 # The first rows lack what later ones have: a JSONL column that changes its type would fail in ``datasets``.
 CONVERSATIONS = [

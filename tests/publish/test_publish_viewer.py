@@ -5,11 +5,11 @@ import os
 import re
 
 import pytest
-from publish_rows import conversation, pair, turns
 
 from lwexp.publish.viewer import write_viewer
 from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, write_rows
 from lwexp.records.trace import StepTrace, Trace
+from tests.publish.publish_rows import conversation, pair, turns
 
 HOSTILE = [
     "</script><script>window.hacked = 1</script>",

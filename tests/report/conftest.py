@@ -1,5 +1,6 @@
 import pytest
-import report_runs
+
+from tests.report import report_runs
 
 
 @pytest.fixture(scope="session")

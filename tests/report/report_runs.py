@@ -1,7 +1,7 @@
 """Fabricated run directories for the report's tests: three models, three repeats, two languages.
 
 ``short`` is capped near 100 words, ``long`` follows the request with noise, ``dpo`` follows it closer.
-Nothing here is a result. ``python tests/report/report_runs.py <folder>`` makes a set to look at.
+Nothing here is a result. ``python -m tests.report.report_runs <folder>`` makes a set to look at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from report_text import TOPICS, count, write_text
+from tests.report.report_text import TOPICS, count, write_text
 
 VERSIONS = {"torch": "2.13.0", "transformers": "5.23.1", "lightning": "2.6.6", "litellm": "1.106.2", "deepspeed": None}
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-import report_runs
 
 from lwexp.report import write_report
+from tests.report import report_runs
 
 HOSTILE = [
     "</script><script>window.hacked = 1</script>",

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import report_runs
 
 from lwexp.records import LwexpError
 from lwexp.report import print_table, write_report
 from lwexp.report.__main__ import main, read_arguments
+from tests.report import report_runs
 
 
 @pytest.fixture(scope="module")

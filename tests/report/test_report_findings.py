@@ -1,11 +1,11 @@
 """The headline and the checks say what the numbers say, also when the story fails."""
 
 import pytest
-import report_runs
 
 from lwexp.report.display import quoted
 from lwexp.report.load import load
 from lwexp.report.view import view_groups
+from tests.report import report_runs
 
 
 def found(*paths):

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-import report_runs
 
 from lwexp.records import LwexpError
 from lwexp.report.differences import differing, tell_apart
 from lwexp.report.lineage import layers, trace
 from lwexp.report.load import load
+from tests.report import report_runs
 
 
 def plain(required, rng):

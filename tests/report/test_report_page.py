@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import report_runs
-from report_text import write_text
 
 import lwexp.report
 from lwexp.report import write_report
+from tests.report import report_runs
+from tests.report.report_text import write_text
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "path", "rect", "use", "g", "wbr"}
 CSS = Path(lwexp.report.__file__).parent / "templates" / "report.css"

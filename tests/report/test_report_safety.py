@@ -9,10 +9,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-import report_runs
 
 from lwexp.report import write_report
 from lwexp.report.display import csv_cell, markdown_cell, visible
+from tests.report import report_runs
 
 PAYLOADS = [
     "<script>alert(1)</script>",

@@ -3,9 +3,9 @@
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from test_report_sweep import KEY, make_sweep
 
 from lwexp.report.__main__ import main
+from tests.report.test_report_sweep import KEY, make_sweep
 
 
 @pytest.fixture

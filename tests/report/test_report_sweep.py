@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import report_runs
 
 from lwexp.records import LwexpError
 from lwexp.report import compare
@@ -17,6 +16,7 @@ from lwexp.report.differences import short_names
 from lwexp.report.metrics import long_shares, metrics_of
 from lwexp.report.sweep_page import sweep_markdown
 from lwexp.report.trials import gpu_hours, number_of, read_sweep
+from tests.report import report_runs
 
 KEY = "mixture.sources.drafts.max_words"
 QUESTION = "Does <b>length</b> follow the cap?"

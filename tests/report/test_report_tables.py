@@ -1,12 +1,12 @@
 """Aggregation: joins, means, intervals, ranges. Expected values are worked out by hand."""
 
 import pytest
-import report_runs
 
 from lwexp.config.evaluate import WordRange
 from lwexp.records import Response, Verdict
 from lwexp.report.intervals import interval, paired_difference, rank_correlation
 from lwexp.report.tables import cell, join, per_language, per_range, per_type, prompt_means, ruler, seeds
+from tests.report import report_runs
 
 
 def answers(*rows, quality=None, judge="j"):

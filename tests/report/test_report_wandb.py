@@ -3,13 +3,13 @@
 import json
 
 import pytest
-import report_runs
-from test_report_sweep import KEY, make_sweep
 
 from lwexp.records import LwexpError
 from lwexp.report.answer import answer
 from lwexp.report.trials import read_sweep
 from lwexp.report.wandb_report import build_report, lineage_table, publish, read_target, scores_of, target_of
+from tests.report import report_runs
+from tests.report.test_report_sweep import KEY, make_sweep
 
 
 class FakeRun:

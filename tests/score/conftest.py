@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
 import pytest
-from scripted_judge import Judge
+
+from tests.score.scripted_judge import Judge
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import json
 import re
 
 import pytest
-from scripted_judge import response
 
 from lwexp.score.checks import check
 from lwexp.score.directed import signs_of_direction
 from lwexp.score.quality import UnreadableError, read_scores
 from lwexp.score.template import JudgePrompt, code_of, pair_message
 from lwexp.score.texts import segments
+from tests.score.scripted_judge import response
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 FIVES = json.dumps(dict.fromkeys(NAMES, 5))

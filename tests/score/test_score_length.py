@@ -1,9 +1,9 @@
 """S_l, by hand."""
 
 import pytest
-from scripted_judge import response
 
 from lwexp.score.length import length_verdict, score_length
+from tests.score.scripted_judge import response
 
 
 @pytest.mark.parametrize(

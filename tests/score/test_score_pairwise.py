@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scripted_judge import Judge, response
 
 from lwexp.config import compose
 from lwexp.config.evaluate import WordRange
@@ -15,6 +14,7 @@ from lwexp.score.bootstrap import RESAMPLES, interval
 from lwexp.score.pairwise import compare_pairwise, read_better, summary
 from lwexp.score.quality import UnreadableError
 from lwexp.score.regression import regression
+from tests.score.scripted_judge import Judge, response
 
 
 def shown(messages: list[dict[str, str]]) -> tuple[str, str]:

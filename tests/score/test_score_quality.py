@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from scripted_judge import response
 
 from lwexp.records import LwexpError, Response
 from lwexp.score.quality import (
@@ -19,6 +18,7 @@ from lwexp.score.quality import (
     reask,
 )
 from lwexp.score.template import JudgePrompt
+from tests.score.scripted_judge import response
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 GOOD = dict(zip(NAMES, (5, 4, 3, 2, 1, 3), strict=True))

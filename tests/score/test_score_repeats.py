@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted_judge import Judge, response
-from test_score_quality import NAMES, READABLE, UNREADABLE
 
 from lwexp.records import Judgement, LwexpError, PublishedCell, Verdict, published_cells, read_rows
 from lwexp.score import check_texts, score_responses
+from tests.score.scripted_judge import Judge, response
+from tests.score.test_score_quality import NAMES, READABLE, UNREADABLE
 
 
 def test_forty_canned_replies_become_verdicts_or_are_counted_unscored(

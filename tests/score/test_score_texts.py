@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from scripted_judge import response
 
 from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
 from lwexp.score.checks import check
 from lwexp.score.texts import looped_words, segments, shares_by_segment
 from lwexp.text.words import split_words
+from tests.score.scripted_judge import response
 
 
 def numbered(first: int, last: int) -> str:

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from scripted_judge import Judge, response
 
 from lwexp.config import compose
 from lwexp.records import LwexpError, Preempted, Response, Verdict, read_rows
 from lwexp.score import score_responses
+from tests.score.scripted_judge import Judge, response
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, train_in
+
+from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 logging.getLogger("lwexp").setLevel(logging.INFO)  # as in the commands: runs' log.txt is read here
 

@@ -1,6 +1,6 @@
 """One rank of test_train_splits: the gradients of one global batch, as PackedTraining computes them.
 
-python split_worker.py <rank of 4> <rendezvous file> <output folder>
+python -m tests.train.split_worker <rank of 4> <rendezvous file> <output folder>
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from tiny_packs import Packs, make_documents, tiny_model
 
 from lwexp.config.train import SFT, Optimizer
 from lwexp.train.data.steps import Steps
 from lwexp.train.loop.module import PackedTraining
 from lwexp.train.objectives.base import SFTObjective
+from tests.train.tiny_packs import Packs, make_documents, tiny_model
 
 DOCUMENTS = make_documents(5, [8, 30, 5, 12, 4, 21, 9])
 SPLITS = {

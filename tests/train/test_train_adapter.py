@@ -7,17 +7,25 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import make_documents, make_pack, tiny_config, tiny_conversations, tiny_model, tiny_pairs, train_in
 
 from lwexp.config.train import Lora
 from lwexp.train.loop.rowfile import read_metrics
 from lwexp.train.model.adapter import add_adapter, merged_state, trained_parameters
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.parallel.optimizer import build_optimizer
+from tests.train.tiny_packs import (
+    make_documents,
+    make_pack,
+    tiny_config,
+    tiny_conversations,
+    tiny_model,
+    tiny_pairs,
+    train_in,
+)
 
 
 def config_of(family: str) -> Any:
-    from tiny_packs import tiny_model_config
+    from tests.train.tiny_packs import tiny_model_config
 
     return tiny_model_config(family, adapter="lora", lora=Lora(r=4, alpha=8.0, dropout=0.0, targets=None))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
 
 from lwexp.train.model import attention
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
+from tests.train.tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
 
 DOCUMENTS = make_documents(1, [9, 23, 4, 14])
 

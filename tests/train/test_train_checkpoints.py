@@ -87,9 +87,8 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
     """RLIMIT_FSIZE: the kernel itself refuses the write (EFBIG) , as a full disk does (ENOSPC)."""
     import resource
 
-    from tiny_packs import tiny_config, tiny_conversations, train_in
-
     from lwexp.train.loop import callbacks
+    from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
     options = ("objective.max_steps=6", "training.checkpoint_every_steps=2", "training.keep_checkpoints=3")
     whole = train_in(tiny_config(tmp_path / "whole", *options), conversations=tiny_conversations())
@@ -120,9 +119,8 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
 def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes_on_from_the_one_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tiny_packs import tiny_config, tiny_conversations, train_in
-
     from lwexp.train.loop import callbacks
+    from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
     real = callbacks.save_checkpoint
 

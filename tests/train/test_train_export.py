@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations
 
 from lwexp.export import main
 from lwexp.pack.chat import encode_prompt
 from lwexp.pack.formats import CHAT_FORMATS
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Message
+from tests.train.tiny_packs import tiny_config, tiny_conversations
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tiny_packs import NoTokenizer, tiny_model_config
 
 from lwexp.train.model.build import random_config
 from lwexp.train.model.dimensions import KNOWN, Sizes, model_sizes
 from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.planner.flops import Speedometer, peak_flops, step_flops
+from tests.train.tiny_packs import NoTokenizer, tiny_model_config
 
 # h 4, I 6, 2 layers, 2 heads and 1 key head of 3, 10 words.
 SMALL = Sizes(4, 6, 2, 2, 1, 3, 10, 64, qkv_bias=False)

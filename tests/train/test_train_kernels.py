@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import NoTokenizer, make_documents, make_pack, tiny_model_config
 
 from lwexp.train.model import kernels
 from lwexp.train.model.build import build_model
 from lwexp.train.model.logprobs import pack_logprobs
+from tests.train.tiny_packs import NoTokenizer, make_documents, make_pack, tiny_model_config
 
 PACKS = [make_pack(make_documents(seed, [9 + seed, 23, 4])) for seed in range(3)]
 

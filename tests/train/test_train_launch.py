@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_packs import tiny_conversations
 
 from lwexp.train.loop.rowfile import read_metrics
+from tests.train.tiny_packs import tiny_conversations
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

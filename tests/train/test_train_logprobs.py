@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_packs import make_documents, make_pack, tiny_model
 
 from lwexp.train.model.logprobs import TargetHead, pack_logprobs, target_logprobs
+from tests.train.tiny_packs import make_documents, make_pack, tiny_model
 
 TOKENS, HIDDEN, WORDS = 13, 6, 29
 SOURCES = torch.tensor([0, 3, 4, 5, 11])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import Document, Packs, dpo_config, make_documents, tiny_model
 
 from lwexp.config.train import SFT, Optimizer
 from lwexp.train.data.steps import Steps, rank_share
@@ -16,6 +15,7 @@ from lwexp.train.objectives.base import DPOObjective, SFTObjective
 from lwexp.train.objectives.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
 from lwexp.train.objectives.preference import find_pairs, is_in
 from lwexp.train.objectives.reference import Reference
+from tests.train.tiny_packs import Document, Packs, dpo_config, make_documents, tiny_model
 
 OPTIMIZER = Optimizer(lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_model_config
 
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
@@ -15,6 +14,7 @@ from lwexp.config.train import Lora, Zero
 from lwexp.train.model.build import random_config
 from lwexp.train.model.dimensions import KNOWN, Sizes, model_sizes
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
+from tests.train.tiny_packs import tiny_model_config
 
 GLM, LLAMA = KNOWN["zai-org/glm-4-9b-hf"], KNOWN["meta-llama/Llama-3.1-8B"]
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
-from tiny_packs import NoTokenizer, Packs, make_documents, tiny_model_config
 
 from lwexp.config import compose
 from lwexp.train.data.steps import StepsModule
@@ -16,6 +15,7 @@ from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import build_model
 from lwexp.train.objectives.base import SFTObjective
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
+from tests.train.tiny_packs import NoTokenizer, Packs, make_documents, tiny_model_config
 
 PACKS = Packs([make_documents(seed, [10 + seed, 20, 7]) for seed in range(7)])
 PLAN = [[0, 1, 2, 3], [4, 5, 6], [1, 3, 5, 0], [6]] * 3  # short steps in the middle and at the end

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, train_in
 
 from lwexp.records import LwexpError
 from lwexp.train.loop import module as module_file
 from lwexp.train.loop.rowfile import read_metrics
+from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, train_in
 
 STEPS = ("objective.max_steps=5", "objective.optimizer.lr=0.01", "training.checkpoint_every_steps=1")
 

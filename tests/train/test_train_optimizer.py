@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import NoTokenizer, tiny_model, tiny_model_config
 from torch import nn
 
 from lwexp.train.model.build import build_model, restore_rotary
 from lwexp.train.parallel.optimizer import MasterAdamW, decay_groups, learning_rate_factor
+from tests.train.tiny_packs import NoTokenizer, tiny_model, tiny_model_config
 
 
 def test_cosine_by_hand() -> None:

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_packs import tiny_conversations, tiny_pairs
 
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
@@ -14,6 +13,7 @@ from lwexp.records import Conversation, Message
 from lwexp.train import describe_plan
 from lwexp.train.model.dimensions import KNOWN
 from lwexp.train.planner.compute import flops_per_token, mean_context, training_hours
+from tests.train.tiny_packs import tiny_conversations, tiny_pairs
 
 GLM, LLAMA = KNOWN["zai-org/glm-4-9b-hf"], KNOWN["meta-llama/Llama-3.1-8B"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_packs import tiny_config, tiny_model
 
 from lwexp.config import compose
 from lwexp.records import LwexpError
 from lwexp.train import preflight as check
 from lwexp.train.model.dimensions import KNOWN, model_sizes
+from tests.train.tiny_packs import tiny_config, tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_parameters_of_the_papers_models() -> None:
 def test_parameters_are_counted_as_transformers_has_them(family: str) -> None:
     model = tiny_model(family)
     assert model_sizes(compose(f"model=tiny_{family}").model).parameters > 0
-    from tiny_packs import tiny_model_config
+    from tests.train.tiny_packs import tiny_model_config
 
     assert model_sizes(tiny_model_config(family)).parameters == sum(p.numel() for p in model.parameters())
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 from lwexp.pack import build_packs
 from lwexp.pack.dataset import PackedDataset
@@ -24,6 +23,7 @@ from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.training_setup import Job, With
 from lwexp.train.parallel.rank_sync import Alone
 from lwexp.train.planner.hardware import settle_hardware
+from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 OPTIONS = ("objective=dpo", "objective.max_steps=6", "objective.optimizer.lr=0.002", "objective.beta=0.3")
 

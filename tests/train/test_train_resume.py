@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 from lwexp.train.loop.rowfile import cut_metrics, read_metrics
+from tests import ROOT
+from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
-HERE = Path(__file__).parent
 OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
 
 # The child signals itself from a second thread: the signal is as real as one from outside, and cannot come too late
@@ -29,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lwexp.records import Preempted
 from lwexp.train.loop.rowfile import read_metrics
-from tiny_packs import tiny_config, tiny_conversations, train_in
+from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 def stop_after(root, steps, signal):
     while True:
@@ -63,7 +63,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def stop_child(root: Path, after_step: int, how: signal.Signals) -> tuple[Path, int]:
     """Start the run in a process of its own, which gets a signal once it has done some steps."""
-    command = [sys.executable, "-c", CHILD, str(HERE), str(root), str(after_step), str(int(how)), *OVERRIDES]
+    command = [sys.executable, "-c", CHILD, str(ROOT), str(root), str(after_step), str(int(how)), *OVERRIDES]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120, check=False)
     (run,) = root.iterdir()
     return run, done.returncode

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from split_worker import DOCUMENTS, NORMALIZE, SPLITS
-from tiny_packs import make_pack, tiny_model
 
-WORKER = Path(__file__).with_name("split_worker.py")
+from tests import ROOT
+from tests.train.split_worker import DOCUMENTS, NORMALIZE, SPLITS
+from tests.train.tiny_packs import make_pack, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dic
     folder = tmp_path_factory.mktemp("splits")
     arguments = [str(folder / "rendezvous"), str(folder)]
     processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), *arguments], stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.train.split_worker", str(rank), *arguments], cwd=ROOT, stderr=subprocess.PIPE
+        )
         for rank in range(4)
     ]
     errors = [process.communicate(timeout=240)[1] for process in processes]

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tiny_packs import tiny_config, tiny_conversations, train_in
 
 from lwexp.train.loop.tracking import WandbTracker
+from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 CANARY = "sk-canary-4711-do-not-leak"
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_packs import Packs, dpo_config, make_documents, make_pack, tiny_model
 
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.base import DPOObjective
 from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.objectives.reference import Reference, compute_reference
 from lwexp.train.objectives.two_pass import split_pack, two_pass
+from tests.train.tiny_packs import Packs, dpo_config, make_documents, make_pack, tiny_model
 
 DOCUMENTS = make_documents(3, [40, 25, 9, 33, 18, 18])  # three pairs
 

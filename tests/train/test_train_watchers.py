@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 from lwexp.config.train import Validation
 from lwexp.records import LwexpError
 from lwexp.train.data.holdout import hold_out
 from lwexp.train.loop.rowfile import read_metrics
+from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 STEPS = ("objective.max_steps=6", "objective.optimizer.lr=0.01")
 HELD = ("training.validation.share=0.3", "training.validation.max_documents=4")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_packs import tiny_config, tiny_conversations, train_in
 
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
 from lwexp.train.loop.rowfile import read_metrics
+from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 
 def shares(rows: list[dict[str, Any]]) -> list[float]:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from tests import ROOT
 
 
 class Ranks:
@@ -25,9 +25,9 @@ class Ranks:
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "GLOO_SOCKET_IFNAME": "lo"}
-        command = [sys.executable, str(Path(__file__)), "serve"]
+        command = [sys.executable, "-m", "tests.train.zero_ranks"]
         self._server = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def train(
@@ -72,15 +72,14 @@ def serve() -> None:
     """Import, then fork the ranks of each job that comes in."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not end up among the answers
-    sys.path.insert(0, str(HERE))
     import deepspeed.ops  # noqa: F401
     import lightning.pytorch.strategies  # noqa: F401
-    import tiny_packs  # noqa: F401
     import transformers.models.glm.modeling_glm
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     import lwexp.train.loop.run
     import lwexp.train.parallel.strategy  # noqa: F401
+    from tests.train import tiny_packs  # noqa: F401
 
     for line in sys.stdin:
         job = json.loads(line)
@@ -118,12 +117,11 @@ def fork(job: dict[str, Any], rank: int, port: int) -> int:
 def be_a_rank(job: dict[str, Any], rank: int) -> int:
     import threading
 
-    from tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
-
     from lwexp.records import LwexpError, Preempted
     from lwexp.runs.logs import console_log
     from lwexp.train import join_ranks, settle_hardware, train_beside
     from lwexp.train.loop import run as run_module
+    from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
 
     console_log()
     make_callbacks = run_module._callbacks

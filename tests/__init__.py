@@ -1,0 +1,5 @@
+"""Tests, one folder a room. A helper has one name: ``from tests.train.tiny_packs import tiny_model``."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
