@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +15,7 @@ from lwexp.config.data import PackConfig
 from lwexp.pack.chat import chat_of
 from lwexp.pack.packing import Counts, Kind, PackReport, pack
 from lwexp.pack.tokens import Tokenized, Unit, tokenize_documents, unit_of
-from lwexp.records import Conversation, LwexpError, PreferencePair, write_json
+from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -47,28 +46,23 @@ def build(
             return report
     elif out.exists():
         raise LwexpError(f"{out} is in the way: packs go there, but it holds something else; move it away")
-    aside = out.with_name(out.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        # With nothing to compare it to, the fingerprint is taken as rows pass by: they are read only once.
-        mark = Fingerprint(tokenizer, config, kind)
-        report = _write(map(mark.add, map(unit_of, rows)), len(rows), kind, tokenizer, config, aside)
-        meta = {
-            "fingerprint": mark.hexdigest(),
-            "kind": kind,
-            "chat": chat_of(tokenizer).name,
-            "report": report.to_tree(),
-        }
-        write_json(aside / "meta.json", meta)
-        shutil.rmtree(out, ignore_errors=True)
-        aside.rename(out)
+        with atomic(out) as aside:
+            aside.mkdir(parents=True)
+            # With nothing to compare it to, the fingerprint is taken as rows pass by: they are read only once.
+            mark = Fingerprint(tokenizer, config, kind)
+            report = _write(map(mark.add, map(unit_of, rows)), len(rows), kind, tokenizer, config, aside)
+            meta = {
+                "fingerprint": mark.hexdigest(),
+                "kind": kind,
+                "chat": chat_of(tokenizer).name,
+                "report": report.to_tree(),
+            }
+            write_json(aside / "meta.json", meta)
     except OSError as error:
         raise LwexpError(
-            f"cannot write packs to {aside}: {error.strerror or error}; free some space or set root=<folder>"
+            f"cannot write packs to {out}: {error.strerror or error}; free some space or set root=<folder>"
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     log.info("packed %s", report)
     return report
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.publish.texts import Entry, Kind, kind_of
-from lwexp.records import Conversation, PreferencePair
+from lwexp.records import Conversation, PreferencePair, write_text
 from lwexp.report.display import dollars, markdown_cell
 from lwexp.runs import RunDirectory
 from lwexp.text.words import score_length
@@ -46,9 +46,7 @@ def write_card(run: RunDirectory, seen: Sequence[Entry]) -> Path:
         seen: Its entries; their texts are not read.
     """
     path = run.path / "README.md"
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(render(run, seen), encoding="utf-8")
-    aside.replace(path)
+    write_text(path, render(run, seen))
     return path
 
 

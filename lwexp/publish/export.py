@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lwexp.config.data import ExportConfig
 from lwexp.publish.shapes import Format, conversation_row, dataset_info, pair_row
-from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows, write_json
+from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
 from lwexp.runs import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -77,14 +76,11 @@ def _rows(run: RunDirectory, format: Format, *, is_pairs: bool) -> Iterator[dict
 
 
 def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> int:
-    aside, count = path.with_name(path.name + ".tmp"), 0
-    with aside.open("w", encoding="utf-8") as out:
+    count = 0
+    with atomic(path, durable=True) as aside, aside.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(path)
     return count
 
 

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
+from lwexp.records import write_text
 from lwexp.report.display import dollars, visible
 from lwexp.report.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.runs import RunDirectory
@@ -38,10 +39,7 @@ _NOUNS: dict[Kind, tuple[str, str]] = {
 def write_viewer(run: RunDirectory) -> list[Entry]:
     """Write viewer.html into a run's directory; returns its entries without their texts."""
     page, seen = render(run)
-    path = run.path / "viewer.html"
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    write_text(run.path / "viewer.html", page)
     return seen
 
 

@@ -18,6 +18,7 @@ from lwexp.records import (
     Prompt,
     Response,
     TableWriter,
+    atomic,
     read_rows,
     tally,
     write_rows,
@@ -109,8 +110,8 @@ def _answers(config: Config, run: RunDirectory, start: RunDirectory, prompts: Se
         # The ledgers first: the answers' file is what says that the copy is whole.
         for name in ("ledger.sqlite", "answers.sqlite", "responses.jsonl"):
             if (other.path / name).is_file():
-                shutil.copyfile(other.path / name, run.path / f"{name}.tmp")
-                (run.path / f"{name}.tmp").replace(run.path / name)
+                with atomic(run.path / name) as aside:
+                    shutil.copyfile(other.path / name, aside)
         log.info("the answers are those of %s; only the choice among them differs", other.id)
     model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(

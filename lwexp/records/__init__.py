@@ -3,6 +3,7 @@
 Reads and writes JSONL and Parquet for every room. Imports nothing of ours; never touches models or networks.
 """
 
+from lwexp.records.atomic import atomic, write_json, write_text
 from lwexp.records.evaluation import Check, Judgement, PairJudgement, Position, PublishedCell
 from lwexp.records.files import (
     BadRow,
@@ -10,7 +11,6 @@ from lwexp.records.files import (
     first_problem,
     read_rows,
     scan_rows,
-    write_json,
     write_rows,
 )
 from lwexp.records.published import published_cells
@@ -67,6 +67,7 @@ __all__ = [
     "TableWriter",
     "Tally",
     "Verdict",
+    "atomic",
     "first_problem",
     "prompt_sha",
     "published_cells",
@@ -75,4 +76,5 @@ __all__ = [
     "tally",
     "write_json",
     "write_rows",
+    "write_text",
 ]

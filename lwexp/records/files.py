@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from lwexp.records.atomic import atomic
 from lwexp.records.rows import LwexpError, Row
 
 R = TypeVar("R", bound=Row)
@@ -58,15 +58,11 @@ def first_problem(error: ValidationError) -> str:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write rows to a JSONL file in one step (aside, then renamed) and return how many."""
-    aside = path.with_name(path.name + ".tmp")
     count = 0
-    with aside.open("w", encoding="utf-8") as out:
+    with atomic(path, durable=True) as aside, aside.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(row.model_dump_json() + "\n")
             count += 1
-        out.flush()
-        os.fsync(out.fileno())
-    aside.replace(path)
     return count
 
 
@@ -106,10 +102,3 @@ def _cut_torn_tail(path: Path) -> None:
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write one JSON value in one step (aside, then renamed)."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)

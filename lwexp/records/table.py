@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
+from contextlib import ExitStack
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, TracebackType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
+from lwexp.records.atomic import atomic
 from lwexp.records.rows import Row
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ class TableWriter(Generic[R]):
         import pyarrow.parquet as pq
 
         self.count = 0
-        self._paths = [folder / f"{stem}.jsonl", folder / f"{stem}.parquet"]
-        self._asides = [path.with_name(path.name + ".tmp") for path in self._paths]
         self._schema = arrow_schema(row_type)
-        self._lines = self._asides[0].open("w", encoding="utf-8")
-        self._columns = pq.ParquetWriter(self._asides[1], self._schema)
+        self._files = files = ExitStack()
+        lines, columns = (
+            files.enter_context(atomic(folder / f"{stem}.{kind}", durable=True)) for kind in ("jsonl", "parquet")
+        )
+        self._lines = files.enter_context(lines.open("w", encoding="utf-8"))
+        self._columns = files.enter_context(pq.ParquetWriter(columns, self._schema))
+        files.push(self._write_rest)
         self._waiting: list[str] = []
         self._waiting_characters = 0
 
@@ -67,18 +71,14 @@ class TableWriter(Generic[R]):
     def __enter__(self) -> TableWriter[R]:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def _write_rest(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._write_batch()  # an empty table too: the file must exist and have its columns
-        self._columns.close()
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
-        self._lines.close()
-        for aside, path in zip(self._asides, self._paths, strict=True):
-            if kind is None:
-                aside.replace(path)
-            else:
-                aside.unlink(missing_ok=True)
 
 
 def arrow_schema(row_type: type[Row]) -> pa.Schema:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lwexp.records import LwexpError, write_json
+from lwexp.records import LwexpError, write_json, write_text
 from lwexp.report.answer import Answer, answer
 from lwexp.report.export import as_csv, as_markdown, summary
 from lwexp.report.load import Comparison, load
@@ -48,13 +48,13 @@ def write(report: Report, out: Path) -> Path:
     page = render(report)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write_text(out, page)
-        _write_text(out.with_suffix(".md"), _markdown(report))
+        write_text(out, page)
+        write_text(out.with_suffix(".md"), _markdown(report))
         # utf-8-sig: without the mark, spreadsheets read Chinese as something else.
-        _write_text(out.with_suffix(".csv"), as_csv(report.views), encoding="utf-8-sig")
+        write_text(out.with_suffix(".csv"), as_csv(report.views), encoding="utf-8-sig")
         write_json(out.parent / "summary.json", _summary(report))
         if report.sweep:
-            _write_text(out.with_suffix(".trials.csv"), trials_csv(report.sweep), encoding="utf-8-sig")
+            write_text(out.with_suffix(".trials.csv"), trials_csv(report.sweep), encoding="utf-8-sig")
     except OSError as error:
         raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another place with --out") from None
     for note in report.comparison.notes:
@@ -131,9 +131,3 @@ def _markdown(report: Report) -> str:
 def _summary(report: Report) -> dict[str, Any]:
     found = summary(report.views, report.comparison.notes) if report.views else {"notes": report.comparison.notes}
     return {**found, "sweep": sweep_summary(report.sweep, report.answer)} if report.sweep else found
-
-
-def _write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text, encoding=encoding)
-    aside.replace(path)

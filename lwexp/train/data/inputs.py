@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config.schema import Config
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
-from lwexp.records import Conversation, PreferencePair
+from lwexp.records import Conversation, PreferencePair, atomic
 from lwexp.train.model.dimensions import model_sizes
 
 if TYPE_CHECKING:
@@ -29,10 +28,8 @@ def prepare_tokenizer(
     if not kept.is_dir():
         texts = (message.content for row in conversations or () for message in row.messages)
         fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
-        aside = folder / "tokenizer.tmp"
-        shutil.rmtree(aside, ignore_errors=True)
-        save_tokenizer(fitted, aside)
-        aside.rename(kept)
+        with atomic(kept) as aside:
+            save_tokenizer(fitted, aside)
     # Read back even when it was just fitted, so that every start of the run sees the same one.
     return load_tokenizer(kept, None, config.model.chat)
 

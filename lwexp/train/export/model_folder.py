@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lwexp.config.train import ModelConfig
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, atomic
 from lwexp.train.model.adapter import merged_state
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ def export_model(
     from lwexp.pack.chat import chat_of
     from lwexp.pack.tokenizer import save_tokenizer
 
-    aside = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     writer: Any = model
     stops = chat_of(tokenizer).stop_ids(tokenizer)
     # Stop and padding ids only: a max_new_tokens in this file would cap what servers generate.
@@ -64,13 +62,11 @@ def export_model(
         whole = state  # None: transformers takes the model's own
         if config.adapter != "none":
             whole = merged_state(model.state_dict() if state is None else state, config)
-        writer.save_pretrained(aside, state_dict=whole, max_shard_size=shard_size)
-        save_tokenizer(tokenizer, aside)
-        (aside / "README.md").write_text(card, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        with atomic(folder) as aside:
+            writer.save_pretrained(aside, state_dict=whole, max_shard_size=shard_size)
+            save_tokenizer(tokenizer, aside)
+            (aside / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise LwexpError(
             f"cannot write the model to {folder}: {error.strerror or error}; free some space and run the same "
             f"command again, it goes on from the newest checkpoint"
@@ -142,24 +138,20 @@ def export_checkpoint(
 
 def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:
     """Copy an exported model with another card and, with ``shard_size``, other weights files."""
-    aside = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        if shard_size is None:
-            shutil.copytree(source, aside)
-        else:
-            from transformers import AutoModelForCausalLM
-            from transformers.utils import logging as transformers_logging
+        with atomic(folder) as aside:
+            if shard_size is None:
+                shutil.copytree(source, aside)
+            else:
+                from transformers import AutoModelForCausalLM
+                from transformers.utils import logging as transformers_logging
 
-            transformers_logging.disable_progress_bar()
-            shutil.copytree(source, aside, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
-            model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", trust_remote_code=False)
-            model.save_pretrained(aside, max_shard_size=shard_size)
-        (aside / "README.md").write_text(card, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+                transformers_logging.disable_progress_bar()
+                shutil.copytree(source, aside, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
+                model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", trust_remote_code=False)
+                model.save_pretrained(aside, max_shard_size=shard_size)
+            (aside / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
         raise LwexpError(
             f"cannot write the model to {folder}: {error.strerror or error}; free space or set out="
         ) from error

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lwexp.records import write_text
 from lwexp.runs.ranks import is_rank_zero
 
 
@@ -20,9 +21,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def cut_metrics(path: Path, step: int) -> dict[str, Any] | None:
     """Drop the rows of steps that will be done again, and give the last one that stays."""
     kept = [row for row in read_metrics(path) if row["step"] <= step]
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-    aside.replace(path)
+    write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept[-1] if kept else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import nn
 
-from lwexp.records import LwexpError, write_json
+from lwexp.records import LwexpError, atomic, write_json
 from lwexp.train.loop.progress import track_packs
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.losses import sequence_logprobs
@@ -91,12 +90,9 @@ def load_or_compute(folder: Path, made_from: dict[str, str], compute: Callable[[
         log.info("reference log-probs in %s are up to date", folder)
         return Reference(*(np.load(folder / f"{name}.npy") for name in ("logprobs", "tails", "chosen_tokens")))
     reference = compute()
-    aside = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    for name in ("logprobs", "tails", "chosen_tokens"):
-        np.save(aside / f"{name}.npy", getattr(reference, name))
-    write_json(aside / "made_from.json", made_from)
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    with atomic(folder) as aside:
+        aside.mkdir(parents=True)
+        for name in ("logprobs", "tails", "chosen_tokens"):
+            np.save(aside / f"{name}.npy", getattr(reference, name))
+        write_json(aside / "made_from.json", made_from)
     return reference
