@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from lwexp.records import LwexpError
+
 COMMANDS = {
     "generate": "lwexp.commands.generate",
     "train": "lwexp.commands.train",
@@ -47,4 +49,9 @@ def main() -> None:
         sys.exit(2)
     # Hydra and argparse name the program in their messages.
     sys.argv = [f"{sys.argv[0]} {name}", *sys.argv[2:]]
-    importlib.import_module(COMMANDS[name]).main()
+    try:
+        sys.exit(importlib.import_module(COMMANDS[name]).main(sys.argv[1:]))
+    except LwexpError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)

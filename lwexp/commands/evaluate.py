@@ -21,6 +21,6 @@ def run(config: Config) -> None:
     evaluate(config)
 
 
-def main() -> None:
+def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp evaluate`` and evaluate.py."""
     run_script("evaluate", run, __doc__ or "")

@@ -27,6 +27,6 @@ def run(config: Config) -> None:
     tasks[config.task](config)
 
 
-def main() -> None:
+def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp generate`` and generate_data.py."""
     run_script("generate", run, __doc__ or "")

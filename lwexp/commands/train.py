@@ -20,6 +20,6 @@ def run(config: Config) -> None:
         evaluate(config.model_copy(update={"run": str(done.path)}))
 
 
-def main() -> None:
+def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp train`` and train.py."""
     run_script("train", run, __doc__ or "")
