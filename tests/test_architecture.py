@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lwexp"
 ROOMS = {
     "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
-    "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": set(),
-    "publish": {"report"},
+    "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": {"pages"},
+    "pages": set(), "publish": {"pages"},
 }  # fmt: skip
 EVERY_ROOM_MAY = {"records", "text", "extend", "config", "runs"}
 # heavy package -> files or folders that may import it

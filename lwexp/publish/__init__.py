@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from lwexp.publish.export import export_run
+from lwexp.publish.export_dataset import export_run
 from lwexp.runs import RunDirectory
 
 __all__ = ["export_run", "publish_run"]

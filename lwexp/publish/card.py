@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lwexp.pages.display import dollars
 from lwexp.publish.texts import Entry, Kind, kind_of
 from lwexp.records import Conversation, PreferencePair, write_text
-from lwexp.report.display import dollars, markdown_cell
 from lwexp.runs import RunDirectory
+from lwexp.text.cells import markdown_cell
 from lwexp.text.words import score_length
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

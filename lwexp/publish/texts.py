@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lwexp.pages.display import dollars
 from lwexp.records import Conversation, Draft, Failure, Message, PreferencePair, read_rows
 from lwexp.records.trace import StepTrace, Trace
-from lwexp.report.display import dollars, one_line
+from lwexp.text.plain import one_line
 from lwexp.text.words import count_words, language_of, score_length
 
 Kind = Literal["draft", "conversation", "pair"]

@@ -17,12 +17,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lwexp.pages.display import dollars
+from lwexp.pages.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.records import write_text
-from lwexp.report.display import dollars, visible
-from lwexp.report.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.runs import RunDirectory
+from lwexp.text.plain import visible
 from lwexp.text.words import score_length
 
 _TEMPLATES = Path(__file__).parent / "templates"

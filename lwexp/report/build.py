@@ -5,26 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lwexp.records import LwexpError, write_json, write_text
-from lwexp.report.answer import Answer, answer
-from lwexp.report.export import as_csv, as_markdown, summary
-from lwexp.report.load import Comparison, load
-from lwexp.report.sweep_page import sweep_markdown, sweep_summary, trials_csv
-from lwexp.report.trials import Sweep, is_sweep, read_sweep
-from lwexp.report.view import GroupView, view_groups
+from lwexp.report.load import load
+from lwexp.report.report_tables import as_csv, as_markdown, summary
+from lwexp.report.sweep.sweep_analysis import sweep_result
+from lwexp.report.sweep.sweep_tables import sweep_markdown, sweep_summary, trials_csv
+from lwexp.report.sweep.trials import is_sweep, read_sweep
+from lwexp.report.view import Report, view_groups
 
 log = logging.getLogger(__name__)
-
-
-class Report(NamedTuple):
-    """What was read, and what was computed from it."""
-
-    comparison: Comparison
-    views: list[GroupView]
-    sweep: Sweep | None
-    answer: Answer | None
 
 
 def build(run_paths: Sequence[Path | str]) -> Report:
@@ -32,7 +23,7 @@ def build(run_paths: Sequence[Path | str]) -> Report:
     paths = [Path(path) for path in run_paths]
     if len(paths) == 1 and is_sweep(paths[0]):
         sweep, comparison = read_sweep(paths[0])
-        return Report(comparison, view_groups(comparison), sweep, answer(sweep))
+        return Report(comparison, view_groups(comparison), sweep, sweep_result(sweep))
     comparison = load(paths)
     return Report(comparison, view_groups(comparison), None, None)
 
@@ -91,8 +82,8 @@ def compare_and_more(
     Returns:
         What was made -> where it is: "report", and "study" and "W&B report" where there is one.
     """
+    from lwexp.report.sweep.wandb_report import read_target, target_of
     from lwexp.report.terminal import show
-    from lwexp.report.wandb_report import read_target, target_of
 
     asked = read_target(wandb) if wandb else None
     report = build(run_paths)
@@ -102,9 +93,9 @@ def compare_and_more(
     made = {"report": str(write(report, out or (folder or report.comparison.folder) / "report.html"))}
     show(report.views)
     if study and report.sweep:
-        from lwexp.report.study import write_study
+        from lwexp.report.sweep.study import write_study
 
-        made["study"] = str(write_study(report.sweep, report.answer, report.comparison.nodes, Path(study)))
+        made["study"] = str(write_study(report.sweep, report.result, report.comparison.nodes, Path(study)))
     if asked:
         made["W&B report"] = _publish(report, *asked)
     elif report.sweep and (target := target_of(report.comparison)):
@@ -116,18 +107,18 @@ def compare_and_more(
 
 
 def _publish(report: Report, entity: str, project: str) -> str:
-    from lwexp.report.wandb_report import build_report, publish, scores_of
+    from lwexp.report.sweep.wandb_report import build_report, publish, scores_of
 
     table = as_markdown(report.views) if report.views else ""
-    built = build_report(report.comparison, report.sweep, report.answer, table, entity, project)
+    built = build_report(report.comparison, report.sweep, report.result, table, entity, project)
     return publish(built, scores_of(report.comparison), entity, project)
 
 
 def _markdown(report: Report) -> str:
-    parts = [sweep_markdown(report.sweep, report.answer)] if report.sweep else []
+    parts = [sweep_markdown(report.sweep, report.result)] if report.sweep else []
     return "\n".join([*parts, *([as_markdown(report.views)] if report.views else [])])
 
 
 def _summary(report: Report) -> dict[str, Any]:
     found = summary(report.views, report.comparison.notes) if report.views else {"notes": report.comparison.notes}
-    return {**found, "sweep": sweep_summary(report.sweep, report.answer)} if report.sweep else found
+    return {**found, "sweep": sweep_summary(report.sweep, report.result)} if report.sweep else found

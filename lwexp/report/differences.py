@@ -8,7 +8,7 @@ from typing import Any
 
 from lwexp.config.fields import key_at
 from lwexp.config.schema import Config
-from lwexp.report.display import one_line
+from lwexp.text.plain import one_line
 
 ABSENT = "\N{EN DASH}"
 _VALUE_LENGTH = 120

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from lwexp.config.evaluate import WordRange, bench_heading
 from lwexp.records import Response, Verdict, first_problem
-from lwexp.report.beyond import Beyond, read_beyond
-from lwexp.report.display import one_line
+from lwexp.report.diagnostics import Diagnostics, read_diagnostics
 from lwexp.report.lineage import Node, Tree
 from lwexp.report.reading import object_of, rows_of
 from lwexp.report.tables import Answer, join
+from lwexp.text.plain import one_line
 
 _NAME_LENGTH = 40
 
@@ -36,7 +36,7 @@ class Evaluation:
     answers: tuple[Answer, ...]
     ranges: tuple[WordRange, ...]
     judge: str | None
-    beyond: Beyond
+    diagnostics: Diagnostics
 
     @property
     def bench(self) -> str:
@@ -102,7 +102,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
         answers=joined.answers,
         ranges=_ranges(config, node.id, notes),
         judge=judge,
-        beyond=read_beyond(path, node.id, notes),
+        diagnostics=read_diagnostics(path, node.id, notes),
     )
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from lwexp.report.display import dollars, one_line, visible, words
+from lwexp.pages.display import dollars, words
 from lwexp.report.lineage import Node, layers
+from lwexp.text.plain import one_line, visible
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 178, 72, 40, 18, 2
 _GAP_SLOT = 0.3  # height of a passing edge's gap, in boxes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lwexp.report.display import named, score, signed, span, words
+from lwexp.pages.display import named, score, signed, span, words
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.intervals import Difference, paired_difference, rank_correlation
 from lwexp.report.lineage import Node, ancestors

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lwexp.records import LwexpError
 from lwexp.report.differences import tell_apart
-from lwexp.report.display import one_line
 from lwexp.report.evaluations import Evaluation, read_evaluation
 from lwexp.report.lineage import Node, Tree, read_manifest, trace
 from lwexp.runs import RunDirectory
 from lwexp.runs.find import list_runs
+from lwexp.text.plain import one_line
 
 OFFLINE = "offline/"
 

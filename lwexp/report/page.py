@@ -5,31 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
-from lwexp.report import beyond, display, family_tree
-from lwexp.report.along import along_the_text
-from lwexp.report.answer import Answer
-from lwexp.report.curves import training_figures
+from lwexp.pages import display
+from lwexp.pages.drawing import MARK_PATHS, marker, palette, with_own_ids
+from lwexp.pages.packed import hash_source
+from lwexp.report import diagnostics, family_tree
 from lwexp.report.differences import differing
-from lwexp.report.drawing import MARK_PATHS, marker, palette, with_own_ids
 from lwexp.report.evaluations import Evaluation, mixture_of
-from lwexp.report.figures import evaluation_figures
+from lwexp.report.figures.evaluation_figures import evaluation_figures
+from lwexp.report.figures.position_figure import along_the_text
+from lwexp.report.figures.training_figures import training_figures
 from lwexp.report.intervals import RESAMPLES
 from lwexp.report.lineage import Node, layers
 from lwexp.report.load import Comparison
-from lwexp.report.packed import hash_source
 from lwexp.report.published import beside
 from lwexp.report.reader import pack_answers
 from lwexp.report.samples import LANGUAGES, choose
-from lwexp.report.sweep_page import hours, sweep_context
-from lwexp.report.trials import Sweep
-from lwexp.report.view import GroupView
+from lwexp.report.sweep.sweep_tables import sweep_context
+from lwexp.report.view import GroupView, Report
+from lwexp.text.plain import one_line, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("report", "reader")
@@ -40,34 +40,10 @@ _MOST_VERSIONS = 12
 _SHARE_KEYS = {"source", "taken", "words_min", "words_median", "words_max", "share_of_rows", "share_of_words"}
 
 
-class Content(Protocol):
-    """What a page is made from: ``build.Report``."""
-
-    @property
-    def comparison(self) -> Comparison:
-        """What was read."""
-        ...
-
-    @property
-    def views(self) -> list[GroupView]:
-        """What was computed; empty where no trial of a sweep was evaluated."""
-        ...
-
-    @property
-    def sweep(self) -> Sweep | None:
-        """The sweep; None for a comparison of runs."""
-        ...
-
-    @property
-    def answer(self) -> Answer | None:
-        """What answers its question."""
-        ...
-
-
-def render(report: Content) -> str:
+def render(report: Report) -> str:
     """The page as text.
 
-    Every value passes ``display.visible`` and jinja2's escaping on its way out; only markup made by this
+    Every value passes ``visible`` and jinja2's escaping on its way out; only markup made by this
     room (figures, lineage) is exempt.
     """
     comparison, views = report.comparison, report.views
@@ -81,7 +57,7 @@ def render(report: Content) -> str:
     )
     environment.filters.update(
         score=display.score, span=display.span, words=display.words, dollars=display.dollars,
-        duration=display.duration, signed=display.signed, hours=hours, count=lambda value: f"{value:,}",
+        duration=display.duration, signed=display.signed, hours=display.hours, count=lambda value: f"{value:,}",
     )  # fmt: skip
     labels = {row.label: row.place for view in views for row in view.rows}
     environment.filters.update(sentence=lambda text: _sentence(text, labels), scores=_scores)
@@ -89,8 +65,8 @@ def render(report: Content) -> str:
     return environment.get_template("report.html").render(**_context(comparison, views), **_study(report, labels))
 
 
-def _study(report: Content, labels: Mapping[str, int]) -> dict[str, Any]:
-    return {"study": sweep_context(report.sweep, report.answer, labels) if report.sweep else None}
+def _study(report: Report, labels: Mapping[str, int]) -> dict[str, Any]:
+    return {"study": sweep_context(report.sweep, report.result, labels) if report.sweep else None}
 
 
 def _finalize(value: Any) -> Any:
@@ -99,7 +75,7 @@ def _finalize(value: Any) -> Any:
         return display.NO_VALUE
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return display.visible(value)
+    return visible(value)
 
 
 def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, Any]:
@@ -120,7 +96,7 @@ def _context(comparison: Comparison, views: Sequence[GroupView]) -> dict[str, An
         "views": [_group_context(view, number) for number, view in enumerate(views)],
         "training": with_own_ids(training_figures(models), "t"),
         "has_legends": len(models) <= _MOST_LEGENDS,
-        "label_list": {place: display.visible(evaluation.label) for place, evaluation in models.items()},
+        "label_list": {place: visible(evaluation.label) for place, evaluation in models.items()},
         "labels": {place: evaluation.label for place, evaluation in models.items()},
         "lineage": family_tree.draw(comparison.nodes, _names(views)),
         "runs": _runs(comparison.nodes),
@@ -161,14 +137,18 @@ def _beyond(view: GroupView, number: int) -> dict[str, Any]:
     """What was measured beside the scores; a part that no model has is empty."""
     names = {row.evaluation.node.id: row.label for row in view.rows}
     rows = [(row, row.evaluation) for row in view.rows]
-    duels = [(row, duel) for row, e in rows if (duel := beyond.duel(e.beyond, names))]
-    lost = [(row, beyond.compared_with(e.beyond, names), parts) for row, e in rows if (parts := beyond.lost(e.beyond))]
-    agreement = [(row, agreed) for row, e in rows if (agreed := beyond.agreement(e.beyond))]
+    duels = [(row, duel) for row, e in rows if (duel := diagnostics.pairwise_result(e.diagnostics, names))]
+    lost = [
+        (row, diagnostics.compared_with(e.diagnostics, names), parts)
+        for row, e in rows
+        if (parts := diagnostics.regression_rows(e.diagnostics))
+    ]
+    agreement = [(row, agreed) for row, e in rows if (agreed := diagnostics.agreement(e.diagnostics))]
     found: dict[str, Any] = {
         "duels": duels,
         "lost": lost,
         "pictures": with_own_ids(along_the_text(view.rows), f"p{number}"),
-        "endings": [(row, ends) for row, e in rows if (ends := beyond.endings(e.answers, e.beyond))],
+        "endings": [(row, ends) for row, e in rows if (ends := diagnostics.endings(e.answers, e.diagnostics))],
         "agreement": agreement,
         "published": beside(view),
     }
@@ -187,7 +167,7 @@ def _sentence(text: str, places: Mapping[str, int]) -> Markup:
     """A sentence of ours, its names underlined in their models' colours, S_l and S_q with their subscripts."""
     name = Markup('<span class="name" style="--c:var(--m{})">{}</span>')
     return Markup("").join(
-        name.format(places.get(piece, 0), display.visible(piece)) if is_name else _scores(piece)
+        name.format(places.get(piece, 0), visible(piece)) if is_name else _scores(piece)
         for piece, is_name in display.split_names(text)
     )
 
@@ -269,7 +249,7 @@ def _versions(nodes: Mapping[str, Node]) -> list[tuple[str, str]]:
         stated = {"python": node.manifest.get("python"), **stated}
         for package, version in stated.items():
             if version is not None:
-                found.setdefault(display.one_line(str(package), 40), set()).add(display.one_line(str(version), 40))
+                found.setdefault(one_line(str(package), 40), set()).add(one_line(str(version), 40))
     return [(package, " and ".join(sorted(versions))) for package, versions in found.items()][:_MOST_VERSIONS]
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lwexp.report.beyond import signs
-from lwexp.report.display import one_line, visible
+from lwexp.pages.packed import pack, pack_text, spelled_out
+from lwexp.report.diagnostics import signs
 from lwexp.report.findings import Row
-from lwexp.report.packed import pack, pack_text, spelled_out
 from lwexp.report.samples import cut_middle
 from lwexp.report.tables import Answer
 from lwexp.report.view import GroupView
+from lwexp.text.plain import one_line, visible
 
 # Bytes of all answers together, before compression (a third to a half of it after): beyond it each answer is cut
 # in its middle to an equal share, and says so. 2 models x 120 answers of 20,000 English words take 29 MB.
@@ -81,9 +81,9 @@ def _entry(view: GroupView, entry: list[tuple[Row, Answer]], limit: int) -> tupl
     for row, answer in entry:
         text, left_out = cut_middle(visible(answer.response.text).strip(), limit)
         shortened += left_out > 0
-        marks = signs(answer, row.evaluation.beyond)
+        marks = signs(answer, row.evaluation.diagnostics)
         found.update(dict.fromkeys(marks))
-        check = row.evaluation.beyond.checks.get(answer.response.id)
+        check = row.evaluation.diagnostics.checks.get(answer.response.id)
         scores = [_rounded(value) for value in (answer.length, answer.quality, answer.both)]
         brief.append([row.place, answer.response.words, *scores, marks])
         full.append({"text": text, "reason": answer.reason, "directed": list(check.directed) if check else []})

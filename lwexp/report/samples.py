@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.report.display import visible, words
+from lwexp.pages.display import words
 from lwexp.report.findings import Row
 from lwexp.report.tables import Answer
+from lwexp.text.plain import visible
 
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
 TEXT_BUDGET = 500_000

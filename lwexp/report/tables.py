@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from lwexp.config.evaluate import WordRange
 from lwexp.records import Response, Verdict
-from lwexp.report.display import one_line
 from lwexp.report.intervals import Interval, interval
+from lwexp.text.plain import one_line
 
 
 class Answer(NamedTuple):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lwexp.report.display import quoted, score, span, visible, words
+from lwexp.pages.display import quoted, score, span, words
 from lwexp.report.tables import Score
 from lwexp.report.view import GroupView
+from lwexp.text.plain import visible
 
 
 def show(views: Sequence[GroupView]) -> None:

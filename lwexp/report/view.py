@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from lwexp.report.display import NO_VALUE, one_line
+from lwexp.pages.display import NO_VALUE
 from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
+from lwexp.report.sweep.sweep_analysis import SweepResult
+from lwexp.report.sweep.trials import Sweep
 from lwexp.report.tables import Cell, cell, per_language, per_range, per_type, seeds
+from lwexp.text.plain import one_line
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ class GroupView:
         """``bad_json 7, time_out 2`` over the given models, or a dash."""
         counts = Counter(answer.reason for row in rows for answer in row.evaluation.answers if answer.reason)
         return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common()) or NO_VALUE
+
+
+class Report(NamedTuple):
+    """What was read, and what was computed from it."""
+
+    comparison: Comparison
+    views: list[GroupView]
+    sweep: Sweep | None
+    result: SweepResult | None
 
 
 def view_groups(comparison: Comparison) -> list[GroupView]:

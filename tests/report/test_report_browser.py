@@ -25,7 +25,7 @@ def spelled(text):
     return "".join(SPELLED.get(letter, letter) for letter in text)
 
 
-def add_beyond(path, rows, *, looping=(), directed=()):
+def add_diagnostics(path, rows, *, looping=(), directed=()):
     """checks, positions, agreement, and a comparison with another run, as ``lwexp.score`` writes them."""
     checks, positions = [], []
     for number, row in enumerate(rows):
@@ -79,7 +79,7 @@ def page_file(tmp_path_factory):
         report_runs.write_jsonl(path / "responses.jsonl", rows)
         report_runs.write_jsonl(path / "verdicts.jsonl", scored)
         if name == "b":
-            add_beyond(path, rows, looping=[2], directed=[5])
+            add_diagnostics(path, rows, looping=[2], directed=[5])
     return write_report([root], root / "report.html")
 
 

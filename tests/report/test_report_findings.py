@@ -2,7 +2,7 @@
 
 import pytest
 
-from lwexp.report.display import quoted
+from lwexp.pages.display import quoted
 from lwexp.report.load import load
 from lwexp.report.view import view_groups
 from tests.report import report_runs

@@ -200,7 +200,7 @@ def contrast(a, b):
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_meets_aa_and_marks_meet_three_to_one(theme):
-    from lwexp.report.drawing import palette
+    from lwexp.pages.drawing import palette
 
     rules = re.findall(r":root \{(.*?)\}", CSS.read_text(), flags=re.S)
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", rules[theme]))

@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from lwexp.report import write_report
-from lwexp.report.display import csv_cell, markdown_cell, visible
+from lwexp.text.cells import csv_cell, markdown_cell
+from lwexp.text.plain import visible
 from tests.report import report_runs
 
 PAYLOADS = [

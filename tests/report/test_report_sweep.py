@@ -4,18 +4,19 @@ import csv
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
 from lwexp.records import LwexpError
 from lwexp.report import compare
-from lwexp.report.answer import answer, fit_line
-from lwexp.report.answer_figure import answer_figure
 from lwexp.report.differences import short_names
-from lwexp.report.metrics import long_shares, metrics_of
-from lwexp.report.sweep_page import sweep_markdown
-from lwexp.report.trials import gpu_hours, number_of, read_sweep
+from lwexp.report.sweep.sweep_analysis import fit_line, sweep_result
+from lwexp.report.sweep.sweep_figure import sweep_figure
+from lwexp.report.sweep.sweep_tables import sweep_markdown
+from lwexp.report.sweep.trials import gpu_hours, number_of, read_sweep
+from lwexp.report.training_metrics import long_shares, metrics_of
 from tests.report import report_runs
 
 KEY = "mixture.sources.drafts.max_words"
@@ -147,10 +148,10 @@ def test_seeds_are_averaged_and_other_settings_are_compared(tmp_path):
         ([f"lr={lr}", f"seed={seed}"], cap, "finished", 0, None) for lr, cap in ((1, 60), (2, 900)) for seed in (0, 1)
     ]
     sweep, comparison = read_sweep(make_sweep(tmp_path, cells, varied=["lr", "seed"]))
-    found = answer(sweep)
-    assert (found.factor, found.is_cap, len(found.levels)) == ("lr", False, 2)
-    assert [len(level.marks) for level in found.levels] == [2, 2]
-    assert found.levels[1].mean > found.levels[0].mean
+    found = sweep_result(sweep)
+    assert (found.factor, found.is_cap, len(found.settings)) == ("lr", False, 2)
+    assert [len(setting.points) for setting in found.settings] == [2, 2]
+    assert found.settings[1].mean > found.settings[0].mean
     assert found.finding.startswith("S-bar differs: ")
     assert {e.label for e in comparison.evaluations} == {f"lr={lr} seed={seed}" for lr in (1, 2) for seed in (0, 1)}
 
@@ -159,7 +160,7 @@ def test_equal_settings_make_no_difference(tmp_path):
     """Negative control: the same answers under two names."""
     cells = [([f"rule={rule}"], 60, "finished", 0, None) for rule in ("token", "sequence")]
     sweep, _ = read_sweep(make_sweep(tmp_path, cells, varied=["rule"]))
-    assert answer(sweep).finding.startswith("No measurable difference in S-bar: ")
+    assert sweep_result(sweep).finding.startswith("No measurable difference in S-bar: ")
 
 
 def test_a_trials_file_that_cannot_be_read_is_said(tmp_path):
@@ -220,7 +221,7 @@ def test_keys_with_the_same_last_part_keep_enough_to_be_told_apart(tmp_path):
     sweep, comparison = read_sweep(folder)
     assert list(sweep.names.values()) == ["long.count", "short.count"]
     assert [e.label for e in comparison.evaluations] == ["long.count=0 short.count=9", "long.count=9 short.count=0"]
-    found = answer(sweep)
+    found = sweep_result(sweep)
     assert "long.count=0 short.count=9" in found.finding
     assert "| long.count | short.count |" in sweep_markdown(sweep, None)
     assert short_names(["lr", "a.lr", "b.lr"]) == {"lr": "lr", "a.lr": "a.lr", "b.lr": "b.lr"}
@@ -233,5 +234,19 @@ def test_settings_that_change_together_are_one_line_without_names(tmp_path):
     for name, points in {"tied": [(0, 9), (9, 0)], "grid": [(0, 9), (0, 0), (9, 9), (9, 0)]}.items():
         cells = [([f"s.a.n={a}", f"s.b.n={b}"], 60, "finished", 0, None) for a, b in points]
         sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["s.a.n", "s.b.n"]))
-        drawn.append(str(answer_figure(answer(sweep), {}).svg).count(">b.n="))
+        drawn.append(str(sweep_figure(sweep_result(sweep), {}).svg).count(">b.n="))
     assert drawn == [0, 4]
+
+
+def test_small_settings_keep_their_digits_on_the_axis(tmp_path):
+    """Learning rates of 0.001 and 0.003, and values like coordinates or colours, are labels like any other."""
+    drawn = {}
+    for name, values in {"rate": ["0.001", "0.003"], "word": ["1.23456789", "#ee0001"]}.items():
+        cells = [([f"lr={value}"], 60, "finished", 0, None) for value in values]
+        sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["lr"]))
+        drawn[name] = str(sweep_figure(sweep_result(sweep), {}).svg)
+    assert all(drawn["rate"].count(f">{label}<") == 2 for label in ("0.001", "0.003"))  # wide and narrow
+    assert drawn["word"].count(">#ee0001<") == 2
+    assert drawn["word"].count(">1.23456789<") == 2
+    # The control: coordinates are still shortened, so it is the labels that were spared.
+    assert not re.search(r'd="[^"]*\d\.\d{3}', drawn["rate"])

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lwexp.records import LwexpError
-from lwexp.report.answer import answer
-from lwexp.report.trials import read_sweep
-from lwexp.report.wandb_report import build_report, lineage_table, publish, read_target, scores_of, target_of
+from lwexp.report.sweep.sweep_analysis import sweep_result
+from lwexp.report.sweep.trials import read_sweep
+from lwexp.report.sweep.wandb_report import build_report, lineage_table, publish, read_target, scores_of, target_of
 from tests.report import report_runs
 from tests.report.test_report_sweep import KEY, make_sweep
 
@@ -71,7 +71,7 @@ def read(tmp_path_factory):
 def test_the_specification_holds_run_sets_panels_and_tables(read, captured):
     sent, api = captured
     sweep, comparison = read
-    report = build_report(comparison, sweep, answer(sweep), "| model | S_l |\n|:--|--:|\n", "team", "lwexp")
+    report = build_report(comparison, sweep, sweep_result(sweep), "| model | S_l |\n|:--|--:|\n", "team", "lwexp")
     url = publish(report, scores_of(comparison), "team", "lwexp")
 
     assert url.startswith("https://wandb.ai/team/lwexp/reports/")
@@ -102,7 +102,7 @@ def test_the_specification_holds_run_sets_panels_and_tables(read, captured):
 def test_a_refusal_is_one_line(read, captured, monkeypatch):
     sweep, comparison = read
     monkeypatch.setattr(FakeApi, "run", lambda *_: (_ for _ in ()).throw(ValueError("Could not find run\nmore")))
-    report = build_report(comparison, sweep, answer(sweep), "", "team", "lwexp")
+    report = build_report(comparison, sweep, sweep_result(sweep), "", "team", "lwexp")
     with pytest.raises(LwexpError, match="Could not find run; run wandb login"):
         publish(report, scores_of(comparison), "team", "lwexp")
 

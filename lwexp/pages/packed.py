@@ -8,7 +8,7 @@ import json
 import zlib
 from typing import Any
 
-from lwexp.report.display import visible
+from lwexp.text.plain import visible
 
 
 def pack(value: Any) -> str:

@@ -7,12 +7,14 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from lwexp.report import display
-from lwexp.report.answer import Answer, Fit
-from lwexp.report.answer_figure import answer_figure
-from lwexp.report.drawing import with_own_ids
+from lwexp.pages import display
+from lwexp.pages.drawing import with_own_ids
+from lwexp.report.sweep.sweep_analysis import Fit, SweepResult
+from lwexp.report.sweep.sweep_figure import sweep_figure
+from lwexp.report.sweep.trials import Outcome, Sweep
 from lwexp.report.tables import Cell, cell
-from lwexp.report.trials import Outcome, Sweep
+from lwexp.text.cells import csv_cell, markdown_cell
+from lwexp.text.plain import one_line
 
 Tree = dict[str, Any]
 _COLUMNS = (
@@ -21,13 +23,13 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def sweep_context(sweep: Sweep, answer: Answer | None, places: Mapping[str, int]) -> Tree:
+def sweep_context(sweep: Sweep, result: SweepResult | None, places: Mapping[str, int]) -> Tree:
     """For the template: the question's answer, and a row for every trial."""
-    picture = with_own_ids([answer_figure(answer, places)], "q")[0] if answer else None
+    picture = with_own_ids([sweep_figure(result, places)], "q")[0] if result else None
     counts = {status: sum(o.trial.status == status for o in sweep.outcomes) for status in _statuses(sweep)}
     return {
         "sweep": sweep,
-        "answer": answer,
+        "answer": result,
         "figure": picture,
         "rows": [_row(outcome, places) for outcome in sweep.outcomes],
         "tally": f"{len(sweep.outcomes)} trials = " + " + ".join(f"{n} {status}" for status, n in counts.items()),
@@ -48,7 +50,7 @@ def _row(outcome: Outcome, places: Mapping[str, int]) -> Tree:
         "number": outcome.trial.number + 1,
         "place": places.get(evaluation.label) if evaluation else None,
         "total": cell(evaluation.answers) if evaluation else None,
-        "reason": display.one_line(outcome.trial.reason or "", 300),
+        "reason": one_line(outcome.trial.reason or "", 300),
         "log": outcome.trial.log,
     }
 
@@ -73,13 +75,13 @@ def fit_summary(fit: Fit | None) -> Tree | None:
     }
 
 
-def sweep_summary(sweep: Sweep, answer: Answer | None) -> Tree:
+def sweep_summary(sweep: Sweep, result: SweepResult | None) -> Tree:
     """For summary.json: question, finding, fit and every trial."""
     return {
         "name": sweep.name,
         "question": sweep.question,
-        "finding": display.quoted(answer.finding) if answer else None,
-        "fit": fit_summary(answer.fit) if answer else None,
+        "finding": display.quoted(result.finding) if result else None,
+        "fit": fit_summary(result.fit) if result else None,
         "trials": [
             {**outcome.settings, **dict(zip(_COLUMNS, _values(outcome), strict=True))} for outcome in sweep.outcomes
         ],
@@ -104,17 +106,17 @@ def trials_csv(sweep: Sweep) -> str:
     """One line a trial, the failed ones included; an empty cell is unknown, not zero."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([display.csv_cell(name) for name in ("trial", *sweep.varied, *_COLUMNS)])
+    writer.writerow([csv_cell(name) for name in ("trial", *sweep.varied, *_COLUMNS)])
     for outcome in sweep.outcomes:
         own = [outcome.settings.get(key) for key in sweep.varied]
-        writer.writerow([display.csv_cell(v) for v in (outcome.trial.number + 1, *own, *_values(outcome))])
+        writer.writerow([csv_cell(v) for v in (outcome.trial.number + 1, *own, *_values(outcome))])
     return out.getvalue()
 
 
-def sweep_markdown(sweep: Sweep, answer: Answer | None) -> str:
+def sweep_markdown(sweep: Sweep, result: SweepResult | None) -> str:
     """Question, finding, and a table of all trials."""
-    cellular = display.markdown_cell
-    found = display.quoted(answer.finding) if answer else "No trial was evaluated, so the question stays open."
+    cellular = markdown_cell
+    found = display.quoted(result.finding) if result else "No trial was evaluated, so the question stays open."
     head = [*sweep.names.values(), "status", "trained on up to", "median", "longest",
             "S_l", "S-bar", "cost", "GPU hours", "why it failed"]  # fmt: skip
     lines = [f"**{cellular(sweep.question or sweep.name, 400)}** {cellular(found, 900)}", ""]
@@ -128,13 +130,8 @@ def sweep_markdown(sweep: Sweep, answer: Answer | None) -> str:
             *(cellular(outcome.settings.get(key, display.NO_VALUE), 60) for key in sweep.varied),
             cellular(outcome.trial.status + code), display.words(values["max_train_words"]),
             display.words(values["median_words"]), display.words(values["max_words"]), length,
-            display.score(values["S_bar"]), display.dollars(outcome.dollars), hours(outcome.gpu_hours),
+            display.score(values["S_bar"]), display.dollars(outcome.dollars), display.hours(outcome.gpu_hours),
             cellular(outcome.trial.reason or "", 200),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def hours(value: float | None) -> str:
-    """GPU hours with one decimal, or a dash where none were used or known."""
-    return display.NO_VALUE if value is None else f"{value:,.1f}"

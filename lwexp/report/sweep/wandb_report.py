@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
-from lwexp.report.answer import Answer
-from lwexp.report.display import markdown_cell, quoted
 from lwexp.report.lineage import Node, layers
 from lwexp.report.load import Comparison
 from lwexp.report.reading import object_of
-from lwexp.report.sweep_page import sweep_markdown
+from lwexp.report.sweep.sweep_analysis import SweepResult
+from lwexp.report.sweep.sweep_tables import sweep_markdown
+from lwexp.report.sweep.trials import Sweep
 from lwexp.report.tables import cell
-from lwexp.report.trials import Sweep
+from lwexp.text.cells import markdown_cell
 
 SCORES = ("S_l", "S_q", "S_bar")
 _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
@@ -60,14 +61,14 @@ def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
 
 
 def build_report(
-    comparison: Comparison, sweep: Sweep | None, answer: Answer | None, table: str, entity: str, project: str
+    comparison: Comparison, sweep: Sweep | None, result: SweepResult | None, table: str, entity: str, project: str
 ) -> Any:
     """The report as an object of ``wandb_workspaces.reports.v2``; touches no network.
 
     Args:
         comparison: The runs, with their lineage.
         sweep: Its question and trials; None for a plain comparison.
-        answer: What answers the question.
+        result: What answers the question.
         table: The comparison's table in Markdown.
         entity: Who the project belongs to.
         project: Where the runs are.
@@ -77,15 +78,15 @@ def build_report(
     title = (sweep.question or sweep.name) if sweep else "Comparison of " + ", ".join(
         evaluation.label for evaluation in comparison.evaluations[:4]
     )  # fmt: skip
-    finding = quoted(answer.finding) if answer else ""
+    finding = quoted(result.finding) if result else ""
     blocks = [
         wr.TableOfContents(),
-        wr.H1(text="Answer"),
+        wr.H1(text="SweepResult"),
         wr.MarkdownBlock(text=finding or "See the table."),
         wr.H1(text="Panels"),
-        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(sweep, answer)),
+        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(sweep, result)),
         wr.H1(text="Table"),
-        wr.MarkdownBlock(text=(sweep_markdown(sweep, answer) + "\n" if sweep else "") + table),
+        wr.MarkdownBlock(text=(sweep_markdown(sweep, result) + "\n" if sweep else "") + table),
         wr.H1(text="Lineage"),
         wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
         *_artifacts(comparison, entity, project),
@@ -118,20 +119,20 @@ def _artifacts(comparison: Comparison, entity: str, project: str) -> list[Any]:
     ]
 
 
-def _panels(sweep: Sweep | None, answer: Answer | None) -> list[Any]:
+def _panels(sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     factor = sweep.factors[0] if sweep and sweep.factors else None
-    is_number = bool(answer) and all(mark.x is not None for mark in answer.marks) if answer else False
+    is_number = bool(result) and all(point.x is not None for point in result.points) if result else False
     x: Any = wr.SummaryMetric("eval/max_train_words")
-    if factor and is_number and answer and not answer.is_cap:
+    if factor and is_number and result and not result.is_cap:
         x = wr.Config(factor)
-    y = wr.SummaryMetric("eval/max_words" if answer is None or answer.is_cap else f"eval/{answer.metric}")
-    is_log = answer is not None and answer.is_cap
+    y = wr.SummaryMetric("eval/max_words" if result is None or result.is_cap else f"eval/{result.metric}")
+    is_log = result is not None and result.is_cap
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in (sweep.varied if sweep else ())]
     columns += [wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(f"eval/{part}")) for part in SCORES]
     return [
-        wr.ScatterPlot(title="Answer", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
+        wr.ScatterPlot(title="SweepResult", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
                        layout=wr.Layout(x=0, y=0, w=16, h=10)),
         wr.BarPlot(title="Scores", metrics=[wr.SummaryMetric(f"eval/{part}") for part in SCORES],
                    layout=wr.Layout(x=16, y=0, w=8, h=10)),

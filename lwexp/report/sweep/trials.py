@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from lwexp.records import LwexpError
 from lwexp.report.differences import short_names, tell_apart
-from lwexp.report.display import one_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.lineage import Node, Tree, read_manifest, trace
 from lwexp.report.load import Comparison, Group, load
-from lwexp.report.metrics import long_share
 from lwexp.report.reading import object_of
+from lwexp.report.training_metrics import long_share
 from lwexp.runs.trials import Trial, read_trials
+from lwexp.text.plain import one_line
 
 SEED = "seed"
 _GPU = "gpu"

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from lwexp.report.display import named, score, signed, span, words
+from lwexp.pages.display import named, score, signed, span, words
 from lwexp.report.intervals import Interval, interval, paired_difference, rank_correlation
+from lwexp.report.sweep.trials import Outcome, Sweep, number_of
 from lwexp.report.tables import Cell, cell, prompt_means
-from lwexp.report.trials import Outcome, Sweep, number_of
 
 _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 
 
-class Mark(NamedTuple):
+class TrialPoint(NamedTuple):
     """One evaluated trial in the figure."""
 
     outcome: Outcome
@@ -51,54 +51,54 @@ class Fit(NamedTuple):
         return float(10**self.intercept * x**self.slope)
 
 
-class Level(NamedTuple):
+class Setting(NamedTuple):
     """All seeds of one setting. ``mean`` is over prompts whose scores are averaged over seeds first."""
 
     value: str
     x: float | None
     series: str
-    marks: tuple[Mark, ...]
+    points: tuple[TrialPoint, ...]
     mean: float | None
     interval: Interval | None
 
 
-class Answer(NamedTuple):
+class SweepResult(NamedTuple):
     """What the first screen says. ``fit`` and ``is_cap`` only for the output cap."""
 
     factor: str
     name: str
     """What a page calls the factor."""
     finding: str
-    marks: tuple[Mark, ...]
-    levels: tuple[Level, ...]
+    points: tuple[TrialPoint, ...]
+    settings: tuple[Setting, ...]
     fit: Fit | None
     is_cap: bool
     metric: str
 
 
-def answer(sweep: Sweep) -> Answer | None:
+def sweep_result(sweep: Sweep) -> SweepResult | None:
     """Read the sweep's answer off its trials; None where none was evaluated."""
     factor, *rest = sweep.factors or ("trial",)
     names = sweep.names
     name = names.get(factor, factor)
-    marks = []
+    points = []
     for outcome in sweep.outcomes:
         if outcome.evaluation is None:
             continue
         value = outcome.settings.get(factor, outcome.label)
         series = " ".join(f"{names[key]}={outcome.settings.get(key, '')}" for key in rest)
-        marks.append(Mark(outcome, cell(outcome.evaluation.answers), number_of(value), value, series))
-    if not marks:
+        points.append(TrialPoint(outcome, cell(outcome.evaluation.answers), number_of(value), value, series))
+    if not points:
         return None
-    is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(mark.cap for mark in marks)
-    judged = all(mark.total.scores["S_bar"].n for mark in marks)
+    is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(point.cap for point in points)
+    judged = all(point.total.scores["S_bar"].n for point in points)
     metric = "S_bar" if judged and not is_cap else "S_l"
-    levels = _levels(marks, metric)
-    fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in marks]) if is_cap else None
-    finding = _cap_finding(marks, fit) if is_cap else _finding(name, levels, metric)
+    settings = _settings(points, metric)
+    fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in points]) if is_cap else None
+    finding = _cap_finding(points, fit) if is_cap else _finding(name, settings, metric)
     if factor.endswith(".normalize"):
-        finding += _weights(name, marks)
-    return Answer(factor, name, finding + _missing(sweep), tuple(marks), levels, fit, is_cap, metric)
+        finding += _weights(name, points)
+    return SweepResult(factor, name, finding + _missing(sweep), tuple(points), settings, fit, is_cap, metric)
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> Fit | None:
@@ -122,29 +122,29 @@ def fit_line(points: Sequence[tuple[float, float]]) -> Fit | None:
     return Fit(float(line.slope), spread, float(line.intercept), float(line.rvalue**2), rank, of_means, n)
 
 
-def _levels(marks: Sequence[Mark], metric: str) -> tuple[Level, ...]:
-    groups: dict[tuple[str, str], list[Mark]] = {}
-    for mark in marks:
-        groups.setdefault((mark.series, mark.value), []).append(mark)
-    levels = []
+def _settings(points: Sequence[TrialPoint], metric: str) -> tuple[Setting, ...]:
+    groups: dict[tuple[str, str], list[TrialPoint]] = {}
+    for point in points:
+        groups.setdefault((point.series, point.value), []).append(point)
+    settings = []
     for (series, value), found in groups.items():
         means = list(_over_seeds(found, metric).values())
         mean = fmean(means) if means else None
-        levels.append(Level(value, found[0].x, series, tuple(found), mean, interval(means)))
-    if all(level.x is not None for level in levels):
-        levels.sort(key=lambda level: (level.series, level.x))
-    return tuple(levels)
+        settings.append(Setting(value, found[0].x, series, tuple(found), mean, interval(means)))
+    if all(setting.x is not None for setting in settings):
+        settings.sort(key=lambda setting: (setting.series, setting.x))
+    return tuple(settings)
 
 
-def _over_seeds(marks: Sequence[Mark], metric: str) -> Mapping[str, float]:
+def _over_seeds(points: Sequence[TrialPoint], metric: str) -> Mapping[str, float]:
     """Prompt -> mean over seeds, over the prompts that every seed scored."""
-    each = [prompt_means(mark.outcome.evaluation.answers, metric) for mark in marks if mark.outcome.evaluation]
+    each = [prompt_means(point.outcome.evaluation.answers, metric) for point in points if point.outcome.evaluation]
     shared = set.intersection(*(set(found) for found in each)) if each else set()
     return {prompt: fmean(found[prompt] for found in each) for prompt in sorted(shared)}
 
 
-def _cap_finding(marks: Sequence[Mark], fit: Fit | None) -> str:
-    ordered = sorted(marks, key=lambda mark: mark.cap or 0)
+def _cap_finding(points: Sequence[TrialPoint], fit: Fit | None) -> str:
+    ordered = sorted(points, key=lambda point: point.cap or 0)
     first, last = ordered[0], ordered[-1]
     ends = (
         f"{words(first.total.max_words)} words where the longest training answer has {words(first.cap)}, "
@@ -155,7 +155,7 @@ def _cap_finding(marks: Sequence[Mark], fit: Fit | None) -> str:
     sure = f" (95% interval {fit.slope_interval[0]:.2f} to {fit.slope_interval[1]:.2f})" if fit.slope_interval else ""
     follows = fit.rank_correlation > 0.9
     verb = "Yes: the longest answer follows" if follows else "Not clearly: the longest answer does not simply follow"
-    caps = len({mark.cap for mark in marks})
+    caps = len({point.cap for point in points})
     of_means = f" ({fit.rank_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
     return (
         f"{verb} the longest training answer: {ends}; Spearman rank correlation {fit.rank_correlation:.2f}{of_means}, "
@@ -163,16 +163,18 @@ def _cap_finding(marks: Sequence[Mark], fit: Fit | None) -> str:
     )
 
 
-def _finding(factor: str, levels: Sequence[Level], metric: str) -> str:
+def _finding(factor: str, settings: Sequence[Setting], metric: str) -> str:
     name = "S-bar" if metric == "S_bar" else "S_l"
-    scored = sorted((level for level in levels if level.mean is not None), key=lambda level: -(level.mean or 0))
+    scored = sorted(
+        (setting for setting in settings if setting.mean is not None), key=lambda setting: -(setting.mean or 0)
+    )
     if not scored:
         return "The trials wrote answers, but none of them is scored."
     best, worst = scored[0], scored[-1]
     sure = f" (95% interval {span(best.interval)})" if best.interval else ""
     if best is worst:
         return f"Only {named(_setting(factor, best))} was evaluated: {name} {score(best.mean)}{sure}."
-    apart = paired_difference(_over_seeds(best.marks, metric), _over_seeds(worst.marks, metric))
+    apart = paired_difference(_over_seeds(best.points, metric), _over_seeds(worst.points, metric))
     if apart is None:
         return f"{name} is {score(best.mean)}{sure} with {named(_setting(factor, best))}; the trials share no prompt."
     known = f" (95% interval {span(apart.interval)})" if apart.interval else ""
@@ -186,19 +188,19 @@ def _finding(factor: str, levels: Sequence[Level], metric: str) -> str:
     return f"{name} differs: {between}, the best and the worst of {len(scored)} settings."
 
 
-def _weights(factor: str, marks: Sequence[Mark]) -> str:
+def _weights(factor: str, points: Sequence[TrialPoint]) -> str:
     """What each average gave to the long documents; all seeds of one average in its mean."""
     shares: dict[str, list[float]] = {}
-    for mark in marks:
-        if mark.outcome.long_share is not None:
-            shares.setdefault(mark.value, []).append(mark.outcome.long_share)
+    for point in points:
+        if point.outcome.long_share is not None:
+            shares.setdefault(point.value, []).append(point.outcome.long_share)
     parts = [f"{100 * fmean(found):.1f}% under {named(f'{factor}={value}')}" for value, found in shares.items()]
     what = " Long documents, which hold half of the target tokens, had this share of the loss: "
     return f"{what}{', '.join(parts)}." if parts else ""
 
 
-def _setting(factor: str, level: Level) -> str:
-    return f"{factor}={level.value}" + (f" {level.series}" if level.series else "")
+def _setting(factor: str, setting: Setting) -> str:
+    return f"{factor}={setting.value}" + (f" {setting.series}" if setting.series else "")
 
 
 def _missing(sweep: Sweep) -> str:

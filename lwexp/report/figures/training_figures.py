@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lwexp.report.display import words
-from lwexp.report.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
+from lwexp.pages.display import words
+from lwexp.pages.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
 from lwexp.report.evaluations import Evaluation, mixture_of
-from lwexp.report.metrics import Curve, curve, is_number, long_shares, metrics_of
+from lwexp.report.training_metrics import Curve, curve, is_number, long_shares, metrics_of
 
 _BINS = 18
 LONG = "Up to each step. Long documents are the longest ones, which together hold half of all target tokens."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.config.data import ExportConfig
-from lwexp.publish.shapes import Format, conversation_row, dataset_info, pair_row
+from lwexp.publish.export_formats import Format, conversation_row, dataset_info, pair_row
 from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
 from lwexp.runs import RunDirectory
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lwexp.report.beyond import MEASURES, Point, by_position
-from lwexp.report.drawing import PAPER, Picture, colour, marker, picture
+from lwexp.pages.drawing import PAPER, Picture, colour, marker, picture
+from lwexp.report.diagnostics import MEASURES, Point, by_position
 from lwexp.report.findings import Row
 
 _TITLES = {"repeated": "repeated 4-grams, share", "distinct": "different 2-grams, share", "quality": "S_q of the part"}
@@ -19,7 +19,7 @@ _SENTENCE = {
 
 def along_the_text(rows: Sequence[Row]) -> list[Picture]:
     """One figure with a panel a measure; nothing where no evaluation has positions."""
-    found = {row.place: by_position(row.evaluation.answers, row.evaluation.beyond) for row in rows}
+    found = {row.place: by_position(row.evaluation.answers, row.evaluation.diagnostics) for row in rows}
     measures = [m for m in MEASURES if any(len(points.get(m, {})) > 1 for points in found.values())]
     if not measures:
         return []

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from lwexp.report.display import one_line, score, words
-from lwexp.report.drawing import INK, MUTED, PAPER, Picture, colour, marker, picture, tick_words, word_steps
+from lwexp.pages.display import score, words
+from lwexp.pages.drawing import INK, MUTED, PAPER, Picture, colour, marker, picture, tick_words, word_steps
 from lwexp.report.findings import Row
 from lwexp.report.tables import RulerPoint, Score, ruler
+from lwexp.text.plain import one_line
 
-# Beyond this many points a scatter is a cloud, and each point is 80 bytes of the page, twice.
+# Diagnostics this many points a scatter is a cloud, and each point is 80 bytes of the page, twice.
 _MOST_POINTS = 2000
-# Beyond this many models, cap lines and side-by-side lanes hide more than they show.
+# Diagnostics this many models, cap lines and side-by-side lanes hide more than they show.
 _MOST_LANES = 5
 _NAMES = {"S_l": "S_l, length", "S_q": "S_q, quality", "S_bar": "S-bar, both"}
 _TICK_NAME = 26

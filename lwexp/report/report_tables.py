@@ -7,10 +7,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from lwexp.report.display import csv_cell, markdown_cell, quoted, score, span, words
+from lwexp.pages.display import quoted, score, span, words
 from lwexp.report.findings import Row
 from lwexp.report.tables import Cell, seeds
 from lwexp.report.view import GroupView
+from lwexp.text.cells import csv_cell, markdown_cell
 
 Tree = dict[str, Any]
 # Top-level keys of summary.json that a model's name must not take.

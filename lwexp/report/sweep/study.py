@@ -6,38 +6,40 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lwexp.pages.display import quoted
+from lwexp.pages.drawing import INK, LINE, MUTED, PAPER, palette
 from lwexp.records import LwexpError
-from lwexp.report.answer import Answer
-from lwexp.report.answer_figure import answer_figure
-from lwexp.report.display import markdown_cell, one_line, quoted
-from lwexp.report.drawing import INK, LINE, MUTED, PAPER, palette
 from lwexp.report.lineage import Node
-from lwexp.report.sweep_page import sweep_markdown
-from lwexp.report.trials import Outcome, Sweep
+from lwexp.report.sweep.sweep_analysis import SweepResult
+from lwexp.report.sweep.sweep_figure import sweep_figure
+from lwexp.report.sweep.sweep_tables import sweep_markdown
+from lwexp.report.sweep.trials import Outcome, Sweep
+from lwexp.text.cells import markdown_cell
+from lwexp.text.plain import one_line
 
 _VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER}
 _PACKAGES = ("torch", "transformers", "lightning", "tokenizers")
 
 
-def write_study(sweep: Sweep, answer: Answer | None, nodes: Mapping[str, Node], page: Path) -> Path:
+def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Node], page: Path) -> Path:
     """Write the Markdown page and its figure beside it, an SVG of the same name.
 
     Raises:
         LwexpError: If no trial was evaluated: a study without a number is none.
     """
-    if answer is None:
+    if result is None:
         raise LwexpError(f"report: no trial of {sweep.folder} was evaluated, so there is no study to write")
     page.parent.mkdir(parents=True, exist_ok=True)
     figure = page.with_suffix(".svg")
-    figure.write_text(study_figure(answer), encoding="utf-8")
-    page.write_text(study_page(sweep, answer, nodes, figure.name), encoding="utf-8")
+    figure.write_text(study_figure(result), encoding="utf-8")
+    page.write_text(study_page(sweep, result, nodes, figure.name), encoding="utf-8")
     return page
 
 
-def study_figure(answer: Answer) -> str:
+def study_figure(result: SweepResult) -> str:
     """The answer's figure as a file of its own: light colours on white, for pages that show images as they are."""
-    places = {m.outcome.evaluation.label: n for n, m in enumerate(answer.marks) if m.outcome.evaluation}
-    drawn = answer_figure(answer, places)
+    places = {m.outcome.evaluation.label: n for n, m in enumerate(result.points) if m.outcome.evaluation}
+    drawn = sweep_figure(result, places)
     wide = str(drawn.svg).split("</svg>", 1)[0] + "</svg>"
     for place, (light, _) in enumerate(palette(max(1, len(places)))):
         wide = wide.replace(f"var(--m{place})", light)
@@ -55,14 +57,14 @@ def study_figure(answer: Answer) -> str:
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + ground, wide, count=1) + "\n"
 
 
-def study_page(sweep: Sweep, answer: Answer, nodes: Mapping[str, Node], figure: str) -> str:
+def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Node], figure: str) -> str:
     """The page as text."""
     title = sweep.question or sweep.name
     parts = [
         f"# {markdown_cell(title, 300)}",
-        quoted(answer.finding),
+        quoted(result.finding),
         f"![{markdown_cell(title, 300)}]({figure})",
-        *([_fit(answer)] if answer.fit else []),
+        *([_fit(result)] if result.fit else []),
         "## Every trial",
         sweep_markdown(sweep, None).split("\n\n", 1)[1].strip(),
         "Brackets: 95% bootstrap intervals over prompts. A dash: not known, or not used.",
@@ -72,8 +74,8 @@ def study_page(sweep: Sweep, answer: Answer, nodes: Mapping[str, Node], figure: 
     return "\n\n".join(parts) + "\n"
 
 
-def _fit(answer: Answer) -> str:
-    fit = answer.fit
+def _fit(result: SweepResult) -> str:
+    fit = result.fit
     assert fit is not None
     sure = f", 95% interval {fit.slope_interval[0]:.3f} to {fit.slope_interval[1]:.3f}" if fit.slope_interval else ""
     rows = [

@@ -14,17 +14,17 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from lwexp.records import Check, Position
-from lwexp.report.display import one_line
 from lwexp.report.intervals import Interval, interval
 from lwexp.report.lineage import Tree
 from lwexp.report.reading import object_of, rows_of
 from lwexp.report.tables import Answer
+from lwexp.text.plain import one_line
 
 MEASURES = ("repeated", "distinct", "quality")
 
 
 @dataclass(frozen=True)
-class Beyond:
+class Diagnostics:
     """The further files of one evaluation; empty where it has none."""
 
     checks: Mapping[str, Check]
@@ -53,7 +53,7 @@ class Point(NamedTuple):
     interval: Interval | None
 
 
-class Duel(NamedTuple):
+class PairwiseResult(NamedTuple):
     """One model against another, each pair judged in both orders."""
 
     other: str
@@ -73,7 +73,7 @@ class Duel(NamedTuple):
         return 100 * count / total if total else 0.0
 
 
-class Lost(NamedTuple):
+class PairedDifference(NamedTuple):
     """A part of the bench and score beside those of another run, prompt by prompt."""
 
     part: str
@@ -86,19 +86,19 @@ class Lost(NamedTuple):
     is_worse: bool
 
 
-def read_beyond(path: Path, run_id: str, notes: list[str]) -> Beyond:
+def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
     """Read what there is beside responses and verdicts."""
     checks = {check.response_id: check for check in rows_of(path / "checks.jsonl", Check, run_id, notes)}
     positions = tuple(rows_of(path / "positions.jsonl", Position, run_id, notes))
     objects = [object_of(path / f"{name}.json") for name in ("judge", "pairwise", "regression")]
-    return Beyond(checks, positions, *objects)
+    return Diagnostics(checks, positions, *objects)
 
 
-def endings(answers: Sequence[Answer], beyond: Beyond) -> Endings | None:
+def endings(answers: Sequence[Answer], diagnostics: Diagnostics) -> Endings | None:
     """Counts over the answers that were checked; None where none was."""
-    if not beyond.checks:
+    if not diagnostics.checks:
         return None
-    checks = [beyond.checks[a.response.id] for a in answers if a.response.id in beyond.checks]
+    checks = [diagnostics.checks[a.response.id] for a in answers if a.response.id in diagnostics.checks]
     return Endings(
         n=len(checks),
         stopped_early=sum(check.stopped_early for check in checks),
@@ -110,9 +110,9 @@ def endings(answers: Sequence[Answer], beyond: Beyond) -> Endings | None:
     )
 
 
-def signs(answer: Answer, beyond: Beyond) -> list[str]:
+def signs(answer: Answer, diagnostics: Diagnostics) -> list[str]:
     """What a reader may want to filter for, in words."""
-    check = beyond.checks.get(answer.response.id)
+    check = diagnostics.checks.get(answer.response.id)
     found = {
         "unscored": answer.reason is not None,
         "never came": answer.response.finish_reason == "error",
@@ -125,11 +125,11 @@ def signs(answer: Answer, beyond: Beyond) -> list[str]:
     return [name for name, holds in found.items() if holds]
 
 
-def by_position(answers: Sequence[Answer], beyond: Beyond) -> dict[str, dict[int, Point]]:
+def by_position(answers: Sequence[Answer], diagnostics: Diagnostics) -> dict[str, dict[int, Point]]:
     """Measure -> segment -> mean over prompts; repeats enter as their mean, unscored parts not at all."""
     prompts = {answer.response.id: answer.response.prompt_id for answer in answers}
     values: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for position in beyond.positions:
+    for position in diagnostics.positions:
         prompt = prompts.get(position.response_id)
         for measure in MEASURES:
             value = getattr(position, measure)
@@ -142,13 +142,13 @@ def by_position(answers: Sequence[Answer], beyond: Beyond) -> dict[str, dict[int
     return found
 
 
-def duel(beyond: Beyond, names: Mapping[str, str]) -> Duel | None:
+def pairwise_result(diagnostics: Diagnostics, names: Mapping[str, str]) -> PairwiseResult | None:
     """The pairwise comparison; ``names`` gives the label of a run that stands in the report."""
-    tree = beyond.pairwise
+    tree = diagnostics.pairwise
     if not tree:
         return None
     count = {key: int(_number(tree.get(key)) or 0) for key in ("ours", "ties", "other_wins", "unscored", "prompts")}
-    return Duel(
+    return PairwiseResult(
         other=_name(tree.get("other"), names),
         scorer=one_line(str(tree.get("scorer", "")), 60),
         wins=count["ours"],
@@ -162,9 +162,9 @@ def duel(beyond: Beyond, names: Mapping[str, str]) -> Duel | None:
     )
 
 
-def lost(beyond: Beyond) -> list[Lost]:
+def regression_rows(diagnostics: Diagnostics) -> list[PairedDifference]:
     """Rows of regression.json that can be read."""
-    ranges = beyond.regression.get("ranges")
+    ranges = diagnostics.regression.get("ranges")
     rows = []
     for part, scores in ranges.items() if isinstance(ranges, dict) else ():
         for score, cell in scores.items() if isinstance(scores, dict) else ():
@@ -173,19 +173,23 @@ def lost(beyond: Beyond) -> list[Lost]:
                 continue
             ours, other, difference = (value or 0.0 for value in numbers)
             found = _interval(cell.get("interval"))
-            rows.append(Lost(str(part), str(score), int(_number(cell.get("n")) or 0), ours, other, difference,
-                             found, bool(cell.get("is_worse"))))  # fmt: skip
+            rows.append(
+                PairedDifference(
+                    str(part), str(score), int(_number(cell.get("n")) or 0), ours, other, difference, found,
+                    bool(cell.get("is_worse")),
+                )
+            )  # fmt: skip
     return rows
 
 
-def compared_with(beyond: Beyond, names: Mapping[str, str]) -> str:
+def compared_with(diagnostics: Diagnostics, names: Mapping[str, str]) -> str:
     """The run that regression.json compares with, by its name in the report where it has one."""
-    return _name(beyond.regression.get("other"), names)
+    return _name(diagnostics.regression.get("other"), names)
 
 
-def agreement(beyond: Beyond) -> dict[str, Any] | None:
+def agreement(diagnostics: Diagnostics) -> dict[str, Any] | None:
     """How far a judge's replies to one answer agree; None where each answer was judged once."""
-    tree = beyond.judge
+    tree = diagnostics.judge
     if not _number(tree.get("compared")):
         return None
     alpha = tree.get("alpha")

@@ -175,13 +175,17 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
 
 def _for_the_page(svg: str) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would apply to the whole page
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", body)
-    # Seven digits behind the point are a third of the file; a hundredth of a pixel cannot be seen.
-    body = re.sub(r"(\d+\.\d{2})\d+", r"\1", body)
-    body = re.sub(r"#ee([0-9a-f]{4})\b", lambda match: f"var(--m{int(match[1], 16)})", body)
-    body = re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), body)
+    # The style element would apply to the whole page.
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r"<[^>]+>", lambda tag: _tag(tag[0]), body)
     return re.sub(r"\s*\n\s*", "\n", body).strip()
+
+
+def _tag(tag: str) -> str:
+    """One tag for the page. Labels stand between tags and stay as they are: 0.001 must not become 0.00."""
+    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)
+    tag = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--sans)", tag)
+    # Seven digits behind the point are a third of the file; a hundredth of a pixel cannot be seen.
+    tag = re.sub(r"(\d+\.\d{2})\d+", r"\1", tag)
+    tag = re.sub(r"#ee([0-9a-f]{4})\b", lambda match: f"var(--m{int(match[1], 16)})", tag)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), tag)

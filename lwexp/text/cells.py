@@ -1,0 +1,47 @@
+"""Cells and tables of Markdown and CSV that outside text cannot leave; pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+
+from lwexp.text.plain import one_line, visible
+
+# What spreadsheets read as the start of a formula, also after white space.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+
+
+def csv_cell(value: object) -> object:
+    """A cell that no spreadsheet runs: text that could be a formula gets a leading apostrophe.
+
+    Numbers stay numbers (a negative one is no formula); None becomes an empty cell, which is not zero.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return value
+    text = visible(str(value))
+    return "'" + text if _FORMULA.match(text) or text[:1] in ("\t", "\n") else text
+
+
+def csv_table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    """Lines of a CSV file, every cell through ``csv_cell``."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([csv_cell(value) for value in row] for row in (head, *rows))
+    return out.getvalue()
+
+
+def markdown_cell(value: object, limit: int = 200) -> str:
+    """A cell that cannot leave its table and carries no HTML, link or emphasis."""
+    text = one_line(str(value), limit)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|!~])", r"\\\1", text)
+
+
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]], *, align: str = "") -> str:
+    """A table of cells that are Markdown already. ``align``: l or r for each column, l where it says nothing."""
+    titles = list(head)
+    rules = ["--:" if align[n : n + 1] == "r" else ":--" for n in range(len(titles))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, rules, *rows))
