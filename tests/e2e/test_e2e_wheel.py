@@ -49,7 +49,8 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return subprocess.run(
         [str(installed / "lwexp"), *arguments],
-        cwd=folder, timeout=280, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        cwd=folder, env={**environment, "OMP_NUM_THREADS": "1"},
+        timeout=280, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
