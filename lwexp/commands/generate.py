@@ -15,16 +15,9 @@ from lwexp.config import Config, run_script
 
 def run(config: Config) -> None:
     """Do the one task that ``task`` names."""
-    from lwexp import recipe
+    from lwexp.recipe import generate
 
-    tasks = {
-        "agentwrite": recipe.write,
-        "select": recipe.select,
-        "import": recipe.import_file,
-        "export": recipe.export,
-        "pairs": recipe.pairs,
-    }
-    tasks[config.task](config)
+    generate(config)
 
 
 def main(_: list[str] | None = None) -> None:

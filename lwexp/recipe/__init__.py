@@ -5,10 +5,9 @@ and records results; it computes nothing itself. Rooms are imported inside the f
 config is told before torch is loaded.
 """
 
-from lwexp.recipe.data import export, import_file, select, write
+from lwexp.recipe.data import generate
 from lwexp.recipe.evaluation import evaluate
-from lwexp.recipe.pairs import pairs
 from lwexp.recipe.sweep import Sweep
 from lwexp.recipe.training import train
 
-__all__ = ["Sweep", "evaluate", "export", "import_file", "pairs", "select", "train", "write"]
+__all__ = ["Sweep", "evaluate", "generate", "train"]

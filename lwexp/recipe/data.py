@@ -13,16 +13,22 @@ from lwexp.runs.logs import console_log
 log = logging.getLogger(__name__)
 
 
-def write(config: Config) -> None:
-    """AgentWrite: instructions -> plans -> drafts -> conversations."""
+def generate(config: Config) -> RunDirectory | None:
+    """Do the one task that ``task`` names, and return its run; None after a dry run."""
+    from lwexp.recipe.pairs import pairs
+
+    tasks = {"agentwrite": write, "select": select, "import": import_file, "export": export, "pairs": pairs}
+    return tasks[config.task](config)
+
+
+def write(config: Config) -> RunDirectory | None:
+    """AgentWrite: instructions -> plans -> drafts -> conversations. None after a dry run."""
     from lwexp.generate import write_drafts
     from lwexp.publish import publish_run
 
     console_log()
     run = write_drafts(config, publish=lambda run: publish_run(run, anew=True))
-    if run is not None:
-        _publish(run)
-        end(run)
+    return _published(run)
 
 
 def select(config: Config) -> RunDirectory | None:
@@ -55,18 +61,15 @@ def select(config: Config) -> RunDirectory | None:
     return end(run)
 
 
-def import_file(config: Config) -> None:
-    """A file of conversations, as it is -> conversations."""
+def import_file(config: Config) -> RunDirectory | None:
+    """A file of conversations, as it is -> conversations. None after a dry run."""
     from lwexp.mix import import_conversations
 
     console_log()
-    run = import_conversations(config)
-    if run is not None:
-        _publish(run)
-        end(run)
+    return _published(import_conversations(config))
 
 
-def export(config: Config) -> None:
+def export(config: Config) -> RunDirectory:
     """A finished run's rows -> a file in another trainer's shape."""
     from lwexp.publish import export_run, publish_run
     from lwexp.runs import find_run
@@ -80,11 +83,15 @@ def export(config: Config) -> None:
         export_run(run, config.export, dry_run=config.dry_run)
     elif not config.dry_run:
         publish_run(run, anew=True)
+    return run
 
 
-def _publish(run: RunDirectory) -> None:
-    """Card and page of a finished run."""
+def _published(run: RunDirectory | None) -> RunDirectory | None:
+    """The run with its card and page, where it is finished."""
     from lwexp.publish import publish_run
 
+    if run is None:
+        return None
     if run.is_finished:
         publish_run(run)
+    return end(run)

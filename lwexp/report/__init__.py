@@ -15,11 +15,11 @@ from pathlib import Path
 __all__ = ["compare", "print_table", "write_report"]
 
 
-def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
+def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> Path:
     """``write_report`` and ``print_table`` in one, reading and computing once. Null ``out``: beside the runs."""
     from lwexp.report.build import compare as write_and_print
 
-    return write_and_print(run_paths, out)
+    return write_and_print(run_paths, None if out is None else Path(out))
 
 
 def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:
