@@ -48,8 +48,7 @@ def validate(tree: Tree, schema: type[S]) -> S:
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
     """One line for one pydantic problem."""
-    from lwexp.config.fields import known_keys
-    from lwexp.config.hints import closest
+    from lwexp.config.fields import closest, known_keys
 
     key = _dotted(problem["loc"], tree)
     if problem["type"] == "extra_forbidden":

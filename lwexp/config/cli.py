@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from lwexp.config.base import Tree, validate
-from lwexp.config.compose import CONF, package_of, plugins_named, to_tree
+from lwexp.config.compose import plugins_named, to_tree
 from lwexp.config.fields import commands_that_read
+from lwexp.config.folders import CONF, package_of, pinned_groups
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
@@ -142,8 +143,6 @@ def check_overrides(command: str, overrides: list[str], choices: dict[str, str])
         LwexpError: If a key belongs to another script, or a group is chosen that the experiment pins
             (Hydra would then put the experiment's values onto the other choice).
     """
-    from lwexp.config.experiments import pinned_groups
-
     experiment = choices.get("experiment")
     # What a run is computed on is not part of an experiment.
     pinned = pinned_groups(experiment) - {"hardware"} if experiment not in (None, "null") else set()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config.base import Tree, validate
+from lwexp.config.folders import CONF
 from lwexp.config.schema import Config
 from lwexp.extend import load_plugins
-from lwexp.extend.plugins import plugin_config_folders
 from lwexp.records import LwexpError
-
-PACKAGE = Path(__file__).resolve().parents[1]
-REPOSITORY = PACKAGE.parent
-CONF = PACKAGE / "conf"
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
@@ -42,14 +37,6 @@ def plugins_named(overrides: Sequence[str]) -> list[str]:
     return [name.strip(" '\"") for name in names[-1].strip("[]").split(",") if name.strip()] if names else []
 
 
-def package_of(group: str) -> str:
-    """Where a group's choices go in the config: ``generate.instructions`` for ``instructions``, else its own name."""
-    for path in sorted((CONF / group).glob("*.yaml")):
-        if found := re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
-            return found[1]
-    return group
-
-
 def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
     """The composed and resolved tree, before the gate."""
     from hydra import compose as hydra_compose
@@ -65,11 +52,6 @@ def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
         from lwexp.config.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
-
-
-def config_folders() -> list[Path]:
-    """Folders whose groups may be chosen from: lwexp's own, then those of loaded plugins."""
-    return [CONF, *plugin_config_folders()]
 
 
 def to_tree(cfg: object) -> Tree:

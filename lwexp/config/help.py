@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from lwexp.config.compose import CONF, config_folders
 from lwexp.config.fields import is_section
+from lwexp.config.folders import CONF, choices_of, first_comment
 from lwexp.config.schema import EVERY, Config
 from lwexp.extend.keys import key_of
 
@@ -16,11 +14,11 @@ def print_help(command: str, doc: str) -> None:
     print("\nGroups (choose a file: group=choice)")
     for group in [*groups_of(command), "experiment"]:
         print(f"  {group}")
-        for path in _choices(group):
+        for path in choices_of(group):
             print(f"    {path.stem:<20} {first_comment(path)}")
     if command == "train":
         print("  sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)")
-        for path in sorted((CONF / "sweeps").glob("*.yaml")):
+        for path in choices_of("sweeps"):
             print(f"    {path.stem:<20} {first_comment(path)}")
     print("\nKeys (set a value: key=value; all of them: --cfg job)")
     fields = {key: field for key, field in Config.model_fields.items() if command in key_of(field).read_by}
@@ -29,19 +27,6 @@ def print_help(command: str, doc: str) -> None:
         if not is_section(fields[key]):
             print(f"  {key:<18} {' '.join((fields[key].description or '').split())}")
     print("\nA run lives in runs/<name>-<id>; the same command again resumes it, or says that it is finished.")
-
-
-def first_comment(path: Path) -> str:
-    """The first comment line of a YAML file that says something (package directives do not)."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("#") and "@package" not in line:
-            return line.lstrip("# ").strip()
-    return ""
-
-
-def _choices(group: str) -> list[Path]:
-    """The files of a group, those of plugins after ours."""
-    return [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
 
 
 def groups_of(command: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from lwexp.config.base import validate
-from lwexp.config.compose import CONF
+from lwexp.config.folders import CONF
 from lwexp.config.train import Auto, Hardware, HardwareChoice
 from lwexp.extend import Strict
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lwexp.config.fields import known_keys
-from lwexp.config.hints import closest
+from lwexp.config.fields import closest, known_keys
 from lwexp.config.schema import Config
 
 
@@ -22,8 +21,6 @@ def in_one_line(error: Exception) -> str:
         if options:
             return f"{group}={choice}: no such choice; take one of: {', '.join(sorted(options))}"
         return f"{match[1]}: no such config"
-    if match := re.search(r"Could not override '([^']+)'.\nNo match in the defaults list", text):
-        return _unknown_key(match[1])
     if match := re.search(r"Error parsing override '([^']*)'", text):
         return f"{match[1]}: cannot be read; write key=value, with quotes around spaces and commas"
     if match := re.search(r"You must specify '([^']+)'", text):

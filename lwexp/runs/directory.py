@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from lwexp.config.base import Tree
-from lwexp.config.compose import REPOSITORY
+from lwexp.config.folders import REPOSITORY
 from lwexp.config.schema import Config
 from lwexp.records import LwexpError, Preempted, write_json
 from lwexp.runs.identity import run_id

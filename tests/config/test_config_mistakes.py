@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.config.compose import CONF
+from lwexp.config.folders import CONF
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

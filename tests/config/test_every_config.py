@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from lwexp.config import compose
-from lwexp.config.compose import CONF, compose_tree
-from lwexp.config.experiments import pinned_groups
+from lwexp.config.compose import compose_tree
+from lwexp.config.folders import CONF, pinned_groups
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "sweeps")
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -84,7 +84,7 @@ def test_no_config_file_holds_code_time_environment_or_secrets(path: Path):
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=str)
 def test_every_config_file_opens_with_a_comment_for_the_help(path: Path):
-    from lwexp.config.help import first_comment
+    from lwexp.config.folders import first_comment
 
     assert len(first_comment(path)) > 15
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.config.compose import REPOSITORY
+from lwexp.config.folders import REPOSITORY
 from lwexp.generate import progress as module
 from lwexp.generate.progress import Progress
 from lwexp.llm import Answer, NoAnswer

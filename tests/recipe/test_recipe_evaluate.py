@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.config.compose import REPOSITORY
+from lwexp.config.folders import REPOSITORY
 from lwexp.records import Check, Position, Verdict, read_rows
 
 # Answers of known length: words produced for words required, and the score that the formula gives by hand.

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.config.compose import REPOSITORY
+from lwexp.config.folders import REPOSITORY
 from lwexp.records import Failure, PreferencePair, Response, read_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

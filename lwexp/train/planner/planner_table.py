@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lwexp.config.compose import REPOSITORY
+from lwexp.config.folders import REPOSITORY
 from lwexp.config.presets import hardware_preset
 from lwexp.config.train import Zero
 from lwexp.train.model.dimensions import KNOWN

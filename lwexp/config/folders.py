@@ -1,0 +1,61 @@
+"""The folders that hold YAML, lwexp's own conf and those beside plugins, and what their files say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lwexp.extend.plugins import plugin_config_folders
+from lwexp.records import LwexpError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+REPOSITORY = PACKAGE.parent
+CONF = PACKAGE / "conf"
+
+
+def config_folders() -> list[Path]:
+    """Folders whose groups may be chosen from: lwexp's own, then those of loaded plugins."""
+    return [CONF, *plugin_config_folders()]
+
+
+def choices_of(group: str) -> list[Path]:
+    """The files of a group, those of plugins after ours."""
+    return [path for folder in config_folders() for path in sorted((folder / group).glob("*.yaml"))]
+
+
+def first_comment(path: Path) -> str:
+    """The first comment line of a YAML file that says something (package directives do not)."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and "@package" not in line:
+            return line.lstrip("# ").strip()
+    return ""
+
+
+def package_of(group: str) -> str:
+    """Where a group's choices go in the config: ``generate.instructions`` for ``instructions``, else its own name."""
+    for path in sorted((CONF / group).glob("*.yaml")):
+        if found := re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            return found[1]
+    return group
+
+
+def pinned_groups(name: str) -> set[str]:
+    """Groups that lwexp/conf/experiment/<name>.yaml overrides, those of the experiments it builds on included."""
+    import yaml
+
+    path = CONF / "experiment" / f"{name}.yaml"
+    if not path.is_file():
+        return set()
+    defaults: list[Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
+    groups: set[str] = set()
+    for entry in defaults:
+        if isinstance(entry, str):
+            if entry != "_self_":
+                groups |= pinned_groups(entry)
+            continue
+        for key in entry:
+            if not str(key).startswith("override /"):
+                raise LwexpError(f"{path}: defaults may only override groups or name other experiments, got {key}")
+            groups.add(str(key).removeprefix("override /"))
+    return groups
