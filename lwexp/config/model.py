@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.extend import Strict
+from lwexp.extend import FAMILIES, ModelFamily, OneOf, Strict
 
 
 class Shape(Strict):
@@ -21,13 +21,6 @@ class Shape(Strict):
     vocab_size: int | None = Field(ge=300)
     """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
     max_position_embeddings: int | None = Field(ge=64)
-
-
-LINEAR_LAYERS = {
-    "glm": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"),
-    "llama": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-"""Matrices of a decoder layer, by family; GLM has gate and up in one."""
 
 
 class Lora(Strict):
@@ -47,8 +40,8 @@ class ModelConfig(Strict):
 
     name: str
     """Short name; runs of a model are found by it."""
-    family: Literal["glm", "llama"]
-    """transformers' GlmForCausalLM or LlamaForCausalLM."""
+    family: Annotated[ModelFamily, OneOf(FAMILIES, by_name=True)]
+    """Architecture: glm, llama, or a plugin's (docs/extend.md)."""
     path: str | None
     """A hub id or a local folder in Hugging Face format; null only with init=random."""
     revision: str | None
@@ -71,15 +64,15 @@ class ModelConfig(Strict):
     @property
     def lora_targets(self) -> tuple[str, ...]:
         """Names of the adapted matrices."""
-        return self.lora.targets or LINEAR_LAYERS[self.family]
+        return self.lora.targets or self.family.matrices
 
     @model_validator(mode="after")
     def adapted_matrices_exist(self) -> ModelConfig:
         """Targets are matrices of the family."""
-        known = LINEAR_LAYERS[self.family]
+        known = self.family.matrices
         if strangers := [name for name in self.lora_targets if name not in known]:
             raise ValueError(
-                f"model.lora.targets: {self.family} has no {', '.join(strangers)}; choose from {', '.join(known)}"
+                f"model.lora.targets: {self.family.kind} has no {', '.join(strangers)}; choose from {', '.join(known)}"
             )
         return self
 

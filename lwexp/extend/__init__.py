@@ -4,9 +4,22 @@ Reads a plugin's Python file or module; writes nothing. Never touches rooms: the
 and register their own classes in the same way as a user does.
 """
 
+from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
 from lwexp.extend.plugins import load_plugins
 from lwexp.extend.registry import OneOf, Registry, register
 from lwexp.extend.settings import Strict
 
-__all__ = ["Key", "OneOf", "Registry", "Strict", "load_plugins", "register"]
+__all__ = [
+    "FAMILIES",
+    "Key",
+    "Licence",
+    "ModelFamily",
+    "OneOf",
+    "Published",
+    "Registry",
+    "Sizes",
+    "Strict",
+    "load_plugins",
+    "register",
+]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from lwexp.extend import Sizes
+from lwexp.train.families import Llama
 from lwexp.train.model.build import random_config
-from lwexp.train.model.dimensions import KNOWN, Sizes, model_sizes
+from lwexp.train.model.dimensions import model_sizes, published_models
 from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.planner.flops import Speedometer, peak_flops, step_flops
 from tests.train.tiny_packs import NoTokenizer, tiny_model_config
 
 # h 4, I 6, 2 layers, 2 heads and 1 key head of 3, 10 words.
-SMALL = Sizes(4, 6, 2, 2, 1, 3, 10, 64, qkv_bias=False)
+SMALL = Sizes(4, 6, 2, 2, 1, 3, 10, 64, family=Llama())
 TOTALS = StepTotals(
     packs=2, documents=3, target_tokens=5, tokens=17, document_squares=36 + 16 + 49, pack_squares=100 + 49
 )
@@ -28,7 +30,7 @@ def test_step_flops_by_hand() -> None:
 
 
 def test_a_tied_head_is_multiplied_as_well() -> None:
-    tied = Sizes(4, 6, 2, 2, 1, 3, 10, 64, qkv_bias=False, tied=True)
+    tied = Sizes(4, 6, 2, 2, 1, 3, 10, 64, family=Llama(), tied=True)
     assert step_flops(tied, TOTALS) == step_flops(SMALL, TOTALS)
 
 
@@ -53,11 +55,11 @@ def test_gigaflops_a_token_at_32k(path: str, products: float, full: float, causa
     """Worked out by hand beside the design: 6N, and both totals, for one document that fills a pack."""
     n = 32_768
     one = StepTotals(packs=1, documents=1, target_tokens=n, tokens=n, document_squares=n * n, pack_squares=n * n)
-    flops = step_flops(KNOWN[path], one)
+    flops = step_flops(published_models()[path].sizes, one)
     assert flops.noncausal / n / 1e9 == pytest.approx(full, abs=0.06)
     assert flops.packed / n / 1e9 == pytest.approx(causal, abs=0.06)
     none = one._replace(document_squares=0)
-    assert step_flops(KNOWN[path], none).packed / n / 1e9 == pytest.approx(products, abs=0.06)
+    assert step_flops(published_models()[path].sizes, none).packed / n / 1e9 == pytest.approx(products, abs=0.06)
 
 
 def test_peaks_are_those_that_trl_lists() -> None:

@@ -11,12 +11,13 @@ import torch
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.config.train import Lora, Zero
+from lwexp.extend import Sizes
 from lwexp.train.model.build import random_config
-from lwexp.train.model.dimensions import KNOWN, Sizes, model_sizes
+from lwexp.train.model.dimensions import model_sizes, published_models
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 from tests.train.tiny_packs import tiny_model_config
 
-GLM, LLAMA = KNOWN["zai-org/glm-4-9b-hf"], KNOWN["meta-llama/Llama-3.1-8B"]
+GLM, LLAMA = published_models()["zai-org/glm-4-9b-hf"].sizes, published_models()["meta-llama/Llama-3.1-8B"].sizes
 
 
 def zero(name: str = "zero3_8x80g", **changes: Any) -> Zero:
@@ -138,7 +139,9 @@ def test_parameters_of_the_papers_models_are_transformers_own(name: str) -> None
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(random_config(config, Tokenizer()))
     assert model_sizes(config).parameters == sum(p.numel() for p in model.parameters())
-    assert KNOWN[compose(f"model={name}").model.path or ""] == replace(model_sizes(config), tied=False)
+    assert published_models()[compose(f"model={name}").model.path or ""].sizes == replace(
+        model_sizes(config), tied=False
+    )
 
 
 @pytest.mark.parametrize("tied", [None, True, False])

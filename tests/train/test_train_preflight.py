@@ -13,7 +13,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.records import LwexpError
 from lwexp.train import preflight as check
-from lwexp.train.model.dimensions import KNOWN, model_sizes
+from lwexp.train.model.dimensions import model_sizes, published_models
 from tests.train.tiny_packs import tiny_config, tiny_model
 
 
@@ -34,8 +34,8 @@ def refusal(config: Any, start_from: Path | None = None) -> str:
 
 def test_parameters_of_the_papers_models() -> None:
     """9.40B and 8.03B, as their model cards say."""
-    assert KNOWN["zai-org/glm-4-9b-hf"].parameters == 9_399_951_360
-    assert KNOWN["meta-llama/Llama-3.1-8B"].parameters == 8_030_261_248
+    assert published_models()["zai-org/glm-4-9b-hf"].sizes.parameters == 9_399_951_360
+    assert published_models()["meta-llama/Llama-3.1-8B"].sizes.parameters == 8_030_261_248
 
 
 @pytest.mark.parametrize("family", ["glm", "llama"])

@@ -9,22 +9,9 @@ from typing import Any, NamedTuple
 from lwexp.config.base import Tree
 from lwexp.config.schema import Config
 from lwexp.config.train import SFT
+from lwexp.extend import Licence
 from lwexp.runs import RunDirectory
-
-
-class Licence(NamedTuple):
-    """As the hub names it."""
-
-    id: str
-    name: str | None = None
-    link: str | None = None
-
-
-# Source: the model cards of the two repositories.
-LICENCES = {
-    "zai-org/glm-4-9b-hf": Licence("other", "glm-4", "https://huggingface.co/zai-org/glm-4-9b-hf/blob/main/LICENSE"),
-    "meta-llama/Llama-3.1-8B": Licence("llama3.1"),
-}
+from lwexp.train.model.dimensions import published_models
 
 
 class Score(NamedTuple):
@@ -43,8 +30,8 @@ def base_licence(path: str | None) -> Licence | None:
     """Licence of the base model: of a known hub id, or as the README.md of a local folder has it."""
     if path is None:
         return None
-    if path in LICENCES:
-        return LICENCES[path]
+    if (known := published_models().get(path)) is not None:
+        return known.licence
     readme = Path(path) / "README.md"
     if not readme.is_file():
         return None

@@ -73,7 +73,7 @@ def build_model(
             f"set model.shape.vocab_size>={len(tokenizer)} with init=random, or choose the tokenizer that belongs to it"
         )
     install_head(model)
-    kernels.install_kernels(model, fuse)
+    kernels.install_kernels(model, fuse, model_sizes(config, weights))
     add_adapter(model, config, seed)
     keep_rotary_exact(model)
     return cast(nn.Module, model.train())
@@ -92,35 +92,13 @@ def _random(config: ModelConfig, tokenizer: Any, dtype: torch.dtype, attention_n
 
 def random_config(config: ModelConfig, tokenizer: Any) -> Any:
     """transformers' config for random weights: the sizes asked for, everything else as the family has it."""
-    from transformers import GlmConfig, LlamaConfig
-
     sizes = model_sizes(config)
-    shared = {
-        "vocab_size": sizes.vocab_size,
-        "hidden_size": sizes.hidden_size,
-        "intermediate_size": sizes.intermediate_size,
-        "num_hidden_layers": sizes.num_hidden_layers,
-        "num_attention_heads": sizes.num_attention_heads,
-        "num_key_value_heads": sizes.num_key_value_heads,
-        "head_dim": sizes.head_dim,
-        "max_position_embeddings": sizes.max_position_embeddings,
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-    }
+    options = {name: getattr(sizes, name) for name in type(config.shape).model_fields}
+    options |= {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     for name in ("initializer_range", "tie_word_embeddings"):
         if (value := getattr(config, name)) is not None:
-            shared[name] = value
-    if config.family == "glm":
-        return GlmConfig(**shared)
-    # Llama-3.1 stretches theta 500,000 by its own rule for 131,072 positions; short contexts need neither.
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_000.0}
-    if sizes.max_position_embeddings > 8192:
-        rope = {
-            "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
-        }  # fmt: skip
-    return LlamaConfig(**shared, rms_norm_eps=1e-5, rope_parameters=rope)
+            options[name] = value
+    return config.family.random_config(**options)
 
 
 def _pretrained(source: str, revision: str | None, config: ModelConfig, dtype: torch.dtype, attention_name: str) -> Any:
@@ -130,10 +108,11 @@ def _pretrained(source: str, revision: str | None, config: ModelConfig, dtype: t
         found = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise LwexpError(f"model={config.name}: cannot read the model at {source}: {_first_line(error)}") from None
-    if found.model_type != config.family:
+    if found.model_type != config.family.kind:
         raise LwexpError(
-            f"model={config.name}: {source} is of architecture {found.model_type!r}, but model.family={config.family}; "
-            f"choose a model of that family (GLM-4-9B is zai-org/glm-4-9b-hf, not the older remote-code layout)"
+            f"model={config.name}: {source} is of architecture {found.model_type!r}, but "
+            f"model.family={config.family.kind}; choose a model of that family "
+            f"(GLM-4-9B is zai-org/glm-4-9b-hf, not the older remote-code layout)"
         )
     try:
         return AutoModelForCausalLM.from_pretrained(

@@ -19,6 +19,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lwexp.extend import Sizes
+from lwexp.records import LwexpError
+
 Choice = Literal["eager", "compile", "liger"]
 
 
@@ -29,21 +32,28 @@ class LayerKernels(NamedTuple):
     silu_mul: Callable[[Tensor, Tensor], Tensor]
 
 
-def install_kernels(model: nn.Module, choice: Choice) -> None:
-    """Let each layer's norms and MLP compute with the chosen kernels; "eager" leaves the model as it is."""
+def install_kernels(model: nn.Module, choice: Choice, sizes: Sizes) -> None:
+    """Let each layer's norms and MLP compute with the chosen kernels; "eager" leaves the model as it is.
+
+    Raises:
+        LwexpError: If the model has other norms or MLPs than its family says; some would be left out in silence.
+    """
     if choice == "eager":
         return
     kernels = load_kernels(choice)
     norms = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]
     mlps = [module for module in model.modules() if type(module).__name__.endswith("MLP")]
-    layers = len(cast(Any, model).model.layers)
-    assert len(norms) == 2 * layers + 1, f"{len(norms)} RMSNorms in {layers} layers"
-    assert len(mlps) == layers, f"{len(mlps)} MLPs in {layers} layers"
+    family, layers = sizes.family, sizes.num_hidden_layers
+    wanted = (layers * len(family.norm_widths(sizes)) + 1, layers)
+    if (len(norms), len(mlps)) != wanted:
+        raise LwexpError(
+            f"hardware.kernels={choice}: model.family={family.kind} has {wanted[0]} RMSNorms and {wanted[1]} MLPs in "
+            f"{layers} layers, found {len(norms)} and {len(mlps)}; set hardware.kernels=eager"
+        )
     for norm in norms:
         norm.forward = partial(_norm, norm, kernels)
     for mlp in mlps:
-        is_fused = hasattr(mlp, "gate_up_proj")
-        mlp.forward = partial(_glm_mlp if is_fused else _llama_mlp, mlp, kernels)
+        mlp.forward = partial(_fused_mlp if family.fuses_gate_and_up else _plain_mlp, mlp, kernels)
 
 
 def load_kernels(choice: Choice) -> LayerKernels:
@@ -88,10 +98,10 @@ def _norm(norm: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
     return kernels.rms_norm(hidden, norm.weight, norm.variance_epsilon)
 
 
-def _glm_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
+def _fused_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
     gate, up = mlp.gate_up_proj(hidden).chunk(2, dim=-1)
     return cast(Tensor, mlp.down_proj(kernels.silu_mul(gate, up)))
 
 
-def _llama_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
+def _plain_mlp(mlp: Any, kernels: LayerKernels, hidden: Tensor) -> Tensor:
     return cast(Tensor, mlp.down_proj(kernels.silu_mul(mlp.gate_proj(hidden), mlp.up_proj(hidden))))

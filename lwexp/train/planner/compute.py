@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.config.train import CPU, DPO, Hardware, Objective, Zero
-from lwexp.train.model.dimensions import Sizes
+from lwexp.extend import Sizes
 from lwexp.train.planner.memory import is_recomputing
 
 

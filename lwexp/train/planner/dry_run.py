@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from lwexp.config.schema import Config
 from lwexp.config.train import DPO, Hardware, Zero
+from lwexp.extend import Sizes
 from lwexp.records import Conversation, PreferencePair
-from lwexp.train.model.dimensions import Sizes, model_sizes
+from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.compute import training_hours
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
 from lwexp.train.planner.memory import GIB, MemoryPlan, number_bytes

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from lwexp.train.model.dimensions import Sizes
+from lwexp.extend import Sizes
 from lwexp.train.objectives.losses import StepTotals
 
 # Dense bf16 FLOPs a second, by a word of the device's name; more special names first. Source: NVIDIA's data sheets.

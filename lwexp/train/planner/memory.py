@@ -16,7 +16,7 @@ import math
 from typing import Literal, NamedTuple
 
 from lwexp.config.train import CPU, GPU, Hardware, Zero
-from lwexp.train.model.dimensions import Sizes
+from lwexp.extend import Sizes
 
 GIB = 2**30
 LOGIT_CHUNK = 0.5 * GIB

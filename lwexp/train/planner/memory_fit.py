@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lwexp.config.presets import hardware_presets
 from lwexp.config.train import CPU, Hardware, Zero
-from lwexp.train.model.dimensions import Sizes
+from lwexp.extend import Sizes
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 
 TIGHT = 0.95

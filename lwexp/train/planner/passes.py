@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lwexp.config.schema import Config
 from lwexp.config.train import DPO, Hardware
-from lwexp.train.model.dimensions import Sizes
+from lwexp.extend import Sizes
 from lwexp.train.planner.memory_fit import judge
 
 

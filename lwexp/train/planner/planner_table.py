@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lwexp.config.folders import REPOSITORY
 from lwexp.config.presets import hardware_preset
 from lwexp.config.train import Zero
-from lwexp.train.model.dimensions import KNOWN
+from lwexp.train.model.dimensions import published_models
 from lwexp.train.planner.memory_fit import judge
 
 PAGE = REPOSITORY / "docs" / "planner.md"
@@ -69,7 +69,8 @@ def planner_table() -> str:
     ]
     for case in CASES:
         hardware = case_hardware(case)
-        verdict = judge("", KNOWN[MODELS[case.model]], hardware, case.tokens)
+        sizes = published_models()[MODELS[case.model]].sizes
+        verdict = judge("", sizes, hardware, case.tokens)
         lines.append(
             f"| {case.model} | {case.gpus} | {case.offload} | {case.tokens:,} "
             f"| {verdict.plan.device_gib:.1f} of {hardware.device_gib:.0f} "

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
+from lwexp.extend import FAMILIES, Sizes
 from lwexp.records import LwexpError
 from lwexp.train.loop.tracking import tracking_problem
-from lwexp.train.model.dimensions import Sizes, find_config, model_sizes
+from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
 from lwexp.train.planner.memory_fit import judge, judge_presets, preset_name, refusal
 from lwexp.train.planner.passes import tokens_at_once
@@ -73,13 +74,12 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     if file is None or path is None or (start_from is None and model.init == "random"):
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
-    if (found := content.get("model_type")) == "chatglm":
-        return (
-            f"architecture: {path} is GLM-4 in its older layout with remote code, which is never run here; "
-            f"set model.path=zai-org/glm-4-9b-hf or a folder of it"
-        )
-    if found != model.family:
-        return f"architecture: {path} is of type {found!r}, model.family={model.family}; choose a model of that family"
+    found, wanted = content.get("model_type"), model.family.kind
+    for _, family in FAMILIES.items():
+        if found in family.unreadable:
+            return f"architecture: {path} is {family.unreadable[found]}"
+    if found != wanted:
+        return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
     if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
         return None
     from lwexp.pack.tokenizer import load_tokenizer
