@@ -25,8 +25,8 @@ class WordRange(Strict):
         """``[0,500)`` or ``[4000,20000]``."""
         return f"[{self.low},{self.high}{']' if self.closed else ')'}"
 
-    def __contains__(self, words: int) -> bool:
-        return self.low <= words < self.high or (self.closed and words == self.high)
+    def __contains__(self, words: int | None) -> bool:
+        return words is not None and (self.low <= words < self.high or (self.closed and words == self.high))
 
 
 _NO_LIMIT = 10**9

@@ -6,14 +6,20 @@ and register their own classes in the same way as a user does.
 
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
+from lwexp.extend.metric import METRICS, ComputedMetric, JudgedMetric, Marks, Metric
 from lwexp.extend.plugins import load_plugins
 from lwexp.extend.registry import OneOf, Registry, register
 from lwexp.extend.settings import Strict
 
 __all__ = [
     "FAMILIES",
+    "METRICS",
+    "ComputedMetric",
+    "JudgedMetric",
     "Key",
     "Licence",
+    "Marks",
+    "Metric",
     "ModelFamily",
     "OneOf",
     "Published",

@@ -48,8 +48,9 @@ def summarise(prompts: Sequence[Prompt], pairs: Sequence[PreferencePair], failur
         pairs: At most one a prompt, under its id.
         failures: The others, under their ids.
     """
-    label = _labels({prompt.required_words for prompt in prompts})
-    of = {prompt.id: label[prompt.required_words] for prompt in prompts}
+    lengths = {prompt.id: prompt.required_words or 0 for prompt in prompts}
+    label = _labels(set(lengths.values()))
+    of = {id: label[length] for id, length in lengths.items()}
     lines = [
         _line(
             name,

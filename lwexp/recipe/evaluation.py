@@ -130,7 +130,8 @@ def _responses(
 
 
 def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> list[Verdict]:
-    from lwexp.score import check_texts, score_responses
+    from lwexp.score.checks import check_texts
+    from lwexp.score.verdicts import score_responses
 
     verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
     check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path)
@@ -141,6 +142,7 @@ def _compare(
     config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: RunDirectory, run: RunDirectory
 ) -> None:
     """Paired differences per range, and which of two answers is better."""
+    from lwexp.extend.metric import standard_metrics
     from lwexp.score.pairwise import compare_pairwise
     from lwexp.score.regression import regression
 
@@ -149,7 +151,7 @@ def _compare(
     if not _same_judge(run.path, other.path):
         log.info("S_q is not compared with %s: another judge, or another prompt of it", other.id)
         scored = [verdict for verdict in scored if verdict.kind == "length"]
-    found = regression((responses, verdicts), (theirs, scored), config.bench.ranges)
+    found = regression((responses, verdicts), (theirs, scored), config.bench.ranges, standard_metrics())
     write_json(run.path / "regression.json", {"other": other.id, "ranges": found})
     for label, parts in found.items():
         for part, numbers in parts.items():

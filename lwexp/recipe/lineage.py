@@ -50,12 +50,13 @@ def parents_of(run: RunDirectory, stages: tuple[str, ...]) -> list[RunDirectory]
 def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -> str:
     """What ``dry_run=true`` prints before sampling and scoring."""
     answers = len(prompts) * repeats
-    asked = sorted({prompt.required_words for prompt in prompts})
+    asked = sorted({prompt.required_words for prompt in prompts if prompt.required_words is not None})
+    lengths = ""
+    if asked:
+        words = answers * sum(asked) // len(asked)
+        lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each has its length"
     judge = "no judge calls" if config.judge.kind == "none" else f"{answers:,} calls to {config.judge.model}"
-    return (
-        f"answers  {answers:,} of {asked[0]:,} to {asked[-1]:,} words, {answers * sum(asked) // len(asked):,} words if "
-        f"each has its length, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
-    )
+    return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
 
 
 def missing_for_now(failures: Path, verdicts: Sequence[Verdict]) -> str | None:
@@ -65,11 +66,11 @@ def missing_for_now(failures: Path, verdicts: Sequence[Verdict]) -> str | None:
         failures: Where ``collect`` has said why answers never came; there is no file where all came.
         verdicts: Of the answers.
     """
-    from lwexp.score import is_transient
+    from lwexp.llm.errors import may_pass
 
-    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
+    reasons = [verdict.unscored_reason for verdict in verdicts if may_pass(verdict.unscored_reason)]
     if failures.exists():
-        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
+        reasons += [row.reason for row in read_rows(failures, Failure) if may_pass(row.reason)]
     if not reasons:
         return None
     named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))

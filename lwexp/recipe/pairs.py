@@ -74,7 +74,7 @@ def _make(config: Config, run: RunDirectory, start: RunDirectory, prompts: Seque
     """Answers, verdicts, pairs, table; the run stays open where something that may come is missing."""
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
-    from lwexp.score import score_responses
+    from lwexp.score.verdicts import score_responses
 
     responses = _answers(config, run, start, prompts)
     verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
@@ -174,7 +174,7 @@ def _in_turn(prompts: Iterable[Prompt], wanted: int) -> list[Prompt]:
     """``wanted`` prompts, one of each required length in turn, shortest first."""
     by_length: dict[int, list[Prompt]] = {}
     for prompt in prompts:
-        by_length.setdefault(prompt.required_words, []).append(prompt)
+        by_length.setdefault(prompt.required_words or 0, []).append(prompt)
     available = sum(len(queue) for queue in by_length.values())
     if available < wanted:
         raise LwexpError(

@@ -4,7 +4,7 @@ Reads and writes JSONL and Parquet for every room. Imports nothing of ours; neve
 """
 
 from lwexp.records.atomic import atomic, write_json, write_text
-from lwexp.records.evaluation import Check, Judgement, PairJudgement, Position, PublishedCell
+from lwexp.records.evaluation import Check, Judgement, MetricInfo, PairJudgement, Position, PublishedCell
 from lwexp.records.files import (
     BadRow,
     RowLog,
@@ -50,6 +50,7 @@ __all__ = [
     "Language",
     "LwexpError",
     "Message",
+    "MetricInfo",
     "PairJudgement",
     "Plan",
     "PlanStep",

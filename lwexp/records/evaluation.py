@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Literal
 
 from pydantic import Field
@@ -9,14 +11,36 @@ from pydantic import Field
 from lwexp.records.rows import Row
 
 
-class Judgement(Row):
-    """One reply of a judge: six scores, or why there are none. ``score`` is on 0..100."""
+class MetricInfo(Row):
+    """What a report must know of a metric; metrics.json of an evaluation run holds one for each of its metrics."""
 
+    kind: str  # in verdicts.jsonl
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")  # in tables, columns and summary.json
+    label: str  # the same in running text
+    title: str  # over figures
+    meaning: str  # one sentence
+    scale: tuple[float, float] = (0, 100)
+    higher_is_better: bool = True
+    decimals: int = Field(default=1, ge=0, le=6)
+    needs_length: bool = False
+    needs_judge: bool = False
+    of: tuple[str, ...] = ()  # kinds whose mean it is; such a metric has no verdicts of its own
+
+    @property
+    def html(self) -> str:
+        """The label for a page: S_l with its subscript."""
+        return re.sub(r"\b([A-Z])_([a-z]+)\b", r"\1<sub>\2</sub>", html.escape(self.label))
+
+
+class Judgement(Row):
+    """One reply of a judge: its scores, or why there are none. ``score`` is on the metric's scale."""
+
+    kind: str = "quality"
     response_id: str
     repeat: int = Field(ge=0)  # of the judge, not of the answer
     scorer: str
-    score: float | None = Field(ge=0, le=100)
-    dimensions: dict[str, float]  # name -> 1..5; empty where unscored
+    score: float | None = Field(allow_inf_nan=False)
+    dimensions: dict[str, float]  # name -> 1..5 for S_q; empty where unscored
     unscored_reason: str | None
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Language = Literal["en", "zh"]
 Role = Literal["system", "user", "assistant"]
@@ -117,13 +117,13 @@ class PreferencePair(Row):
 
 
 class Prompt(Row):
-    """One prompt of a bench, with the length it asks for."""
+    """One prompt of a bench."""
 
     id: str
     text: str
     language: Language
     type: str
-    required_words: int = Field(gt=0)
+    required_words: int | None = Field(gt=0)  # the length it asks for; None: it asks for none
 
 
 class Sampling(Row):
@@ -146,7 +146,7 @@ class Response(Row):
     prompt: str
     language: Language
     type: str
-    required_words: int = Field(gt=0)
+    required_words: int | None = Field(gt=0)
     text: str
     words: int = Field(ge=0)
     # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
@@ -156,14 +156,21 @@ class Response(Row):
 
 
 class Verdict(Row):
-    """A score of one response, or the reason there is none. ``score`` is on 0..100."""
+    """A score of one response by one metric, or the reason there is none."""
 
     response_id: str
-    kind: Literal["length", "quality"]
-    scorer: str  # "S_l" or the judge's model name
-    score: float | None = Field(ge=0, le=100)
+    kind: str  # of the metric: "length", "quality" or a plugin's
+    scorer: str  # the metric's name, such as "S_l", or the judge's model name
+    score: float | None = Field(allow_inf_nan=False)  # on the metric's scale: 0..100 for the paper's
     dimensions: dict[str, float] = {}
     unscored_reason: str | None = None
+
+    @model_validator(mode="after")
+    def the_papers_scores_are_on_a_hundred(self) -> Verdict:
+        """Other metrics have scales of their own, which are checked where their scores are made."""
+        if self.kind in ("length", "quality") and self.score is not None and not 0 <= self.score <= 100:
+            raise ValueError(f"score must lie on 0 to 100, got {self.score}")
+        return self
 
 
 class Failure(Row):

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lwexp.config.evaluate import WordRange, bench_heading
-from lwexp.records import Response, Verdict, first_problem
+from lwexp.extend.metric import standard_metrics
+from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics
 from lwexp.report.lineage import Node, Tree
 from lwexp.report.reading import object_of, rows_of
@@ -34,6 +35,8 @@ class Evaluation:
     config: Tree
     train_config: Tree
     answers: tuple[Answer, ...]
+    metrics: tuple[MetricInfo, ...]
+    """What it was scored by, in the order of the tables."""
     ranges: tuple[WordRange, ...]
     judge: str | None
     diagnostics: Diagnostics
@@ -56,8 +59,8 @@ class Evaluation:
 
     @property
     def asked(self) -> int:
-        """Longest answer asked for."""
-        return max((answer.response.required_words for answer in self.answers), default=0)
+        """Longest answer asked for; 0 where no prompt asks for a length."""
+        return max((answer.response.required_words or 0 for answer in self.answers), default=0)
 
 
 def mixture_of(evaluation: Evaluation) -> Tree:
@@ -84,8 +87,10 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
     if status != "finished":
         notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; its numbers are partial.")
     config = object_of(path / "config.json")
-    judge = _judge(config, verdicts, node.id, notes)
-    joined = join(responses, verdicts, judge)
+    metrics = _metrics(path, node.id, notes)
+    judged = [verdict for verdict in verdicts if any(m.kind == verdict.kind and m.needs_judge for m in metrics)]
+    judge = _judge(config, judged, node.id, notes)
+    joined = join(responses, verdicts, judge, metrics)
     if joined.n_repeated_ids:
         notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers came twice; the later one counts.")
     if joined.n_orphan_verdicts:
@@ -100,6 +105,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
         config=config,
         train_config=train_config,
         answers=joined.answers,
+        metrics=metrics,
         ranges=_ranges(config, node.id, notes),
         judge=judge,
         diagnostics=read_diagnostics(path, node.id, notes),
@@ -116,14 +122,26 @@ def _ranges(config: Tree, run_id: str, notes: list[str]) -> tuple[WordRange, ...
         return ()
 
 
-def _judge(config: Tree, verdicts: Sequence[Verdict], run_id: str, notes: list[str]) -> str | None:
-    """Who gave the quality scores: the configured judge, else whoever gave most of them."""
-    scorers = Counter(verdict.scorer for verdict in verdicts if verdict.kind == "quality")
+def _metrics(path: Path, run_id: str, notes: list[str]) -> tuple[MetricInfo, ...]:
+    """What the run was scored by, as it recorded; the paper's metrics in runs that are older than such records."""
+    file = path / "metrics.json"
+    if not file.is_file():
+        return standard_metrics()
+    try:
+        return tuple(TypeAdapter(list[MetricInfo]).validate_json(file.read_bytes()))
+    except ValidationError as error:
+        notes.append(f"{run_id}: metrics.json cannot be read ({first_problem(error)}); taken to be S_l, S_q and S-bar.")
+        return standard_metrics()
+
+
+def _judge(config: Tree, judged: Sequence[Verdict], run_id: str, notes: list[str]) -> str | None:
+    """Who gave the judged scores: the configured judge, else whoever gave most of them."""
+    scorers = Counter(verdict.scorer for verdict in judged)
     if not scorers:
         return None
     configured = (config.get("judge") or {}).get("model")
     judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
     if len(scorers) > 1:
         others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
-        notes.append(f"{run_id}: quality scores by {others} are ignored beside those by {one_line(judge, 40)}.")
+        notes.append(f"{run_id}: scores by {others} are ignored beside those by {one_line(judge, 40)}.")
     return judge

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from lwexp.pages.display import named, score, signed, span, words
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.intervals import Difference, paired_difference, rank_correlation
 from lwexp.report.lineage import Node, ancestors
 from lwexp.report.tables import Cell, prompt_means
+from lwexp.stats.intervals import Difference, paired_difference, rank_correlation
 
 # The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
 CAP_SLACK = 1.5

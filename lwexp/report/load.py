@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import tell_apart
 from lwexp.report.evaluations import Evaluation, read_evaluation
 from lwexp.report.lineage import Node, Tree, read_manifest, trace
@@ -28,8 +28,13 @@ class Group:
     evaluations: tuple[Evaluation, ...]
 
     @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """What at least one of the models was scored by, each once, in the order of the tables."""
+        return tuple({metric.name: metric for e in self.evaluations for metric in e.metrics}.values())
+
+    @property
     def is_stand_in(self) -> bool:
-        """Whether S_q comes from the offline heuristic."""
+        """Whether judged scores come from the offline heuristic."""
         return (self.judge or "").startswith(OFFLINE)
 
 

@@ -21,7 +21,6 @@ from lwexp.report.evaluations import Evaluation, mixture_of
 from lwexp.report.figures.evaluation_figures import evaluation_figures
 from lwexp.report.figures.position_figure import along_the_text
 from lwexp.report.figures.training_figures import training_figures
-from lwexp.report.intervals import RESAMPLES
 from lwexp.report.lineage import Node, layers
 from lwexp.report.load import Comparison
 from lwexp.report.published import beside
@@ -29,6 +28,7 @@ from lwexp.report.reader import pack_answers
 from lwexp.report.samples import LANGUAGES, choose
 from lwexp.report.sweep.sweep_tables import sweep_context
 from lwexp.report.view import GroupView, Report
+from lwexp.stats.intervals import RESAMPLES
 from lwexp.text.plain import one_line, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"

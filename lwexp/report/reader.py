@@ -84,7 +84,7 @@ def _entry(view: GroupView, entry: list[tuple[Row, Answer]], limit: int) -> tupl
         marks = signs(answer, row.evaluation.diagnostics)
         found.update(dict.fromkeys(marks))
         check = row.evaluation.diagnostics.checks.get(answer.response.id)
-        scores = [_rounded(value) for value in (answer.length, answer.quality, answer.both)]
+        scores = [_rounded(answer.scores.get(name)) for name in ("S_l", "S_q", "S_bar")]
         brief.append([row.place, answer.response.words, *scores, marks])
         full.append({"text": text, "reason": answer.reason, "directed": list(check.directed) if check else []})
     name = f"{asked.prompt_id}" + (f", repeat {asked.repeat + 1}" if asked.repeat else "")

@@ -96,7 +96,8 @@ def as_csv(views: Sequence[GroupView]) -> str:
 
 def _csv_row(view: GroupView, row: Row, name: str, part: Cell) -> list[object]:
     scores: list[object] = []
-    for value in part.scores.values():
+    for metric in view.group.metrics:
+        value = part.scores[metric.name]
         low, high = value.interval or (None, None)
         scores += [_rounded(value.mean), _rounded(low), _rounded(high)]
     return [
@@ -122,7 +123,8 @@ def as_markdown(views: Sequence[GroupView]) -> str:
         ]
         lines += ["| " + " | ".join(head) + " |", "|:--" + "|--:" * (len(head) - 1) + "|"]
         for row in view.rows:
-            scores = [_with_span(value.mean, value.interval) for value in row.total.scores.values()]
+            found = [row.total.scores[metric.name] for metric in view.group.metrics]
+            scores = [_with_span(value.mean, value.interval) for value in found]
             cells = [
                 markdown_cell(row.label), words(row.evaluation.max_train_words), words(row.total.max_words), *scores,
                 f"{row.total.n:,}", f"{row.total.scores['S_q'].n_unscored:,}" if view.group.judge else "not judged",

@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     head: str
     rest: str
     left_out: int
-    ratio: float
+    ratio: float | None
 
 
 class Sample(NamedTuple):
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
     language: str
     prompt_id: str
     prompt: str
-    required: int
+    required: int | None
     shown: tuple[Shown, ...]
 
 
@@ -67,7 +67,9 @@ def choose(rows: Sequence[Row]) -> list[Sample]:
     ]
 
 
-def _group(required: int, row: Row, *, by_length: bool) -> tuple[int, str]:
+def _group(required: int | None, row: Row, *, by_length: bool) -> tuple[int, str]:
+    if required is None:
+        return 0, "no length"
     if by_length:
         return required, f"{words(required)} words"
     for part in row.evaluation.ranges:
@@ -88,7 +90,8 @@ def _shown(row: Row, answer: Answer | None, limit: int) -> Shown:
         return Shown(row.place, row.label, None, "", "", 0, 0.0)
     text, left_out = cut_middle(visible(answer.response.text).strip(), limit)
     head, rest = split_head(text, _HEAD[answer.response.language])
-    ratio = answer.response.words / answer.response.required_words
+    required = answer.response.required_words
+    ratio = answer.response.words / required if required else None
     return Shown(row.place, row.label, answer, head, rest, left_out, ratio)
 
 

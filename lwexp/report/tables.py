@@ -1,20 +1,21 @@
 """From responses and verdicts to cells: means with intervals, per range, language and repeat; pure.
 
-S_bar of an answer is (S_l + S_q) / 2 and exists only where both do. A missing score is counted as
-unscored and enters no mean: it is not zero. A cell's mean is the mean over prompts of the mean over
-that prompt's scored repeats, so a prompt with an unscored repeat weighs as much as any other.
+A missing score is counted as unscored and enters no mean: it is not zero. A cell's mean is the mean over
+prompts of the mean over that prompt's scored repeats, so a prompt with an unscored repeat weighs as much
+as any other.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
 from lwexp.config.evaluate import WordRange
-from lwexp.records import Response, Verdict
-from lwexp.report.intervals import Interval, interval
+from lwexp.records import MetricInfo, Response, Verdict
+from lwexp.stats import scores as stats
+from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line
 
 
@@ -22,25 +23,10 @@ class Answer(NamedTuple):
     """A response with what its verdicts say."""
 
     response: Response
-    length: float | None
-    quality: float | None
+    scores: Mapping[str, float | None]
+    """Metric name -> score, in the order of the metrics; None: unscored; absent: the metric does not apply to it."""
     reason: str | None
-    """Why there is no quality score; None where there is one, or where none was asked for."""
-
-    @property
-    def both(self) -> float | None:
-        """S_bar of this answer."""
-        if self.length is None or self.quality is None:
-            return None
-        return (self.length + self.quality) / 2
-
-
-Part = Callable[[Answer], float | None]
-PARTS: dict[str, Part] = {
-    "S_l": lambda answer: answer.length,
-    "S_q": lambda answer: answer.quality,
-    "S_bar": lambda answer: answer.both,
-}
+    """Why a judge gave no score; None where there is one, or where none was asked for."""
 
 
 class Joined(NamedTuple):
@@ -67,6 +53,13 @@ class Score(NamedTuple):
         return (min(known), max(known)) if len(known) > 1 else None
 
 
+class Scores(dict[str, Score]):
+    """Metric name -> score of a cell; a metric that no answer of the cell was scored by has an empty one."""
+
+    def __missing__(self, name: str) -> Score:
+        return Score(None, None, 0, 0, ())
+
+
 class Cell(NamedTuple):
     """One model on one set of prompts. ``n`` counts answers; ``n_cut`` those that hit the token limit."""
 
@@ -74,7 +67,7 @@ class Cell(NamedTuple):
     n_prompts: int
     n_empty: int
     n_cut: int
-    scores: dict[str, Score]
+    scores: Scores
     max_words: int | None
     median_words: float | None
 
@@ -89,44 +82,45 @@ class RulerPoint(NamedTuple):
     highest: int
 
 
-def join(responses: Iterable[Response], verdicts: Iterable[Verdict], judge: str | None) -> Joined:
+def join(
+    responses: Iterable[Response], verdicts: Iterable[Verdict], judge: str | None, metrics: Sequence[MetricInfo]
+) -> Joined:
     """Put each verdict with its response, by id; where an id comes twice, the later row counts.
 
     Args:
         responses: All answers of one evaluation.
         verdicts: In any order.
-        judge: Whose quality verdicts count; None takes none.
+        judge: Whose verdicts count for judged metrics; None takes none.
+        metrics: What was scored by.
     """
     by_id: dict[str, Response] = {}
     n_rows = 0
     for response in responses:
         by_id[response.id] = response
         n_rows += 1
-    wanted = [v for v in verdicts if v.kind == "length" or v.scorer == judge]
+    judged = [metric.kind for metric in metrics if metric.needs_judge and not metric.of]
+    wanted = [v for v in verdicts if v.kind not in judged or v.scorer == judge]
     latest = {(verdict.response_id, verdict.kind): verdict for verdict in wanted}
-    answers = tuple(
-        _answer(response, latest.get((response.id, "length")), latest.get((response.id, "quality")), judge)
-        for response in by_id.values()
-    )
+    scores = stats.scores_by_answer(wanted, metrics)
+    answers = []
+    for id, response in by_id.items():
+        applying = [m.name for m in metrics if response.required_words is not None or not m.needs_length]
+        own = {name: scores.get(id, {}).get(name) for name in applying}
+        reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if judge is not None else []
+        answers.append(Answer(response, own, next((reason for reason in reasons if reason), None)))
     orphans = sum(response_id not in by_id for response_id, _ in latest)
-    return Joined(answers, n_rows - len(by_id), orphans)
+    return Joined(tuple(answers), n_rows - len(by_id), orphans)
 
 
-def _answer(response: Response, length: Verdict | None, quality: Verdict | None, judge: str | None) -> Answer:
-    reason = None
-    if judge is not None and (quality is None or quality.score is None):
-        reason = (quality.unscored_reason if quality else None) or ("no reason given" if quality else "no verdict")
-    return Answer(response, length.score if length else None, quality.score if quality else None, reason)
+def _why_unscored(verdict: Verdict | None) -> str | None:
+    if verdict is None:
+        return "no verdict"
+    return None if verdict.score is not None else verdict.unscored_reason or "no reason given"
 
 
-def prompt_means(answers: Iterable[Answer], part: str) -> dict[str, float]:
-    """Prompt id -> mean of the part over the prompt's scored repeats; prompts without one are absent."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for answer in answers:
-        value = PARTS[part](answer)
-        if value is not None:
-            values[answer.response.prompt_id].append(value)
-    return {prompt: fmean(scores) for prompt, scores in values.items()}
+def prompt_means(answers: Iterable[Answer], name: str) -> dict[str, float]:
+    """Prompt id -> mean of a metric over the prompt's scored repeats; prompts without one are absent."""
+    return stats.prompt_means(((answer.response.prompt_id, answer.scores) for answer in answers), name)
 
 
 def cell(answers: Sequence[Answer]) -> Cell:
@@ -137,34 +131,39 @@ def cell(answers: Sequence[Answer]) -> Cell:
         n_prompts=len({answer.response.prompt_id for answer in answers}),
         n_empty=sum(length == 0 for length in lengths),
         n_cut=sum(answer.response.finish_reason == "length" for answer in answers),
-        scores={part: _score(answers, part) for part in PARTS},
+        scores=Scores({name: _score(answers, name) for name in dict.fromkeys(n for a in answers for n in a.scores)}),
         max_words=max(lengths, default=None),
         median_words=median(lengths) if lengths else None,
     )
 
 
-def _score(answers: Sequence[Answer], part: str) -> Score:
-    n = sum(PARTS[part](answer) is not None for answer in answers)
-    means = list(prompt_means(answers, part).values())
+def _score(answers: Sequence[Answer], name: str) -> Score:
+    values = [answer.scores[name] for answer in answers if name in answer.scores]
+    n = sum(value is not None for value in values)
+    means = list(prompt_means(answers, name).values())
     repeats = sorted({answer.response.repeat for answer in answers})
     by_repeat = [
-        list(prompt_means([a for a in answers if a.response.repeat == repeat], part).values()) for repeat in repeats
+        list(prompt_means([a for a in answers if a.response.repeat == repeat], name).values()) for repeat in repeats
     ]
     return Score(
         mean=fmean(means) if means else None,
         interval=interval(means),
         n=n,
-        n_unscored=len(answers) - n,
+        n_unscored=len(values) - n,
         by_repeat=tuple(fmean(values) if values else None for values in by_repeat),
     )
 
 
 def per_range(answers: Sequence[Answer], ranges: Sequence[WordRange]) -> dict[str, Cell]:
-    """Range label -> cell. Answers outside every range form a last row, so that rows add up to all."""
+    """Range label -> cell. Answers outside every range form a last row, so that rows add up to all.
+
+    Answers that were asked for no length are left out.
+    """
     cells = {}
     for part in ranges:
         cells[part.label] = cell([a for a in answers if a.response.required_words in part])
-    outside = [a for a in answers if not any(a.response.required_words in part for part in ranges)]
+    asked = [a for a in answers if a.response.required_words is not None]
+    outside = [a for a in asked if not any(a.response.required_words in part for part in ranges)]
     if outside and ranges:
         cells["outside all ranges"] = cell(outside)
     return cells
@@ -189,7 +188,8 @@ def ruler(answers: Sequence[Answer]) -> list[RulerPoint]:
     """The Ruler curve: one point for each required length, ascending."""
     produced: dict[int, list[int]] = defaultdict(list)
     for answer in answers:
-        produced[answer.response.required_words].append(answer.response.words)
+        if answer.response.required_words is not None:
+            produced[answer.response.required_words].append(answer.response.words)
     return [
         RulerPoint(required, len(counts), min(counts), median(counts), max(counts))
         for required, counts in sorted(produced.items())

@@ -48,10 +48,11 @@ def select(prompts: Sequence[Prompt], wanted: Selection) -> list[Prompt]:
     if wanted.type is not None:
         kept = [prompt for prompt in kept if prompt.type == wanted.type]
     if not kept:
-        there = sorted({prompt.required_words for prompt in prompts})
+        there = [prompt.required_words for prompt in prompts if prompt.required_words is not None]
+        asked = f"of {min(there):,} to {max(there):,} words" if there else "that ask for no length"
         raise LwexpError(
             f"bench: no prompt has range={wanted.range} language={wanted.language} type={wanted.type}; there are "
-            f"{len(prompts)} of {there[0]:,} to {there[-1]:,} words, in {_listed(p.language for p in prompts)}, of "
+            f"{len(prompts)} {asked}, in {_listed(p.language for p in prompts)}, of "
             f"type {_listed(p.type for p in prompts)}"
         )
     if wanted.subset is None:

@@ -76,10 +76,11 @@ class TransformersEngine:
             LwexpError: If prompt and answer together may not fit the model's positions.
         """
         # Equal lengths side by side; the longest first, so that no lone long answer is left for the end.
-        ordered = sorted(asks, key=lambda ask: -ask.prompt.required_words)
+        ordered = sorted(asks, key=lambda ask: -(ask.prompt.required_words or 0))
         questions = [Question(ask.id, self._encode(ask.prompt), seed=f"{ask.seed}|{ask.prompt.id}") for ask in ordered]
         self._refuse_what_does_not_fit(questions, sample)
-        expected = max(_TOKENS_A_WORD * max(ask.prompt.required_words for ask in asks), _SPARE)
+        lengths = [_TOKENS_A_WORD * (ask.prompt.required_words or sample.max_new_tokens) for ask in asks]
+        expected = max(*lengths, _SPARE)
         longest = max(len(question.tokens) for question in questions) + min(sample.max_new_tokens, expected)
         slots = slots_that_fit(self.model, longest, at_most=sample.batch_size)
         with self._threads():

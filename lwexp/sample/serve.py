@@ -56,7 +56,7 @@ class Service:
         )
         # The same text and seed give the same answer, whatever was asked before.
         id = hashlib.sha256(text.encode()).hexdigest()[:16]
-        prompt = Prompt(id=id, text=text, language="en", type="chat", required_words=1)
+        prompt = Prompt(id=id, text=text, language="en", type="chat", required_words=None)
         with self._lock:
             (answer,) = self._engine.answers([Ask(id, prompt, int(request.get("seed") or 0))], sample)
             tokens = len(self._engine.tokenizer.encode(answer.text, add_special_tokens=False))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lwexp.config.llm import Judge, NoJudge
+from lwexp.extend.metric import Marks
 from lwexp.records import Check, Position, Response, write_rows
-from lwexp.score.directed import signs_of_direction
-from lwexp.score.quality import Scores
-from lwexp.score.template import JudgePrompt
+from lwexp.score.judge_injection import injection_flags
+from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, looped_words, segments, shares_by_segment
-from lwexp.score.verdicts import question
 from lwexp.text.words import count_words
 
 log = logging.getLogger(__name__)
@@ -41,13 +39,13 @@ def check_texts(
     texts = {response.id: segments(response.text, parts) for response in came}
     checks = [check(response, texts[response.id]) for response in came]
     write_rows(out_dir / "checks.jsonl", checks)
-    outcomes: Mapping[str, Scores | str] = {}
+    outcomes: Mapping[str, Marks | str] = {}
     if not isinstance(judge, NoJudge) and judge.segments:
         outcomes = _judge(came, texts, judge, seed, out_dir)
     positions = [row for response in came for row in _positions(response, texts[response.id], outcomes)]
     write_rows(out_dir / "positions.jsonl", positions)
-    signs = Counter(sign for row in checks for sign in row.directed)
-    named = ", ".join(f"{sign.replace('_', ' ')} {count}" for sign, count in signs.most_common())
+    flags = Counter(flag for row in checks for flag in row.directed)
+    named = ", ".join(f"{flag.replace('_', ' ')} {count}" for flag, count in flags.most_common())
     log.info(
         "texts: %d answers, %d stopped early, %d loop, %d talk to a judge%s",
         len(came), sum(row.stopped_early for row in checks), sum(row.loops for row in checks),
@@ -64,10 +62,10 @@ def check(response: Response, texts: Sequence[Segment]) -> Check:
         response_id=response.id,
         words_longwriter=count_words(response.text),
         words_unicode=len(words),
-        stopped_early=response.finish_reason != "length" and response.words * _EARLY < response.required_words,
+        stopped_early=response.finish_reason != "length" and response.words * _EARLY < (response.required_words or 0),
         loops=looped > 0,
         looped_words=looped,
-        directed=signs_of_direction(response.text),
+        directed=injection_flags(response.text),
     )
 
 
@@ -81,32 +79,30 @@ def _judge(
     judge: Judge,
     seed: int,
     out_dir: Path,
-) -> Mapping[str, Scores | str]:
-    """Segment key -> six scores, or why there are none. An answer of one segment is judged again, as a part."""
-    from lwexp.llm.ledger import Ledger
-    from lwexp.score.judging import Judging
+) -> Mapping[str, Marks | str]:
+    """Segment key -> S_q, or why there is none. An answer of one segment is judged again, as a part."""
+    from lwexp.score.judging import JudgeRequest, Judging
 
     assert not isinstance(judge, NoJudge)
-    prompt = JudgePrompt(judge.prompt)
-    judging: Judging[Scores] = Judging(judge, seed)
-    questions = [
-        question(response, part.text, _key(response.id, number), prompt, part=(number + 1, len(texts[response.id])))
-        for response in responses
-        for number, part in enumerate(texts[response.id])
-        if part.text.strip()
-    ]
-    with Ledger(out_dir / "ledger.sqlite", power_safe=judge.kind != "offline") as ledger:
-        asyncio.run(judging.run(questions, ledger))
-    return judging.outcomes
+    metric = QualityMetric()
+    prompt = metric.judge_prompt(judge.prompt)
+    judging: Judging[Marks] = Judging(judge, seed)
+    requests = []
+    for response in responses:
+        parts = texts[response.id]
+        for number, part in enumerate(parts):
+            if part.text.strip():
+                shown = response.model_copy(update={"text": part.text})
+                question = metric.question(shown, prompt, part=(number + 1, len(parts)))
+                requests.append(JudgeRequest(_key(response.id, number), question))
+    return judging.run(requests, out_dir)
 
 
-def _positions(
-    response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Scores | str]
-) -> Iterable[Position]:
+def _positions(response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Marks | str]) -> Iterable[Position]:
     shares_of = shares_by_segment([part.words for part in texts])
     for number, (part, shares) in enumerate(zip(texts, shares_of, strict=True)):
         outcome = outcomes.get(_key(response.id, number))
-        scores = outcome if isinstance(outcome, Scores) else None
+        marks = outcome if isinstance(outcome, Marks) else None
         yield Position(
             response_id=response.id,
             segment=number,
@@ -114,7 +110,7 @@ def _positions(
             words=len(part.words),
             repeated=shares.repeated,
             distinct=shares.distinct,
-            quality=scores.s_q if scores else None,
-            dimensions=scores.as_floats() if scores else {},
+            quality=marks.score if marks else None,
+            dimensions=dict(marks.dimensions) if marks else {},
             unscored_reason=outcome if isinstance(outcome, str) else None,
         )

@@ -5,36 +5,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel
-
 from lwexp.config.llm import LiteLLMJudge, OfflineJudge
+from lwexp.extend.metric import Question
 from lwexp.llm import Client, NoAnswer
 from lwexp.llm.drain import Drain
 from lwexp.llm.ledger import Ledger
 from lwexp.records import LwexpError
-from lwexp.score.quality import UnreadableError
+from lwexp.text.replies import UnreadableError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-class Question(NamedTuple, Generic[T]):
-    """One thing to ask a judge."""
+class JudgeRequest(NamedTuple, Generic[T]):
+    """One question, and what its outcome is kept under."""
 
-    key: str  # what the outcome is kept under
-    text: str
-    read: Callable[[str], T]  # raises UnreadableError
-    reask: Callable[[str], str]  # the problem -> the message that follows an unreadable reply
-    schema: type[BaseModel] | None
+    key: str
+    question: Question[T]
     repeat: int = 0
 
 
 class Judging(Generic[T]):
-    """Fills ``outcomes``, by question key, in whatever order the judge replies.
+    """Fills ``outcomes``, by request key, in whatever order the judge replies.
 
     Args:
         judge: Who is asked.
@@ -47,15 +44,21 @@ class Judging(Generic[T]):
         self._judge = judge
         self._seed = seed
 
-    async def run(self, questions: Sequence[Question[T]], ledger: Ledger) -> None:
-        """Ask all questions.
+    def run(self, requests: Sequence[JudgeRequest[T]], folder: Path) -> dict[str, T | str]:
+        """Ask everything through ``folder / "ledger.sqlite"``, and return the outcomes.
 
         Raises:
             LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
             KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended.
             Preempted: The same after SIGTERM.
         """
-        queue = iter(_shown(questions))
+        # An offline verdict costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
+        with Ledger(folder / "ledger.sqlite", power_safe=self._judge.kind != "offline") as ledger:
+            asyncio.run(self._run(requests, ledger))
+        return self.outcomes
+
+    async def _run(self, requests: Sequence[JudgeRequest[T]], ledger: Ledger) -> None:
+        queue = iter(_shown(requests))
         async with Client(self._judge, ledger) as client:
             drain = Drain(client)
             with drain.on_signals():
@@ -63,35 +66,36 @@ class Judging(Generic[T]):
                 await asyncio.gather(*(self._work(client, drain, queue) for _ in workers))
         drain.raise_reason()
 
-    async def _work(self, client: Client, drain: Drain, queue: Iterator[Question[T]]) -> None:
-        for question in queue:
+    async def _work(self, client: Client, drain: Drain, queue: Iterator[JudgeRequest[T]]) -> None:
+        for request in queue:
             if drain.reason is not None:
                 return
             try:
-                outcome = await ask(client, question, seed=self._seed)
+                outcome = await ask(client, request, seed=self._seed)
             except LwexpError as error:
                 drain.stop(error)
                 return
             if outcome == "drained":
                 return
-            self.outcomes[question.key] = outcome
+            self.outcomes[request.key] = outcome
             # A replay from the ledger never waits by itself; this lets signals in.
             await asyncio.sleep(0)
 
 
-async def ask(client: Client, question: Question[T], *, seed: int) -> T | str:
+async def ask(client: Client, request: JudgeRequest[T], *, seed: int) -> T | str:
     """Ask once; after an unreadable reply once more; then there is only a reason.
 
     Reasons: ``unreadable``, or why the judge gave no reply (``llm.NoAnswer.reason``).
     """
+    question = request.question
     messages = [{"role": "user", "content": question.text}]
     # A prime far from any seed in use keeps repeat 1 of seed 0 apart from repeat 0 of seed 1.
-    repeat_seed = seed + 1_000_003 * question.repeat
+    repeat_seed = seed + 1_000_003 * request.repeat
     problem = ""
     for _ in range(2):
         answer = await client.ask(messages, seed=repeat_seed, response_schema=question.schema)
         if isinstance(answer, NoAnswer):
-            log.debug("%s: nothing read: %s: %s", question.key, answer.reason, answer.detail)
+            log.debug("%s: nothing read: %s: %s", request.key, answer.reason, answer.detail)
             return answer.reason
         try:
             return question.read(answer.text)
@@ -101,16 +105,16 @@ async def ask(client: Client, question: Question[T], *, seed: int) -> T | str:
             *messages, {"role": "assistant", "content": answer.text},
             {"role": "user", "content": question.reask(problem)},
         ]  # fmt: skip
-    log.debug("%s: nothing read: %s", question.key, problem)
+    log.debug("%s: nothing read: %s", request.key, problem)
     return "unreadable"
 
 
-def _shown(questions: Sequence[Question[T]]) -> Iterator[Question[T]]:
-    """Hand questions out, with a progress bar where somebody can see it."""
+def _shown(requests: Sequence[JudgeRequest[T]]) -> Iterator[JudgeRequest[T]]:
+    """Hand requests out, with a progress bar where somebody can see it."""
     if not sys.stderr.isatty():
-        yield from questions
+        yield from requests
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(questions, "judging", total=len(questions), console=Console(stderr=True))
+    yield from track(requests, "judging", total=len(requests), console=Console(stderr=True))

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lwexp.config.llm import LiteLLMJudge, OfflineJudge
-from lwexp.records import PairJudgement, Response, first_problem, write_json, write_rows
-from lwexp.score.bootstrap import interval
-from lwexp.score.quality import UnreadableError
-from lwexp.score.template import pair_message
+from lwexp.extend.metric import Question
+from lwexp.records import PairJudgement, Response, write_json, write_rows
+from lwexp.stats.intervals import interval
+from lwexp.text.quoting import code_of, fill
+from lwexp.text.replies import read_object
 
 log = logging.getLogger(__name__)
 
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_PROMPT = Path(__file__).parent / "prompts" / "pair.txt"
 _ORDERS: tuple[Literal["ours", "other"], ...] = ("ours", "other")
 
 
@@ -56,28 +54,15 @@ def compare_pairwise(
     Raises:
         LwexpError: If the judge cannot be used at all.
     """
-    from lwexp.llm.ledger import Ledger
-    from lwexp.score.judging import Judging, Question
+    from lwexp.score.judging import JudgeRequest, Judging
 
-    pairs = _pairs(ours, others)
+    pairs = [(a, b, first) for a, b in _pairs(ours, others) for first in _ORDERS]
     judging: Judging[Better] = Judging(judge, seed)
-    questions = [
-        Question(
-            key=f"{a.id}|{first} first",
-            text=pair_message(a.prompt, *((a.text, b.text) if first == "ours" else (b.text, a.text))),
-            read=read_better,
-            reask=_reask,
-            schema=Better,
-        )
-        for a, b in pairs
-        for first in _ORDERS
-    ]
-    with Ledger(out_dir / "ledger.sqlite", power_safe=judge.kind != "offline") as ledger:
-        asyncio.run(judging.run(questions, ledger))
+    requests = [JudgeRequest(f"{a.id}|{first} first", question(a, b, first)) for a, b, first in pairs]
+    outcomes = judging.run(requests, out_dir)
     rows = [
-        _row(a, b, first, other, judge.model, judging.outcomes[f"{a.id}|{first} first"])
-        for a, b in pairs
-        for first in _ORDERS
+        _row(a, b, first, other, judge.model, outcomes[request.key])
+        for (a, b, first), request in zip(pairs, requests, strict=True)
     ]
     write_rows(out_dir / "pairwise.jsonl", rows)
     found = summary(rows, other=other, scorer=judge.model)
@@ -96,25 +81,20 @@ def _pairs(ours: Iterable[Response], others: Iterable[Response]) -> list[tuple[R
     return [(a, theirs[key]) for a, key in keys if key in theirs]
 
 
+def question(ours: Response, other: Response, first: Literal["ours", "other"]) -> Question[Better]:
+    """Which of two answers is better, one of them shown first."""
+    texts = (ours.text, other.text) if first == "ours" else (other.text, ours.text)
+    values = {"CODE": code_of(ours.prompt, *texts), "REQUEST": ours.prompt, "FIRST": texts[0], "SECOND": texts[1]}
+    return Question(fill(_PROMPT.read_text(encoding="utf-8"), values), read_better, _reask, Better)
+
+
 def read_better(reply: str) -> Better:
     """Read a judge's choice: one JSON object, in a code fence or bare, and nothing around it.
 
     Raises:
         UnreadableError: If it is anything else.
     """
-    text = reply.strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1]
-    try:
-        value = json.loads(text, object_pairs_hook=list)
-    except ValueError:
-        raise UnreadableError("it is not one JSON object") from None
-    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], tuple):
-        raise UnreadableError('it is not an object with the one key "better"')
-    try:
-        return Better.model_validate(dict(value))
-    except ValidationError as error:
-        raise UnreadableError(first_problem(error)) from None
+    return read_object(reply, Better)
 
 
 def _reask(problem: str) -> str:

@@ -2,175 +2,231 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lwexp.config.llm import Judge, LiteLLMJudge, NoJudge, OfflineJudge
-from lwexp.llm.errors import may_pass
+from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, JudgePrompt, Marks, Metric, metrics_of
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
-from lwexp.score.length import length_verdict
-from lwexp.score.quality import (
-    Scores,
-    judgement,
-    outcome_without_judge,
-    quality_verdict,
-    read_scores,
-    read_scores_in_prose,
-    reask,
-)
-from lwexp.score.template import JudgePrompt
-
-if TYPE_CHECKING:
-    from lwexp.score.judging import Question
 
 log = logging.getLogger(__name__)
 
+METRICS_FILE = "metrics.json"
+_Judgements = Mapping[str, Sequence[Judgement]]
+"""Response id -> its judgements by one metric."""
 
-def is_transient(reason: str | None) -> bool:
-    """Whether another start may mend it: the model could not be reached, rather than gave nothing usable."""
-    return may_pass(reason)
 
-
-def score_responses(responses: Sequence[Response], judge: Judge, *, seed: int, out_dir: Path) -> list[Verdict]:
-    """Score responses, and write ``out_dir / "verdicts.jsonl"``: per response its length, then its quality.
+def score_responses(
+    responses: Sequence[Response],
+    judge: Judge,
+    *,
+    metrics: Sequence[Metric] | None = None,
+    seed: int,
+    out_dir: Path,
+) -> list[Verdict]:
+    """Score responses, and write ``verdicts.jsonl``: per response one verdict for each metric that applies to it.
 
     A re-run asks the judge nothing that ``out_dir / "ledger.sqlite"`` answers; verdicts follow from the ledger, so
-    they are made anew. What the judge gave no reply to is asked again. When the run is stopped, the verdicts so far
-    are written all the same. With a judge there are also judgements.jsonl and judge.json.
+    they are made again. What the judge gave no reply to is asked again. When the run is stopped, the verdicts so far
+    are written all the same. metrics.json says what was scored by; with a judge there are also judgements.jsonl and
+    judge.json.
 
     Args:
         responses: With unique ids; their order is the file's.
-        judge: With kind none there are no quality verdicts.
+        judge: With kind none, judged metrics have no verdicts.
+        metrics: In the order of the tables; None takes the paper's three.
         seed: Of the run; sent with every question to the judge.
         out_dir: An existing folder.
 
     Raises:
         LwexpError: If an id comes twice, or the judge cannot be used at all.
     """
-    ids = [response.id for response in responses]
-    if len(set(ids)) < len(ids):
-        twice = next(id for id in ids if ids.count(id) > 1)
-        raise LwexpError(f"response id {twice} comes twice; ids must be unique, because verdicts refer to them")
-    if isinstance(judge, NoJudge):
-        log.info("lengths of %d answers scored; no quality, because judge=none", len(responses))
-        return _write(out_dir, responses, {})
-    prompt = JudgePrompt(judge.prompt)
-    judgements = _judge_all(responses, judge, prompt, seed, out_dir)
-    verdicts = _write_judged(out_dir, responses, judge.model, judgements)
-    quality = [verdict for verdict in verdicts if verdict.kind == "quality"]
-    reasons = [verdict.unscored_reason or "" for verdict in quality if verdict.score is None]
-    counts = tally(len(responses), len(responses) - len(reasons), reasons)
-    log.info("quality by %s: %s", judge.model, counts)
-    # An empty answer, which no judge saw, would count as perfect agreement.
-    seen = [judgements[response.id] for response in responses if outcome_without_judge(response) is None]
-    agreement = _agreement(seen)
-    write_json(
-        out_dir / "judge.json",
-        {
-            "model": judge.model, "prompt": prompt.name, "prompt_sha256": prompt.sha256,
-            "temperature": judge.temperature, "repeats": judge.repeats, "answers": counts.received,
-            "scored": counts.kept, "unscored": counts.lost, **agreement,
-        },
-    )  # fmt: skip
+    twice = [id for id, count in Counter(response.id for response in responses).items() if count > 1]
+    if twice:
+        raise LwexpError(f"response id {twice[0]} comes twice; ids must be unique, because verdicts refer to them")
+    metrics = metrics_of(STANDARD) if metrics is None else metrics
+    write_json(out_dir / METRICS_FILE, [metric.info().model_dump(mode="json") for metric in metrics])
+    computed = {m.kind: _computed(m, responses) for m in metrics if isinstance(m, ComputedMetric)}
+    judged = [metric for metric in metrics if isinstance(metric, JudgedMetric)]
+    order = [metric.kind for metric in metrics]
+    if isinstance(judge, NoJudge) or not judged:
+        names = ", ".join(metric.name for metric in metrics if isinstance(metric, ComputedMetric))
+        log.info("%d answers scored by %s; nothing judged", len(responses), names or "nothing")
+        return _write(out_dir, responses, order, computed)
+    prompts = {metric.kind: metric.judge_prompt(judge.prompt) for metric in judged}
+    judging = _Judged(responses, judged, judge, prompts)
+
+    def write() -> list[Verdict]:
+        write_rows(out_dir / "judgements.jsonl", judging.rows())
+        return _write(out_dir, responses, order, computed | judging.verdicts())
+
+    try:
+        judging.ask(seed, out_dir)
+    except BaseException:
+        write()
+        log.info("stopped: %d of %d answers judged", len(judging.of(judged[0])), len(responses))
+        raise
+    verdicts = write()
+    for metric in judged:
+        own = [verdict for verdict in verdicts if verdict.kind == metric.kind]
+        reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
+        log.info("%s by %s: %s", metric.kind, judge.model, tally(len(own), len(own) - len(reasons), reasons))
+    facts = [_facts(metric, prompts[metric.kind], judging.of(metric), verdicts, responses) for metric in judged]
+    shared = {"model": judge.model, "temperature": judge.temperature, "repeats": judge.repeats}
+    # Flat for the first metric, as runs with S_q alone have it.
+    write_json(out_dir / "judge.json", {**shared, **facts[0], **({"further": facts[1:]} if facts[1:] else {})})
     return verdicts
 
 
-def question(
-    response: Response,
-    text: str,
-    key: str,
-    prompt: JudgePrompt,
-    *,
-    repeat: int = 0,
-    part: tuple[int, int] | None = None,
-) -> Question[Scores]:
-    """The question for six scores of a text that answers ``response.prompt``."""
-    from lwexp.score.judging import Question
-
-    return Question(
-        key=key,
-        text=prompt.message(response.prompt, text, part),
-        read=read_scores if prompt.is_ours else read_scores_in_prose,
-        reask=reask,
-        schema=Scores if prompt.is_ours else None,
-        repeat=repeat,
-    )
-
-
-def _judge_all(
-    responses: Sequence[Response], judge: LiteLLMJudge | OfflineJudge, prompt: JudgePrompt, seed: int, out_dir: Path
-) -> dict[str, list[Judgement]]:
-    """Response id -> its judgements, for all responses."""
-    from lwexp.llm.ledger import Ledger
-    from lwexp.score.judging import Judging
-
-    judging: Judging[Scores] = Judging(judge, seed)
-    to_ask = []
+def _computed(metric: ComputedMetric, responses: Iterable[Response]) -> dict[str, Verdict]:
+    """Response id -> verdict; an answer that never came is unscored, and one without a length may have no verdict."""
+    found = {}
     for response in responses:
-        for repeat in range(judge.repeats):
-            key = f"{response.id}|{repeat}"
-            outcome = outcome_without_judge(response)
-            if outcome is None:
-                to_ask.append(question(response, response.text, key, prompt, repeat=repeat))
-            else:
-                judging.outcomes[key] = outcome
+        if metric.needs_length and response.required_words is None:
+            continue
+        if response.finish_reason == "error":
+            found[response.id] = _verdict(metric, response, metric.name, "no_answer")
+        else:
+            score = metric.score(response)
+            found[response.id] = _verdict(
+                metric, response, metric.name, score if isinstance(score, Marks) else Marks(score)
+            )
+    return found
 
-    def judged() -> dict[str, list[Judgement]]:
-        """What is there so far."""
-        keys = {(r.id, repeat): f"{r.id}|{repeat}" for r in responses for repeat in range(judge.repeats)}
+
+def _verdict(metric: Metric, response: Response, scorer: str, outcome: Marks | str) -> Verdict:
+    """``outcome`` is what the answer got, or the reason why it is unscored."""
+    if isinstance(outcome, str):
+        return Verdict(response_id=response.id, kind=metric.kind, scorer=scorer, score=None, unscored_reason=outcome)
+    low, high = metric.scale
+    if not low <= outcome.score <= high:
+        raise LwexpError(
+            f"metric {metric.kind}: {response.id} got {outcome.score}, which is off its scale of {low:g} to "
+            f"{high:g}; mend the metric, or its scale"
+        )
+    return Verdict(
+        response_id=response.id, kind=metric.kind, scorer=scorer, score=outcome.score,
+        dimensions=dict(outcome.dimensions),
+    )  # fmt: skip
+
+
+class _Judged:
+    """Judgements of all judged metrics, complete or as far as the judge came."""
+
+    def __init__(
+        self,
+        responses: Sequence[Response],
+        metrics: Sequence[JudgedMetric],
+        judge: LiteLLMJudge | OfflineJudge,
+        prompts: Mapping[str, JudgePrompt],
+    ) -> None:
+        self._responses, self._metrics, self._judge, self._prompts = responses, metrics, judge, prompts
+        self._outcomes: dict[str, Marks | str] = {}
+
+    def ask(self, seed: int, out_dir: Path) -> None:
+        """Ask about every answer that a judge has to see, ``judge.repeats`` times."""
+        from lwexp.score.judging import JudgeRequest, Judging
+
+        judging: Judging[Marks] = Judging(self._judge, seed)
+        self._outcomes = judging.outcomes
+        requests = []
+        for metric in self._metrics:
+            for response in self._responses:
+                outcome = outcome_without_judge(metric, response)
+                for repeat in range(self._judge.repeats):
+                    key = _key(metric, response, repeat)
+                    if outcome is not None:
+                        judging.outcomes[key] = outcome
+                        continue
+                    question = metric.question(response, self._prompts[metric.kind])
+                    requests.append(JudgeRequest(key, question, repeat))
+        judging.run(requests, out_dir)
+
+    def of(self, metric: JudgedMetric) -> dict[str, list[Judgement]]:
+        """Response id -> its judgements so far, for those that have one."""
         found: dict[str, list[Judgement]] = {}
-        for response in responses:
-            there = [n for n in range(judge.repeats) if keys[response.id, n] in judging.outcomes]
-            made = [judgement(response, n, judge.model, judging.outcomes[keys[response.id, n]]) for n in there]
-            if made:
-                found[response.id] = made
+        for response in self._responses:
+            for repeat in range(self._judge.repeats):
+                outcome = self._outcomes.get(_key(metric, response, repeat))
+                if outcome is not None:
+                    made = judgement(metric, response, repeat, self._judge.model, outcome)
+                    found.setdefault(response.id, []).append(made)
         return found
 
-    # An offline verdict costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
-    with Ledger(out_dir / "ledger.sqlite", power_safe=judge.kind != "offline") as ledger:
-        try:
-            asyncio.run(judging.run(to_ask, ledger))
-        except BaseException:
-            so_far = judged()
-            _write_judged(out_dir, responses, judge.model, so_far)
-            log.info("stopped: %d of %d answers judged", len(so_far), len(responses))
-            raise
-    return judged()
+    def rows(self) -> Iterable[Judgement]:
+        return (row for metric in self._metrics for rows in self.of(metric).values() for row in rows)
+
+    def verdicts(self) -> dict[str, dict[str, Verdict]]:
+        by_id = {response.id: response for response in self._responses}
+        return {
+            metric.kind: {
+                id: judged_verdict(metric, by_id[id], self._judge.model, rows) for id, rows in self.of(metric).items()
+            }
+            for metric in self._metrics
+        }
 
 
-def _write_judged(
-    out_dir: Path, responses: Sequence[Response], scorer: str, judgements: Mapping[str, Sequence[Judgement]]
+def _key(metric: Metric, response: Response, repeat: int) -> str:
+    return f"{metric.kind}|{response.id}|{repeat}"
+
+
+def outcome_without_judge(metric: JudgedMetric, response: Response) -> Marks | str | None:
+    """What no judge needs to see: the worst score for an empty answer, a reason for one that never came; else None."""
+    if response.finish_reason == "error":
+        return "no_answer"
+    return metric.empty(response) if not response.text.strip() else None
+
+
+def judgement(metric: Metric, response: Response, repeat: int, scorer: str, outcome: Marks | str) -> Judgement:
+    """One reply of a judge; ``outcome`` is its marks or the reason why there are none."""
+    verdict = _verdict(metric, response, scorer, outcome)
+    return Judgement(**{**verdict.model_dump(), "repeat": repeat})
+
+
+def judged_verdict(metric: JudgedMetric, response: Response, scorer: str, judgements: Sequence[Judgement]) -> Verdict:
+    """The verdict of a judge on one answer, from its readable judgements; unscored where there is none."""
+    marks = [Marks(row.score, row.dimensions) for row in judgements if row.score is not None]
+    reasons = [row.unscored_reason for row in judgements if row.unscored_reason]
+    return _verdict(metric, response, scorer, metric.combine(marks) if marks else [*reasons, "no_verdict"][0])
+
+
+def _write(
+    out_dir: Path, responses: Sequence[Response], order: Sequence[str], found: Mapping[str, Mapping[str, Verdict]]
 ) -> list[Verdict]:
-    write_rows(out_dir / "judgements.jsonl", (one for given in judgements.values() for one in given))
-    by_id = {response.id: response for response in responses}
-    return _write(
-        out_dir, responses, {id: quality_verdict(by_id[id], scorer, given) for id, given in judgements.items()}
-    )
-
-
-def _write(out_dir: Path, responses: Sequence[Response], quality: Mapping[str, Verdict]) -> list[Verdict]:
-    """Per response the verdict on its length, then that on its quality where there is one."""
-    pairs = ((length_verdict(response), quality.get(response.id)) for response in responses)
-    verdicts = [verdict for pair in pairs for verdict in pair if verdict is not None]
+    """Response by response, its verdicts in the order of the metrics."""
+    verdicts = [
+        found[kind][response.id] for response in responses for kind in order if response.id in found.get(kind, {})
+    ]
     write_rows(out_dir / "verdicts.jsonl", verdicts)
     return verdicts
 
 
-def _agreement(judgements: Iterable[Sequence[Judgement]]) -> dict[str, object]:
-    """How far the repeats agree, per dimension and on S_q."""
-    given = [[one for one in found if one.score is not None] for found in judgements]
-    s_q = [[one.score for one in found if one.score is not None] for found in given]
+def _facts(
+    metric: JudgedMetric,
+    prompt: JudgePrompt,
+    judgements: _Judgements,
+    verdicts: Iterable[Verdict],
+    responses: Iterable[Response],
+) -> dict[str, object]:
+    """What judge.json says of one metric: counts, and how far the repeats agree, per dimension and on the score."""
+    own = [verdict for verdict in verdicts if verdict.kind == metric.kind]
+    reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
+    # An empty answer, which no judge saw, would count as perfect agreement.
+    seen = [judgements[response.id] for response in responses if outcome_without_judge(metric, response) is None]
+    given = [[row for row in rows if row.score is not None] for rows in seen]
+    scores = [[row.score for row in rows if row.score is not None] for rows in given]
+    dimensions = list(dict.fromkeys(name for rows in given for row in rows for name in row.dimensions))
     alpha = {
-        name: krippendorff_alpha([one.dimensions[name] for one in found] for found in given)
-        for name in Scores.model_fields
+        name: krippendorff_alpha([row.dimensions[name] for row in rows if name in row.dimensions] for rows in given)
+        for name in dimensions
     }
-    alpha["S_q"] = krippendorff_alpha(s_q)
     return {
-        "alpha": alpha,
-        "mean_absolute_difference": mean_absolute_difference(s_q),
-        "compared": sum(len(found) > 1 for found in given),
-    }
+        "metric": metric.name, "prompt": prompt.name, "prompt_sha256": prompt.sha256,
+        "answers": len(own), "scored": len(own) - len(reasons), "unscored": dict(Counter(reasons)),
+        "alpha": {**alpha, metric.name: krippendorff_alpha(scores)},
+        "mean_absolute_difference": mean_absolute_difference(scores),
+        "compared": sum(len(rows) > 1 for rows in given),
+    }  # fmt: skip

@@ -67,8 +67,8 @@ def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt():
     from types import SimpleNamespace
 
     from lwexp.report.findings import Lap, _lap_check, _lap_clause
-    from lwexp.report.intervals import Difference
     from lwexp.report.tables import Score
+    from lwexp.stats.intervals import Difference
 
     def row(label, *by_repeat):
         score = Score(sum(by_repeat) / 2, None, 6, 0, by_repeat)

@@ -3,10 +3,12 @@
 import pytest
 
 from lwexp.config.evaluate import WordRange
+from lwexp.extend.metric import standard_metrics
 from lwexp.records import Response, Verdict
-from lwexp.report.intervals import interval, paired_difference, rank_correlation
 from lwexp.report.tables import cell, join, per_language, per_range, per_type, prompt_means, ruler, seeds
 from tests.report import report_runs
+
+METRICS = standard_metrics()
 
 
 def answers(*rows, quality=None, judge="j"):
@@ -16,35 +18,37 @@ def answers(*rows, quality=None, judge="j"):
         row = report_runs.response(prompt, repeat=repeat, required=required, words=words)
         responses.append(Response.model_validate(row))
         verdicts += [Verdict.model_validate(v) for v in report_runs.verdicts(row, quality=score, judge=judge)]
-    return join(responses, verdicts, judge).answers
+    return join(responses, verdicts, judge, METRICS).answers
 
 
 def test_verdicts_find_their_answers_by_id_in_any_order():
     rows = [report_runs.response(f"p{n}", words=50) for n in range(4)]
     made = [v for n, row in enumerate(rows) for v in report_runs.verdicts(row, quality=float(n), judge="j")]
-    joined = join([Response.model_validate(r) for r in rows], [Verdict.model_validate(v) for v in made[::-1]], "j")
-    assert [answer.quality for answer in joined.answers] == [0, 1, 2, 3]
+    joined = join(
+        [Response.model_validate(r) for r in rows], [Verdict.model_validate(v) for v in made[::-1]], "j", METRICS
+    )
+    assert [answer.scores["S_q"] for answer in joined.answers] == [0, 1, 2, 3]
     assert (joined.n_repeated_ids, joined.n_orphan_verdicts) == (0, 0)
 
 
 def test_an_id_that_comes_twice_counts_once_and_is_told():
     first, second = report_runs.response("p", words=10), report_runs.response("p", words=20)
-    joined = join([Response.model_validate(first), Response.model_validate(second)], [], None)
+    joined = join([Response.model_validate(first), Response.model_validate(second)], [], None, METRICS)
     assert [answer.response.words for answer in joined.answers] == [20]
     assert joined.n_repeated_ids == 1
 
 
 def test_a_verdict_without_an_answer_is_counted():
     stray = report_runs.verdicts(report_runs.response("gone"), quality=1.0, judge="j")
-    assert join([], [Verdict.model_validate(v) for v in stray], "j").n_orphan_verdicts == 2
+    assert join([], [Verdict.model_validate(v) for v in stray], "j", METRICS).n_orphan_verdicts == 2
 
 
 def test_only_the_chosen_judge_counts():
     row = report_runs.response("p", words=50)
     made = report_runs.verdicts(row, quality=10.0, judge="a") + report_runs.verdicts(row, quality=90.0, judge="b")
     parsed = [Verdict.model_validate(v) for v in made]
-    assert join([Response.model_validate(row)], parsed, "a").answers[0].quality == 10
-    assert join([Response.model_validate(row)], parsed, None).answers[0].quality is None
+    assert join([Response.model_validate(row)], parsed, "a", METRICS).answers[0].scores["S_q"] == 10
+    assert join([Response.model_validate(row)], parsed, None, METRICS).answers[0].scores["S_q"] is None
 
 
 def test_unscored_is_counted_and_is_not_zero():
@@ -92,45 +96,6 @@ def test_copies_of_answers_do_not_narrow_the_interval():
     assert often == pytest.approx(once)
 
 
-def test_interval_agrees_with_scipy():
-    from scipy.stats import bootstrap
-
-    values = [float(20 + (n * 37) % 80) for n in range(60)]
-    theirs = bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
-    low, high = interval(values)
-    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.6)
-    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.6)
-    assert interval(values) == (low, high)  # and is the same every time
-
-
-def test_interval_of_too_little():
-    assert interval([]) is None
-    assert interval([50.0]) is None
-    assert interval([50.0, 50.0]) == (50, 50)
-
-
-def test_paired_difference_uses_shared_prompts_only():
-    """Shared: a 3-1 = 2, b 5-1 = 4; mean 3."""
-    found = paired_difference({"a": 3, "b": 5, "x": 99}, {"a": 1, "b": 1, "y": 0})
-    assert (found.mean, found.n_prompts) == (3, 2)
-    assert paired_difference({"a": 1}, {"b": 1}) is None
-
-
-def test_paired_interval_is_narrow_where_models_differ_alike():
-    """b is a minus 5 everywhere: the pairing knows the difference exactly, however wide the scores lie."""
-    a = {str(n): float(n) for n in range(50)}
-    assert paired_difference(a, {k: v - 5 for k, v in a.items()}).interval == (5, 5)
-
-
-def test_rank_correlation_agrees_with_scipy():
-    from scipy.stats import spearmanr
-
-    a, b = [50, 100, 100, 400, 800], [64, 120, 118, 457, 430]
-    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert rank_correlation([1, 2, 3], [30, 20, 10]) == -1
-    assert rank_correlation([1, 2, 3], [5, 5, 5]) == 0
-
-
 RANGES = (WordRange(low=0, high=100, closed=False), WordRange(low=100, high=200, closed=True))
 
 
@@ -143,7 +108,10 @@ def test_ranges_are_half_open_and_the_last_one_is_closed():
 
 def test_languages_partition_the_answers():
     rows = [Response.model_validate(report_runs.response(f"p{n}", language="zh" if n else "en")) for n in range(3)]
-    assert {code: part.n for code, part in per_language(join(rows, [], None).answers).items()} == {"en": 1, "zh": 2}
+    assert {code: part.n for code, part in per_language(join(rows, [], None, METRICS).answers).items()} == {
+        "en": 1,
+        "zh": 2,
+    }
 
 
 def test_ruler_gives_median_and_longest_per_length():
@@ -153,5 +121,8 @@ def test_ruler_gives_median_and_longest_per_length():
 
 def test_types_partition_the_answers_and_one_type_is_no_table():
     rows = [Response.model_validate(report_runs.response(f"p{n}", type="news" if n else "letter")) for n in range(3)]
-    assert {name: part.n for name, part in per_type(join(rows, [], None).answers).items()} == {"letter": 1, "news": 2}
-    assert per_type(join(rows[1:], [], None).answers) == {}
+    assert {name: part.n for name, part in per_type(join(rows, [], None, METRICS).answers).items()} == {
+        "letter": 1,
+        "news": 2,
+    }
+    assert per_type(join(rows[1:], [], None, METRICS).answers) == {}

@@ -1,8 +1,13 @@
 """S_l, by hand."""
 
+from pathlib import Path
+
 import pytest
 
-from lwexp.score.length import length_verdict, score_length
+from lwexp.config import compose
+from lwexp.records import Response, Verdict
+from lwexp.score.verdicts import score_responses
+from lwexp.text.words import score_length
 from tests.score.scripted_judge import response
 
 
@@ -34,7 +39,12 @@ def test_too_short_costs_more_than_too_long_by_the_same_factor() -> None:
         assert score_length(1000, round(1000 / factor)) < score_length(1000, round(1000 * factor))
 
 
-def test_an_empty_answer_scores_zero_and_a_missing_one_stays_unscored() -> None:
+def test_an_empty_answer_scores_zero_and_a_missing_one_stays_unscored(tmp_path: Path) -> None:
+    def length_verdict(row: Response) -> Verdict:
+        (verdict,) = score_responses([row], compose("judge=none").judge, seed=0, out_dir=tmp_path)
+        assert (verdict.kind, verdict.scorer) == ("length", "S_l")
+        return verdict
+
     empty = length_verdict(response(text="", words=0))
     assert (empty.score, empty.unscored_reason) == (0, None)
     missing = length_verdict(response(text="", words=0, finish_reason="error"))

@@ -1,19 +1,18 @@
-"""Pairs in both orders, and paired differences, with numbers made by hand and numpy as the witness of intervals."""
+"""Pairs in both orders, and paired differences, with numbers made by hand."""
 
 import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lwexp.config import compose
 from lwexp.config.evaluate import WordRange
+from lwexp.extend.metric import standard_metrics
 from lwexp.records import PairJudgement, Verdict, read_rows
-from lwexp.score.bootstrap import RESAMPLES, interval
 from lwexp.score.pairwise import compare_pairwise, read_better, summary
-from lwexp.score.quality import UnreadableError
 from lwexp.score.regression import regression
+from lwexp.text.replies import UnreadableError
 from tests.score.scripted_judge import Judge, response
 
 
@@ -93,15 +92,6 @@ def test_the_offline_judge_chooses_too(tmp_path: Path) -> None:
     assert [row.winner for row in rows] == ["ours", "ours"]
 
 
-def test_intervals_agree_with_a_bootstrap_by_numpy() -> None:
-    values = np.random.default_rng(1).normal(60, 20, size=40)
-    drawn = np.random.default_rng(2).integers(0, 40, size=(20 * RESAMPLES, 40))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    assert interval(values.tolist()) == pytest.approx((low, high), abs=0.25)
-    assert interval([3.0]) is None
-    assert interval([3.0, 3.0]) == (3.0, 3.0)
-
-
 def test_a_regression_is_a_difference_whose_whole_interval_is_below_zero() -> None:
     """Short prompts lose 10 each, long ones gain 20 each: worse on short, better on long, +5 over all."""
     ours = [response(f"p{n}#0", required_words=100 if n < 10 else 3000) for n in range(20)]
@@ -115,7 +105,7 @@ def test_a_regression_is_a_difference_whose_whole_interval_is_below_zero() -> No
     base = [50.0 + n for n in range(20)]
     mine = [score - 10 if n < 10 else score + 20 for n, score in enumerate(base)]
     ranges = [WordRange(low=0, high=500, closed=False), WordRange(low=500, high=5000, closed=True)]
-    found = regression((ours, verdicts(mine)), (ours, verdicts(base)), ranges)
+    found = regression((ours, verdicts(mine)), (ours, verdicts(base)), ranges, standard_metrics())
     assert set(found["all"]) == {"S_l"}  # nothing was judged
     short, long, every = found["[0,500)"]["S_l"], found["[500,5000]"]["S_l"], found["all"]["S_l"]
     assert (short["difference"], short["is_worse"], short["n"]) == (-10, True, 10)

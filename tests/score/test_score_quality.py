@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from lwexp.extend import Marks
 from lwexp.records import LwexpError, Response
-from lwexp.score.quality import (
-    Scores,
-    UnreadableError,
-    judgement,
-    outcome_without_judge,
-    quality_verdict,
-    read_scores,
-    read_scores_in_prose,
-    reask,
-)
-from lwexp.score.template import JudgePrompt
+from lwexp.score.metrics.quality import QualityMetric, Scores, read_scores, read_scores_in_prose
+from lwexp.score.verdicts import judged_verdict, judgement, outcome_without_judge
+from lwexp.text.replies import UnreadableError
 from tests.score.scripted_judge import response
+
+METRIC = QualityMetric()
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 GOOD = dict(zip(NAMES, (5, 4, 3, 2, 1, 3), strict=True))
@@ -94,19 +89,19 @@ def test_what_is_wrong_is_said_in_the_second_question() -> None:
     with pytest.raises(UnreadableError) as error:
         read_scores(with_("clarity", 9))
     assert "clarity" in str(error.value)
-    question = reask(str(error.value))
+    question = METRIC.reask(str(error.value))
     assert str(error.value) in question
     assert all(name in question for name in NAMES)
 
 
 def test_s_q_is_the_mean_put_on_a_hundred() -> None:
     """The mean of 5 4 3 2 1 3 is 3, so S_q is 50; all ones are 0, all fives 100."""
-    verdict = quality_verdict(response(), "j", [judgement(response(), 0, "j", read_scores(TEXT))])
+    verdict = judged_verdict(METRIC, response(), "j", [judgement(METRIC, response(), 0, "j", read_scores(TEXT).marks)])
     assert verdict.score == 50
     assert verdict.dimensions == GOOD
     assert (verdict.kind, verdict.scorer, verdict.response_id) == ("quality", "j", "p#0")
-    assert Scores(**dict.fromkeys(NAMES, 1)).s_q == 0
-    assert Scores(**dict.fromkeys(NAMES, 5)).s_q == 100
+    assert Scores(**dict.fromkeys(NAMES, 1)).marks.score == 0
+    assert Scores(**dict.fromkeys(NAMES, 5)).marks.score == 100
 
 
 def test_providers_are_asked_for_six_integers_and_nothing_else() -> None:
@@ -117,7 +112,7 @@ def test_providers_are_asked_for_six_integers_and_nothing_else() -> None:
 
 
 def judge_prompt(row: Response) -> str:
-    return JudgePrompt(None).message(row.prompt, row.text)
+    return METRIC.question(row, METRIC.judge_prompt(None)).text
 
 
 HOSTILE = [
@@ -157,20 +152,20 @@ def test_the_code_differs_between_answers_and_stays_the_same_for_one() -> None:
 
 
 def test_empty_answers_get_the_lowest_scores_and_missing_ones_none() -> None:
-    empty = outcome_without_judge(response(text=" \n", words=0))
-    assert isinstance(empty, Scores)
-    assert (empty.s_q, set(empty.as_floats().values())) == (0, {1.0})
-    assert outcome_without_judge(response(text="", finish_reason="error")) == "no_answer"
-    assert outcome_without_judge(response()) is None
+    empty = outcome_without_judge(METRIC, response(text=" \n", words=0))
+    assert isinstance(empty, Marks)
+    assert (empty.score, empty.dimensions) == (0, dict.fromkeys(NAMES, 1.0))
+    assert outcome_without_judge(METRIC, response(text="", finish_reason="error")) == "no_answer"
+    assert outcome_without_judge(METRIC, response()) is None
 
 
 def test_a_verdict_is_the_mean_of_what_could_be_read() -> None:
     """All threes are 50, all fives 100, one unreadable: 75 and 4, and unscored only without any."""
-    outcomes = [Scores(**dict.fromkeys(NAMES, 3)), "unreadable", Scores(**dict.fromkeys(NAMES, 5))]
-    given = [judgement(response(), repeat, "j", outcome) for repeat, outcome in enumerate(outcomes)]
-    verdict = quality_verdict(response(), "j", given)
+    outcomes = [Scores(**dict.fromkeys(NAMES, 3)).marks, "unreadable", Scores(**dict.fromkeys(NAMES, 5)).marks]
+    given = [judgement(METRIC, response(), repeat, "j", outcome) for repeat, outcome in enumerate(outcomes)]
+    verdict = judged_verdict(METRIC, response(), "j", given)
     assert (verdict.score, set(verdict.dimensions.values()), verdict.unscored_reason) == (75, {4.0}, None)
-    nothing = quality_verdict(response(), "j", given[1:2])
+    nothing = judged_verdict(METRIC, response(), "j", given[1:2])
     assert (nothing.score, nothing.dimensions, nothing.unscored_reason) == (None, {}, "unreadable")
 
 
@@ -208,19 +203,20 @@ def test_the_users_prompt_is_filled_in_one_pass(tmp_path: Path) -> None:
     """A request that names the other slot must not pull the answer into its own place, as chained replacing does."""
     file = tmp_path / "judge.txt"
     file.write_text("Request: $INST$\nResponse: $RESPONSE$\nAgain: $INST$", encoding="utf-8")
-    prompt = JudgePrompt(str(file))
-    filled = prompt.message("say $RESPONSE$", "print $INST$ \\1")
+    prompt = METRIC.judge_prompt(str(file))
+    filled = METRIC.question(response(prompt="say $RESPONSE$", text="print $INST$ \\1"), prompt).text
     assert filled == "Request: say $RESPONSE$\nResponse: print $INST$ \\1\nAgain: say $RESPONSE$"
     chained = file.read_text().replace("$INST$", "say $RESPONSE$").replace("$RESPONSE$", "print")
     assert chained.count("print") == 3  # what the single pass avoids
-    assert (prompt.name, prompt.is_ours) == ("judge.txt", False)
+    assert (prompt.name, prompt.is_own) == ("judge.txt", False)
     file.write_text("Only $INST$")
     with pytest.raises(LwexpError, match=r"\$RESPONSE\$ missing"):
-        JudgePrompt(str(file))
+        METRIC.judge_prompt(str(file))
 
 
 def test_a_part_of_an_answer_is_called_one() -> None:
-    whole, part = JudgePrompt(None).message("r", "text"), JudgePrompt(None).message("r", "text", (2, 5))
+    prompt = METRIC.judge_prompt(None)
+    whole, part = METRIC.question(response(), prompt).text, METRIC.question(response(), prompt, (2, 5)).text
     assert "part 2 of 5" in part
     assert "part 2" not in whole
     assert "$PART$" not in whole + part

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lwexp.records import Judgement, LwexpError, PublishedCell, Verdict, published_cells, read_rows
-from lwexp.score import check_texts, score_responses
+from lwexp.score.checks import check_texts
+from lwexp.score.verdicts import score_responses
 from tests.score.scripted_judge import Judge, response
 from tests.score.test_score_quality import NAMES, READABLE, UNREADABLE
 

@@ -15,7 +15,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.records import LwexpError, Preempted, Response, Verdict, read_rows
-from lwexp.score import score_responses
+from lwexp.score.verdicts import score_responses
 from tests.score.scripted_judge import Judge, response
 
 NAMES = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")

@@ -24,14 +24,19 @@ _HEIGHT = 390
 def evaluation_figures(rows: Sequence[Row], *, is_stand_in: bool) -> list[Picture]:
     """All figures of one group of models on one bench."""
     curves = [ruler(row.evaluation.answers) for row in rows]
-    found = [scatter(rows), ruler_curve(rows, curves), score_bars(rows, is_stand_in=is_stand_in)]
+    found = [score_bars(rows, is_stand_in=is_stand_in)]
+    if any(curves):  # some prompt asks for a length
+        found = [scatter(rows), ruler_curve(rows, curves), *found]
     caps = {row.cap for row in rows if row.evaluation.max_train_words}
     return [cap_figure(rows), *found] if len(caps) > 2 else found
 
 
 def scatter(rows: Sequence[Row]) -> Picture:
     """Every answer: words asked for against words written, on logarithmic axes."""
-    answers = [[(a.response.required_words, a.response.words) for a in row.evaluation.answers] for row in rows]
+    answers = [
+        [(a.response.required_words, a.response.words) for a in row.evaluation.answers if a.response.required_words]
+        for row in rows
+    ]
     stride = max(1, -(-sum(map(len, answers)) // _MOST_POINTS))
     lengths = sorted({x for pairs in answers for x, _ in pairs})
     low = min((min(x, y) for pairs in answers for x, y in pairs if y), default=1) * 0.8

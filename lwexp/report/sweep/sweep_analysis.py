@@ -13,9 +13,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from lwexp.pages.display import named, score, signed, span, words
-from lwexp.report.intervals import Interval, interval, paired_difference, rank_correlation
 from lwexp.report.sweep.trials import Outcome, Sweep, number_of
 from lwexp.report.tables import Cell, cell, prompt_means
+from lwexp.stats.intervals import Interval, interval, paired_difference, rank_correlation
 
 _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 

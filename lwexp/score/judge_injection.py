@@ -1,4 +1,4 @@
-"""Signs that an answer talks to its judge instead of its reader. They are flagged and counted; nothing is altered.
+"""Signs that an answer talks to its judge instead of its reader: flagged and counted; nothing is altered.
 
 A flag is no proof: a story may well have a line "System: ready". It says which answers to read before their
 S_q is believed.
@@ -15,7 +15,7 @@ _WORK = r"response|answer|essay|text|article|piece|work|story|submission|writing
 
 _GOOD = rf"\b(?:{_TOP})\b"
 # In lower case, as the text is when it is searched.
-_SIGNS: dict[str, tuple[str, ...]] = {
+_FLAGS: dict[str, tuple[str, ...]] = {
     # Scores in the form a judge replies in.
     "scores": (
         rf"""["'*]?(?:{_NAMES})["'*]*\s*[:=]\s*["'*]*(?:[1-5]\b|10\b)""",
@@ -60,10 +60,10 @@ _SIGNS: dict[str, tuple[str, ...]] = {
         "[\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2064\\u2066-\\u2069\\ufeff\\U000e0000-\\U000e007f]",
     ),
 }
-_COMPILED = {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in _SIGNS.items()}
+_COMPILED = {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in _FLAGS.items()}
 
 
-def signs_of_direction(text: str) -> tuple[str, ...]:
+def injection_flags(text: str) -> tuple[str, ...]:
     """Names of the signs in a text, in a fixed order; empty for most texts."""
     plain = text.lower()  # matching without case costs more than this copy
     return tuple(name for name, pattern in _COMPILED.items() if pattern.search(plain))

@@ -1,0 +1,45 @@
+"""From verdicts to scores: per answer and per prompt, means of several metrics included."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from lwexp.records import MetricInfo, Verdict
+
+
+def scores_by_answer(verdicts: Iterable[Verdict], metrics: Sequence[MetricInfo]) -> dict[str, dict[str, float]]:
+    """Response id -> metric name -> score; what is unscored is absent. Of two equal verdicts the later one counts.
+
+    A mean of metrics exists only where all of them have a score: half a score does not compare with a whole one.
+    """
+    by_kind: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for verdict in verdicts:
+        by_kind[verdict.response_id][verdict.kind] = verdict.score
+    return {id: _named(found, metrics) for id, found in by_kind.items()}
+
+
+def _named(found: Mapping[str, float | None], metrics: Sequence[MetricInfo]) -> dict[str, float]:
+    named = {}
+    for metric in metrics:
+        kinds = metric.of or (metric.kind,)
+        parts = [score for kind in kinds if (score := found.get(kind)) is not None]
+        if len(parts) == len(kinds):
+            named[metric.name] = fmean(parts)
+    return named
+
+
+def prompt_means(scored: Iterable[tuple[str, Mapping[str, float | None]]], name: str) -> dict[str, float]:
+    """Prompt id -> mean of one metric over the prompt's scored repeats; prompts without one are absent.
+
+    Args:
+        scored: Prompt id and scores of each answer.
+        name: Of the metric.
+    """
+    values: dict[str, list[float]] = defaultdict(list)
+    for prompt, scores in scored:
+        value = scores.get(name)
+        if value is not None:
+            values[prompt].append(value)
+    return {prompt: fmean(given) for prompt, given in values.items()}
