@@ -12,7 +12,7 @@ ROOMS = {
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": {"pages"},
     "pages": set(), "publish": {"pages"},
 }  # fmt: skip
-EVERY_ROOM_MAY = {"records", "text", "extend", "config", "runs"}
+EVERY_ROOM_MAY = {"records", "text", "stats", "extend", "config", "runs"}
 # heavy package -> files or folders that may import it
 OUTSIDE = {
     "torch": ["pack/dataset.py", "train/", "sample/"],
