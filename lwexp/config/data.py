@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.extend import Key, Strict
-
-OnBadRow = Literal["skip", "error"]
+from lwexp.extend import Key, OneOf, Strict
+from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, PairSource
 
 
 class SyntheticInstructions(Strict):
@@ -168,74 +167,11 @@ class ExportConfig(Strict):
     """Name of the file and of LLaMA-Factory's entry; null takes the run's id."""
 
 
-class DraftsSource(Strict):
-    """Conversations written by generate_data.py."""
-
-    kind: Literal["drafts"]
-    run: str
-    """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root."""
-    count: int | None = Field(ge=0)
-    """How many; null takes all that pass the word limits, 0 none."""
-    min_words: int | None = Field(ge=0)
-    max_words: int | None = Field(ge=1)
-    """Longest answer allowed, in words: the output cap is set here."""
-    with_plan: bool
-    """The teacher's plan stands before the text, and the model learns to plan first: the plan-then-write ablation.
-    Evaluation counts and judges the text after the plan alone."""
-
-
-class FileSource(Strict):
-    """A JSON, JSONL or Parquet file in messages, sharegpt or alpaca shape."""
-
-    kind: Literal["file"]
-    path: str
-    format: Literal["auto", "messages", "sharegpt", "alpaca"]
-    count: int | None = Field(ge=0)
-    min_words: int | None = Field(ge=0)
-    max_words: int | None = Field(ge=1)
-    on_bad_row: OnBadRow
-
-
-class HubSource(Strict):
-    """A data set that ``datasets.load_dataset`` can open: a hub id or a local folder."""
-
-    kind: Literal["hub"]
-    path: str
-    split: str
-    format: Literal["auto", "messages", "sharegpt", "alpaca"]
-    count: int | None = Field(ge=0)
-    min_words: int | None = Field(ge=0)
-    max_words: int | None = Field(ge=1)
-    on_bad_row: OnBadRow
-
-
-class PairsRunSource(Strict):
-    """Preference pairs built by ``generate_data.py task=pairs``."""
-
-    kind: Literal["built"]
-    run: str
-    """A run directory or run name; "newest" takes the newest finished pairs run under root."""
-    count: int | None = Field(ge=0)
-
-
-class PairsFileSource(Strict):
-    """A preference file in TRL or sharegpt-ranking shape."""
-
-    kind: Literal["file"]
-    path: str
-    count: int | None = Field(ge=0)
-    on_bad_row: OnBadRow
-
-
-Source = Annotated[DraftsSource | FileSource | HubSource, Field(discriminator="kind")]
-PairSource = Annotated[PairsRunSource | PairsFileSource, Field(discriminator="kind")]
-
-
 class MixtureConfig(Strict):
     """Explicit counts per source, in conversations (for SFT) and in pairs (for DPO)."""
 
-    sources: dict[str, Source]
-    pairs: dict[str, PairSource]
+    sources: dict[str, Annotated[DataSource, OneOf(DATA_SOURCES)]]
+    pairs: dict[str, Annotated[PairSource, OneOf(PAIR_SOURCES)]]
 
     @model_validator(mode="after")
     def word_limits_leave_room(self) -> MixtureConfig:

@@ -4,28 +4,19 @@ Reads a plugin's Python file or module; writes nothing. Never touches rooms: the
 and register their own classes in the same way as a user does.
 """
 
+from lwexp.extend.columns import BrokenRowError
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
 from lwexp.extend.metric import METRICS, ComputedMetric, JudgedMetric, Marks, Metric
 from lwexp.extend.plugins import load_plugins
 from lwexp.extend.registry import OneOf, Registry, register
+from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, PairFormat, PairTurns, RawRow, RowFormat
 from lwexp.extend.settings import Strict
+from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, Found, PairSource, RawPairSource, RawSource
 
 __all__ = [
-    "FAMILIES",
-    "METRICS",
-    "ComputedMetric",
-    "JudgedMetric",
-    "Key",
-    "Licence",
-    "Marks",
-    "Metric",
-    "ModelFamily",
-    "OneOf",
-    "Published",
-    "Registry",
-    "Sizes",
-    "Strict",
-    "load_plugins",
-    "register",
-]
+    "DATA_SOURCES", "FAMILIES", "METRICS", "PAIR_FORMATS", "PAIR_SOURCES", "ROW_FORMATS", "BrokenRowError",
+    "ComputedMetric", "DataSource", "Found", "JudgedMetric", "Key", "Licence", "Marks", "Metric", "ModelFamily",
+    "OneOf", "PairFormat", "PairSource", "PairTurns", "Published", "RawPairSource", "RawRow", "RawSource",
+    "Registry", "RowFormat", "Sizes", "Strict", "load_plugins", "register",
+]  # fmt: skip

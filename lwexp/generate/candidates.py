@@ -1,30 +1,19 @@
 """Rows of any conversation set -> the first thing a user asked, with what the row says about it.
 
-Shapes, told apart row by row: WildChat ({"conversation": [...], "language", "toxic", "openai_moderation", ...}),
-messages, sharegpt ("conversations"), alpaca ("instruction", "input"), and rows that hold a bare prompt. Only the first
-user turn is read; what comes after it does not matter here, so a broken answer spoils nothing.
+The format is told row by row; rows that hold a bare prompt are read too. Only the first user turn is read; what comes
+after it does not matter here, so a broken answer spoils nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-_CONVERSATIONS = ("conversation", "messages", "conversations")
-_PROMPTS = ("instruction", "prompt", "text", "query", "question")
+from lwexp.extend.columns import BrokenRowError, JsonRow
+from lwexp.extend.rows import ROW_FORMATS, AutoFormat, RawRow, format_of
+
+_PROMPTS = ("prompt", "text", "query", "question")
 _IDS = ("conversation_hash", "conversation_id", "id")
-_USERS = ("user", "human")
-
-
-class SourceRow(Protocol):
-    """A row as it lies in its file: a number, and a value or the problem there was in reading it."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def value(self) -> object: ...
-    @property
-    def problem(self) -> str | None: ...
 
 
 class Candidate(NamedTuple):
@@ -54,7 +43,7 @@ class Unreadable(NamedTuple):
     detail: str
 
 
-def read_candidate(row: SourceRow, source: str) -> Candidate | Unreadable:
+def read_candidate(row: RawRow, source: str) -> Candidate | Unreadable:
     """Find the first user turn of a row."""
     if row.problem is not None:
         return Unreadable("not_json", row.problem)
@@ -77,29 +66,20 @@ def read_candidate(row: SourceRow, source: str) -> Candidate | Unreadable:
     )
 
 
-def _first_turn(row: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | Unreadable:
+def _first_turn(row: JsonRow) -> tuple[str, JsonRow] | Unreadable:
     """The text of the first user turn, and its columns."""
-    for column in _CONVERSATIONS:
-        turns = row.get(column)
-        if not isinstance(turns, list):
-            continue
-        for turn in turns:
-            if not isinstance(turn, Mapping):
-                return Unreadable("no_user_turn", f"{column} holds something that is no message")
-            role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-            if role == "system":
-                continue
-            if role in _USERS and isinstance(text, str) and text.strip():
-                return text, turn
-            return Unreadable("no_user_turn", f"{column} starts with {role!r}, wanted a user's text")
-        return Unreadable("no_user_turn", f"{column} holds no message")
+    format, broken = format_of(row, AutoFormat()), None
+    if format is not None:
+        try:
+            return format.question(row)
+        except BrokenRowError as error:
+            broken = Unreadable("no_user_turn", str(error))
     for column in _PROMPTS:
-        text = row.get(column)
-        if isinstance(text, str) and text.strip():
-            more = row.get("input") if column == "instruction" else None
-            return (f"{text}\n{more}" if isinstance(more, str) and more.strip() else text), {}
-    wanted = ", ".join((*_CONVERSATIONS, *_PROMPTS))
-    return Unreadable("unknown_shape", f"has none of the columns {wanted}")
+        if isinstance(row.get(column), str) and row[column].strip():
+            return row[column], {}
+    known = ", ".join(name for name in ROW_FORMATS if name != "auto")
+    wanted = f"has none of the columns {', '.join(_PROMPTS)}, nor those of a known format ({known})"
+    return broken or Unreadable("unknown_shape", wanted)
 
 
 def _is_flagged(moderation: object) -> bool:

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from lwexp.config.base import Tree
 from lwexp.config.data import SelectConfig
 from lwexp.config.schema import Config
-from lwexp.generate.candidates import SourceRow, Unreadable, read_candidate
+from lwexp.extend.rows import RawRow
+from lwexp.generate.candidates import Unreadable, read_candidate
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
@@ -41,7 +42,7 @@ Outcome = Instruction | Failure
 
 
 def select_instructions(
-    config: Config, run: RunDirectory, rows: Iterable[SourceRow], source: str
+    config: Config, run: RunDirectory, rows: Iterable[RawRow], source: str
 ) -> tuple[Tree, dict[str, int]]:
     """Write instructions.jsonl and failures.jsonl (every row turned away, with its reason) into the run.
 
@@ -102,7 +103,7 @@ class Selection:
         """Rows settled so far."""
         return tally(len(self._kept) + self._lost.total(), len(self._kept), self._lost.elements())
 
-    async def run(self, rows: Iterable[SourceRow], ledger: Ledger) -> None:
+    async def run(self, rows: Iterable[RawRow], ledger: Ledger) -> None:
         """Go through the rows until every language has what it was to have, or the rows end."""
         async with Client(self._config.teacher, ledger) as client:
             drain = Drain(client)
@@ -189,7 +190,7 @@ class Selection:
         )  # fmt: skip
 
 
-def screened(rows: Iterable[SourceRow], config: SelectConfig, source: str) -> Iterator[Outcome]:
+def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Iterator[Outcome]:
     """Each row after the rules: an instruction to ask about, or why not."""
     seen = Duplicates(config.near_duplicate)
     ids: set[str] = set()
@@ -236,7 +237,7 @@ class Forecast(NamedTuple):
         )
 
 
-def forecast(config: Config, rows: Iterable[SourceRow], source: str) -> Forecast:
+def forecast(config: Config, rows: Iterable[RawRow], source: str) -> Forecast:
     """Apply the rules to all rows and price a question about each that passes; asks nobody."""
     askable: Counter[str] = Counter()
     lost: Counter[str] = Counter()

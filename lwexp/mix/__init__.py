@@ -4,8 +4,3 @@ Reads runs' conversations.jsonl and pairs.jsonl, and the user's files, folders a
 other tools use. Writes conversations.jsonl, conversations.parquet and failures.jsonl of an import run; a
 mixture itself is returned, not stored. Never touches models, tokenizers, teachers or judges.
 """
-
-from lwexp.mix.importer import import_conversations
-from lwexp.mix.mixture import resolve_mixture, take
-
-__all__ = ["import_conversations", "resolve_mixture", "take"]

@@ -9,21 +9,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from lwexp.extend.rows import RawRow
 from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
 
 _ROWS_AT_ONCE = 256  # a long draft is about 100 KB, so a batch stays near 25 MB
-
-
-class RawRow(NamedTuple):
-    """One row of a file, or the reason why it could not be parsed."""
-
-    number: int  # counted from 1: the line of a .jsonl file (blank lines count), the row of anything else
-    unit: Literal["line", "row"]
-    value: object
-    problem: str | None = None
 
 
 def read_file(path: Path) -> Iterator[RawRow]:

@@ -6,17 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config import Config
 from lwexp.config.data import FilterConfig
-from lwexp.mix.files import RawRow, hub_fingerprint, read_file, read_hub
+from lwexp.extend.rows import RawRow
+from lwexp.mix.files import hub_fingerprint, read_file, read_hub
 from lwexp.mix.filters import shut_out, stated_length
-from lwexp.mix.pair_shapes import detect_pair_shape
-from lwexp.mix.parse import parse_conversations, parse_pairs
+from lwexp.mix.parse import holds_pair, parse_conversations, parse_pairs
 from lwexp.records import (
     Conversation,
     Failure,
@@ -164,8 +163,7 @@ def _parse(config: Config, source: _Source) -> Iterator[_Kept | Failure]:
     """Usable and broken rows in order; under on_bad_row=error the first broken one stops the import."""
     first = next(source.rows, None)
     rows = source.rows if first is None else chain([first], source.rows)
-    is_preference = first is not None and detect_pair_shape(first.value) is not None
-    read = parse_pairs if is_preference else partial(parse_conversations, format="auto")
+    read = parse_pairs if first is not None and holds_pair(first.value) else parse_conversations
     for row in read(rows, origin=source.origin, name=source.name):
         if isinstance(row, Failure):
             if config.on_bad_row == "error":

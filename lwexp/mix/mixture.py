@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from lwexp.config.data import PairsFileSource, PairsRunSource
+from lwexp.extend.source import AnySource, DataSource
+from lwexp.mix.resolve import Resolved, read_conversations, read_pairs, resolve_mixture
 from lwexp.mix.shares import Share, render, share_of
-from lwexp.mix.sources import AnySource, Resolved, read_conversations, read_pairs, resolve_mixture
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, Tally, tally
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _order(place: _Place[RowT]) -> tuple[int, str]:
 
 def _outside(row: Conversation | PreferencePair, source: AnySource) -> str | None:
     """Why the word limits of a source shut a row out, or None."""
-    if isinstance(source, PairsRunSource | PairsFileSource):
+    if not isinstance(source, DataSource):
         return None
     if source.min_words is not None and _words(row) < source.min_words:
         return "too_short"

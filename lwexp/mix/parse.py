@@ -1,21 +1,28 @@
-"""From raw rows to rows of ours: the shape is found once a file, every broken row is reported with its number."""
+"""From raw rows to records: the format is found once a file, every broken row is reported with its number."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TypeVar
 
-from lwexp.mix.files import RawRow
-from lwexp.mix.pair_shapes import PairShape, detect_pair_shape, to_pair
-from lwexp.mix.shapes import BrokenRowError, Shape, detect_shape, to_conversation
+from lwexp.extend.columns import BrokenRowError
+from lwexp.extend.rows import AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat, format_of
+from lwexp.mix.to_records import to_conversation, to_pair
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
 
-Format = Literal["auto", "messages", "sharegpt", "alpaca"]
+R = TypeVar("R", Conversation, PreferencePair)
+
+_AUTO, _AUTO_PAIR = AutoFormat(), AutoPairFormat()
+
+
+def holds_pair(row: object) -> bool:
+    """Whether a row's columns tell a format of preference pairs."""
+    return format_of(row, _AUTO_PAIR) is not None
 
 
 def parse_conversations(
-    rows: Iterable[RawRow], *, origin: Path | str, name: str, format: Format
+    rows: Iterable[RawRow], *, origin: Path | str, name: str, format: RowFormat = _AUTO
 ) -> Iterator[Conversation | Failure]:
     """Turn raw rows into conversations, and each broken one into a failure, in order.
 
@@ -23,59 +30,58 @@ def parse_conversations(
         rows: In file order.
         origin: File or set they come from, for the messages.
         name: Source name; ids are ``<name>-<row number>``.
-        format: auto takes the shape of the first row that tells one, for the whole file.
+        format: auto takes the first format that a row tells, for the whole file.
 
     Raises:
         LwexpError: If the rows are preference pairs.
     """
-    shape: Shape | None = None if format == "auto" else format
-    for raw in rows:
-        try:
-            value = _parsed(raw)
-            if shape is None:
-                _refuse_pairs(value, origin, name)
-                shape = detect_shape(value)
-            if shape is None:
-                raise BrokenRowError("missing_field", "messages, conversations or instruction is missing")
-            yield to_conversation(value, shape, id=f"{name}-{raw.number}", source=name)
-        except BrokenRowError as error:
-            yield _failure(raw, error, origin, name)
+    known: RowFormat | None = None
+
+    def read(row: object, id: str) -> Conversation:
+        nonlocal known
+        if known is None and format.kind == "auto" and holds_pair(row):
+            raise LwexpError(_pairs_found(origin, name))
+        known = known or format_of(row, format)
+        if known is None:
+            raise BrokenRowError("missing_field", "messages, conversations or instruction is missing")
+        return to_conversation(row, known, id=id, source=name)
+
+    return _parsed(rows, read, origin, name)
 
 
-def parse_pairs(rows: Iterable[RawRow], *, origin: Path | str, name: str) -> Iterator[PreferencePair | Failure]:
+def parse_pairs(
+    rows: Iterable[RawRow], *, origin: Path | str, name: str, format: PairFormat = _AUTO_PAIR
+) -> Iterator[PreferencePair | Failure]:
     """Turn raw rows into preference pairs, and each broken one into a failure, in order."""
-    shape: PairShape | None = None
+    known: PairFormat | None = None
+
+    def read(row: object, id: str) -> PreferencePair:
+        nonlocal known
+        known = known or format_of(row, format)
+        if known is None:
+            raise BrokenRowError("missing_field", "chosen or rejected (ms-swift: rejected_response) is missing")
+        return to_pair(row, known, id=id, source=name)
+
+    return _parsed(rows, read, origin, name)
+
+
+def _parsed(
+    rows: Iterable[RawRow], read: Callable[[object, str], R], origin: Path | str, name: str
+) -> Iterator[R | Failure]:
     for raw in rows:
+        id = f"{name}-{raw.number}"
         try:
-            value = _parsed(raw)
-            shape = shape or detect_pair_shape(value)
-            if shape is None:
-                raise BrokenRowError("missing_field", "chosen or rejected (ms-swift: rejected_response) is missing")
-            yield to_pair(value, shape, id=f"{name}-{raw.number}", source=name)
+            if raw.problem is not None:
+                raise BrokenRowError("not_json", raw.problem)
+            yield read(raw.value, id)
         except BrokenRowError as error:
-            yield _failure(raw, error, origin, name)
+            detail = f"{origin} {raw.unit} {raw.number}: {error}"
+            yield Failure(id=id, stage="mix", reason=error.reason, detail=detail, attempts=1)
 
 
-def _parsed(raw: RawRow) -> object:
-    if raw.problem is not None:
-        raise BrokenRowError("not_json", raw.problem)
-    return raw.value
-
-
-def _failure(raw: RawRow, error: BrokenRowError, origin: Path | str, name: str) -> Failure:
-    return Failure(
-        id=f"{name}-{raw.number}",
-        stage="mix",
-        reason=error.reason,
-        detail=f"{origin} {raw.unit} {raw.number}: {error}",
-        attempts=1,
+def _pairs_found(origin: Path | str, name: str) -> str:
+    return (
+        f"{origin} holds preference pairs, not conversations; for DPO: "
+        f"'+mixture.pairs.{name}={{kind: file, path: {origin}}}'; for SFT on the chosen answers: "
+        f"python generate_data.py task=import source={origin}"
     )
-
-
-def _refuse_pairs(value: object, origin: Path | str, name: str) -> None:
-    if detect_pair_shape(value) is not None:
-        raise LwexpError(
-            f"{origin} holds preference pairs, not conversations; for DPO: "
-            f"'+mixture.pairs.{name}={{kind: file, path: {origin}, count: null, on_bad_row: skip}}'; for SFT on the "
-            f"chosen answers: python generate_data.py task=import source={origin}"
-        )

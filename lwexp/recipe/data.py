@@ -63,7 +63,7 @@ def select(config: Config) -> RunDirectory | None:
 
 def import_file(config: Config) -> RunDirectory | None:
     """A file of conversations, as it is -> conversations. None after a dry run."""
-    from lwexp.mix import import_conversations
+    from lwexp.mix.importer import import_conversations
 
     console_log()
     return _published(import_conversations(config))

@@ -21,7 +21,7 @@ from lwexp.runs.ranks import is_rank_zero
 
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture, PairMixture
-    from lwexp.mix.sources import Resolved
+    from lwexp.mix.resolve import Resolved
     from lwexp.train.parallel.rank_sync import Ranks
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def _start_ranks(config: Config) -> None:
 
 def _train(config: Config, ranks: Ranks) -> RunDirectory:
     """The run, as rank 0 sees it."""
-    from lwexp.mix import resolve_mixture
+    from lwexp.mix.resolve import resolve_mixture
     from lwexp.train import train_run
 
     start = _start(config)
@@ -150,7 +150,7 @@ def _take(
 
 def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
     """The mixture for a dry run; without data yet, the plan goes without token counts and says so."""
-    from lwexp.mix import resolve_mixture
+    from lwexp.mix.resolve import resolve_mixture
 
     try:
         sources = resolve_mixture(config)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lwexp.config import compose
+from lwexp.extend.rows import RawRow
 from lwexp.generate.candidates import Candidate, Unreadable, read_candidate
 from lwexp.generate.select_rules import Duplicates, Rejected, check
-from lwexp.mix.files import RawRow
 from lwexp.records import Instruction
 
 RULES = compose().select  # answers of 2,000 words and more, instructions of 5 to 1,000

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.mix import import_conversations
+from lwexp.mix.importer import import_conversations
 from lwexp.records import Conversation, Failure, read_rows
 from lwexp.text.stated_lengths import stated_lengths
 

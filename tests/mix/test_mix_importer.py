@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.mix import import_conversations, resolve_mixture, take
+from lwexp.mix.importer import import_conversations
+from lwexp.mix.mixture import resolve_mixture, take
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello there"}]}

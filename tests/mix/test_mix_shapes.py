@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from lwexp.mix.pair_shapes import detect_pair_shape, to_pair
-from lwexp.mix.shapes import BrokenRowError, detect_shape, to_conversation
+from lwexp.extend.columns import BrokenRowError
+from lwexp.extend.rows import AutoFormat, AutoPairFormat, RowFormat, format_of
+from lwexp.mix.formats.alpaca import Alpaca
+from lwexp.mix.to_records import to_conversation, to_pair
 from lwexp.records import Conversation, Message
 
 MESSAGES = {"messages": [{"role": "user", "content": "Hi there"}, {"role": "assistant", "content": "Hello to you"}]}
@@ -13,10 +15,14 @@ SHAREGPT = {"conversations": [{"from": "human", "value": "Hi there"}, {"from": "
 ALPACA = {"instruction": "Hi", "input": "there", "output": "Hello to you"}
 
 
+def detect(row: Any) -> RowFormat | None:
+    return format_of(row, AutoFormat())
+
+
 def convert(row: Any) -> Conversation:
-    shape = detect_shape(row)
-    assert shape is not None
-    return to_conversation(row, shape, id="x-1", source="x")
+    format = detect(row)
+    assert format is not None
+    return to_conversation(row, format, id="x-1", source="x")
 
 
 def said(conversation: Conversation) -> list[tuple[str, str]]:
@@ -77,12 +83,12 @@ def test_a_broken_row_names_the_column(row: Any, reason: str, problem: str) -> N
 
 
 def test_columns_decide_the_shape_and_empty_columns_do_not() -> None:
-    assert detect_shape(MESSAGES | {"instruction": None}) == "messages"
-    assert detect_shape({"messages": None, "instruction": "Hi", "output": "x"}) == "alpaca"
-    assert detect_shape({"text": "Hi"}) is None
-    assert detect_shape(["Hi"]) is None
+    assert detect(MESSAGES | {"instruction": None}).kind == "messages"
+    assert detect({"messages": None, "instruction": "Hi", "output": "x"}).kind == "alpaca"
+    assert detect({"text": "Hi"}) is None
+    assert detect(["Hi"]) is None
     with pytest.raises(BrokenRowError, match="is a list, wanted an object"):
-        to_conversation(["Hi"], "alpaca", id="x-1", source="x")
+        to_conversation(["Hi"], Alpaca(), id="x-1", source="x")
 
 
 ANSWERS = {"chosen": {"from": "gpt", "value": "good one"}, "rejected": {"from": "gpt", "value": "bad"}}
@@ -108,9 +114,9 @@ def as_turns(text: str) -> list[dict[str, str]]:
     ],
 )
 def test_every_preference_shape_gives_the_same_pair(row: Any) -> None:
-    shape = detect_pair_shape(row)
-    assert shape is not None
-    pair = to_pair(row, shape, id="p-1", source="p")
+    format = format_of(row, AutoPairFormat())
+    assert format is not None
+    pair = to_pair(row, format, id="p-1", source="p")
     assert pair.prompt == (Message(role="user", content="Hi there"),)
     assert (pair.chosen, pair.rejected) == ("good one", "bad")
     assert (pair.chosen_words, pair.rejected_words) == (2, 1)
@@ -144,10 +150,10 @@ def test_every_preference_shape_gives_the_same_pair(row: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_broken_pair_names_the_column(row: Any, reason: str, problem: str) -> None:
-    shape = detect_pair_shape(row)
-    assert shape is not None
+    format = format_of(row, AutoPairFormat())
+    assert format is not None
     with pytest.raises(BrokenRowError) as error:
-        to_pair(row, shape, id="p-1", source="p")
+        to_pair(row, format, id="p-1", source="p")
     assert error.value.reason == reason
     assert problem in str(error.value)
 

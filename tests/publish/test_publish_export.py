@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.mix import import_conversations
+from lwexp.mix.importer import import_conversations
 from lwexp.publish import export_run
 from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows
 from tests.publish.publish_rows import conversation, pair, turns

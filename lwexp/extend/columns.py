@@ -1,0 +1,136 @@
+"""Readers of a raw row's columns. Each names the column that is missing or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lwexp.records import Message, Role
+
+JsonRow = Mapping[str, Any]
+
+# What one file or another calls the three roles.
+_ROLES: dict[str, Role] = {
+    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+}  # fmt: skip
+
+
+class BrokenRowError(Exception):
+    """A row that cannot be used.
+
+    Attributes:
+        reason: A short stable word, for counting: missing_field, wrong_type, empty_field, unknown_role, bad_turns, ...
+    """
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+def require_object(row: object) -> JsonRow:
+    """A row as a mapping.
+
+    Raises:
+        BrokenRowError: If it is a list, a string or a number.
+    """
+    if not isinstance(row, Mapping):
+        raise BrokenRowError("not_an_object", f"is {json_type(row)}, wanted an object with named columns")
+    return row
+
+
+def require_text(row: JsonRow, column: str, where: str = "") -> str:
+    """A column that must hold text which is not blank.
+
+    Raises:
+        BrokenRowError: Naming the column, with ``where`` before it (``messages[2].``).
+    """
+    value = row.get(column)
+    if value is None:
+        raise BrokenRowError("missing_field", f"{where}{column} is missing")
+    if not isinstance(value, str):
+        raise BrokenRowError("wrong_type", f"{where}{column} is {json_type(value)}, wanted text")
+    if not value.strip():
+        raise BrokenRowError("empty_field", f"{where}{column} is empty")
+    return value
+
+
+def require_list(row: JsonRow, column: str, of: str = "messages") -> list[Any]:
+    """A column that must hold a list.
+
+    Raises:
+        BrokenRowError: Naming the column.
+    """
+    value = row.get(column)
+    if value is None:
+        raise BrokenRowError("missing_field", f"{column} is missing")
+    if not isinstance(value, list):
+        raise BrokenRowError("wrong_type", f"{column} is {json_type(value)}, wanted a list of {of}")
+    return value
+
+
+def read_message(item: object, where: str) -> Message:
+    """One message, with its role and text named either way: role/content or from/value.
+
+    Raises:
+        BrokenRowError: Naming the column, with ``where`` before it.
+    """
+    if not isinstance(item, Mapping):
+        raise BrokenRowError("wrong_type", f"{where} is {json_type(item)}, wanted a message")
+    role_column, text_column = ("from", "value") if "from" in item else ("role", "content")
+    name = require_text(item, role_column, f"{where}.")
+    role = _ROLES.get(name)
+    if role is None:
+        raise BrokenRowError("unknown_role", f"{where}.{role_column} is {name!r}, wanted one of {', '.join(_ROLES)}")
+    return Message(role=role, content=require_text(item, text_column, f"{where}."))
+
+
+def read_messages(row: JsonRow, column: str) -> list[Message]:
+    """A column that must hold a list of messages.
+
+    Raises:
+        BrokenRowError: Naming the column, and the message in it.
+    """
+    return [read_message(item, f"{column}[{index}]") for index, item in enumerate(require_list(row, column))]
+
+
+def first_user_turn(row: JsonRow, column: str) -> tuple[str, JsonRow]:
+    """Text and columns of the first message in a list, after system texts; later ones may be broken.
+
+    Raises:
+        BrokenRowError: If it is not a user's, or cannot be read.
+    """
+    for index, item in enumerate(require_list(row, column)):
+        if isinstance(item, Mapping) and "system" in (item.get("role"), item.get("from")):
+            continue
+        message = read_message(item, f"{column}[{index}]")
+        if message.role != "user":
+            raise BrokenRowError("bad_turns", f"{column} starts with {message.role!r}, wanted a user's text")
+        return message.content, item
+    raise BrokenRowError("bad_turns", f"{column} holds no message")
+
+
+def read_answer(row: JsonRow, column: str) -> str:
+    """An answer given as text, or as one message from the assistant.
+
+    Raises:
+        BrokenRowError: Naming the column.
+    """
+    if not isinstance(row.get(column), Mapping):
+        return require_text(row, column)
+    message = read_message(row[column], column)
+    if message.role != "assistant":
+        raise BrokenRowError("bad_turns", f"{column} is from {message.role}, wanted the assistant")
+    return message.content
+
+
+def with_system(row: JsonRow, messages: list[Message]) -> list[Message]:
+    """Put the text of a ``system`` column in front, where there is any."""
+    if not row.get("system"):
+        return messages
+    return [Message(role="system", content=require_text(row, "system")), *messages]
+
+
+def json_type(value: object) -> str:
+    """What a value is, in JSON's words."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")

@@ -1,0 +1,98 @@
+"""Data sources: where the rows of a mixture come from. Found and fingerprinted first, read later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from lwexp.extend.keys import Key
+from lwexp.extend.registry import OneOf, Registry
+from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat
+from lwexp.extend.settings import Strict
+from lwexp.records import Conversation, PreferencePair
+
+if TYPE_CHECKING:
+    from lwexp.runs import RunDirectory
+
+
+class Found(NamedTuple):
+    """A source that is there."""
+
+    path: str
+    """A file, a folder, a hub id or an address."""
+    fingerprint: str
+    """Changes with the content; part of the id of the run that trains on it."""
+    run: RunDirectory | None = None
+    """The run that wrote it, if one did."""
+
+
+class AnySource(Strict):
+    """What sources of conversations and of pairs share."""
+
+    kind: str
+    count: int | None = Field(default=None, ge=0)
+    """How many rows; null takes all that pass the word limits, 0 leaves the source out."""
+
+    def find(self, key: str, root: Path) -> Found:
+        """Find the source, cheaply: files are hashed, nothing is parsed.
+
+        Args:
+            key: Its config key, for messages: ``mixture.sources.<name>``.
+            root: Folder under which runs lie.
+
+        Raises:
+            LwexpError: If it is not there.
+        """
+        raise NotImplementedError
+
+
+class DataSource(AnySource):
+    """Conversations, for SFT. A subclass says ``find`` and ``rows``."""
+
+    min_words: int | None = Field(default=None, ge=0)
+    """Shortest answer allowed, in words; of several answers the longest counts."""
+    max_words: int | None = Field(default=None, ge=1)
+    """Longest answer allowed, in words: the output cap is set here."""
+
+    def rows(self, key: str, found: Found) -> Iterator[RawRow | Conversation]:
+        """Rows in their order: raw ones, which ``format`` reads, or finished conversations."""
+        raise NotImplementedError
+
+
+class RawSource(DataSource):
+    """Conversations in rows of some tool's shape."""
+
+    format: Annotated[RowFormat, OneOf(ROW_FORMATS, by_name=True)] = AutoFormat()
+    """auto takes the first format that a row tells, for the whole source."""
+    on_bad_row: Literal["skip", "error"] = "skip"
+    """A broken row is named and counted, or stops the run."""
+
+    def rows(self, key: str, found: Found) -> Iterator[RawRow]:
+        raise NotImplementedError
+
+
+class PairSource(AnySource):
+    """Preference pairs, for DPO and the like. A subclass says ``find`` and ``rows``."""
+
+    def rows(self, key: str, found: Found) -> Iterator[RawRow | PreferencePair]:
+        """Rows in their order: raw ones, which ``format`` reads, or finished pairs."""
+        raise NotImplementedError
+
+
+class RawPairSource(PairSource):
+    """Preference pairs in rows of some tool's shape."""
+
+    format: Annotated[PairFormat, OneOf(PAIR_FORMATS, by_name=True), Key(neutral=AutoPairFormat())] = AutoPairFormat()
+    """auto takes the first format that a row tells, for the whole source."""
+    on_bad_row: Literal["skip", "error"] = "skip"
+    """A broken row is named and counted, or stops the run."""
+
+    def rows(self, key: str, found: Found) -> Iterator[RawRow]:
+        raise NotImplementedError
+
+
+DATA_SOURCES = Registry("data source", DataSource, ("lwexp.mix.sources.drafts", "lwexp.mix.sources.files"))
+PAIR_SOURCES = Registry("source of pairs", PairSource, ("lwexp.mix.sources.pairs",))

@@ -1,0 +1,89 @@
+"""The sources of a mixture: found first, then read as conversations or pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+from lwexp.config import Config
+from lwexp.extend.source import AnySource, DataSource, Found, PairSource, RawPairSource, RawSource
+from lwexp.mix.parse import parse_conversations, parse_pairs
+from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
+from lwexp.runs import RunDirectory
+
+R = TypeVar("R", Conversation, PreferencePair)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A source of the mixture, found."""
+
+    name: str
+    key: str  # its config key, for messages: "mixture.sources.<name>" or "mixture.pairs.<name>"
+    source: AnySource
+    found: Found
+
+    @property
+    def path(self) -> str:
+        """A file, a folder, or a hub id."""
+        return self.found.path
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the content; for a hub id what ``datasets`` knows its content by."""
+        return self.found.fingerprint
+
+    @property
+    def run(self) -> RunDirectory | None:
+        """The run that wrote it, if one did."""
+        return self.found.run
+
+
+def resolve_mixture(config: Config) -> list[Resolved]:
+    """Find what the objective trains on: ``mixture.sources`` for SFT, ``mixture.pairs`` for DPO.
+
+    Cheap: files are hashed, nothing is parsed. A source with count 0 is left out, and need not exist.
+
+    Raises:
+        LwexpError: If a file or run is missing, or no source is left.
+    """
+    section = "pairs" if config.objective.kind == "dpo" else "sources"
+    sources: dict[str, AnySource] = dict(getattr(config.mixture, section))
+    keys = {name: f"mixture.{section}.{name}" for name in sources}
+    found = [
+        Resolved(name, keys[name], source, source.find(keys[name], Path(config.root)))
+        for name, source in sources.items()
+        if source.count != 0
+    ]
+    if not found:
+        raise LwexpError(f"mixture.{section}: no source with a count above 0; choose a mixture that has one")
+    return found
+
+
+def read_conversations(item: Resolved) -> Iterator[Conversation | Failure]:
+    """All conversations of a source; the ``source`` column of each is the mixture's name for it."""
+    source = item.source
+    assert isinstance(source, DataSource)
+    if isinstance(source, RawSource):
+        raw = source.rows(item.key, item.found)
+        yield from _renamed(parse_conversations(raw, origin=item.path, name=item.name, format=source.format), item.name)
+    else:
+        yield from _renamed(cast("Iterator[Conversation]", source.rows(item.key, item.found)), item.name)
+
+
+def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
+    """All preference pairs of a source; the ``source`` column of each is the mixture's name for it."""
+    source = item.source
+    assert isinstance(source, PairSource)
+    if isinstance(source, RawPairSource):
+        raw = source.rows(item.key, item.found)
+        yield from _renamed(parse_pairs(raw, origin=item.path, name=item.name, format=source.format), item.name)
+    else:
+        yield from _renamed(cast("Iterator[PreferencePair]", source.rows(item.key, item.found)), item.name)
+
+
+def _renamed(rows: Iterator[R] | Iterator[R | Failure], source: str) -> Iterator[R | Failure]:
+    for row in rows:
+        yield row if isinstance(row, Failure) else row.model_copy(update={"source": source})
