@@ -163,3 +163,9 @@ def test_pairs_are_mixed_for_dpo(tmp_path: Path) -> None:
     assert str(mixture.tally) == "4 in = 2 kept + 1 broken + 1 not drawn"
     assert mixture.failures[0].reason == "equal_answers"
     assert mixture.table[0].words_max == max(pair.chosen_words for pair in mixture.pairs)
+
+
+def test_a_source_needs_a_kind_and_a_place(tmp_path: Path) -> None:
+    path = write_answers(tmp_path / "a.jsonl", [1, 2, 3], broken=1)
+    mixture = mix(tmp_path, mine=f"{{kind: file, path: {path}}}")
+    assert str(mixture.tally) == "4 in = 3 kept + 1 broken"
