@@ -1,8 +1,14 @@
-"""A real browser for the pages that runs and reports leave."""
+"""Shapes of tensors are checked while the tests run; and a real browser for the pages that runs and reports leave."""
 
 import shutil
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports these rooms: every call is held against its annotations, with an int for a float allowed as
+# mypy allows it. The other rooms have no tensors. Processes that tests start run without.
+CHECKED = ("lwexp.pack", "lwexp.sample", "lwexp.train")
+install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

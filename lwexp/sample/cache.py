@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 _SPARE = 256  # positions reserved ahead, at least
 
 KeysOrValues = Float[Tensor, "slots kv_heads positions head_dim"]
+OneToken = Float[Tensor, "slots kv_heads 1 head_dim"]
 
 
 class SlotCache(Cache):  # type: ignore[misc]
@@ -50,11 +51,11 @@ class SlotCache(Cache):  # type: ignore[misc]
             self.lengths[slot] = self.lengths[last]
         del self.lengths[last]
 
-    def extend(self) -> tuple[Tensor, Tensor]:
+    def extend(self) -> tuple[Int64[Tensor, "slots 1"], Bool[Tensor, "slots 1 1 positions"]]:
         """Make room for one more token in every slot.
 
         Returns:
-            Its position in each slot, [slots, 1], and what it may attend to, [slots, 1, 1, positions].
+            Its position in each slot, and what it may attend to.
         """
         device = self.layers[0].all_keys.device
         positions = torch.tensor(self.lengths, device=device)
@@ -90,7 +91,9 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]
                 grown[:, :, :held] = getattr(self, name)
             setattr(self, name, grown)
 
-    def update(self, key_states: KeysOrValues, value_states: KeysOrValues, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: OneToken, value_states: OneToken, *_: Any, **__: Any
+    ) -> tuple[KeysOrValues, KeysOrValues]:
         """Write one token a slot, and return all of them (transformers calls this in every layer)."""
         rows = torch.arange(len(self.positions), device=self.positions.device)
         self.all_keys[rows, :, self.positions] = key_states[:, :, 0]

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from transformers import DynamicCache
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.sample.cache import SlotCache
 from lwexp.sample.choose import choose_tokens, penalise_repeats
+
+Logits = Float[Tensor, "rows vocab"]
 
 
 class Question(NamedTuple):
@@ -98,8 +101,8 @@ def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, see
     del rows[-1], tokens[-1]
 
 
-def _read_prompts(model: Any, new: Sequence[Question], cache: SlotCache) -> Tensor:
-    """Fill the cache with prompts, and return the logits after each, [rows, vocab].
+def _read_prompts(model: Any, new: Sequence[Question], cache: SlotCache) -> Logits:
+    """Fill the cache with prompts, and return the logits after each.
 
     Prompts are padded on the right: causal attention never looks there, so no mask is needed.
     """
@@ -111,12 +114,12 @@ def _read_prompts(model: Any, new: Sequence[Question], cache: SlotCache) -> Tens
     hidden = model.base_model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).last_hidden_state
     cache.admit(prefill, lengths)
     ends = torch.tensor(lengths, device=hidden.device) - 1
-    logits: Tensor = model.get_output_embeddings()(hidden[torch.arange(len(new), device=hidden.device), ends])
+    logits: Logits = model.get_output_embeddings()(hidden[torch.arange(len(new), device=hidden.device), ends])
     return logits
 
 
-def _step(model: Any, tokens: list[int], cache: SlotCache) -> Tensor:
-    """Give every slot its next token, and return the logits after it, [rows, vocab]."""
+def _step(model: Any, tokens: list[int], cache: SlotCache) -> Logits:
+    """Give every slot its next token, and return the logits after it."""
     positions, visible = cache.extend()
     hidden = model.base_model(
         input_ids=torch.tensor(tokens, device=model.device)[:, None],
@@ -125,11 +128,11 @@ def _step(model: Any, tokens: list[int], cache: SlotCache) -> Tensor:
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    logits: Tensor = model.get_output_embeddings()(hidden[:, -1])
+    logits: Logits = model.get_output_embeddings()(hidden[:, -1])
     return logits
 
 
-def _next_tokens(logits: Tensor, rows: Sequence[_Row], seen: _Seen, sample: SampleConfig) -> list[int]:
+def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen, sample: SampleConfig) -> list[int]:
     logits = seen.penalise(logits)
     draws = torch.tensor([row.draws.random() for row in rows], dtype=torch.float64)
     chosen = choose_tokens(logits, draws, temperature=sample.temperature, top_p=sample.top_p, top_k=sample.top_k)
@@ -153,7 +156,7 @@ class _Seen:
             self.table[slot] = False
             self.table[slot, question.tokens] = True
 
-    def add(self, chosen: Tensor) -> None:
+    def add(self, chosen: Int64[Tensor, " rows"]) -> None:
         """Note one new token a slot."""
         if self.is_on:
             self.table[torch.arange(len(chosen), device=chosen.device), chosen] = True
@@ -163,6 +166,6 @@ class _Seen:
         if self.is_on:
             self.table[slot] = self.table[last]
 
-    def penalise(self, logits: Tensor) -> Tensor:
+    def penalise(self, logits: Logits) -> Logits:
         """Logits after the penalty."""
         return penalise_repeats(logits, self.table[: len(logits)], self.penalty) if self.is_on else logits

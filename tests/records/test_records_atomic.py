@@ -13,16 +13,18 @@ def test_a_file_is_not_there_before_the_block_ends(tmp_path):
     with atomic(path, durable=True) as aside:
         aside.write_text("new")
         assert not path.exists()
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_error_leaves_what_was_there_and_nothing_beside_it(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(OSError, match="full"), atomic(path) as aside:
+    with pytest.raises(OSError, match="full"), atomic(path) as aside:  # noqa: PT012
         aside.write_text("half of the ne")
         raise OSError("the disk is full")
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_replaces_a_folder_and_no_file_of_the_old_one_stays(tmp_path):
@@ -32,7 +34,8 @@ def test_a_folder_replaces_a_folder_and_no_file_of_the_old_one_stays(tmp_path):
     with atomic(path) as aside:
         aside.mkdir()
         (aside / "new.txt").write_text("new")
-    assert [file.name for file in path.iterdir()] == ["new.txt"] and list(tmp_path.iterdir()) == [path]
+    assert [file.name for file in path.iterdir()] == ["new.txt"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
@@ -43,10 +46,13 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
         "    aside.mkdir(); (aside / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", killed, str(path)], check=False).returncode == -9
-    assert not path.exists() and (tmp_path / "packs.tmp" / "half").exists()
+    assert not path.exists()
+    assert (tmp_path / "packs.tmp" / "half").exists()
     with atomic(path) as aside:
         aside.mkdir()
-    assert path.is_dir() and not list(path.iterdir()) and list(tmp_path.iterdir()) == [path]
+    assert path.is_dir()
+    assert not list(path.iterdir())
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_texts_and_json_are_written_as_they_are(tmp_path):

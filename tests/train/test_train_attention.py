@@ -131,7 +131,9 @@ def test_negative_control_a_wrong_boundary_changes_logits_and_gradients(family: 
     targets = len(pack.target_ids)
     right, (_, gradients) = hidden_states(model, pack), loss_and_gradients(model, [pack], targets)
     tokens = sum(pack.lengths)
-    spanning = replace(pack, lengths=(tokens,), max_length=tokens, cu_seqlens=torch.tensor([0, tokens]))
+    spanning = replace(
+        pack, lengths=(tokens,), max_length=tokens, cu_seqlens=torch.tensor([0, tokens], dtype=torch.int32)
+    )
     shifted = replace(pack, lengths=(10, 22, 4, 14))
     restarted = replace(pack, position_ids=torch.cat([pack.position_ids[:, :4], pack.position_ids[:, :-4]], dim=1))
     for wrong in (spanning, shifted, restarted):

@@ -15,6 +15,7 @@ from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import build_model
 from lwexp.train.objectives.base import SFTObjective
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
+from lwexp.train.planner.hardware import settle_hardware
 from tests.train.tiny_packs import NoTokenizer, Packs, make_documents, tiny_model_config
 
 PACKS = Packs([make_documents(seed, [10 + seed, 20, 7]) for seed in range(7)])
@@ -32,7 +33,7 @@ class Results(Callback):  # type: ignore[misc]
 def train(
     tmp_path: Any, *, dtype: torch.dtype = torch.float32, recompute: bool = False, offload: bool = False
 ) -> list[StepResult]:
-    config = compose("objective.optimizer.lr=0.003", "objective.optimizer.warmup_ratio=0.25")
+    config = settle_hardware(compose("objective.optimizer.lr=0.003", "objective.optimizer.warmup_ratio=0.25"))
     seen = Results()
     module = PackedTraining(
         lambda: build_model(tiny_model_config("glm"), NoTokenizer(), seed=0, dtype=dtype),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lwexp.config.train import DPO, Lora, ModelConfig, Optimizer, Shape
+from lwexp.pack.dataset import PackBatch as Pack
 from lwexp.records import Conversation, Message, PreferencePair
 
 WORDS = 300
@@ -22,26 +21,6 @@ class Document(NamedTuple):
 
     ids: tuple[int, ...]
     prompt: int
-
-
-@dataclass(frozen=True)
-class Pack:
-    """The fields of lwexp.pack.dataset.PackBatch."""
-
-    input_ids: Tensor
-    position_ids: Tensor
-    cu_seqlens: Tensor
-    max_length: int
-    lengths: tuple[int, ...]
-    source_positions: Tensor
-    target_ids: Tensor
-    target_documents: Tensor
-    document_ids: tuple[int, ...]
-    pack_id: int
-
-    def to(self, device: Any, non_blocking: bool = False) -> Pack:
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **moved)
 
 
 def dpo_config(**changes: Any) -> DPO:

@@ -10,7 +10,7 @@ counts. Here batches done = optimiser steps done, and the state of the data is t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lwexp.pack.dataset import PackBatch, PackedDataset
 
 
+@runtime_checkable
 class Plan(Protocol):
     """``lwexp.pack.plan.BatchPlan`` as far as training sees it."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float, Float64
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.pack.dataset import PackBatch
 from lwexp.records import LwexpError
 from lwexp.train.data.steps import StepBatch
 from lwexp.train.loop.nonfinite import NonFinite
@@ -21,16 +23,14 @@ from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.objectives.two_pass import split_pack, two_pass
 from lwexp.train.parallel.optimizer import build_optimizer, learning_rate_factor
 
-if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackBatch
 
-
+@runtime_checkable
 class Objective(Protocol):
     """What a training objective offers."""
 
     watched: tuple[str, ...]
 
-    def pack_loss(self, logprobs: Tensor, batch: Any, totals: StepTotals) -> PackLoss:
+    def pack_loss(self, logprobs: Float[Tensor, " targets"], batch: Any, totals: StepTotals) -> PackLoss:
         """A pack's share of the step's loss."""
         ...
 
@@ -150,7 +150,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             group["lr"] = lr
         return lr
 
-    def _accumulate(self, batch: StepBatch) -> Tensor:
+    def _accumulate(self, batch: StepBatch) -> Float64[Tensor, " loss_and_watched"]:
         """Gradients of the step's loss; gives the loss and what the objective watches, of this rank."""
         assert self.model is not None
         sums: Tensor | float = 0.0
@@ -172,7 +172,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             self.manual_backward(share.loss * scale)
             return share
 
-        def backward(loss: Tensor, is_last: bool) -> None:
+        def backward(loss: Float[Tensor, ""], is_last: bool) -> None:
             self._start_pack(ends_step and is_last)
             self.manual_backward(loss * scale)
 
@@ -207,7 +207,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         most = self.trainer.strategy.reduce(torch.tensor(float(count), device=self.device), reduce_op="max")
         return int(most)
 
-    def _over_ranks(self, sums: Tensor) -> Tensor:
+    def _over_ranks(self, sums: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         if self.trainer.world_size == 1:
             return sums
         total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")

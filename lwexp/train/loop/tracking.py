@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lwexp.config.schema import Config
 from lwexp.config.train import NoTracking, Tracking, WandbTracking
@@ -17,6 +17,7 @@ from lwexp.runs.ranks import is_rank_zero
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where metrics go besides the local file."""
 

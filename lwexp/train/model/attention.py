@@ -12,11 +12,19 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float, Int32
+from jaxtyping import Int32
 from torch import Tensor, nn
 
 from lwexp.records import LwexpError
-from lwexp.train.model.attention_paths import PATHS, Documents, has_varlen, installed_flash
+from lwexp.train.model.attention_paths import (
+    PATHS,
+    Attended,
+    Documents,
+    KeysOrValues,
+    Queries,
+    has_varlen,
+    installed_flash,
+)
 
 Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
 
@@ -35,9 +43,9 @@ def register_attention(choice: Choice = "auto") -> str:
 
 def packed_attention(
     module: nn.Module,
-    query: Float[Tensor, "1 heads tokens dim"],
-    key: Float[Tensor, "1 kv_heads tokens dim"],
-    value: Float[Tensor, "1 kv_heads tokens dim"],
+    query: Queries,
+    key: KeysOrValues,
+    value: KeysOrValues,
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -47,7 +55,7 @@ def packed_attention(
     max_length: int | None = None,
     choice: Choice = "auto",
     **_: Any,
-) -> tuple[Float[Tensor, "1 tokens heads dim"], None]:
+) -> tuple[Attended, None]:
     """Causal attention of each document over itself alone.
 
     Args:

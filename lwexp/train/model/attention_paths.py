@@ -1,7 +1,6 @@
 """The ways to compute packed attention. All take and give the same; ``per_document`` is the oracle of the others.
 
-Query [1, heads, tokens, dim], key and value [1, kv_heads, tokens, dim], result [1, tokens, heads, dim]. None copies
-keys or values for grouped queries (but see ``varlen`` before torch 2.12), none makes a mask over a pack.
+None copies keys or values for grouped queries (but see ``varlen`` before torch 2.12), none makes a mask over a pack.
 """
 
 from __future__ import annotations
@@ -17,6 +16,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int32
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+Queries = Float[Tensor, "1 heads tokens dim"]
+KeysOrValues = Float[Tensor, "1 kv_heads tokens dim"]
+Attended = Float[Tensor, "1 tokens heads dim"]
 
 LONG_DOCUMENT = 4096
 """Tokens from which ``hybrid`` gives a document its own call. FlashAttention-2, which varlen runs, reaches about 60% of
@@ -35,7 +38,7 @@ class Documents(NamedTuple):
         return self.cu_seqlens if self.cu_seqlens is not None else boundaries(self.lengths, device)
 
 
-Path = Callable[[Tensor, Tensor, Tensor, Documents, float], Tensor]
+Path = Callable[[Queries, KeysOrValues, KeysOrValues, Documents, float], Attended]
 
 
 @lru_cache(maxsize=64)
@@ -46,8 +49,8 @@ def boundaries(lengths: tuple[int, ...], device: torch.device) -> Int32[Tensor, 
 
 
 def per_document(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
+    query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float
+) -> Attended:
     """One SDPA call a document; torch chooses the kernel. On CPU the fastest of those tried.
 
     Padding the documents to one batch instead took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
@@ -56,9 +59,7 @@ def per_document(
     return torch.cat([_sdpa(q, k, v, scale) for q, k, v in pieces], dim=2).transpose(1, 2)
 
 
-def cudnn(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
+def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
     """The same with cuDNN's kernel, about 1.6 times as fast as FlashAttention-2 on Hopper for long documents.
 
     cuDNN builds a plan for each length it has not met, on the host. It refuses documents of one token, which the
@@ -69,17 +70,13 @@ def cudnn(
         return per_document(query, key, value, documents, scale)
 
 
-def cudnn_alone(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
+def cudnn_alone(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
     """``cudnn`` with nothing to fall back on: whether it works here at all."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         return per_document(query, key, value, documents, scale)
 
 
-def varlen(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
+def varlen(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
     """torch's FlashAttention kernel for concatenated sequences; its signature differs between torch releases."""
     from torch.nn.attention.varlen import varlen_attn
 
@@ -103,9 +100,7 @@ def varlen(
     return attended[None]
 
 
-def flash(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float
-) -> Float[Tensor, "1 tokens heads dim"]:
+def flash(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
     """The flash_attn package: FlashAttention-3 (flash_attn_interface) if that is installed, else 2."""
     kernel = installed_flash()
     assert kernel is not None, "flash_attn is not installed"
@@ -117,8 +112,13 @@ def flash(
 
 
 def hybrid(
-    query: Tensor, key: Tensor, value: Tensor, documents: Documents, scale: float, long: int = LONG_DOCUMENT
-) -> Float[Tensor, "1 tokens heads dim"]:
+    query: Queries,
+    key: KeysOrValues,
+    value: KeysOrValues,
+    documents: Documents,
+    scale: float,
+    long: int = LONG_DOCUMENT,
+) -> Attended:
     """Documents of ``long`` tokens or more one by one through SDPA, all others together in one varlen call.
 
     Example, long = 4: lengths 5 1 2 6 are the runs 5 | 1+2 | 6; SDPA takes 5 and 6, varlen the documents 1 and 2.
@@ -147,7 +147,7 @@ def _runs(lengths: tuple[int, ...], long: int) -> list[tuple[int, ...]]:
     return runs
 
 
-def _sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Float[Tensor, "1 heads tokens dim"]:
+def _sdpa(query: Queries, key: KeysOrValues, value: KeysOrValues, scale: float) -> Queries:
     is_grouped = query.shape[1] != key.shape[1]
     return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=is_grouped)
 

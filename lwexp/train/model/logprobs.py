@@ -8,14 +8,13 @@ the forward and again in the backward pass. SFT and DPO use the same op.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackBatch
+from lwexp.pack.dataset import PackBatch
 
 CHUNK_BYTES = 512 * 2**20
 """Largest float32 logits held at once: 885 tokens of GLM-4's 151,552 words, all of a miniature's pack."""
@@ -50,8 +49,11 @@ class TargetHead(nn.Linear):
     """
 
     def forward(
-        self, hidden: Tensor, source_positions: Tensor | None = None, target_ids: Tensor | None = None
-    ) -> Tensor:
+        self,
+        hidden: Float[Tensor, "*tokens hidden"],
+        source_positions: Int64[Tensor, " targets"] | None = None,
+        target_ids: Int64[Tensor, " targets"] | None = None,
+    ) -> Float[Tensor, "*tokens words"] | Float[Tensor, " targets"]:
         """Logits of ``hidden``, or log-probs of the targets if there are any."""
         if source_positions is None or target_ids is None:
             return super().forward(hidden)
@@ -94,8 +96,13 @@ class _TargetLogprobs(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, source_positions: Tensor, target_ids: Tensor, chunk: int
-    ) -> Tensor:
+        ctx: Any,
+        hidden: Float[Tensor, "tokens hidden"],
+        weight: Float[Tensor, "words hidden"],
+        source_positions: Int64[Tensor, " targets"],
+        target_ids: Int64[Tensor, " targets"],
+        chunk: int,
+    ) -> Float[Tensor, " targets"]:
         rows = hidden.index_select(0, source_positions)
         normalisers = rows.new_empty(rows.shape[0], dtype=_wide(rows.dtype))
         chosen = torch.empty_like(normalisers)
@@ -111,7 +118,7 @@ class _TargetLogprobs(torch.autograd.Function):
         return chosen - normalisers
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Float[Tensor, " targets"]) -> tuple[Tensor | None, ...]:
         rows, weight, source_positions, target_ids, normalisers = ctx.saved_tensors
         (grad,) = grads
         grad_rows = torch.zeros(rows.shape, dtype=_wide(rows.dtype), device=rows.device)
@@ -141,7 +148,7 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _wide_matmul(left: Tensor, right: Tensor) -> Tensor:
+def _wide_matmul(left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
     """A product in float32 (float64 for float64), whatever the operands are kept in."""
     if left.dtype in (torch.float32, torch.float64):
         return left @ right
@@ -150,7 +157,7 @@ def _wide_matmul(left: Tensor, right: Tensor) -> Tensor:
     return left.float() @ right.float()
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+def _add_product(total: Float[Tensor, "m n"], left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> None:
     """``total += left @ right``, summed in the wide type of ``total`` and without a copy of it."""
     if left.is_cuda and left.dtype in (torch.float16, torch.bfloat16):
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)

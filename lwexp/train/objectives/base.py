@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from lwexp.config.train import DPO, SFT
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class PackLoss(NamedTuple):
     """A pack's share of a step. Both parts add up over the packs of the step."""
 
-    loss: Tensor
-    watched: Tensor
+    loss: Float[Tensor, ""]
+    watched: Float[Tensor, " names"]
     """One number for each name in the objective's ``watched``, detached."""
 
 
@@ -48,14 +49,14 @@ class SFTObjective:
         self.long_from = long_from
         self.watched = () if long_from is None else ("weight", "long_weight")
 
-    def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals) -> PackLoss:
+    def pack_loss(self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals) -> PackLoss:
         """Share of the step's loss."""
         weights = sft_weights(
             batch.target_documents, len(batch.lengths), totals, self.config.normalize, self.config.release_divisor
         )
         return PackLoss(sft_loss(logprobs, weights), self._watch(weights, batch))
 
-    def _watch(self, weights: Tensor, batch: PackBatch) -> Tensor:
+    def _watch(self, weights: Float[Tensor, " targets"], batch: PackBatch) -> Float[Tensor, " names"]:
         if self.long_from is None:
             return weights.new_zeros(0)
         counts = target_counts(batch.target_documents, len(batch.lengths))
@@ -79,7 +80,7 @@ class DPOObjective:
         self.config = config
         self.reference = reference
 
-    def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals) -> PackLoss:
+    def pack_loss(self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals) -> PackLoss:
         """Share of the step's loss: mean over the step's pairs, plus ``nll_weight`` times the token-mean NLL of
         the step's chosen answers."""
         config, documents = self.config, len(batch.lengths)

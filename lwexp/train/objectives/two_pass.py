@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from lwexp.train.model.logprobs import pack_logprobs
@@ -72,8 +73,8 @@ def two_pass(
     model: nn.Module,
     parts: list[Part],
     rounds: int,
-    loss_of: Callable[[Tensor], PackLoss],
-    backward: Callable[[Tensor, bool], None],
+    loss_of: Callable[[Float[Tensor, " targets"]], PackLoss],
+    backward: Callable[[Float[Tensor, ""], bool], None],
 ) -> PackLoss:
     """Put the gradients of a pack's loss into the model, part by part.
 
