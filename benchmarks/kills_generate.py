@@ -28,7 +28,7 @@ from tests.llm.loopback import LoopbackServer, loopback_server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONCURRENCY = 16
-OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "conversations.parquet", "failures.jsonl")
+OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "conversations.parquet", "draft_failures.jsonl")
 _AT_START = 0.1  # share of the kills that come before the first call, while Python is still importing
 _AFTER_END = 30.0  # seconds within which a killed command must have asked for something new
 

@@ -134,7 +134,7 @@ class PairsConfig(Strict):
 
 
 class FilterConfig(Strict):
-    """task=import: which rows to leave out, each with a reason in failures.jsonl."""
+    """task=import: which rows to leave out, each with a reason in import_failures.jsonl."""
 
     drop_refusals: bool
     """Leave out rows in which an answer is a model declining."""

@@ -122,3 +122,22 @@ def _sections(schema: type[BaseModel]) -> Iterator[type[BaseModel]]:
         for _, model in _models(field.annotation, field.metadata):
             yield from _sections(model)
     yield schema
+
+
+def with_neutral_values(tree: dict[str, typing.Any], schema: type[BaseModel]) -> dict[str, typing.Any]:
+    """A stored config with the keys that did not exist when it was written, at the value at which they do nothing."""
+    added = {}
+    for name, field in schema.model_fields.items():
+        sections = [model for part, model in _models(field.annotation, field.metadata) if not part]
+        found = tree.get(name)
+        if name not in tree and key_of(field).has_neutral:
+            added[name] = key_of(field).neutral
+        elif isinstance(found, dict) and sections:
+            kinds = [model for model in sections if _is_kind(model, found.get("kind"))] or sections[:1]
+            added[name] = with_neutral_values(found, kinds[0])
+    return {**tree, **added}
+
+
+def _is_kind(model: type[BaseModel], kind: object) -> bool:
+    field = model.model_fields.get("kind")
+    return field is not None and kind in typing.get_args(field.annotation)

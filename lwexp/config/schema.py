@@ -37,7 +37,7 @@ class Config(Strict):
     """Shapes everything random: instructions, draws, weights, order, sampling."""
     dry_run: Annotated[bool, Key("label", read_by=EVERY)]
     """Check everything, print the plan, compute and spend nothing."""
-    plugins: Annotated[tuple[str, ...], Key("label", read_by=EVERY)]
+    plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)]
     """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
 
     task: Annotated[

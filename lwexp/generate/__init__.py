@@ -3,8 +3,8 @@ answer (``select``); reads instructions (selected, made from topics, or a JSONL 
 for one paragraph a step, cleans what comes back.
 
 Writes into its run directory: instructions.jsonl (of a selection) or drafts.jsonl, conversations.jsonl and
-.parquet (for SFT); failures.jsonl and ledger.sqlite (every answer paid for; running the command again pays for none
-of them twice). Never touches a key, a model or another room's files; litellm is behind the room ``llm``.
+.parquet (for SFT); draft_failures.jsonl and ledger.sqlite (every answer paid for; running the command again pays for
+none of them twice). Never touches a key, a model or another room's files; litellm is behind the room ``llm``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
     from lwexp.llm.key import require_key
     from lwexp.records import LwexpError
     from lwexp.runs import fingerprint, open_run
+    from lwexp.runs.artifacts import DRAFTS
     from lwexp.text.plain import slug
 
     found = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root))
@@ -68,14 +69,14 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
     )  # fmt: skip
     with run:
         if run.is_finished:
-            log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])
+            log.info("%s is finished: %s", run.id, run.tally)
             return run
         from lwexp.generate.agent import write_all
 
         try:
             results, missing = write_all(config, run, instructions, templates)
         except (KeyboardInterrupt, LwexpError):
-            if publish is not None and (run.path / "drafts.jsonl").is_file():
+            if publish is not None and (run.path / DRAFTS).is_file():
                 publish(run)
             raise
         run.finish(results, missing=missing)

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from lwexp.config.base import Tree
 from lwexp.config.schema import Config
 from lwexp.generate.display import shown
 from lwexp.generate.estimate import expected_steps
@@ -22,13 +21,14 @@ from lwexp.llm.errors import may_pass
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
+from lwexp.runs.artifacts import DRAFT_FAILURES, DataResults
 
 log = logging.getLogger(__name__)
 
 
 def write_all(
     config: Config, run: RunDirectory, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]
-) -> tuple[Tree, Counter[str]]:
+) -> tuple[DataResults, Counter[str]]:
     """Write every draft of a run and the run's files.
 
     Returns:
@@ -60,24 +60,24 @@ def write_all(
     counts = write_files(run.path, instructions, agent.outcomes)
     log.info("generate: %s", counts)
     if not counts.kept:
-        raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / 'failures.jsonl'}")
+        raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / DRAFT_FAILURES}")
     log.info(
         "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
         f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
     )  # fmt: skip
     reasons = (item.reason for item in agent.outcomes.values() if isinstance(item, Failure))
     missing = Counter(reason for reason in reasons if may_pass(reason))
-    results = {
-        "tally": str(counts),
-        "cut_and_asked_again": sum(item.retried for item in agent.outcomes.values() if isinstance(item, Written)),
-        "conversations": counts.kept,
-        "calls": totals.answers,
-        "prompt_tokens": totals.prompt_tokens,
-        "completion_tokens": totals.completion_tokens,
-        "cost_usd": totals.cost_usd,
-        "lost_usd_at_most": totals.lost_usd,
+    results = DataResults(
+        tally=str(counts),
+        cut_and_asked_again=sum(item.retried for item in agent.outcomes.values() if isinstance(item, Written)),
+        conversations=counts.kept,
+        calls=totals.answers,
+        prompt_tokens=totals.prompt_tokens,
+        completion_tokens=totals.completion_tokens,
+        cost_usd=totals.cost_usd,
+        lost_usd_at_most=totals.lost_usd,
         **summarise(agent.outcomes.values()),
-    }
+    )
     return results, missing
 
 

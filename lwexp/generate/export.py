@@ -21,13 +21,14 @@ from lwexp.records import (
     tally,
     write_rows,
 )
+from lwexp.runs.artifacts import DRAFT_FAILURES, DRAFTS, TRACE, WordStats
 from lwexp.text.words import count_words
 
 Outcome = Written | Failure
 
 
 def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Mapping[int, Outcome]) -> Tally:
-    """Write drafts.jsonl, trace.jsonl, conversations.jsonl, conversations.parquet and failures.jsonl.
+    """Write drafts.jsonl, trace.jsonl, conversations.jsonl, conversations.parquet and draft_failures.jsonl.
 
     Args:
         folder: The run directory.
@@ -37,9 +38,9 @@ def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Map
     ordered = [outcomes[index] for index in range(len(instructions)) if index in outcomes]
     drafts = [outcome.draft for outcome in ordered if isinstance(outcome, Written)]
     failures = [outcome for outcome in ordered if isinstance(outcome, Failure)]
-    write_rows(folder / "drafts.jsonl", drafts)
-    write_rows(folder / "trace.jsonl", [outcome.trace for outcome in ordered if isinstance(outcome, Written)])
-    write_rows(folder / "failures.jsonl", failures)
+    write_rows(folder / DRAFTS, drafts)
+    write_rows(folder / TRACE, [outcome.trace for outcome in ordered if isinstance(outcome, Written)])
+    write_rows(folder / DRAFT_FAILURES, failures)
     with TableWriter(folder, "conversations", Conversation) as table:
         for draft in drafts:
             table.append(as_conversation(draft))
@@ -70,7 +71,7 @@ def summarise(outcomes: Iterable[Outcome]) -> Tree:
     written = [outcome for outcome in outcomes if isinstance(outcome, Written)]
     words = sorted(count_words(item.draft.text) for item in written)
     return {
-        "words": {"min": words[0], "median": statistics.median(words), "max": words[-1]} if words else None,
+        "words": WordStats(min=words[0], median=statistics.median(words), max=words[-1]) if words else None,
         "cut_at_max_tokens": sum("length" in item.draft.finish_reasons for item in written),
         "cleaned": dict(sorted(Counter(rule for item in written for rule in item.cleaned).items())),
     }

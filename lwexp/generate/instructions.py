@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
 from lwexp.llm.offline.text import TOPICS, instruction_text
 from lwexp.records import Instruction, LwexpError, first_problem
-from lwexp.runs import RunDirectory, find_run
+from lwexp.runs import Run, find_run
+from lwexp.runs.artifacts import INSTRUCTIONS
 from lwexp.text.stated_lengths import stated_words
 from lwexp.text.words import LANGUAGES, language_of
 
@@ -26,7 +27,7 @@ class Loaded(NamedTuple):
 
     rows: list[Instruction]
     file: Path | None
-    run: RunDirectory | None
+    run: Run | None
 
 
 def find_instructions(
@@ -42,7 +43,7 @@ def find_instructions(
             config.run, root=root, stages=("select",), key="generate.instructions.run",
             make_it="python generate_data.py task=select source=<file, folder or hub id>",
         )  # fmt: skip
-        file = run.path / "instructions.jsonl"
+        file = run.path / INSTRUCTIONS
         return Loaded(read_instructions(file, count=config.count), file, run)
     file_or_none = Path(config.path) if isinstance(config, InstructionFile) else None
     return Loaded(load_instructions(config, seed=seed), file_or_none, None)

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from lwexp.config.base import Tree
 from lwexp.config.data import SelectConfig
 from lwexp.config.schema import Config
 from lwexp.extend.rows import RawRow
@@ -30,6 +29,7 @@ from lwexp.llm.ledger import Ledger
 from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
 from lwexp.runs import RunDirectory
+from lwexp.runs.artifacts import INSTRUCTIONS, LEDGER, SELECT_FAILURES, SelectResults
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ Outcome = Instruction | Failure
 
 def select_instructions(
     config: Config, run: RunDirectory, rows: Iterable[RawRow], source: str
-) -> tuple[Tree, dict[str, int]]:
-    """Write instructions.jsonl and failures.jsonl (every row turned away, with its reason) into the run.
+) -> tuple[SelectResults, dict[str, int]]:
+    """Write instructions.jsonl and select_failures.jsonl (every row turned away, with its reason) into the run.
 
     Returns:
         The results for the manifest, and counts by reason of the rows that another start may still judge.
@@ -54,31 +54,27 @@ def select_instructions(
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; what was found is written.
     """
     kept: list[Instruction] = []
-    failed = run.path / "failures.jsonl"
+    failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
     with (
-        Ledger(run.path / "ledger.sqlite", power_safe=config.teacher.kind != "offline") as ledger,
+        Ledger(run.path / LEDGER, power_safe=config.teacher.kind != "offline") as ledger,
         RowLog(failed) as out,
     ):
         selection = Selection(config, source, kept, out)
         try:
             asyncio.run(selection.run(rows, ledger))
         finally:
-            write_rows(run.path / "instructions.jsonl", kept)
+            write_rows(run.path / INSTRUCTIONS, kept)
         totals = ledger.totals()
     counts = selection.tally
     log.info("select: %s", counts)
     _warn_of_gaps(config.select, selection.accepted)
     if not kept:
         raise LwexpError(f"select: nothing was kept ({counts}); the reasons are in {failed}")
-    results = {
-        "tally": str(counts),
-        "instructions": len(kept),
-        "languages": dict(selection.accepted),
-        "lost": counts.lost,
-        "asked": totals.answers,
-        "cost_usd": totals.cost_usd,
-    }
+    results = SelectResults(
+        tally=str(counts), instructions=len(kept), languages=dict(selection.accepted), lost=counts.lost,
+        asked=totals.answers, cost_usd=totals.cost_usd,
+    )  # fmt: skip
     return results, {reason: count for reason, count in counts.lost.items() if may_pass(reason)}
 
 

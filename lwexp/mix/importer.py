@@ -29,6 +29,7 @@ from lwexp.records import (
     tally,
 )
 from lwexp.runs import RunDirectory, fingerprint, open_run
+from lwexp.runs.artifacts import IMPORT_FAILURES, PAIRS, ImportResults
 from lwexp.text.plain import slug
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def import_conversations(config: Config) -> RunDirectory | None:
     """Turn a messages, sharegpt, alpaca or preference set into an import run, which mixtures find by its name.
 
     Rows stream from the source to the run's files: memory holds one batch, however long the set is. Broken rows are
-    counted, and listed in failures.jsonl with file, row and reason. A preference set also gives
+    counted, and listed in import_failures.jsonl with file, row and reason. A preference set also gives
     pairs.jsonl, for ``mixture.pairs``; its conversations are the prompts with their chosen answers.
 
     Returns:
@@ -98,21 +99,18 @@ def import_conversations(config: Config) -> RunDirectory | None:
     run = open_run("import", config, default_name=f"import-{source.name}", inputs={"source": source.fingerprint})
     with run:
         if run.is_finished:
-            log.info("%s is finished: %s", run.path, run.manifest["results"]["tally"])
+            log.info("%s is finished: %s", run.path, run.tally)
             return run
         counts = _write(config, source, run.path)
         log.info("import of %s: %s", source.origin, counts.tally)
         for detail in list(counts.first.values())[:5]:
             log.warning("left out: %s", detail)
         run.finish(
-            {
-                "conversations": counts.conversations,
-                "pairs": counts.pairs,
-                "lost": counts.tally.lost,
-                "tally": str(counts.tally),
-                "max_words": counts.max_words,
-            }
-        )
+            ImportResults(
+                conversations=counts.conversations, pairs=counts.pairs, lost=counts.tally.lost,
+                tally=str(counts.tally), max_words=counts.max_words,
+            )
+        )  # fmt: skip
     return run
 
 
@@ -133,11 +131,11 @@ def _open(config: Config) -> _Source:
 def _write(config: Config, source: _Source, folder: Path) -> _Counts:
     """Stream the rows into the files of a run."""
     counts = _Counts()
-    for left_by_a_kill in ("failures.jsonl", "pairs.jsonl", "pairs.parquet"):
+    for left_by_a_kill in (IMPORT_FAILURES, PAIRS, "pairs.parquet"):
         (folder / left_by_a_kill).unlink(missing_ok=True)
     with ExitStack() as stack:
         conversations = stack.enter_context(TableWriter(folder, "conversations", Conversation))
-        failures = stack.enter_context(RowLog(folder / "failures.jsonl"))
+        failures = stack.enter_context(RowLog(folder / IMPORT_FAILURES))
         pairs: TableWriter[PreferencePair] | None = None
         for item in _parse(config, source):
             counts.note(item)

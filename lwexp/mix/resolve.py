@@ -11,7 +11,7 @@ from lwexp.config import Config
 from lwexp.extend.source import AnySource, DataSource, Found, PairSource, RawPairSource, RawSource
 from lwexp.mix.parse import parse_conversations, parse_pairs
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
 
 R = TypeVar("R", Conversation, PreferencePair)
 
@@ -36,7 +36,7 @@ class Resolved:
         return self.found.fingerprint
 
     @property
-    def run(self) -> RunDirectory | None:
+    def run(self) -> Run | None:
         """The run that wrote it, if one did."""
         return self.found.run
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 
 from lwexp.publish.export_dataset import export_run
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
 
 __all__ = ["export_run", "publish_run"]
 
 log = logging.getLogger(__name__)
 
 
-def publish_run(run: RunDirectory, *, anew: bool = False) -> None:
+def publish_run(run: Run, *, anew: bool = False) -> None:
     """Write viewer.html and README.md into a run's directory, where they are not there yet or ``anew`` is set."""
     if not anew and (run.path / "viewer.html").is_file() and (run.path / "README.md").is_file():
         return

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.pages.display import dollars
-from lwexp.publish.texts import Entry, Kind, kind_of
+from lwexp.publish.texts import Entry, Kind, failures_of, kind_of
 from lwexp.records import Conversation, PreferencePair, write_text
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
+from lwexp.runs.artifacts import DataResults
 from lwexp.text.cells import markdown_cell
 from lwexp.text.words import score_length
 
@@ -39,7 +40,7 @@ _LICENCE: dict[str, str] = {
 }
 
 
-def write_card(run: RunDirectory, seen: Sequence[Entry]) -> Path:
+def write_card(run: Run, seen: Sequence[Entry]) -> Path:
     """Write README.md into the run's directory.
 
     Args:
@@ -51,11 +52,11 @@ def write_card(run: RunDirectory, seen: Sequence[Entry]) -> Path:
     return path
 
 
-def render(run: RunDirectory, seen: Sequence[Entry]) -> str:
+def render(run: Run, seen: Sequence[Entry]) -> str:
     """The card as text."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
-    stage = run.manifest["stage"]
+    stage = run.stage
     parts = [
         f"---\n{_front_matter(run, kept, kind)}\n---",
         f"# {run.id}",
@@ -73,7 +74,7 @@ def render(run: RunDirectory, seen: Sequence[Entry]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(run: RunDirectory, kept: Sequence[Entry], kind: Kind) -> str:
+def _front_matter(run: Run, kept: Sequence[Entry], kind: Kind) -> str:
     from huggingface_hub import DatasetCardData
 
     files = [{"config_name": "default", "data_files": f"{'pairs' if kind == 'pair' else 'conversations'}.parquet"}]
@@ -85,29 +86,29 @@ def _front_matter(run: RunDirectory, kept: Sequence[Entry], kind: Kind) -> str:
         license="unknown",
         task_categories=["text-generation"],
         size_categories=[next((name for limit, name in _SIZES if len(kept) < limit), "1M<n<10M")],
-        tags=["long-output", "lwexp", *(["synthetic"] if run.manifest["stage"] != "import" else [])],
+        tags=["long-output", "lwexp", *(["synthetic"] if run.stage != "import" else [])],
         configs=files,
     )
     return str(data.to_yaml()).strip()
 
 
-def _made(run: RunDirectory) -> str:
+def _made(run: Run) -> str:
     manifest = run.manifest
-    results = manifest.get("results") or {}
-    git = manifest.get("git") or {}
+    results, cost = run.results(DataResults), run.number("cost_usd")
+    git = manifest.git
     lines = [
-        ("command", f"`{manifest['command'].translate(_UNQUOTED)}`"),
-        ("date", manifest["created"][:10]),
-        *((name, markdown_cell(value)) for name, value in manifest["labels"].items()),
-        ("seed", str(manifest["seed"])),
-        ("code", f"{git.get('commit') or 'unknown'}{', with changes' if git.get('dirty') else ''}"),
-        *((f"input: {name}", f"`{value}`") for name, value in manifest["inputs"].items()),
-        *((f"parent: {parent['id']}", "its run directory has the details") for parent in manifest["parents"]),
+        ("command", f"`{manifest.command.translate(_UNQUOTED)}`"),
+        ("date", manifest.created[:10]),
+        *((name, markdown_cell(value)) for name, value in manifest.labels.items()),
+        ("seed", str(manifest.seed)),
+        ("code", f"{git.commit or 'unknown'}{', with changes' if git.dirty else ''}"),
+        *((f"input: {name}", f"`{value}`") for name, value in manifest.inputs.items()),
+        *((f"parent: {parent}", "its run directory has the details") for parent in run.parents),
     ]
-    if results.get("cost_usd") is not None:
-        lines.append(("cost", dollars(results["cost_usd"])))
-    if results.get("cleaned"):
-        rules = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in results["cleaned"].items())
+    if cost is not None:
+        lines.append(("cost", dollars(cost)))
+    if results is not None and results.cleaned:
+        rules = ", ".join(f"{rule.replace('_', ' ')} {count:,}" for rule, count in results.cleaned.items())
         lines.append(("paragraphs cleaned", rules))
     rows = "\n".join(f"| {markdown_cell(name)} | {value} |" for name, value in lines)
     return f"| | |\n|---|---|\n{rows}\n\n`config.json` and `manifest.json` beside this card have every setting."
@@ -149,14 +150,15 @@ def histogram(words: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def _left_out(run: RunDirectory, failed: Sequence[Entry]) -> str:
-    counts = (run.manifest.get("results") or {}).get("tally", "")
+def _left_out(run: Run, failed: Sequence[Entry]) -> str:
+    counts, found = run.tally, failures_of(run.path)
+    failures = found.name if found else "The run"
     if not failed:
         return f"Nothing: {counts}." if counts else "Nothing."
     reasons = Counter(note for entry in failed for note in entry.notes)
     rows = "\n".join(f"| {markdown_cell(reason)} | {count:,} |" for reason, count in reasons.most_common())
     counts = counts or "The run was stopped before its end"
-    return f"{counts}. `failures.jsonl` names each with its reason.\n\n| reason | rows |\n|---|---|\n{rows}"
+    return f"{counts}. `{failures}` names each with its reason.\n\n| reason | rows |\n|---|---|\n{rows}"
 
 
 def _columns(kind: Kind) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from lwexp.config.data import ExportConfig
 from lwexp.publish.export_formats import Format, conversation_row, dataset_info, pair_row
 from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ _NEXT = {
 }
 
 
-def export_run(run: RunDirectory, settings: ExportConfig, *, dry_run: bool) -> Path | None:
+def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | None:
     """Write one JSONL file, and for LLaMA-Factory its entry in ``dataset_info.json``.
 
     An existing dataset_info.json keeps the entries of all other sets.
@@ -58,7 +58,7 @@ def export_run(run: RunDirectory, settings: ExportConfig, *, dry_run: bool) -> P
     return target
 
 
-def _wants_pairs(run: RunDirectory, settings: ExportConfig) -> bool:
+def _wants_pairs(run: Run, settings: ExportConfig) -> bool:
     """Whether pairs are exported; a run of a preference file has conversations too, and pairs come first."""
     wanted = settings.rows
     if wanted == "auto":
@@ -69,7 +69,7 @@ def _wants_pairs(run: RunDirectory, settings: ExportConfig) -> bool:
     return wanted == "pairs"
 
 
-def _rows(run: RunDirectory, format: Format, *, is_pairs: bool) -> Iterator[dict[str, Any]]:
+def _rows(run: Run, format: Format, *, is_pairs: bool) -> Iterator[dict[str, Any]]:
     if is_pairs:
         return (pair_row(pair, format) for pair in read_rows(run.path / "pairs.jsonl", PreferencePair))
     return (conversation_row(row) for row in read_rows(run.path / "conversations.jsonl", Conversation))

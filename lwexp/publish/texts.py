@@ -10,6 +10,16 @@ from typing import Any, Literal
 from lwexp.pages.display import dollars
 from lwexp.records import Conversation, Draft, Failure, Message, PreferencePair, read_rows
 from lwexp.records.trace import StepTrace, Trace
+from lwexp.runs.artifacts import (
+    CONVERSATIONS,
+    DRAFT_FAILURES,
+    DRAFTS,
+    IMPORT_FAILURES,
+    PAIR_FAILURES,
+    PAIRS,
+    TRACE,
+    failures_in,
+)
 from lwexp.text.plain import one_line
 from lwexp.text.words import count_words, language_of, score_length
 
@@ -43,11 +53,16 @@ class Entry:
     length_gap: int | None = None
 
 
+def failures_of(folder: Path) -> Path | None:
+    """What did not become a draft, a conversation or a pair; None where there is no such file."""
+    return failures_in(folder, DRAFT_FAILURES, IMPORT_FAILURES, PAIR_FAILURES)
+
+
 def kind_of(folder: Path) -> Kind:
     """What a run's directory holds."""
-    if (folder / "drafts.jsonl").is_file():
+    if (folder / DRAFTS).is_file():
         return "draft"
-    return "pair" if (folder / "pairs.jsonl").is_file() else "conversation"
+    return "pair" if (folder / PAIRS).is_file() else "conversation"
 
 
 def entries(folder: Path) -> Iterator[Entry]:
@@ -56,17 +71,17 @@ def entries(folder: Path) -> Iterator[Entry]:
     if kind == "draft":
         yield from _drafts(folder)
     elif kind == "pair":
-        yield from map(_pair, read_rows(folder / "pairs.jsonl", PreferencePair))
+        yield from map(_pair, read_rows(folder / PAIRS, PreferencePair))
     else:
-        yield from map(_conversation, read_rows(folder / "conversations.jsonl", Conversation))
-    if (folder / "failures.jsonl").is_file():
-        yield from map(_failed, read_rows(folder / "failures.jsonl", Failure))
+        yield from map(_conversation, read_rows(folder / CONVERSATIONS, Conversation))
+    if (failures := failures_of(folder)) is not None:
+        yield from map(_failed, read_rows(failures, Failure))
 
 
 def _drafts(folder: Path) -> Iterator[Entry]:
-    path = folder / "trace.jsonl"  # runs of older versions have none
+    path = folder / TRACE  # runs of older versions have none
     traces = read_rows(path, Trace) if path.is_file() else iter(())
-    for draft in read_rows(folder / "drafts.jsonl", Draft):
+    for draft in read_rows(folder / DRAFTS, Draft):
         trace = next(traces, None)
         yield _draft(draft, trace if trace is not None and trace.id == draft.id else None)
 

@@ -22,7 +22,8 @@ from lwexp.pages.packed import hash_source, pack, pack_text, spelled_out
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.records import write_text
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
+from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
 from lwexp.text.plain import visible
 from lwexp.text.words import score_length
 
@@ -37,14 +38,14 @@ _NOUNS: dict[Kind, tuple[str, str]] = {
 }
 
 
-def write_viewer(run: RunDirectory) -> list[Entry]:
+def write_viewer(run: Run) -> list[Entry]:
     """Write viewer.html into a run's directory; returns its entries without their texts."""
     page, seen = render(run)
     write_text(run.path / "viewer.html", page)
     return seen
 
 
-def render(run: RunDirectory) -> tuple[str, list[Entry]]:
+def render(run: Run) -> tuple[str, list[Entry]]:
     """The page as text, and its entries without their texts."""
     index, blocks, seen = _pack(run.path)
     style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("viewer.css", "viewer.js"))
@@ -93,22 +94,21 @@ def _pack(folder: Path) -> tuple[str, list[str], list[Entry]]:
     return pack(lines), blocks, seen
 
 
-def _summary(run: RunDirectory, seen: list[Entry]) -> dict[str, Any]:
+def _summary(run: Run, seen: list[Entry]) -> dict[str, Any]:
     """Everything on the page that is not a text."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
-    results = run.manifest.get("results") or {}
     noun, how = _NOUNS[kind]
-    source = run.manifest["labels"].get("teacher") or run.manifest["labels"].get("model") or run.manifest["name"]
+    source = run.labels.teacher or run.labels.model or run.name
     notes = Counter(note for entry in seen for note in entry.notes)
     statuses = [("failed", "left out", len(seen) - len(kept))] if len(seen) > len(kept) else []
     return {
         "run": run.id,
-        "eyebrow": f"{how} {source}, {run.manifest['created'][:10]}",
+        "eyebrow": f"{how} {source}, {run.manifest.created[:10]}",
         "headline": _headline(kept, noun),
-        "tiles": _tiles(kept, results, kind),
+        "tiles": _tiles(kept, run.number("cost_usd"), kind),
         "losses": len(seen) - len(kept),
-        "tally": results.get("tally", ""),
+        "tally": run.tally or "",
         "shown": min(len(seen), _MOST_TEXTS),
         "all": len(seen),
         "figures": _figures(kept, kind),
@@ -120,7 +120,7 @@ def _summary(run: RunDirectory, seen: list[Entry]) -> dict[str, Any]:
         "statuses": [*statuses, *((note, note, count) for note, count in notes.most_common())],
         "orders": [("gap", "largest score gap first" if kind == "pair" else "furthest from its length first")],
         "search_hint": "in instructions, ids and reasons",
-        "file": "pairs.jsonl" if kind == "pair" else "conversations.jsonl",
+        "file": PAIRS if kind == "pair" else CONVERSATIONS,
     }
 
 
@@ -131,7 +131,7 @@ def _headline(kept: list[Entry], noun: str) -> str:
     return f"{len(kept):,} {noun}{'s' if len(kept) > 1 else ''}, the longest of {longest:,} words"
 
 
-def _tiles(kept: list[Entry], results: dict[str, Any], kind: Kind) -> list[tuple[str, str, str]]:
+def _tiles(kept: list[Entry], cost: float | None, kind: Kind) -> list[tuple[str, str, str]]:
     """Label, number, and a remark."""
     words = sorted(entry.words or 0 for entry in kept)
     if not words:
@@ -150,8 +150,8 @@ def _tiles(kept: list[Entry], results: dict[str, Any], kind: Kind) -> list[tuple
     lengths = [entry.length_gap for entry in kept if entry.length_gap is not None]
     if lengths:
         tiles.append(("length gap, median", f"{statistics.median(lengths):+,.0f}", "words, chosen less rejected"))
-    if results.get("cost_usd") is not None:
-        tiles.append(("cost", dollars(results["cost_usd"]), f"{dollars(results['cost_usd'] / len(kept))} each"))
+    if cost is not None:
+        tiles.append(("cost", dollars(cost), f"{dollars(cost / len(kept))} each"))
     return tiles
 
 

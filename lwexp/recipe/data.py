@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.recipe.lineage import end
-from lwexp.runs import RunDirectory, fingerprint, open_run
+from lwexp.runs import Run, RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log
 
 log = logging.getLogger(__name__)
 
 
-def generate(config: Config) -> RunDirectory | None:
+def generate(config: Config) -> Run | None:
     """Do the one task that ``task`` names, and return its run; None after a dry run."""
     from lwexp.recipe.pairs import pairs
 
@@ -54,7 +54,7 @@ def select(config: Config) -> RunDirectory | None:
     )  # fmt: skip
     with run:
         if run.is_finished:
-            log.info("%s is finished: %s", run.id, run.manifest["results"]["tally"])
+            log.info("%s is finished: %s", run.id, run.tally)
         else:
             results, missing = select_instructions(config, run, rows, name)
             run.finish(results, missing=missing)
@@ -69,7 +69,7 @@ def import_file(config: Config) -> RunDirectory | None:
     return _published(import_conversations(config))
 
 
-def export(config: Config) -> RunDirectory:
+def export(config: Config) -> Run:
     """A finished run's rows -> a file in another trainer's shape."""
     from lwexp.publish import export_run, publish_run
     from lwexp.runs import find_run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine, bench_heading
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
-from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_json, write_rows
-from lwexp.runs import RunDirectory, find_run, fingerprint, open_run
+from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
+from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
+from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults, JudgeSummary, RegressionSummary
 from lwexp.runs.logs import console_log
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def evaluate(config: Config) -> RunDirectory | None:
         "evaluate", config, default_name=f"eval-{_name(config, trained)}",
         inputs=_inputs(config, prompts, trained, other),
         parents=[trained] if trained else [],
-        labels={"bench": config.bench.name, **(trained.manifest["labels"] if trained else {})},
+        labels={"bench": config.bench.name, **(dict(trained.labels.items()) if trained else {})},
     )  # fmt: skip
     with run:
         if not run.is_finished:
@@ -48,14 +48,14 @@ def evaluate(config: Config) -> RunDirectory | None:
     return end(run)
 
 
-def _trained(config: Config) -> RunDirectory | None:
+def _trained(config: Config) -> Run | None:
     """The training run whose model answers; None where something else answers."""
     if config.responses or isinstance(config.engine, ApiEngine) or config.engine.path is not None:
         return None
     return train_run_of(config)
 
 
-def _other(config: Config) -> RunDirectory | None:
+def _other(config: Config) -> Run | None:
     """The evaluation run that ``against`` names."""
     if config.against is None:
         return None
@@ -63,16 +63,13 @@ def _other(config: Config) -> RunDirectory | None:
         config.against, root=Path(config.root), stages=("evaluate",), key="against",
         make_it="python evaluate.py bench=<the same> run=<the other model>",
     )  # fmt: skip
-    theirs = json.loads((other.path / "config.json").read_text(encoding="utf-8"))["bench"]
-    here, there = bench_heading(config.bench.model_dump()), bench_heading(theirs)
+    here, there = bench_heading(config.bench.model_dump()), bench_heading(other.config_tree["bench"])
     if here != there:
         raise LwexpError(f"against={config.against}: it answered bench {there}, this is {here}; choose the same bench=")
     return other
 
 
-def _inputs(
-    config: Config, prompts: Sequence[Prompt], trained: RunDirectory | None, other: RunDirectory | None
-) -> dict[str, str]:
+def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, other: Run | None) -> dict[str, str]:
     """Fingerprints of what the run reads: other prompts, answers, weights or another judge's prompt are another run."""
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
@@ -93,7 +90,7 @@ def _existing(path: str, key: str, wanted: str) -> Path:
     return Path(path)
 
 
-def _subject(config: Config, trained: RunDirectory | None) -> str:
+def _subject(config: Config, trained: Run | None) -> str:
     """Who answers, as it stands in each response."""
     if trained is not None:
         return trained.id
@@ -102,20 +99,18 @@ def _subject(config: Config, trained: RunDirectory | None) -> str:
     return config.engine.model if isinstance(config.engine, ApiEngine) else str(config.engine.path)
 
 
-def _name(config: Config, trained: RunDirectory | None) -> str:
+def _name(config: Config, trained: Run | None) -> str:
     """The readable part of the run's name."""
     if trained is not None:
-        return str(trained.manifest["name"])
+        return trained.name
     plain = Path(_subject(config, None)).stem if config.responses else _subject(config, None).rstrip("/").split("/")[-1]
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)[:50]
 
 
-def _responses(
-    config: Config, prompts: Sequence[Prompt], trained: RunDirectory | None, run: RunDirectory
-) -> list[Response]:
+def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory) -> list[Response]:
     from lwexp.sample import collect, read_given
 
-    out = run.path / "responses.jsonl"
+    out = run.path / RESPONSES
     if config.responses:
         responses = read_given(Path(config.responses), prompts, config.bench.counter)
         write_rows(out, responses)
@@ -139,26 +134,26 @@ def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> 
 
 
 def _compare(
-    config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: RunDirectory, run: RunDirectory
+    config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: Run, run: RunDirectory
 ) -> None:
     """Paired differences per range, and which of two answers is better."""
     from lwexp.extend.metric import standard_metrics
     from lwexp.score.pairwise import compare_pairwise
     from lwexp.score.regression import regression
 
-    theirs = list(read_rows(other.path / "responses.jsonl", Response))
-    scored = list(read_rows(other.path / "verdicts.jsonl", Verdict))
+    theirs = list(read_rows(other.path / RESPONSES, Response))
+    scored = list(read_rows(other.path / VERDICTS, Verdict))
     if not _same_judge(run.path, other.path):
         log.info("S_q is not compared with %s: another judge, or another prompt of it", other.id)
         scored = [verdict for verdict in scored if verdict.kind == "length"]
     found = regression((responses, verdicts), (theirs, scored), config.bench.ranges, standard_metrics())
-    write_json(run.path / "regression.json", {"other": other.id, "ranges": found})
+    RegressionSummary(other=other.id, ranges=found).write(run.path)
     for label, parts in found.items():
         for part, numbers in parts.items():
-            if numbers["is_worse"]:
+            if numbers.is_worse:
                 log.warning(
                     "%s on %s is worse than that of %s: %.1f against %.1f over %d prompts",
-                    part, label, other.id, numbers["ours"], numbers["other"], numbers["n"],
+                    part, label, other.id, numbers.ours, numbers.other, numbers.n,
                 )  # fmt: skip
     if config.score.pairwise and config.judge.kind != "none":
         compare_pairwise(responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path)
@@ -166,18 +161,15 @@ def _compare(
 
 def _same_judge(ours: Path, other: Path) -> bool:
     """Whether both runs were judged by the same model with the same prompt."""
-    judges = [
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        for path in (ours / "judge.json", other / "judge.json")
-    ]
-    return all(judges) and len({(judge["model"], judge["prompt_sha256"]) for judge in judges if judge}) == 1
+    a, b = JudgeSummary.read(ours), JudgeSummary.read(other)
+    return a is not None and b is not None and (a.model, a.prompt_sha256) == (b.model, b.prompt_sha256)
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
     """Finish the run; where answers or verdicts are missing for a reason that may pass, leave it open instead."""
-    if missing := missing_for_now(run.path / "failures.jsonl", verdicts):
+    if missing := missing_for_now(run.path, verdicts):
         log.warning("%s; the same command asks for them again", missing)
         run.leave()
         return
     unscored = sum(verdict.score is None for verdict in verdicts)
-    run.finish({"responses": len(responses), "verdicts": len(verdicts), "unscored": unscored})
+    run.finish(EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored))

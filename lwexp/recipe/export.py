@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import NamedTuple
 from lwexp.config import Config
 from lwexp.config.base import validate
 from lwexp.records import LwexpError
-from lwexp.runs import RunDirectory, find_run
+from lwexp.runs import Run, find_run
+from lwexp.runs.artifacts import CHECKPOINTS, MODEL, TrainResults
 from lwexp.runs.find import list_runs
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def export_run(wanted: Wanted) -> Path:
     if wanted.push_to_hub is not None:
         _require_hub(wanted.push_to_hub)
     run = _find(wanted)
-    config = validate(_read_config(run), Config)
+    config = validate(run.config_tree, Config)
     folder = Path(wanted.out) if wanted.out else run.path / "export"
     _require_replaceable(folder)
     if run.is_finished and wanted.checkpoint is None:
@@ -53,25 +53,19 @@ def export_run(wanted: Wanted) -> Path:
     return folder
 
 
-def _find(wanted: Wanted) -> RunDirectory:
+def _find(wanted: Wanted) -> Run:
     """A run by directory, name or id, finished or not; "newest" is the newest finished one."""
     path = Path(wanted.run)
-    if (path / "manifest.json").is_file():
-        run = RunDirectory.load(path)
-        if run.manifest["stage"] != "train":
-            raise LwexpError(f"run={wanted.run}: a {run.manifest['stage']} run holds no model; give a training run")
+    if (run := Run.at(path)) is not None:
+        if run.stage != "train":
+            raise LwexpError(f"run={wanted.run}: a {run.stage} run holds no model; give a training run")
         return run
     for run in reversed(list_runs(Path(wanted.root))):
-        if run.manifest["stage"] == "train" and wanted.run in (run.id, run.manifest["name"]):
+        if run.stage == "train" and wanted.run in (run.id, run.name):
             return run
     return find_run(
         wanted.run, root=Path(wanted.root), stages=("train",), key="run", make_it="python train.py model=glm4"
     )
-
-
-def _read_config(run: RunDirectory) -> dict[str, object]:
-    content: dict[str, object] = json.loads((run.path / "config.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _require_replaceable(folder: Path) -> None:
@@ -80,31 +74,29 @@ def _require_replaceable(folder: Path) -> None:
         raise LwexpError(f"out={folder}: the folder holds something else than a model; choose another")
 
 
-def _card(run: RunDirectory, config: Config) -> str:
+def _card(run: Run, config: Config) -> str:
     from lwexp.train.export.card import model_card, scores_of
 
     evaluations = [
         other
         for other in list_runs(run.path.parent)
-        if other.manifest["stage"] == "evaluate"
-        and other.is_finished
-        and any(parent["id"] == run.id for parent in other.manifest["parents"])
+        if other.stage == "evaluate" and other.is_finished and run.id in other.parents
     ]
     scores = scores_of(run.id, evaluations)
     log.info("card: %d scores of %d finished evaluations of %s", len(scores), len(evaluations), run.id)
-    return model_card(config, run, run.manifest.get("results") or {}, scores)
+    return model_card(config, run, run.results(TrainResults), scores)
 
 
-def _from_finished(run: RunDirectory, config: Config, folder: Path, shard_size: str | None) -> None:
+def _from_finished(run: Run, config: Config, folder: Path, shard_size: str | None) -> None:
     from lwexp.train.export.model_folder import has_model, reshard_model
 
-    source = run.path / "model"
+    source = run.path / MODEL
     if not has_model(source):
-        raise LwexpError(f"{source} holds no model; run the command of {run.id} again: {run.manifest['command']}")
+        raise LwexpError(f"{source} holds no model; run the command of {run.id} again: {run.manifest.command}")
     reshard_model(source, folder, _card(run, config), shard_size)
 
 
-def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wanted) -> None:
+def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> None:
     """Weights from a checkpoint, everything else as the run itself would make it."""
     from lwexp.train.data.inputs import prepare_tokenizer
     from lwexp.train.export.model_folder import SHARD_SIZE, export_checkpoint
@@ -112,12 +104,12 @@ def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wa
     from lwexp.train.model.build import build_model, training_dtype
     from lwexp.train.planner.hardware import hardware_of, settle_hardware
 
-    checkpoints = run.path / "checkpoints"
+    checkpoints = run.path / CHECKPOINTS
     if wanted.checkpoint is None:
         found = newest_checkpoint(checkpoints)
         if found is None:
             raise LwexpError(
-                f"run={wanted.run}: {run.id} is {run.manifest['status']} and has no whole checkpoint; run its command "
+                f"run={wanted.run}: {run.id} is {run.status} and has no whole checkpoint; run its command "
                 f"again, or set training.checkpoint_every_steps"
             )
         state, name = found.state, f"step {found.step}"
@@ -126,7 +118,7 @@ def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wa
         if not state.exists():
             there = ", ".join(sorted(path.name for path in checkpoints.glob("step-*"))) or "none"
             raise LwexpError(f"checkpoint={wanted.checkpoint}: {run.id} has no such checkpoint; there: {there}")
-    log.info("%s is %s: exporting its checkpoint, %s", run.id, run.manifest["status"], name)
+    log.info("%s is %s: exporting its checkpoint, %s", run.id, run.status, name)
     config = settle_hardware(config)
     start = _start_of(run)
     tokenizer = prepare_tokenizer(config, run.path, None, start)
@@ -138,11 +130,11 @@ def _from_checkpoint(run: RunDirectory, config: Config, folder: Path, wanted: Wa
     )  # fmt: skip
 
 
-def _start_of(run: RunDirectory) -> Path | None:
+def _start_of(run: Run) -> Path | None:
     """Model folder of the SFT run that a DPO run started from."""
-    for parent in run.manifest["parents"]:
-        if parent["id"] == run.manifest["inputs"].get("init_from"):
-            return Path(parent["path"]) / "model"
+    for parent in run.manifest.parents:
+        if parent.id == run.manifest.inputs.get("init_from"):
+            return Path(parent.path) / MODEL
     return None
 
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lwexp.config import Config
 from lwexp.records import Failure, Prompt, Verdict, read_rows
-from lwexp.runs import RunDirectory, find_run
+from lwexp.runs import Run, find_run
+from lwexp.runs.artifacts import ANSWER_FAILURES
 from lwexp.runs.trial_process import note_run
 
+R = TypeVar("R", bound=Run)
 log = logging.getLogger(__name__)
 
 
-def end(run: RunDirectory) -> RunDirectory:
+def end(run: R) -> R:
     """Say where the results are, and tell the sweep that started this process."""
     note_run(run.path)
-    log.info("%s: %s", run.manifest["status"], run.path)
+    log.info("%s: %s", run.status, run.path)
     return run
 
 
-def sft_run(config: Config) -> RunDirectory:
+def sft_run(config: Config) -> Run:
     """The SFT run that ``init_from`` names; "newest" is the newest finished one of the config's model."""
     model = config.model.name
     labels = {"model": model, "objective": "sft"} if config.init_from == "newest" else {"objective": "sft"}
@@ -31,20 +34,13 @@ def sft_run(config: Config) -> RunDirectory:
     )  # fmt: skip
 
 
-def train_run_of(config: Config) -> RunDirectory:
+def train_run_of(config: Config) -> Run:
     """The training run that ``run`` names; "newest" is the newest finished one of the config's model."""
     model = config.model.name
     return find_run(
         config.run, root=Path(config.root), stages=("train",), key="run",
         labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
     )  # fmt: skip
-
-
-def parents_of(run: RunDirectory, stages: tuple[str, ...]) -> list[RunDirectory]:
-    """The parents of a run that still exist and are of one of these stages."""
-    parents = [Path(parent["path"]) for parent in run.manifest["parents"]]
-    loaded = [RunDirectory.load(path) for path in parents if (path / "manifest.json").is_file()]
-    return [parent for parent in loaded if parent.manifest["stage"] in stages]
 
 
 def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -> str:
@@ -59,17 +55,17 @@ def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -
     return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
 
 
-def missing_for_now(failures: Path, verdicts: Sequence[Verdict]) -> str | None:
+def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
     """What another start may still get: answers and verdicts missing for a reason that may pass. None if nothing.
 
     Args:
-        failures: Where ``collect`` has said why answers never came; there is no file where all came.
+        folder: Where ``collect`` has said why answers never came; there is no file where all came.
         verdicts: Of the answers.
     """
     from lwexp.llm.errors import may_pass
 
     reasons = [verdict.unscored_reason for verdict in verdicts if may_pass(verdict.unscored_reason)]
-    if failures.exists():
+    if (failures := folder / ANSWER_FAILURES).exists():
         reasons += [row.reason for row in read_rows(failures, Failure) if may_pass(row.reason)]
     if not reasons:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, parents_of, sft_run
+from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, sft_run
 from lwexp.records import (
     Conversation,
     LwexpError,
@@ -23,7 +23,8 @@ from lwexp.records import (
     tally,
     write_rows,
 )
-from lwexp.runs import RunDirectory, open_run
+from lwexp.runs import Run, RunDirectory, open_run
+from lwexp.runs.artifacts import CONVERSATIONS, ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
 from lwexp.runs.logs import console_log
@@ -38,7 +39,7 @@ def pairs(config: Config) -> RunDirectory | None:
     """Sample n answers an instruction from an SFT run, score them, choose preference pairs. None after a dry run."""
     console_log()
     start = sft_run(config)
-    parents = [start, *parents_of(start, stages=("data", "import"))]
+    parents = [start, *start.parent_runs("data", "import")]
     name = _answering(config, start)
     if config.dry_run:
         prompts = _prompts(config, parents[1:])
@@ -46,8 +47,8 @@ def pairs(config: Config) -> RunDirectory | None:
         print(describe_sampling(prompts, config, repeats=config.pairs.n))
         return None
     run = open_run(
-        "pairs", config, default_name=f"pairs-{start.manifest['name']}", inputs={"sft": start.id},
-        parents=parents, labels={"model": start.manifest["labels"]["model"]},
+        "pairs", config, default_name=f"pairs-{start.name}", inputs={"sft": start.id},
+        parents=parents, labels={"model": start.labels.get("model") or config.model.name},
     )  # fmt: skip
     with run:
         if not run.is_finished:
@@ -59,7 +60,7 @@ def pairs(config: Config) -> RunDirectory | None:
     return end(run)
 
 
-def _answering(config: Config, start: RunDirectory) -> str:
+def _answering(config: Config, start: Run) -> str:
     """Who answers, as it stands in each response."""
     engine = config.engine
     if isinstance(engine, ApiEngine):
@@ -70,7 +71,7 @@ def _answering(config: Config, start: RunDirectory) -> str:
     return start.id
 
 
-def _make(config: Config, run: RunDirectory, start: RunDirectory, prompts: Sequence[Prompt]) -> None:
+def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
     """Answers, verdicts, pairs, table; the run stays open where something that may come is missing."""
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
@@ -78,37 +79,34 @@ def _make(config: Config, run: RunDirectory, start: RunDirectory, prompts: Seque
 
     responses = _answers(config, run, start, prompts)
     verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
-    if missing := missing_for_now(run.path / "failures.jsonl", verdicts):
+    if missing := missing_for_now(run.path, verdicts):
         log.warning("%s; no pairs yet, the same command asks for them again", missing)
         run.leave()
         return
-    # Why an answer never came is kept apart: failures.jsonl of a pairs run has one line for each prompt without pair.
-    if (run.path / "failures.jsonl").is_file():
-        (run.path / "failures.jsonl").replace(run.path / "answer_failures.jsonl")
     kept, skipped = choose_pairs(responses, verdicts, config.pairs, seed=config.seed)
     with TableWriter(run.path, "pairs", PreferencePair) as table:
         for pair in kept:
             table.append(pair)
-    write_rows(run.path / "failures.jsonl", skipped)
+    write_rows(run.path / PAIR_FAILURES, skipped)
     from rich import print as show
 
     lines = summarise(prompts, kept, skipped)
     show(render(lines))
     counts = tally(len(prompts), len(kept), (failure.reason for failure in skipped))
     log.info("pairs: %s", counts)
-    results = {"tally": str(counts), "pairs": len(kept), "answers": len(responses)}
-    run.finish({**results, "by_required_words": [line._asdict() for line in lines]})
+    by_length = [line._asdict() for line in lines]
+    run.finish(PairsResults(tally=str(counts), pairs=len(kept), answers=len(responses), by_required_words=by_length))
 
 
-def _answers(config: Config, run: RunDirectory, start: RunDirectory, prompts: Sequence[Prompt]) -> list[Response]:
+def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> list[Response]:
     """n answers to each prompt; those of another pairs run that sampled the same are not sampled again."""
     from lwexp.sample import collect
 
     engine = config.engine
-    out = run.path / "responses.jsonl"
+    out = run.path / RESPONSES
     if not out.exists() and (other := _same_answers(config, run)) is not None:
         # The ledgers first: the answers' file is what says that the copy is whole.
-        for name in ("ledger.sqlite", "answers.sqlite", "responses.jsonl"):
+        for name in (LEDGER, ENGINE_LEDGER, RESPONSES):
             if (other.path / name).is_file():
                 with atomic(run.path / name) as aside:
                     shutil.copyfile(other.path / name, aside)
@@ -124,23 +122,19 @@ def _sampling(config: Config) -> SampleConfig:
     return config.sample.model_copy(update={"temperature": config.pairs.temperature, "repeats": config.pairs.n})
 
 
-def _same_answers(config: Config, run: RunDirectory) -> RunDirectory | None:
+def _same_answers(config: Config, run: Run) -> Run | None:
     """A finished pairs run of the same SFT run, instructions and sampling, if there is one."""
     ours = identity_tree("pairs", config, choices=False)
     for other in reversed(list_runs(Path(config.root))):
-        is_kin = other.manifest["stage"] == "pairs" and other.manifest["inputs"] == run.manifest["inputs"]
-        if not is_kin or not other.is_finished or other.id == run.id:
+        is_kin = other.stage == "pairs" and other.manifest.inputs == run.manifest.inputs
+        if not is_kin or not other.is_finished or other.id == run.id or other.config is None:
             continue
-        try:
-            theirs = Config.model_validate_json((other.path / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # of an older version, or tidied away
-            continue
-        if identity_tree("pairs", theirs, choices=False) == ours:
+        if identity_tree("pairs", other.config, choices=False) == ours:
             return other
     return None
 
 
-def _prompts(config: Config, data_runs: Sequence[RunDirectory]) -> list[Prompt]:
+def _prompts(config: Config, data_runs: Sequence[Run]) -> list[Prompt]:
     """The instructions to answer, each with a stated length."""
     wanted = config.pairs.instructions
     if isinstance(wanted, DraftInstructions):
@@ -157,9 +151,9 @@ def _prompts(config: Config, data_runs: Sequence[RunDirectory]) -> list[Prompt]:
     return prompts
 
 
-def _from_drafts(data_runs: Sequence[RunDirectory]) -> Iterable[Prompt]:
+def _from_drafts(data_runs: Sequence[Run]) -> Iterable[Prompt]:
     for run in data_runs:
-        for row in read_rows(run.path / "conversations.jsonl", Conversation):
+        for row in read_rows(run.path / CONVERSATIONS, Conversation):
             if row.required_words is not None and len(row.messages) == 2:
                 yield Prompt(
                     id=row.id,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.recipe.sweep import Sweep
-from lwexp.records import LwexpError, write_json
+from lwexp.records import LwexpError
+from lwexp.runs.artifacts import SUMMARY, SweepSummary
 from lwexp.runs.logs import console_log
 from lwexp.runs.trials import Trial, make_trials, read_trials, run_trials
 
@@ -53,7 +54,7 @@ def run(
     digest = hashlib.sha256(json.dumps([described, list(fixed), metric]).encode()).hexdigest()[:8]
     folder = sweep.root / f"search-{sweep.name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "sweep.json", {"name": sweep.name, "question": sweep.question, "varied": list(space)})
+    SweepSummary(name=sweep.name, question=sweep.question, varied=list(space)).write(folder)
     study = optuna.create_study(
         study_name=folder.name,
         storage=f"sqlite:///{folder / 'study.sqlite'}",
@@ -86,7 +87,7 @@ def run(
 def score_of(trial: Trial, metric: str) -> float | None:
     """The metric of a trial's evaluation; None where the trial failed or was not evaluated."""
     for path in trial.runs if trial.status == "finished" else ():
-        summary = Path(path) / "summary.json"
+        summary = Path(path) / SUMMARY
         if summary.is_file():
             (model,) = json.loads(summary.read_text(encoding="utf-8"))["models"].values()
             value = model.get(metric)

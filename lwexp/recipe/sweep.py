@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lwexp.records import LwexpError, write_json
-from lwexp.runs import RunDirectory
+from lwexp.records import LwexpError
+from lwexp.runs import Run
+from lwexp.runs.artifacts import SweepSummary
 from lwexp.runs.logs import console_log
 from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
 
@@ -47,7 +47,7 @@ class Sweep:
             return [_as_finished(trial) for trial in trials]
         folder.mkdir(parents=True, exist_ok=True)
         keys = varied_keys(job_overrides)
-        write_json(folder / "sweep.json", {"name": self.name, "question": self.question, "varied": keys})
+        SweepSummary(name=self.name, question=self.question, varied=keys).write(folder)
         self.prepare_in(folder)
         run_trials(self.script, trials, self.machine, folder)
         self.finish(trials, folder)
@@ -132,14 +132,8 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def _is_evaluated(trial: Trial) -> bool:
-    return any(_stage(run) == "evaluate" for run in trial.runs)
-
-
-def _stage(run: str) -> str | None:
-    try:
-        return str(RunDirectory.load(Path(run)).manifest["stage"])
-    except (OSError, json.JSONDecodeError, KeyError):
-        return None
+    runs = (Run.at(Path(path)) for path in trial.runs)
+    return any(run is not None and run.stage == "evaluate" for run in runs)
 
 
 def _as_finished(trial: Trial) -> Trial:

@@ -13,8 +13,9 @@ from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
-from lwexp.records import Conversation, LwexpError, PreferencePair, write_json, write_rows
-from lwexp.runs import RunDirectory, open_run
+from lwexp.records import Conversation, LwexpError, PreferencePair, write_rows
+from lwexp.runs import Run, RunDirectory, open_run
+from lwexp.runs.artifacts import MIXTURE_FAILURES, MixtureRow, MixtureSummary
 from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import is_rank_zero
@@ -96,13 +97,13 @@ def _train(config: Config, ranks: Ranks) -> RunDirectory:
                 run.leave()
             else:
                 if start is not None:  # the SFT lap's longest answer bounds the model too
-                    before = start.manifest["results"]["max_train_words"]
-                    results["max_train_words"] = max(results["max_train_words"], before)
+                    before = start.number("max_train_words") or 0
+                    results.max_train_words = max(results.max_train_words, int(before))
                 run.finish(results)
     return end(run)
 
 
-def _start(config: Config) -> RunDirectory | None:
+def _start(config: Config) -> Run | None:
     """The SFT run that DPO starts from; a dry run without one plans with the base model's sizes and says so."""
     if config.objective.kind != "dpo":
         return None
@@ -140,11 +141,9 @@ def _take(
     if is_rank_zero():
         show(mixture.render())
         words = [row.actual_words for row in conversations or ()] + [row.chosen_words for row in pairs or ()]
-        table = [asdict(share) for share in mixture.table]
-        write_json(
-            folder / "mixture.json", {"tally": str(mixture.tally), "table": table, "answer_words": sorted(words)}
-        )
-        write_rows(folder / "mixture_failures.jsonl", mixture.failures)
+        table = [MixtureRow(**asdict(share)) for share in mixture.table]
+        MixtureSummary(tally=str(mixture.tally), table=table, answer_words=sorted(words)).write(folder)
+        write_rows(folder / MIXTURE_FAILURES, mixture.failures)
     return conversations, pairs
 
 
@@ -164,9 +163,9 @@ def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[Prefer
     return _rows(mixture)
 
 
-def _warn_off_policy(pair_runs: Sequence[RunDirectory], start: RunDirectory) -> None:
+def _warn_off_policy(pair_runs: Sequence[Run], start: Run) -> None:
     """Pairs sampled from another model still train, but the paper's are sampled from the model itself."""
     for run in pair_runs:
-        sampled_from = run.manifest["inputs"].get("sft")
+        sampled_from = run.manifest.inputs.get("sft")
         if sampled_from is not None and sampled_from != start.id:
             log.warning("%s was sampled from %s, but DPO starts from %s", run.id, sampled_from, start.id)

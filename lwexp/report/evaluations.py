@@ -49,7 +49,7 @@ class Evaluation:
     @property
     def objective(self) -> str | None:
         """sft or dpo; None for a model that was not trained here."""
-        return self.train.label("objective") if self.train else None
+        return self.train.labels.objective if self.train else None
 
     @property
     def max_train_words(self) -> int | None:
@@ -77,8 +77,8 @@ def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> 
         notes: Gets a sentence for everything a reader of the report must know.
     """
     node = nodes[path.resolve().name]
-    status = node.manifest.get("status", "unreadable")
-    reason = one_line(str(node.manifest.get("reason", "")), 300)
+    status = node.status
+    reason = one_line(node.manifest.reason or "", 300)
     responses = rows_of(path / "responses.jsonl", Response, node.id, notes)
     verdicts = rows_of(path / "verdicts.jsonl", Verdict, node.id, notes)
     if not responses:

@@ -178,13 +178,13 @@ def _box(node: Node, spot: _Spot, model: Model | None) -> Markup:
 
 
 def _standing(node: Node) -> str:
-    return str(node.manifest.get("status", ""))
+    return node.status
 
 
 def facts(node: Node) -> Sequence[str]:
     """The few numbers that say what a run did, in a few words each."""
     found = []
-    kept = re.search(r"= ([\d,]+) kept", str(node.results.get("tally", "")))
+    kept = re.search(r"= ([\d,]+) kept", node.tally or "")
     pairs, steps, loss = node.number("pairs"), node.number("steps"), node.number("final_loss")
     if pairs is not None:
         found.append(f"{words(pairs)} pairs")

@@ -11,8 +11,8 @@ from pathlib import Path
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import tell_apart
 from lwexp.report.evaluations import Evaluation, read_evaluation
-from lwexp.report.lineage import Node, Tree, read_manifest, trace
-from lwexp.runs import RunDirectory
+from lwexp.report.lineage import Node, trace
+from lwexp.runs import Run
 from lwexp.runs.find import list_runs
 from lwexp.text.plain import one_line
 
@@ -54,7 +54,7 @@ class Comparison:
     @property
     def folder(self) -> Path:
         """Where the runs stand: the folder that all of them share."""
-        return Path(os.path.commonpath([e.node.path.resolve().parent for e in self.evaluations if e.node.path]))
+        return Path(os.path.commonpath([e.node.path.resolve().parent for e in self.evaluations]))
 
 
 def load(paths: Sequence[str | Path]) -> Comparison:
@@ -92,12 +92,12 @@ def _groups(evaluations: list[Evaluation]) -> list[Group]:
     return sorted(groups, key=lambda group: -len(group.evaluations))
 
 
-def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[RunDirectory]:
+def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[Run]:
     """Evaluation runs named by run directories, folders of runs and glob patterns, each once.
 
     A training run stands for the evaluations made from it. Whatever adds nothing becomes a note.
     """
-    found: dict[Path, RunDirectory] = {}
+    found: dict[Path, Run] = {}
     for wanted in paths:
         matches = [Path(wanted)] if Path(wanted).exists() else [Path(p) for p in sorted(glob.glob(str(wanted)))]
         if not matches:
@@ -108,29 +108,29 @@ def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[RunD
     return list(found.values())
 
 
-def _evaluations_at(path: Path, notes: list[str]) -> list[RunDirectory]:
+def _evaluations_at(path: Path, notes: list[str]) -> list[Run]:
     if not (path / "manifest.json").is_file():
         runs = list_runs(path) or [run for folder in sorted(path.glob("*/")) for run in list_runs(folder)]
-        evaluated = [run for run in runs if run.manifest.get("stage") == "evaluate"]
-        used = {parent["id"] for run in evaluated for parent in run.manifest.get("parents") or []}
+        evaluated = [run for run in runs if run.stage == "evaluate"]
+        used = {parent for run in evaluated for parent in run.parents}
         for run in runs:
-            if run.manifest.get("stage") == "train" and run.id not in used:
-                notes.append(f"{run.id}: {_standing(run.manifest)}; not evaluated, so it has no scores here.")
+            if run.stage == "train" and run.id not in used:
+                notes.append(f"{run.id}: {_standing(run)}; not evaluated, so it has no scores here.")
         return evaluated
-    run = RunDirectory(path, read_manifest(path))
-    stage = run.manifest.get("stage")
+    run = Run.at(path) or Run.missing(path)
+    stage = run.stage
     if stage == "evaluate":
         return [run]
-    siblings = [other for other in list_runs(path.parent) if other.manifest.get("stage") == "evaluate"]
-    made = [other for other in siblings if any(p["id"] == run.id for p in other.manifest.get("parents") or [])]
+    siblings = [other for other in list_runs(path.parent) if other.stage == "evaluate"]
+    made = [other for other in siblings if run.id in other.parents]
     if stage == "train" and not made:
-        notes.append(f"{run.id}: {_standing(run.manifest)}; not evaluated, so it has no scores here.")
+        notes.append(f"{run.id}: {_standing(run)}; not evaluated, so it has no scores here.")
     return made if stage == "train" else []
 
 
-def _standing(manifest: Tree) -> str:
-    status, reason = manifest.get("status", "unreadable"), manifest.get("reason")
-    return one_line(f"training run, {status}{f' ({reason})' if reason else ''}", 300)
+def _standing(run: Run) -> str:
+    reason = run.manifest.reason
+    return one_line(f"training run, {run.status}{f' ({reason})' if reason else ''}", 300)
 
 
 def _named(evaluations: list[Evaluation]) -> list[Evaluation]:

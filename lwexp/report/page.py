@@ -209,7 +209,7 @@ def _names(views: Sequence[GroupView]) -> dict[str, family_tree.Model]:
 
 def _newest(nodes: Sequence[Node]) -> str:
     """When the newest evaluation ended: the page depends on its runs alone, not on the clock."""
-    ends = [str(node.manifest.get("end") or node.manifest.get("created") or "") for node in nodes]
+    ends = [node.manifest.end or node.manifest.created for node in nodes]
     return max(ends, default="")[:16].replace("T", " ")
 
 
@@ -217,19 +217,19 @@ def _runs(nodes: Mapping[str, Node]) -> list[dict[str, Any]]:
     """One line a run, in the order they were made."""
     rows = []
     for node in [node for column in layers(nodes) for node in column]:
-        git = node.manifest.get("git") or {}
+        git = node.manifest.git
         rows.append(
             {
                 "node": node,
-                "status": node.manifest.get("status", "missing"),
-                "command": node.manifest.get("command", ""),
-                "results": str(node.results.get("tally") or "; ".join(family_tree.facts(node))),
+                "status": node.status,
+                "command": node.manifest.command,
+                "results": str(node.tally or "; ".join(family_tree.facts(node))),
                 "cost": node.number("cost_usd"),
                 "calls": node.number("calls"),
                 "seconds": node.seconds,
-                "seed": node.manifest.get("seed"),
-                "commit": (git.get("commit") or "")[:8],
-                "dirty": bool(git.get("dirty")),
+                "seed": node.manifest.seed,
+                "commit": (git.commit or "")[:8],
+                "dirty": bool(git.dirty),
             }
         )
     return rows
@@ -245,8 +245,8 @@ def _versions(nodes: Mapping[str, Node]) -> list[tuple[str, str]]:
     """Package -> its version, or every version where runs used different ones."""
     found: dict[str, set[str]] = {}
     for node in nodes.values():
-        stated: dict[str, Any] = dict(node.manifest.get("versions") or {})
-        stated = {"python": node.manifest.get("python"), **stated}
+        stated: dict[str, Any] = dict(node.manifest.versions)
+        stated = {"python": node.manifest.python, **stated}
         for package, version in stated.items():
             if version is not None:
                 found.setdefault(one_line(str(package), 40), set()).add(one_line(str(version), 40))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from lwexp.runs.artifacts import METRICS, read_metrics
 
 _MOST_POINTS = 240
 Curve = list[tuple[float, float]]
@@ -15,19 +16,7 @@ Curve = list[tuple[float, float]]
 
 def metrics_of(path: Path) -> list[dict[str, Any]]:
     """Rows of a training run's metrics.jsonl. A run killed in mid-write leaves a torn last line; it has no row."""
-    try:
-        lines = (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+    return read_metrics(path / METRICS)
 
 
 def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:

@@ -107,5 +107,5 @@ def _seeds(rows: Sequence[Row]) -> tuple[int, ...]:
     sampled = {seed for row in rows for seed in seeds(row.evaluation.answers)}
     if None not in sampled:
         return tuple(sorted(seed for seed in sampled if seed is not None))
-    runs = {row.evaluation.node.manifest.get("seed") for row in rows}
+    runs = {row.evaluation.node.manifest.seed for row in rows}
     return tuple(sorted(seed for seed in runs if isinstance(seed, int)))

@@ -7,5 +7,6 @@ other file there belongs to the room that ran. Never touches models or data.
 from lwexp.runs.directory import RunDirectory, open_run
 from lwexp.runs.find import find_run
 from lwexp.runs.identity import fingerprint
+from lwexp.runs.run import Run
 
-__all__ = ["RunDirectory", "find_run", "fingerprint", "open_run"]
+__all__ = ["Run", "RunDirectory", "find_run", "fingerprint", "open_run"]

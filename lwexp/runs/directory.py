@@ -4,7 +4,7 @@
         if run.is_finished:
             return run
         ... work, writing below run.path ...
-        run.finish({"steps": 650})
+        run.finish(TrainResults(steps=650, ...))
 
 Leaving the block without ``finish`` records why: failed, interrupted or preempted. A ``kill -9`` leaves
 the status "running" and a lock that died with its process, so the next start goes on.
@@ -13,7 +13,6 @@ the status "running" and a lock that died with its process, so the next start go
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import subprocess
@@ -23,101 +22,82 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
-from lwexp.config.base import Tree
 from lwexp.config.folders import REPOSITORY
 from lwexp.config.schema import Config
 from lwexp.records import LwexpError, Preempted, write_json
+from lwexp.runs.artifacts import CONFIG, LOCK, LOG, Artifact, Git, Labels, Manifest, Parent
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("torch", "transformers", "lightning", "litellm", "tokenizers", "datasets", "wandb", "deepspeed")
 
 
-class RunDirectory:
-    """One run on disk. Rank 0 writes; other ranks only read paths from it."""
+class RunDirectory(Run):
+    """A run that a command works in. Rank 0 writes; other ranks only read paths from it."""
 
-    def __init__(self, path: Path, manifest: Tree) -> None:
-        self.path = path
-        self.manifest = manifest
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        super().__init__(path, manifest)
         self._lock: IO[str] | None = None
-        self._log: Any = None
+        self._log: logging.Handler | None = None
 
-    @classmethod
-    def load(cls, path: Path) -> RunDirectory:
-        """Open an existing run for reading."""
-        return cls(path, json.loads((path / "manifest.json").read_text(encoding="utf-8")))
-
-    @property
-    def id(self) -> str:
-        """Directory name: ``<name>-<8 hex digits>``."""
-        return self.path.name
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether an earlier start of the same command already did the work."""
-        return bool(self.manifest["status"] == "finished")
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether others may read its results: it is finished, or incomplete and the rest may come later."""
-        return self.manifest["status"] in ("finished", "incomplete")
-
-    def finish(self, results: Tree, *, missing: Mapping[str, int] | None = None) -> None:
+    def finish(self, results: Artifact, *, missing: Mapping[str, int] | None = None) -> None:
         """Record the results and mark the run finished.
 
         Args:
-            results: For the manifest.
+            results: Of the stage, one of ``artifacts.RESULTS``.
             missing: Counts by reason of what did not come but may come another time. If any, the run is incomplete
                 instead: usable as it is, and its command goes on with what is missing.
         """
-        self.manifest["results"] = results
+        self.manifest.results = results.model_dump(mode="json")
         if not missing:
             self._close("finished")
             return
         named = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(missing.items()))
-        self.manifest["reason"] = f"{sum(missing.values()):,} missing: {named}"
-        log.warning("%s; these may pass: the same command asks for them again", self.manifest["reason"])
+        self.manifest.reason = f"{sum(missing.values()):,} missing: {named}"
+        log.warning("%s; these may pass: the same command asks for them again", self.manifest.reason)
         self._close("incomplete")
 
     def leave(self) -> None:
-        """Nothing was wrong and nothing is done: the run stays open for its command."""
+        """Close the run without results: its status is "new" again."""
         self._close("new")
 
     def __enter__(self) -> RunDirectory:
         if self.is_finished or not is_rank_zero():
             return self
         self._lock = _lock(self.path)
-        self._log = attach_log(self.path / "log.txt")
-        self.manifest["status"] = "running"
-        self.manifest["starts"].append(_now())
+        self._log = attach_log(self.path / LOG)
+        self.manifest.status = "running"
+        self.manifest.starts.append(_now())
         self._save()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._lock is None:
             return
-        if self.manifest["status"] == "running":
+        if self.status == "running":
             status = {KeyboardInterrupt: "interrupted", Preempted: "preempted"}.get(kind or Exception, "failed")
-            self.manifest["reason"] = f"{kind.__name__}: {error}"[:2000] if kind else "stopped without a result"
+            self.manifest.reason = f"{kind.__name__}: {error}"[:2000] if kind else "stopped without a result"
             self._close(status)
-        detach_log(self._log)
+        if self._log is not None:
+            detach_log(self._log)
         self._lock.close()
 
     def _close(self, status: str) -> None:
-        self.manifest["status"] = status
-        self.manifest["end"] = _now()
+        self.manifest.status = status
+        self.manifest.end = _now()
         if status == "finished":
-            self.manifest.pop("reason", None)
+            self.manifest.reason = None
         self._save()
 
     def _save(self) -> None:
         if is_rank_zero():
-            write_json(self.path / "manifest.json", self.manifest)
+            self.manifest.write(self.path)
 
 
 def open_run(
@@ -126,7 +106,7 @@ def open_run(
     *,
     default_name: str,
     inputs: Mapping[str, str],
-    parents: Sequence[RunDirectory] = (),
+    parents: Sequence[Run] = (),
     labels: Mapping[str, str] | None = None,
     check: Callable[[], object] | None = None,
 ) -> RunDirectory:
@@ -143,41 +123,40 @@ def open_run(
     """
     name = config.name or default_name
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
-    old = RunDirectory.load(path) if (path / "manifest.json").is_file() else None
+    old = RunDirectory.at(path)
     if check is not None and not (old and old.is_finished):
         check()
     if old is not None:
         return old
-    manifest: Tree = {
-        "id": path.name,
-        "name": name,
-        "stage": stage,
-        "status": "new",
-        "labels": dict(labels or {}),
-        "seed": config.seed,
-        "inputs": dict(inputs),
-        "parents": [{"id": parent.id, "path": str(parent.path)} for parent in parents],
-        "command": " ".join(sys.argv),
-        "created": _now(),
-        "starts": [],
-        "git": _git(),
-        "python": sys.version.split()[0],
-        "versions": {package: _version(package) for package in _PACKAGES},
-    }
+    manifest = Manifest(
+        id=path.name,
+        name=name,
+        stage=stage,
+        status="new",
+        labels=Labels(**(labels or {})),
+        seed=config.seed,
+        inputs=dict(inputs),
+        parents=[Parent(id=parent.id, path=str(parent.path)) for parent in parents],
+        command=" ".join(sys.argv),
+        created=_now(),
+        git=_git(),
+        python=sys.version.split()[0],
+        versions={package: _version(package) for package in _PACKAGES},
+    )
     run = RunDirectory(path, manifest)
     if is_rank_zero():
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LwexpError(f"cannot make the run directory {path}: {error.strerror}; set root=<folder>") from None
-        write_json(path / "config.json", config.model_dump(mode="json"))
+        write_json(path / CONFIG, config.model_dump(mode="json"))
         run._save()
     return run
 
 
 def _lock(path: Path) -> IO[str]:
     """Hold the run exclusively; the lock dies with this process, however it ends."""
-    file = (path / "lock").open("w")
+    file = (path / LOCK).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -198,7 +177,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git() -> Tree:
+def _git() -> Git:
     """Commit and whether the work tree differs from it; nulls outside a git checkout."""
 
     def git(*words: str) -> str | None:
@@ -211,4 +190,4 @@ def _git() -> Tree:
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    return Git(commit=git("rev-parse", "HEAD"), dirty=None if status is None else bool(status))

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from lwexp.records import LwexpError
-from lwexp.runs.directory import RunDirectory
+from lwexp.runs.artifacts import Manifest
+from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
 
 _MOST_LISTED = 8
 
 
-def list_runs(root: Path) -> list[RunDirectory]:
+def list_runs(root: Path) -> list[Run]:
     """All runs below ``root``, oldest first. Folders without a readable manifest are passed over."""
-    runs = []
-    for path in root.glob("*/manifest.json"):
-        try:
-            runs.append(RunDirectory.load(path.parent))
-        except (OSError, json.JSONDecodeError):
-            continue
-    return sorted(runs, key=lambda run: (run.manifest.get("end") or run.manifest["created"], run.id))
+    runs = [run for path in root.glob(f"*/{Manifest.FILE}") if (run := Run.at(path.parent)) is not None]
+    return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
 
 
 def find_run(
@@ -34,7 +29,7 @@ def find_run(
     labels: Mapping[str, str] | None = None,
     key: str,
     make_it: str,
-) -> RunDirectory:
+) -> Run:
     """The finished run that ``wanted`` names.
 
     Args:
@@ -49,18 +44,14 @@ def find_run(
         LwexpError: If there is none, naming those that exist.
     """
     path = Path(wanted)
-    if (path / "manifest.json").is_file():
-        run = RunDirectory.load(path)
+    if (path / Manifest.FILE).is_file():
+        run = Run.load(path)
         if not run.is_usable:
-            raise LwexpError(
-                f"{key}={wanted}: the run is {run.manifest['status']}, not finished; run its command again"
-            )
+            raise LwexpError(f"{key}={wanted}: the run is {run.status}, not finished; run its command again")
         return _told(run, key)
-    kin = [run for run in list_runs(root) if run.manifest["stage"] in stages]
-    fitting = [
-        run for run in kin if all(run.manifest["labels"].get(name) == value for name, value in (labels or {}).items())
-    ]
-    named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.manifest["name"])]
+    kin = [run for run in list_runs(root) if run.stage in stages]
+    fitting = [run for run in kin if all(run.labels.get(name) == value for name, value in (labels or {}).items())]
+    named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.name)]
     usable = [run for run in named if run.is_usable]
     if usable:
         return _told(usable[-1], key)
@@ -73,18 +64,18 @@ def find_run(
     )
 
 
-def _listed(runs: list[RunDirectory], *what: str) -> str:
+def _listed(runs: list[Run], *what: str) -> str:
     """Ids of the newest few runs, each with its status or labels."""
     shown = [
-        f"{run.id} ({', '.join(run.manifest.get(name) or run.manifest['labels'].get(name, '?') for name in what)})"
+        f"{run.id} ({', '.join(run.status if name == 'status' else run.labels.get(name) or '?' for name in what)})"
         for run in runs[-_MOST_LISTED:]
     ]
     earlier = len(runs) - len(shown)
     return ", ".join(shown) + (f" and {earlier} earlier" if earlier else "")
 
 
-def _told(run: RunDirectory, key: str) -> RunDirectory:
+def _told(run: Run, key: str) -> Run:
     """The run, with a warning where something in it is missing."""
     if not run.is_finished:
-        log.warning("%s: %s is incomplete: %s", key, run.id, run.manifest["reason"])
+        log.warning("%s: %s is incomplete: %s", key, run.id, run.manifest.reason)
     return run

@@ -164,6 +164,8 @@ def _end(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
     if code == -signal.SIGTERM:  # before it could listen for signals
         return 128 + signal.SIGTERM
     if code < 0:
-        log.error("rank %d was killed by %s; the other ranks were ended", first_rank + first, signal.Signals(-code).name)
+        log.error(
+            "rank %d was killed by %s; the other ranks were ended", first_rank + first, signal.Signals(-code).name
+        )
         return 1
     return code

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lwexp.records import LwexpError, write_json
-from lwexp.runs.directory import RunDirectory
+from lwexp.runs.artifacts import TRIALS
+from lwexp.runs.run import Run
 from lwexp.runs.trial_process import TrialProcess, read_pid, share_of_cores, stop
 
 log = logging.getLogger(__name__)
@@ -120,13 +121,13 @@ def run_once(command: Sequence[str], log_path: Path, machine: Machine) -> Trial:
 
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
     """What became of each trial, for people, the report and the next start."""
-    write_json(folder / "trials.json", [asdict(trial) for trial in trials])
+    write_json(folder / TRIALS, [asdict(trial) for trial in trials])
 
 
 def read_trials(folder: Path) -> list[Trial]:
     """What an earlier start of the sweep has noted; nothing where there was none or it cannot be read."""
     try:
-        return [Trial(**row) for row in json.loads((folder / "trials.json").read_text(encoding="utf-8"))]
+        return [Trial(**row) for row in json.loads((folder / TRIALS).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 
@@ -158,10 +159,8 @@ def _recall(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def _is_finished(path: str) -> bool:
-    try:
-        return RunDirectory.load(Path(path)).is_finished
-    except (OSError, ValueError, KeyError):
-        return False
+    run = Run.at(Path(path))
+    return run is not None and run.is_finished
 
 
 class _Runner:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
+from lwexp.runs.artifacts import ANSWER_FAILURES
 from lwexp.sample.ask import Answer, Ask
 from lwexp.text.plan_prefix import after_plan
 from lwexp.text.words import Counter, count_by
@@ -39,7 +40,8 @@ def collect(
         sample: Decoding; stored in each response.
         seed: Of the run. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
         out: JSONL of responses. What it holds already is not sampled again. Answers that never came stand in
-            ``failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for them again.
+            ``answer_failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for
+            them again.
         chat: Chat format of a folder that no run of ours has saved.
         counter: How words are counted.
 
@@ -80,7 +82,7 @@ def collect(
             _answer(asks, model, sample, chat, out.parent, keep)
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
-    _note_failures(failures, blank, out.parent / "failures.jsonl")
+    _note_failures(failures, blank, out.parent / ANSWER_FAILURES)
     _report(responses, failures)
     return responses
 

@@ -28,7 +28,7 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     regression.json   object                {"other", "ranges": {label: {name of a metric: {"n", "ours", "other",
                                             "difference", "interval": [low, high] or null, "is_worse": bool}}}};
                                             only with against=; the label "all" is every prompt
-    failures.jsonl    records.Failure       answers that never came: why; absent where there are none
+    answer_failures.jsonl records.Failure   answers that never came: why; absent where there are none
     answers.sqlite, ledger.sqlite           paid calls of the engine and of the judge
 
 Published numbers are ``records.published_cells()`` (records/published.jsonl). A bench with its selection is named by

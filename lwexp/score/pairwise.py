@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from lwexp.config.llm import LiteLLMJudge, OfflineJudge
 from lwexp.extend.metric import Question
-from lwexp.records import PairJudgement, Response, write_json, write_rows
+from lwexp.records import PairJudgement, Response, write_rows
+from lwexp.runs.artifacts import PAIR_JUDGEMENTS
+from lwexp.runs.summaries import PairwiseSummary
 from lwexp.stats.intervals import interval
 from lwexp.text.quoting import code_of, fill
 from lwexp.text.replies import read_object
@@ -64,12 +66,12 @@ def compare_pairwise(
         _row(a, b, first, other, judge.model, outcomes[request.key])
         for (a, b, first), request in zip(pairs, requests, strict=True)
     ]
-    write_rows(out_dir / "pairwise.jsonl", rows)
+    write_rows(out_dir / PAIR_JUDGEMENTS, rows)
     found = summary(rows, other=other, scorer=judge.model)
-    write_json(out_dir / "pairwise.json", found)
+    found.write(out_dir)
     log.info(
         "against %s, by %s: %s won, %s tied, %s lost, %s unscored",
-        other, judge.model, found["ours"], found["ties"], found["other_wins"], found["unscored"],
+        other, judge.model, found.ours, found.ties, found.other_wins, found.unscored,
     )  # fmt: skip
     return rows
 
@@ -118,7 +120,7 @@ def _row(
     )  # fmt: skip
 
 
-def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> dict[str, object]:
+def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> PairwiseSummary:
     """Counts of pairs, and the win rate with its interval over prompts.
 
     A pair is won where the two orders together favour one side: both, or one and a tie. Where they contradict each
@@ -141,15 +143,15 @@ def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> dict[s
     decided = [row for row in rows if row.winner in ("ours", "other")]
     single = [value for values in outcomes.values() for value in values]
     by_prompt = [fmean(values) for values in outcomes.values()]
-    return {
-        "other": other,
-        "scorer": scorer,
-        "prompts": len(by_prompt),
-        "ours": single.count(1.0),
-        "other_wins": single.count(0.0),
-        "ties": single.count(0.5),
-        "unscored": unscored,
-        "win_rate": fmean(by_prompt) if by_prompt else None,
-        "interval": interval(by_prompt),
-        "first_shown_wins": fmean(row.winner == row.shown_first for row in decided) if decided else None,
-    }
+    return PairwiseSummary(
+        other=other,
+        scorer=scorer,
+        prompts=len(by_prompt),
+        ours=single.count(1.0),
+        other_wins=single.count(0.0),
+        ties=single.count(0.5),
+        unscored=unscored,
+        win_rate=fmean(by_prompt) if by_prompt else None,
+        interval=interval(by_prompt),
+        first_shown_wins=fmean(row.winner == row.shown_first for row in decided) if decided else None,
+    )

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from lwexp.config.evaluate import WordRange
 from lwexp.records import MetricInfo, Response, Verdict
+from lwexp.runs.summaries import PairedDifference
 from lwexp.stats.intervals import paired_difference
 from lwexp.stats.scores import prompt_means, scores_by_answer
 
@@ -16,7 +17,7 @@ Scored = tuple[Sequence[Response], Sequence[Verdict]]
 
 def regression(
     ours: Scored, other: Scored, ranges: Sequence[WordRange], metrics: Sequence[MetricInfo]
-) -> dict[str, dict[str, dict[str, object]]]:
+) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
     ``is_worse`` where the whole 95% interval of ours minus other lies on the wrong side of 0. Metrics that have no
@@ -26,7 +27,7 @@ def regression(
     tests: dict[str, Callable[[int | None], bool]] = {ALL: lambda words: True}
     tests |= {part.label: part.__contains__ for part in ranges}
     scored = [_by_answer(*side, metrics) for side in (ours, other)]
-    found: dict[str, dict[str, dict[str, object]]] = {}
+    found: dict[str, dict[str, PairedDifference]] = {}
     for metric in metrics:
         mine, theirs = (prompt_means(side, metric.name) for side in scored)
         for label, is_inside in tests.items():
@@ -37,14 +38,14 @@ def regression(
             shared = inside.keys() & theirs.keys()
             between = difference.interval
             is_worse = between is not None and (between[1] < 0 if metric.higher_is_better else between[0] > 0)
-            found.setdefault(label, {})[metric.name] = {
-                "n": difference.n_prompts,
-                "ours": fmean(mine[prompt] for prompt in shared),
-                "other": fmean(theirs[prompt] for prompt in shared),
-                "difference": difference.mean,
-                "interval": between,
-                "is_worse": is_worse,
-            }
+            found.setdefault(label, {})[metric.name] = PairedDifference(
+                n=difference.n_prompts,
+                ours=fmean(mine[prompt] for prompt in shared),
+                other=fmean(theirs[prompt] for prompt in shared),
+                difference=difference.mean,
+                interval=between,
+                is_worse=is_worse,
+            )
     return {label: found[label] for label in tests if label in found}
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from lwexp.config.llm import Judge, LiteLLMJudge, NoJudge, OfflineJudge
 from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, JudgePrompt, Marks, Metric, metrics_of
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
+from lwexp.runs.artifacts import JUDGEMENTS
+from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary
 from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ def score_responses(
     judging = _Judged(responses, judged, judge, prompts)
 
     def write() -> list[Verdict]:
-        write_rows(out_dir / "judgements.jsonl", judging.rows())
+        write_rows(out_dir / JUDGEMENTS, judging.rows())
         return _write(out_dir, responses, order, computed | judging.verdicts())
 
     try:
@@ -75,9 +77,10 @@ def score_responses(
         reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
         log.info("%s by %s: %s", metric.kind, judge.model, tally(len(own), len(own) - len(reasons), reasons))
     facts = [_facts(metric, prompts[metric.kind], judging.of(metric), verdicts, responses) for metric in judged]
-    shared = {"model": judge.model, "temperature": judge.temperature, "repeats": judge.repeats}
     # Flat for the first metric, as runs with S_q alone have it.
-    write_json(out_dir / "judge.json", {**shared, **facts[0], **({"further": facts[1:]} if facts[1:] else {})})
+    JudgeSummary(
+        model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=facts[1:], **dict(facts[0])
+    ).write(out_dir)
     return verdicts
 
 
@@ -210,7 +213,7 @@ def _facts(
     judgements: _Judgements,
     verdicts: Iterable[Verdict],
     responses: Iterable[Response],
-) -> dict[str, object]:
+) -> MetricJudgeSummary:
     """What judge.json says of one metric: counts, and how far the repeats agree, per dimension and on the score."""
     own = [verdict for verdict in verdicts if verdict.kind == metric.kind]
     reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
@@ -223,10 +226,10 @@ def _facts(
         name: krippendorff_alpha([row.dimensions[name] for row in rows if name in row.dimensions] for rows in given)
         for name in dimensions
     }
-    return {
-        "metric": metric.name, "prompt": prompt.name, "prompt_sha256": prompt.sha256,
-        "answers": len(own), "scored": len(own) - len(reasons), "unscored": dict(Counter(reasons)),
-        "alpha": {**alpha, metric.name: krippendorff_alpha(scores)},
-        "mean_absolute_difference": mean_absolute_difference(scores),
-        "compared": sum(len(rows) > 1 for rows in given),
-    }  # fmt: skip
+    return MetricJudgeSummary(
+        metric=metric.name, prompt=prompt.name, prompt_sha256=prompt.sha256,
+        answers=len(own), scored=len(own) - len(reasons), unscored=dict(Counter(reasons)),
+        alpha={**alpha, metric.name: krippendorff_alpha(scores)},
+        mean_absolute_difference=mean_absolute_difference(scores),
+        compared=sum(len(rows) > 1 for rows in given),
+    )  # fmt: skip

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lwexp.config.base import Tree
     from lwexp.config.schema import Config
     from lwexp.records import Conversation, PreferencePair
     from lwexp.runs import RunDirectory
+    from lwexp.runs.artifacts import TrainResults
     from lwexp.train.loop.probe import Ask
     from lwexp.train.parallel.rank_sync import Ranks
     from lwexp.train.planner.dry_run import Description
@@ -69,7 +69,7 @@ def train_run(
     start_from: Path | None = None,
     ranks: Ranks | None = None,
     ask: Ask | None = None,
-) -> Tree | None:
+) -> TrainResults | None:
     """Train inside an open run, from the newest checkpoint if there is one, and export the model.
 
     Call ``preflight`` first, before the mixture is read and a run directory made; it is not repeated here.

@@ -33,7 +33,7 @@ def test_an_import_reads_the_rows_and_names_broken_ones(folder: Path) -> None:
     rows = list(read_rows(run / "conversations.jsonl", Conversation))
     assert [[message.content for message in row.messages] for row in rows] == [row["turns"] for row in ROWS]
     assert [message.role for message in rows[0].messages] == ["user", "assistant"] * 2
-    assert [failure.detail for failure in read_rows(run / "failures.jsonl", Failure)] == [
+    assert [failure.detail for failure in read_rows(run / "import_failures.jsonl", Failure)] == [
         "rows.jsonl line 9: ends with user, wanted assistant at the end",
         "rows.jsonl line 10: turns[1].text is a number, wanted text",
     ]

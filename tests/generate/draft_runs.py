@@ -8,7 +8,7 @@ from lwexp.config import compose
 from lwexp.generate import write_drafts
 from lwexp.runs import RunDirectory
 
-OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "failures.jsonl")
+OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "draft_failures.jsonl")
 
 
 def write(root: Path, *overrides: str) -> RunDirectory:

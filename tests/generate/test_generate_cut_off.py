@@ -36,7 +36,7 @@ def test_faults_on_a_third_of_all_attempts_change_nothing(start_server: Callable
     rough = write(tmp_path, *over_http(start_server("--fault-rate", "0.3")))
     texts = [[draft.text for draft in read_rows(run.path / "drafts.jsonl", Draft)] for run in (calm, rough)]
     assert texts[0] == texts[1]
-    assert rough.manifest["results"]["tally"] == "10 in = 10 kept"
+    assert rough.manifest.results["tally"] == "10 in = 10 kept"
     with sqlite3.connect(rough.path / "ledger.sqlite") as ledger:
         [retried] = ledger.execute("SELECT COUNT(*) FROM answers WHERE attempts > 1").fetchone()
     assert retried > 5
@@ -54,15 +54,15 @@ def test_what_never_comes_is_a_failure_and_never_text(start_server: Callable[...
     source = f"generate.instructions={{kind: file, path: {path}, count: null}}"
     run = write(tmp_path / "runs", "teacher=local_openai", f"teacher.base_url={start_server()}", f"++{source}",
                 "~generate.instructions.required_words", "teacher.limits.max_attempts=2")  # fmt: skip
-    failures = list(read_rows(run.path / "failures.jsonl", Failure))
+    failures = list(read_rows(run.path / "draft_failures.jsonl", Failure))
     assert [(row.id, row.stage, row.reason, row.attempts) for row in failures] == [
         ("set-000002", "plan", "content_filter", 1),
         ("set-000003", "plan", "context_length", 1),
         ("set-000004", "plan", "server_error", 2),
     ]
-    assert run.manifest["results"]["tally"] == "4 in = 1 kept + 1 content filter + 1 context length + 1 server error"
+    assert run.manifest.results["tally"] == "4 in = 1 kept + 1 content filter + 1 context length + 1 server error"
     assert b"injected" not in (run.path / "drafts.jsonl").read_bytes()
-    assert run.manifest["inputs"].keys() == {"instructions"}
+    assert run.manifest.inputs.keys() == {"instructions"}
 
 
 def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callable[..., str], tmp_path: Path) -> None:
@@ -87,12 +87,12 @@ def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callabl
     published: list[str] = []
     seen = []
     for _ in range(4):
-        run = write_drafts(compose(*command), publish=lambda run: published.append(run.manifest["status"]))
+        run = write_drafts(compose(*command), publish=lambda run: published.append(run.manifest.status))
         assert run is not None
         with urllib.request.urlopen(url.removesuffix("v1") + "now") as answer:
             attempts = json.load(answer)["attempts"]
-        results = run.manifest["results"]
-        seen.append((run.manifest["status"], run.manifest.get("reason"), results["conversations"], attempts))
+        results = run.manifest.results
+        seen.append((run.manifest.status, run.manifest.reason, results["conversations"], attempts))
         assert find_run("newest", root=tmp_path / "runs", stages=("data",), key="run", make_it="").id == run.id
     missing = "2 missing: 1 rate limit, 1 time out"
     assert seen == [
@@ -156,10 +156,10 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(number: signal.Signals, tmp_pat
     assert process.returncode != 0
     [path] = (tmp_path / "stopped").iterdir()
     stopped = RunDirectory.load(path)
-    assert stopped.manifest["status"] == STATUS[number]
+    assert stopped.manifest.status == STATUS[number]
     with Ledger(path / "ledger.sqlite") as ledger:
         paid = ledger.totals().answers
     resumed = write(tmp_path / "stopped", *overrides)
     undisturbed = write(tmp_path / "undisturbed", *overrides)
     assert outputs(resumed) == outputs(undisturbed)
-    assert 40 <= paid < resumed.manifest["results"]["calls"] == undisturbed.manifest["results"]["calls"]
+    assert 40 <= paid < resumed.manifest.results["calls"] == undisturbed.manifest.results["calls"]

@@ -39,16 +39,16 @@ def test_an_offline_run_writes_every_file_in_order(tmp_path: Path) -> None:
 
 def test_the_manifest_adds_up(tmp_path: Path) -> None:
     run = write(tmp_path, "generate.instructions.count=12", "generate.min_words=80")
-    results = run.manifest["results"]
+    results = run.manifest.results
     kept, dropped = results["conversations"], 12 - results["conversations"]
     assert 0 < kept < 12
     assert results["tally"] == f"12 in = {kept} kept + {dropped} too short"
-    assert len(list(read_rows(run.path / "failures.jsonl", Failure))) == dropped
+    assert len(list(read_rows(run.path / "draft_failures.jsonl", Failure))) == dropped
     assert results["words"]["min"] >= 80
     assert results["cost_usd"] == 0.0
     with Ledger(run.path / "ledger.sqlite") as ledger:
         assert results["calls"] == ledger.totals().answers
-    assert run.manifest["labels"] == {"teacher": "offline/teacher"}
+    assert dict(run.labels.items()) == {"teacher": "offline/teacher"}
 
 
 def test_parquet_holds_the_same_rows(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_parallel_writing_sends_no_text_so_far(tmp_path: Path) -> None:
     tokens = {}
     for mode in ("sequential", "parallel"):
         run = write(tmp_path, "generate.instructions.count=6", f"generate.mode={mode}")
-        tokens[mode] = run.manifest["results"]["prompt_tokens"]
+        tokens[mode] = run.manifest.results["prompt_tokens"]
     assert tokens["parallel"] < tokens["sequential"]
 
 
@@ -88,7 +88,7 @@ def test_direct_writing_asks_once_a_document(tmp_path: Path) -> None:
     run = write(tmp_path, "generate.instructions.count=6", "generate.mode=direct", "teacher.miss=0.0")
 
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
-    assert run.manifest["results"]["calls"] == 6
+    assert run.manifest.results["calls"] == 6
     assert [len(draft.plan.steps) for draft in drafts] == [1] * 6
     assert {draft.plan.text for draft in drafts} == {""}
     for draft in drafts:
@@ -125,7 +125,7 @@ def test_a_run_that_keeps_nothing_is_not_finished(tmp_path: Path) -> None:
     with pytest.raises(LwexpError, match=r"no draft was kept .* 3 too short"):
         write(tmp_path, "generate.instructions.count=3", "generate.min_words=100000")
     [path] = tmp_path.iterdir()
-    assert RunDirectory.load(path).manifest["status"] == "failed"
+    assert RunDirectory.load(path).manifest.status == "failed"
 
 
 def long_paragraphs(*overrides: str) -> tuple[str, ...]:
@@ -139,8 +139,8 @@ def test_a_paragraph_that_stays_cut_is_kept_and_flagged(tmp_path: Path) -> None:
     run = write(tmp_path, *long_paragraphs("teacher.max_tokens=60"))
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"length"}
-    assert run.manifest["results"]["cut_at_max_tokens"] == 2
-    assert run.manifest["results"]["cut_and_asked_again"] == 4
+    assert run.manifest.results["cut_at_max_tokens"] == 2
+    assert run.manifest.results["cut_and_asked_again"] == 4
     assert all(count_words(paragraph) == 120 for draft in drafts for paragraph in draft.paragraphs)
 
 
@@ -149,10 +149,10 @@ def test_a_cut_paragraph_is_whole_with_more_room(tmp_path: Path) -> None:
     run = write(tmp_path, *long_paragraphs("teacher.max_tokens=100"))
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"stop"}
-    assert run.manifest["results"]["cut_and_asked_again"] == 4
-    assert run.manifest["results"]["calls"] == 2 + 2 * 4
+    assert run.manifest.results["cut_and_asked_again"] == 4
+    assert run.manifest.results["calls"] == 2 + 2 * 4
     plain = write(tmp_path, *long_paragraphs("teacher.max_tokens=100", "generate.retry_room=null"))
-    assert plain.manifest["results"]["calls"] == 2 + 4
+    assert plain.manifest.results["calls"] == 2 + 4
 
 
 def test_a_dry_run_prices_the_text_that_is_sent_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_ctrl_c_once_drains_and_exports_what_is_finished(start_server: Callable[
     assert "run the same command again to go on" in said
     exported = list(read_rows(path / "conversations.jsonl", Conversation))
     assert 0 < len(exported) < 32
-    assert RunDirectory.load(path).manifest["status"] == "interrupted"
+    assert RunDirectory.load(path).manifest.status == "interrupted"
 
 
 def test_ctrl_c_twice_leaves_at_once(start_server: Callable[..., str], tmp_path: Path) -> None:

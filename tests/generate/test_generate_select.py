@@ -69,7 +69,7 @@ def selected(root: Path, source: Path, *overrides: str) -> RunDirectory:
 def test_a_wildchat_file_is_selected_and_every_row_is_counted(tmp_path: Path) -> None:
     run = selected(tmp_path / "runs", write_file(tmp_path / "chat.jsonl", rows()))
     kept = list(read_rows(run.path / "instructions.jsonl", Instruction))
-    failures = list(read_rows(run.path / "failures.jsonl", Failure))
+    failures = list(read_rows(run.path / "select_failures.jsonl", Failure))
     assert [item.id for item in kept] == [f"chat-{number}" for number in (1, 4, 7, 9, 10, 11)]
     assert Counter(item.language for item in kept) == {"en": 3, "zh": 3}
     assert {item.source for item in kept} == {"chat"}
@@ -77,11 +77,11 @@ def test_a_wildchat_file_is_selected_and_every_row_is_counted(tmp_path: Path) ->
         ("chat-2", "toxic"), ("chat-3", "short_answer_will_do"), ("chat-5", "duplicate"), ("chat-6", "other_language"),
         ("chat-8", "scraping"), ("chat-12", "states_short_answer"),
     ]  # fmt: skip
-    assert run.manifest["results"]["tally"] == (
+    assert run.manifest.results["tally"] == (
         "12 in = 6 kept + 1 duplicate + 1 other language + 1 scraping + 1 short answer will do + 1 states short answer"
         " + 1 toxic"
     )
-    assert run.manifest["results"]["asked"] == 7
+    assert run.manifest.results["asked"] == 7
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
@@ -94,10 +94,10 @@ def test_a_full_language_is_asked_about_no_more_whatever_the_concurrency(tmp_pat
     kept = list(read_rows(run.path / "instructions.jsonl", Instruction))
     assert [item.id for item in kept] == ["chat-1", "chat-4", "chat-9"]
     # Row 9 took the last place, so what stands behind it was not received.
-    assert run.manifest["results"]["tally"] == (
+    assert run.manifest.results["tally"] == (
         "9 in = 3 kept + 1 duplicate + 2 language full + 1 other language + 1 scraping + 1 toxic"
     )
-    assert run.manifest["results"]["asked"] == 3
+    assert run.manifest.results["asked"] == 3
 
 
 def test_a_folder_is_streamed(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_is_streamed(tmp_path: Path) -> None:
     folder.mkdir()
     write_file(folder / "a.jsonl", rows())
     run = selected(tmp_path / "runs", folder, "select.max_rows=4")
-    assert run.manifest["results"]["tally"] == "4 in = 2 kept + 1 short answer will do + 1 toxic"
+    assert run.manifest.results["tally"] == "4 in = 2 kept + 1 short answer will do + 1 toxic"
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_newest_selection_can_be_written_from(tmp_path: Path) -> None:
         compose(f"root={tmp_path / 'runs'}", "instructions=selected", "generate.instructions.count=2")
     )
     assert drafts is not None
-    assert [parent["id"] for parent in drafts.manifest["parents"]] == [picked.id]
-    assert drafts.manifest["results"]["tally"] == "2 in = 2 kept"
+    assert list(drafts.parents) == [picked.id]
+    assert drafts.manifest.results["tally"] == "2 in = 2 kept"
 
 
 def test_no_selection_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_five_hundred_documents_with_faults_at_a_third_of_the_calls(tmp_path: Pa
         stats = server.stats()
     doomed = doomed_documents(stats["requests"])
     drafts = [json.loads(line) for line in (tmp_path / "drafts.jsonl").read_text().splitlines()]
-    failures = [json.loads(line) for line in (tmp_path / "failures.jsonl").read_text().splitlines()]
+    failures = [json.loads(line) for line in (tmp_path / "draft_failures.jsonl").read_text().splitlines()]
     assert len(drafts) + len(failures) == DOCUMENTS
     assert {failure["id"]: failure["reason"] for failure in failures} == doomed
     assert {draft["id"] for draft in drafts} == {row["id"] for row in rows} - set(doomed)

@@ -41,13 +41,13 @@ def test_the_filter_keeps_one_stated_length_that_the_answer_comes_near(tmp_path:
         ("set-1", 100, 80),
         ("set-2", 100, 160),
     ]
-    lost = {item.id: item for item in read_rows(run.path / "failures.jsonl", Failure)}
+    lost = {item.id: item for item in read_rows(run.path / "import_failures.jsonl", Failure)}
     assert {id: item.reason for id, item in lost.items()} == {
         "set-3": "off_length", "set-4": "off_length", "set-5": "no_stated_length",
         "set-6": "several_stated_lengths", "set-7": "refusal",
     }  # fmt: skip
     assert lost["set-3"].detail.endswith("161 words where 100 were asked for: S_l 79.7, filter.min_length_score=80")
-    assert run.manifest["results"]["tally"] == (
+    assert run.manifest.results["tally"] == (
         "7 in = 2 kept + 1 no stated length + 2 off length + 1 refusal + 1 several stated lengths"
     )
 

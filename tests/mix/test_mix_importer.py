@@ -25,11 +25,11 @@ def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tm
     config = compose(f"root={tmp_path}/runs", "task=import", f"source='{source}'")
     run = import_conversations(config)
     assert run.id.startswith("import-my-data-")
-    assert run.manifest["results"]["tally"] == "3 in = 2 kept + 1 bad turns"
+    assert run.manifest.results["tally"] == "3 in = 2 kept + 1 bad turns"
     rows = list(read_rows(run.path / "conversations.jsonl", Conversation))
     assert [row.id for row in rows] == ["my-data-1", "my-data-3"]
     assert pq.read_table(run.path / "conversations.parquet").column("id").to_pylist() == ["my-data-1", "my-data-3"]
-    (failure,) = read_rows(run.path / "failures.jsonl", Failure)
+    (failure,) = read_rows(run.path / "import_failures.jsonl", Failure)
     assert failure.detail == f"{source} row 2: ends with user, wanted assistant at the end"
     named = compose(f"root={tmp_path}/runs", "mixture.sources.drafts.run=import-my-data")
     mixture = take(resolve_mixture(named), seed=0)
@@ -71,7 +71,7 @@ def test_a_preference_file_gives_pairs_and_its_chosen_answers_as_conversations(t
     (conversation,) = read_rows(run.path / "conversations.jsonl", Conversation)
     assert (pair.chosen, pair.rejected) == ("good day", "what")
     assert [message.content for message in conversation.messages] == ["Hi", "good day"]
-    assert run.manifest["results"]["tally"].startswith("2 in = 1 kept + 1 ")
+    assert run.manifest.results["tally"].startswith("2 in = 1 kept + 1 ")
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from lwexp.config import Config, compose
 from lwexp.mix.mixture import Mixture, resolve_mixture, take, take_pairs
 from lwexp.records import Conversation, LwexpError, write_rows
 from lwexp.runs import open_run
+from lwexp.runs.artifacts import Artifact
 
 
 def write_answers(path: Path, lengths: list[int], broken: int = 0) -> Path:
@@ -139,7 +140,7 @@ def test_drafts_come_from_the_newest_finished_run_and_keep_what_they_know(tmp_pa
     )  # fmt: skip
     with open_run("data", config, default_name="data", inputs={}) as run:
         write_rows(run.path / "conversations.jsonl", [draft])
-        run.finish({})
+        run.finish(Artifact())
     (item,) = resolve_mixture(config)
     assert item.run is not None
     assert item.run.id == run.id

@@ -8,6 +8,7 @@ from lwexp.config import compose
 from lwexp.mix.mixture import resolve_mixture, take
 from lwexp.records import Conversation, LwexpError, Message, write_rows
 from lwexp.runs import open_run
+from lwexp.runs.artifacts import Artifact
 from lwexp.text.plan_prefix import after_plan, with_plan
 
 
@@ -17,7 +18,7 @@ def drafts_run(root: Path, plan: str | None) -> None:
     row = Conversation(id="d1", source="s", language="en", messages=messages, actual_words=2, plan=plan)
     with open_run("data", compose(f"root={root}"), default_name="drafts", inputs={}) as run:
         write_rows(run.path / "conversations.jsonl", [row])
-        run.finish({})
+        run.finish(Artifact())
 
 
 def taken(root: Path, value: str) -> Conversation:

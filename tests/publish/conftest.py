@@ -10,6 +10,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.records import Conversation, Failure, PreferencePair, TableWriter, tally, write_rows
 from lwexp.runs import RunDirectory, open_run
+from lwexp.runs.artifacts import Artifact
 
 MakeRun = Callable[..., RunDirectory]
 
@@ -35,10 +36,10 @@ def make_run(tmp_path: Path) -> MakeRun:
                     with TableWriter(run.path, stem, row_type) as table:
                         for row in rows:
                             table.append(row)
-            write_rows(run.path / "failures.jsonl", failures)
+            write_rows(run.path / "draft_failures.jsonl", failures)
             kept = len(conversations) or len(pairs)
             counts = tally(kept + len(failures), kept, (failure.reason for failure in failures))
-            run.finish({"tally": str(counts), "cost_usd": 1.25})
+            run.finish(Artifact(tally=str(counts), cost_usd=1.25))
         return run
 
     return make

@@ -60,7 +60,7 @@ def one(root: Path, pattern: str) -> Path:
 
 def made(folder: Path) -> dict[str, bytes]:
     """What a pairs run makes, less run ids and times."""
-    names = ("pairs.jsonl", "pairs.parquet", "failures.jsonl", "verdicts.jsonl", "responses.jsonl")
+    names = ("pairs.jsonl", "pairs.parquet", "pair_failures.jsonl", "verdicts.jsonl", "responses.jsonl")
     return {name: (folder / name).read_bytes() for name in names}
 
 
@@ -180,6 +180,6 @@ def test_a_server_answers_and_what_it_fails_to_is_asked_again(root: Path, server
     assert {request["temperature"] for request in server.asked} == {1.0}
     assert {row.model for row in read_rows(served / "responses.jsonl", Response)} == {"hosted_vllm/sft"}
     kept = list(read_rows(served / "pairs.jsonl", PreferencePair))
-    assert len(kept) + sum(1 for _ in read_rows(served / "failures.jsonl", Failure)) == 8
+    assert len(kept) + sum(1 for _ in read_rows(served / "pair_failures.jsonl", Failure)) == 8
     assert kept
     assert all(pair.chosen.startswith("tea tea") for pair in kept)

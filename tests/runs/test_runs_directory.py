@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from lwexp.config import compose
-from lwexp.records import LwexpError
-from lwexp.runs import RunDirectory, find_run, fingerprint, open_run
-from lwexp.records import Preempted
+from lwexp.records import LwexpError, Preempted
+from lwexp.runs import Run, find_run, fingerprint, open_run
+from lwexp.runs.artifacts import Artifact
 
 
 def opened(tmp_path, *overrides, inputs=None, stage="train", labels=None):
@@ -46,12 +46,12 @@ def test_other_inputs_are_another_run(tmp_path):
 def test_a_finished_run_is_found_finished_by_the_same_command(tmp_path):
     with opened(tmp_path) as run:
         assert not run.is_finished
-        run.finish({"steps": 3})
+        run.finish(Artifact(steps=3))
 
     again = opened(tmp_path)
 
     assert again.is_finished
-    assert again.manifest["results"] == {"steps": 3}
+    assert again.manifest.results == {"steps": 3}
     assert json.loads((again.path / "config.json").read_text())["pack"]["max_tokens"] == 32768
 
 
@@ -63,12 +63,12 @@ def test_a_run_that_stops_early_says_why_and_can_start_again(tmp_path, error, st
         raise error("boom")
 
     run = opened(tmp_path)
-    assert run.manifest["status"] == status
-    assert "boom" in run.manifest["reason"]
+    assert run.manifest.status == status
+    assert "boom" in run.manifest.reason
     with run:
-        run.finish({})
+        run.finish(Artifact())
     assert opened(tmp_path).is_finished
-    assert len(run.manifest["starts"]) == 2
+    assert len(run.manifest.starts) == 2
 
 
 def test_two_processes_cannot_work_in_one_run(tmp_path):
@@ -86,20 +86,20 @@ def test_two_processes_cannot_work_in_one_run(tmp_path):
         holder.kill()
         holder.communicate()
     with opened(tmp_path) as run:  # the lock died with its process
-        run.finish({})
+        run.finish(Artifact())
 
 
 def test_a_run_is_found_by_newest_name_id_and_path(tmp_path):
     for seed in (0, 1):
         with opened(tmp_path, f"seed={seed}", "name=long", labels={"model": "m"}) as run:
-            run.finish({})
+            run.finish(Artifact())
     runs = {"stages": ("train",), "key": "run", "make_it": "python train.py", "root": tmp_path}
 
     assert find_run("newest", **runs).id == run.id
     assert find_run("long", **runs).id == run.id
     assert find_run(run.id, **runs).id == run.id
     assert find_run(str(run.path), **runs).id == run.id
-    assert isinstance(find_run("newest", labels={"model": "m"}, **runs), RunDirectory)
+    assert isinstance(find_run("newest", labels={"model": "m"}, **runs), Run)
 
 
 def test_a_run_that_is_not_there_names_those_that_are(tmp_path):

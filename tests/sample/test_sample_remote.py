@@ -132,14 +132,14 @@ def test_cut_and_empty_answers_are_answers_and_failures_are_not(echo: Echo, tmp_
     assert [(row.text, row.finish_reason) for row in responses] == [
         ("half", "length"), ("", "stop"), ("", "error"), ("Answer to Prompt 3.", "stop"),
     ]  # fmt: skip
-    (failure,) = read_rows(tmp_path / "failures.jsonl", Failure)
+    (failure,) = read_rows(tmp_path / "answer_failures.jsonl", Failure)
     assert (failure.id, failure.stage, failure.reason) == ("p2#0", "sample", "bad_request")
     # A second start asks for what never came, and for nothing else.
     echo.say, asked = (lambda text: (200, f"Answer to {text}", "stop")), len(echo.seen)
     again = run(echo.url, tmp_path / "r.jsonl", prompts=PROMPTS[:4])
     assert len(echo.seen) == asked + 1
     assert (again[2].text, again[0].text) == ("Answer to Prompt 2.", "half")
-    assert not (tmp_path / "failures.jsonl").exists()
+    assert not (tmp_path / "answer_failures.jsonl").exists()
 
 
 def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_one_win_and_one_tie_is_a_win() -> None:
         (("ours", None), None),
     ):
         rows = [row(first, winner) for first, winner in zip(("ours", "other"), winners, strict=True)]
-        assert summary(rows, other="o", scorer="j")["win_rate"] == rate
+        assert summary(rows, other="o", scorer="j").win_rate == rate
 
 
 @pytest.mark.parametrize("reply", ['{"better": "first"}', '```json\n{"better": "first"}\n```', ' {"better":"first"}\n'])
@@ -108,6 +108,6 @@ def test_a_regression_is_a_difference_whose_whole_interval_is_below_zero() -> No
     found = regression((ours, verdicts(mine)), (ours, verdicts(base)), ranges, standard_metrics())
     assert set(found["all"]) == {"S_l"}  # nothing was judged
     short, long, every = found["[0,500)"]["S_l"], found["[500,5000]"]["S_l"], found["all"]["S_l"]
-    assert (short["difference"], short["is_worse"], short["n"]) == (-10, True, 10)
-    assert (long["difference"], long["is_worse"]) == (20, False)
-    assert (every["difference"], every["is_worse"]) == (5, False)
+    assert (short.difference, short.is_worse, short.n) == (-10, True, 10)
+    assert (long.difference, long.is_worse) == (20, False)
+    assert (every.difference, every.is_worse) == (5, False)

@@ -26,7 +26,7 @@ def metrics(run: Any) -> list[dict[str, float]]:
 
 def test_sft_lowers_the_loss_and_reports_what_it_did(sft_run: Any) -> None:
     rows = metrics(sft_run)
-    results = sft_run.manifest["results"]
+    results = sft_run.manifest.results
     assert rows[0]["loss"] == pytest.approx(math.log(400), abs=0.5)  # random weights: about uniform over 400
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
     assert [row["step"] for row in rows] == list(range(1, results["steps"] + 1))
@@ -44,7 +44,7 @@ def test_the_export_gives_the_trained_models_logits_in_plain_transformers(sft_ru
     """Loaded by AutoModelForCausalLM with its own attention, document by document: loss of the packs as trained."""
     from transformers import AutoModelForCausalLM
 
-    folder = Path(sft_run.manifest["results"]["model"])
+    folder = Path(sft_run.manifest.results["model"])
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert type(model).__name__ == "GlmForCausalLM"
     assert type(model.lm_head) is torch.nn.Linear
@@ -98,7 +98,7 @@ def test_a_kill_between_export_and_finish_costs_no_training(sft_run: Any, monkey
     monkeypatch.setattr(train_module, "_fit", no_fit)
     config = tiny_config(sft_run.path.parent, "objective.optimizer.lr=0.02", "objective.epochs=60")
     results = train_run(config, RunDirectory.load(sft_run.path), conversations=tiny_conversations())
-    assert results == sft_run.manifest["results"]
+    assert results == sft_run.manifest.results
 
 
 def test_inspect_batch_prints_packs_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def dpo_run(sft_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         tmp_path_factory.mktemp("dpo"), "objective=dpo", "objective.optimizer.lr=0.002", "objective.nll_weight=0.1",
         "objective.epochs=10", "objective.optimizer.warmup_ratio=0.0",
     )  # fmt: skip
-    return train_in(config, pairs=tiny_pairs(), start_from=Path(sft_run.manifest["results"]["model"]))
+    return train_in(config, pairs=tiny_pairs(), start_from=Path(sft_run.manifest.results["model"]))
 
 
 def test_dpo_starts_at_ln_2_and_learns_the_preference(dpo_run: Any) -> None:
@@ -170,7 +170,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, monke
 
 
 def test_other_architecture_and_other_chat_format_are_refused(sft_run: Any, tmp_path: Path) -> None:
-    folder = sft_run.manifest["results"]["model"]
+    folder = sft_run.manifest.results["model"]
     config = tiny_config(tmp_path, "model.family=llama", f"model.path={folder}", "model.init=pretrained")
     with pytest.raises(LwexpError, match=r"architecture 'glm', but model.family=llama"):
         train_in(config, conversations=tiny_conversations())

@@ -112,15 +112,15 @@ def _command(outcomes: tuple[Outcome, ...], varied: tuple[str, ...]) -> str:
 
 
 def _commit(node: Node) -> str:
-    git = node.manifest.get("git") or {}
-    commit = one_line(str(git.get("commit") or ""), 40)[:12]
-    return f"`{commit}`{' with changes' if git.get('dirty') else ''}" if commit else ""
+    git = node.manifest.git
+    commit = one_line(str(git.commit or ""), 40)[:12]
+    return f"`{commit}`{' with changes' if git.dirty else ''}" if commit else ""
 
 
 def _versions(nodes: Mapping[str, Node], package: str) -> list[str]:
     found = set()
     for node in nodes.values():
-        stated = {**(node.manifest.get("versions") or {}), "python": node.manifest.get("python")}
+        stated = {**node.manifest.versions, "python": node.manifest.python}
         if stated.get(package):
             found.add(one_line(str(stated[package]), 40))
     return sorted(found)

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from lwexp.records import LwexpError
 from lwexp.report.differences import short_names, tell_apart
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.lineage import Node, Tree, read_manifest, trace
+from lwexp.report.lineage import Node, Tree, trace
 from lwexp.report.load import Comparison, Group, load
 from lwexp.report.reading import object_of
 from lwexp.report.training_metrics import long_share
+from lwexp.runs.run import Run
 from lwexp.runs.trials import Trial, read_trials
 from lwexp.text.plain import one_line
 
@@ -83,7 +84,7 @@ def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
     varied = about.get("varied")
     keys = tuple(str(key) for key in varied) if isinstance(varied, list) else varied_keys(settings)
     paths = [[_at(run, folder) for run in trial.runs] for trial in trials]
-    evaluated = [path for each in paths for path in each if read_manifest(path).get("stage") == "evaluate"]
+    evaluated = [path for each in paths for path in each if (Run.at(path) or Run.missing(path)).stage == "evaluate"]
     comparison = _comparison(evaluated, [path for each in paths for path in each])
     labels = [label_of(own, keys) or one_line(trial.label, 80) for trial, own in zip(trials, settings, strict=True)]
     comparison = _relabelled(comparison, dict(zip(map(_ids, paths), labels, strict=True)))

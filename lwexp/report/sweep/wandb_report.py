@@ -148,7 +148,7 @@ def lineage_table(nodes: Mapping[str, Node]) -> str:
     """Which run was made from which, from the teacher to the score."""
     lines = ["| run | stage | made from | result |", "|:--|:--|:--|:--|"]
     for node in (node for column in layers(nodes) for node in column):
-        result = str(node.results.get("tally") or node.results.get("final_loss") or "")
+        result = str(node.tally or node.number("final_loss") or "")
         cells = [node.id, node.stage, ", ".join(node.parents), result]
         lines.append("| " + " | ".join(markdown_cell(value) for value in cells) + " |")
     return "\n".join(lines)

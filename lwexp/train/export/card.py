@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lwexp.config.base import Tree
 from lwexp.config.schema import Config
 from lwexp.config.train import SFT
 from lwexp.extend import Licence
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
+from lwexp.runs.artifacts import Git, TrainResults
 from lwexp.train.model.dimensions import published_models
 
 
@@ -41,7 +41,7 @@ def base_licence(path: str | None) -> Licence | None:
     return Licence(data["license"], data.get("license_name"), data.get("license_link")) if "license" in data else None
 
 
-def scores_of(run_id: str, evaluations: list[RunDirectory]) -> list[Score]:
+def scores_of(run_id: str, evaluations: list[Run]) -> list[Score]:
     """What the summary.json of each evaluation says of a run."""
     found = []
     for evaluation in evaluations:
@@ -61,13 +61,13 @@ def scores_of(run_id: str, evaluations: list[RunDirectory]) -> list[Score]:
     return found
 
 
-def model_card(config: Config, run: RunDirectory, results: Tree, scores: list[Score] | None = None) -> str:
+def model_card(config: Config, run: Run, results: TrainResults | None, scores: list[Score] | None = None) -> str:
     """README.md of the model.
 
     Args:
         config: Of the run.
         run: For its id, parents, inputs, versions and commit.
-        results: steps, target_tokens, final_loss and max_train_words; what is missing is left out.
+        results: Of the run; None where it has not finished.
         scores: Of finished evaluations; None or empty says that there are none.
     """
     from huggingface_hub import ModelCard
@@ -88,7 +88,7 @@ def _base(config: Config) -> str | None:
     return config.model.path if config.model.init == "pretrained" else None
 
 
-def _metadata(config: Config, run: RunDirectory, scores: list[Score]) -> str:
+def _metadata(config: Config, run: Run, scores: list[Score]) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     licence, base = base_licence(_base(config)), _base(config)
@@ -116,7 +116,7 @@ def _metric_name(score: Score) -> str:
     return score.metric if score.judge is None or score.metric == "S_l" else f"{score.metric} (judge {score.judge})"
 
 
-def _facts(config: Config, run: RunDirectory, results: Tree) -> dict[str, str]:
+def _facts(config: Config, run: Run, results: TrainResults | None) -> dict[str, str]:
     objective, base, lora = config.objective, _base(config), config.model.lora
     facts = {
         "run": run.id,
@@ -130,32 +130,29 @@ def _facts(config: Config, run: RunDirectory, results: Tree) -> dict[str, str]:
         "packs a step": f"{objective.global_batch} of at most {config.pack.max_tokens:,} tokens",
         "chat format": config.model.chat,
         "seed": str(config.seed),
-        "code": _commit(run.manifest.get("git") or {}),
+        "code": _commit(run.manifest.git),
     }
     written = {
         "steps": ("steps", "{:,}"), "target_tokens": ("target tokens", "{:,}"), "final_loss": ("final loss", "{:.4f}"),
         "max_train_words": ("longest answer trained on", "{:,} words"),
     }  # fmt: skip
-    return facts | {name: form.format(results[key]) for key, (name, form) in written.items() if key in results}
+    return facts | {name: form.format(getattr(results, key)) for key, (name, form) in written.items() if results}
 
 
-def _lineage(run: RunDirectory) -> list[str]:
+def _lineage(run: Run) -> list[str]:
     lines = []
-    for parent in run.manifest.get("parents", []):
-        lines.append(f"- made from run `{parent['id']}`{_teacher(Path(parent['path']))}")
-    lines += [f"- input `{name}`: `{digest}`" for name, digest in run.manifest.get("inputs", {}).items()]
-    versions = ", ".join(f"{name} {version}" for name, version in run.manifest.get("versions", {}).items() if version)
+    for parent in run.manifest.parents:
+        lines.append(f"- made from run `{parent.id}`{_teacher(Path(parent.path))}")
+    lines += [f"- input `{name}`: `{digest}`" for name, digest in run.manifest.inputs.items()]
+    versions = ", ".join(f"{name} {version}" for name, version in run.manifest.versions.items() if version)
     return [*lines, f"- config hash `{run.id.rsplit('-', 1)[-1]}`", f"- versions: {versions or 'not recorded'}"]
 
 
 def _teacher(parent: Path) -> str:
     """The teacher of a data run, which its config names."""
-    try:
-        config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
-        stage = json.loads((parent / "manifest.json").read_text(encoding="utf-8"))["stage"]
-    except (OSError, ValueError, KeyError):
-        return ""
-    return f", teacher `{config['teacher']['model']}`" if stage == "data" else ""
+    run = Run.at(parent)
+    teacher = (run.config_tree.get("teacher") or {}).get("model") if run is not None and run.stage == "data" else None
+    return f", teacher `{teacher}`" if teacher else ""
 
 
 def _scores(scores: list[Score]) -> list[str]:
@@ -184,7 +181,7 @@ def _licence_text(licence: Licence | None, base: str | None) -> str:
     )
 
 
-def _commit(git: Tree) -> str:
-    if not git.get("commit"):
+def _commit(git: Git) -> str:
+    if not git.commit:
         return "not under version control"
-    return f"commit {git['commit']}{' with local changes' if git.get('dirty') else ''}"
+    return f"commit {git.commit}{' with local changes' if git.dirty else ''}"

@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.records import write_text
+from lwexp.runs.artifacts import read_metrics
 from lwexp.runs.ranks import is_rank_zero
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file; a torn last line (a kill in mid-write) is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def cut_metrics(path: Path, step: int) -> dict[str, Any] | None:

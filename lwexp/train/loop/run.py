@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from lwexp.config.base import Tree
 from lwexp.config.schema import Config
 from lwexp.config.train import Zero
 from lwexp.pack import build_packs
@@ -21,6 +20,7 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
 from lwexp.records import Conversation, LwexpError, PreferencePair
 from lwexp.runs import RunDirectory
+from lwexp.runs.artifacts import METRICS, MODEL, NONFINITE, MetricsRow, TrainResults, read_metrics
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.data.holdout import hold_out
 from lwexp.train.data.inputs import max_train_words, prepare_tokenizer
@@ -33,7 +33,6 @@ from lwexp.train.loop.checkpoints import Checkpoint, newest_checkpoint
 from lwexp.train.loop.module import PackedTraining
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.loop.probe import Ask
-from lwexp.train.loop.rowfile import read_metrics
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.tracking import Tracker, open_tracker
 from lwexp.train.loop.training_setup import Job, With
@@ -58,7 +57,7 @@ def train(
     start_from: Path | None,
     ranks: Ranks,
     ask: Ask | None,
-) -> Tree | None:
+) -> TrainResults | None:
     """See ``train.train_run``."""
     stop = StopRequest()
     with stop.listening():
@@ -72,7 +71,7 @@ def _train(
     pairs: Sequence[PreferencePair] | None,
     start_from: Path | None,
     beside: With,
-) -> Tree | None:
+) -> TrainResults | None:
     set_up_process(hardware_of(config))
     torch.manual_seed(config.seed)
     validation = config.training.validation
@@ -151,7 +150,7 @@ def _fit(job: Job) -> tuple[Trainer, PackedTraining, Tracker]:
         total,
         recompute=is_recomputing(hardware_of(config)),
         offload=is_offloading(hardware_of(config)),
-        nonfinite=NonFinite(job.run.path / "nonfinite.jsonl", config.training.skip_nonfinite),
+        nonfinite=NonFinite(job.run.path / NONFINITE, config.training.skip_nonfinite),
         make_optimizer=job.optimizer(),
         part_tokens=_part_tokens(job),
     )
@@ -203,7 +202,7 @@ def _callbacks(job: Job, plan: BatchPlan, total: int, done: int, tracker: Tracke
     targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))
     return [
         Metrics(
-            folder / "metrics.jsonl",
+            folder / METRICS,
             training.log_every_steps,
             total,
             done=done,
@@ -237,22 +236,22 @@ def _export(job: Job, trainer: Trainer, module: PackedTraining) -> None:
     results = _results(job)
     log.info(
         "%s steps in %.0f s: loss %.4f on %s target tokens, %.0f of them a second",
-        f"{results['steps']:,}", results["seconds"], results["final_loss"], f"{results['target_tokens']:,}",
-        results["target_tokens"] / max(results["seconds"], 1e-9),
+        f"{results.steps:,}", results.seconds, results.final_loss, f"{results.target_tokens:,}",
+        results.target_tokens / max(results.seconds, 1e-9),
     )  # fmt: skip
     card = model_card(job.config, job.run, results)
-    export_model(module.model, job.tokenizer, job.run.path / "model", card, state, config=job.config.model)
+    export_model(module.model, job.tokenizer, job.run.path / MODEL, card, state, config=job.config.model)
 
 
-def _results(job: Job) -> Tree:
+def _results(job: Job) -> TrainResults:
     """Results of a run, from its metrics, which hold the last step once training has finished."""
-    rows = read_metrics(job.run.path / "metrics.jsonl")
+    rows = [MetricsRow(**row) for row in read_metrics(job.run.path / METRICS)]
     last = rows[-1]
-    return {
-        "steps": int(last["step"]),
-        "final_loss": next((row["loss"] for row in reversed(rows) if row["loss"] is not None), math.nan),
-        "target_tokens": int(last["target_tokens"]),
-        "seconds": last["seconds"],
-        "max_train_words": job.words,
-        "model": str(job.run.path / "model"),
-    }
+    return TrainResults(
+        steps=last.step,
+        final_loss=next((row.loss for row in reversed(rows) if row.loss is not None), math.nan),
+        target_tokens=last.target_tokens,
+        seconds=last.seconds,
+        max_train_words=job.words,
+        model=str(job.run.path / MODEL),
+    )

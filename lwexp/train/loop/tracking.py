@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from lwexp.config.schema import Config
 from lwexp.config.train import NoTracking, Tracking, WandbTracking
 from lwexp.records import LwexpError
-from lwexp.runs import RunDirectory
+from lwexp.runs import Run
+from lwexp.runs.artifacts import Parent
 from lwexp.runs.ranks import is_rank_zero
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Nowhere:
         """Nothing."""
 
 
-def open_tracker(config: Config, run: RunDirectory) -> Tracker:
+def open_tracker(config: Config, run: Run) -> Tracker:
     """What ``config.tracking`` asks for."""
     if isinstance(config.tracking, NoTracking) or not is_rank_zero():
         return Nowhere()
@@ -61,7 +62,7 @@ class WandbTracker:
     W&B learns where the files are and what came from what, and gets none of them.
     """
 
-    def __init__(self, tracking: WandbTracking, config: Config, run: RunDirectory) -> None:
+    def __init__(self, tracking: WandbTracking, config: Config, run: Run) -> None:
         import wandb
 
         self._id = run.id
@@ -88,7 +89,7 @@ class WandbTracker:
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
         if tracking.mode == "online":  # W&B takes no inputs offline; config and manifest name them all the same
-            self._use(run.manifest["parents"])
+            self._use(run.manifest.parents)
 
     def log(self, row: Mapping[str, float | None]) -> None:
         """At the row's step; W&B drops rows of steps that it has had, so a resumed run repeats none."""
@@ -103,12 +104,12 @@ class WandbTracker:
         """Flush and close."""
         self._run.finish()
 
-    def _use(self, parents: Sequence[Mapping[str, str]]) -> None:
+    def _use(self, parents: Sequence[Parent]) -> None:
         """What the run was made from: the model of a training run, or a run's data."""
         for parent in parents:
-            path = Path(parent["path"])
+            path = Path(parent.path)
             model = path / "model"
-            self._artifact("an input", self._run.use_artifact, parent["id"], model if model.is_dir() else path)
+            self._artifact("an input", self._run.use_artifact, parent.id, model if model.is_dir() else path)
 
     def _artifact(self, what: str, send: Callable[[Any], object], name: str, folder: Path) -> None:
         """W&B may refuse; the run goes on, because its own files hold the same lineage."""

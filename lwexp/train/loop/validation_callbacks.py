@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 
 from lwexp.config.schema import Config
 from lwexp.pack.dataset import PackedDataset
+from lwexp.runs.artifacts import HELD_OUT_METRICS, PROBE_METRICS
 from lwexp.train.data.holdout import HeldOutLoss
 from lwexp.train.loop.probe import Ask, LengthProbe
 from lwexp.train.loop.tracking import Tracker
@@ -25,8 +26,8 @@ def watchers(
     found: list[Callback] = []
     if (folder / HELD_OUT / "meta.json").is_file():
         packs, every = PackedDataset(folder / HELD_OUT), training.validation.every_steps
-        found.append(HeldOutLoss(packs, folder / "validation.jsonl", every, total, done=done, tracker=tracker))
+        found.append(HeldOutLoss(packs, folder / HELD_OUT_METRICS, every, total, done=done, tracker=tracker))
     if ask is not None and training.probe.every_steps is not None:
-        every, path = training.probe.every_steps, folder / "probe.jsonl"
+        every, path = training.probe.every_steps, folder / PROBE_METRICS
         found.append(LengthProbe(ask, tokenizer, path, every, total, done=done, tracker=tracker))
     return found

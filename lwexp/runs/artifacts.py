@@ -1,0 +1,380 @@
+"""What a run leaves: the names of its files, and a typed model for each JSON object among them.
+
+Writers and readers in all rooms use these, so that a key has one spelling. Reading is lenient where it can be:
+unknown keys are kept, and what an older version did not write yet has a default. Rows are in ``lwexp.records``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from lwexp.records import write_json
+
+CONFIG = "config.json"
+LOG = "log.txt"
+LOCK = "lock"
+LEDGER = "ledger.sqlite"
+"""Paid answers of a teacher or judge."""
+ENGINE_LEDGER = "answers.sqlite"
+"""Paid answers of an engine that is reached over a network."""
+
+INSTRUCTIONS = "instructions.jsonl"
+DRAFTS = "drafts.jsonl"
+TRACE = "trace.jsonl"
+CONVERSATIONS = "conversations.jsonl"
+PAIRS = "pairs.jsonl"
+RESPONSES = "responses.jsonl"
+VERDICTS = "verdicts.jsonl"
+JUDGEMENTS = "judgements.jsonl"
+CHECKS = "checks.jsonl"
+POSITIONS = "positions.jsonl"
+PAIR_JUDGEMENTS = "pairwise.jsonl"
+
+DRAFT_FAILURES = "draft_failures.jsonl"
+SELECT_FAILURES = "select_failures.jsonl"
+IMPORT_FAILURES = "import_failures.jsonl"
+ANSWER_FAILURES = "answer_failures.jsonl"
+PAIR_FAILURES = "pair_failures.jsonl"
+MIXTURE_FAILURES = "mixture_failures.jsonl"
+_OLD_FAILURES = "failures.jsonl"
+
+METRICS = "metrics.jsonl"
+HELD_OUT_METRICS = "validation.jsonl"
+PROBE_METRICS = "probe.jsonl"
+NONFINITE = "nonfinite.jsonl"
+MODEL = "model"
+CHECKPOINTS = "checkpoints"
+PACKS = "packs"
+
+REPORT = "report.html"
+VIEWER = "viewer.html"
+CARD = "README.md"
+SUMMARY = "summary.json"
+TRIALS = "trials.json"
+
+Tree = dict[str, Any]
+
+
+def failures_in(folder: Path, *names: str) -> Path | None:
+    """The first of these files of failures, else the ``failures.jsonl`` of older versions; None without any."""
+    return next((folder / name for name in (*names, _OLD_FAILURES) if (folder / name).is_file()), None)
+
+
+def read_object(path: Path) -> Tree:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class Artifact(BaseModel):
+    """A JSON object of a run. ``FILE`` is its file, where it has one of its own."""
+
+    model_config = ConfigDict(extra="allow")
+    FILE: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """The object in a run's folder; None where there is none that can be read."""
+        try:
+            return cls.model_validate_json((folder / cls.FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        """Write it into a run's folder, in one step."""
+        write_json(folder / self.FILE, self.model_dump(mode="json"))
+
+
+class Parent(Artifact):
+    """A run that another one was made from."""
+
+    id: str
+    path: str = ""
+
+
+class Git(Artifact):
+    """The checkout that a run was made with; nulls outside of one."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Labels(Artifact):
+    """What others find a run by."""
+
+    model: str | None = None
+    objective: str | None = None
+    bench: str | None = None
+    teacher: str | None = None
+
+    def get(self, name: str) -> str | None:
+        """A label by its name; None where the run does not carry it."""
+        value = getattr(self, name, None)
+        return None if value is None else str(value)
+
+    def items(self) -> list[tuple[str, str]]:
+        """Name and value of each label that the run carries."""
+        return [(name, str(value)) for name, value in self.model_dump().items() if value is not None]
+
+
+class Manifest(Artifact):
+    """What a run is, where it comes from and what became of it."""
+
+    FILE: ClassVar[str] = "manifest.json"
+
+    id: str = ""
+    name: str = ""
+    stage: str = "missing"
+    status: str = "missing"
+    """new, running, finished, incomplete, failed, interrupted or preempted."""
+    labels: Labels = Labels()
+    seed: int | None = None
+    inputs: dict[str, str] = {}
+    """Name -> fingerprint or id of everything the run reads."""
+    parents: list[Parent] = []
+    command: str = ""
+    created: str = ""
+    starts: list[str] = []
+    git: Git = Git()
+    python: str | None = None
+    versions: dict[str, str | None] = {}
+    results: Tree | None = None
+    """One of the models in ``RESULTS``, once the run has ended."""
+    end: str | None = None
+    reason: str | None = None
+    """Why it is not finished."""
+
+    def write(self, folder: Path) -> None:
+        """Write it without what is not known yet."""
+        tree = self.model_dump(mode="json")
+        tree["labels"] = dict(self.labels.items())
+        write_json(folder / self.FILE, {key: value for key, value in tree.items() if value is not None})
+
+
+class WordStats(Artifact):
+    """Lengths in words."""
+
+    min: int
+    median: float
+    max: int
+
+
+class DataResults(Artifact):
+    """Of a run that writes drafts."""
+
+    tally: str
+    conversations: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    lost_usd_at_most: float = 0.0
+    cut_and_asked_again: int = 0
+    words: WordStats | None = None
+    cut_at_max_tokens: int = 0
+    cleaned: dict[str, int] = {}
+    """Cleaning rule -> paragraphs that it changed."""
+
+
+class SelectResults(Artifact):
+    """Of a run that selects instructions."""
+
+    tally: str
+    instructions: int
+    languages: dict[str, int]
+    lost: dict[str, int]
+    asked: int
+    cost_usd: float
+
+
+class ImportResults(Artifact):
+    """Of an import."""
+
+    conversations: int
+    pairs: int
+    lost: dict[str, int]
+    tally: str
+    max_words: int
+
+
+class PairsResults(Artifact):
+    """Of a run that samples preference pairs."""
+
+    tally: str
+    pairs: int
+    answers: int
+    by_required_words: list[Tree]
+    """Rows of ``mix.pair_table.summarise``."""
+
+
+class TrainResults(Artifact):
+    """Of a training run."""
+
+    steps: int
+    final_loss: float = math.nan
+    target_tokens: int
+    seconds: float
+    max_train_words: int
+    """Words of the longest answer that was trained towards, over the whole lineage."""
+    model: str
+
+
+class EvaluateResults(Artifact):
+    """Of an evaluation."""
+
+    responses: int
+    verdicts: int
+    unscored: int
+
+
+RESULTS: dict[str, type[Artifact]] = {
+    "data": DataResults,
+    "select": SelectResults,
+    "import": ImportResults,
+    "pairs": PairsResults,
+    "train": TrainResults,
+    "evaluate": EvaluateResults,
+}
+"""Stage -> what it records at its end."""
+
+
+class MixtureRow(Artifact):
+    """One source of a mixture."""
+
+    source: str
+    available: int
+    filtered: int = 0
+    taken: int
+    words_min: int
+    words_median: float
+    words_max: int
+    share_of_rows: float
+    share_of_words: float
+
+
+class MixtureSummary(Artifact):
+    """What a training run drew."""
+
+    FILE: ClassVar[str] = "mixture.json"
+
+    tally: str
+    table: list[MixtureRow]
+    answer_words: list[int]
+    """Of every answer trained towards, sorted."""
+
+
+class MetricsRow(Artifact):
+    """A row of metrics.jsonl: means over the steps since the row before. Objectives add numbers of their own."""
+
+    step: int
+    loss: float | None
+    """None where every step since the row before was passed over."""
+    lr: float
+    grad_norm: float | None
+    target_tokens: int
+    """Since the run began."""
+    seconds: float
+    """Of training, since the run began."""
+
+
+class JudgeSummary(Artifact):
+    """How a judge scored the answers of a run."""
+
+    FILE: ClassVar[str] = "judge.json"
+
+    model: str
+    prompt: str
+    """Name of the judge's prompt."""
+    prompt_sha256: str
+    temperature: float
+    repeats: int
+    answers: int
+    scored: int
+    unscored: dict[str, int]
+    """Reason -> answers."""
+    alpha: dict[str, float | None]
+    """Dimension or S_q -> Krippendorff's alpha over repeats; None without two judgements of an answer."""
+    mean_absolute_difference: float | None
+    """Points of S_q between two judgements of one answer."""
+    compared: int
+    """Answers with two or more judgements."""
+
+
+class PairwiseSummary(Artifact):
+    """Two evaluations compared answer by answer, each pair judged in both orders."""
+
+    FILE: ClassVar[str] = "pairwise.json"
+
+    other: str
+    """Id of the other run."""
+    scorer: str
+    prompts: int
+    ours: int
+    other_wins: int
+    ties: int
+    unscored: int
+    win_rate: float | None
+    """0 to 1; a tie counts as half."""
+    interval: tuple[float, float] | None
+    """95%, over prompts."""
+    first_shown_wins: float | None
+    """Share of decided calls that the text shown first won; 0.5 is a judge without a bias."""
+
+
+class PairedDifference(Artifact):
+    """A score of two runs over the prompts that both have."""
+
+    n: int
+    ours: float
+    other: float
+    difference: float
+    interval: tuple[float, float] | None
+    """95%, over prompts."""
+    is_worse: bool
+    """The whole interval of ours minus other lies below 0."""
+
+
+class RegressionSummary(Artifact):
+    """Whether a model is worse than another: range of required lengths -> score -> paired difference."""
+
+    FILE: ClassVar[str] = "regression.json"
+
+    other: str
+    ranges: dict[str, dict[str, PairedDifference]]
+    """The label "all" is every prompt."""
+
+
+class SweepSummary(Artifact):
+    """What a sweep asks; beside its trials.json."""
+
+    FILE: ClassVar[str] = "sweep.json"
+
+    name: str
+    question: str = ""
+    varied: list[str] | None = None
+    """Keys that differ between trials."""
+
+
+def read_metrics(path: Path) -> list[Tree]:
+    """Rows of a file with a row a step. A line that cannot be read, as a kill in mid-write leaves one, has none."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and line.endswith(b"\n"):
+            rows.append(row)
+    return rows

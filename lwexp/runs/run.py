@@ -1,0 +1,175 @@
+"""A run on disk, for reading: what it is, what it was made from, what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from lwexp.config.base import validate
+from lwexp.config.fields import with_neutral_values
+from lwexp.config.schema import Config
+from lwexp.records import LwexpError
+from lwexp.runs.artifacts import CONFIG, RESULTS, Artifact, Labels, Manifest, Tree, read_object
+
+A = TypeVar("A", bound=Artifact)
+
+
+class Run:
+    """One run. ``path`` is its directory, ``manifest`` its manifest.json."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """The run in a directory; None where there is no manifest that can be read."""
+        manifest = Manifest.read(path)
+        return None if manifest is None else cls(path, manifest)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The run in a directory.
+
+        Raises:
+            LwexpError: If there is no manifest that can be read.
+        """
+        run = cls.at(path)
+        if run is None:
+            raise LwexpError(f"{path} is not a run: {path / Manifest.FILE} is missing or cannot be read")
+        return run
+
+    @classmethod
+    def missing(cls, path: Path) -> Self:
+        """A run that others name as their parent, and that is no longer there."""
+        return cls(path, Manifest(id=path.name, name=path.name))
+
+    @property
+    def id(self) -> str:
+        """Directory name: ``<name>-<8 hex digits>``."""
+        return self.path.resolve().name
+
+    @property
+    def name(self) -> str:
+        """Readable part of the id; the id itself where the manifest has none."""
+        return self.manifest.name or self.id
+
+    @property
+    def stage(self) -> str:
+        """One of ``config.schema.STAGES``, or "missing"."""
+        return self.manifest.stage
+
+    @property
+    def status(self) -> str:
+        """See ``Manifest.status``."""
+        return self.manifest.status
+
+    @property
+    def labels(self) -> Labels:
+        """What others find it by, such as model and objective."""
+        return self.manifest.labels
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the runs it was made from."""
+        return tuple(parent.id for parent in self.manifest.parents)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether some run names this one as its parent, but it cannot be read."""
+        return self.stage == "missing"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier start of the same command already did the work."""
+        return self.status == "finished"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether others may read its results: it is finished, or incomplete and the rest may come later."""
+        return self.status in ("finished", "incomplete")
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of a run that was started once; resumed runs do not record their breaks."""
+        if len(self.manifest.starts) != 1 or not self.manifest.end:
+            return None
+        try:
+            end, start = (datetime.fromisoformat(time) for time in (self.manifest.end, self.manifest.starts[0]))
+            return (end - start).total_seconds()
+        except (TypeError, ValueError):
+            return None
+
+    @cached_property
+    def config_tree(self) -> Tree:
+        """config.json as it is; empty where it cannot be read."""
+        return read_object(self.path / CONFIG)
+
+    @cached_property
+    def config(self) -> Config | None:
+        """The config it ran with; None where this version cannot read it, or it asks for a plugin that is not loaded."""
+        try:
+            return validate(with_neutral_values(self.config_tree, Config), Config)
+        except LwexpError:
+            return None
+
+    def results(self, kind: type[A]) -> A | None:
+        """What it recorded at its end; None before that, for another stage, or where it cannot be read."""
+        if self.manifest.results is None or RESULTS.get(self.stage) is not kind:
+            return None
+        try:
+            return kind.model_validate(self.manifest.results)
+        except ValueError:
+            return None
+
+    @property
+    def tally(self) -> str | None:
+        """What came in and what was kept or lost, where its stage counts rows."""
+        value = (self.manifest.results or {}).get("tally")
+        return None if value is None else str(value)
+
+    def number(self, key: str) -> float | None:
+        """A numeric result of any stage; None where it was not recorded or is not finite."""
+        value: Any = (self.manifest.results or {}).get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            return None
+        return float(value) if abs(value) != float("inf") else None
+
+    def parent_runs(self, *stages: str) -> list[Run]:
+        """Its parents that still exist and are of one of these stages."""
+        found = (Run.at(self._where(parent.id, parent.path)) for parent in self.manifest.parents)
+        return [run for run in found if run is not None and run.stage in stages]
+
+    def _where(self, parent: str, recorded: str) -> Path:
+        """A parent's directory: the recorded one or, where the tree was moved, the one beside this run."""
+        path = Path(recorded)
+        return path if recorded and (path / Manifest.FILE).is_file() else self.path.resolve().parent / parent
+
+
+def trace(paths: Iterable[Path]) -> dict[str, Run]:
+    """All runs that the given ones were made from, themselves included: id -> run, missing ones as missing."""
+    runs: dict[str, Run] = {}
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop()
+        if path.resolve().name in runs:
+            continue
+        run = Run.at(path) or Run.missing(path)
+        runs[run.id] = run
+        waiting += [run._where(parent.id, parent.path) for parent in run.manifest.parents]
+    return runs
+
+
+def ancestors(run_id: str, runs: Mapping[str, Run]) -> list[Run]:
+    """The runs that led to this one, nearest first, each once."""
+    found: dict[str, Run] = {}
+    waiting = list(runs[run_id].parents)
+    while waiting:
+        parent = waiting.pop(0)
+        if parent not in found:
+            found[parent] = runs[parent]
+            waiting.extend(runs[parent].parents)
+    return list(found.values())
