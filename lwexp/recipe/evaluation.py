@@ -12,8 +12,9 @@ from lwexp.config.evaluate import ApiEngine, bench_heading
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
-from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults, JudgeSummary, RegressionSummary
+from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
+from lwexp.runs.summaries import JudgeSummary, RegressionSummary
 
 log = logging.getLogger(__name__)
 

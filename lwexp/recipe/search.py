@@ -12,8 +12,9 @@ from typing import Any
 
 from lwexp.recipe.sweep import Sweep
 from lwexp.records import LwexpError
-from lwexp.runs.artifacts import SUMMARY, SweepSummary
+from lwexp.runs.artifacts import SUMMARY
 from lwexp.runs.logs import console_log
+from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Trial, make_trials, read_trials, run_trials
 
 log = logging.getLogger(__name__)

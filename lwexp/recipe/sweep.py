@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.artifacts import SweepSummary
 from lwexp.runs.logs import console_log
+from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
 
 log = logging.getLogger(__name__)

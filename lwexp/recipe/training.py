@@ -15,10 +15,11 @@ from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
 from lwexp.records import Conversation, LwexpError, PreferencePair, write_rows
 from lwexp.runs import Run, RunDirectory, open_run
-from lwexp.runs.artifacts import MIXTURE_FAILURES, MixtureRow, MixtureSummary
+from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.runs.summaries import MixtureRow, MixtureSummary
 
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture, PairMixture

@@ -8,7 +8,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from lwexp.runs.artifacts import METRICS, read_metrics
+from lwexp.runs.artifacts import METRICS
+from lwexp.runs.summaries import read_metrics
 
 _MOST_POINTS = 240
 Curve = list[tuple[float, float]]

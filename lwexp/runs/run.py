@@ -110,7 +110,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config | None:
-        """The config it ran with; None where this version cannot read it, or it asks for a plugin that is not loaded."""
+        """The config it ran with; None where this version cannot read it or a plugin of it is not loaded."""
         try:
             return validate(with_neutral_values(self.config_tree, Config), Config)
         except LwexpError:

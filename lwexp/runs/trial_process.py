@@ -30,9 +30,9 @@ _PORT = 29_511
 class TrialProcess:
     """What submitit pickles and calls on the machine of the trial.
 
-    ``command`` is a script and its overrides. ``processes`` above 0 starts that many ranks on each of ``nodes`` through torchrun; 0
-    starts one process, which launches ranks itself where its hardware config asks for them. ``cores`` are the
-    CPUs it may use, none for all.
+    ``command`` is a script and its overrides. ``processes`` above 0 starts that many ranks on each of ``nodes`` through
+    torchrun; 0 starts one process, which launches ranks itself where its hardware config asks for them. ``cores`` are
+    the CPUs it may use, none for all.
     """
 
     command: tuple[str, ...]

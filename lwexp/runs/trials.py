@@ -60,8 +60,9 @@ class Trial:
 class Machine:
     """Where and how trials run.
 
-    ``cluster`` is submitit's executor, "local" or "slurm"; ``slots`` trials run at once locally (SLURM queues by itself); each sees
-    ``gpus`` GPUs of its own. ``processes`` and ``nodes`` are those of ``TrialProcess``. ``parameters`` go to submitit.
+    ``cluster`` is submitit's executor, "local" or "slurm"; ``slots`` trials run at once locally (SLURM queues by
+    itself); each sees ``gpus`` GPUs of its own. ``processes`` and ``nodes`` are those of ``TrialProcess``.
+    ``parameters`` go to submitit.
     """
 
     cluster: str = "local"
@@ -133,7 +134,7 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def last_words(log_path: Path) -> str | None:
-    """Why a trial ended, as its log says: its last ``error:`` line, an exception's last line, or the last line at all."""
+    """Why a trial ended, by its log: the last ``error:`` line, an exception's last line, or the last line of all."""
     try:
         text = log_path.read_text(encoding="utf-8", errors="replace")
     except OSError:

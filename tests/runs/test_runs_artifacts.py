@@ -15,20 +15,22 @@ from lwexp.runs.artifacts import (
     RESULTS,
     DataResults,
     EvaluateResults,
-    JudgeSummary,
     Labels,
     Manifest,
+    TrainResults,
+    failures_in,
+)
+from lwexp.runs.run import ancestors, trace
+from lwexp.runs.summaries import (
+    JudgeSummary,
     MetricsRow,
     MixtureSummary,
     PairedDifference,
     PairwiseSummary,
     RegressionSummary,
     SweepSummary,
-    TrainResults,
-    failures_in,
     read_metrics,
 )
-from lwexp.runs.run import ancestors, trace
 
 OLD = Path(__file__).parent / "old_runs"
 """Files of a finished ``make demo`` of commit 2be0cdd; rows are cut short."""
@@ -122,7 +124,7 @@ def test_a_damaged_manifest_is_no_run(tmp_path: Path, content: str | None) -> No
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     assert Run.at(tmp_path) is None
-    with pytest.raises(LwexpError, match="is not a run: .*manifest.json is missing or cannot be read"):
+    with pytest.raises(LwexpError, match=r"is not a run: .*manifest\.json is missing or cannot be read"):
         Run.load(tmp_path)
 
 

@@ -24,7 +24,8 @@ with open(os.environ["LWEXP_TRIAL_RECORD"], "a") as out:
     out.write(json.dumps(str(run.resolve())) + "\\n")
 with open("starts.txt", "a") as out:
     out.write(sys.argv[1] + "\\n")
-print("pid", os.getpid(), "cores", sorted(os.sched_getaffinity(0)), "omp", os.environ.get("OMP_NUM_THREADS"), flush=True)
+cores = sorted(os.sched_getaffinity(0))
+print("pid", os.getpid(), "cores", cores, "omp", os.environ.get("OMP_NUM_THREADS"), flush=True)
 if "lr=2" in sys.argv:
     print("error: objective.optimizer.lr: too large", file=sys.stderr)
     sys.exit(2)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.records import write_text
-from lwexp.runs.artifacts import read_metrics
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.runs.summaries import read_metrics
 
 
 def cut_metrics(path: Path, step: int) -> dict[str, Any] | None:

@@ -20,8 +20,9 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.plan import BatchPlan
 from lwexp.records import Conversation, LwexpError, PreferencePair
 from lwexp.runs import RunDirectory
-from lwexp.runs.artifacts import METRICS, MODEL, NONFINITE, MetricsRow, TrainResults, read_metrics
+from lwexp.runs.artifacts import METRICS, MODEL, NONFINITE, TrainResults
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.runs.summaries import MetricsRow, read_metrics
 from lwexp.train.data.holdout import hold_out
 from lwexp.train.data.inputs import max_train_words, prepare_tokenizer
 from lwexp.train.data.inspect_batch import look_at_packs

@@ -1,0 +1,151 @@
+"""JSON objects and rows beside the manifest: mixture, metrics, judge, comparisons, sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+from lwexp.runs.artifacts import Artifact, Tree
+
+
+class MixtureRow(Artifact):
+    """One source of a mixture."""
+
+    source: str
+    available: int
+    filtered: int = 0
+    taken: int
+    words_min: int
+    words_median: float
+    words_max: int
+    share_of_rows: float
+    share_of_words: float
+
+
+class MixtureSummary(Artifact):
+    """What a training run drew."""
+
+    FILE: ClassVar[str] = "mixture.json"
+
+    tally: str
+    table: list[MixtureRow]
+    answer_words: list[int]
+    """Of every answer trained towards, sorted."""
+
+
+class MetricsRow(Artifact):
+    """A row of metrics.jsonl: means over the steps since the row before. Objectives add numbers of their own."""
+
+    step: int
+    loss: float | None
+    """None where every step since the row before was passed over."""
+    lr: float
+    grad_norm: float | None
+    target_tokens: int
+    """Since the run began."""
+    seconds: float
+    """Of training, since the run began."""
+
+
+class MetricJudgeSummary(Artifact):
+    """How a judge scored the answers of a run by one metric."""
+
+    metric: str = "S_q"
+    prompt: str
+    """Name of the judge's prompt."""
+    prompt_sha256: str
+    answers: int
+    scored: int
+    unscored: dict[str, int]
+    """Reason -> answers."""
+    alpha: dict[str, float | None]
+    """Dimension or metric -> Krippendorff's alpha over repeats; None without two judgements of an answer."""
+    mean_absolute_difference: float | None
+    """Points of the metric between two judgements of one answer."""
+    compared: int
+    """Answers with two or more judgements."""
+
+
+class JudgeSummary(MetricJudgeSummary):
+    """The judge of a run, and how it scored by the first metric."""
+
+    FILE: ClassVar[str] = "judge.json"
+
+    model: str
+    temperature: float
+    repeats: int
+    further: list[MetricJudgeSummary] = []
+    """By the other metrics that a judge gives."""
+
+
+class PairwiseSummary(Artifact):
+    """Two evaluations compared answer by answer, each pair judged in both orders."""
+
+    FILE: ClassVar[str] = "pairwise.json"
+
+    other: str
+    """Id of the other run."""
+    scorer: str
+    prompts: int
+    ours: int
+    other_wins: int
+    ties: int
+    unscored: int
+    win_rate: float | None
+    """0 to 1; a tie counts as half."""
+    interval: tuple[float, float] | None
+    """95%, over prompts."""
+    first_shown_wins: float | None
+    """Share of decided calls that the text shown first won; 0.5 is a judge without a bias."""
+
+
+class PairedDifference(Artifact):
+    """A score of two runs over the prompts that both have."""
+
+    n: int
+    ours: float
+    other: float
+    difference: float
+    interval: tuple[float, float] | None
+    """95%, over prompts."""
+    is_worse: bool
+    """The whole interval of ours minus other lies below 0."""
+
+
+class RegressionSummary(Artifact):
+    """Whether a model is worse than another: range of required lengths -> score -> paired difference."""
+
+    FILE: ClassVar[str] = "regression.json"
+
+    other: str
+    ranges: dict[str, dict[str, PairedDifference]]
+    """The label "all" is every prompt."""
+
+
+class SweepSummary(Artifact):
+    """What a sweep asks; beside its trials.json."""
+
+    FILE: ClassVar[str] = "sweep.json"
+
+    name: str
+    question: str = ""
+    varied: list[str] | None = None
+    """Keys that differ between trials."""
+
+
+def read_metrics(path: Path) -> list[Tree]:
+    """Rows of a file with a row a step. A line that cannot be read, as a kill in mid-write leaves one, has none."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and line.endswith(b"\n"):
+            rows.append(row)
+    return rows
