@@ -15,7 +15,7 @@ from lwexp.extend.settings import Strict
 from lwexp.records import Conversation, PreferencePair
 
 if TYPE_CHECKING:
-    from lwexp.runs import RunDirectory
+    from lwexp.runs import Run
 
 
 class Found(NamedTuple):
@@ -25,7 +25,7 @@ class Found(NamedTuple):
     """A file, a folder, a hub id or an address."""
     fingerprint: str
     """Changes with the content; part of the id of the run that trains on it."""
-    run: RunDirectory | None = None
+    run: Run | None = None
     """The run that wrote it, if one did."""
 
 

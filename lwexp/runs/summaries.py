@@ -75,7 +75,7 @@ class JudgeSummary(MetricJudgeSummary):
     model: str
     temperature: float
     repeats: int
-    further: list[MetricJudgeSummary] = []
+    further: tuple[MetricJudgeSummary, ...] = ()
     """By the other metrics that a judge gives."""
 
 

@@ -79,7 +79,11 @@ def score_responses(
     facts = [_facts(metric, prompts[metric.kind], judging.of(metric), verdicts, responses) for metric in judged]
     # Flat for the first metric, as runs with S_q alone have it.
     JudgeSummary(
-        model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=facts[1:], **dict(facts[0])
+        model=judge.model,
+        temperature=judge.temperature,
+        repeats=judge.repeats,
+        further=tuple(facts[1:]),
+        **dict(facts[0]),
     ).write(out_dir)
     return verdicts
 
