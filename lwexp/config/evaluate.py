@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lwexp.config.base import Tree
-from lwexp.config.llm import Limits, Price
 from lwexp.extend import Key, Strict
+from lwexp.extend.endpoint import Limits, Price
 from lwexp.records import Language
 
 

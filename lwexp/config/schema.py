@@ -16,9 +16,9 @@ from lwexp.config.data import (
     SelectConfig,
 )
 from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
-from lwexp.config.llm import Judge, Teacher
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
-from lwexp.extend import Key, Strict
+from lwexp.extend import Key, OneOf, Strict
+from lwexp.extend.endpoint import JUDGES, TEACHERS, Judge, Teacher
 
 EVERY = ("generate", "train", "evaluate")
 """Every command."""
@@ -64,8 +64,8 @@ class Config(Strict):
     inspect_batch: Annotated[int | None, Key(read_by=("train",))] = Field(ge=1)
     """train.py: print this many packs as they are trained on (targets, boundaries, loss weights), and stop."""
 
-    teacher: Annotated[Teacher, Key(read_by=("generate",), shapes=("data", "select"))]
-    judge: Annotated[Judge, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
+    teacher: Annotated[Teacher, OneOf(TEACHERS), Key(read_by=("generate",), shapes=("data", "select"))]
+    judge: Annotated[Judge, OneOf(JUDGES), Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
     select: Annotated[SelectConfig, Key(read_by=("generate",), shapes=("select",))]
     generate: Annotated[GenerateConfig, Key(read_by=("generate",), shapes=("data",))]
     pairs: Annotated[PairsConfig, Key(read_by=("generate",), shapes=("pairs",))]

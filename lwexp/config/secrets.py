@@ -23,7 +23,7 @@ _KEY = re.compile(
     r"|[?&](?:api[-_]?key|key|token|access_token|sig)=[^&\s]{6,}"
 )
 _SECRET_NAME = re.compile(
-    r"(?:^|[._+~])(?:api_?key|apikey|secret|password|access_token|auth_token|authorization)$", re.I
+    r"(?:^|[._+~-])(?:api[-_]?key|secret|password|(?:access|auth|api)[-_]token|(?:proxy-)?authorization|cookie)$", re.I
 )
 _VARIABLE = re.compile(r"(?:_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 _SHORTEST = 8  # a shorter value of a variable called ..._KEY may well be an ordinary word

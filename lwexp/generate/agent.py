@@ -43,7 +43,7 @@ def write_all(
     """
     started = time.monotonic()
     # An offline answer costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
-    with Ledger(run.path / "ledger.sqlite", power_safe=config.teacher.kind != "offline") as ledger:
+    with Ledger(run.path / "ledger.sqlite", power_safe=not config.teacher.is_free) as ledger:
         before = ledger.totals().answers
         agent = Agent(config, templates)
         try:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lwexp.config.llm import OfflineTeacher
 from lwexp.config.schema import Config
 from lwexp.generate.prompts import Templates
 from lwexp.llm.price import rates_of
@@ -18,7 +17,6 @@ from lwexp.records import Instruction, Language
 from lwexp.text.words import count_words
 
 _TOKENS_PER_WORD: Mapping[Language, float] = {"en": 1.35, "zh": 1.0}  # rules of thumb for large vocabularies
-_PARAGRAPH_WORDS = 500  # what real teachers plan when told 200 to 1,000
 _UNSTATED_WORDS = 3000  # for an instruction without a required length
 _PLAN_LINE_TOKENS = 60
 _SHOWN = 3  # instructions printed by a dry run
@@ -59,8 +57,7 @@ def expected_steps(config: Config, row: Instruction) -> int:
     """Paragraphs that a document will probably be planned in; its calls are one more, for the plan."""
     if config.generate.mode == "direct":
         return 0
-    planned = config.teacher.paragraph_words if isinstance(config.teacher, OfflineTeacher) else _PARAGRAPH_WORDS
-    return max(1, round((row.required_words or _UNSTATED_WORDS) / planned))
+    return max(1, round((row.required_words or _UNSTATED_WORDS) / config.teacher.paragraph_length))
 
 
 def describe(config: Config, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]) -> str:

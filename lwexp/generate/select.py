@@ -57,7 +57,7 @@ def select_instructions(
     failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
     with (
-        Ledger(run.path / LEDGER, power_safe=config.teacher.kind != "offline") as ledger,
+        Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger,
         RowLog(failed) as out,
     ):
         selection = Selection(config, source, kept, out)

@@ -26,7 +26,8 @@ class NoAnswer:
 
     Attributes:
         reason: Short stable word: length, content_filter, empty, context_length, bad_request, rate_limit,
-            server_error, time_out, connection, garbage, authentication, quota, not_found, unexpected, drained.
+            server_error, time_out, connection, garbage, authentication, quota, not_found, unsupported, unexpected,
+            drained.
         detail: One line for people.
         attempts: Tries made.
         partial: The text before the cut, for reason length only.

@@ -17,15 +17,15 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from lwexp.config.llm import LiteLLMWriter, OfflineJudge, OfflineTeacher
+from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm import transport
 from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
-from lwexp.llm.key import require_key, section_of
+from lwexp.llm.key import require_key
 from lwexp.llm.ledger import Entry, Ledger, request_key
 from lwexp.llm.pace import Pace, Ramp, Share
-from lwexp.llm.price import FREE, Endpoint, Rates, rates_of, takes_schema
+from lwexp.llm.price import FREE, Rates, rates_of, takes_schema
 from lwexp.records import LwexpError
 
 log = logging.getLogger(__name__)
@@ -44,15 +44,18 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
-        self.section = section_of(endpoint)
+        self.section = endpoint.section
         self._endpoint = endpoint
         self._ledger = ledger
         limits = endpoint.limits
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._pace = Pace(limits)
-        is_offline = isinstance(endpoint, OfflineTeacher | OfflineJudge)
-        self._ramp = None if is_offline else Ramp(limits.concurrency)
+        self._ramp = None if endpoint.is_free else Ramp(limits.concurrency)
         self._rates = self._known_rates()
+        if isinstance(endpoint, Hosted) and endpoint.options.get("drop_params"):
+            log.warning(
+                "%s.options.drop_params: what %s does not take is left out without a word", self.section, endpoint.model
+            )
         totals = ledger.totals()
         if self._rates != FREE and totals.lost_usd:
             log.info(
@@ -157,16 +160,12 @@ class Client:
             "model": endpoint.model,
             "messages": [dict(message) for message in messages],
             "max_tokens": max_tokens or endpoint.max_tokens,
-            "temperature": endpoint.temperature,
             "top_p": endpoint.top_p,
             "seed": seed,
+            **endpoint.parameters(),
         }
-        if isinstance(endpoint, OfflineTeacher):
-            request |= {"paragraph_words": endpoint.paragraph_words, "miss": endpoint.miss}
-        elif not isinstance(endpoint, OfflineJudge):
-            request["base_url"] = endpoint.base_url
-            if isinstance(endpoint, LiteLLMWriter) and endpoint.extra_body:
-                request["extra_body"] = endpoint.extra_body
+        if endpoint.temperature is not None:
+            request["temperature"] = endpoint.temperature
         if response_schema is not None and takes_schema(endpoint):
             schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
             request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
@@ -248,16 +247,33 @@ class Client:
             await asyncio.wait_for(self._drained.wait(), seconds)
 
     def _stop_if_hopeless(self, fault: Fault) -> None:
-        """Count refusals that every call will meet; from the fifth in a row on, nothing is sent any more."""
+        """Count refusals that every call will meet; from the fifth in a row on, nothing is sent any more.
+
+        What the model does not take is known before anything is sent, so the first such refusal stops the run.
+        """
         self._fatal_in_a_row = self._fatal_in_a_row + 1 if fault.is_fatal else 0
-        if self._fatal_in_a_row >= FATAL_IN_A_ROW:
+        model = f"{self.section} {self._endpoint.model}"
+        if fault.reason == "unsupported":
+            self._hopeless = LwexpError(f"{model}: {fault.detail}; {self._without_unsupported(fault.detail)}")
+        elif self._fatal_in_a_row >= FATAL_IN_A_ROW:
             variable = getattr(self._endpoint, "api_key_env", None)
             advice = f"check the key in {variable}" if variable else f"check {self.section}.model and its options"
             self._hopeless = LwexpError(
-                f"{self.section} {self._endpoint.model}: {FATAL_IN_A_ROW} calls in a row failed for good "
+                f"{model}: {FATAL_IN_A_ROW} calls in a row failed for good "
                 f"({fault.reason}: {fault.detail}); {advice}, then run the same command again"
             )
+        if self._hopeless is not None:
             raise self._hopeless
+
+    def _without_unsupported(self, detail: str) -> str:
+        """The override that leaves out what the model does not take."""
+        if "temperature" in detail:
+            return f"set {self.section}.temperature=null, which sends none"
+        if "top_p" in detail:
+            return f"set {self.section}.top_p=1.0, which is not sent"
+        options = self._endpoint.options if isinstance(self._endpoint, Hosted) else {}
+        named = [f"{self.section}.options.{name}" for name in options if name in detail]
+        return f"remove {named[0]}" if named else f"check {self.section}.options"
 
 
 def _prompt_bytes(request: transport.Request) -> int:

@@ -16,6 +16,9 @@ from typing import Any
 # litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
 _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset")
 
+# Where litellm goes on to recommend leaving out what a model does not take without a word.
+_UNSUPPORTED = re.compile(r"To drop")
+
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
 # All but what is wrong with the request itself or with the answer: asked again, such a call may succeed.
@@ -97,6 +100,8 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
         return Fault("server_error", detail, is_repeatable=True, retry_after=_retry_after(error))
     if status == 200:
         return Fault("garbage", detail, is_repeatable=True, may_have_cost=True)
+    if "UnsupportedParamsError" in names:
+        return Fault("unsupported", _UNSUPPORTED.split(detail)[0].strip(" ."), is_fatal=True)
     # Fatal, because what one request has wrong (an unsupported parameter) all requests of a run have wrong.
     reason = "bad_request" if isinstance(status, int) else "unexpected"
     return Fault(reason, f"{type(error).__name__}: {detail}", is_fatal=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lwexp.config.llm import Hosted, LiteLLMTeacher, LiteLLMWriter, OfflineTeacher
-from lwexp.llm.price import Endpoint
+from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.records import LwexpError
 
 
@@ -21,14 +20,7 @@ def require_key(endpoint: Endpoint) -> str | None:
     key = os.environ.get(name, "").strip()
     if not key:
         raise LwexpError(
-            f"{section_of(endpoint)}: {endpoint.model} needs its key in the environment variable {name}, which is not "
+            f"{endpoint.section}: {endpoint.model} needs its key in the environment variable {name}, which is not "
             f"set; type: export {name}=<your key>"
         )
     return key
-
-
-def section_of(endpoint: Endpoint) -> str:
-    """The config section that an endpoint comes from, for messages."""
-    if isinstance(endpoint, LiteLLMWriter):
-        return "engine"
-    return "teacher" if isinstance(endpoint, LiteLLMTeacher | OfflineTeacher) else "judge"

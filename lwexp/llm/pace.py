@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiolimiter import AsyncLimiter
 
-from lwexp.config.llm import Limits
+from lwexp.extend.endpoint import Limits
 
 _MINUTE = 60.0
 _APART, _LONGEST_RAMP = 0.02, 2.0  # seconds between the first calls, and for all of them at most

@@ -8,9 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lwexp.config.llm import LiteLLMJudge, LiteLLMTeacher, LiteLLMWriter, OfflineJudge, OfflineTeacher
-
-Endpoint = LiteLLMTeacher | OfflineTeacher | LiteLLMJudge | OfflineJudge | LiteLLMWriter
+from lwexp.extend.endpoint import Endpoint, Hosted
 
 _TABLE = "model_prices_and_context_window_backup.json"
 
@@ -33,8 +31,10 @@ FREE = Rates(0.0, 0.0, 0.0)
 
 def rates_of(endpoint: Endpoint) -> Rates | None:
     """Prices of an endpoint; None where neither the config nor litellm's table knows the model."""
-    if isinstance(endpoint, OfflineTeacher | OfflineJudge):
+    if endpoint.is_free:
         return FREE
+    if not isinstance(endpoint, Hosted):
+        return _listed(endpoint.model)
     if endpoint.price is not None:
         prompt = endpoint.price.input_per_mtok / 1e6
         return Rates(prompt, prompt, endpoint.price.output_per_mtok / 1e6)
@@ -47,7 +47,7 @@ def takes_schema(endpoint: Endpoint) -> bool:
 
     gpt-4o-2024-05-13, the judge of the published numbers, is such a model; the prompt alone asks it for JSON.
     """
-    if isinstance(endpoint, OfflineTeacher | OfflineJudge) or endpoint.base_url is not None:
+    if not isinstance(endpoint, Hosted) or endpoint.base_url is not None:
         return True
     row = _row(endpoint.model)
     return row is None or bool(row.get("supports_response_schema"))

@@ -9,11 +9,12 @@ import logging
 import os
 from typing import Any, NamedTuple
 
-from lwexp.config.llm import Hosted
+from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm.errors import Fault, classify
-from lwexp.llm.price import Endpoint
 
 Request = dict[str, Any]
+
+_prepared: set[type[Endpoint]] = set()
 
 
 class Reply(NamedTuple):
@@ -47,6 +48,9 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
             del arguments["top_p"]
     seconds = endpoint.limits.timeout_seconds
     litellm = _litellm()  # before the clock starts: the first import takes about 3 s
+    if type(endpoint) not in _prepared:
+        endpoint.prepare(litellm)
+        _prepared.add(type(endpoint))
     _price(endpoint.model)
     try:
         # litellm's own time-out is not enforced by every provider class, so ours is the one that counts.
@@ -90,8 +94,6 @@ def _litellm() -> Any:
     gc.disable()
     try:
         import litellm
-
-        from lwexp.llm.offline.provider import register
     finally:
         gc.freeze()
         gc.enable()
@@ -100,7 +102,6 @@ def _litellm() -> Any:
     litellm.telemetry = False
     # litellm logs each failed try, with parts of the request; our own failures are typed and counted.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
-    register()
     return litellm
 
 

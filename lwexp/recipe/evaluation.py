@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine, bench_heading
+from lwexp.extend.endpoint import AskedJudge
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
@@ -76,7 +77,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
         inputs["responses"] = fingerprint(_existing(config.responses, "responses", "JSONL, a line an answer"))
-    if config.judge.kind != "none" and config.judge.prompt is not None:
+    if isinstance(config.judge, AskedJudge) and config.judge.prompt is not None:
         inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
     if trained is not None:
         inputs["run"] = trained.id
@@ -156,7 +157,7 @@ def _compare(
                     "%s on %s is worse than that of %s: %.1f against %.1f over %d prompts",
                     part, label, other.id, numbers.ours, numbers.other, numbers.n,
                 )  # fmt: skip
-    if config.score.pairwise and config.judge.kind != "none":
+    if config.score.pairwise and isinstance(config.judge, AskedJudge):
         compare_pairwise(responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lwexp.config import Config
+from lwexp.extend.endpoint import AskedJudge
 from lwexp.records import Failure, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import ANSWER_FAILURES
@@ -51,7 +52,7 @@ def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -
     if asked:
         words = answers * sum(asked) // len(asked)
         lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each has its length"
-    judge = "no judge calls" if config.judge.kind == "none" else f"{answers:,} calls to {config.judge.model}"
+    judge = f"{answers:,} calls to {config.judge.model}" if isinstance(config.judge, AskedJudge) else "no judge calls"
     return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
 
 

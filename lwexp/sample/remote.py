@@ -7,10 +7,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.config.llm import LiteLLMWriter
 from lwexp.llm import Client, NoAnswer
 from lwexp.llm.drain import Drain
+from lwexp.llm.endpoints.hosted import LiteLLMWriter
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Failure, LwexpError
 from lwexp.sample.ask import Answer, Ask
@@ -41,7 +43,7 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
     vLLM and SGLang apply a model's generation_config.json to whatever a request leaves open, so where they take top_k
     and repetition_penalty these are sent even when they are off.
     """
-    body: dict[str, float] = {}
+    body: dict[str, JsonValue] = {}
     if engine.sends_top_k:
         body = {"top_k": sample.top_k or -1, "repetition_penalty": sample.repetition_penalty}
     return LiteLLMWriter(
@@ -54,7 +56,7 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
         max_tokens=sample.max_new_tokens,
         price=engine.price,
         limits=engine.limits,
-        extra_body=body,
+        options={"extra_body": body} if body else {},
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lwexp.config.llm import Judge, NoJudge
+from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import Marks
 from lwexp.records import Check, Position, Response, write_rows
 from lwexp.score.judge_injection import injection_flags
@@ -40,7 +40,7 @@ def check_texts(
     checks = [check(response, texts[response.id]) for response in came]
     write_rows(out_dir / "checks.jsonl", checks)
     outcomes: Mapping[str, Marks | str] = {}
-    if not isinstance(judge, NoJudge) and judge.segments:
+    if isinstance(judge, AskedJudge) and judge.segments:
         outcomes = _judge(came, texts, judge, seed, out_dir)
     positions = [row for response in came for row in _positions(response, texts[response.id], outcomes)]
     write_rows(out_dir / "positions.jsonl", positions)
@@ -76,14 +76,13 @@ def _key(id: str, segment: int) -> str:
 def _judge(
     responses: Iterable[Response],
     texts: Mapping[str, Sequence[Segment]],
-    judge: Judge,
+    judge: AskedJudge,
     seed: int,
     out_dir: Path,
 ) -> Mapping[str, Marks | str]:
     """Segment key -> S_q, or why there is none. An answer of one segment is judged again, as a part."""
     from lwexp.score.judging import JudgeRequest, Judging
 
-    assert not isinstance(judge, NoJudge)
     metric = QualityMetric()
     prompt = metric.judge_prompt(judge.prompt)
     judging: Judging[Marks] = Judging(judge, seed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from lwexp.config.llm import LiteLLMJudge, OfflineJudge
+from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
 from lwexp.llm import Client, NoAnswer
 from lwexp.llm.drain import Drain
@@ -38,7 +38,7 @@ class Judging(Generic[T]):
         seed: Of the run; sent with every question.
     """
 
-    def __init__(self, judge: LiteLLMJudge | OfflineJudge, seed: int) -> None:
+    def __init__(self, judge: AskedJudge, seed: int) -> None:
         self.outcomes: dict[str, T | str] = {}
         """What was read, or why nothing was."""
         self._judge = judge
@@ -53,7 +53,7 @@ class Judging(Generic[T]):
             Preempted: The same after SIGTERM.
         """
         # An offline verdict costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
-        with Ledger(folder / "ledger.sqlite", power_safe=self._judge.kind != "offline") as ledger:
+        with Ledger(folder / "ledger.sqlite", power_safe=not self._judge.is_free) as ledger:
             asyncio.run(self._run(requests, ledger))
         return self.outcomes
 

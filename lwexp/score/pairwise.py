@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lwexp.config.llm import LiteLLMJudge, OfflineJudge
+from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
 from lwexp.records import PairJudgement, Response, write_rows
 from lwexp.runs.artifacts import PAIR_JUDGEMENTS
@@ -38,7 +38,7 @@ def compare_pairwise(
     ours: Sequence[Response],
     others: Sequence[Response],
     other: str,
-    judge: LiteLLMJudge | OfflineJudge,
+    judge: AskedJudge,
     *,
     seed: int,
     out_dir: Path,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lwexp.config.llm import Judge, LiteLLMJudge, NoJudge, OfflineJudge
+from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, JudgePrompt, Marks, Metric, metrics_of
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.runs.artifacts import JUDGEMENTS
@@ -54,7 +54,7 @@ def score_responses(
     computed = {m.kind: _computed(m, responses) for m in metrics if isinstance(m, ComputedMetric)}
     judged = [metric for metric in metrics if isinstance(metric, JudgedMetric)]
     order = [metric.kind for metric in metrics]
-    if isinstance(judge, NoJudge) or not judged:
+    if not isinstance(judge, AskedJudge) or not judged:
         names = ", ".join(metric.name for metric in metrics if isinstance(metric, ComputedMetric))
         log.info("%d answers scored by %s; nothing judged", len(responses), names or "nothing")
         return _write(out_dir, responses, order, computed)
@@ -127,7 +127,7 @@ class _Judged:
         self,
         responses: Sequence[Response],
         metrics: Sequence[JudgedMetric],
-        judge: LiteLLMJudge | OfflineJudge,
+        judge: AskedJudge,
         prompts: Mapping[str, JudgePrompt],
     ) -> None:
         self._responses, self._metrics, self._judge, self._prompts = responses, metrics, judge, prompts

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from lwexp.config.llm import Limits, LiteLLMTeacher, OfflineTeacher, Price
+from lwexp.extend.endpoint import Limits, Price
+from lwexp.llm.endpoints.hosted import LiteLLMTeacher
+from lwexp.llm.endpoints.offline import OfflineTeacher
 from tests.llm.loopback import LoopbackServer, loopback_server
 
 

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from lwexp.config.llm import LiteLLMTeacher, OfflineTeacher, Price
+from lwexp.extend.endpoint import Price
 from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.llm.endpoints.hosted import LiteLLMTeacher
+from lwexp.llm.endpoints.offline import OfflineTeacher
 from lwexp.llm.ledger import Ledger
 from lwexp.records import LwexpError
 
@@ -110,7 +112,7 @@ def test_a_second_run_replays_without_litellm(server: Any, hosted: Hosted, tmp_p
     script = """
 import asyncio, json, sys
 from pathlib import Path
-from lwexp.config.llm import LiteLLMTeacher
+from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm import Client
 from lwexp.llm.ledger import Ledger
 

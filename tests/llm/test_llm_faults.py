@@ -15,11 +15,12 @@ import pytest
 
 from benchmarks.kills_generate import survive
 from lwexp.config import compose
-from lwexp.config.llm import LiteLLMTeacher, Price
+from lwexp.extend.endpoint import Price
 from lwexp.generate.agent import write_all
 from lwexp.generate.instructions import load_instructions
 from lwexp.generate.prompts import load_templates
 from lwexp.llm import Client
+from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pace import Ramp, TokenWindow
 from lwexp.records import LwexpError

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from lwexp.config.llm import Limits, LiteLLMJudge
+from lwexp.extend.endpoint import Limits
+from lwexp.llm.endpoints.hosted import LiteLLMJudge
 from lwexp.records import Response, Sampling
 
 SAMPLING = Sampling(temperature=0.5, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=99, seed=1)

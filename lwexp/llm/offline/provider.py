@@ -46,7 +46,7 @@ class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
         return model_response
 
 
-def register() -> None:
+def make_known() -> None:
     """Make ``offline/...`` known to litellm, beside what others may have registered."""
     if all(entry["provider"] != PROVIDER for entry in litellm.custom_provider_map):
         handler = {"provider": PROVIDER, "custom_handler": OfflineProvider()}

@@ -1,0 +1,25 @@
+"""Any model that litellm reaches, as teacher, as judge, or answering a bench."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from lwexp.extend.endpoint import AskedJudge, Hosted, Teacher
+from lwexp.extend.registry import register
+
+
+@register
+class LiteLLMTeacher(Hosted, Teacher):
+    kind: Literal["litellm"] = "litellm"
+
+
+@register
+class LiteLLMJudge(Hosted, AskedJudge):
+    kind: Literal["litellm"] = "litellm"
+
+
+class LiteLLMWriter(Hosted):
+    """Answers a bench (engine=api); made from the engine and ``sample``, not from a file of its own."""
+
+    section: ClassVar[str] = "engine"
+    kind: Literal["litellm"] = "litellm"

@@ -1,0 +1,15 @@
+"""No judge."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lwexp.extend.endpoint import Judge
+from lwexp.extend.registry import register
+
+
+@register
+class NoJudge(Judge):
+    """Lengths only: every response stays without an S_q, and tables say so."""
+
+    kind: Literal["none"] = "none"

@@ -1,0 +1,54 @@
+"""The stand-ins that need no key, behind a litellm custom provider (``lwexp.llm.offline``)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from lwexp.extend.endpoint import AskedJudge, Endpoint, Teacher
+from lwexp.extend.registry import register
+
+
+class _Offline(Endpoint):
+    is_free: ClassVar[bool] = True
+
+    kind: Literal["offline"] = "offline"
+    temperature: float = Field(ge=0, le=2)
+
+    def prepare(self, litellm: Any) -> None:
+        from lwexp.llm.offline.provider import make_known
+
+        make_known()
+
+
+@register
+class OfflineTeacher(_Offline, Teacher):
+    """A seeded text grammar."""
+
+    model: Literal["offline/teacher"]
+    paragraph_words: int = Field(ge=15)
+    """Words it plans for a paragraph (real teachers are asked for 200 to 1,000)."""
+    miss: float = Field(ge=0, lt=1)
+    """Its plans add up to the requested length times 1 + u, u uniform in [-miss, +miss]."""
+
+    @property
+    def paragraph_length(self) -> int:
+        return self.paragraph_words
+
+    def parameters(self) -> dict[str, Any]:
+        return {"paragraph_words": self.paragraph_words, "miss": self.miss}
+
+
+@register
+class OfflineJudge(_Offline, AskedJudge):
+    """A labelled heuristic. Its S_q is never shown beside a real judge's."""
+
+    model: Literal["offline/judge"]
+
+    @model_validator(mode="after")
+    def repeats_differ(self) -> OfflineJudge:
+        """It counts, so it always says the same."""
+        if self.repeats > 1:
+            raise ValueError("judge.repeats: the offline judge always says the same; set judge.repeats=1")
+        return self
