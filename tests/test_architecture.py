@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lwexp"
 ROOMS = {
     "config": set(), "runs": set(), "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(),
     "train": {"pack"}, "sample": {"pack", "llm"}, "score": {"llm"}, "report": {"pages"},
-    "pages": set(), "publish": {"pages"},
+    "pages": set(), "publish": {"pages"}, "benches": {"llm"},
 }  # fmt: skip
 EVERY_ROOM_MAY = {"records", "text", "stats", "extend", "config", "runs"}
 # heavy package -> files or folders that may import it

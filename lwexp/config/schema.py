@@ -15,9 +15,9 @@ from lwexp.config.data import (
     PairsConfig,
     SelectConfig,
 )
-from lwexp.config.evaluate import ApiEngine, Bench, Engine, SampleConfig, ScoreConfig
+from lwexp.config.evaluate import ApiEngine, Engine, SampleConfig, ScoreConfig
 from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
-from lwexp.extend import Key, OneOf, Strict
+from lwexp.extend import BENCHES, Bench, Key, OneOf, Strict
 from lwexp.extend.endpoint import JUDGES, TEACHERS, Judge, Teacher
 
 EVERY = ("generate", "train", "evaluate")
@@ -77,7 +77,7 @@ class Config(Strict):
     objective: Annotated[Objective, Key(read_by=("train",), shapes=("train",))]
     training: Annotated[TrainingConfig, Key(read_by=("train",), shapes=("train",))]
     hardware: Annotated[HardwareChoice, Key(read_by=EVERY, shapes=("train",))]
-    bench: Annotated[Bench, Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
+    bench: Annotated[Bench, OneOf(BENCHES), Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
     engine: Annotated[Engine, Key(read_by=("generate", "evaluate"), shapes=("pairs", "evaluate"))]
     sample: Annotated[SampleConfig, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
     score: Annotated[ScoreConfig, Key(read_by=("train", "evaluate"), shapes=("evaluate",))]

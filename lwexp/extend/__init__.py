@@ -4,6 +4,7 @@ Reads a plugin's Python file or module; writes nothing. Never touches rooms: the
 and register their own classes in the same way as a user does.
 """
 
+from lwexp.extend.bench import BENCHES, Bench
 from lwexp.extend.columns import BrokenRowError
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
@@ -15,8 +16,36 @@ from lwexp.extend.settings import Strict
 from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, Found, PairSource, RawPairSource, RawSource
 
 __all__ = [
-    "DATA_SOURCES", "FAMILIES", "METRICS", "PAIR_FORMATS", "PAIR_SOURCES", "ROW_FORMATS", "BrokenRowError",
-    "ComputedMetric", "DataSource", "Found", "JudgedMetric", "Key", "Licence", "Marks", "Metric", "ModelFamily",
-    "OneOf", "PairFormat", "PairSource", "PairTurns", "Published", "RawPairSource", "RawRow", "RawSource",
-    "Registry", "RowFormat", "Sizes", "Strict", "load_plugins", "register",
-]  # fmt: skip
+    "BENCHES",
+    "DATA_SOURCES",
+    "FAMILIES",
+    "METRICS",
+    "PAIR_FORMATS",
+    "PAIR_SOURCES",
+    "ROW_FORMATS",
+    "Bench",
+    "BrokenRowError",
+    "ComputedMetric",
+    "DataSource",
+    "Found",
+    "JudgedMetric",
+    "Key",
+    "Licence",
+    "Marks",
+    "Metric",
+    "ModelFamily",
+    "OneOf",
+    "PairFormat",
+    "PairSource",
+    "PairTurns",
+    "Published",
+    "RawPairSource",
+    "RawRow",
+    "RawSource",
+    "Registry",
+    "RowFormat",
+    "Sizes",
+    "Strict",
+    "load_plugins",
+    "register",
+]

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, bench_heading
+from lwexp.config.evaluate import ApiEngine
+from lwexp.extend import JudgedMetric
+from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
@@ -22,10 +24,11 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: Config) -> RunDirectory | None:
     """Checkpoint, server or file + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
+    from lwexp.benches.select import load_bench
     from lwexp.report import compare
-    from lwexp.sample import load_bench
 
     console_log()
+    _refuse_a_judge_that_does_not_fit(config)
     prompts = load_bench(config.bench)
     trained = _trained(config)
     other = _other(config)
@@ -48,6 +51,20 @@ def evaluate(config: Config) -> RunDirectory | None:
             _close(run, responses, verdicts)
     compare([run.path], run.path / "report.html")
     return end(run)
+
+
+def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
+    """Said before anything is sampled, because what the judge cannot do would be missing from the tables."""
+    metrics, judge = config.bench.scored_by, config.judge
+    if not isinstance(judge, AskedJudge):
+        if all(metric.needs_judge for metric in metrics):
+            raise LwexpError(f"judge=none: all metrics of bench={config.bench.name} need a judge; choose one")
+        return
+    for metric in metrics:
+        if isinstance(metric, JudgedMetric):
+            metric.judge_prompt(judge.prompt)
+    if judge.segments and not any(metric.kind == "quality" for metric in metrics):
+        raise LwexpError(f"judge.segments=true: parts get an S_q, which bench={config.bench.name} is not scored by")
 
 
 def _trained(config: Config) -> Run | None:
@@ -110,11 +127,12 @@ def _name(config: Config, trained: Run | None) -> str:
 
 
 def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory) -> list[Response]:
-    from lwexp.sample import collect, read_given
+    from lwexp.sample.collect import collect
+    from lwexp.sample.external_responses import read_responses
 
     out = run.path / RESPONSES
     if config.responses:
-        responses = read_given(Path(config.responses), prompts, config.bench.counter)
+        responses = read_responses(Path(config.responses), prompts, config.bench.counter)
         write_rows(out, responses)
         return responses
     engine = config.engine
@@ -130,7 +148,9 @@ def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> 
     from lwexp.score.checks import check_texts
     from lwexp.score.verdicts import score_responses
 
-    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
+    verdicts = score_responses(
+        responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path
+    )
     check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path)
     return verdicts
 
@@ -139,16 +159,19 @@ def _compare(
     config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: Run, run: RunDirectory
 ) -> None:
     """Paired differences per range, and which of two answers is better."""
-    from lwexp.extend.metric import standard_metrics
     from lwexp.score.pairwise import compare_pairwise
     from lwexp.score.regression import regression
 
     theirs = list(read_rows(other.path / RESPONSES, Response))
     scored = list(read_rows(other.path / VERDICTS, Verdict))
+    metrics = [metric.info() for metric in config.bench.scored_by]
     if not _same_judge(run.path, other.path):
-        log.info("S_q is not compared with %s: another judge, or another prompt of it", other.id)
-        scored = [verdict for verdict in scored if verdict.kind == "length"]
-    found = regression((responses, verdicts), (theirs, scored), config.bench.ranges, standard_metrics())
+        judged = [metric for metric in metrics if metric.needs_judge]
+        metrics = [metric for metric in metrics if not metric.needs_judge]
+        if judged:
+            names = ", ".join(metric.label for metric in judged)
+            log.info("%s: not compared with %s: another judge, or another prompt of it", names, other.id)
+    found = regression((responses, verdicts), (theirs, scored), config.bench.ranges, metrics)
     RegressionSummary(other=other.id, ranges=found).write(run.path)
     for label, parts in found.items():
         for part, numbers in parts.items():

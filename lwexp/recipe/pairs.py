@@ -100,7 +100,7 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
 
 def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> list[Response]:
     """n answers to each prompt; those of another pairs run that sampled the same are not sampled again."""
-    from lwexp.sample import collect
+    from lwexp.sample.collect import collect
 
     engine = config.engine
     out = run.path / RESPONSES

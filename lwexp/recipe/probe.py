@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lwexp.benches.ruler import RulerBench
 from lwexp.config import Config
-from lwexp.config.evaluate import RulerBench
+from lwexp.extend.word_range import WordRange
 
 ProbeRow = dict[str, Any]
 
@@ -24,16 +25,18 @@ def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
         return None
 
     def ask(model: Any, tokenizer: Any) -> list[ProbeRow]:
+        from lwexp.benches.select import load_bench
         from lwexp.pack.chat import chat_of, encode_prompt
         from lwexp.records import Message
-        from lwexp.sample.bench import load_bench
-        from lwexp.sample.decode import Question, decode
+        from lwexp.sample.decode import DecodeRequest, decode
         from lwexp.text.words import count_words
 
         prompts = {prompt.id: prompt for prompt in load_bench(_ruler(config))}
         chat = chat_of(tokenizer)
         questions = [
-            Question(id, encode_prompt(tokenizer, chat, [Message(role="user", content=prompt.text)]).tolist(), seed=id)
+            DecodeRequest(
+                id, encode_prompt(tokenizer, chat, [Message(role="user", content=prompt.text)]).tolist(), seed=id
+            )
             for id, prompt in prompts.items()
         ]
         room = int(model.config.max_position_embeddings) - max(len(question.tokens) for question in questions)
@@ -59,7 +62,6 @@ def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
 def _ruler(config: Config) -> RulerBench:
     probe = config.training.probe
     return RulerBench(
-        kind="ruler", name="probe", version="1", required_words=probe.required_words, topics=probe.topics,
-        languages=("en",), ranges=config.bench.ranges, range=None, language=None, type=None, subset=None, subset_seed=0,
-        counter=config.bench.counter,
+        name="probe", version="1", required_words=probe.required_words, topics=probe.topics, languages=("en",),
+        ranges=(WordRange(low=0, high=10**9, closed=True),), counter=config.bench.counter,
     )  # fmt: skip

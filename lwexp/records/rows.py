@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Language = Literal["en", "zh"]
 Role = Literal["system", "user", "assistant"]
+# Left out of files where it is empty, so that rows and ids of benches without it stay as they are.
+Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
 
 
 class LwexpError(Exception):
@@ -124,6 +126,7 @@ class Prompt(Row):
     language: Language
     type: str
     required_words: int | None = Field(gt=0)  # the length it asks for; None: it asks for none
+    details: Details = {}  # what else its bench says of it, for the bench's metrics
 
 
 class Sampling(Row):
@@ -147,12 +150,22 @@ class Response(Row):
     language: Language
     type: str
     required_words: int | None = Field(gt=0)
+    details: Details = {}  # of the prompt
     text: str
     words: int = Field(ge=0)
     # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
     finish_reason: Literal["stop", "length", "error", "unknown"]
     model: str
     sampling: Sampling | None  # None: somebody else's answer that does not say
+
+    @classmethod
+    def unanswered(cls, prompt: Prompt, repeat: int, model: str, sampling: Sampling | None) -> Response:
+        """The response as it stands until an answer comes."""
+        return cls(
+            id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
+            language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
+            text="", words=0, finish_reason="error", model=model, sampling=sampling,
+        )  # fmt: skip
 
 
 class Verdict(Row):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from lwexp.config.evaluate import WordRange, bench_heading
+from lwexp.extend.bench import bench_heading
 from lwexp.extend.metric import standard_metrics
+from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics
 from lwexp.report.lineage import Node, Tree

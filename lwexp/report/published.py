@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.config.evaluate import bench_heading
+from lwexp.extend.bench import bench_heading
 from lwexp.records import PublishedCell, published_cells
 from lwexp.report.view import GroupView
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from lwexp.config.evaluate import WordRange
+from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict
 from lwexp.stats import scores as stats
 from lwexp.stats.intervals import Interval, interval

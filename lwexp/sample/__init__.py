@@ -5,9 +5,3 @@ exported, a server, or a file of answers. Writes
 one file of responses. Never touches scores, training data, or the config's chat format: the saved tokenizer says
 how its model is spoken to. torch is imported when the first answer is missing, not before.
 """
-
-from lwexp.sample.bench import load_bench
-from lwexp.sample.collect import collect
-from lwexp.sample.given import read_given
-
-__all__ = ["collect", "load_bench", "read_given"]

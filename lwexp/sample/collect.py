@@ -13,7 +13,7 @@ from pathlib import Path
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.runs.artifacts import ANSWER_FAILURES
-from lwexp.sample.ask import Answer, Ask
+from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.plan_prefix import after_plan
 from lwexp.text.words import Counter, count_by
 
@@ -66,9 +66,11 @@ def collect(
         if have and missing:
             log.info("%s: %d of %d answers are there, going on", out, len(have), len(blank))
         if missing:
-            asks = [Ask(id, prompt_of[blank[id].prompt_id], repeat_seed(seed, blank[id].repeat)) for id in missing]
+            asks = [
+                SampleRequest(id, prompt_of[blank[id].prompt_id], repeat_seed(seed, blank[id].repeat)) for id in missing
+            ]
 
-            def keep(answer: Answer | Failure) -> None:
+            def keep(answer: SampleResult | Failure) -> None:
                 """Store an answer under its own id, whichever came before it."""
                 if isinstance(answer, Failure):
                     failures.append(answer)
@@ -88,12 +90,12 @@ def collect(
 
 
 def _answer(
-    asks: Sequence[Ask],
+    asks: Sequence[SampleRequest],
     model: Path | ApiEngine,
     sample: SampleConfig,
     chat: str | None,
     folder: Path,
-    keep: Callable[[Answer | Failure], None],
+    keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Give each answer to ``keep`` as soon as it is there."""
     if isinstance(model, ApiEngine):
@@ -101,7 +103,7 @@ def _answer(
 
         with progress("answers", len(asks)) as advance:
 
-            def keep_and_advance(answer: Answer | Failure) -> None:
+            def keep_and_advance(answer: SampleResult | Failure) -> None:
                 keep(answer)
                 advance()
 
@@ -124,27 +126,15 @@ def _unanswered(prompts: Sequence[Prompt], model_name: str, sample: SampleConfig
     """Every response as it will be, but without its text."""
     for prompt in prompts:
         for repeat in range(sample.repeats):
-            yield Response(
-                id=f"{prompt.id}#{repeat}",
-                prompt_id=prompt.id,
-                repeat=repeat,
-                prompt=prompt.text,
-                language=prompt.language,
-                type=prompt.type,
-                required_words=prompt.required_words,
-                text="",
-                words=0,
-                finish_reason="error",
-                model=model_name,
-                sampling=Sampling(
-                    temperature=sample.temperature,
-                    top_p=sample.top_p,
-                    top_k=sample.top_k,
-                    repetition_penalty=sample.repetition_penalty,
-                    max_new_tokens=sample.max_new_tokens,
-                    seed=repeat_seed(seed, repeat),
-                ),
+            sampling = Sampling(
+                temperature=sample.temperature,
+                top_p=sample.top_p,
+                top_k=sample.top_k,
+                repetition_penalty=sample.repetition_penalty,
+                max_new_tokens=sample.max_new_tokens,
+                seed=repeat_seed(seed, repeat),
             )
+            yield Response.unanswered(prompt, repeat, model_name, sampling)
 
 
 def _refuse_strangers(rows: Iterable[Response], blank: dict[str, Response], out: Path) -> None:

@@ -27,7 +27,7 @@ from lwexp.sample.choose import choose_tokens, penalise_repeats
 Logits = Float[Tensor, "rows vocab"]
 
 
-class Question(NamedTuple):
+class DecodeRequest(NamedTuple):
     """A prompt to answer once."""
 
     id: str
@@ -35,7 +35,7 @@ class Question(NamedTuple):
     seed: str  # of this answer's random numbers
 
 
-class Finished(NamedTuple):
+class DecodeResult(NamedTuple):
     """An answer, without the stop token."""
 
     id: str
@@ -47,15 +47,15 @@ class Finished(NamedTuple):
 class _Row:
     """An answer being written."""
 
-    question: Question
+    question: DecodeRequest
     draws: random.Random
     tokens: list[int] = field(default_factory=list)
 
 
 @torch.inference_mode()
 def decode(
-    model: Any, questions: Sequence[Question], sample: SampleConfig, stop_ids: Sequence[int]
-) -> Iterator[Finished]:
+    model: Any, questions: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
+) -> Iterator[DecodeResult]:
     """Answer questions, and yield each answer as it ends. Their order decides only the speed.
 
     Args:
@@ -87,7 +87,7 @@ def decode(
                 row.tokens.append(tokens[slot])
                 reason = "length" if len(row.tokens) == sample.max_new_tokens else None
             if reason is not None:
-                yield Finished(row.question.id, row.tokens, reason)
+                yield DecodeResult(row.question.id, row.tokens, reason)
                 _close(slot, rows, tokens, cache, seen)
         if rows:
             logits = _step(model, tokens, cache)
@@ -101,7 +101,7 @@ def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, see
     del rows[-1], tokens[-1]
 
 
-def _read_prompts(model: Any, new: Sequence[Question], cache: SlotCache) -> Logits:
+def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) -> Logits:
     """Fill the cache with prompts, and return the logits after each.
 
     Prompts are padded on the right: causal attention never looks there, so no mask is needed.
@@ -150,7 +150,7 @@ class _Seen:
         shape = (sample.batch_size, model.config.vocab_size) if self.is_on else (0, 0)
         self.table = torch.zeros(shape, dtype=torch.bool, device=model.device)
 
-    def admit(self, first: int, new: Sequence[Question]) -> None:
+    def admit(self, first: int, new: Sequence[DecodeRequest]) -> None:
         """Note the tokens of prompts in the slots from ``first`` on."""
         for slot, question in enumerate(new if self.is_on else (), start=first):
             self.table[slot] = False

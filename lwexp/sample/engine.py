@@ -17,9 +17,9 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
-from lwexp.sample.ask import Answer, Ask
-from lwexp.sample.decode import Finished, Question, decode
-from lwexp.sample.room import slots_that_fit
+from lwexp.sample.batch_fit import fitting_batch_size
+from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
+from lwexp.sample.requests import SampleRequest, SampleResult
 
 # Of expected answers, for the first guess at how many fit: English takes 1.3 to 1.5 tokens a word, Chinese less than 1
 # a character; half as much again for answers that run on.
@@ -69,7 +69,7 @@ class TransformersEngine:
         if self._is_small:
             self.model.double()
 
-    def answers(self, asks: Sequence[Ask], sample: SampleConfig) -> Iterator[Answer]:
+    def answers(self, asks: Sequence[SampleRequest], sample: SampleConfig) -> Iterator[SampleResult]:
         """Answer in any order, each as it ends.
 
         Raises:
@@ -77,19 +77,21 @@ class TransformersEngine:
         """
         # Equal lengths side by side; the longest first, so that no lone long answer is left for the end.
         ordered = sorted(asks, key=lambda ask: -(ask.prompt.required_words or 0))
-        questions = [Question(ask.id, self._encode(ask.prompt), seed=f"{ask.seed}|{ask.prompt.id}") for ask in ordered]
+        questions = [
+            DecodeRequest(ask.id, self._encode(ask.prompt), seed=f"{ask.seed}|{ask.prompt.id}") for ask in ordered
+        ]
         self._refuse_what_does_not_fit(questions, sample)
         lengths = [_TOKENS_A_WORD * (ask.prompt.required_words or sample.max_new_tokens) for ask in asks]
         expected = max(*lengths, _SPARE)
         longest = max(len(question.tokens) for question in questions) + min(sample.max_new_tokens, expected)
-        slots = slots_that_fit(self.model, longest, at_most=sample.batch_size)
+        slots = fitting_batch_size(self.model, longest, at_most=sample.batch_size)
         with self._threads():
             for done in self._decode(questions, sample.model_copy(update={"batch_size": slots})):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
                 # The format's own line break after <|assistant|> is not part of the answer.
-                yield Answer(done.id, text.strip(), done.finish_reason)
+                yield SampleResult(done.id, text.strip(), done.finish_reason)
 
-    def _decode(self, questions: Sequence[Question], sample: SampleConfig) -> Iterator[Finished]:
+    def _decode(self, questions: Sequence[DecodeRequest], sample: SampleConfig) -> Iterator[DecodeResult]:
         """Decode; where memory runs out, go on with half as many at once. Answers under way begin again, the same.
 
         Raises:
@@ -116,7 +118,7 @@ class TransformersEngine:
         ids: list[int] = encode_prompt(self.tokenizer, self.chat, [Message(role="user", content=prompt.text)]).tolist()
         return ids
 
-    def _refuse_what_does_not_fit(self, questions: Sequence[Question], sample: SampleConfig) -> None:
+    def _refuse_what_does_not_fit(self, questions: Sequence[DecodeRequest], sample: SampleConfig) -> None:
         positions = int(self.model.config.max_position_embeddings)
         longest = max(len(question.tokens) for question in questions)
         if longest + sample.max_new_tokens > positions:

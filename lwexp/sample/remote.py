@@ -15,17 +15,17 @@ from lwexp.llm.drain import Drain
 from lwexp.llm.endpoints.hosted import LiteLLMWriter
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Failure, LwexpError
-from lwexp.sample.ask import Answer, Ask
+from lwexp.sample.requests import SampleRequest, SampleResult
 
 log = logging.getLogger(__name__)
 
 
 def ask_all(
-    asks: Sequence[Ask],
+    asks: Sequence[SampleRequest],
     engine: ApiEngine,
     sample: SampleConfig,
     ledger_path: Path,
-    keep: Callable[[Answer | Failure], None],
+    keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Ask for every answer, and hand each to ``keep`` as it comes, in whatever order.
 
@@ -61,7 +61,10 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
 
 
 async def _run(
-    queue: Iterator[Ask], writer: LiteLLMWriter, ledger: Ledger, keep: Callable[[Answer | Failure], None]
+    queue: Iterator[SampleRequest],
+    writer: LiteLLMWriter,
+    ledger: Ledger,
+    keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     async with Client(writer, ledger) as client:
         drain = Drain(client)
@@ -70,7 +73,9 @@ async def _run(
     drain.raise_reason()
 
 
-async def _work(client: Client, drain: Drain, queue: Iterator[Ask], keep: Callable[[Answer | Failure], None]) -> None:
+async def _work(
+    client: Client, drain: Drain, queue: Iterator[SampleRequest], keep: Callable[[SampleResult | Failure], None]
+) -> None:
     for ask in queue:
         if drain.reason is not None:
             return
@@ -85,13 +90,13 @@ async def _work(client: Client, drain: Drain, queue: Iterator[Ask], keep: Callab
         await asyncio.sleep(0)  # a replay from the ledger never waits by itself; this lets signals in
 
 
-async def _ask(client: Client, ask: Ask) -> Answer | Failure:
+async def _ask(client: Client, ask: SampleRequest) -> SampleResult | Failure:
     """One answer. Cut at the limit it is an answer all the same; empty it is one too, and scores 0."""
     outcome = await client.ask([{"role": "user", "content": ask.prompt.text}], seed=ask.seed)
     if not isinstance(outcome, NoAnswer):
-        return Answer(ask.id, outcome.text.strip(), "stop")
+        return SampleResult(ask.id, outcome.text.strip(), "stop")
     if outcome.partial is not None:
-        return Answer(ask.id, outcome.partial.text.strip(), "length")
+        return SampleResult(ask.id, outcome.partial.text.strip(), "length")
     if outcome.reason == "empty":
-        return Answer(ask.id, "", "stop")
+        return SampleResult(ask.id, "", "stop")
     return Failure(id=ask.id, stage="sample", reason=outcome.reason, detail=outcome.detail, attempts=outcome.attempts)

@@ -20,8 +20,8 @@ from typing import Any
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.ask import Ask
 from lwexp.sample.engine import TransformersEngine
+from lwexp.sample.requests import SampleRequest
 
 _LARGEST_BODY = 10_000_000  # bytes
 
@@ -58,7 +58,7 @@ class Service:
         id = hashlib.sha256(text.encode()).hexdigest()[:16]
         prompt = Prompt(id=id, text=text, language="en", type="chat", required_words=None)
         with self._lock:
-            (answer,) = self._engine.answers([Ask(id, prompt, int(request.get("seed") or 0))], sample)
+            (answer,) = self._engine.answers([SampleRequest(id, prompt, int(request.get("seed") or 0))], sample)
             tokens = len(self._engine.tokenizer.encode(answer.text, add_special_tokens=False))
         return {
             "id": f"chatcmpl-{id}",

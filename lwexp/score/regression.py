@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from lwexp.config.evaluate import WordRange
+from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict
 from lwexp.runs.summaries import PairedDifference
 from lwexp.stats.intervals import paired_difference

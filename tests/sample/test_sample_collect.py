@@ -10,8 +10,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt, Response, read_rows
-from lwexp.sample import collect
-from lwexp.sample.collect import repeat_seed
+from lwexp.sample.collect import collect, repeat_seed
 from lwexp.text.words import count_words
 
 PROMPTS = [

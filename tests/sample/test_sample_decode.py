@@ -9,9 +9,9 @@ import torch
 from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.ask import Ask
-from lwexp.sample.decode import Finished, Question, decode
+from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
 from lwexp.sample.engine import TransformersEngine
+from lwexp.sample.requests import SampleRequest
 
 # Lengths 1 to 40, so that slots are out of step.
 PROMPTS = [[(7 * n + k) % 250 + 10 for k in range(1 + (n * 13) % 40)] for n in range(9)]
@@ -22,8 +22,8 @@ def sampling(**changes: Any) -> SampleConfig:
     return compose().sample.model_copy(update={**plain, "repeats": 1, "batch_size": 4, **changes})
 
 
-def answers(model: Any, sample: SampleConfig, stops: tuple[int, ...] = (), order: int = 1) -> dict[str, Finished]:
-    questions = [Question(f"q{n}", tokens, seed=f"0|q{n}") for n, tokens in enumerate(PROMPTS)][::order]
+def answers(model: Any, sample: SampleConfig, stops: tuple[int, ...] = (), order: int = 1) -> dict[str, DecodeResult]:
+    questions = [DecodeRequest(f"q{n}", tokens, seed=f"0|q{n}") for n, tokens in enumerate(PROMPTS)][::order]
     return {done.id: done for done in decode(model, questions, sample, stops)}
 
 
@@ -60,7 +60,7 @@ def test_an_answer_depends_neither_on_its_company_nor_on_the_order(model: Any) -
 
 def test_another_seed_gives_another_answer(model: Any) -> None:
     """Negative control of the test above."""
-    question = Question("q", PROMPTS[3], seed="0|q")
+    question = DecodeRequest("q", PROMPTS[3], seed="0|q")
     sample = sampling(temperature=0.9)
     (first,) = decode(model, [question], sample, [])
     (again,) = decode(model, [question], sample, [])
@@ -74,7 +74,7 @@ def test_an_answer_ends_before_its_stop_token_or_at_the_limit(model: Any) -> Non
     stop = unstopped["q3"].tokens[5]
     stopped = answers(model, sampling(), (stop,))
     cut = unstopped["q3"].tokens.index(stop)
-    assert stopped["q3"] == Finished("q3", unstopped["q3"].tokens[:cut], "stop")
+    assert stopped["q3"] == DecodeResult("q3", unstopped["q3"].tokens[:cut], "stop")
     for id, done in stopped.items():
         assert stop not in done.tokens
         assert done.finish_reason == ("stop" if stop in unstopped[id].tokens else "length")
@@ -83,7 +83,7 @@ def test_an_answer_ends_before_its_stop_token_or_at_the_limit(model: Any) -> Non
 
 def test_a_stop_at_once_is_an_empty_answer(model: Any) -> None:
     first = answers(model, sampling())["q0"].tokens[0]
-    assert answers(model, sampling(), (first,))["q0"] == Finished("q0", [], "stop")
+    assert answers(model, sampling(), (first,))["q0"] == DecodeResult("q0", [], "stop")
 
 
 def prompt(text: str, words: int = 10) -> Prompt:
@@ -92,7 +92,7 @@ def prompt(text: str, words: int = 10) -> Prompt:
 
 def test_the_engine_speaks_the_saved_chat_format_and_stops_at_its_tokens(glm_folder: Path) -> None:
     engine = TransformersEngine(glm_folder)
-    asks = [Ask(f"{n}", prompt(text), seed=0) for n, text in enumerate(["Hello", "你好"])]
+    asks = [SampleRequest(f"{n}", prompt(text), seed=0) for n, text in enumerate(["Hello", "你好"])]
     texts = {answer.id: answer.text for answer in engine.answers(asks, sampling(temperature=1.0))}
     ids = engine._encode(prompt("Hello"))
     assert engine.tokenizer.decode(ids) == "[gMASK]<sop><|user|>\nHello<|assistant|>"
@@ -110,7 +110,7 @@ def test_a_small_model_decodes_in_float64(glm_folder: Path) -> None:
 def test_threads_are_given_back(glm_folder: Path) -> None:
     torch.set_num_threads(2)
     engine = TransformersEngine(glm_folder)
-    list(engine.answers([Ask("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=2)))
+    list(engine.answers([SampleRequest("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=2)))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(1)
 
@@ -120,8 +120,8 @@ def test_more_tokens_than_positions_are_refused_with_the_number_that_fits(glm_fo
     length = len(engine._encode(prompt("Hello")))
     fits = 512 - length
     with pytest.raises(LwexpError, match=rf"max_new_tokens={fits + 1} .*set sample\.max_new_tokens={fits} or less"):
-        list(engine.answers([Ask("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=fits + 1)))
-    (answer,) = engine.answers([Ask("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=fits))
+        list(engine.answers([SampleRequest("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=fits + 1)))
+    (answer,) = engine.answers([SampleRequest("0", prompt("Hello"), seed=0)], sampling(max_new_tokens=fits))
     assert answer.finish_reason in ("stop", "length")
 
 

@@ -16,7 +16,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.records import Failure, LwexpError, Prompt, Response, read_rows
-from lwexp.sample import collect
+from lwexp.sample.collect import collect
 
 PROMPTS = [Prompt(id=f"p{n}", text=f"Prompt {n}.", language="en", type="t", required_words=10) for n in range(120)]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.config.evaluate import WordRange
 from lwexp.extend.metric import standard_metrics
+from lwexp.extend.word_range import WordRange
 from lwexp.records import PairJudgement, Verdict, read_rows
 from lwexp.score.pairwise import compare_pairwise, read_better, summary
 from lwexp.score.regression import regression

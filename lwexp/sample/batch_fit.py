@@ -26,7 +26,7 @@ def bytes_a_token(model: Any) -> int:
     return int(config.num_hidden_layers * 2 * heads * head * next(model.parameters()).element_size())
 
 
-def slots_that_fit(model: Any, tokens: int, *, at_most: int) -> int:
+def fitting_batch_size(model: Any, tokens: int, *, at_most: int) -> int:
     """Answers to decode at once, from the memory that is free now; at least 1.
 
     Args:

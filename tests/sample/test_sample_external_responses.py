@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lwexp.records import LwexpError, Prompt, Response, Sampling, write_rows
-from lwexp.sample import read_given
+from lwexp.sample.external_responses import read_responses
 
 PROMPTS = [
     Prompt(id=f"b-{n}", text=f"Write {n} words\non tea.", language="en", type="News", required_words=n)
@@ -18,7 +18,7 @@ PROMPTS = [
 def given(tmp_path: Path, *rows: dict[str, Any] | str) -> list[Response]:
     path = tmp_path / "pred.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return read_given(path, PROMPTS)
+    return read_responses(path, PROMPTS)
 
 
 def pred(n: int, text: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_our_own_file_keeps_sampling_repeats_and_ends(tmp_path: Path) -> None:
         for prompt in PROMPTS for repeat in range(2)
     ]  # fmt: skip
     write_rows(tmp_path / "r.jsonl", reversed(ours))
-    assert read_given(tmp_path / "r.jsonl", PROMPTS) == ours
+    assert read_responses(tmp_path / "r.jsonl", PROMPTS) == ours
 
 
 def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

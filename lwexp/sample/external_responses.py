@@ -21,7 +21,7 @@ _NAMED = 3  # strangers or duplicates that a message names
 log = logging.getLogger(__name__)
 
 
-def read_given(path: Path, prompts: Sequence[Prompt], counter: Counter = "longwriter") -> list[Response]:
+def read_responses(path: Path, prompts: Sequence[Prompt], counter: Counter = "longwriter") -> list[Response]:
     """Read answers to a bench, in bench order.
 
     A line is an object with the answer under ``response`` (or text, answer, output) and the prompt's id under
@@ -64,7 +64,7 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
     repeats = 1 + max((response.repeat for response in found.values()), default=0)
     model = next(iter(found.values())).model if found else path.stem
     ordered = [
-        found.get(f"{prompt.id}#{repeat}") or _absent(prompt, repeat, model)
+        found.get(f"{prompt.id}#{repeat}") or Response.unanswered(prompt, repeat, model, None)
         for prompt in prompts
         for repeat in range(repeats)
     ]
@@ -106,7 +106,7 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counter: Counter) -> Response:
     text = next(row[key] for key in _TEXT if key in row)
     if text is None:  # how other tools write an answer that never came
-        return _absent(prompt, _repeat(row, where), str(row.get("model") or name))
+        return Response.unanswered(prompt, _repeat(row, where), str(row.get("model") or name), None)
     if not isinstance(text, str):
         raise LwexpError(f"responses={where}: the answer must be text, got {text!r:.60}")
     repeat = _repeat(row, where)
@@ -115,12 +115,11 @@ def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counte
         sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") else None
     except ValidationError as error:
         raise LwexpError(f"responses={where}: sampling: {first_problem(error)}") from None
-    return _absent(prompt, repeat, str(row.get("model") or name)).model_copy(
+    return Response.unanswered(prompt, repeat, str(row.get("model") or name), sampling).model_copy(
         update={
             "text": text,
             "words": count_by(counter, text),
             "finish_reason": reason if reason in _FINISH else "unknown",
-            "sampling": sampling,
         }
     )
 
@@ -130,24 +129,6 @@ def _repeat(row: dict[str, Any], where: str) -> int:
     if type(repeat) is not int or not 0 <= repeat < 1000:
         raise LwexpError(f"responses={where}: repeat must be a whole number from 0 on, got {repeat!r:.40}")
     return repeat
-
-
-def _absent(prompt: Prompt, repeat: int, model: str) -> Response:
-    """The response that never came."""
-    return Response(
-        id=f"{prompt.id}#{repeat}",
-        prompt_id=prompt.id,
-        repeat=repeat,
-        prompt=prompt.text,
-        language=prompt.language,
-        type=prompt.type,
-        required_words=prompt.required_words,
-        text="",
-        words=0,
-        finish_reason="error",
-        model=model,
-        sampling=None,
-    )
 
 
 def _refuse(path: Path, lines: Sequence[str], problem: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from lwexp.records import Prompt
 
 
-class Ask(NamedTuple):
+class SampleRequest(NamedTuple):
     """One answer wanted."""
 
     id: str  # of the response
@@ -15,7 +15,7 @@ class Ask(NamedTuple):
     seed: int  # stored with the response; with the prompt's id it seeds the answer's random numbers
 
 
-class Answer(NamedTuple):
+class SampleResult(NamedTuple):
     """One answer given."""
 
     id: str

@@ -8,12 +8,14 @@ import torch
 
 from lwexp.config import compose
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.ask import Ask
+from lwexp.sample.batch_fit import bytes_a_token, fitting_batch_size
 from lwexp.sample.engine import TransformersEngine
-from lwexp.sample.room import bytes_a_token, slots_that_fit
+from lwexp.sample.requests import SampleRequest
 
 ASKS = [
-    Ask(f"q{n}#0", Prompt(id=f"q{n}", text=f"Hello {n} rivers", language="en", type="t", required_words=5), seed=0)
+    SampleRequest(
+        f"q{n}#0", Prompt(id=f"q{n}", text=f"Hello {n} rivers", language="en", type="t", required_words=5), seed=0
+    )
     for n in range(9)
 ]
 SAMPLE = compose().sample.model_copy(update={"temperature": 0, "max_new_tokens": 20, "batch_size": 8})
@@ -59,7 +61,7 @@ def test_slots_follow_from_free_memory(llama_folder: Path, monkeypatch: pytest.M
     class Memory:
         available = 2**20
 
-    monkeypatch.setattr("lwexp.sample.room.psutil.virtual_memory", Memory)
-    assert slots_that_fit(model, 100, at_most=32) == 9
-    assert slots_that_fit(model, 100, at_most=4) == 4
-    assert slots_that_fit(model, 10**6, at_most=32) == 1
+    monkeypatch.setattr("lwexp.sample.batch_fit.psutil.virtual_memory", Memory)
+    assert fitting_batch_size(model, 100, at_most=32) == 9
+    assert fitting_batch_size(model, 100, at_most=4) == 4
+    assert fitting_batch_size(model, 10**6, at_most=32) == 1

@@ -1,0 +1,114 @@
+"""Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from lwexp.benches.locate import locate
+from lwexp.extend import Bench, register
+from lwexp.records import LwexpError, Prompt, first_problem
+from lwexp.text.words import language_of
+
+
+@register
+class FileBench(Bench):
+    """JSONL with prompt, length and, if there, type, id and language."""
+
+    kind: Literal["file"] = "file"
+    path: str
+    """The file, a folder that holds ``filename``, or a data set on the Hugging Face hub that does: owner/name."""
+    filename: str
+    """The file's name, for a folder or a hub data set."""
+    english: str | None = None
+    """File beside it that holds the English prompts again: what it lacks is Chinese. Null: by the letters."""
+    sha256: str | None = None
+    """Of the file; another file is refused. Null takes any."""
+    revision: str | None = None
+    """Hub commit; null for the newest."""
+
+    def prompts(self) -> list[Prompt]:
+        """One a line; ids are ``<bench name>-<line>`` where a line has none.
+
+        With ``english``, a prompt is English where that file has it and Chinese where not. So the one prompt of
+        LongBench-Write that asks in Chinese for English text (line 94) counts as English, as in the paper.
+        """
+        path = self._locate(self.filename)
+        self._refuse_another_file(path)
+        columns = ["prompt", *(["length"] if self.needs_lengths else []), *self._further_columns()]
+        english = None
+        if self.english is not None:
+            english = {row["prompt"] for _, row in _rows(self._locate(self.english), columns[:1])}
+        prompts = [
+            self._prompt(row, f"{self.name}-{number}", f"{path} line {number}", english)
+            for number, row in _rows(path, columns)
+        ]
+        if not prompts:
+            wanted = " and ".join(columns)
+            raise LwexpError(f"bench.path={self.path}: the file has no prompts; wanted lines with {wanted}")
+        lines: dict[str, int] = {}
+        for number, prompt in enumerate(prompts, start=1):
+            if lines.setdefault(prompt.id, number) != number:
+                raise LwexpError(
+                    f"{path}: prompt id {prompt.id} comes twice; give every line an id of its own, or none"
+                )
+        return prompts
+
+    def _locate(self, name: str) -> Path:
+        return locate(name, path=self.path, filename=self.filename, version=self.version, revision=self.revision)
+
+    def _further_columns(self) -> list[str]:
+        return list(dict.fromkeys(column for metric in self.scored_by for column in metric.needs_columns))
+
+    def _refuse_another_file(self, path: Path) -> None:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if self.sha256 is not None and found != self.sha256:
+            raise LwexpError(
+                f"{path} is not {self.name} v{self.version}: sha256 {found[:12]}..., wanted {self.sha256[:12]}...; get "
+                f"the published file, or use yours with bench=jsonl bench.path={path}"
+            )
+
+    def _prompt(self, row: dict[str, Any], id: str, where: str, english: set[str] | None) -> Prompt:
+        language = row.get("language") or language_of(row["prompt"])
+        if english is not None:
+            language = "en" if row["prompt"] in english else "zh"
+        try:
+            return Prompt(
+                id=str(row.get("id") or id),
+                text=row["prompt"],
+                language=language,
+                type=str(row.get("type") or "unknown"),
+                required_words=row.get("length"),
+                details={column: row[column] for column in self._further_columns()},
+            )
+        except ValidationError as error:
+            raise LwexpError(f"{where}: {first_problem(error)}, got length={row.get('length')!r}") from None
+
+
+def _rows(path: Path, columns: list[str]) -> list[tuple[int, dict[str, Any]]]:
+    """Line number and row of every line that is not blank."""
+    rows = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                rows.append((number, _row(line, f"{path} line {number}", columns)))
+    return rows
+
+
+def _row(line: bytes, where: str, columns: list[str]) -> dict[str, Any]:
+    try:
+        row: Any = json.loads(line.decode("utf-8-sig"))
+    except ValueError as error:
+        raise LwexpError(f"{where}: is not JSON: {error}") from None
+    missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
+    if missing:
+        raise LwexpError(
+            f"{where}: {' and '.join(missing)} missing; wanted {', '.join(columns)} and, if you like, type"
+        )
+    if not isinstance(row["prompt"], str) or not row["prompt"].strip():
+        raise LwexpError(f"{where}: prompt must be text, got {row['prompt']!r:.60}")
+    return dict(row)

@@ -1,0 +1,40 @@
+"""LongWrite-Ruler in miniature: the same topics at every length, made on the spot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lwexp.extend import Bench, register
+from lwexp.records import Language, Prompt
+
+# Of the phrasings. Not the run's seed: two runs that are compared have to be asked the same.
+_SEED = 0
+
+
+@register
+class RulerBench(Bench):
+    """Topics x required lengths x languages, from the offline topics."""
+
+    kind: Literal["ruler"] = "ruler"
+    required_words: tuple[int, ...] = Field(min_length=1)
+    topics: int = Field(ge=1, le=8)
+    languages: tuple[Language, ...] = Field(min_length=1)
+
+    def prompts(self) -> list[Prompt]:
+        """``ruler-en-3-200`` is the third English topic, asked for in 200 words."""
+        from lwexp.llm.offline.text import BENCH_TOPICS, instruction_text
+
+        return [
+            Prompt(
+                id=f"ruler-{language}-{number}-{words}",
+                text=instruction_text(topic=topic, words=words, language=language, seed=_SEED),
+                language=language,
+                type="ruler",
+                required_words=words,
+            )
+            for language in self.languages
+            for number, topic in enumerate(BENCH_TOPICS[language][: self.topics], start=1)
+            for words in self.required_words
+        ]
