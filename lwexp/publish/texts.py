@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lwexp.pages.display import dollars
-from lwexp.records import Conversation, Draft, Failure, Message, PreferencePair, read_rows
+from lwexp.pages.display import dollars, plural
+from lwexp.records import Conversation, Draft, Failure, Message, PlanStep, PreferencePair, read_rows
 from lwexp.records.trace import StepTrace, Trace
 from lwexp.runs.artifacts import (
     CONVERSATIONS,
@@ -20,11 +20,9 @@ from lwexp.runs.artifacts import (
     TRACE,
     failures_in,
 )
-from lwexp.text.plain import one_line
 from lwexp.text.words import count_words, language_of, score_length
 
 Kind = Literal["draft", "conversation", "pair"]
-_TITLE = 180  # characters of an instruction that the list shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class Entry:
         words: Words written; of a pair those of the chosen answer; None for a failure.
         notes: Short words to filter by: the reason of a failure, cut, cleaned rules, retried.
         gap: Of a pair the difference of scores, else how far S_l is from 100; None where unknown.
+        ask: With ``facts``, ``notice`` and ``groups``: what is shown of it (``lwexp.pages.packed``).
         length_gap: Of a pair, words of the chosen less those of the rejected answer.
-        detail: What the page of this text shows.
     """
 
     id: str
@@ -49,8 +47,15 @@ class Entry:
     title: str
     notes: tuple[str, ...]
     gap: float | None
-    detail: dict[str, Any]
+    ask: str
+    facts: list[list[str]]
+    groups: list[Any] = field(default_factory=list)
+    notice: str = ""
     length_gap: int | None = None
+
+    def without_texts(self) -> Entry:
+        """About 150 bytes: 200,000 imported rows stay near 30 MB."""
+        return replace(self, id="", title="", ask="", facts=[], groups=[], notice="")
 
 
 def failures_of(folder: Path) -> Path | None:
@@ -90,24 +95,12 @@ def _draft(draft: Draft, trace: Trace | None) -> Entry:
     asked = draft.instruction.required_words
     words = count_words(draft.text)
     calls: tuple[StepTrace | None, ...] = trace.steps if trace else (None,) * len(draft.paragraphs)
-    steps = [
-        {
-            "point": step.point,
-            "asked": step.words,
-            "words": count_words(paragraph),
-            "text": paragraph,
-            "finish": reason,
-            "cost": call.cost_usd if call else None,
-            "attempts": call.attempts if call else 1,
-            "rules": list(call.cleaned) if call else [],
-        }
-        for step, paragraph, reason, call in zip(
-            draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False
-        )
-    ]
+    steps = zip(draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False)
+    panels = [_step(number, *step) for number, step in enumerate(steps, start=1)]
+    summary = f"The plan as the teacher wrote it, {plural(len(panels), 'paragraph')}"
     facts = [
         *_length_facts(asked, words),
-        ["plan", f"{draft.plan.words:,} words in {len(draft.plan.steps)} paragraphs"],
+        ["plan", f"{draft.plan.words:,} words in {plural(len(draft.plan.steps), 'paragraph')}"],
         ["cost", dollars(draft.cost_usd)],
         ["teacher", draft.teacher],
     ]
@@ -119,9 +112,27 @@ def _draft(draft: Draft, trace: Trace | None) -> Entry:
         notes += ["retried"] if trace.plans_asked > 1 or any(step.attempts > 1 for step in trace.steps) else []
     return Entry(
         id=draft.id, language=draft.instruction.language, status="kept", asked=asked, words=words,
-        title=one_line(draft.instruction.text, _TITLE), notes=tuple(notes), gap=_off(asked, words),
-        detail={"ask": draft.instruction.text, "facts": facts, "plan": draft.plan.text, "steps": steps},
+        title=draft.instruction.text, notes=tuple(notes), gap=_off(asked, words), ask=draft.instruction.text,
+        facts=facts, groups=[["", [{"kind": "plan", "summary": summary, "text": draft.plan.text}, *panels]]],
     )  # fmt: skip
+
+
+def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace | None) -> dict[str, Any]:
+    """A paragraph beside its line of the plan."""
+    words = count_words(text)
+    tags = [[f"{step.words:,} words asked, {words:,} written", ""]]
+    if call:
+        tags += [[f"${call.cost_usd:.4f}", ""]] if call.cost_usd else []
+        tags += [[f"{call.attempts} tries", "tag"]] if call.attempts > 1 else []
+    tags += [[f"ended by {finish}", "tag bad"]] if finish != "stop" else []
+    tags += [[f"cleaned: {rule}", "tag"] for rule in (call.cleaned if call else ())]
+    return {
+        "kind": "step",
+        "point": f"{number}. {step.point}",
+        "gauge": [step.words, words],
+        "tags": tags,
+        "text": text,
+    }
 
 
 def _conversation(row: Conversation) -> Entry:
@@ -130,48 +141,44 @@ def _conversation(row: Conversation) -> Entry:
     first, *rest = row.messages
     return Entry(
         id=row.id, language=row.language, status="kept", asked=row.required_words, words=row.actual_words,
-        title=one_line(_question(row.messages), _TITLE), notes=(), gap=_off(row.required_words, row.actual_words),
-        detail={"ask": first.content, "facts": facts, "turns": [[turn.role, turn.content] for turn in rest]},
+        title=_question(row.messages), notes=(), gap=_off(row.required_words, row.actual_words), ask=first.content,
+        facts=facts, groups=_turns(rest),
     )  # fmt: skip
 
 
 def _pair(row: PreferencePair) -> Entry:
     scores = (row.chosen_score, row.rejected_score)
     gap = None if row.chosen_score is None or row.rejected_score is None else row.chosen_score - row.rejected_score
-    sides = {
-        name: {
-            "text": text,
-            "facts": [
-                ["words", f"{words:,}"],
-                *([["score", f"{score:.1f}"]] if score is not None else []),
-                *([["S_l", f"{score_length(row.required_words, words):.1f}"]] if row.required_words else []),
-            ],
-        }
-        for name, text, words, score in zip(
-            ("chosen", "rejected"), (row.chosen, row.rejected), (row.chosen_words, row.rejected_words), scores,
-            strict=True,
-        )
-    }  # fmt: skip
+    sides = []
+    for name, text, words, score in zip(
+        ("chosen", "rejected"), (row.chosen, row.rejected), (row.chosen_words, row.rejected_words), scores, strict=True
+    ):
+        known = [["words", f"{words:,}"], *([["score", f"{score:.1f}"]] if score is not None else [])]
+        known += [["S_l", f"{score_length(row.required_words, words):.1f}"]] if row.required_words else []
+        sides.append({"kind": f"side {name} answer card", "name": name, "facts": known, "text": text})
     length_gap = row.chosen_words - row.rejected_words
     facts = [["asked", f"{row.required_words:,} words"]] if row.required_words else []
     facts += [["length gap", f"{length_gap:+,} words"]]
     facts += [["score gap", f"{gap:.1f}"]] if gap is not None else []
     first, *rest = row.prompt
-    turns = [[turn.role, turn.content] for turn in rest]
     return Entry(
         id=row.id, language=row.language, status="pair", asked=row.required_words, words=row.chosen_words,
-        title=one_line(_question(row.prompt), _TITLE), notes=(), gap=gap, length_gap=length_gap,
-        detail={"ask": first.content, "facts": [*facts, ["source", row.source]], "turns": turns, **sides},
+        title=_question(row.prompt), notes=(), gap=gap, length_gap=length_gap, ask=first.content,
+        facts=[*facts, ["source", row.source]], groups=[*_turns(rest), ["sides", sides]],
     )  # fmt: skip
 
 
 def _failed(row: Failure) -> Entry:
-    facts = [["stage", row.stage], ["reason", row.reason.replace("_", " "), "bad"], ["tries", f"{row.attempts}"]]
+    reason = row.reason.replace("_", " ")
     return Entry(
         id=row.id, language=language_of(row.detail), status="failed", asked=None, words=None,
-        title=one_line(f"{row.id}: {row.detail}", _TITLE), notes=(row.reason.replace("_", " "),), gap=None,
-        detail={"ask": row.id, "facts": facts, "notice": row.detail},
+        title=f"{row.id}: {row.detail}", notes=(reason,), gap=None, ask=row.id, notice=row.detail,
+        facts=[["stage", row.stage], ["reason", reason, "bad"], ["tries", f"{row.attempts}"]],
     )  # fmt: skip
+
+
+def _turns(messages: Sequence[Message]) -> list[Any]:
+    return [["", [{"kind": "turn", "name": turn.role, "text": turn.content} for turn in messages]]]
 
 
 def _question(messages: tuple[Message, ...]) -> str:

@@ -1,36 +1,32 @@
 """The page to read a run's texts in: one file, nothing loaded from anywhere, every text on demand.
 
-The texts stand in the page as compressed blocks, and its script unpacks the one that is asked for. So a page of
-6,000 long drafts is no larger than a third of its texts and opens in a second or two (docs/LOG.md). What a
-model wrote can do nothing: blocks are base64, the script sets text nodes only, and the policy lets no other script run.
+What a model wrote can run no code in it: blocks are base64, the script sets text nodes only, and the policy lets no
+other script run.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from lwexp.pages.display import dollars
-from lwexp.pages.packed import hash_source, pack, pack_text, spelled_out
+from lwexp.pages.display import LANGUAGES, dollars, plural
+from lwexp.pages.drawing import Picture, with_own_ids
+from lwexp.pages.packed import Packer
+from lwexp.pages.page import render as render_page
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.records import write_text
 from lwexp.runs import Run
 from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
-from lwexp.text.plain import visible
+from lwexp.text.plain import one_line
 from lwexp.text.words import score_length
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_BLOCK_CHARACTERS = 200_000  # of texts; unpacking one takes about 2 ms
+_TEMPLATE = Path(__file__).parent / "templates" / "viewer.html"
 _MOST_TEXTS = 10_000  # with their texts; all rows of a larger set count in numbers and pictures (docs/LOG.md)
-_LANGUAGE_NAMES = {"en": "English", "zh": "Chinese"}
+_TITLE = 180  # characters of an instruction that the list shows
 _NOUNS: dict[Kind, tuple[str, str]] = {
     "draft": ("draft", "Drafts by"),
     "conversation": ("conversation", "Imported from"),
@@ -47,54 +43,47 @@ def write_viewer(run: Run) -> list[Entry]:
 
 def render(run: Run) -> tuple[str, list[Entry]]:
     """The page as text, and its entries without their texts."""
-    index, blocks, seen = _pack(run.path)
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("viewer.css", "viewer.js"))
-    policy = (
-        f"default-src 'none'; script-src '{hash_source(script)}'; style-src '{hash_source(style)}'; "
-        f"base-uri 'none'; form-action 'none'"
-    )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    page: str = environment.get_template("viewer.html").render(
-        policy=Markup(policy),  # ours, like the next two; escaped, the hashes would not fit
-        style=Markup(style),
-        script=Markup(script),
-        index=Markup(index),  # base64
-        blocks=[Markup(block) for block in blocks],
-        **_summary(run, seen),
+    packer, seen = _pack(run.path)
+    page = render_page(
+        _TEMPLATE, labels=dict(enumerate(LANGUAGES.values())), packed=packer.pack(), **_summary(run, seen)
     )
     return page, seen
 
 
-def _pack(folder: Path) -> tuple[str, list[str], list[Entry]]:
-    """The packed list, the packed texts, and the entries without their texts."""
-    lines: list[list[Any]] = []
-    blocks: list[str] = []
+def _pack(folder: Path) -> tuple[Packer, list[Entry]]:
+    packer = Packer(("language", "status"), ("words", "gap"))
     seen: list[Entry] = []
-    waiting: list[str] = []
     for entry in entries(folder):
-        # Without its texts an entry is about 150 bytes: 200,000 imported rows stay near 30 MB.
-        seen.append(replace(entry, id="", title="", detail={}))
-        if len(lines) >= _MOST_TEXTS:
+        seen.append(entry.without_texts())
+        if len(packer) >= _MOST_TEXTS:
             continue
-        lines.append(
-            [
-                visible(entry.id), entry.language, entry.status, entry.asked, entry.words, entry.title,
-                list(entry.notes), entry.gap, len(blocks), len(waiting),
-            ]
+        measures = {"words": entry.words, "gap": entry.gap}
+        packer.add(
+            entry.id,
+            one_line(entry.title, _TITLE),
+            entry.language,
+            meta=_meta(entry),
+            facets={"language": [entry.language], "status": [entry.status, *entry.notes]},
+            measures={name: [value] for name, value in measures.items() if value is not None},
+            detail={
+                "ask": entry.ask, "about": [], "facts": entry.facts, "notice": entry.notice, "groups": entry.groups,
+            },
         )  # fmt: skip
-        waiting.append(json.dumps(spelled_out(entry.detail), ensure_ascii=False, separators=(",", ":")))
-        if sum(map(len, waiting)) >= _BLOCK_CHARACTERS:
-            blocks.append(pack_text(f"[{','.join(waiting)}]"))
-            waiting = []
-    if waiting:
-        blocks.append(pack_text(f"[{','.join(waiting)}]"))
-    return pack(lines), blocks, seen
+    return packer, seen
 
 
-def _summary(run: Run, seen: list[Entry]) -> dict[str, Any]:
+def _meta(entry: Entry) -> list[list[str]]:
+    """The line under a title in the list."""
+    if entry.status == "failed":
+        return [[", ".join(entry.notes), "bad"]]
+    words = entry.words or 0
+    meta = [[f"{entry.asked:,} asked, {words:,} written" if entry.asked else f"{words:,} words", ""]]
+    if entry.status == "pair" and entry.gap is not None:
+        meta.append([f"score gap {entry.gap:.1f}", ""])
+    return [*meta, *([note, "note"] for note in entry.notes)]
+
+
+def _summary(run: Run, seen: Sequence[Entry]) -> dict[str, Any]:
     """Everything on the page that is not a text."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
@@ -102,6 +91,7 @@ def _summary(run: Run, seen: list[Entry]) -> dict[str, Any]:
     source = run.labels.teacher or run.labels.model or run.name
     notes = Counter(note for entry in seen for note in entry.notes)
     statuses = [("failed", "left out", len(seen) - len(kept))] if len(seen) > len(kept) else []
+    languages = Counter(entry.language for entry in seen)
     return {
         "run": run.id,
         "eyebrow": f"{how} {source}, {run.manifest.created[:10]}",
@@ -111,27 +101,27 @@ def _summary(run: Run, seen: list[Entry]) -> dict[str, Any]:
         "tally": run.tally or "",
         "shown": min(len(seen), _MOST_TEXTS),
         "all": len(seen),
-        "figures": _figures(kept, kind),
-        "languages": [
-            (code, name, sum(entry.language == code for entry in seen))
-            for code, name in _LANGUAGE_NAMES.items()
-            if any(entry.language == code for entry in seen)
+        "figures": with_own_ids(_figures(kept, kind), "f"),
+        "choices": [
+            (
+                "Language",
+                "language",
+                [(code, LANGUAGES[code], languages[code]) for code in LANGUAGES if languages[code]],
+            ),
+            ("Status", "status", [*statuses, *((note, note, count) for note, count in notes.most_common())]),
         ],
-        "statuses": [*statuses, *((note, note, count) for note, count in notes.most_common())],
-        "orders": [("gap", "largest score gap first" if kind == "pair" else "furthest from its length first")],
-        "search_hint": "in instructions, ids and reasons",
+        "gap_order": "largest score gap first" if kind == "pair" else "furthest from its length first",
         "file": PAIRS if kind == "pair" else CONVERSATIONS,
     }
 
 
-def _headline(kept: list[Entry], noun: str) -> str:
+def _headline(kept: Sequence[Entry], noun: str) -> str:
     if not kept:
         return f"No {noun} was kept"
-    longest = max(entry.words or 0 for entry in kept)
-    return f"{len(kept):,} {noun}{'s' if len(kept) > 1 else ''}, the longest of {longest:,} words"
+    return f"{plural(len(kept), noun)}, the longest of {max(entry.words or 0 for entry in kept):,} words"
 
 
-def _tiles(kept: list[Entry], cost: float | None, kind: Kind) -> list[tuple[str, str, str]]:
+def _tiles(kept: Sequence[Entry], cost: float | None, kind: Kind) -> list[tuple[str, str, str]]:
     """Label, number, and a remark."""
     words = sorted(entry.words or 0 for entry in kept)
     if not words:
@@ -155,7 +145,7 @@ def _tiles(kept: list[Entry], cost: float | None, kind: Kind) -> list[tuple[str,
     return tiles
 
 
-def _figures(kept: list[Entry], kind: Kind) -> list[figures.Figure]:
+def _figures(kept: Sequence[Entry], kind: Kind) -> list[Picture]:
     if not kept:
         return []
     drawn = [figures.lengths([(entry.words or 0, entry.language) for entry in kept])]

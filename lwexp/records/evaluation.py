@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from typing import Literal
 
 from pydantic import Field
@@ -25,11 +23,6 @@ class MetricInfo(Row):
     needs_length: bool = False
     needs_judge: bool = False
     of: tuple[str, ...] = ()  # kinds whose mean it is; such a metric has no verdicts of its own
-
-    @property
-    def html(self) -> str:
-        """The label for a page: S_l with its subscript."""
-        return re.sub(r"\b([A-Z])_([a-z]+)\b", r"\1<sub>\2</sub>", html.escape(self.label))
 
 
 class Judgement(Row):

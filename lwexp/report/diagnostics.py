@@ -14,9 +14,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from lwexp.records import Check, Position
-from lwexp.report.lineage import Tree
 from lwexp.report.reading import object_of, rows_of
 from lwexp.report.tables import Answer
+from lwexp.runs.artifacts import Tree
 from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line
 

@@ -18,9 +18,10 @@ from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics
-from lwexp.report.lineage import Node, Tree
 from lwexp.report.reading import object_of, rows_of
 from lwexp.report.tables import Answer, join
+from lwexp.runs import Run
+from lwexp.runs.artifacts import Tree
 from lwexp.text.plain import one_line
 
 _NAME_LENGTH = 40
@@ -31,8 +32,8 @@ class Evaluation:
     """One model's answers to one bench."""
 
     label: str
-    node: Node
-    train: Node | None
+    node: Run
+    train: Run | None
     config: Tree
     train_config: Tree
     answers: tuple[Answer, ...]
@@ -69,7 +70,7 @@ def mixture_of(evaluation: Evaluation) -> Tree:
     return object_of(evaluation.train.path / "mixture.json") if evaluation.train and evaluation.train.path else {}
 
 
-def read_evaluation(path: Path, nodes: Mapping[str, Node], notes: list[str]) -> Evaluation | None:
+def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> Evaluation | None:
     """Read one evaluation run; None where it has no answers.
 
     Args:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from lwexp.pages.display import named, score, signed, span, words
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.lineage import Node, ancestors
 from lwexp.report.tables import Cell, prompt_means
+from lwexp.runs.run import Run, ancestors
 from lwexp.stats.intervals import Difference, paired_difference, rank_correlation
 
 # The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
@@ -80,7 +80,7 @@ class Findings(NamedTuple):
     checks: tuple[Check, ...]
 
 
-def find(rows: Sequence[Row], nodes: Mapping[str, Node]) -> Findings:
+def find(rows: Sequence[Row], nodes: Mapping[str, Run]) -> Findings:
     """Read the table of one group.
 
     Args:
@@ -183,7 +183,7 @@ def _rank_check(rows: Sequence[Row]) -> list[Check]:
     ]
 
 
-def _laps(rows: Sequence[Row], nodes: Mapping[str, Node]) -> list[Lap]:
+def _laps(rows: Sequence[Row], nodes: Mapping[str, Run]) -> list[Lap]:
     by_train = {row.evaluation.train.id: row for row in rows if row.evaluation.train}
     laps = []
     for row in rows:

@@ -11,9 +11,9 @@ from pathlib import Path
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import tell_apart
 from lwexp.report.evaluations import Evaluation, read_evaluation
-from lwexp.report.lineage import Node, trace
 from lwexp.runs import Run
 from lwexp.runs.find import list_runs
+from lwexp.runs.run import Run, trace
 from lwexp.text.plain import one_line
 
 OFFLINE = "offline/"
@@ -43,7 +43,7 @@ class Comparison:
     """Everything a report is made from."""
 
     groups: tuple[Group, ...]
-    nodes: dict[str, Node]
+    nodes: dict[str, Run]
     notes: tuple[str, ...]
 
     @property

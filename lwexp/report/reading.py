@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lwexp.records import BadRow, Row, scan_rows
-from lwexp.report.lineage import Tree
+from lwexp.runs.artifacts import Tree
 from lwexp.text.plain import one_line
 
 R = TypeVar("R", bound=Row)

@@ -15,7 +15,6 @@ TEXT_BUDGET = 500_000
 _MOST_LENGTHS = 8
 # What is shown before "read on", by how much of a card it fills.
 _HEAD = {"en": 420, "zh": 170}
-LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 class Shown(NamedTuple):

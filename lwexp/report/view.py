@@ -7,13 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lwexp.pages.display import NO_VALUE
+from lwexp.pages.display import LANGUAGES
+from lwexp.records import MetricInfo
 from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import Cell, cell, per_language, per_range, per_type, seeds
+from lwexp.report.tables import Answer, Cell, cell, per_language, per_range, per_type, seeds
 from lwexp.text.plain import one_line
+
+
+class PartTable(NamedTuple):
+    """A table of scores by some part of the bench. ``cells`` are the parts' titles with what each model got there."""
+
+    heading: str
+    first: str
+    cells: list[tuple[str, list[tuple[Row, Cell]]]]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,71 @@ class GroupView:
         return label
 
     @property
-    def language_codes(self) -> list[str]:
-        """Languages with answers."""
-        return sorted({code for parts in self.languages.values() for code in parts})
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """The columns of its tables."""
+        return self.group.metrics
 
     @property
-    def type_names(self) -> list[str]:
-        """Types of prompt with answers, where there are several."""
-        return sorted({name for parts in self.types.values() for name in parts})
+    def metric_heads(self) -> list[tuple[str, str]]:
+        """Column heads of the scores."""
+        return [(metric.label, "number") for metric in self.metrics]
+
+    @property
+    def parts(self) -> list[PartTable]:
+        """The tables below the first: by required length, language and type of prompt; an empty one is left out."""
+        brackets = "A square bracket includes its end, a round one does not."
+        languages = sorted({code for parts in self.languages.values() for code in parts})
+        types = sorted({name for parts in self.types.values() for name in parts})
+        found = [
+            (
+                "By required length",
+                "Required words",
+                self.ranges,
+                [(x, self.range_title(x)) for x in self.range_labels],
+            ),
+            ("By language", "Language", self.languages, [(code, LANGUAGES.get(code, code)) for code in languages]),
+            ("By type of prompt", "Type", self.types, [(name, name) for name in types]),
+        ]
+        return [
+            PartTable(heading, first, [(title, self._cells(cells, key)) for key, title in keys],
+                      brackets if cells is self.ranges else "")
+            for heading, first, cells, keys in found
+            if keys
+        ]  # fmt: skip
+
+    def _cells(self, parts: Mapping[str, Mapping[str, Cell]], key: str) -> list[tuple[Row, Cell]]:
+        found = [(row, parts[row.label].get(key)) for row in self.rows]
+        return [(row, part) for row, part in found if part and part.n]
+
+    def label(self, name: str) -> str:
+        """How a page calls a score."""
+        return next((metric.label for metric in self.metrics if metric.name == name), name)
+
+    def share(self, metric: MetricInfo, value: float) -> float:
+        """Where a score stands on its metric's scale, from 0 to 1."""
+        low, high = metric.scale
+        return (value - low) / (high - low)
+
+    def labels_of(self, *, judged: bool) -> str:
+        """Names of the scores that a judge gives, or of those that are measured; means of others left out."""
+        return " and ".join(m.label for m in self.metrics if m.needs_judge is judged and not m.of)
+
+    def scores_of(self, answer: Answer) -> list[tuple[MetricInfo, float | None]]:
+        """What one answer scored, means of other scores left out."""
+        wanted = [m for m in self.metrics if not m.of and (self.group.judge is not None or not m.needs_judge)]
+        return [(metric, answer.scores[metric.name]) for metric in wanted if metric.name in answer.scores]
+
+    def unscored(self, part: Cell) -> int | None:
+        """Answers without the score that a judge was asked for; None without a judge."""
+        judged = [
+            part.scores[metric.name].n_unscored for metric in self.metrics if metric.needs_judge and not metric.of
+        ]
+        return max(judged) if judged and self.group.judge is not None else None
 
     def unscored_reasons(self, rows: Sequence[Row]) -> str:
-        """``bad_json 7, time_out 2`` over the given models, or a dash."""
+        """``bad_json 7, time_out 2`` over the given models; empty where none is."""
         counts = Counter(answer.reason for row in rows for answer in row.evaluation.answers if answer.reason)
-        return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common()) or NO_VALUE
+        return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common())
 
 
 class Report(NamedTuple):

@@ -130,7 +130,7 @@ def test_search_and_filters_find_what_they_say(page_file, open_page):
 def test_what_was_measured_beside_the_scores_is_shown(page_file, open_page):
     """5 won, 1 tied, 1 lost of 7 scored pairs: bars of 71.43, 14.29 and 14.29 per cent."""
     page, _ = open_page(page_file)
-    text = page.locator("#beyond-0").inner_text()
+    text = page.locator("#diagnostics-0").inner_text()
     assert "5 won, 1 tied, 1 lost, 1 unscored, over 8 prompts" in text
     assert "79% 50 to 100" in " ".join(text.split())
     assert page.locator(".bar-of-three .won").get_attribute("style") == "width:71.43%"
@@ -139,7 +139,7 @@ def test_what_was_measured_beside_the_scores_is_shown(page_file, open_page):
     ends = page.locator("[aria-label='How answers end'] tbody td").all_inner_texts()
     # Asked for 50 twice (40 and 44 words are more than half); the six others are asked for 100 to 400 and get 41 to 47.
     assert [cell.split()[0] for cell in ends] == ["8", "6", "1", "0", "0", "0", "1"]
-    assert page.locator("#beyond-0 figure svg.wide").count() == 1
+    assert page.locator("#diagnostics-0 figure svg.wide").count() == 1
 
 
 def test_the_policy_stops_a_script_that_did_get_in(page_file, open_page, tmp_path):

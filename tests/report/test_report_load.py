@@ -6,8 +6,9 @@ import pytest
 
 from lwexp.records import LwexpError
 from lwexp.report.differences import differing, tell_apart
-from lwexp.report.lineage import layers, trace
+from lwexp.report.lineage import layers
 from lwexp.report.load import load
+from lwexp.runs.run import trace
 from tests.report import report_runs
 
 

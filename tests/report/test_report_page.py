@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import lwexp.report
+import lwexp.pages
 from lwexp.report import write_report
 from tests.report import report_runs
 from tests.report.report_text import write_text
 
 VOID = {"meta", "link", "br", "input", "img", "hr", "path", "rect", "use", "g", "wbr"}
-CSS = Path(lwexp.report.__file__).parent / "templates" / "report.css"
+CSS = Path(lwexp.pages.__file__).parent / "templates" / "page.css"
 
 
 class Structure(HTMLParser):

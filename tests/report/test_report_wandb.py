@@ -120,8 +120,8 @@ def test_runs_that_were_not_tracked_online_have_no_target(read, tmp_path):
     path = report_runs.training(tmp_path, "t-00000001", parents=[], max_train_words=9, steps=10)
     tracking = {"kind": "wandb", "mode": "online", "entity": "team", "project": "lwexp"}
     (path / "config.json").write_text(json.dumps({"tracking": tracking}))
-    from lwexp.report.lineage import trace
     from lwexp.report.load import Comparison
+    from lwexp.runs.run import trace
 
     assert target_of(Comparison((), trace([path]), ())) == ("team", "lwexp")
     assert "t-00000001" in lineage_table(trace([path])).replace("\\", "")

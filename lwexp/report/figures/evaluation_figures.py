@@ -73,7 +73,7 @@ def scatter(rows: Sequence[Row]) -> Picture:
     alt = "Scatter of words written against words asked for. " + "; ".join(
         f"{row.label}: longest {words(row.longest)}, median {words(row.total.median_words)}" for row in rows
     )
-    return picture("Asked for, and written", caption, alt, draw, height=_HEIGHT, keys=[row.place for row in rows])
+    return picture("Asked for, and written", caption, alt, draw, height=_HEIGHT, places=[row.place for row in rows])
 
 
 def _identity(axes: Any, low: float, high: float) -> None:
@@ -125,7 +125,7 @@ def ruler_curve(rows: Sequence[Row], curves: Sequence[Sequence[RulerPoint]]) -> 
     )
     longest = " Thin, dashed: the longest." if len(rows) <= _MOST_LANES else ""
     caption = f"Solid, with marks: the median answer.{longest} Grey: the length that was asked for."
-    return picture("The Ruler curve", caption, alt, draw, height=_HEIGHT, keys=[row.place for row in rows])
+    return picture("The Ruler curve", caption, alt, draw, height=_HEIGHT, places=[row.place for row in rows])
 
 
 def score_bars(rows: Sequence[Row], *, is_stand_in: bool) -> Picture:
@@ -200,7 +200,7 @@ def cap_figure(rows: Sequence[Row]) -> Picture:
     )
     return picture(
         "The output cap", caption, alt, draw,
-        height=_HEIGHT, keys=[row.place for row in trained], is_large=True,
+        height=_HEIGHT, places=[row.place for row in trained], is_large=True,
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def along_the_text(rows: Sequence[Row]) -> list[Picture]:
     return [
         picture(
             "Along the text", caption, "Measures by part of the answer. " + "; ".join(parts), draw,
-            height=height * len(measures), large_height=height, keys=[row.place for row in rows], is_large=True,
+            height=height * len(measures), large_height=height, places=[row.place for row in rows], is_large=True,
         )
     ]  # fmt: skip
 

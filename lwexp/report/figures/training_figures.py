@@ -62,7 +62,7 @@ def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curv
         axes.margins(x=0.02)
 
     ends = "; ".join(f"{points[0][1]:.3g} at the start, {points[-1][1]:.3g} at the end" for points in drawn.values())
-    return picture(title, caption, f"{title} by step: {ends}", draw, height=280, keys=list(drawn))
+    return picture(title, caption, f"{title} by step: {ends}", draw, height=280, places=list(drawn))
 
 
 def answer_lengths(evaluation: Evaluation) -> list[int]:
@@ -100,5 +100,5 @@ def _lengths(lengths: Mapping[int, list[int]], *, is_large: bool) -> Picture | N
     return picture(
         "Length of the training answers",
         "What each model was trained on, as shares of its own mixture; for DPO, the chosen answers.",
-        f"Histogram of training answer lengths: {described}", draw, height=280, keys=list(drawn), is_large=is_large,
+        f"Histogram of training answer lengths: {described}", draw, height=280, places=list(drawn), is_large=is_large,
     )  # fmt: skip

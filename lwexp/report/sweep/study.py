@@ -9,11 +9,11 @@ from pathlib import Path
 from lwexp.pages.display import quoted
 from lwexp.pages.drawing import INK, LINE, MUTED, PAPER, palette
 from lwexp.records import LwexpError
-from lwexp.report.lineage import Node
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Outcome, Sweep
+from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell
 from lwexp.text.plain import one_line
 
@@ -21,7 +21,7 @@ _VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER}
 _PACKAGES = ("torch", "transformers", "lightning", "tokenizers")
 
 
-def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Node], page: Path) -> Path:
+def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Run], page: Path) -> Path:
     """Write the Markdown page and its figure beside it, an SVG of the same name.
 
     Raises:
@@ -57,7 +57,7 @@ def study_figure(result: SweepResult) -> str:
     return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + ground, wide, count=1) + "\n"
 
 
-def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Node], figure: str) -> str:
+def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Run], figure: str) -> str:
     """The page as text."""
     title = sweep.question or sweep.name
     parts = [
@@ -89,7 +89,7 @@ def _fit(result: SweepResult) -> str:
     return "\n".join(["| | |", "|:--|:--|", *(f"| {name} | {markdown_cell(value)} |" for name, value in rows)])
 
 
-def _made(sweep: Sweep, nodes: Mapping[str, Node]) -> str:
+def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:
     commits = sorted({_commit(node) for node in nodes.values() if _commit(node)})
     versions = [f"{name} {', '.join(found)}" for name in ("python", *_PACKAGES) if (found := _versions(nodes, name))]
     seconds = [outcome.trial.seconds for outcome in sweep.outcomes if outcome.trial.seconds is not None]
@@ -111,13 +111,13 @@ def _command(outcomes: tuple[Outcome, ...], varied: tuple[str, ...]) -> str:
     return one_line(" ".join(["python train.py -m", *shared, *values]), 500).replace("`", "'")
 
 
-def _commit(node: Node) -> str:
+def _commit(node: Run) -> str:
     git = node.manifest.git
     commit = one_line(str(git.commit or ""), 40)[:12]
     return f"`{commit}`{' with changes' if git.dirty else ''}" if commit else ""
 
 
-def _versions(nodes: Mapping[str, Node], package: str) -> list[str]:
+def _versions(nodes: Mapping[str, Run], package: str) -> list[str]:
     found = set()
     for node in nodes.values():
         stated = {**node.manifest.versions, "python": node.manifest.python}

@@ -71,7 +71,7 @@ def _cap_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
         for (point, _, y), median in zip(spots, medians, strict=True)
     )
     return picture("Longest answer by longest training answer", caption, alt, draw, height=400, large_height=410,
-                   keys=list(dict.fromkeys(_place(m, places) for m, _, _ in spots)), is_large=True)  # fmt: skip
+                   places=list(dict.fromkeys(_place(m, places) for m, _, _ in spots)), is_large=True)  # fmt: skip
 
 
 def _metric_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lwexp.pages import display
 from lwexp.pages.drawing import with_own_ids
+from lwexp.records import MetricInfo
 from lwexp.report.sweep.sweep_analysis import Fit, SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.trials import Outcome, Sweep
@@ -29,7 +30,8 @@ def sweep_context(sweep: Sweep, result: SweepResult | None, places: Mapping[str,
     counts = {status: sum(o.trial.status == status for o in sweep.outcomes) for status in _statuses(sweep)}
     return {
         "sweep": sweep,
-        "answer": result,
+        "result": result,
+        "metrics": list(metrics_of(sweep).values()),
         "figure": picture,
         "rows": [_row(outcome, places) for outcome in sweep.outcomes],
         "tally": f"{len(sweep.outcomes)} trials = " + " + ".join(f"{n} {status}" for status, n in counts.items()),
@@ -39,17 +41,25 @@ def sweep_context(sweep: Sweep, result: SweepResult | None, places: Mapping[str,
     }
 
 
+def metrics_of(sweep: Sweep) -> dict[str, MetricInfo]:
+    """What any of its trials was scored by, by name."""
+    evaluations = [outcome.evaluation for outcome in sweep.outcomes if outcome.evaluation]
+    return {metric.name: metric for evaluation in evaluations for metric in evaluation.metrics}
+
+
 def _statuses(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(outcome.trial.status for outcome in sweep.outcomes))
 
 
 def _row(outcome: Outcome, places: Mapping[str, int]) -> Tree:
     evaluation = outcome.evaluation
+    total = cell(evaluation.answers) if evaluation else None
     return {
         "outcome": outcome,
         "number": outcome.trial.number + 1,
         "place": places.get(evaluation.label) if evaluation else None,
-        "total": cell(evaluation.answers) if evaluation else None,
+        "total": total,
+        "unscored": total.scores["S_q"].n_unscored if total and evaluation and evaluation.judge else None,
         "reason": one_line(outcome.trial.reason or "", 300),
         "log": outcome.trial.log,
     }

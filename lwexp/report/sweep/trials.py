@@ -11,11 +11,11 @@ from typing import NamedTuple
 from lwexp.records import LwexpError
 from lwexp.report.differences import short_names, tell_apart
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.lineage import Node, Tree, trace
 from lwexp.report.load import Comparison, Group, load
 from lwexp.report.reading import object_of
 from lwexp.report.training_metrics import long_share
-from lwexp.runs.run import Run
+from lwexp.runs.artifacts import Tree
+from lwexp.runs.run import Run, trace
 from lwexp.runs.trials import Trial, read_trials
 from lwexp.text.plain import one_line
 
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     settings: Mapping[str, str]
     label: str
     evaluation: Evaluation | None
-    runs: tuple[Node, ...]
+    runs: tuple[Run, ...]
     dollars: float | None
     gpu_hours: float | None
     long_share: float | None
@@ -123,7 +123,7 @@ def number_of(value: str | None) -> float | None:
     return float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
 
 
-def gpu_hours(config: Tree, node: Node) -> float | None:
+def gpu_hours(config: Tree, node: Run) -> float | None:
     """Wall time of training x its GPUs; None without GPUs, or where the time is not known."""
     hardware = config.get("hardware") or {}
     if hardware.get("accelerator", hardware.get("kind")) not in (_GPU, "cuda") or node.seconds is None:

@@ -10,13 +10,14 @@ from typing import Any
 
 from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
-from lwexp.report.lineage import Node, layers
+from lwexp.report.lineage import layers
 from lwexp.report.load import Comparison
 from lwexp.report.reading import object_of
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Sweep
 from lwexp.report.tables import cell
+from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell
 
 SCORES = ("S_l", "S_q", "S_bar")
@@ -144,7 +145,7 @@ def _panels(sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
     ]  # fmt: skip
 
 
-def lineage_table(nodes: Mapping[str, Node]) -> str:
+def lineage_table(nodes: Mapping[str, Run]) -> str:
     """Which run was made from which, from the teacher to the score."""
     lines = ["| run | stage | made from | result |", "|:--|:--|:--|:--|"]
     for node in (node for column in layers(nodes) for node in column):

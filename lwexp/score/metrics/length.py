@@ -17,7 +17,10 @@ class LengthMetric(ComputedMetric):
     kind: Literal["length"] = "length"
     name = "S_l"
     title = "S_l, length"
-    meaning = "How close an answer comes to the words asked for; 100 at exactly as many, 0 at a third or four times."
+    meaning = (
+        "Length. For l words asked for and y written: 100 \N{MULTIPLICATION SIGN} max(0, 1 - (y/l - 1)/3) if too long, "
+        "100 \N{MULTIPLICATION SIGN} max(0, 1 - (l/y - 1)/2) if too short, 0 for an empty answer."
+    )
     needs_length = True
 
     def score(self, response: Response) -> float:

@@ -64,7 +64,7 @@ class QualityMetric(JudgedMetric):
     kind: Literal["quality"] = "quality"
     name = "S_q"
     title = "S_q, quality"
-    meaning = "The mean of six scores from 1 to 5 that a judge gives, put on 0 to 100."
+    meaning = "Quality. The mean of six scores from 1 to 5 that a judge gives, put on 0 to 100."
 
     def judge_prompt(self, file: str | None) -> JudgePrompt:
         """lwexp's own question, or a file of the user's with $INST$ and $RESPONSE$."""

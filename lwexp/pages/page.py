@@ -1,0 +1,102 @@
+"""One self-contained HTML file: templates, one style sheet, one script whose hash the policy names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from lwexp.pages import display
+from lwexp.pages.drawing import MARK_PATHS, marker, palette
+from lwexp.text.plain import visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAME = Markup('<span class="name" style="--c:var(--m{})">{}</span>')
+
+
+def render(
+    template: Path,
+    *,
+    labels: Mapping[int, str],
+    packed: Sequence[str] = (),
+    places: Mapping[str, int] | None = None,
+    **values: Any,
+) -> str:
+    """A page as text.
+
+    Every value passes ``visible`` and jinja2's escaping on its way out; only markup made by this package (figures)
+    is exempt.
+
+    Args:
+        template: The page's own template; it extends ``page.html``.
+        labels: Place -> what has this colour: a model, or a language.
+        packed: Index and blocks of ``Packer``.
+        places: Model's name -> its place, for names inside sentences.
+        values: What the template shows.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, _TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (display.score, display.signed, display.span, display.words, display.dollars, display.duration,
+                     display.hours, display.plural, subscripts):  # fmt: skip
+        environment.filters[function.__name__] = function
+    environment.filters["count"] = "{:,}".format
+    environment.filters["sentence"] = lambda text: _sentence(text, places or {})
+    environment.globals.update(mark=_mark, languages=display.LANGUAGES)
+    script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("reader.js", "page.css"))
+    return environment.get_template(template.name).render(
+        policy=Markup(_policy(script)),  # made here, like the next two; escaped, the hash would not fit
+        style=Markup(style),
+        script=Markup(script),
+        colours=palette(len(labels)),
+        labels={place: visible(label) for place, label in labels.items()},
+        packed=[Markup(block) for block in packed],  # base64
+        **values,
+    )
+
+
+def _policy(script: str) -> str:
+    """What the page may do: run this one script, and load nothing. A script that slips in has another hash."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _finalize(value: Any) -> Any:
+    """What jinja2 prints for a value, before escaping: a dash for nothing, no hidden characters in text."""
+    if value is None:
+        return display.NO_VALUE
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _mark(place: int) -> Markup:
+    """A model's mark, for legends, tables and cards; decoration, the name always stands beside it."""
+    return Markup(
+        '<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}" fill="var(--m{})"/></svg>'
+    ).format(MARK_PATHS[marker(place)], place)
+
+
+def _sentence(text: str, places: Mapping[str, int]) -> Markup:
+    """A sentence with its names underlined in their models' colours, and the names of scores with their subscripts."""
+    return Markup("").join(
+        _NAME.format(places.get(piece, 0), visible(piece)) if is_name else subscripts(piece)
+        for piece, is_name in display.split_names(text)
+    )
+
+
+def subscripts(text: str) -> Markup:
+    """S_l and S_q as they are printed; reader.js does the same."""
+    return Markup(re.sub(r"\b([A-Z])_([a-z]+)\b", r"\1<sub>\2</sub>", str(escape(visible(text)))))

@@ -1,0 +1,186 @@
+"use strict";
+// Everything is put on the page as text nodes; nothing that a model, a prompt or a row says is ever read as markup.
+(() => {
+  const PAGE = 50;
+  const [ID, TITLE, LANGUAGE, META, FACETS, MEASURES, BLOCK, SPOT] = [0, 1, 2, 3, 4, 5, 6, 7];
+  const find = (id) => document.getElementById(id);
+  const number = (value) => value.toLocaleString("en-US");
+  const filters = find("filters");
+  if (!filters) { document.documentElement.dataset.ready = "yes"; return; }
+  const labels = JSON.parse(find("labels")?.textContent ?? "{}");
+  const blocks = new Map();
+  let index = { facets: [], measures: [], rows: [] };
+  let shown = [];
+  let page = 0;
+  let reading = null;
+  let turn = 0; // of the searches through texts: a newer one ends an older one
+
+  function make(tag, name, ...content) {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    element.append(...content);
+    return element;
+  }
+
+  function said(tag, name, text, language) {
+    const element = make(tag, name, text);
+    element.lang = language;
+    element.dir = "auto";
+    return element;
+  }
+
+  const chip = (place) => find("mark-" + place).content.cloneNode(true);
+
+  // S_l and S_q with their subscripts, as the page's own text has them.
+  const label = (text) => text.split(/\b([A-Z]_[a-z]+)\b/).map((part, at) => (at % 2 ? make("span", "", part[0], make("sub", "", part.slice(2))) : part));
+
+  async function unpack(id) {
+    const packed = Uint8Array.from(atob(find(id).textContent.trim()), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(stream).json();
+  }
+
+  async function detailOf(row) {
+    if (!blocks.has(row[BLOCK])) {
+      if (blocks.size > 8) blocks.delete(blocks.keys().next().value); // a long session keeps a few blocks, not all
+      blocks.set(row[BLOCK], unpack("b" + row[BLOCK]));
+    }
+    return (await blocks.get(row[BLOCK]))[row[SPOT]];
+  }
+
+  const values = (row, measure) => row[MEASURES][index.measures.indexOf(measure)] ?? [];
+
+  function passes(row, wanted, measure) {
+    if (index.facets.some((name, at) => wanted[name] && !row[FACETS][at].includes(wanted[name]))) return false;
+    if (wanted.least === "" && wanted.most === "") return true;
+    const [least, most] = [wanted.least === "" ? -Infinity : Number(wanted.least), wanted.most === "" ? Infinity : Number(wanted.most)];
+    return values(row, measure).some((value) => value >= least && value <= most);
+  }
+
+  async function select() {
+    const mine = ++turn;
+    const wanted = Object.fromEntries(new FormData(filters));
+    const measure = wanted.score ?? "words";
+    const needles = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const has = (hay) => needles.every((needle) => hay.toLowerCase().includes(needle));
+    const found = [];
+    for (const [at, row] of index.rows.entries()) {
+      if (!passes(row, wanted, measure)) continue;
+      const notes = row[META].filter((piece) => piece[1]).map((piece) => piece[0]);
+      if (needles.length && !has([row[ID], row[TITLE], ...notes].join(" "))) {
+        if (!wanted.deep) continue;
+        if (at % 8 === 0) find("found").textContent = "Searching " + number(at) + " of " + number(index.rows.length);
+        const data = await detailOf(row);
+        if (mine !== turn) return;
+        if (![data.ask, ...data.groups.flatMap(([, panels]) => panels.map((panel) => panel.text))].some(has)) continue;
+      }
+      found.push(at);
+    }
+    const [of, key] = {
+      long: ["words", (known) => -Math.max(...known)],
+      short: ["words", (known) => Math.min(...known)],
+      gap: ["gap", (known) => -Math.max(...known)],
+      low: [measure, (known) => Math.min(...known)],
+      apart: [measure, (known) => (known.length > 1 ? Math.min(...known) - Math.max(...known) : 1)],
+    }[wanted.order] ?? ["", () => 0];
+    const keys = new Map(found.map((at) => [at, key(values(index.rows[at], of))])); // without a value: Infinity, last
+    shown = found.sort((a, b) => keys.get(a) - keys.get(b) || 0);
+    page = 0;
+    list();
+  }
+
+  function item(at) {
+    const row = index.rows[at];
+    const meta = make("span", "meta");
+    for (const [text, name, place] of row[META]) {
+      const piece = make("span", name, text);
+      if (place !== undefined) { piece.prepend(chip(place)); piece.title = labels[place]; }
+      meta.append(piece);
+    }
+    const link = make("a", "", said("span", "title", row[TITLE], row[LANGUAGE]), meta);
+    link.href = "#text-" + (at + 1);
+    if (at === reading) link.setAttribute("aria-current", "true");
+    return make("li", "", link);
+  }
+
+  function list() {
+    const pages = Math.max(1, Math.ceil(shown.length / PAGE));
+    const noun = find("panes").dataset.noun;
+    find("found").textContent = number(shown.length) + " of " + number(index.rows.length) + (noun && " " + noun);
+    find("items").replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map(item));
+    find("items").scrollTop = 0;
+    const [back, on] = [["Previous", -1], ["Next", 1]].map(([name, by]) => {
+      const button = make("button", "", name);
+      button.type = "button";
+      button.disabled = page + by < 0 || page + by >= pages;
+      button.onclick = () => { page += by; list(); };
+      return button;
+    });
+    find("pager").replaceChildren(back, make("span", "", "page " + number(page + 1) + " of " + number(pages)), on);
+    find("pager").hidden = pages === 1;
+  }
+
+  function facts(pairs) {
+    return make("dl", "facts", ...pairs.map(([name, value, kind]) => make("div", "", make("dt", "", ...label(name)), make("dd", kind ?? "", value))));
+  }
+
+  // One text with what is known of it: an answer, a side of a pair, a turn, a paragraph of a draft, or its plan.
+  function panel(part, language) {
+    const out = make(part.summary ? "details" : "section", part.kind);
+    if (part.summary) out.append(make("summary", "", part.summary));
+    if (part.place !== undefined) out.style.setProperty("--c", "var(--m" + part.place + ")");
+    if (part.name) out.append(make("h4", "model", ...(part.place === undefined ? [] : [chip(part.place)]), make("span", "", part.name)));
+    if (part.point) out.append(said("p", "point", part.point, language));
+    if (part.facts) out.append(facts(part.facts));
+    const tags = make("div", "gauge", ...(part.tags ?? []).map(([text, name]) => make("span", name, text)));
+    if (part.gauge) {
+      const bar = make("i");
+      const widest = Math.max(...part.gauge) * 1.05;
+      part.gauge.forEach((words, at) => bar.style.setProperty(["--asked", "--written"][at], words / widest));
+      tags.prepend(bar);
+    }
+    if (tags.childNodes.length) out.append(tags);
+    for (const line of part.fine ?? []) out.append(make("p", "fine", line));
+    out.append(part.text === "" ? make("p", "none", "The answer is empty.") : said("div", "text", part.text, language));
+    return out;
+  }
+
+  async function open() {
+    const match = /^#text-(\d+)$/.exec(location.hash);
+    if (!match) return;
+    const at = Number(match[1]) - 1;
+    const row = index.rows[at];
+    const [detail, panes] = [find("detail"), find("panes")];
+    panes.classList.toggle("reading", Boolean(row));
+    reading = row ? at : null;
+    for (const link of find("items").querySelectorAll("a")) {
+      if (link.hash === location.hash) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    if (!row) return;
+    const data = await detailOf(row);
+    if (reading !== at) return; // another text was chosen while this one was unpacked
+    const back = make("button", "back", "Back to the list");
+    back.type = "button";
+    back.onclick = () => { panes.classList.remove("reading"); location.hash = filters.closest("section").id; };
+    const header = make("header", "eyebrow", back, [...data.about, ""].join(" \u00b7 "), make("code", "", row[ID]));
+    const parts = [header, said("h3", "prompt ask", data.ask, row[LANGUAGE])];
+    if (data.facts) parts.push(facts(data.facts));
+    if (data.notice) parts.push(make("p", "notice", data.notice));
+    for (const [layout, panels] of data.groups) parts.push(make("div", layout, ...panels.map((part) => panel(part, row[LANGUAGE]))));
+    detail.replaceChildren(...parts);
+    if (detail.getBoundingClientRect().top < 0 || matchMedia("(max-width: 58rem)").matches) detail.scrollIntoView();
+    detail.focus({ preventScroll: true });
+  }
+
+  filters.addEventListener("input", select);
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  filters.addEventListener("reset", () => setTimeout(select));
+  addEventListener("hashchange", open);
+  unpack("index").then(async (unpacked) => {
+    index = unpacked;
+    await select();
+    await open();
+    document.documentElement.dataset.ready = "yes";
+  }, (error) => { find("found").textContent = "The texts could not be unpacked: " + error; });
+})();
