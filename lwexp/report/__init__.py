@@ -47,6 +47,6 @@ def print_table(run_paths: Sequence[Path | str]) -> None:
         LwexpError: As ``write_report``.
     """
     from lwexp.report.build import build
-    from lwexp.report.terminal import show
+    from lwexp.report.report_tables import print_tables
 
-    show(build(run_paths).views)
+    print_tables(build(run_paths).views)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lwexp.records import LwexpError, write_json, write_text
 from lwexp.report.load import load
-from lwexp.report.report_tables import as_csv, as_markdown, summary
+from lwexp.report.report_tables import as_csv, as_markdown, print_tables, summary
 from lwexp.report.sweep.sweep_analysis import sweep_result
 from lwexp.report.sweep.sweep_tables import sweep_markdown, sweep_summary, trials_csv
 from lwexp.report.sweep.trials import is_sweep, read_sweep
@@ -83,7 +83,6 @@ def compare_and_more(
         What was made -> where it is: "report", and "study" and "W&B report" where there is one.
     """
     from lwexp.report.sweep.wandb_report import read_target, target_of
-    from lwexp.report.terminal import show
 
     asked = read_target(wandb) if wandb else None
     report = build(run_paths)
@@ -91,7 +90,7 @@ def compare_and_more(
         raise LwexpError(f"report: study={study}: {run_paths[0]} is not a sweep's folder (it holds no trials.json)")
     folder = report.sweep.folder if report.sweep else None
     made = {"report": str(write(report, out or (folder or report.comparison.folder) / "report.html"))}
-    show(report.views)
+    print_tables(report.views)
     if study and report.sweep:
         from lwexp.report.sweep.study import write_study
 

@@ -18,10 +18,11 @@ from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics
-from lwexp.report.reading import object_of, rows_of
+from lwexp.report.reading import rows_of
 from lwexp.report.tables import Answer, join
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Tree
+from lwexp.runs.summaries import MixtureSummary
 from lwexp.text.plain import one_line
 
 _NAME_LENGTH = 40
@@ -60,14 +61,14 @@ class Evaluation:
         return None if words is None else int(words)
 
     @property
+    def mixture(self) -> MixtureSummary | None:
+        """What the training run drew; None where it did not record it."""
+        return MixtureSummary.read(self.train.path) if self.train else None
+
+    @property
     def asked(self) -> int:
         """Longest answer asked for; 0 where no prompt asks for a length."""
         return max((answer.response.required_words or 0 for answer in self.answers), default=0)
-
-
-def mixture_of(evaluation: Evaluation) -> Tree:
-    """What the training run wrote about its mixture: the table of sources and ``answer_words``; may be empty."""
-    return object_of(evaluation.train.path / "mixture.json") if evaluation.train and evaluation.train.path else {}
 
 
 def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> Evaluation | None:
@@ -88,7 +89,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         return None
     if status != "finished":
         notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; its numbers are partial.")
-    config = object_of(path / "config.json")
+    config = node.config_tree
     metrics = _metrics(path, node.id, notes)
     judged = [verdict for verdict in verdicts if any(m.kind == verdict.kind and m.needs_judge for m in metrics)]
     judge = _judge(config, judged, node.id, notes)
@@ -99,7 +100,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
     train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
     label = train.name if train else (responses[0].model or node.name)
-    train_config = object_of(train.path / "config.json") if train and train.path else {}
+    train_config = train.config_tree if train else {}
     return Evaluation(
         label=one_line(label, _NAME_LENGTH) or node.id,
         node=node,

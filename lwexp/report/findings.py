@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lwexp.pages.display import named, score, signed, span, words
+from lwexp.pages.display import confidence, named, score, signed, words
+from lwexp.records import MetricInfo
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.tables import Cell, prompt_means
+from lwexp.report.tables import Cell, best_first, main_metric, prompt_means
 from lwexp.runs.run import Run, ancestors
 from lwexp.stats.intervals import Difference, paired_difference, rank_correlation
 
@@ -59,7 +60,7 @@ class Check(NamedTuple):
     values: dict[str, object]
 
 
-class Lap(NamedTuple):
+class PreferenceStep(NamedTuple):
     """A DPO model, the model it started from, and the difference in S_l between them."""
 
     dpo: Row
@@ -80,17 +81,18 @@ class Findings(NamedTuple):
     checks: tuple[Check, ...]
 
 
-def find(rows: Sequence[Row], nodes: Mapping[str, Run]) -> Findings:
+def find(rows: Sequence[Row], metrics: Sequence[MetricInfo], nodes: Mapping[str, Run]) -> Findings:
     """Read the table of one group.
 
     Args:
         rows: Models in the order of the report.
+        metrics: What they were scored by.
         nodes: The lineage, to know which model a DPO run started from.
     """
     capped, free = _caps(rows)
-    laps = _laps(rows, nodes)
+    steps = _steps(rows, nodes)
     ranks = _rank_check(rows)
-    checks = [*ranks, *_cap_checks(capped, free), *(_lap_check(lap) for lap in laps)]
+    checks = [*ranks, *_cap_checks(capped, free), *(_step_check(step) for step in steps)]
     clauses = []
     if ranks and capped is not None and free is not None:
         follows = "follows" if ranks[0].holds else "does not follow"
@@ -101,8 +103,8 @@ def find(rows: Sequence[Row], nodes: Mapping[str, Run]) -> Findings:
         )
     elif capped is not None:
         clauses.append(_cap_clause(capped, free))
-    clauses.extend(_lap_clause(lap) for lap in laps[:1])
-    headline = "; ".join(clauses) if clauses else _plain(rows)
+    clauses.extend(_step_clause(step) for step in steps[:1])
+    headline = "; ".join(clauses) if clauses else _plain(rows, metrics)
     headline = headline[:1].upper() + headline[1:]  # a name at the start is marked, and stays as it is
     return Findings(headline + ".", tuple(checks))
 
@@ -183,9 +185,9 @@ def _rank_check(rows: Sequence[Row]) -> list[Check]:
     ]
 
 
-def _laps(rows: Sequence[Row], nodes: Mapping[str, Run]) -> list[Lap]:
+def _steps(rows: Sequence[Row], nodes: Mapping[str, Run]) -> list[PreferenceStep]:
     by_train = {row.evaluation.train.id: row for row in rows if row.evaluation.train}
-    laps = []
+    steps = []
     for row in rows:
         if row.evaluation.objective != "dpo" or row.evaluation.train is None:
             continue
@@ -197,63 +199,70 @@ def _laps(rows: Sequence[Row], nodes: Mapping[str, Run]) -> list[Lap]:
             prompt_means(row.evaluation.answers, "S_l"), prompt_means(sft.evaluation.answers, "S_l")
         )
         if difference is not None:
-            laps.append(Lap(row, sft, difference))
-    return laps
+            steps.append(PreferenceStep(row, sft, difference))
+    return steps
 
 
-def _lap_check(lap: Lap) -> Check:
+def _step_check(step: PreferenceStep) -> Check:
     """Two questions at once: sure over prompts (paired interval), and sure over seeds (no overlap)."""
-    ours, theirs = lap.dpo.total.scores["S_l"], lap.sft.total.scores["S_l"]
+    ours, theirs = step.dpo.total.scores["S_l"], step.sft.total.scores["S_l"]
     by_seed = [a - b for a, b in zip(ours.by_repeat, theirs.by_repeat, strict=False) if a is not None and b is not None]
-    apart = lap.seeds_are_apart
-    above = lap.difference.interval is not None and lap.difference.interval[0] > 0
-    interval = f" (95% interval {span(lap.difference.interval)})" if lap.difference.interval else ""
+    apart, seeds_are_apart = step.difference, step.seeds_are_apart
+    above = apart.interval is not None and apart.interval[0] > 0
     seeds = f"; by seed {', '.join(signed(value) for value in by_seed)}" if len(by_seed) > 1 else ""
-    holds = None if lap.difference.interval is None else above and apart is not False
+    holds = None if apart.interval is None else above and seeds_are_apart is not False
     return Check(
-        f"{lap.dpo.label}_above_{lap.sft.label}",
-        f"{lap.dpo.named} follows the requested length better than {lap.sft.named}, which it started from: "
+        f"{step.dpo.label}_above_{step.sft.label}",
+        f"{step.dpo.named} follows the requested length better than {step.sft.named}, which it started from: "
         "S_l higher by more than chance, over prompts and over seeds.",
-        f"{signed(lap.difference.mean)} over {lap.difference.n_prompts} prompts{interval}{seeds}.",
+        f"{signed(apart.mean)} over {apart.n_prompts} prompts{confidence(apart.interval)}{seeds}.",
         holds,
         {
-            "difference": lap.difference.mean,
-            "interval": lap.difference.interval,
+            "difference": apart.mean,
+            "interval": apart.interval,
             "by_seed": by_seed,
-            "seeds_do_not_overlap": apart,
+            "seeds_do_not_overlap": seeds_are_apart,
         },
     )
 
 
-def _lap_clause(lap: Lap) -> str:
-    before, after = score(lap.sft.total.scores["S_l"].mean), score(lap.dpo.total.scores["S_l"].mean)
-    name = "DPO" if lap.dpo.label.lower() == "dpo" else f"DPO ({lap.dpo.named})"
-    low, high = lap.difference.interval or (0.0, 0.0)
+def _step_clause(step: PreferenceStep) -> str:
+    before, after = score(step.sft.total.scores["S_l"].mean), score(step.dpo.total.scores["S_l"].mean)
+    name = "DPO" if step.dpo.label.lower() == "dpo" else f"DPO ({step.dpo.named})"
+    low, high = step.difference.interval or (0.0, 0.0)
     if low > 0:
-        doubt = ", though the seeds overlap" if lap.seeds_are_apart is False else ""
+        doubt = ", though the seeds overlap" if step.seeds_are_apart is False else ""
         return f"{name} lifts S_l from {before} to {after}{doubt}"
     if high < 0:
         return f"{name} lowers S_l from {before} to {after}"
     return f"{name} makes no measurable difference to S_l ({before} before, {after} after)"
 
 
-def _plain(rows: Sequence[Row]) -> str:
-    """The sentence for models without a known cap: who is ahead, or that nobody is."""
-    part, name = ("S_bar", "S-bar") if all(r.total.scores["S_bar"].n for r in rows) else ("S_l", "S_l")
-    scored = sorted((r for r in rows if r.total.scores[part].n), key=lambda r: -(r.total.scores[part].mean or 0))
-    if not scored:
+def _plain(rows: Sequence[Row], metrics: Sequence[MetricInfo]) -> str:
+    """The sentence for models without a known cap: which is ahead, if one is."""
+    metric = main_metric(metrics, [row.total for row in rows])
+    key = best_first(metric)
+    means = [(row, value) for row in rows if (value := row.total.scores[metric.name]).mean is not None]
+    means.sort(key=lambda pair: key(pair[1].mean))
+    if not means:
         return f"nothing is scored yet; the longest answer has {words(max(row.longest for row in rows))} words"
-    best = scored[0]
-    mean = best.total.scores[part]
-    sure = f" (95% interval {span(mean.interval)})" if mean.interval else ""
-    longest = f"its longest answer has {words(best.longest)} words, asked for up to {words(best.evaluation.asked)}"
-    if len(scored) == 1:
-        return f"{best.named} scores {name} {score(mean.mean)}{sure}; {longest}"
-    second = scored[1]
-    ahead = paired_difference(
-        prompt_means(best.evaluation.answers, part), prompt_means(second.evaluation.answers, part)
-    )
-    if ahead is None or ahead.interval is None or ahead.interval[0] <= 0:
-        other = score(second.total.scores[part].mean)
-        return f"no model is clearly ahead: {name} {score(mean.mean)} for {best.named}, {other} for {second.named}"
-    return f"{best.named} leads with {name} {score(mean.mean)}{sure}; {longest}"
+    best, first = means[0]
+    sure = confidence(first.interval, metric.decimals)
+    asked = f", asked for up to {words(best.evaluation.asked)}" if best.evaluation.asked else ""
+    longest = f"its longest answer has {words(best.longest)} words{asked}"
+    said = f"{metric.label} {score(first.mean, metric.decimals)}"
+    if len(means) == 1:
+        return f"{best.named} scores {said}{sure}; {longest}"
+    second, behind = means[1]
+    pair = (prompt_means(row.evaluation.answers, metric.name) for row in (best, second))
+    if not is_clear(paired_difference(*pair), metric):
+        other = score(behind.mean, metric.decimals)
+        return f"no model is clearly ahead: {said} for {best.named}, {other} for {second.named}"
+    return f"{best.named} leads with {said}{sure}; {longest}"
+
+
+def is_clear(apart: Difference | None, metric: MetricInfo) -> bool:
+    """Whether the first of two is better by more than chance: the 95% interval of the difference leaves out zero."""
+    if apart is None or apart.interval is None:
+        return False
+    return apart.interval[0] > 0 if metric.higher_is_better else apart.interval[1] < 0

@@ -11,7 +11,6 @@ from pathlib import Path
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import tell_apart
 from lwexp.report.evaluations import Evaluation, read_evaluation
-from lwexp.runs import Run
 from lwexp.runs.find import list_runs
 from lwexp.runs.run import Run, trace
 from lwexp.text.plain import one_line
@@ -73,7 +72,7 @@ def load(paths: Sequence[str | Path]) -> Comparison:
         reasons = f" ({'; '.join(notes)})" if notes else ""
         raise LwexpError(f"report: no evaluation with answers in {where}{reasons}; make one with: python evaluate.py")
     groups = _groups(evaluations)
-    kept = trace(e.node.path for e in evaluations if e.node.path)
+    kept = trace(e.node.path for e in evaluations)
     return Comparison(tuple(groups), kept, tuple(notes))
 
 

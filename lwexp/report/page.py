@@ -10,10 +10,10 @@ from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
 from lwexp.pages.drawing import with_own_ids
 from lwexp.pages.page import render as render_page
-from lwexp.report import diagnostics
 from lwexp.report.answers_reader import read_answers
+from lwexp.report.diagnostics import agreement, endings, other_name
 from lwexp.report.differences import differing
-from lwexp.report.evaluations import Evaluation, mixture_of
+from lwexp.report.evaluations import Evaluation
 from lwexp.report.figures.evaluation_figures import evaluation_figures
 from lwexp.report.figures.position_figure import along_the_text
 from lwexp.report.figures.training_figures import training_figures
@@ -23,6 +23,7 @@ from lwexp.report.samples import choose
 from lwexp.report.sweep.sweep_tables import sweep_context
 from lwexp.report.view import GroupView, Report
 from lwexp.runs import Run
+from lwexp.runs.summaries import MixtureRow
 from lwexp.stats.intervals import RESAMPLES
 from lwexp.text.plain import one_line
 
@@ -30,7 +31,6 @@ _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 _MOST_CARDS = 4
 _MOST_LEGENDS = 6  # above it, one legend for all figures
 _MOST_VERSIONS = 12
-_SHARE_KEYS = {"source", "taken", "words_min", "words_median", "words_max", "share_of_rows", "share_of_words"}
 
 
 def render(report: Report) -> str:
@@ -69,7 +69,7 @@ def render(report: Report) -> str:
 
 def _group_context(view: GroupView, number: int) -> dict[str, Any]:
     samples = choose(view.rows)
-    pictures = evaluation_figures(view.rows, is_stand_in=view.group.is_stand_in)
+    pictures = evaluation_figures(view.rows, view.metrics, is_stand_in=view.group.is_stand_in)
     return {
         "view": view,
         "number": number,
@@ -88,23 +88,19 @@ def _diagnostics(view: GroupView, number: int) -> dict[str, Any]:
     """What was measured beside the scores; a part that no model has is empty."""
     names = {row.evaluation.node.id: row.label for row in view.rows}
     rows = [(row, row.evaluation) for row in view.rows]
-    pairwise = [(row, pairs) for row, e in rows if (pairs := diagnostics.pairwise_result(e.diagnostics, names))]
-    regressions = [
-        (row, diagnostics.compared_with(e.diagnostics, names), parts)
-        for row, e in rows
-        if (parts := diagnostics.regression_rows(e.diagnostics))
-    ]
-    agreement = [(row, agreed) for row, e in rows if (agreed := diagnostics.agreement(e.diagnostics))]
+    pairwise = [(row, other_name(p.other, names), p) for row, e in rows if (p := e.diagnostics.pairwise)]
+    regressions = [(row, other_name(r.other, names), r.ranges) for row, e in rows if (r := e.diagnostics.regression)]
+    agreed = [(row, e.diagnostics.judge, found) for row, e in rows for found in agreement(e.diagnostics)]
     found: dict[str, Any] = {
         "pairwise": pairwise,
         "regressions": regressions,
         "pictures": with_own_ids(along_the_text(view.rows), f"p{number}"),
-        "endings": [(row, ends) for row, e in rows if (ends := diagnostics.endings(e.answers, e.diagnostics))],
-        "agreement": agreement,
+        "endings": [(row, ends) for row, e in rows if (ends := endings(e.answers, e.diagnostics))],
+        "agreement": agreed,
         "published": beside(view),
     }
     any_of_it = any(found.values())
-    dimensions = list(dict.fromkeys(name for _, agreed in agreement for name in agreed["alpha"]))
+    dimensions = list(dict.fromkeys(name for *_, found_by in agreed for name in found_by.alpha))
     heads = [(name if name.startswith("S_") else name.replace("_", " "), "number") for name in dimensions]
     return {**found, "any": any_of_it, "dimensions": dimensions, "dimension_heads": heads}
 
@@ -181,15 +177,9 @@ def _versions(nodes: Mapping[str, Run]) -> list[tuple[str, str]]:
     return [(package, " and ".join(sorted(versions))) for package, versions in found.items()][:_MOST_VERSIONS]
 
 
-def _mixtures(models: Mapping[int, Evaluation]) -> list[dict[str, Any]]:
+def _mixtures(models: Mapping[int, Evaluation]) -> list[tuple[int, MixtureRow]]:
     """One line for each model and source of its training data."""
-    lines = []
-    for place, evaluation in models.items():
-        table = mixture_of(evaluation).get("table")
-        for share in table if isinstance(table, list) else []:
-            if isinstance(share, dict) and share.keys() >= _SHARE_KEYS:
-                lines.append({**share, "place": place})
-    return lines
+    return [(place, row) for place, e in models.items() for row in (e.mixture.table if e.mixture else ())]
 
 
 def _differences(models: Mapping[int, Evaluation]) -> dict[str, list[str]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lwexp.records import BadRow, Row, scan_rows
-from lwexp.runs.artifacts import Tree
 from lwexp.text.plain import one_line
 
 R = TypeVar("R", bound=Row)
@@ -28,12 +26,3 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
         first = one_line(f"line {bad[0].line}: {bad[0].problem}", 200)
         notes.append(f"{run_id}: {len(bad):,} unreadable lines in {path.name} are ignored (first: {first}).")
     return rows
-
-
-def object_of(path: Path) -> Tree:
-    """A JSON object, or an empty one where there is none that can be read."""
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -1,26 +1,21 @@
-"""The same numbers for other programs: summary.json, a CSV and a Markdown table."""
+"""The same numbers for other programs and for the terminal: summary.json, a CSV, a Markdown table, a rich one."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from lwexp.pages.display import quoted, score, span, words
+from lwexp.records import MetricInfo
 from lwexp.report.findings import Row
-from lwexp.report.tables import Cell, seeds
+from lwexp.report.tables import Cell, Score, seeds
 from lwexp.report.view import GroupView
-from lwexp.text.cells import csv_cell, markdown_cell
+from lwexp.text.cells import csv_table, markdown_cell, markdown_table
+from lwexp.text.plain import visible
 
 Tree = dict[str, Any]
 # Top-level keys of summary.json that a model's name must not take.
 _RESERVED = ("models", "seeds", "judge", "bench", "checks", "headline", "notes")
-_COLUMNS = (
-    "bench", "judge", "model", "part", "prompts", "answers", "empty", "cut",
-    "S_l", "S_l_low", "S_l_high", "S_q", "S_q_low", "S_q_high", "S_bar", "S_bar_low", "S_bar_high",
-    "unscored", "median_words", "max_words", "max_train_words", "run",
-)  # fmt: skip
 
 
 def summary(views: Sequence[GroupView], notes: Sequence[str]) -> Tree:
@@ -29,20 +24,15 @@ def summary(views: Sequence[GroupView], notes: Sequence[str]) -> Tree:
     The models of the first group also stand at the top level, so that ``summary["long"]["S_l"]`` works;
     models of further groups stand under ``groups`` alone.
     """
-    first = views[0]
-    models = {row.label: model_summary(row) for row in first.rows}
+    groups = [_group_summary(view) for view in views]
+    first = groups[0]
     found: Tree = {
-        **{label: values for label, values in models.items() if label not in _RESERVED},
-        "models": models,
-        **_group_summary(first),
-        "headline": quoted(first.findings.headline),
+        **{label: values for label, values in first["models"].items() if label not in _RESERVED},
+        **first,
+        "headline": quoted(views[0].findings.headline),
         "notes": list(notes),
     }
-    if len(views) > 1:
-        found["groups"] = [
-            {**_group_summary(view), "models": {row.label: model_summary(row) for row in view.rows}} for view in views
-        ]
-    return found
+    return {**found, "groups": groups} if len(groups) > 1 else found
 
 
 def _group_summary(view: GroupView) -> Tree:
@@ -55,18 +45,21 @@ def _group_summary(view: GroupView) -> Tree:
         }
         for check in view.findings.checks
     }
-    return {"seeds": view.seeds, "judge": view.group.judge, "bench": view.group.bench, "checks": checks}
+    models = {row.label: _model_summary(view, row) for row in view.rows}
+    group = {"seeds": view.seeds, "judge": view.group.judge, "bench": view.group.bench}
+    return {"models": models, **group, "checks": checks}
 
 
-def model_summary(row: Row) -> Tree:
+def _model_summary(view: GroupView, row: Row) -> Tree:
     """One model's numbers; None where there is no score, which is not zero."""
     total = row.total
+    scores = {metric.name: total.scores[metric.name] for metric in view.metrics}
     found: Tree = {
         "max_words": total.max_words,
-        **{part: value.mean for part, value in total.scores.items()},
+        **{name: value.mean for name, value in scores.items()},
         "n": total.n,
         "n_prompts": total.n_prompts,
-        "n_unscored": total.scores["S_q"].n_unscored,
+        "n_unscored": view.n_unscored(total),
         "n_empty": total.n_empty,
         "n_cut": total.n_cut,
         "median_words": total.median_words,
@@ -74,66 +67,97 @@ def model_summary(row: Row) -> Tree:
         "seeds": seeds(row.evaluation.answers),
         "run": row.evaluation.node.id,
     }
-    for part, value in total.scores.items():
-        found[f"{part}_interval"] = list(value.interval) if value.interval else None
-        found[f"{part}_by_seed"] = list(value.by_repeat)
+    for name, value in scores.items():
+        found[f"{name}_interval"] = list(value.interval) if value.interval else None
+        found[f"{name}_by_seed"] = list(value.by_repeat)
     return found
+
+
+def score_columns(metrics: Sequence[MetricInfo]) -> list[str]:
+    """Mean and both ends of the interval of each metric."""
+    return [f"{metric.name}{end}" for metric in metrics for end in ("", "_low", "_high")]
+
+
+def score_values(metrics: Sequence[MetricInfo], cell: Cell | None) -> list[float | None]:
+    """What stands in ``score_columns``."""
+    scores = [cell.scores[metric.name] if cell else None for metric in metrics]
+    return [value for s in scores for value in (s.mean if s else None, *((s.interval if s else None) or (None, None)))]
 
 
 def as_csv(views: Sequence[GroupView]) -> str:
     """One line for each model and part of the bench: all, each range, each language, each type of prompt."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for view in views:
-        for row in view.rows:
-            types = {f"type {name}": part for name, part in view.types[row.label].items()}
-            parts = {"all": row.total, **view.ranges[row.label], **view.languages[row.label], **types}
-            for name, part in parts.items():
-                writer.writerow([csv_cell(value) for value in _csv_row(view, row, name, part)])
-    return out.getvalue()
-
-
-def _csv_row(view: GroupView, row: Row, name: str, part: Cell) -> list[object]:
-    scores: list[object] = []
-    for metric in view.group.metrics:
-        value = part.scores[metric.name]
-        low, high = value.interval or (None, None)
-        scores += [_rounded(value.mean), _rounded(low), _rounded(high)]
-    return [
-        view.group.bench, row.evaluation.judge, row.label, name, part.n_prompts, part.n, part.n_empty, part.n_cut,
-        *scores, part.scores["S_q"].n_unscored, part.median_words, part.max_words,
-        row.evaluation.max_train_words, row.evaluation.node.id,
+    metrics = list({metric.name: metric for view in views for metric in view.metrics}.values())
+    head = [
+        "bench", "judge", "model", "part", "prompts", "answers", "empty", "cut", *score_columns(metrics),
+        "unscored", "median_words", "max_words", "max_train_words", "run",
     ]  # fmt: skip
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    lines: list[list[object]] = []
+    for view, row in [(each, row) for each in views for row in each.rows]:
+        types = {f"type {name}": part for name, part in view.types[row.label].items()}
+        parts = {"all": row.total, **view.ranges[row.label], **view.languages[row.label], **types}
+        for name, part in parts.items():
+            rounded = [None if value is None else round(value, 4) for value in score_values(metrics, part)]
+            lines.append(
+                [view.group.bench, row.evaluation.judge, row.label, name, part.n_prompts, part.n, part.n_empty,
+                 part.n_cut, *rounded, view.n_unscored(part), part.median_words, part.max_words,
+                 row.evaluation.max_train_words, row.evaluation.node.id]
+            )  # fmt: skip
+    return csv_table(head, lines)
 
 
 def as_markdown(views: Sequence[GroupView]) -> str:
     """The overall table of each group with intervals, for a README or an issue."""
     blocks = []
     for view in views:
-        judge = markdown_cell(view.judge_label)
-        head = ["model", "trained on up to", "longest answer", "S_l", "S_q", "S-bar", "answers", "unscored"]
-        lines = [
-            f"**{markdown_cell(view.group.bench)}**, {judge}. {markdown_cell(quoted(view.findings.headline), 600)}",
-            "",
-        ]
-        lines += ["| " + " | ".join(head) + " |", "|:--" + "|--:" * (len(head) - 1) + "|"]
-        for row in view.rows:
-            found = [row.total.scores[metric.name] for metric in view.group.metrics]
-            scores = [_with_span(value.mean, value.interval) for value in found]
-            cells = [
-                markdown_cell(row.label), words(row.evaluation.max_train_words), words(row.total.max_words), *scores,
-                f"{row.total.n:,}", f"{row.total.scores['S_q'].n_unscored:,}" if view.group.judge else "not judged",
-            ]  # fmt: skip
-            lines.append("| " + " | ".join(cells) + " |")
-        blocks.append("\n".join(lines))
+        head = ["model", "trained on up to", "longest answer", *(m.label for m in view.metrics), "answers", "unscored"]
+        finding = markdown_cell(quoted(view.findings.headline), 600)
+        rows = [
+            [
+                markdown_cell(row.label), words(row.evaluation.max_train_words), words(row.total.max_words),
+                *(with_span(row.total.scores[m.name], m) for m in view.metrics), f"{row.total.n:,}",
+                "not judged" if (unscored := view.unscored(row.total)) is None else f"{unscored:,}",
+            ]
+            for row in view.rows
+        ]  # fmt: skip
+        table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
+        blocks.append(f"**{markdown_cell(view.group.bench)}**, {markdown_cell(view.judge_label)}. {finding}\n\n{table}")
     footer = "Brackets: 95% bootstrap intervals over prompts. Unscored answers enter no mean."
     return "\n\n".join([*blocks, footer]) + "\n"
 
 
-def _with_span(mean: float | None, interval: Sequence[float] | None) -> str:
-    return f"{score(mean)} [{span(interval)}]" if interval else score(mean)
+def with_span(value: Score, metric: MetricInfo) -> str:
+    """``61.2 [58.1 to 66.0]``."""
+    mean = score(value.mean, metric.decimals)
+    return f"{mean} [{span(value.interval, metric.decimals)}]" if value.interval else mean
+
+
+def print_tables(views: Sequence[GroupView]) -> None:
+    """Print one table a group: longest answer, scores with intervals, answers and unscored."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for view in views:
+        table = Table(
+            title=Text(f"{view.group.bench}, {view.judge_label}"), title_justify="left", title_style="bold",
+            caption="cap: longest answer in training. Below each score: its 95% interval over prompts.",
+            caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False,
+        )  # fmt: skip
+        table.add_column("model", overflow="fold", min_width=min(14, max(len(row.label) for row in view.rows)))
+        for heading in ("cap", "longest", *(metric.label for metric in view.metrics), "answers\n(unscored)"):
+            table.add_column(visible(heading), justify="right", no_wrap=True)
+        for row in view.rows:
+            unscored = view.unscored(row.total)
+            # One below the other and with a hyphen: seven columns and two intervals fit into 80 characters.
+            scores = [with_span(row.total.scores[metric.name], metric) for metric in view.metrics]
+            scores = [text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in scores]
+            cells = [
+                visible(row.label), words(row.evaluation.max_train_words), words(row.total.max_words), *scores,
+                f"{row.total.n:,}" + ("" if unscored is None else f"\n({unscored:,})"),
+            ]  # fmt: skip
+            # Text, not str: rich would read square brackets in a name as markup.
+            table.add_row(*(Text(text) for text in cells))
+        console.print(table)
+        console.print(Text(quoted(view.findings.headline)))

@@ -8,7 +8,7 @@ as any other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -152,6 +152,23 @@ def _score(answers: Sequence[Answer], name: str) -> Score:
         n_unscored=len(values) - n,
         by_repeat=tuple(fmean(values) if values else None for values in by_repeat),
     )
+
+
+def main_metric(metrics: Sequence[MetricInfo], cells: Sequence[Cell]) -> MetricInfo:
+    """What a sentence or figure about several models speaks of, if of one score: a mean of scores if all have it."""
+    scored = [metric for metric in metrics if all(part.scores[metric.name].n for part in cells)]
+    return next((metric for metric in scored if metric.of), (scored or list(metrics))[0])
+
+
+def best_first(metric: MetricInfo) -> Callable[[float | None], float]:
+    """A sort key for means, the best one first."""
+    return lambda mean: (-1 if metric.higher_is_better else 1) * (mean or 0)
+
+
+def n_unscored(part: Cell, metrics: Sequence[MetricInfo]) -> int:
+    """Answers that lack a judged score, or any where no judge is wanted."""
+    wanted = [m.name for m in metrics if m.needs_judge and not m.of] or [m.name for m in metrics]
+    return max((part.scores[name].n_unscored for name in wanted), default=0)
 
 
 def per_range(answers: Sequence[Answer], ranges: Sequence[WordRange]) -> dict[str, Cell]:

@@ -13,7 +13,7 @@ from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import Answer, Cell, cell, per_language, per_range, per_type, seeds
+from lwexp.report.tables import Answer, Cell, cell, n_unscored, per_language, per_range, per_type, seeds
 from lwexp.text.plain import one_line
 
 
@@ -40,9 +40,9 @@ class GroupView:
 
     @property
     def judge_label(self) -> str:
-        """Who gave S_q, and whether that is a stand-in."""
+        """Who gave the judged scores, and whether that is a stand-in."""
         if self.group.judge is None:
-            return "not judged"
+            return "not judged" if any(metric.needs_judge for metric in self.metrics) else "no judge needed"
         name = one_line(self.group.judge, 60)
         return f"stand-in judge {name}" if self.group.is_stand_in else f"judged by {name}"
 
@@ -117,12 +117,14 @@ class GroupView:
         wanted = [m for m in self.metrics if not m.of and (self.group.judge is not None or not m.needs_judge)]
         return [(metric, answer.scores[metric.name]) for metric in wanted if metric.name in answer.scores]
 
+    def n_unscored(self, part: Cell) -> int:
+        """Answers that lack a score."""
+        return n_unscored(part, self.metrics)
+
     def unscored(self, part: Cell) -> int | None:
-        """Answers without the score that a judge was asked for; None without a judge."""
-        judged = [
-            part.scores[metric.name].n_unscored for metric in self.metrics if metric.needs_judge and not metric.of
-        ]
-        return max(judged) if judged and self.group.judge is not None else None
+        """The same for tables: None where a judge was wanted and there is none."""
+        is_open = self.group.judge is None and any(metric.needs_judge for metric in self.metrics)
+        return None if is_open else self.n_unscored(part)
 
     def unscored_reasons(self, rows: Sequence[Row]) -> str:
         """``bad_json 7, time_out 2`` over the given models; empty where none is."""
@@ -154,7 +156,7 @@ def view_groups(comparison: Comparison) -> list[GroupView]:
             GroupView(
                 group=group,
                 rows=rows,
-                findings=find(rows, comparison.nodes),
+                findings=find(rows, group.metrics, comparison.nodes),
                 ranges={r.label: per_range(r.evaluation.answers, r.evaluation.ranges) for r in rows},
                 languages={r.label: per_language(r.evaluation.answers) for r in rows},
                 types={r.label: per_type(r.evaluation.answers) for r in rows},

@@ -47,7 +47,8 @@ def add_diagnostics(path, rows, *, looping=(), directed=()):
             )  # fmt: skip
     report_runs.write_jsonl(path / "checks.jsonl", checks)
     report_runs.write_jsonl(path / "positions.jsonl", positions)
-    judge = {"model": "x/judge", "repeats": 3, "compared": 8, "alpha": {"clarity": 0.625, "S_q": None},
+    judge = {"model": "x/judge", "repeats": 3, "temperature": 0.5, "prompt": "lwexp", "prompt_sha256": "0",
+             "answers": 8, "scored": 8, "unscored": {}, "compared": 8, "alpha": {"clarity": 0.625, "S_q": None},
              "mean_absolute_difference": 4.25}  # fmt: skip
     (path / "judge.json").write_text(json.dumps(judge))
     pairs = {"other": "eval-a-00000001", "scorer": "x/judge", "prompts": 8, "ours": 5, "other_wins": 1, "ties": 1,

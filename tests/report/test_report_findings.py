@@ -66,7 +66,7 @@ def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt():
     (interval 15 to 15), but its seed of 70 lies below the other's 80."""
     from types import SimpleNamespace
 
-    from lwexp.report.findings import Lap, _lap_check, _lap_clause
+    from lwexp.report.findings import PreferenceStep, _step_check, _step_clause
     from lwexp.report.tables import Score
     from lwexp.stats.intervals import Difference
 
@@ -74,12 +74,12 @@ def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt():
         score = Score(sum(by_repeat) / 2, None, 6, 0, by_repeat)
         return SimpleNamespace(label=label, named=label, total=SimpleNamespace(scores={"S_l": score}))
 
-    overlapping = Lap(row("dpo", 70.0, 90.0), row("long", 50.0, 80.0), Difference(15.0, (15.0, 15.0), 3))
-    assert _lap_clause(overlapping) == "DPO lifts S_l from 65.0 to 80.0, though the seeds overlap"
-    assert _lap_check(overlapping).holds is False
-    apart = Lap(row("dpo", 85.0, 90.0), row("long", 50.0, 80.0), Difference(22.5, (20.0, 25.0), 3))
-    assert _lap_clause(apart) == "DPO lifts S_l from 65.0 to 87.5"
-    assert _lap_check(apart).holds is True
+    overlapping = PreferenceStep(row("dpo", 70.0, 90.0), row("long", 50.0, 80.0), Difference(15.0, (15.0, 15.0), 3))
+    assert _step_clause(overlapping) == "DPO lifts S_l from 65.0 to 80.0, though the seeds overlap"
+    assert _step_check(overlapping).holds is False
+    apart = PreferenceStep(row("dpo", 85.0, 90.0), row("long", 50.0, 80.0), Difference(22.5, (20.0, 25.0), 3))
+    assert _step_clause(apart) == "DPO lifts S_l from 65.0 to 87.5"
+    assert _step_check(apart).holds is True
 
 
 def test_dpo_is_compared_with_the_model_it_started_from_not_with_another(make):

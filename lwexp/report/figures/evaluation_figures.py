@@ -8,6 +8,7 @@ from typing import Any
 
 from lwexp.pages.display import score, words
 from lwexp.pages.drawing import INK, MUTED, PAPER, Picture, colour, marker, picture, tick_words, word_steps
+from lwexp.records import MetricInfo
 from lwexp.report.findings import Row
 from lwexp.report.tables import RulerPoint, Score, ruler
 from lwexp.text.plain import one_line
@@ -16,15 +17,14 @@ from lwexp.text.plain import one_line
 _MOST_POINTS = 2000
 # Diagnostics this many models, cap lines and side-by-side lanes hide more than they show.
 _MOST_LANES = 5
-_NAMES = {"S_l": "S_l, length", "S_q": "S_q, quality", "S_bar": "S-bar, both"}
 _TICK_NAME = 26
 _HEIGHT = 390
 
 
-def evaluation_figures(rows: Sequence[Row], *, is_stand_in: bool) -> list[Picture]:
+def evaluation_figures(rows: Sequence[Row], metrics: Sequence[MetricInfo], *, is_stand_in: bool) -> list[Picture]:
     """All figures of one group of models on one bench."""
     curves = [ruler(row.evaluation.answers) for row in rows]
-    found = [score_bars(rows, is_stand_in=is_stand_in)]
+    found = [score_bars(rows, metrics, is_stand_in=is_stand_in)]
     if any(curves):  # some prompt asks for a length
         found = [scatter(rows), ruler_curve(rows, curves), *found]
     caps = {row.cap for row in rows if row.evaluation.max_train_words}
@@ -128,27 +128,28 @@ def ruler_curve(rows: Sequence[Row], curves: Sequence[Sequence[RulerPoint]]) -> 
     return picture("The Ruler curve", caption, alt, draw, height=_HEIGHT, places=[row.place for row in rows])
 
 
-def score_bars(rows: Sequence[Row], *, is_stand_in: bool) -> Picture:
-    """S_l, S_q and S-bar of each model with their intervals: side by side, or stacked on a phone."""
-    parts = [part for part in _NAMES if any(row.total.scores[part].n for row in rows)] or ["S_l"]
+def score_bars(rows: Sequence[Row], metrics: Sequence[MetricInfo], *, is_stand_in: bool) -> Picture:
+    """Every score of each model with its interval: side by side, or stacked on a phone."""
+    parts = [metric for metric in metrics if any(row.total.scores[metric.name].n for row in rows)] or [metrics[0]]
 
     def draw(figure: Any, is_narrow: bool) -> None:
         shape = (len(parts), 1) if is_narrow else (1, len(parts))
         panels = figure.subplots(*shape, squeeze=False, sharey=True).flat
-        for axes, part in zip(panels, parts, strict=True):
-            axes.set_title(_NAMES[part] + (" (stand-in)" if is_stand_in and part != "S_l" else ""), pad=6)
+        for axes, metric in zip(panels, parts, strict=True):
+            low, high = metric.scale
+            axes.set_title(metric.title + (" (stand-in)" if is_stand_in and metric.needs_judge else ""), pad=6)
             for index, row in enumerate(rows):
-                _bar(axes, index, row.total.scores[part], colour(row.place))
+                _bar(axes, index, row.total.scores[metric.name], colour(row.place), metric)
             axes.set_yticks(range(len(rows)), [one_line(row.label, _TICK_NAME - 8 * is_narrow) for row in rows])
             axes.set_ylim(len(rows) - 0.4, -0.6)
-            axes.set_xlim(0, 116)
-            axes.set_xticks([0, 25, 50, 75, 100])
+            axes.set_xlim(low, low + 1.16 * (high - low))
+            axes.set_xticks([low + (high - low) * quarter / 4 for quarter in range(5)])
             axes.tick_params(axis="y", labelcolor=INK)
             axes.grid(False, axis="y")
             axes.spines["bottom"].set_visible(False)
 
     described = [
-        f"{row.label}: " + ", ".join(f"{_NAMES[part]} {score(row.total.scores[part].mean)}" for part in parts)
+        f"{row.label}: " + ", ".join(f"{m.title} {score(row.total.scores[m.name].mean, m.decimals)}" for m in parts)
         for row in rows
     ]
     caption = (
@@ -157,21 +158,23 @@ def score_bars(rows: Sequence[Row], *, is_stand_in: bool) -> Picture:
     )
     each = 62 + 27 * len(rows)
     return picture(
-        "Scores", caption, "Bars of scores from 0 to 100. " + "; ".join(described), draw,
+        "Scores", caption, "Bars of scores. " + "; ".join(described), draw,
         height=each * len(parts), is_large=len(parts) > 1, large_height=each,
     )  # fmt: skip
 
 
-def _bar(axes: Any, index: int, value: Score, shade: str) -> None:
+def _bar(axes: Any, index: int, value: Score, shade: str, metric: MetricInfo) -> None:
+    low, high = metric.scale
+    gap = 0.015 * (high - low)
     if value.mean is None:
-        axes.text(1.5, index, "not scored", va="center", color=MUTED)
+        axes.text(low + gap, index, "not scored", va="center", color=MUTED)
         return
-    axes.barh(index, value.mean, height=0.62, color=shade)
+    axes.barh(index, value.mean - low, left=low, height=0.62, color=shade)
     right = value.mean
     if value.interval:
         axes.plot(value.interval, [index, index], color=INK, linewidth=1.4, solid_capstyle="butt")
         right = max(right, value.interval[1])
-    axes.text(right + 1.5, index, score(value.mean), va="center", color=INK)
+    axes.text(right + gap, index, score(value.mean, metric.decimals), va="center", color=INK)
 
 
 def cap_figure(rows: Sequence[Row]) -> Picture:

@@ -7,8 +7,8 @@ from typing import Any
 
 from lwexp.pages.display import words
 from lwexp.pages.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
-from lwexp.report.evaluations import Evaluation, mixture_of
-from lwexp.report.training_metrics import Curve, curve, is_number, long_shares, metrics_of
+from lwexp.report.evaluations import Evaluation
+from lwexp.report.training_metrics import Curve, curve, long_shares, metrics_of
 
 _BINS = 18
 LONG = "Up to each step. Long documents are the longest ones, which together hold half of all target tokens."
@@ -20,7 +20,7 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     Args:
         evaluations: Place in the report, which is its colour -> a model.
     """
-    metrics = {i: metrics_of(e.train.path) for i, e in evaluations.items() if e.train and e.train.path}
+    metrics = {i: metrics_of(e.train.path) for i, e in evaluations.items() if e.train}
     dpo = {i for i, e in evaluations.items() if e.objective == "dpo"}
     found = [
         _lines("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.",
@@ -40,7 +40,8 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     ]  # fmt: skip
     drawn = [figure for figure in found if figure is not None]
     # A figure alone in its row takes the whole of it.
-    lengths = _lengths({i: answer_lengths(e) for i, e in evaluations.items()}, is_large=len(drawn) % 2 == 0)
+    words_of = {i: [n for n in e.mixture.answer_words if n > 0] for i, e in evaluations.items() if e.mixture}
+    lengths = _lengths(words_of, is_large=len(drawn) % 2 == 0)
     return [*drawn, lengths] if lengths else drawn
 
 
@@ -63,12 +64,6 @@ def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curv
 
     ends = "; ".join(f"{points[0][1]:.3g} at the start, {points[-1][1]:.3g} at the end" for points in drawn.values())
     return picture(title, caption, f"{title} by step: {ends}", draw, height=280, places=list(drawn))
-
-
-def answer_lengths(evaluation: Evaluation) -> list[int]:
-    """Words of each training answer, from the run's mixture.json; empty where it does not say."""
-    lengths = mixture_of(evaluation).get("answer_words")
-    return [int(n) for n in lengths if is_number(n) and n > 0] if isinstance(lengths, list) else []
 
 
 def _lengths(lengths: Mapping[int, list[int]], *, is_large: bool) -> Picture | None:

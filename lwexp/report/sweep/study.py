@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lwexp.pages.display import quoted
+from lwexp.pages.display import quoted, span
 from lwexp.pages.drawing import INK, LINE, MUTED, PAPER, palette
 from lwexp.records import LwexpError
 from lwexp.report.sweep.sweep_analysis import SweepResult
@@ -14,7 +14,7 @@ from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Outcome, Sweep
 from lwexp.runs import Run
-from lwexp.text.cells import markdown_cell
+from lwexp.text.cells import markdown_cell, markdown_table
 from lwexp.text.plain import one_line
 
 _VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER}
@@ -77,7 +77,7 @@ def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Run], figu
 def _fit(result: SweepResult) -> str:
     fit = result.fit
     assert fit is not None
-    sure = f", 95% interval {fit.slope_interval[0]:.3f} to {fit.slope_interval[1]:.3f}" if fit.slope_interval else ""
+    sure = f", 95% interval {span(fit.slope_interval, 3)}" if fit.slope_interval else ""
     rows = [
         ("models", f"{fit.n}"),
         ("slope on logarithmic axes", f"{fit.slope:.3f}{sure}"),
@@ -86,7 +86,7 @@ def _fit(result: SweepResult) -> str:
         ("Spearman rank correlation, all models", f"{fit.rank_correlation:.3f}"),
         ("Spearman rank correlation, means at each cap", f"{fit.rank_of_means:.3f}"),
     ]
-    return "\n".join(["| | |", "|:--|:--|", *(f"| {name} | {markdown_cell(value)} |" for name, value in rows)])
+    return markdown_table(["", ""], [[name, markdown_cell(value)] for name, value in rows])
 
 
 def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:

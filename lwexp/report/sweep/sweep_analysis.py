@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from lwexp.pages.display import named, score, signed, span, words
+from lwexp.pages.display import confidence, named, score, signed, words
+from lwexp.records import MetricInfo
+from lwexp.report.findings import is_clear
 from lwexp.report.sweep.trials import Outcome, Sweep, number_of
-from lwexp.report.tables import Cell, cell, prompt_means
+from lwexp.report.tables import Cell, best_first, cell, main_metric, prompt_means
 from lwexp.stats.intervals import Interval, interval, paired_difference, rank_correlation
 
 _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
@@ -73,7 +75,7 @@ class SweepResult(NamedTuple):
     settings: tuple[Setting, ...]
     fit: Fit | None
     is_cap: bool
-    metric: str
+    metric: MetricInfo
 
 
 def sweep_result(sweep: Sweep) -> SweepResult | None:
@@ -91,9 +93,8 @@ def sweep_result(sweep: Sweep) -> SweepResult | None:
     if not points:
         return None
     is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(point.cap for point in points)
-    judged = all(point.total.scores["S_bar"].n for point in points)
-    metric = "S_bar" if judged and not is_cap else "S_l"
-    settings = _settings(points, metric)
+    metric = main_metric(sweep.metrics, [point.total for point in points])
+    settings = _settings(points, metric.name)
     fit = fit_line([(float(m.cap or 0), float(m.total.max_words or 0)) for m in points]) if is_cap else None
     finding = _cap_finding(points, fit) if is_cap else _finding(name, settings, metric)
     if factor.endswith(".normalize"):
@@ -152,40 +153,35 @@ def _cap_finding(points: Sequence[TrialPoint], fit: Fit | None) -> str:
     )
     if fit is None:
         return f"One cap alone says nothing about the others: {ends.split(',', 1)[0]}."
-    sure = f" (95% interval {fit.slope_interval[0]:.2f} to {fit.slope_interval[1]:.2f})" if fit.slope_interval else ""
     follows = fit.rank_correlation > 0.9
     verb = "Yes: the longest answer follows" if follows else "Not clearly: the longest answer does not simply follow"
     caps = len({point.cap for point in points})
     of_means = f" ({fit.rank_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
     return (
         f"{verb} the longest training answer: {ends}; Spearman rank correlation {fit.rank_correlation:.2f}{of_means}, "
-        f"slope {fit.slope:.2f}{sure} over {fit.n} models."
+        f"slope {fit.slope:.2f}{confidence(fit.slope_interval, 2)} over {fit.n} models."
     )
 
 
-def _finding(factor: str, settings: Sequence[Setting], metric: str) -> str:
-    name = "S-bar" if metric == "S_bar" else "S_l"
-    scored = sorted(
-        (setting for setting in settings if setting.mean is not None), key=lambda setting: -(setting.mean or 0)
-    )
+def _finding(factor: str, settings: Sequence[Setting], metric: MetricInfo) -> str:
+    key = best_first(metric)
+    scored = sorted((s for s in settings if s.mean is not None), key=lambda s: key(s.mean))
     if not scored:
         return "The trials wrote answers, but none of them is scored."
     best, worst = scored[0], scored[-1]
-    sure = f" (95% interval {span(best.interval)})" if best.interval else ""
+    means = [f"{score(s.mean, metric.decimals)} with {named(_setting(factor, s))}" for s in (best, worst)]
+    sure = confidence(best.interval, metric.decimals)
     if best is worst:
-        return f"Only {named(_setting(factor, best))} was evaluated: {name} {score(best.mean)}{sure}."
-    apart = paired_difference(_over_seeds(best.points, metric), _over_seeds(worst.points, metric))
+        only = f"Only {named(_setting(factor, best))} was evaluated"
+        return f"{only}: {metric.label} {score(best.mean, metric.decimals)}{sure}."
+    apart = paired_difference(*(_over_seeds(s.points, metric.name) for s in (best, worst)))
     if apart is None:
-        return f"{name} is {score(best.mean)}{sure} with {named(_setting(factor, best))}; the trials share no prompt."
-    known = f" (95% interval {span(apart.interval)})" if apart.interval else ""
-    what = f"{signed(apart.mean)} over {apart.n_prompts:,} prompts{known}"
-    between = (
-        f"{score(best.mean)} with {named(_setting(factor, best))}, {score(worst.mean)} with "
-        f"{named(_setting(factor, worst))}; {what}"
-    )
-    if apart.interval is None or apart.interval[0] <= 0:
-        return f"No measurable difference in {name}: {between}."
-    return f"{name} differs: {between}, the best and the worst of {len(scored)} settings."
+        return f"{metric.label} is {means[0]}{sure}; the trials share no prompt."
+    known = confidence(apart.interval, metric.decimals)
+    between = f"{', '.join(means)}; {signed(apart.mean, metric.decimals)} over {apart.n_prompts:,} prompts{known}"
+    if not is_clear(apart, metric):
+        return f"No measurable difference in {metric.label}: {between}."
+    return f"{metric.label} differs: {between}, the best and the worst of {len(scored)} settings."
 
 
 def _weights(factor: str, points: Sequence[TrialPoint]) -> str:

@@ -10,8 +10,6 @@ from lwexp.pages.drawing import INK, MUTED, PAPER, Picture, colour, marker, pict
 from lwexp.report.sweep.sweep_analysis import Setting, SweepResult, TrialPoint
 from lwexp.text.plain import one_line
 
-_NAMES = {"S_l": "S_l, length", "S_bar": "S-bar, length and quality"}
-
 
 def sweep_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
     """The cap figure, or the metric by the varied setting.
@@ -99,27 +97,28 @@ def _metric_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
                     [across(setting) for setting in own], [setting.mean for setting in own], color=shade, linewidth=1.5
                 )
             for setting in own:
-                _draw_level(axes, across(setting), setting, result.metric, shade, places)
+                _draw_setting(axes, across(setting), setting, result.metric.name, shade, places)
             if len(lines) > 1 and own:
                 axes.annotate(one_line(name, 28), (across(own[-1]), own[-1].mean), xytext=(8, 0), color=shade,
                               textcoords="offset points", va="center")  # fmt: skip
         _ticks(axes, values, [across(setting) for setting in result.settings], is_numeric=is_numeric, is_log=is_log)
         axes.set_xlabel(result.name if is_narrow else result.factor)
-        axes.set_ylabel(_NAMES[result.metric])
+        axes.set_ylabel(result.metric.title)
 
     caption = (
         "Means over prompts; bars are 95% bootstrap intervals over prompts."
         + (" Small marks: each seed." if any(len(setting.points) > 1 for setting in result.settings) else "")
         + (" The horizontal axis is logarithmic." if is_log else "")
     )
-    alt = f"{result.metric} by {result.factor}. " + "; ".join(
-        f"{setting.value} {setting.series}: {score(setting.mean)}" for setting in result.settings
+    alt = f"{result.metric.label} by {result.factor}. " + "; ".join(
+        f"{setting.value} {setting.series}: {score(setting.mean, result.metric.decimals)}"
+        for setting in result.settings
     )
-    title = f"{'S-bar' if result.metric == 'S_bar' else 'S_l'} by {result.name}"
+    title = f"{result.metric.label} by {result.name}"
     return picture(title, caption, alt, draw, height=380, large_height=400, is_large=True)
 
 
-def _draw_level(axes: Any, x: float, setting: Setting, metric: str, shade: str, places: Mapping[str, int]) -> None:
+def _draw_setting(axes: Any, x: float, setting: Setting, metric: str, shade: str, places: Mapping[str, int]) -> None:
     if setting.interval:
         axes.plot([x, x], setting.interval, color=shade, linewidth=1.6, zorder=2)
     if len(setting.points) > 1:

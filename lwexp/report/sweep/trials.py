@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import short_names, tell_apart
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.load import Comparison, Group, load
-from lwexp.report.reading import object_of
 from lwexp.report.training_metrics import long_share
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.run import Run, trace
+from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Trial, read_trials
 from lwexp.text.plain import one_line
 
@@ -60,6 +60,12 @@ class Sweep:
         """What a page calls each varied key."""
         return short_names(self.varied)
 
+    @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """What any of its trials was scored by."""
+        evaluations = [outcome.evaluation for outcome in self.outcomes if outcome.evaluation]
+        return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
+
     def seed_of(self, outcome: Outcome) -> str | None:
         """The trial's seed as typed; None where the sweep has one seed."""
         return next((v for k, v in outcome.settings.items() if k.split(".")[-1] == SEED and k in self.varied), None)
@@ -79,10 +85,9 @@ def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
     trials = read_trials(folder)
     if not trials:
         raise LwexpError(f"report: {folder / 'trials.json'} cannot be read or is empty; run the sweep again")
-    about = object_of(folder / "sweep.json")
+    about = SweepSummary.read(folder) or SweepSummary(name=folder.name)
     settings = [settings_of(trial) for trial in trials]
-    varied = about.get("varied")
-    keys = tuple(str(key) for key in varied) if isinstance(varied, list) else varied_keys(settings)
+    keys = varied_keys(settings) if about.varied is None else tuple(about.varied)
     paths = [[_at(run, folder) for run in trial.runs] for trial in trials]
     evaluated = [path for each in paths for path in each if (Run.at(path) or Run.missing(path)).stage == "evaluate"]
     comparison = _comparison(evaluated, [path for each in paths for path in each])
@@ -92,8 +97,7 @@ def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
         _outcome(trial, own, label, runs, comparison)
         for trial, own, label, runs in zip(trials, settings, labels, paths, strict=True)
     )
-    name = one_line(str(about.get("name") or folder.name), 80)
-    return Sweep(folder, name, one_line(str(about.get("question") or ""), 300), keys, outcomes), comparison
+    return Sweep(folder, one_line(about.name, 80), one_line(about.question, 300), keys, outcomes), comparison
 
 
 def settings_of(trial: Trial) -> dict[str, str]:
@@ -138,15 +142,10 @@ def _outcome(
     nodes = tuple(comparison.nodes[run] for run in ids if run in comparison.nodes)
     evaluation = next((e for e in comparison.evaluations if e.node.id in ids), None)
     costs = [cost for node in nodes if (cost := node.number("cost_usd")) is not None]
-    hours = [
-        spent
-        for node in nodes
-        if node.stage == "train"
-        and node.path
-        and (spent := gpu_hours(object_of(node.path / "config.json"), node)) is not None
-    ]
+    trained = [gpu_hours(node.config_tree, node) for node in nodes if node.stage == "train"]
+    hours = [spent for spent in trained if spent is not None]
     train = evaluation.train if evaluation else None
-    share = long_share(train.path) if train and train.path else None
+    share = long_share(train.path) if train else None
     dollars, spent_hours = sum(costs) if costs else None, sum(hours) if hours else None
     return Outcome(trial, settings, label, evaluation, nodes, dollars, spent_hours, share)
 

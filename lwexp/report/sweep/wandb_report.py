@@ -12,7 +12,6 @@ from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
 from lwexp.report.lineage import layers
 from lwexp.report.load import Comparison
-from lwexp.report.reading import object_of
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Sweep
@@ -20,7 +19,6 @@ from lwexp.report.tables import cell
 from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell
 
-SCORES = ("S_l", "S_q", "S_bar")
 _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
 _MOST_GRAPHS = 4
 
@@ -40,7 +38,7 @@ def read_target(text: str) -> tuple[str, str]:
 def target_of(comparison: Comparison) -> tuple[str, str] | None:
     """Where the runs were tracked online, as their configs say; None where they were not, or name no entity."""
     for node in comparison.nodes.values():
-        tracking = (object_of(node.path / "config.json") if node.path else {}).get("tracking") or {}
+        tracking = node.config_tree.get("tracking") or {}
         if tracking.get("kind") == "wandb" and tracking.get("mode") == "online" and tracking.get("entity"):
             return str(tracking["entity"]), str(tracking.get("project") or "lwexp")
     return None
@@ -53,7 +51,7 @@ def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
         if evaluation.train is None:
             continue
         total = cell(evaluation.answers)
-        values: dict[str, float | None] = {f"eval/{part}": total.scores[part].mean for part in SCORES}
+        values: dict[str, float | None] = {f"eval/{m.name}": total.scores[m.name].mean for m in evaluation.metrics}
         values |= {"eval/max_words": total.max_words, "eval/median_words": total.median_words}
         values["eval/max_train_words"] = evaluation.max_train_words
         known = {key: float(value) for key, value in values.items() if value is not None}
@@ -85,7 +83,7 @@ def build_report(
         wr.H1(text="SweepResult"),
         wr.MarkdownBlock(text=finding or "See the table."),
         wr.H1(text="Panels"),
-        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(sweep, result)),
+        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(comparison, sweep, result)),
         wr.H1(text="Table"),
         wr.MarkdownBlock(text=(sweep_markdown(sweep, result) + "\n" if sweep else "") + table),
         wr.H1(text="Lineage"),
@@ -120,22 +118,24 @@ def _artifacts(comparison: Comparison, entity: str, project: str) -> list[Any]:
     ]
 
 
-def _panels(sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
+def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
+    names = dict.fromkeys(metric.name for e in comparison.evaluations for metric in e.metrics)
+    scores = [wr.SummaryMetric(f"eval/{name}") for name in names]
     factor = sweep.factors[0] if sweep and sweep.factors else None
     is_number = bool(result) and all(point.x is not None for point in result.points) if result else False
     x: Any = wr.SummaryMetric("eval/max_train_words")
     if factor and is_number and result and not result.is_cap:
         x = wr.Config(factor)
-    y = wr.SummaryMetric("eval/max_words" if result is None or result.is_cap else f"eval/{result.metric}")
+    y = wr.SummaryMetric("eval/max_words" if result is None or result.is_cap else f"eval/{result.metric.name}")
     is_log = result is not None and result.is_cap
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in (sweep.varied if sweep else ())]
-    columns += [wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(f"eval/{part}")) for part in SCORES]
+    columns += [wr.ParallelCoordinatesPlotColumn(score) for score in scores]
     return [
         wr.ScatterPlot(title="SweepResult", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
                        layout=wr.Layout(x=0, y=0, w=16, h=10)),
-        wr.BarPlot(title="Scores", metrics=[wr.SummaryMetric(f"eval/{part}") for part in SCORES],
+        wr.BarPlot(title="Scores", metrics=scores,
                    layout=wr.Layout(x=16, y=0, w=8, h=10)),
         *(wr.LinePlot(title=name, x="Step", y=[name], layout=wr.Layout(x=8 * (n % 3), y=10 + 6 * (n // 3), w=8, h=6))
           for n, name in enumerate(_CURVES)),
