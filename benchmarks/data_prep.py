@@ -118,12 +118,15 @@ def ours(path: Path, tokenizer: object) -> dict[str, float]:
     """Build packs from the file."""
     from lwexp.config.data import PackConfig
     from lwexp.pack import build_packs
+    from lwexp.pack.rows import ConversationRows
     from lwexp.records import Conversation, StoredRows
 
     config = PackConfig(max_tokens=CAPACITY, overflow="error", strategy="exact_fit", order="balanced")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         start, cpu_start = time.perf_counter(), time.process_time()
-        report = build_packs(StoredRows(path, Conversation), None, tokenizer, config, Path(folder) / "packs")  # type: ignore[arg-type]
+        report = build_packs(
+            StoredRows(path, Conversation), ConversationRows(), tokenizer, config, Path(folder) / "packs"
+        )  # type: ignore[arg-type]
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         size = sum(file.stat().st_size for file in (Path(folder) / "packs").iterdir())
     tokens = report.packed.tokens

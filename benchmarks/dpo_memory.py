@@ -4,7 +4,7 @@
     python -m benchmarks.dpo_memory --quick    4,096 tokens, two layers
 
 Each step runs in a process of its own through the code of a real run (``pack_logprobs``, ``two_pass``,
-``DPOObjective``, AdamW). ``peak_mib`` is the most resident memory of the process, ``step_mib`` how much of it is
+``DPO``, AdamW). ``peak_mib`` is the most resident memory of the process, ``step_mib`` how much of it is
 above what was resident before the step, with weights and optimiser state in place: what the step itself needs.
 """
 
@@ -99,30 +99,34 @@ def _step(case: str, model: Any, settings: Any, tokens: int) -> Any:
     import numpy as np
     import torch
 
+    from lwexp.extend import Known, StepTotals
     from lwexp.train.model.logprobs import pack_logprobs
-    from lwexp.train.objectives.base import DPOObjective
-    from lwexp.train.objectives.losses import StepTotals
     from lwexp.train.objectives.reference import Reference
     from lwexp.train.objectives.two_pass import split_pack, two_pass
 
     documents = 1 if case == "sft" else 2
     batch = make_batch([tokens] * documents)
     answer = tokens - PROMPT
-    totals = StepTotals(packs=1, documents=documents, target_tokens=documents * answer, chosen_tokens=answer)
-    reference = Reference(np.full(2, -5.0 * answer), np.zeros(2), np.array([answer]))
-    objective = DPOObjective(settings, reference)
+    totals = StepTotals(
+        packs=1, documents=documents, target_tokens=documents * answer, counted={"chosen_tokens": answer}
+    )
+    known = Known(Reference({"logprobs": np.full(2, -5.0 * answer), "tails": np.zeros(2)}))
 
     def sft() -> None:
         (-pack_logprobs(model, batch).sum() / totals.target_tokens).backward()
 
     def one_pass() -> None:
-        objective.pack_loss(pack_logprobs(model, batch), batch, totals).loss.backward()
+        settings.pack_loss(pack_logprobs(model, batch), batch, totals, known).loss.backward()
 
     def two_passes() -> None:
         parts = split_pack(batch, tokens)
         assert len(parts) == 2
         two_pass(
-            model, parts, 2, lambda logprobs: objective.pack_loss(logprobs, batch, totals), lambda x, _: x.backward()
+            model,
+            parts,
+            2,
+            lambda logprobs: settings.pack_loss(logprobs, batch, totals, known),
+            lambda x, _: x.backward(),
         )
 
     assert torch.is_grad_enabled()
@@ -150,6 +154,7 @@ def make_batch(lengths: list[int]) -> Any:
         target_documents=owners,
         document_ids=tuple(range(len(lengths))),
         pack_id=0,
+        labels=torch.zeros(len(lengths), 0),
     )
 
 

@@ -31,7 +31,6 @@ from lwexp.pack.dataset import PackBatch
 from lwexp.train.data.steps import StepsModule
 from lwexp.train.loop.module import PackedTraining
 from lwexp.train.model.build import build_model
-from lwexp.train.objectives.base import SFTObjective
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
 
 DOCUMENTS = 6
@@ -165,12 +164,10 @@ def run_ours(config: Any, documents: list[list[int]]) -> Run:
 
     changes = {"lr": LEARNING_RATE, "schedule": "constant", "warmup_ratio": 0.0}
     optimizer = config.objective.optimizer.model_copy(update=changes)
-    module = PackedTraining(
-        lambda: make_model(config), SFTObjective(config.objective), optimizer, len(plan), recompute=False
-    )
+    module = PackedTraining(lambda: make_model(config), config.objective, optimizer, len(plan), recompute=False)
     with quiet_lightning(), tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config.hardware, [Watch()], optimizer.grad_clip, Path(folder))
-        trainer.fit(module, datamodule=StepsModule(packs, plan, len(plan), None))  # type: ignore[arg-type]
+        trainer.fit(module, datamodule=StepsModule(packs, plan, len(plan)))  # type: ignore[arg-type]
     return run
 
 

@@ -16,8 +16,8 @@ from lwexp.config.data import (
     SelectConfig,
 )
 from lwexp.config.evaluate import ApiEngine, Engine, SampleConfig, ScoreConfig
-from lwexp.config.train import HardwareChoice, ModelConfig, Objective, Tracking, TrainingConfig
-from lwexp.extend import BENCHES, Bench, Key, OneOf, Strict
+from lwexp.config.train import HardwareChoice, ModelConfig, Tracking, TrainingConfig
+from lwexp.extend import BENCHES, OBJECTIVES, Bench, Key, Objective, OneOf, Strict
 from lwexp.extend.endpoint import JUDGES, TEACHERS, Judge, Teacher
 
 EVERY = ("generate", "train", "evaluate")
@@ -74,7 +74,7 @@ class Config(Strict):
     mixture: Annotated[MixtureConfig, Key(read_by=("train",), shapes=("train",))]
     pack: Annotated[PackConfig, Key(read_by=("train",), shapes=("train",))]
     model: Annotated[ModelConfig, Key(read_by=EVERY, shapes=("train",))]
-    objective: Annotated[Objective, Key(read_by=("train",), shapes=("train",))]
+    objective: Annotated[Objective, OneOf(OBJECTIVES), Key(read_by=("train",), shapes=("train",))]
     training: Annotated[TrainingConfig, Key(read_by=("train",), shapes=("train",))]
     hardware: Annotated[HardwareChoice, Key(read_by=EVERY, shapes=("train",))]
     bench: Annotated[Bench, OneOf(BENCHES), Key(read_by=("train", "evaluate"), shapes=("evaluate",))]

@@ -9,19 +9,24 @@ from lwexp.extend.columns import BrokenRowError
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
 from lwexp.extend.metric import METRICS, ComputedMetric, JudgedMetric, Marks, Metric
+from lwexp.extend.objective import OBJECTIVES, Known, Objective, Optimizer, PackLoss, StepTotals, Watched
 from lwexp.extend.plugins import load_plugins
+from lwexp.extend.preference_loss import PREFERENCE_LOSSES, PreferenceForm, PreferenceLoss
 from lwexp.extend.registry import OneOf, Registry, register
 from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, PairFormat, PairTurns, RawRow, RowFormat
 from lwexp.extend.settings import Strict
 from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, Found, PairSource, RawPairSource, RawSource
+from lwexp.extend.training_rows import TrainingRows
 
 __all__ = [
     "BENCHES",
     "DATA_SOURCES",
     "FAMILIES",
     "METRICS",
+    "OBJECTIVES",
     "PAIR_FORMATS",
     "PAIR_SOURCES",
+    "PREFERENCE_LOSSES",
     "ROW_FORMATS",
     "Bench",
     "BrokenRowError",
@@ -30,14 +35,20 @@ __all__ = [
     "Found",
     "JudgedMetric",
     "Key",
+    "Known",
     "Licence",
     "Marks",
     "Metric",
     "ModelFamily",
+    "Objective",
     "OneOf",
+    "Optimizer",
+    "PackLoss",
     "PairFormat",
     "PairSource",
     "PairTurns",
+    "PreferenceForm",
+    "PreferenceLoss",
     "Published",
     "RawPairSource",
     "RawRow",
@@ -45,7 +56,10 @@ __all__ = [
     "Registry",
     "RowFormat",
     "Sizes",
+    "StepTotals",
     "Strict",
+    "TrainingRows",
+    "Watched",
     "load_plugins",
     "register",
 ]

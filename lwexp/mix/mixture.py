@@ -11,29 +11,29 @@ import heapq
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from lwexp.extend.source import AnySource, DataSource
-from lwexp.mix.resolve import Resolved, read_conversations, read_pairs, resolve_mixture
+from lwexp.extend.training_rows import R, TrainingRows
+from lwexp.mix.resolve import Resolved, read_source, resolve_mixture
 from lwexp.mix.shares import Share, render, share_of
-from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, Tally, tally
+from lwexp.records import Failure, LwexpError, Tally, tally
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Mixture", "PairMixture", "Resolved", "resolve_mixture", "take", "take_pairs"]
+__all__ = ["Mixture", "Resolved", "resolve_mixture", "take"]
 
 log = logging.getLogger(__name__)
 
-RowT = TypeVar("RowT", Conversation, PreferencePair)
 _WORD_LIMITS = ("too_short", "too_long")
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Conversations drawn from all sources, in their seeded order."""
+class Mixture(Generic[R]):
+    """Rows drawn from all sources, in their seeded order. The table counts words of the answers trained towards."""
 
-    conversations: list[Conversation]
+    rows: Sequence[R]
     table: list[Share]
     tally: Tally
     failures: list[Failure]
@@ -43,53 +43,37 @@ class Mixture:
         return render(self.table)
 
 
-@dataclass(frozen=True)
-class PairMixture:
-    """Preference pairs drawn from all sources, in their seeded order. The table counts chosen words."""
-
-    pairs: list[PreferencePair]
-    table: list[Share]
-    tally: Tally
-    failures: list[Failure]
-
-    def render(self) -> Table:
-        """The table of sources, for a terminal."""
-        return render(self.table)
-
-
-def take(resolved: Sequence[Resolved], seed: int) -> Mixture:
+def take(resolved: Sequence[Resolved], seed: int, kind: TrainingRows[R]) -> Mixture[R]:
     """Read the sources, draw the counts asked for, and mix.
 
-    ``min_words`` and ``max_words`` bound a conversation's longest answer.
+    Args:
+        resolved: From ``resolve_mixture``.
+        seed: Of the run.
+        kind: Which rows the objective takes. ``min_words`` and ``max_words`` bound the answer trained towards.
 
     Raises:
         LwexpError: If a source has fewer rows than its count, or a broken row where ``on_bad_row`` is error.
     """
-    return Mixture(*_mix([_draw(item, read_conversations(item), seed) for item in resolved]))
+    return _mix([_draw(item, read_source(item, kind), seed, kind) for item in resolved], kind)
 
 
-def take_pairs(resolved: Sequence[Resolved], seed: int) -> PairMixture:
-    """Like ``take``, for preference pairs."""
-    return PairMixture(*_mix([_draw(item, read_pairs(item), seed) for item in resolved]))
-
-
-class _Place(NamedTuple, Generic[RowT]):
+class _Place(NamedTuple, Generic[R]):
     """A row and its place in the seeded order."""
 
     hash: int
     id: str
-    row: RowT
+    row: R
 
 
 @dataclass
-class _Drawn(Generic[RowT]):
+class _Drawn(Generic[R]):
     """What came of one source."""
 
     item: Resolved
     available: int = 0  # rows that could be read
     losses: list[str] = field(default_factory=list)  # a reason for every row that was not taken
     failures: list[Failure] = field(default_factory=list)
-    taken: list[_Place[RowT]] = field(default_factory=list)
+    taken: list[_Place[R]] = field(default_factory=list)
 
     @property
     def filtered(self) -> int:
@@ -97,10 +81,10 @@ class _Drawn(Generic[RowT]):
         return sum(reason in _WORD_LIMITS for reason in self.losses)
 
 
-def _draw(item: Resolved, rows: Iterable[RowT | Failure], seed: int) -> _Drawn[RowT]:
-    drawn: _Drawn[RowT] = _Drawn(item)
+def _draw(item: Resolved, rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]) -> _Drawn[R]:
+    drawn: _Drawn[R] = _Drawn(item)
     count = item.source.count
-    passing = _passing(drawn, rows, seed)
+    passing = _passing(drawn, rows, seed, kind)
     if count is None:
         drawn.taken = sorted(passing, key=_order)
     else:  # a heap of ``count`` rows: the rest of a large set is never held in memory
@@ -112,7 +96,7 @@ def _draw(item: Resolved, rows: Iterable[RowT | Failure], seed: int) -> _Drawn[R
     return drawn
 
 
-def _passing(drawn: _Drawn[RowT], rows: Iterable[RowT | Failure], seed: int) -> Iterator[_Place[RowT]]:
+def _passing(drawn: _Drawn[R], rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]) -> Iterator[_Place[R]]:
     """Rows that may be drawn, each with its place; the others are noted in ``drawn``."""
     source, key = drawn.item.source, drawn.item.key
     for row in rows:
@@ -123,7 +107,7 @@ def _passing(drawn: _Drawn[RowT], rows: Iterable[RowT | Failure], seed: int) -> 
             drawn.losses.append("broken")
             continue
         drawn.available += 1
-        reason = _outside(row, source)
+        reason = _outside(kind.answer_words(row)[0], source)
         if reason is None:
             digest = hashlib.blake2b(f"{seed}|{drawn.item.name}|{row.id}".encode(), digest_size=8)
             yield _Place(int.from_bytes(digest.digest(), "big"), row.id, row)
@@ -131,22 +115,22 @@ def _passing(drawn: _Drawn[RowT], rows: Iterable[RowT | Failure], seed: int) -> 
             drawn.losses.append(reason)
 
 
-def _order(place: _Place[RowT]) -> tuple[int, str]:
+def _order(place: _Place[R]) -> tuple[int, str]:
     return place.hash, place.id
 
 
-def _outside(row: Conversation | PreferencePair, source: AnySource) -> str | None:
-    """Why the word limits of a source shut a row out, or None."""
+def _outside(words: int, source: AnySource) -> str | None:
+    """Which word limit of a source leaves a row out, or None."""
     if not isinstance(source, DataSource):
         return None
-    if source.min_words is not None and _words(row) < source.min_words:
+    if source.min_words is not None and words < source.min_words:
         return "too_short"
-    if source.max_words is not None and _words(row) > source.max_words:
+    if source.max_words is not None and words > source.max_words:
         return "too_long"
     return None
 
 
-def _too_few(drawn: _Drawn[RowT], fitting: int) -> str:
+def _too_few(drawn: _Drawn[R], fitting: int) -> str:
     item = drawn.item
     read = drawn.available + len(drawn.failures)
     asked = "at least one row" if item.source.count is None else f"count={item.source.count:,}"
@@ -158,34 +142,23 @@ def _too_few(drawn: _Drawn[RowT], fitting: int) -> str:
     )
 
 
-class _Mixed(NamedTuple, Generic[RowT]):
-    rows: list[RowT]
-    table: list[Share]
-    tally: Tally
-    failures: list[Failure]
-
-
-def _mix(parts: list[_Drawn[RowT]]) -> _Mixed[RowT]:
+def _mix(parts: list[_Drawn[R]], kind: TrainingRows[R]) -> Mixture[R]:
     """Put the sources together in the seeded order, and add up what became of every row."""
     places = sorted((place for part in parts for place in part.taken), key=_order)
-    total_words = sum(_words(place.row) for place in places)
+    words = [[kind.answer_words(place.row)[0] for place in part.taken] for part in parts]
     table = [
         share_of(
             part.item.name,
             available=part.available,
             filtered=part.filtered,
-            words=[_words(place.row) for place in part.taken],
+            words=own,
             total_rows=len(places),
-            total_words=total_words,
+            total_words=sum(map(sum, words)),
         )
-        for part in parts
+        for part, own in zip(parts, words, strict=True)
     ]
     losses = [reason for part in parts for reason in part.losses]
     counts = tally(len(places) + len(losses), len(places), losses)
     log.info("mixture: %s", counts)
     failures = [failure for part in parts for failure in part.failures]
-    return _Mixed([place.row for place in places], table, counts, failures)
-
-
-def _words(row: Conversation | PreferencePair) -> int:
-    return row.actual_words if isinstance(row, Conversation) else row.chosen_words
+    return Mixture(kind.arrange([place.row for place in places]), table, counts, failures)

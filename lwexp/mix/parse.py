@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from lwexp.extend.columns import BrokenRowError
+from pydantic import ValidationError
+
+from lwexp.extend.columns import BrokenRowError, require_object
 from lwexp.extend.rows import AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat, format_of
+from lwexp.extend.training_rows import R, TrainingRows
 from lwexp.mix.to_records import to_conversation, to_pair
-from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
-
-R = TypeVar("R", Conversation, PreferencePair)
+from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, first_problem
 
 _AUTO, _AUTO_PAIR = AutoFormat(), AutoPairFormat()
 
@@ -61,6 +61,20 @@ def parse_pairs(
         if known is None:
             raise BrokenRowError("missing_field", "chosen or rejected (ms-swift: rejected_response) is missing")
         return to_pair(row, known, id=id, source=name)
+
+    return _parsed(rows, read, origin, name)
+
+
+def parse_rows(
+    rows: Iterable[RawRow], kind: TrainingRows[R], *, origin: Path | str, name: str
+) -> Iterator[R | Failure]:
+    """Turn raw rows into those that an objective of a plugin takes, and each broken one into a failure, in order."""
+
+    def read(row: object, id: str) -> R:
+        try:
+            return kind.parse(require_object(row), id=id, source=name)
+        except ValidationError as error:
+            raise BrokenRowError("broken_row", first_problem(error)) from None
 
     return _parsed(rows, read, origin, name)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from lwexp.config import Config
+from lwexp.extend.rows import RawRow
 from lwexp.extend.source import AnySource, DataSource, Found, PairSource, RawPairSource, RawSource
-from lwexp.mix.parse import parse_conversations, parse_pairs
+from lwexp.extend.training_rows import R, TrainingRows
+from lwexp.mix.parse import parse_conversations, parse_pairs, parse_rows
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
 from lwexp.runs import Run
 
-R = TypeVar("R", Conversation, PreferencePair)
+C = TypeVar("C", Conversation, PreferencePair)
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,14 @@ class Resolved:
 
 
 def resolve_mixture(config: Config) -> list[Resolved]:
-    """Find what the objective trains on: ``mixture.sources`` for SFT, ``mixture.pairs`` for DPO.
+    """Find what the objective trains on: ``mixture.sources``, or ``mixture.pairs`` if it takes preference pairs.
 
     Cheap: files are hashed, nothing is parsed. A source with count 0 is left out, and need not exist.
 
     Raises:
         LwexpError: If a file or run is missing, or no source is left.
     """
-    section = "pairs" if config.objective.kind == "dpo" else "sources"
+    section = config.objective.rows.section
     sources: dict[str, AnySource] = dict(getattr(config.mixture, section))
     keys = {name: f"mixture.{section}.{name}" for name in sources}
     found = [
@@ -60,6 +62,19 @@ def resolve_mixture(config: Config) -> list[Resolved]:
     if not found:
         raise LwexpError(f"mixture.{section}: no source with a count above 0; choose a mixture that has one")
     return found
+
+
+def read_source(item: Resolved, kind: TrainingRows[R]) -> Iterator[R | Failure]:
+    """All rows of a source, of the kind that the objective takes; ``source`` of each is the mixture's name for it."""
+    readers: dict[type, Any] = {Conversation: read_conversations, PreferencePair: read_pairs}
+    if kind.row_type in readers:
+        yield from readers[kind.row_type](item)
+        return
+    assert isinstance(item.source, DataSource | PairSource)
+    # Rows of a run are finished records; their columns are read like those of a file.
+    written = enumerate(item.source.rows(item.key, item.found), start=1)
+    raw = (row if isinstance(row, RawRow) else RawRow(number, "row", row.model_dump()) for number, row in written)
+    yield from parse_rows(raw, kind, origin=item.path, name=item.name)
 
 
 def read_conversations(item: Resolved) -> Iterator[Conversation | Failure]:
@@ -84,6 +99,6 @@ def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
         yield from _renamed(cast("Iterator[PreferencePair]", source.rows(item.key, item.found)), item.name)
 
 
-def _renamed(rows: Iterator[R] | Iterator[R | Failure], source: str) -> Iterator[R | Failure]:
+def _renamed(rows: Iterator[C] | Iterator[C | Failure], source: str) -> Iterator[C | Failure]:
     for row in rows:
         yield row if isinstance(row, Failure) else row.model_copy(update={"source": source})

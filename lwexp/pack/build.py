@@ -7,15 +7,17 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lwexp.config.data import PackConfig
+from lwexp.extend import TrainingRows
+from lwexp.extend.training_rows import R
 from lwexp.pack.chat import chat_of
-from lwexp.pack.packing import Counts, Kind, PackReport, pack
+from lwexp.pack.packing import Counts, PackReport, pack
 from lwexp.pack.tokens import Tokenized, Unit, tokenize_documents, unit_of
-from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, write_json
+from lwexp.records import LwexpError, atomic, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,19 +29,11 @@ FORMAT_VERSION = 2
 
 
 def build(
-    conversations: Collection[Conversation] | None,
-    pairs: Collection[PreferencePair] | None,
-    tokenizer: PreTrainedTokenizerFast,
-    config: PackConfig,
-    out: Path,
+    rows: Collection[R], kind: TrainingRows[R], tokenizer: PreTrainedTokenizerFast, config: PackConfig, out: Path
 ) -> PackReport:
     """See ``pack.build_packs``."""
-    assert (conversations is None) != (pairs is None), "pack either conversations or pairs"
-    rows: Collection[Conversation | PreferencePair] = (conversations if pairs is None else pairs) or ()
-    kind: Kind = "sft" if pairs is None else "pairs"
     if not len(rows):
-        empty = "conversations: check mixture.sources" if kind == "sft" else "preference pairs: check mixture.pairs"
-        raise LwexpError(f"nothing to pack: the mixture holds no {empty}")
+        raise LwexpError(f"nothing to pack: the mixture holds no {kind.plural}: check mixture.{kind.section}")
     if (out / "meta.json").is_file():
         if report := finished_report(out, fingerprint(rows, tokenizer, config, kind)):
             log.info("packs in %s are up to date: %s", out, report)
@@ -51,10 +45,11 @@ def build(
             aside.mkdir(parents=True)
             # With nothing to compare it to, the fingerprint is taken as rows pass by: they are read only once.
             mark = Fingerprint(tokenizer, config, kind)
-            report = _write(map(mark.add, map(unit_of, rows)), len(rows), kind, tokenizer, config, aside)
+            units = (mark.add(unit_of(row, kind)) for row in rows)
+            report = _write(units, len(rows), kind, tokenizer, config, aside)
             meta = {
                 "fingerprint": mark.hexdigest(),
-                "kind": kind,
+                "kind": kind.kind,
                 "chat": chat_of(tokenizer).name,
                 "report": report.to_tree(),
             }
@@ -77,23 +72,21 @@ def finished_report(out: Path, mark: str) -> PackReport | None:
 
 
 def fingerprint(
-    rows: Iterable[Conversation | PreferencePair],
-    tokenizer: PreTrainedTokenizerFast,
-    config: PackConfig,
-    kind: Kind,
+    rows: Iterable[R], tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: TrainingRows[R]
 ) -> str:
     """The fingerprint of packs made from these rows."""
     mark = Fingerprint(tokenizer, config, kind)
     for row in rows:
-        mark.add(unit_of(row))
+        mark.add(unit_of(row, kind))
     return mark.hexdigest()
 
 
 class Fingerprint:
     """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: Kind) -> None:
-        settings = [FORMAT_VERSION, kind, chat_of(tokenizer).name, config.max_tokens, config.overflow, config.strategy]
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: TrainingRows[Any]) -> None:
+        chat = chat_of(tokenizer).name
+        settings = [FORMAT_VERSION, kind.kind, chat, config.max_tokens, config.overflow, config.strategy, *kind.labels]
         self._digest = hashlib.sha256(json.dumps(settings).encode())
         self._digest.update(tokenizer_fingerprint(tokenizer).encode())
 
@@ -104,6 +97,7 @@ class Fingerprint:
             parts.append(str(len(document)))
             for message in document:
                 parts += (message.role, message.content)
+        parts += [repr(value) for labels in unit.labels for value in labels]
         # The lengths in front say where each part ends, so that no two lists of parts look alike when joined.
         self._digest.update(
             f"{' '.join([str(len(part)) for part in parts])}\n{''.join(parts)}".encode(errors="surrogatepass")
@@ -125,27 +119,28 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
 def _write(
     units: Iterable[Unit],
     total: int,
-    kind: Kind,
+    kind: TrainingRows[Any],
     tokenizer: PreTrainedTokenizerFast,
     config: PackConfig,
     folder: Path,
 ) -> PackReport:
     """Fill a folder and account for every token."""
     capacity = config.max_tokens
-    answers: Literal["all", "last"] = "all" if kind == "sft" else "last"
-    done = tokenize_documents(_with_progress(units, total), tokenizer, capacity, folder, answers=answers)
+    done = tokenize_documents(_with_progress(units, total), tokenizer, capacity, folder, kind)
     _refuse_too_long(done, total, kind, config)
-    size = 1 if kind == "sft" else 2
+    size = len(kind.endings)
     unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
     packs = pack(unit_lengths, capacity, config.strategy)
     unit_numbers = np.concatenate([np.array(units_of_pack, dtype=np.int64) for units_of_pack in packs])
-    # Units in pack order -> their documents in pack order: 3 -> 3 for SFT, 3 -> 6, 7 for pairs.
+    # Units in pack order -> their documents in pack order: 3 -> 3 for conversations, 3 -> 6, 7 for pairs.
     documents = (unit_numbers[:, None] * size + np.arange(size)).reshape(-1)
     np.save(folder / "packs.npy", documents)
     np.save(folder / "pack_offsets.npy", np.cumsum([0, *(len(units_of_pack) * size for units_of_pack in packs)]))
     received = done.packed.plus(done.dropped.documents, done.dropped.tokens, done.dropped.targets)
     return PackReport(
-        kind=kind,
+        kind=kind.kind,
+        rows=kind.plural,
+        documents_per_row=size,
         capacity=capacity,
         packs=len(packs),
         received=received,
@@ -156,11 +151,11 @@ def _write(
     )
 
 
-def _refuse_too_long(done: Tokenized, total: int, kind: Kind, config: PackConfig) -> None:
+def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], config: PackConfig) -> None:
     """Stop where nothing may be dropped, or nothing is left."""
     if done.longest is None or (config.overflow == "drop" and done.packed != Counts()):
         return
-    words = "conversations" if kind == "sft" else "preference pairs (both answers share a pack)"
+    words = kind.plural + (" (both answers share a pack)" if len(kind.endings) == 2 else "")
     longest = done.longest
     fixes = f"set pack.max_tokens={longest.tokens} or more"
     if config.overflow == "error":

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lwexp.pack.packing import Kind, PackReport
+from lwexp.pack.packing import PackReport
 from lwexp.records import LwexpError
 
 
@@ -50,6 +50,8 @@ class PackBatch:
     document_ids: tuple[int, ...]
     """Numbers of the documents in the whole data set."""
     pack_id: int
+    labels: Float[Tensor, "documents labels"]
+    """What the rows say of each document (``TrainingRows.labels``); no columns where they say nothing."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackBatch:
         """The same batch on another device."""
@@ -90,25 +92,31 @@ class PackedDataset(Dataset[PackBatch]):
             targets = np.load(folder / "targets.npy")
             self._packs = np.load(folder / "packs.npy")
             self._pack_offsets = np.load(folder / "pack_offsets.npy")
+            known = folder / "labels.npy"  # packs of earlier versions have none
+            self._labels = np.load(known) if known.is_file() else np.zeros((len(targets), 0))
         except (OSError, ValueError) as error:
             raise LwexpError(
                 f"{folder} holds no finished packs ({error}); delete it and run the command again"
             ) from None
-        self.kind: Kind = meta["kind"]
+        self.kind: str = meta["kind"]
         self.fingerprint: str = meta["fingerprint"]
         self.report = PackReport.from_tree(meta["report"])
         assert self._offsets[-1] == len(self._tokens) == len(self._is_target) == self.report.packed.tokens
         assert self._pack_offsets[-1] == len(self._packs) == len(targets) == self.report.packed.documents
         lengths = np.diff(self._offsets)[self._packs]
-        self.costs: Int64[np.ndarray, " packs"] = self._per_pack(lengths**2)
+        self.costs: Int64[np.ndarray, " packs"] = self._in_pack_order(lengths**2)
         """What attention costs: the sum of squared document lengths."""
-        self.token_counts: Int64[np.ndarray, " packs"] = self._per_pack(lengths)
-        self.target_counts: Int64[np.ndarray, " packs"] = self._per_pack(targets[self._packs])
+        self.token_counts: Int64[np.ndarray, " packs"] = self._in_pack_order(lengths)
+        self.target_counts: Int64[np.ndarray, " packs"] = self.sum_per_pack(targets)
         self.document_counts: Int64[np.ndarray, " packs"] = np.diff(self._pack_offsets)
         self.document_targets: Int64[np.ndarray, " documents"] = targets
         """Target tokens of each document, by its number."""
 
-    def _per_pack(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
+    def sum_per_pack(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
+        """The sum over each pack's documents of values by document number."""
+        return self._in_pack_order(values[self._packs])
+
+    def _in_pack_order(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
         return np.add.reduceat(values, self._pack_offsets[:-1])
 
     def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
@@ -161,6 +169,7 @@ class PackedDataset(Dataset[PackBatch]):
             target_documents=torch.from_numpy(target_documents),
             document_ids=tuple(documents),
             pack_id=int(pack_id),
+            labels=torch.from_numpy(self._labels[documents]),
         )
 
     def document_names(self) -> list[DocumentName]:

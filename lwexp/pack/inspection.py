@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 300
 _FIRST_DOCUMENTS, _LAST_DOCUMENTS = 6, 2
 _STYLES = {True: "green", False: "dim"}
 
-Weigh = Callable[["PackBatch"], Sequence[float]]
+Weigh = Callable[["PackBatch"], "Sequence[float] | None"]
 
 
 def inspect_packs(

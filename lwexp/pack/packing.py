@@ -12,7 +12,6 @@ from jaxtyping import Int
 from lwexp.pack.exact_fit import exact_fit
 from lwexp.records import Tally
 
-Kind = Literal["sft", "pairs"]
 Strategy = Literal["exact_fit", "best_fit", "best_fit_decreasing"]
 
 
@@ -98,18 +97,22 @@ class Counts:
 class PackReport:
     """Where every token went. It balances: all documents are packed or dropped, all places filled or empty."""
 
-    kind: Kind
+    kind: str
+    """``TrainingRows.kind``."""
     capacity: int
     """Tokens of a pack."""
     packs: int
     received: Counts
     packed: Counts
     dropped: Counts
-    """Documents (for pairs: both answers) that were longer than a pack."""
+    """Documents of rows that were longer than a pack (for pairs: both answers together)."""
     longest: int
-    """Tokens of the longest packed conversation, or of both answers of the longest packed pair."""
+    """Tokens of the longest packed row, all its documents together."""
     sources: Mapping[str, Counts] = field(default_factory=dict)
     """What each source has in the packs."""
+    rows: str = "conversations"
+    """What the packed rows are called."""
+    documents_per_row: int = 1
 
     def __post_init__(self) -> None:
         """A token lost or invented here is our bug."""
@@ -131,16 +134,15 @@ class PackReport:
 
     @property
     def tally(self) -> Tally:
-        """Conversations, or pairs, that came in and where they went."""
-        size = 2 if self.kind == "pairs" else 1
+        """Rows that came in and where they went."""
+        size = self.documents_per_row
         lost = {"too_long": self.dropped.documents // size} if self.dropped.documents else {}
         return Tally(self.received.documents // size, self.packed.documents // size, lost)
 
     def __str__(self) -> str:
         """Two balances in one line."""
-        units = "pairs" if self.kind == "pairs" else "conversations"
         return (
-            f"{units}: {self.tally}; {self.packs:,} packs x {self.capacity:,} = {self.packed.tokens:,} tokens "
+            f"{self.rows}: {self.tally}; {self.packs:,} packs x {self.capacity:,} = {self.packed.tokens:,} tokens "
             f"({self.packed.targets:,} targets) + {self.empty_tokens:,} empty ({self.fill:.2%} full)"
         )
 
@@ -153,4 +155,9 @@ class PackReport:
         """Back from ``to_tree``."""
         counts = {name: Counts(**tree[name]) for name in ("received", "packed", "dropped")}
         sources = {name: Counts(**value) for name, value in tree["sources"].items()}
-        return cls(tree["kind"], tree["capacity"], tree["packs"], longest=tree["longest"], sources=sources, **counts)
+        # Packs of earlier versions do not say how many documents a row has; theirs were conversations or pairs.
+        words, size = ("pairs", 2) if tree["kind"] == "pairs" else ("conversations", 1)
+        return cls(
+            tree["kind"], tree["capacity"], tree["packs"], longest=tree["longest"], sources=sources,
+            rows=tree.get("rows", words), documents_per_row=tree.get("documents_per_row", size), **counts,
+        )  # fmt: skip

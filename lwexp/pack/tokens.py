@@ -8,9 +8,8 @@ A finished folder holds, besides ``meta.json``:
     targets.npy        int64[documents]     target tokens of each document
     packs.npy          int64[documents]     document numbers, pack after pack
     pack_offsets.npy   int64[packs+1]       where each pack starts in packs.npy
-    documents.jsonl    a line a document: its name and source
-
-Documents 2i and 2i+1 of preference pairs are the chosen and the rejected answer of pair i, each behind the prompt.
+    labels.npy         float64[documents, labels]   the numbers that the rows give each document; often none
+    documents.jsonl    one line for each document: its name and source
 """
 
 from __future__ import annotations
@@ -22,14 +21,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
 
+from lwexp.extend import TrainingRows
 from lwexp.pack.chat import Encoded, chat_of, encode_stream, turn_problem
 from lwexp.pack.packing import Counts
-from lwexp.records import Conversation, LwexpError, Message, PreferencePair
+from lwexp.records import LwexpError, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -39,11 +39,13 @@ _BATCH_CHARACTERS = 1 << 21
 
 
 class Unit(NamedTuple):
-    """What is packed as a whole: one conversation, or both answers of a preference pair."""
+    """What is packed as a whole: the documents of one row."""
 
     id: str
     source: str
     documents: tuple[tuple[Message, ...], ...]
+    labels: tuple[tuple[float, ...], ...]
+    """Of each document."""
 
     @property
     def characters(self) -> int:
@@ -51,22 +53,19 @@ class Unit(NamedTuple):
         return sum(len(message.content) for document in self.documents for message in document)
 
 
-def unit_of(row: Conversation | PreferencePair) -> Unit:
+def unit_of(row: Any, kind: TrainingRows[Any]) -> Unit:
     """The documents of a row.
 
     Raises:
         LwexpError: If its turns do not alternate, naming the row.
     """
-    documents: tuple[tuple[Message, ...], ...]
-    if isinstance(row, Conversation):
-        documents = (row.messages,)
-    else:
-        answers = (Message(role="assistant", content=text) for text in (row.chosen, row.rejected))
-        documents = tuple((*row.prompt, answer) for answer in answers)
+    documents, labels = kind.documents(row), kind.labels_of(row)
+    assert len(documents) == len(labels) == len(kind.endings), (kind.kind, len(documents), len(labels))
+    assert all(len(of_document) == len(kind.labels) for of_document in labels), (kind.kind, labels)
     for document in documents:
         if problem := turn_problem(document, last="assistant"):
             raise LwexpError(f"{row.id} (source {row.source}): {problem}; mend or remove this row")
-    return Unit(row.id, row.source, documents)
+    return Unit(row.id, row.source, documents, labels)
 
 
 class TooLong(NamedTuple):
@@ -83,6 +82,7 @@ class Tokenized:
 
     lengths: array[int] = field(default_factory=lambda: array("q"))
     targets: array[int] = field(default_factory=lambda: array("q"))
+    labels: array[float] = field(default_factory=lambda: array("d"))
     sources: dict[str, Counts] = field(default_factory=dict)
     packed: Counts = field(default_factory=Counts)
     dropped: Counts = field(default_factory=Counts)
@@ -95,8 +95,7 @@ def tokenize_documents(
     tokenizer: PreTrainedTokenizerFast,
     capacity: int,
     folder: Path,
-    *,
-    answers: Literal["all", "last"],
+    kind: TrainingRows[Any],
 ) -> Tokenized:
     """Write tokens, targets, offsets and names of all units that fit into a pack.
 
@@ -105,7 +104,7 @@ def tokenize_documents(
         tokenizer: Knows its chat format.
         capacity: Tokens of a pack; a unit with more is counted and not written.
         folder: Must exist.
-        answers: Which answers carry loss; see ``encode_many``.
+        kind: Says which answers carry loss, and how documents are named and labelled.
     """
     chat = chat_of(tokenizer)
     done = Tokenized()
@@ -115,7 +114,7 @@ def tokenize_documents(
         (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
     ):
         sent: deque[list[Unit]] = deque()
-        for documents_of_batch in encode_stream(tokenizer, chat, _documents(units, sent), answers=answers):
+        for documents_of_batch in encode_stream(tokenizer, chat, _documents(units, sent), answers=kind.answers):
             encoded = iter(documents_of_batch)
             for unit in sent.popleft():
                 documents = [next(encoded) for _ in unit.documents]
@@ -123,10 +122,11 @@ def tokenize_documents(
                     for document in documents:
                         tokens.append(document.ids)
                         is_target.append(document.is_target)
-                    _write_names(names, unit)
+                    _write_names(names, unit, kind)
     offsets = np.concatenate([[0], np.cumsum(np.array(done.lengths, dtype=np.int64))])
     np.save(folder / "offsets.npy", offsets.astype(np.int64))
     np.save(folder / "targets.npy", np.array(done.targets, dtype=np.int64))
+    np.save(folder / "labels.npy", np.array(done.labels).reshape(len(done.lengths), len(kind.labels)))
     return done
 
 
@@ -167,12 +167,13 @@ def _count(done: Tokenized, unit: Unit, documents: Sequence[Encoded], capacity: 
     done.sources[unit.source] = done.sources.get(unit.source, Counts()).plus(*counts)
     done.lengths.extend(lengths)
     done.targets.extend(targets)
+    for labels in unit.labels:
+        done.labels.extend(labels)
     return True
 
 
-def _write_names(out: IO[str], unit: Unit) -> None:
-    endings = ("",) if len(unit.documents) == 1 else ("/chosen", "/rejected")
-    for ending in endings:
+def _write_names(out: IO[str], unit: Unit, kind: TrainingRows[Any]) -> None:
+    for ending in kind.endings:
         out.write(json.dumps({"name": unit.id + ending, "source": unit.source}) + "\n")
 
 

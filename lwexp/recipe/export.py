@@ -98,9 +98,9 @@ def _from_finished(run: Run, config: Config, folder: Path, shard_size: str | Non
 
 def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> None:
     """Weights from a checkpoint, everything else as the run itself would make it."""
-    from lwexp.train.data.inputs import prepare_tokenizer
     from lwexp.train.export.model_folder import SHARD_SIZE, export_checkpoint
     from lwexp.train.loop.checkpoints import newest_checkpoint
+    from lwexp.train.loop.training_setup import prepare_tokenizer
     from lwexp.train.model.build import build_model, training_dtype
     from lwexp.train.planner.hardware import hardware_of, settle_hardware
 
@@ -121,7 +121,7 @@ def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> 
     log.info("%s is %s: exporting its checkpoint, %s", run.id, run.status, name)
     config = settle_hardware(config)
     start = _start_of(run)
-    tokenizer = prepare_tokenizer(config, run.path, None, start)
+    tokenizer = prepare_tokenizer(config, run.path, (), start)
     dtype = training_dtype(hardware_of(config))
     model = build_model(config.model, tokenizer, seed=config.seed, dtype=dtype, weights=start)
     export_checkpoint(

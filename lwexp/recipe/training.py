@@ -1,19 +1,19 @@
-"""Mixture to model: SFT, and DPO from an SFT run."""
+"""Mixture to model: training on what the objective takes, from the base model or from a finished run."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
-from lwexp.records import Conversation, LwexpError, PreferencePair, write_rows
+from lwexp.records import LwexpError, write_rows
 from lwexp.runs import Run, RunDirectory, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
@@ -22,82 +22,100 @@ from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MixtureRow, MixtureSummary
 
 if TYPE_CHECKING:
-    from lwexp.mix.mixture import Mixture, PairMixture
+    from lwexp.mix.mixture import Mixture
     from lwexp.mix.resolve import Resolved
     from lwexp.train.parallel.rank_sync import Ranks
 
 log = logging.getLogger(__name__)
 
+_RESOLVED_START = "LWEXP_INIT_FROM"
+"""Tells the ranks that a command starts which run ``init_from=newest`` was when the command began."""
+
 
 def train(config: Config) -> RunDirectory | None:
     """Mixture -> packs -> checkpoint and an ordinary Hugging Face folder. None after a dry run."""
-    from lwexp.train import describe_plan, join_ranks, preflight, settle_hardware, train_beside
+    from lwexp.train import limit_spinning
+    from lwexp.train.planner.hardware import hardware_of, settle_hardware
 
     console_log()
+    limit_spinning()
     config = settle_hardware(config)
-    if is_rank_zero():
-        start = _start(config)
-        start_from = start.path / "model" if start else None
-        if config.dry_run:
-            plan = describe_plan(config, *_rows_if_any(config), start_from=start_from)
-            print(plan.text)
-            if plan.refusal is not None:
-                raise LwexpError(plan.refusal)
-            return None
-        preflight(config, start_from)
+    start = _check(config) if is_rank_zero() else None
     if config.dry_run:
         return None
-    _start_ranks(config)
-    ranks = join_ranks(config)
+    _start_ranks(config, start)
+    from lwexp.train.loop.run import run_worker_rank
+    from lwexp.train.parallel.rank_sync import join_process_group
+
+    ranks = join_process_group(hardware_of(config) if config.inspect_batch is None else None)
     try:
         if is_rank_zero():
-            return _train(config, ranks)
-        train_beside(ranks)
+            return _train(config, start, ranks)
+        run_worker_rank(ranks)
         return None
     finally:
         ranks.leave()
 
 
-def _start_ranks(config: Config) -> None:
+def _check(config: Config) -> Run | None:
+    """Print the plan of a dry run, or refuse what cannot work here; gives the run that training starts from."""
+    from lwexp.train.planner.dry_run import describe_plan
+    from lwexp.train.planner.readiness import preflight
+
+    start = _start(config)
+    start_from = start.path / "model" if start else None
+    if not config.dry_run:
+        preflight(config, start_from)
+        return start
+    plan = describe_plan(config, _rows_if_any(config), start_from)
+    print(plan.text)
+    if plan.refusal is not None:
+        raise LwexpError(plan.refusal)
+    return start
+
+
+def _start_ranks(config: Config, start: Run | None) -> None:
     """Go on as one rank of the run; the process that starts the others waits for them here, and ends as they do."""
     hardware = config.hardware
     if not isinstance(hardware, Zero) or config.inspect_batch is not None:
         return
+    if start is not None:
+        os.environ[_RESOLVED_START] = str(start.path.resolve())
     if (code := start_ranks(hardware.devices, hardware.num_nodes)) is not None:
         sys.exit(code)
 
 
-def _train(config: Config, ranks: Ranks) -> RunDirectory:
+def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     """The run, as rank 0 sees it."""
     from lwexp.mix.resolve import resolve_mixture
-    from lwexp.train import train_run
+    from lwexp.train.loop.run import train_run
 
-    start = _start(config)
-    start_from = start.path / "model" if start else None
+    kind = config.objective.kind
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
     inputs = {source.name: source.fingerprint for source in sources}
     if start is not None:
-        _warn_off_policy(parents, start)
+        _warn_off_policy(parents, start, kind)
         parents.append(start)
         inputs["init_from"] = start.id
-        log.info("DPO starts from %s", start.path)
+        log.info("%s starts from %s", kind.upper(), start.path)
     run = open_run(
         "train",
         config,
-        default_name=f"{config.objective.kind}-{config.model.name}",
+        default_name=f"{kind}-{config.model.name}",
         inputs=inputs,
         parents=parents,
-        labels={"model": config.model.name, "objective": config.objective.kind},
+        labels={"model": config.model.name, "objective": kind},
     )
     with run:
         if not run.is_finished:
-            conversations, chosen_pairs = _take(config, sources, run.path)
-            results = train_run(config, run, conversations, chosen_pairs, start_from, ranks, length_probe(config))
+            rows = _draw(config, sources, run).rows
+            start_from = start.path / "model" if start else None
+            results = train_run(config, run, rows, start_from=start_from, ranks=ranks, ask=length_probe(config))
             if results is None:  # inspect_batch: looked, trained nothing
                 run.leave()
             else:
-                if start is not None:  # the SFT lap's longest answer bounds the model too
+                if start is not None:  # the longest answer of the run before bounds the model too
                     before = start.number("max_train_words") or 0
                     results.max_train_words = max(results.max_train_words, int(before))
                 run.finish(results)
@@ -105,11 +123,12 @@ def _train(config: Config, ranks: Ranks) -> RunDirectory:
 
 
 def _start(config: Config) -> Run | None:
-    """The SFT run that DPO starts from; a dry run without one plans with the base model's sizes and says so."""
-    if config.objective.kind != "dpo":
+    """The SFT run that the objective starts from, if it does; a dry run may go without one."""
+    if not config.objective.starts_from_run:
         return None
+    resolved = os.environ.get(_RESOLVED_START)
     try:
-        return sft_run(config)
+        return sft_run(config if resolved is None else config.model_copy(update={"init_from": resolved}))
     except LwexpError as error:
         if not config.dry_run:
             raise
@@ -117,38 +136,24 @@ def _start(config: Config) -> Run | None:
         return None
 
 
-def _draw(config: Config, sources: Sequence[Resolved]) -> Mixture | PairMixture:
-    """The mixture that the objective trains on."""
-    from lwexp.mix.mixture import take, take_pairs
-
-    return take_pairs(sources, config.seed) if config.objective.kind == "dpo" else take(sources, config.seed)
-
-
-def _rows(mixture: Mixture | PairMixture) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
-    """Conversations or pairs, as ``train`` takes them; the other is None."""
-    from lwexp.mix.mixture import PairMixture
-
-    return (None, mixture.pairs) if isinstance(mixture, PairMixture) else (mixture.conversations, None)
-
-
-def _take(
-    config: Config, sources: Sequence[Resolved], folder: Path
-) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
-    """Draw the mixture, print its table, and keep what was drawn in the run's mixture.json."""
+def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None) -> Mixture[Any]:
+    """Draw the mixture and print its table; keep both in the run's mixture.json."""
     from rich import print as show
 
-    mixture = _draw(config, sources)
-    conversations, pairs = _rows(mixture)
-    if is_rank_zero():
-        show(mixture.render())
-        words = [row.actual_words for row in conversations or ()] + [row.chosen_words for row in pairs or ()]
+    from lwexp.mix.mixture import take
+
+    kind = config.objective.rows
+    mixture: Mixture[Any] = take(sources, config.seed, kind)
+    show(mixture.render())
+    if run is not None:
+        words = sorted(kind.answer_words(row)[0] for row in mixture.rows)
         table = [MixtureRow(**asdict(share)) for share in mixture.table]
-        MixtureSummary(tally=str(mixture.tally), table=table, answer_words=sorted(words)).write(folder)
-        write_rows(folder / MIXTURE_FAILURES, mixture.failures)
-    return conversations, pairs
+        MixtureSummary(tally=str(mixture.tally), table=table, answer_words=words).write(run.path)
+        write_rows(run.path / MIXTURE_FAILURES, mixture.failures)
+    return mixture
 
 
-def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[PreferencePair] | None]:
+def _rows_if_any(config: Config) -> Sequence[Any] | None:
     """The mixture for a dry run; without data yet, the plan goes without token counts and says so."""
     from lwexp.mix.resolve import resolve_mixture
 
@@ -156,17 +161,13 @@ def _rows_if_any(config: Config) -> tuple[list[Conversation] | None, list[Prefer
         sources = resolve_mixture(config)
     except LwexpError as error:
         log.warning("no token counts in this plan, because there are no data yet: %s", error)
-        return None, None
-    from rich import print as show
-
-    mixture = _draw(config, sources)
-    show(mixture.render())
-    return _rows(mixture)
+        return None
+    return _draw(config, sources, None).rows
 
 
-def _warn_off_policy(pair_runs: Sequence[Run], start: Run) -> None:
+def _warn_off_policy(pair_runs: Sequence[Run], start: Run, kind: str) -> None:
     """Pairs sampled from another model still train, but the paper's are sampled from the model itself."""
     for run in pair_runs:
         sampled_from = run.manifest.inputs.get("sft")
         if sampled_from is not None and sampled_from != start.id:
-            log.warning("%s was sampled from %s, but DPO starts from %s", run.id, sampled_from, start.id)
+            log.warning("%s was sampled from %s, but %s starts from %s", run.id, sampled_from, kind.upper(), start.id)

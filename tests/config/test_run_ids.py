@@ -12,9 +12,9 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.config.schema import Config
-from lwexp.config.train import SFT
 from lwexp.extend import Key
 from lwexp.runs.identity import identity_tree, run_id
+from lwexp.train.objectives.sft import SFT
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "run_ids.json").read_text())
 COMMANDS = sorted({case.partition(": ")[2] for case in GOLDEN})

@@ -8,6 +8,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.mix.importer import import_conversations
 from lwexp.mix.mixture import resolve_mixture, take
+from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello there"}]}
@@ -32,8 +33,8 @@ def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tm
     (failure,) = read_rows(run.path / "import_failures.jsonl", Failure)
     assert failure.detail == f"{source} row 2: ends with user, wanted assistant at the end"
     named = compose(f"root={tmp_path}/runs", "mixture.sources.drafts.run=import-my-data")
-    mixture = take(resolve_mixture(named), seed=0)
-    assert sorted(row.id for row in mixture.conversations) == ["my-data-1", "my-data-3"]
+    mixture = take(resolve_mixture(named), 0, ConversationRows())
+    assert sorted(row.id for row in mixture.rows) == ["my-data-1", "my-data-3"]
     with pytest.raises(LwexpError, match="no finished data run"):  # "newest" means what the teacher wrote
         resolve_mixture(compose(f"root={tmp_path}/runs"))
 

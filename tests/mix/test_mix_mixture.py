@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from lwexp.config import Config, compose
-from lwexp.mix.mixture import Mixture, resolve_mixture, take, take_pairs
+from lwexp.mix.mixture import Mixture, resolve_mixture, take
+from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.records import Conversation, LwexpError, write_rows
 from lwexp.runs import open_run
 from lwexp.runs.artifacts import Artifact
@@ -35,26 +36,26 @@ def config_of(tmp_path: Path, *overrides: str, **sources: str) -> Config:
     return compose(f"root={tmp_path}/runs", "~mixture.sources.drafts", *added, *overrides)
 
 
-def mix(tmp_path: Path, seed: int = 0, **sources: str) -> Mixture:
-    return take(resolve_mixture(config_of(tmp_path, **sources)), seed)
+def mix(tmp_path: Path, seed: int = 0, **sources: str) -> Mixture[Conversation]:
+    return take(resolve_mixture(config_of(tmp_path, **sources)), seed, ConversationRows())
 
 
-def ids(mixture: Mixture) -> list[str]:
-    return [row.id for row in mixture.conversations]
+def ids(mixture: Mixture[Conversation]) -> list[str]:
+    return [row.id for row in mixture.rows]
 
 
 def test_counts_and_limits_are_kept_and_every_row_is_accounted_for(tmp_path: Path) -> None:
     """Answers of 1..6 words, 2 broken rows; 2 <= words <= 5 leaves 4, of which 3 are drawn."""
     path = write_answers(tmp_path / "a.jsonl", [1, 2, 3, 4, 5, 6], broken=2)
     mixture = mix(tmp_path, a=file_source(path, count=3, min_words=2, max_words=5, on_bad_row="skip"))
-    assert len(mixture.conversations) == 3
-    assert all(2 <= row.actual_words <= 5 for row in mixture.conversations)
+    assert len(mixture.rows) == 3
+    assert all(2 <= row.actual_words <= 5 for row in mixture.rows)
     assert str(mixture.tally) == "8 in = 3 kept + 2 broken + 1 not drawn + 1 too long + 1 too short"
     assert [failure.detail for failure in mixture.failures] == [
         f"{path} line 7: output is missing",
         f"{path} line 8: output is missing",
     ]
-    assert {row.source for row in mixture.conversations} == {"a"}
+    assert {row.source for row in mixture.rows} == {"a"}
 
 
 def test_the_table_says_what_each_source_gives(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_too_large_a_count_names_both_numbers(tmp_path: Path) -> None:
         mix(tmp_path, a=file_source(path, count=3, min_words=2, on_bad_row="skip"))
     assert "1 broken, 1 outside the word limits" in str(error.value)
     assert "line 4: output is missing" in str(error.value)
-    assert len(mix(tmp_path, a=file_source(path, count=2, min_words=2, on_bad_row="skip")).conversations) == 2
+    assert len(mix(tmp_path, a=file_source(path, count=2, min_words=2, on_bad_row="skip")).rows) == 2
 
 
 def test_a_source_that_gives_nothing_is_a_mistake(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_drafts_come_from_the_newest_finished_run_and_keep_what_they_know(tmp_pa
     (item,) = resolve_mixture(config)
     assert item.run is not None
     assert item.run.id == run.id
-    assert take([item], 0).conversations == [draft.model_copy(update={"source": "drafts"})]
+    assert take([item], 0, ConversationRows()).rows == [draft.model_copy(update={"source": "drafts"})]
     (run.path / "conversations.jsonl").unlink()
     with pytest.raises(LwexpError, match=r"conversations\.jsonl is missing"):
         resolve_mixture(config)
@@ -159,11 +160,11 @@ def test_pairs_are_mixed_for_dpo(tmp_path: Path) -> None:
         f"root={tmp_path}/runs", "objective=dpo", "~mixture.pairs.long",
         f"+mixture.pairs.general={{kind: file, path: {path}, count: 2, on_bad_row: skip}}",
     )  # fmt: skip
-    mixture = take_pairs(resolve_mixture(config), seed=0)
-    assert len(mixture.pairs) == 2
+    mixture = take(resolve_mixture(config), 0, PairRows())
+    assert len(mixture.rows) == 2
     assert str(mixture.tally) == "4 in = 2 kept + 1 broken + 1 not drawn"
     assert mixture.failures[0].reason == "equal_answers"
-    assert mixture.table[0].words_max == max(pair.chosen_words for pair in mixture.pairs)
+    assert mixture.table[0].words_max == max(pair.chosen_words for pair in mixture.rows)
 
 
 def test_a_source_needs_a_kind_and_a_place(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.mix.mixture import resolve_mixture, take
+from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, LwexpError, Message, write_rows
 from lwexp.runs import open_run
 from lwexp.runs.artifacts import Artifact
@@ -23,7 +24,7 @@ def drafts_run(root: Path, plan: str | None) -> None:
 
 def taken(root: Path, value: str) -> Conversation:
     config = compose(f"root={root}", f"mixture.sources.drafts.with_plan={value}")
-    (row,) = take(resolve_mixture(config), 0).conversations
+    (row,) = take(resolve_mixture(config), 0, ConversationRows()).rows
     return row
 
 

@@ -13,6 +13,7 @@ from lwexp.pack import build_packs
 from lwexp.pack import tokens as tokens_module
 from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation
 from lwexp.pack.dataset import PackedDataset
+from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import train_tokenizer
 from lwexp.pack.tokens import GrowingArray
 from lwexp.records import LwexpError
@@ -39,7 +40,7 @@ ROWS = [conversation("ab", "ab", "c"), conversation("d", "d", "ef"), conversatio
 @pytest.fixture
 def packed(bytewise, tmp_path):
     """ab: 2 begin + 4 question + 1 role + 2 answer + 1 end = 10 tokens; d: 2 + 3 + 1 + 3 + 1 = 10; multi: 15."""
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
     return PackedDataset(tmp_path / "packs")
 
 
@@ -104,7 +105,7 @@ def test_a_document_that_starts_with_a_target_is_our_bug(packed):
 
 def test_documents_of_packs_are_the_conversations_encoded_alone(tokenizer, tmp_path):
     rows = [conversation(f"c{i}", "Hello " * (i % 5), "well " * i, "大海", "蓝色") for i in range(40)]
-    build_packs(rows, None, tokenizer, config(300), tmp_path / "packs")
+    build_packs(rows, ConversationRows(), tokenizer, config(300), tmp_path / "packs")
     data = PackedDataset(tmp_path / "packs")
     seen = []
     for pack in (data[number] for number in range(data.num_packs)):
@@ -122,7 +123,7 @@ def test_documents_of_packs_are_the_conversations_encoded_alone(tokenizer, tmp_p
 def test_answers_of_a_pair_share_a_pack_and_a_prompt(glm4, tmp_path):
     pairs = [pair(f"p{i}", turns("Q" * (i + 1)), "well " * (i + 1), "no") for i in range(9)]
     pairs.append(pair("multi", turns("Q", "earlier answer", "R"), "yes", "no"))
-    report = build_packs(None, pairs, glm4, config(100), tmp_path / "packs")
+    report = build_packs(pairs, PairRows(), glm4, config(100), tmp_path / "packs")
     data = PackedDataset(tmp_path / "packs")
     newline, end = ids_of(glm4, "Ċ", "<|endoftext|>")
     seen = []
@@ -144,7 +145,7 @@ def test_answers_of_a_pair_share_a_pack_and_a_prompt(glm4, tmp_path):
 def test_a_pair_that_exceeds_a_pack_is_dropped_whole(bytewise, tmp_path):
     """8 tokens of frame and question for each answer, so 16 + 2 x 1 fit into 20, and 16 + 1 + 4 do not."""
     pairs = [pair("fits", turns("q"), "a", "b"), pair("long", turns("q"), "a", "bbbb")]
-    report = build_packs(None, pairs, bytewise, config(20, "drop"), tmp_path / "packs")
+    report = build_packs(pairs, PairRows(), bytewise, config(20, "drop"), tmp_path / "packs")
 
     assert str(report.tally) == "2 in = 1 kept + 1 too long"
     assert (report.dropped.documents, report.dropped.tokens) == (2, 21)
@@ -155,7 +156,7 @@ def test_a_document_that_exceeds_a_pack_stops_the_build_and_says_what_would_help
     rows = [*ROWS, conversation("big", "q", "x" * 20), conversation("huge", "q", "x" * 91, source="books")]
 
     with pytest.raises(LwexpError) as error:
-        build_packs(rows, None, bytewise, config(16), tmp_path / "packs")
+        build_packs(rows, ConversationRows(), bytewise, config(16), tmp_path / "packs")
     assert str(error.value) == (
         "2 of 5 conversations are longer than a pack: the longest, huge (source books), has 99 tokens, "
         "pack.max_tokens=16; set pack.max_tokens=99 or more, or pack.overflow=drop to go on with 3"
@@ -165,7 +166,7 @@ def test_a_document_that_exceeds_a_pack_stops_the_build_and_says_what_would_help
 
 def test_dropped_documents_are_counted_and_leave_no_gap(bytewise, tmp_path):
     rows = [conversation("huge", "q", "x" * 91), *ROWS]
-    report = build_packs(rows, None, bytewise, config(16, "drop"), tmp_path / "packs")
+    report = build_packs(rows, ConversationRows(), bytewise, config(16, "drop"), tmp_path / "packs")
     data = PackedDataset(tmp_path / "packs")
 
     assert str(report.tally) == "4 in = 3 kept + 1 too long"
@@ -188,7 +189,7 @@ def test_dropped_documents_are_counted_and_leave_no_gap(bytewise, tmp_path):
 )
 def test_rows_that_cannot_be_packed_are_named(bytewise, tmp_path, rows, settings, problem):
     with pytest.raises(LwexpError, match=problem):
-        build_packs(rows, None, bytewise, settings, tmp_path / "packs")
+        build_packs(rows, ConversationRows(), bytewise, settings, tmp_path / "packs")
 
 
 def test_the_same_input_is_built_once_and_any_other_anew(bytewise, glm4, tmp_path, monkeypatch):
@@ -197,8 +198,8 @@ def test_the_same_input_is_built_once_and_any_other_anew(bytewise, glm4, tmp_pat
     real = tokens_module.encode_stream
     monkeypatch.setattr(tokens_module, "encode_stream", lambda *args, **more: calls.append(1) or real(*args, **more))
 
-    first = build_packs(ROWS, None, bytewise, config(25), out)
-    assert build_packs(list(ROWS), None, bytewise, config(25), out) == first
+    first = build_packs(ROWS, ConversationRows(), bytewise, config(25), out)
+    assert build_packs(list(ROWS), ConversationRows(), bytewise, config(25), out) == first
     assert len(calls) == 1
     changes = [
         (ROWS[:2], bytewise, config(25)),
@@ -208,7 +209,7 @@ def test_the_same_input_is_built_once_and_any_other_anew(bytewise, glm4, tmp_pat
         (ROWS, glm4, config(26, "drop")),
     ]
     for number, (rows, tokenizer, settings) in enumerate(changes, start=2):
-        build_packs(rows, None, tokenizer, settings, out)
+        build_packs(rows, ConversationRows(), tokenizer, settings, out)
         assert len(calls) == number
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packs"]
 
@@ -217,7 +218,7 @@ def test_what_a_killed_build_left_is_swept_away(bytewise, tmp_path):
     torn = tmp_path / "packs.tmp"
     torn.mkdir()
     (torn / "tokens.npy").write_bytes(b"half")
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
 
     assert PackedDataset(tmp_path / "packs").num_documents == 3
     assert not torn.exists()
@@ -229,7 +230,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_behind(bytewise, tmp
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
     try:
         with pytest.raises(LwexpError, match=r"cannot write packs.*free some space"):
-            build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
+            build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
@@ -237,8 +238,8 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_behind(bytewise, tmp
 
 def test_the_log_ends_with_the_tally(bytewise, tmp_path, caplog):
     caplog.set_level("INFO", logger="lwexp")
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
 
     first, second = caplog.messages
     assert first.startswith("packed conversations: 3 in = 3 kept; 2 packs x 25 = 35 tokens")
@@ -250,7 +251,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(bytewise, tmp_path):
     (tmp_path / "packs" / "thesis.txt").write_text("years of work")
 
     with pytest.raises(LwexpError, match="is in the way"):
-        build_packs(ROWS, None, bytewise, config(25), tmp_path / "packs")
+        build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
     assert (tmp_path / "packs" / "thesis.txt").read_text() == "years of work"
 
 
@@ -265,9 +266,9 @@ def test_a_file_that_lost_its_end_is_noticed_when_opening(packed):
 
 
 def test_batches_of_tokens_do_not_change_the_arrays(bytewise, tmp_path, monkeypatch):
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "whole")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "whole")
     monkeypatch.setattr(tokens_module, "_BATCH_CHARACTERS", 1)
-    build_packs(ROWS, None, bytewise, config(25), tmp_path / "single")
+    build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "single")
 
     for name in ("tokens", "is_target", "offsets", "targets", "packs", "pack_offsets"):
         one, other = (np.load(tmp_path / folder / f"{name}.npy") for folder in ("whole", "single"))

@@ -10,6 +10,7 @@ from lwexp.pack import build_packs
 from lwexp.pack.chat import CHAT_FORMATS
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.inspection import inspect_packs
+from lwexp.pack.rows import ConversationRows
 from lwexp.pack.tokenizer import train_tokenizer
 from tests.pack.pack_rows import TEXT, conversation
 
@@ -23,7 +24,7 @@ def bytewise():
 
 def shown(tokenizer, folder, rows, *, tokens=4000, terminal=False, weigh=None, packs=(0,)):
     config = PackConfig(max_tokens=tokens, overflow="error", strategy="best_fit_decreasing", order="balanced")
-    build_packs(rows, None, tokenizer, config, folder / "packs")
+    build_packs(rows, ConversationRows(), tokenizer, config, folder / "packs")
     out = io.StringIO()
     console = Console(
         file=out, force_terminal=terminal, color_system="standard" if terminal else None, highlight=False,

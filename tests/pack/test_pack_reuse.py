@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from lwexp.config.data import PackConfig
 from lwexp.pack import build as build_module
 from lwexp.pack import build_packs
+from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import Conversation, Message, StoredRows, write_rows
 from tests.pack.pack_rows import TEXT, conversation, pair, turns
@@ -26,11 +27,11 @@ def built(glm4, tmp_path, monkeypatch):
     calls = []
     real = build_module._write
     monkeypatch.setattr(build_module, "_write", lambda *args: calls.append(1) or real(*args))
-    build_packs(ROWS, None, glm4, SETTINGS, out)
+    build_packs(ROWS, ConversationRows(), glm4, SETTINGS, out)
 
-    def is_rebuilt(rows=ROWS, tokenizer=glm4, settings=SETTINGS, pairs=None, folder=out):
+    def is_rebuilt(rows=ROWS, tokenizer=glm4, settings=SETTINGS, kind=None, folder=out):
         before = len(calls)
-        build_packs(rows, pairs, tokenizer, settings, folder)
+        build_packs(rows, kind or ConversationRows(), tokenizer, settings, folder)
         return len(calls) > before
 
     assert calls == [1]
@@ -72,7 +73,7 @@ MATTERS = {
     "the capacity": lambda glm4: {"settings": with_setting(max_tokens=65)},
     "what happens to long ones": lambda glm4: {"settings": with_setting(overflow="drop")},
     "the strategy": lambda glm4: {"settings": with_setting(strategy="best_fit")},
-    "pairs of the same texts": lambda glm4: {"rows": None, "pairs": [pair("ab", turns("ab"), "c", "d")]},
+    "pairs of the same texts": lambda glm4: {"rows": [pair("ab", turns("ab"), "c", "d")], "kind": PairRows()},
 }
 
 
@@ -129,8 +130,10 @@ def test_a_moved_folder_and_a_louder_log_are_reused(built, tmp_path, caplog):
 
 def test_rows_in_a_file_give_the_same_arrays_as_rows_in_memory(glm4, tmp_path):
     write_rows(tmp_path / "rows.jsonl", ROWS)
-    build_packs(ROWS, None, glm4, SETTINGS, tmp_path / "memory")
-    build_packs(StoredRows(tmp_path / "rows.jsonl", Conversation), None, glm4, SETTINGS, tmp_path / "file")
+    build_packs(ROWS, ConversationRows(), glm4, SETTINGS, tmp_path / "memory")
+    build_packs(
+        StoredRows(tmp_path / "rows.jsonl", Conversation), ConversationRows(), glm4, SETTINGS, tmp_path / "file"
+    )
 
     for name in ("tokens", "is_target", "offsets", "targets", "packs", "pack_offsets"):
         assert (tmp_path / "memory" / f"{name}.npy").read_bytes() == (tmp_path / "file" / f"{name}.npy").read_bytes()

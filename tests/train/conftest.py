@@ -22,4 +22,4 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def sft_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     config = tiny_config(tmp_path_factory.mktemp("sft"), "objective.optimizer.lr=0.02", "objective.epochs=60")
-    return train_in(config, conversations=tiny_conversations())
+    return train_in(config, rows=tiny_conversations())

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from lwexp.config.train import SFT, Optimizer
+from lwexp.config.train import Optimizer
 from lwexp.train.data.steps import Steps
 from lwexp.train.loop.module import PackedTraining
-from lwexp.train.objectives.base import SFTObjective
+from lwexp.train.objectives.sft import SFT
 from tests.train.tiny_packs import Packs, make_documents, tiny_model
 
 DOCUMENTS = make_documents(5, [8, 30, 5, 12, 4, 21, 9])
@@ -52,9 +52,9 @@ def gradients(packs: Any, normalize: Any, rank: int, ranks: int, group: Any) -> 
     optimizer = Optimizer(
         lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0
     )
-    objective = SFTObjective(
-        SFT(kind="sft", epochs=1, max_steps=None, global_batch=len(packs), normalize=normalize, release_divisor=30.0,
-            optimizer=optimizer)
+    objective = SFT(
+        kind="sft", epochs=1, max_steps=None, global_batch=len(packs), normalize=normalize, release_divisor=30.0,
+        optimizer=optimizer,
     )  # fmt: skip
     module = PackedTraining(lambda: tiny_model("glm"), objective, optimizer, 1, recompute=False)
     module.configure_model()

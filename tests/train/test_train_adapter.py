@@ -92,7 +92,7 @@ def test_the_merged_weights_are_those_of_pefts_merge_and_unload(family: str) -> 
 def lora_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("lora")
     config = tiny_config(root, "model.adapter=lora", "objective.optimizer.lr=0.02", "objective.epochs=10")
-    return train_in(config, conversations=tiny_conversations())
+    return train_in(config, rows=tiny_conversations())
 
 
 def test_an_adapter_trains_and_its_export_has_the_logits_of_the_merged_model(lora_run: Any) -> None:
@@ -112,6 +112,6 @@ def test_dpo_with_an_adapter_starts_at_ln_2_from_the_merged_sft_model(lora_run: 
         tmp_path, "objective=dpo", "objective.nll_weight=0", "model.adapter=lora", "objective.epochs=2",
         "objective.optimizer.lr=0.001",
     )  # fmt: skip
-    run = train_in(config, pairs=tiny_pairs(), start_from=lora_run.path / "model")
+    run = train_in(config, rows=tiny_pairs(), start_from=lora_run.path / "model")
     rows = read_metrics(run.path / "metrics.jsonl")
     assert rows[0]["preference_loss"] == pytest.approx(0.693147, abs=1e-5)

@@ -91,7 +91,7 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
     from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
     options = ("objective.max_steps=6", "training.checkpoint_every_steps=2", "training.keep_checkpoints=3")
-    whole = train_in(tiny_config(tmp_path / "whole", *options), conversations=tiny_conversations())
+    whole = train_in(tiny_config(tmp_path / "whole", *options), rows=tiny_conversations())
     real, hard = callbacks.save_checkpoint, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
     def save_on_a_full_disk(folder: Path, step: int, *rest: Any) -> None:
@@ -105,12 +105,12 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
     monkeypatch.setattr(callbacks, "save_checkpoint", save_on_a_full_disk)
     config = tiny_config(tmp_path / "full", *options)
     with pytest.raises(LwexpError, match=r"cannot write the checkpoint of step 4 to .*earlier ones are intact") as told:
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     assert "\n" not in str(told.value)
     (run,) = (tmp_path / "full").iterdir()
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
     monkeypatch.undo()
-    again = train_in(config, conversations=tiny_conversations())
+    again = train_in(config, rows=tiny_conversations())
     rows, wanted = ((made.path / "metrics.jsonl").read_text().splitlines() for made in (again, whole))
     losses, theirs = ([json.loads(row)["loss"] for row in side] for side in (rows, wanted))
     assert losses == theirs
@@ -136,9 +136,9 @@ def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes
     monkeypatch.setattr(callbacks, "save_checkpoint", save_and_crash)
     config = tiny_config(tmp_path, "objective.max_steps=6", "training.checkpoint_every_steps=2")
     with pytest.raises(KeyboardInterrupt):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     monkeypatch.undo()
-    run = train_in(config, conversations=tiny_conversations())
+    run = train_in(config, rows=tiny_conversations())
     told = (run.path / "log.txt").read_text()
     assert "step-00000004 is damaged (state.ckpt has changed since it was written) and passed over" in told
     assert "2 of 6 steps are done" in told

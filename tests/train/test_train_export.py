@@ -93,8 +93,8 @@ def test_licences_of_the_papers_models_and_of_a_local_folder(tmp_path: Path) -> 
 def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: str) -> None:
     """The same training, finished, is the witness: its last checkpoint holds the weights that it exports."""
     from lwexp.runs import open_run
-    from lwexp.train import train_run
     from lwexp.train.export.model_folder import has_model
+    from lwexp.train.loop.run import train_run
 
     config = tiny_config(
         tmp_path, f"model.adapter={adapter}", "objective.max_steps=4", "training.checkpoint_every_steps=2"
@@ -112,7 +112,7 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
 
     with pytest.MonkeyPatch.context() as patch, run:
         patch.setattr(training.shutil, "rmtree", keeping)
-        train_run(config, run, conversations=tiny_conversations())
+        train_run(config, run, rows=tiny_conversations())
         run.leave()
     assert has_model(run.path / "model")
     finished = logits(run.path / "model")

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from lwexp.config.train import SFT, Optimizer
+from lwexp.config.train import Optimizer
+from lwexp.extend import Known, PackLoss, StepTotals
 from lwexp.train.data.steps import Steps, rank_share
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.base import DPOObjective, SFTObjective
-from lwexp.train.objectives.losses import StepTotals, sequence_logprobs, sft_loss, sft_weights
+from lwexp.train.objectives.losses import sequence_logprobs, sft_loss, sft_weights
 from lwexp.train.objectives.preference import find_pairs, is_in
 from lwexp.train.objectives.reference import Reference
+from lwexp.train.objectives.sft import SFT
 from tests.train.tiny_packs import Document, Packs, dpo_config, make_documents, tiny_model
 
 OPTIMIZER = Optimizer(lr=0.1, betas=(0.9, 0.95), weight_decay=0.0, grad_clip=1.0, schedule="constant", warmup_ratio=0.0)
@@ -43,13 +44,18 @@ def test_the_loss_weight_of_long_documents(normalize: str, weight: float, long_w
     documents = [Document(list(range(10, 10 + 2 + n)), 2) for n in (2, 4, 6)]
     packs = Packs([documents[:2], documents[2:]])
     batch = Steps(packs, [[0, 1]])[0]  # type: ignore[arg-type]
-    objective = SFTObjective(sft(normalize), 6)
+    objective = sft(normalize)
     logprobs = [torch.zeros(len(pack.target_ids)) for pack in batch.packs]
     shares = [
-        objective.pack_loss(values, pack, batch.totals) for values, pack in zip(logprobs, batch.packs, strict=True)
+        objective.pack_loss(values, pack, batch.totals, Known(long_from=6))
+        for values, pack in zip(logprobs, batch.packs, strict=True)
     ]
-    watched = dict(zip(objective.watched, sum(share.watched for share in shares).tolist(), strict=True))  # type: ignore[union-attr]
+    watched = summed(shares)
     assert watched == pytest.approx({"weight": weight, "long_weight": long_weight})
+
+
+def summed(shares: list[PackLoss]) -> dict[str, float]:
+    return {name: sum(float(share.watched[name]) for share in shares) for name in shares[0].watched}
 
 
 def test_release_is_the_released_codes_formula() -> None:
@@ -72,13 +78,13 @@ def sft(normalize: str) -> SFT:
 
 def step_gradients(model: Any, packs: list[list[Document]], normalize: str, ranks: int = 1) -> list[torch.Tensor]:
     """Gradients of one step over all packs, averaged over ranks as data-parallel strategies do."""
-    objective, dataset = SFTObjective(sft(normalize)), Packs(packs)
+    objective, dataset = sft(normalize), Packs(packs)
     plan = [list(range(len(packs)))]
     model.zero_grad()
     for rank in range(ranks):
         batch = Steps(dataset, plan, rank=rank, world_size=ranks)[0]  # type: ignore[arg-type]
         for pack, weight in zip(batch.packs, batch.weights, strict=True):
-            share = objective.pack_loss(pack_logprobs(model, pack), pack, batch.totals)
+            share = objective.pack_loss(pack_logprobs(model, pack), pack, batch.totals, Known())
             (share.loss * (weight * ranks) / ranks).backward()
     return [parameter.grad.clone() for parameter in model.parameters()]
 
@@ -157,14 +163,14 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
                 [sequence_logprobs(pack_logprobs(model, p), p.target_documents, len(p.lengths)) for p in dataset._packs]
             )
         chosen = [sum(len(d.ids) - d.prompt for d in documents[::2]) for documents in split]
-        objective = DPOObjective(config, Reference(sums.numpy(), 0 * sums.numpy(), torch.tensor(chosen).numpy()))
-        batch = Steps(dataset, [list(range(len(split)))], chosen_tokens=chosen)[0]  # type: ignore[arg-type]
+        known = Known(Reference({"logprobs": sums.numpy(), "tails": 0 * sums.numpy()}))
+        batch = Steps(dataset, [list(range(len(split)))], counted={"chosen_tokens": chosen})[0]  # type: ignore[arg-type]
         model.zero_grad()
-        shares = [objective.pack_loss(pack_logprobs(model, p), p, batch.totals) for p in batch.packs]
+        shares = [config.pack_loss(pack_logprobs(model, p), p, batch.totals, known) for p in batch.packs]
         sum(share.loss for share in shares).backward()  # type: ignore[union-attr]
         losses.append(sum(share.loss.item() for share in shares))
         gradients.append([p.grad.clone() for p in model.parameters()])
-        watched = dict(zip(objective.watched, sum(share.watched for share in shares).tolist(), strict=True))  # type: ignore[union-attr]
+        watched = summed(shares)
         preference, margin, accuracy, nll = (watched[k] for k in ("preference_loss", "margin", "accuracy", "nll"))
         assert preference == pytest.approx(math.log(2), abs=1e-9)
         assert (margin, accuracy, watched["kl"]) == (0.0, 0.0, 0.0)
@@ -175,13 +181,11 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
 def test_the_kl_of_a_policy_that_has_moved() -> None:
     """Log-probs fell by 1 (chosen) and 3 (rejected) nats an answer in one pair, rose by 1 and 1 in the other: 0.5."""
     documents = make_documents(2, [8, 8, 8, 8])
-    batch = Steps(Packs([documents]), [[0]], chosen_tokens=[10])[0]  # type: ignore[arg-type]
+    batch = Steps(Packs([documents]), [[0]], counted={"chosen_tokens": [10]})[0]  # type: ignore[arg-type]
     pack = batch.packs[0]
     logprobs = torch.full((len(pack.target_ids),), -1.0, dtype=torch.float64)
     policy = sequence_logprobs(logprobs, pack.target_documents, 4)
     reference = policy + torch.tensor([1.0, 3.0, -1.0, -1.0])
-    objective = DPOObjective(
-        dpo_config(), Reference(reference.numpy(), 0 * reference.numpy(), torch.tensor([10]).numpy())
-    )
-    watched = objective.pack_loss(logprobs, pack, batch.totals).watched.tolist()
-    assert watched[objective.watched.index("kl")] == pytest.approx(0.5)
+    known = Known(Reference({"logprobs": reference.numpy(), "tails": 0 * reference.numpy()}))
+    watched = dpo_config().pack_loss(logprobs, pack, batch.totals, known).watched
+    assert float(watched["kl"]) == pytest.approx(0.5)

@@ -13,7 +13,6 @@ from lwexp.train.data.steps import StepsModule
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import build_model
-from lwexp.train.objectives.base import SFTObjective
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
 from lwexp.train.planner.hardware import settle_hardware
 from tests.train.tiny_packs import NoTokenizer, Packs, make_documents, tiny_model_config
@@ -37,12 +36,12 @@ def train(
     seen = Results()
     module = PackedTraining(
         lambda: build_model(tiny_model_config("glm"), NoTokenizer(), seed=0, dtype=dtype),
-        SFTObjective(config.objective), config.objective.optimizer, len(PLAN),
+        config.objective, config.objective.optimizer, len(PLAN),
         recompute=recompute, offload=offload, nonfinite=NonFinite(tmp_path / "nonfinite.jsonl", allowed=0),
     )  # fmt: skip
     with quiet_lightning():
         build_trainer(config.hardware, [seen], 1.0, tmp_path).fit(
-            module, datamodule=StepsModule(PACKS, PLAN, len(PLAN), None)
+            module, datamodule=StepsModule(PACKS, PLAN, len(PLAN))
         )  # type: ignore[arg-type]
     return seen.results
 

@@ -30,7 +30,7 @@ def test_it_stops_before_the_update_with_the_packs_on_record(what: str, step: in
     """Two packs a step: call 2k-1 is the first pack of step k."""
     poison({2 * step - 1}, what)
     with pytest.raises(LwexpError, match=rf"step {step}: {what} is .* on packs \[\d+, \d+\].*skip_nonfinite=1"):
-        train_in(tiny_config(tmp_path, *STEPS), conversations=tiny_conversations())
+        train_in(tiny_config(tmp_path, *STEPS), rows=tiny_conversations())
     (run,) = tmp_path.iterdir()
     (row,) = [json.loads(line) for line in (run / "nonfinite.jsonl").read_text().splitlines()]
     assert (row["step"], row["what"], len(row["packs"])) == (step, what, 2)
@@ -46,7 +46,7 @@ def test_it_stops_before_the_update_with_the_packs_on_record(what: str, step: in
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
 def test_a_counted_few_are_passed_over_and_leave_the_weights_alone(what: str, poison: Any, tmp_path: Path) -> None:
     poison({3}, what)
-    run = train_in(tiny_config(tmp_path, *STEPS, "training.skip_nonfinite=1"), conversations=tiny_conversations())
+    run = train_in(tiny_config(tmp_path, *STEPS, "training.skip_nonfinite=1"), rows=tiny_conversations())
     rows = read_metrics(run.path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[1]["grad_norm"] is None
@@ -59,12 +59,12 @@ def test_more_than_allowed_stops_and_a_resumed_run_remembers_the_count(poison: A
     poison({3, 7}, "loss")
     config = tiny_config(tmp_path, *STEPS, "training.skip_nonfinite=1")
     with pytest.raises(LwexpError, match=r"step 4: .*1 before it were passed over"):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     poison({1}, "loss")  # the resumed run starts with step 4
     with pytest.raises(LwexpError, match=r"step 4: .*1 before it were passed over"):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
 
 
 def test_negative_control_an_unpoisoned_run_leaves_no_record(tmp_path: Path) -> None:
-    run = train_in(tiny_config(tmp_path, *STEPS), conversations=tiny_conversations())
+    run = train_in(tiny_config(tmp_path, *STEPS), rows=tiny_conversations())
     assert not (run.path / "nonfinite.jsonl").exists()

@@ -10,9 +10,9 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.records import Conversation, Message
-from lwexp.train import describe_plan
 from lwexp.train.model.dimensions import published_models
 from lwexp.train.planner.compute import flops_per_token, mean_context, training_hours
+from lwexp.train.planner.dry_run import describe_plan
 from tests.train.tiny_packs import tiny_conversations, tiny_pairs
 
 GLM, LLAMA = published_models()["zai-org/glm-4-9b-hf"].sizes, published_models()["meta-llama/Llama-3.1-8B"].sizes
@@ -27,7 +27,7 @@ def no_hub_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["glm4", "llama31"])
 def test_a_plan_needs_no_weights_and_says_what_is_missing_here(model: str) -> None:
-    plan = describe_plan(compose(f"model={model}", "hardware=zero3_8x80g"), conversations=tiny_conversations())
+    plan = describe_plan(compose(f"model={model}", "hardware=zero3_8x80g"), rows=tiny_conversations())
     assert plan.refusal is None
     assert re.search(r"conversations +24\n", plan.text)
     assert "12A/W" in plan.text
@@ -48,7 +48,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_miniature_of_dpo() -> None:
-    plan = describe_plan(compose("objective=dpo", "hardware=cpu"), pairs=tiny_pairs())
+    plan = describe_plan(compose("objective=dpo", "hardware=cpu"), rows=tiny_pairs())
     assert re.search(r"preference pairs +8\n", plan.text)
     assert plan.text.endswith("this machine can do it")
     assert "time: not estimated" in plan.text
@@ -107,7 +107,7 @@ def test_a_conversation_longer_than_a_pack_is_named() -> None:
         messages=(Message(role="user", content="Write."), Message(role="assistant", content="word")),
     )  # fmt: skip
     config = compose("model=glm4", "hardware=zero3_8x80g", "pack.max_tokens=20000", "pack.overflow=drop")
-    assert re.search(r"too long +1   pack.overflow=drop", describe_plan(config, conversations=[row]).text)
+    assert re.search(r"too long +1   pack.overflow=drop", describe_plan(config, rows=[row]).text)
 
 
 def test_the_table_in_the_docs_is_what_the_planner_says_today(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lwexp.config.train import PreferenceForm
+from lwexp.extend import PreferenceForm
+from lwexp.train.objectives.losses import target_counts
 from lwexp.train.objectives.preference import (
     find_pairs,
     is_tail,
     preference_losses,
-    target_counts,
     token_weights,
 )
 

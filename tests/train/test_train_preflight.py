@@ -12,8 +12,8 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.records import LwexpError
-from lwexp.train import preflight as check
 from lwexp.train.model.dimensions import model_sizes, published_models
+from lwexp.train.planner.readiness import preflight as check
 from tests.train.tiny_packs import tiny_config, tiny_model
 
 

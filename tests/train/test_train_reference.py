@@ -15,13 +15,13 @@ import torch
 
 from lwexp.pack import build_packs
 from lwexp.pack.dataset import PackedDataset
+from lwexp.pack.rows import PairRows
 from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
-from lwexp.train.data.inputs import prepare_tokenizer
 from lwexp.train.loop.rowfile import read_metrics
 from lwexp.train.loop.stopping import StopRequest
-from lwexp.train.loop.training_setup import Job, With
-from lwexp.train.parallel.rank_sync import Alone
+from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
+from lwexp.train.parallel.rank_sync import SingleProcess
 from lwexp.train.planner.hardware import settle_hardware
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
@@ -48,22 +48,16 @@ class Live:
                 mine = pack.target_documents == row
                 ids, sources = pack.input_ids[:, start:end], pack.source_positions[mine] - start
                 self.targets[document] = (ids, sources, pack.target_ids[mine])
-        self.chosen_tokens = np.array(
-            [
-                sum(len(self.targets[d][1]) for d in dataset[number].document_ids if d % 2 == 0)
-                for number in range(dataset.num_packs)
-            ]
-        )
         self.asked = 0
 
     @torch.no_grad()
-    def weighted(self, documents: Sequence[int], ld_alpha: float) -> Any:
+    def of(self, name: str, documents: Sequence[int]) -> Any:
         found = []
         for document in documents:
             ids, sources, targets = self.targets[document]
             both = min(len(targets), len(self.targets[document ^ 1][2]))
             logprobs = torch.log_softmax(self.model(ids).logits[0].double(), dim=-1)[sources, targets]
-            found.append(float(logprobs[:both].sum() + ld_alpha * logprobs[both:].sum()))
+            found.append(float(logprobs.sum() if name == "logprobs" else logprobs[both:].sum()))
             self.asked += 1
         return np.array(found)
 
@@ -73,7 +67,7 @@ def test_the_stored_reference_gives_the_curve_of_a_live_model(
     ld_alpha: float, sft_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, options = sft_run.path / "model", (*OPTIONS, f"objective.ld_alpha={ld_alpha}")
-    inputs = {"pairs": tiny_pairs(), "start_from": start}
+    inputs = {"rows": tiny_pairs(), "start_from": start}
     stored = losses(train_in(tiny_config(tmp_path / "stored", *options), **inputs).path)
     dataset = PackedDataset(next((tmp_path / "stored").iterdir()) / "packs")
     live = Live(start, dataset)
@@ -88,14 +82,14 @@ def test_the_stored_reference_gives_the_curve_of_a_live_model(
     assert losses(train_in(tiny_config(tmp_path / "other", *options), **inputs).path) != pytest.approx(stored, abs=1e-2)
 
 
-def objective_in(root: Path, start: Path, pairs: Any, *overrides: str) -> Any:
-    """The objective of a DPO run in ``root``, up to its reference."""
+def known_in(root: Path, start: Path, pairs: Any, *overrides: str) -> Any:
+    """What the loss of a DPO run in ``root`` knows: its reference."""
     config = settle_hardware(tiny_config(root, *OPTIONS, *overrides))
-    tokenizer = prepare_tokenizer(config, root, None, start)
-    build_packs(None, pairs, tokenizer, config.pack, root / "packs")
+    tokenizer = prepare_tokenizer(config, root, (), start)
+    build_packs(pairs, PairRows(), tokenizer, config.pack, root / "packs")
     run: Any = SimpleNamespace(path=root)
-    beside = With(Alone(), None, StopRequest())
-    return Job(config, run, PackedDataset(root / "packs"), tokenizer, start, 0, beside).objective()[0]
+    context = RunContext(SingleProcess(), None, StopRequest())
+    return TrainingSetup(config, run, PackedDataset(root / "packs"), tokenizer, start, 0, context).known()
 
 
 def one_bit_of_the_weights(start: Path) -> None:
@@ -148,7 +142,7 @@ def test_whatever_shapes_the_reference_is_noticed(
 ) -> None:  # fmt: skip
     start = tmp_path / "start"
     shutil.copytree(sft_run.path / "model", start)
-    known = objective_in(tmp_path / "before", start, tiny_pairs()).reference
+    known = known_in(tmp_path / "before", start, tiny_pairs()).reference
     change_start(start)
     (tmp_path / "after").mkdir()
     shutil.copytree(tmp_path / "before" / "reference", tmp_path / "after" / "reference")
@@ -157,8 +151,9 @@ def test_whatever_shapes_the_reference_is_noticed(
     )
     pairs = change_pairs(tiny_pairs())
     if named is None:
-        found = objective_in(tmp_path / "after", start, pairs, *overrides).reference
-        np.testing.assert_array_equal(found.logprobs, known.logprobs)
+        found = known_in(tmp_path / "after", start, pairs, *overrides).reference
+        np.testing.assert_array_equal(found.sums["logprobs"], known.sums["logprobs"])
+        np.testing.assert_array_equal(found.sums["tails"], known.sums["tails"])
         return
     with pytest.raises(LwexpError, match=rf"reference log-probs were made from another {named};"):
-        objective_in(tmp_path / "after", start, pairs, *overrides)
+        known_in(tmp_path / "after", start, pairs, *overrides)

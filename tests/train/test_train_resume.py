@@ -41,7 +41,7 @@ def stop_after(root, steps, signal):
 
 threading.Thread(target=stop_after, args=(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])), daemon=True).start()
 try:
-    train_in(tiny_config(sys.argv[2], *sys.argv[5:]), conversations=tiny_conversations())
+    train_in(tiny_config(sys.argv[2], *sys.argv[5:]), rows=tiny_conversations())
 except Preempted:
     sys.exit(143)
 """
@@ -73,7 +73,7 @@ def stop_child(root: Path, after_step: int, how: signal.Signals) -> tuple[Path, 
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("undisturbed")
-    return Path(train_in(tiny_config(root, *OVERRIDES), conversations=tiny_conversations()).path)
+    return Path(train_in(tiny_config(root, *OVERRIDES), rows=tiny_conversations()).path)
 
 
 def assert_same(run: Path, wanted: Path) -> None:
@@ -90,7 +90,7 @@ def test_kill_9_and_the_same_command_again_give_the_same_curve(
     assert (run / "checkpoints").is_dir()
     assert not (run / "model").exists()
     with caplog.at_level(logging.INFO, "lwexp"):
-        train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+        train_in(tiny_config(tmp_path, *OVERRIDES), rows=tiny_conversations())
     assert re.search(r"training tiny_glm: [2-9]0 of \d+ steps are done", (run / "log.txt").read_text())
     assert_same(run, undisturbed)
 
@@ -101,7 +101,7 @@ def test_sigterm_saves_at_the_next_step_and_resumes(tmp_path: Path, undisturbed:
     assert json.loads((run / "manifest.json").read_text())["status"] == "preempted"
     saved = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert int(saved[-1].removeprefix("step-")) == len(curve(run))  # the step it was in, not the last multiple of 10
-    train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+    train_in(tiny_config(tmp_path, *OVERRIDES), rows=tiny_conversations())
     assert_same(run, undisturbed)
 
 
@@ -144,7 +144,7 @@ def test_sft_resumes_exactly_wherever_it_stops(batch: int, tmp_path: Path, monke
         f"objective.global_batch={batch}", "objective.max_steps=12", "training.checkpoint_every_steps=1",
         "objective.optimizer.lr=0.01",
     )  # fmt: skip
-    whole = train_in(tiny_config(tmp_path / "whole", *options), conversations=tiny_conversations()).path
+    whole = train_in(tiny_config(tmp_path / "whole", *options), rows=tiny_conversations()).path
     packs = json.loads((whole / "packs" / "meta.json").read_text())["report"]["packs"]
     edge = -(-packs // batch)  # the step in which the first epoch ends
     assert 1 < edge < 11
@@ -152,9 +152,9 @@ def test_sft_resumes_exactly_wherever_it_stops(batch: int, tmp_path: Path, monke
         root = tmp_path / f"cut-{step}"
         crash_at(step, monkeypatch)
         with pytest.raises(StopError):
-            train_in(tiny_config(root, *options), conversations=tiny_conversations())
+            train_in(tiny_config(root, *options), rows=tiny_conversations())
         monkeypatch.undo()
-        assert_same(train_in(tiny_config(root, *options), conversations=tiny_conversations()).path, whole)
+        assert_same(train_in(tiny_config(root, *options), rows=tiny_conversations()).path, whole)
 
 
 def test_negative_control_weights_without_the_optimizer_state_give_another_curve(
@@ -162,10 +162,10 @@ def test_negative_control_weights_without_the_optimizer_state_give_another_curve
 ) -> None:
     crash_at(10, monkeypatch)
     with pytest.raises(StopError):
-        train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations())
+        train_in(tiny_config(tmp_path, *OVERRIDES), rows=tiny_conversations())
     monkeypatch.undo()
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", lambda *_: None)
-    run = train_in(tiny_config(tmp_path, *OVERRIDES), conversations=tiny_conversations()).path
+    run = train_in(tiny_config(tmp_path, *OVERRIDES), rows=tiny_conversations()).path
     assert curve(run)[:10] == curve(undisturbed)[:10]
     assert curve(run)[10:] != curve(undisturbed)[10:]
 

@@ -81,7 +81,7 @@ def test_the_card_names_run_data_and_settings(sft_run: Any) -> None:
 def test_running_again_does_nothing(sft_run: Any) -> None:
     config = tiny_config(sft_run.path.parent, "objective.optimizer.lr=0.02", "objective.epochs=60")
     before = (sft_run.path / "manifest.json").read_bytes()
-    again = train_in(config, conversations=tiny_conversations())
+    again = train_in(config, rows=tiny_conversations())
     assert again.path == sft_run.path
     assert (sft_run.path / "manifest.json").read_bytes() == before
     assert not (sft_run.path / "checkpoints").exists()
@@ -89,21 +89,21 @@ def test_running_again_does_nothing(sft_run: Any) -> None:
 
 def test_a_kill_between_export_and_finish_costs_no_training(sft_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from lwexp.runs import RunDirectory
-    from lwexp.train import train_run
     from lwexp.train.loop import run as train_module
+    from lwexp.train.loop.run import train_run
 
     def no_fit(job: Any) -> Any:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(train_module, "_fit", no_fit)
     config = tiny_config(sft_run.path.parent, "objective.optimizer.lr=0.02", "objective.epochs=60")
-    results = train_run(config, RunDirectory.load(sft_run.path), conversations=tiny_conversations())
+    results = train_run(config, RunDirectory.load(sft_run.path), rows=tiny_conversations())
     assert results is not None
     assert results.model_dump(mode="json") == sft_run.manifest.results
 
 
 def test_inspect_batch_prints_packs_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_in(tiny_config(tmp_path, "inspect_batch=1"), conversations=tiny_conversations(4))
+    run = train_in(tiny_config(tmp_path, "inspect_batch=1"), rows=tiny_conversations(4))
     shown = capsys.readouterr().out
     assert "=== pack " in shown
     assert "% of the step" in shown
@@ -116,7 +116,7 @@ def dpo_run(sft_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         tmp_path_factory.mktemp("dpo"), "objective=dpo", "objective.optimizer.lr=0.002", "objective.nll_weight=0.1",
         "objective.epochs=10", "objective.optimizer.warmup_ratio=0.0",
     )  # fmt: skip
-    return train_in(config, pairs=tiny_pairs(), start_from=Path(sft_run.manifest.results["model"]))
+    return train_in(config, rows=tiny_pairs(), start_from=Path(sft_run.manifest.results["model"]))
 
 
 def test_dpo_starts_at_ln_2_and_learns_the_preference(dpo_run: Any) -> None:
@@ -141,9 +141,9 @@ def test_a_reference_of_another_model_is_refused(dpo_run: Any, sft_run: Any) -> 
     from lwexp.train.objectives.reference import load_or_compute
 
     made = json.loads((dpo_run.path / "reference" / "made_from.json").read_text())
-    assert load_or_compute(dpo_run.path / "reference", made, lambda: pytest.fail("computed again")).logprobs.shape == (
-        16,
-    )
+    assert load_or_compute(dpo_run.path / "reference", made, lambda: pytest.fail("computed again")).sums[
+        "logprobs"
+    ].shape == (16,)
     for key in ("model", "packs", "format"):
         with pytest.raises(LwexpError, match=f"another {key}"):
             load_or_compute(dpo_run.path / "reference", made | {key: "changed"}, lambda: pytest.fail("computed"))
@@ -151,20 +151,21 @@ def test_a_reference_of_another_model_is_refused(dpo_run: Any, sft_run: Any) -> 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third step's loss is NaN: the message names step and packs, and no checkpoint of step 3 exists."""
-    from lwexp.train.objectives.base import PackLoss, SFTObjective
+    from lwexp.extend import PackLoss
+    from lwexp.train.objectives.sft import SFT
 
     calls = []
-    plain = SFTObjective.pack_loss
+    plain = SFT.pack_loss
 
-    def broken(self: Any, logprobs: Any, batch: Any, totals: Any) -> PackLoss:
+    def broken(self: Any, logprobs: Any, batch: Any, totals: Any, known: Any) -> PackLoss:
         calls.append(batch.pack_id)
-        share = plain(self, logprobs, batch, totals)
+        share = plain(self, logprobs, batch, totals, known)
         return share if len(calls) < 5 else PackLoss(share.loss * float("nan"), share.watched)
 
-    monkeypatch.setattr(SFTObjective, "pack_loss", broken)
+    monkeypatch.setattr(SFT, "pack_loss", broken)
     config = tiny_config(tmp_path, "training.checkpoint_every_steps=1")
     with pytest.raises(LwexpError, match=r"step 3: loss is nan on packs \[\d+, \d+\]; the weights were not updated"):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     (run,) = tmp_path.iterdir()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000001", "step-00000002"]
     assert json.loads((run / "manifest.json").read_text())["status"] == "failed"
@@ -174,7 +175,7 @@ def test_other_architecture_and_other_chat_format_are_refused(sft_run: Any, tmp_
     folder = sft_run.manifest.results["model"]
     config = tiny_config(tmp_path, "model.family=llama", f"model.path={folder}", "model.init=pretrained")
     with pytest.raises(LwexpError, match=r"architecture 'glm', but model.family=llama"):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     config = tiny_config(tmp_path, "model.chat=llama31", f"model.path={folder}", "model.tokenizer=from_path")
     with pytest.raises(LwexpError, match="chat format glm4"):
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())

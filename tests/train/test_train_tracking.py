@@ -23,12 +23,12 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
     monkeypatch.setattr(sys, "argv", ["train.py", "name=x"])
     config = tiny_config(tmp_path, "tracking=wandb_offline", "objective.max_steps=2")
     from lwexp.runs import open_run
-    from lwexp.train import train_run
+    from lwexp.train.loop.run import train_run
 
     run = open_run("train", config, default_name="tiny", inputs={})
     monkeypatch.setattr(sys, "argv", ["train.py", f"teacher.key={CANARY}"])
     with run:
-        results = train_run(config, run, conversations=tiny_conversations())
+        results = train_run(config, run, rows=tiny_conversations())
         assert results is not None
         run.finish(results)
     assert (run.path / "metrics.jsonl").is_file()
@@ -68,6 +68,6 @@ def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_not
 
 def test_without_tracking_wandb_is_not_even_imported(tmp_path: Path) -> None:
     before = "wandb" in sys.modules
-    train_in(tiny_config(tmp_path, "objective.max_steps=1"), conversations=tiny_conversations())
+    train_in(tiny_config(tmp_path, "objective.max_steps=1"), rows=tiny_conversations())
     assert ("wandb" in sys.modules) == before
     assert not list(tmp_path.glob("*/wandb"))

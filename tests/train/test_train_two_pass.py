@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from lwexp.extend import Known, StepTotals
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.base import DPOObjective
-from lwexp.train.objectives.losses import StepTotals
+from lwexp.train.objectives.preference import weighted_reference
 from lwexp.train.objectives.reference import Reference, compute_reference
 from lwexp.train.objectives.two_pass import split_pack, two_pass
 from tests.train.tiny_packs import Packs, dpo_config, make_documents, make_pack, tiny_model
@@ -21,27 +21,27 @@ DOCUMENTS = make_documents(3, [40, 25, 9, 33, 18, 18])  # three pairs
 def batch_and_totals() -> tuple[Any, StepTotals]:
     pack = make_pack(DOCUMENTS)
     chosen = sum(len(d.ids) - d.prompt for d in DOCUMENTS[::2])
-    return pack, StepTotals(packs=1, documents=6, target_tokens=len(pack.target_ids), chosen_tokens=chosen)
+    return pack, StepTotals(packs=1, documents=6, target_tokens=len(pack.target_ids), counted={"chosen_tokens": chosen})
 
 
 def moved_reference(seed: int = 0) -> Reference:
     """Some other model's log-probs, so that no gradient is at its starting point."""
     rng = np.random.default_rng(seed)
-    return Reference(rng.uniform(-160, -60, 6), rng.uniform(-9, 0, 6), np.array([0]))
+    return Reference({"logprobs": rng.uniform(-160, -60, 6), "tails": rng.uniform(-9, 0, 6)})
 
 
 def gradients(model: Any, changes: dict[str, Any], capacity: int | None, rounds: int | None = None) -> tuple[Any, Any]:
     """Gradients of every parameter, and the loss, by one pass (capacity None) or two."""
-    objective = DPOObjective(dpo_config(**changes), moved_reference())
+    objective, known = dpo_config(**changes), Known(moved_reference())
     pack, totals = batch_and_totals()
     model.zero_grad()
     if capacity is None:
-        share = objective.pack_loss(pack_logprobs(model, pack), pack, totals)
+        share = objective.pack_loss(pack_logprobs(model, pack), pack, totals, known)
         share.loss.backward()
     else:
         parts = split_pack(pack, capacity)
         share = two_pass(
-            model, parts, rounds or len(parts), lambda logprobs: objective.pack_loss(logprobs, pack, totals),
+            model, parts, rounds or len(parts), lambda logprobs: objective.pack_loss(logprobs, pack, totals, known),
             lambda loss, _: loss.backward(),
         )  # fmt: skip
     return [p.grad.clone() for p in model.parameters()], share
@@ -87,10 +87,10 @@ def test_treating_each_answer_alone_would_differ() -> None:
     """Negative control: with the sums of another pack the slopes, and so the gradients, are others."""
     model = tiny_model("llama")
     expected, _ = gradients(model, {}, None)
-    objective = DPOObjective(dpo_config(), moved_reference(seed=1))
+    objective, known = dpo_config(), Known(moved_reference(seed=1))
     pack, totals = batch_and_totals()
     model.zero_grad()
-    objective.pack_loss(pack_logprobs(model, pack), pack, totals).loss.backward()
+    objective.pack_loss(pack_logprobs(model, pack), pack, totals, known).loss.backward()
 
     differences = [(p.grad - g).abs().max() for p, g in zip(model.parameters(), expected, strict=True)]
     assert max(float(d) for d in differences) > 1e-3 * max(float(g.abs().max()) for g in expected)
@@ -123,13 +123,13 @@ def test_parts_are_whole_documents_with_their_own_positions() -> None:
 def test_reference_holds_the_tails_of_the_longer_answers() -> None:
     """Pairs of 37 and 22, 6 and 30, 15 and 15 targets: tails of 15, 0, 0, 24, 0, 0 log-probs."""
     model = tiny_model("llama")
-    found = compute_reference(model, Packs([DOCUMENTS]), torch.device("cpu"))  # type: ignore[arg-type]
+    found = compute_reference(model, Packs([DOCUMENTS]), dpo_config(), torch.device("cpu"))  # type: ignore[arg-type]
     pack, _ = batch_and_totals()
     pieces = torch.split(pack_logprobs(model, pack).detach(), [37, 22, 6, 30, 15, 15])
 
     tails = [float(piece[len(piece) - tail :].sum()) for piece, tail in zip(pieces, (15, 0, 0, 24, 0, 0), strict=True)]
-    assert found.tails.tolist() == pytest.approx(tails, abs=1e-9)
-    assert found.logprobs.tolist() == pytest.approx([float(piece.sum()) for piece in pieces], abs=1e-9)
-    whole = found.weighted((0, 3), 1.0)
-    assert whole.tolist() == [found.logprobs[0], found.logprobs[3]]
-    assert found.weighted((0,), 0.0)[0] == pytest.approx(float(pieces[0][:22].sum()), abs=1e-9)
+    assert found.sums["tails"].tolist() == pytest.approx(tails, abs=1e-9)
+    assert found.sums["logprobs"].tolist() == pytest.approx([float(piece.sum()) for piece in pieces], abs=1e-9)
+    whole = weighted_reference(found, (0, 3), 1.0)
+    assert whole.tolist() == [found.sums["logprobs"][0], found.sums["logprobs"][3]]
+    assert weighted_reference(found, (0,), 0.0)[0] == pytest.approx(float(pieces[0][:22].sum()), abs=1e-9)

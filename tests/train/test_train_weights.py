@@ -40,7 +40,7 @@ def test_the_weight_of_long_documents_is_the_formulas(tmp_path: Path, normalize:
         tmp_path, f"objective.normalize={normalize}", "objective.global_batch=2", "objective.epochs=2",
         "training.log_every_steps=1",
     )  # fmt: skip
-    run = train_in(config, conversations=tiny_conversations())
+    run = train_in(config, rows=tiny_conversations())
     rows = read_metrics(run.path / "metrics.jsonl")
     dataset = PackedDataset(run.path / "packs")
     targets = np.load(run.path / "packs" / "targets.npy")

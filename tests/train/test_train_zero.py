@@ -92,7 +92,7 @@ def alone(start_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     for family in FAMILIES:
         roots[family] = tmp_path_factory.mktemp(f"alone-{family}")
         config = tiny_config(roots[family], *overrides(family, start_models[family]))
-        train_in(config, conversations=tiny_conversations())
+        train_in(config, rows=tiny_conversations())
     return roots
 
 
@@ -194,7 +194,7 @@ def test_one_rank_whose_numbers_are_not_finite_stops_all_before_the_update(
     assert ranks.train(tmp_path / "two", *options, "hardware=cpu_zero3", world=2, poison=poison) == [2, 2]
     monkeypatch.setattr(module_file, "pack_logprobs", poisoned_logprobs({4, 10}, what))
     with pytest.raises(LwexpError, match=f"step 4: {what} is"):
-        train_in(tiny_config(tmp_path / "one", *options), conversations=tiny_conversations())
+        train_in(tiny_config(tmp_path / "one", *options), rows=tiny_conversations())
 
     rows, alone = (read_metrics(run_in(tmp_path / name) / "metrics.jsonl") for name in ("two", "one"))
     assert [row["step"] for row in rows] == [1, 2, 3]

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lwexp.config.train import DPO, Lora, ModelConfig, Optimizer, Shape
+from lwexp.config.train import Lora, ModelConfig, Optimizer, Shape
 from lwexp.pack.dataset import PackBatch as Pack
 from lwexp.records import Conversation, Message, PreferencePair
+from lwexp.train.objectives.dpo import DPO
 
 WORDS = 300
 
@@ -56,6 +57,7 @@ def make_pack(documents: Sequence[Document], pack_id: int = 0, first: int = 0) -
         target_documents=torch.tensor(owners, dtype=torch.int64),
         document_ids=tuple(range(first, first + len(documents))),
         pack_id=pack_id,
+        labels=torch.zeros(len(documents), 0),
     )
 
 
@@ -185,15 +187,15 @@ def poisoned_logprobs(calls: set[int], what: str) -> Any:
     return poisoned
 
 
-def train_in(config: Any, **inputs: Any) -> Any:
+def train_in(config: Any, rows: Any, **inputs: Any) -> Any:
     """Train under a run directory as the entry script does, and give the directory."""
     from lwexp.runs import open_run
-    from lwexp.train import train_run
+    from lwexp.train.loop.run import train_run
 
     run = open_run("train", config, default_name="tiny", inputs={})
     with run:
         if not run.is_finished:
-            results = train_run(config, run, **inputs)
+            results = train_run(config, run, rows, **inputs)
             if results is not None:
                 run.finish(results)
     return run

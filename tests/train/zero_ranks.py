@@ -119,8 +119,9 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
 
     from lwexp.records import LwexpError, Preempted
     from lwexp.runs.logs import console_log
-    from lwexp.train import join_ranks, settle_hardware, train_beside
     from lwexp.train.loop import run as run_module
+    from lwexp.train.parallel.rank_sync import join_process_group
+    from lwexp.train.planner.hardware import hardware_of, settle_hardware
     from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
 
     console_log()
@@ -136,15 +137,15 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     config = settle_hardware(tiny_config(job["root"], *job["overrides"]))
     start_from = Path(job["start_from"]) if job["start_from"] else None
     try:
-        ranks = join_ranks(config)
+        ranks = join_process_group(hardware_of(config))
         try:
             if rank == 0:
                 if start_from is None:
-                    train_in(config, conversations=tiny_conversations(), ranks=ranks)
+                    train_in(config, rows=tiny_conversations(), ranks=ranks)
                 else:
-                    train_in(config, pairs=tiny_pairs(), start_from=start_from, ranks=ranks)
+                    train_in(config, rows=tiny_pairs(), start_from=start_from, ranks=ranks)
             else:
-                train_beside(ranks)
+                run_module.run_worker_rank(ranks)
         finally:
             ranks.leave()
     except Preempted:

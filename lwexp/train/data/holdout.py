@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import Callback
 
 from lwexp.config.train import Validation
-from lwexp.records import Conversation, LwexpError
+from lwexp.extend.training_rows import NamedRow
+from lwexp.records import LwexpError
 from lwexp.train.data.steps import rank_share
 from lwexp.train.loop.rowfile import RowFile
 from lwexp.train.loop.tracking import Tracker
@@ -27,20 +28,20 @@ log = logging.getLogger(__name__)
 class Split(NamedTuple):
     """Two parts of a mixture that have no document in common."""
 
-    trained: list[Conversation]
-    held_out: list[Conversation]
+    trained: list[Any]
+    held_out: list[Any]
 
 
-def hold_out(rows: Iterable[Conversation], validation: Validation) -> Split:
+def hold_out(rows: Iterable[NamedRow], validation: Validation) -> Split:
     """Set a share of each source's documents aside.
 
-    A document is chosen by a hash of its id alone, so it stays held out when the mixture grows, is drawn anew or
+    A document is chosen by a hash of its id alone, so it stays held out when the mixture grows, is drawn again or
     comes in another order. A document that the mixture repeats is held out with all its repeats.
 
     Raises:
         LwexpError: If nothing would be left of a source to train on.
     """
-    kept, aside = list(rows), list[Conversation]()
+    kept = list(rows)
     by_source: dict[str, dict[str, float]] = {}
     for row in kept:
         by_source.setdefault(row.source, {})[row.id] = _place(row.id)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lwexp.train.data.steps import StepBatch
+from lwexp.train.data.step_batch import StepBatch
 
 
 class Prefetched:

@@ -9,19 +9,20 @@ counts. Here batches done = optimiser steps done, and the state of the data is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lwexp.extend import StepTotals
 from lwexp.records import LwexpError
 from lwexp.train.data.prefetch import Prefetched
-from lwexp.train.objectives.losses import StepTotals
+from lwexp.train.data.step_batch import StepBatch
 
 if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackBatch, PackedDataset
+    from lwexp.pack.dataset import PackedDataset
 
 
 @runtime_checkable
@@ -30,34 +31,6 @@ class Plan(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, step: int) -> list[int]: ...
-
-
-class StepBatch:
-    """What one rank does in one optimiser step.
-
-    A plain class on purpose: Lightning walks into lists, tuples and dataclasses and rebuilds them.
-    """
-
-    def __init__(
-        self, step: int, packs: Sequence[PackBatch], weights: Sequence[float], totals: StepTotals, pack_ids: list[int]
-    ) -> None:
-        self.step = step
-        self.packs = packs
-        self.weights = weights
-        """1, or 0 for a pack that only keeps this rank in step with the others."""
-        self.totals = totals
-        self.pack_ids = pack_ids
-        """Of the whole step, over all ranks."""
-
-    def to(self, device: torch.device) -> StepBatch:
-        """The same step with its tensors on ``device``."""
-        packs = [pack.to(device, non_blocking=True) for pack in self.packs]
-        return StepBatch(self.step, packs, self.weights, self.totals, self.pack_ids)
-
-    def pin_memory(self) -> StepBatch:
-        """The same step in page-locked memory."""
-        packs = [pack.pin_memory() for pack in self.packs]
-        return StepBatch(self.step, packs, self.weights, self.totals, self.pack_ids)
 
 
 def rank_share(pack_ids: Sequence[int], rank: int, world_size: int) -> tuple[list[int], list[float]]:
@@ -82,13 +55,14 @@ class Steps(Dataset[StepBatch]):
         dataset: PackedDataset,
         plan: Plan,
         *,
-        chosen_tokens: Sequence[int] | None = None,
+        counted: Mapping[str, Sequence[int]] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.dataset = dataset
         self.plan = plan
-        self.chosen_tokens = chosen_tokens
+        self.counted = counted or {}
+        """What the objective counts in each pack (``Objective.count``)."""
         self.rank = rank
         self.world_size = world_size
 
@@ -98,7 +72,7 @@ class Steps(Dataset[StepBatch]):
             packs=len(pack_ids),
             documents=sum(int(self.dataset.document_counts[i]) for i in pack_ids),
             target_tokens=sum(int(self.dataset.target_counts[i]) for i in pack_ids),
-            chosen_tokens=sum(int(self.chosen_tokens[i]) for i in pack_ids) if self.chosen_tokens is not None else 0,
+            counted={name: sum(int(counts[i]) for i in pack_ids) for name, counts in self.counted.items()},
             tokens=sum(int(self.dataset.token_counts[i]) for i in pack_ids),
             document_squares=sum(int(self.dataset.costs[i]) for i in pack_ids),
             pack_squares=sum(int(self.dataset.token_counts[i]) ** 2 for i in pack_ids),
@@ -127,12 +101,14 @@ class Remaining(Sampler[int]):
 class StepsModule(LightningDataModule):  # type: ignore[misc]
     """Hands the steps to Lightning and remembers how many are done."""
 
-    def __init__(self, dataset: PackedDataset, plan: Plan, total: int, chosen_tokens: Sequence[int] | None) -> None:
+    def __init__(
+        self, dataset: PackedDataset, plan: Plan, total: int, counted: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
         super().__init__()
         self.dataset = dataset
         self.plan = plan
         self.total = total
-        self.chosen_tokens = chosen_tokens
+        self.counted = counted
         self.done = 0
 
     def train_dataloader(self) -> Prefetched:
@@ -140,7 +116,7 @@ class StepsModule(LightningDataModule):  # type: ignore[misc]
         steps = Steps(
             self.dataset,
             self.plan,
-            chosen_tokens=self.chosen_tokens,
+            counted=self.counted,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )

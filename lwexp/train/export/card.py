@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lwexp.config.schema import Config
-from lwexp.config.train import SFT
 from lwexp.extend import Licence
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Git, TrainResults
@@ -125,7 +124,7 @@ def _facts(config: Config, run: Run, results: TrainResults | None) -> dict[str, 
         if config.model.adapter == "lora"
         else "all weights",
         "objective": objective.kind,
-        "loss": f"mean per {objective.normalize}" if isinstance(objective, SFT) else f"beta {objective.beta}",
+        "loss": objective.summary,
         "learning rate": f"{objective.optimizer.lr:g}, {objective.optimizer.schedule}",
         "packs a step": f"{objective.global_batch} of at most {config.pack.max_tokens:,} tokens",
         "chat format": config.model.chat,

@@ -1,4 +1,4 @@
-"""What happens after each optimiser step: metrics, progress, checkpoints, and leaving when told to."""
+"""What happens after each optimiser step: metrics, progress, held-out loss, length probe, checkpoints, stopping."""
 
 from __future__ import annotations
 
@@ -11,14 +11,22 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
+from lwexp.config.schema import Config
+from lwexp.pack.dataset import PackedDataset
 from lwexp.records import Preempted
+from lwexp.runs.artifacts import HELD_OUT_METRICS, PROBE_METRICS
+from lwexp.train.data.holdout import HeldOutLoss
 from lwexp.train.loop.checkpoints import save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
+from lwexp.train.loop.probe import Ask, LengthProbe
 from lwexp.train.loop.progress import StepBar
 from lwexp.train.loop.rowfile import RowFile
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.tracking import Tracker
 from lwexp.train.planner.flops import Speedometer
+
+HELD_OUT = "packs-validation"
+"""Folder of the packs whose documents are never trained on."""
 
 
 def peak_memory_gib() -> float:
@@ -99,17 +107,29 @@ class Bar(Callback):  # type: ignore[misc]
         self._bar = StepBar(total, done)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Show it."""
         self._bar.start()
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
-        """Move it."""
         assert pl_module.result is not None
         self._bar.advance(pl_module.result.loss)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Take it away, also after an error."""
         self._bar.stop()
+
+
+def watchers(
+    config: Config, folder: Path, tokenizer: Any, ask: Ask | None, total: int, *, done: int, tracker: Tracker
+) -> list[Callback]:
+    """What looks at the model between steps and changes nothing: held-out loss and the length probe."""
+    training = config.training
+    found: list[Callback] = []
+    if (folder / HELD_OUT / "meta.json").is_file():
+        packs, every = PackedDataset(folder / HELD_OUT), training.validation.every_steps
+        found.append(HeldOutLoss(packs, folder / HELD_OUT_METRICS, every, total, done=done, tracker=tracker))
+    if ask is not None and training.probe.every_steps is not None:
+        every, path = training.probe.every_steps, folder / PROBE_METRICS
+        found.append(LengthProbe(ask, tokenizer, path, every, total, done=done, tracker=tracker))
+    return found
 
 
 class Checkpoints(Callback):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -12,27 +12,15 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.extend import Known, Objective, PackLoss, StepTotals
 from lwexp.pack.dataset import PackBatch
 from lwexp.records import LwexpError
-from lwexp.train.data.steps import StepBatch
+from lwexp.train.data.step_batch import StepBatch
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import ModelBuilder, restore_rotary
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.base import PackLoss
-from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.objectives.two_pass import split_pack, two_pass
 from lwexp.train.parallel.optimizer import build_optimizer, learning_rate_factor
-
-
-@runtime_checkable
-class Objective(Protocol):
-    """What a training objective offers."""
-
-    watched: tuple[str, ...]
-
-    def pack_loss(self, logprobs: Float[Tensor, " targets"], batch: Any, totals: StepTotals) -> PackLoss:
-        """A pack's share of the step's loss."""
-        ...
 
 
 class StepResult(NamedTuple):
@@ -52,12 +40,15 @@ class StepResult(NamedTuple):
         return self.totals.target_tokens
 
 
+_NOTHING = Known()
+
+
 class PackedTraining(LightningModule):  # type: ignore[misc]
     """Whole-model training on packs, one Lightning batch per optimiser step.
 
     Args:
         build: Makes the model inside the strategy's context.
-        objective: SFT or DPO.
+        objective: What is trained.
         optimizer: AdamW and its schedule.
         total: Optimiser steps of the whole run.
         recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
@@ -65,6 +56,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         nonfinite: What to do about a loss or gradient that is not finite; None stops at the first.
         make_optimizer: AdamW for the weights as the strategy holds them.
         part_tokens: Train a pack in parts of at most this many tokens, by two passes; None: whole, by one.
+        known: What the loss may use besides log-probs.
     """
 
     def __init__(
@@ -79,12 +71,15 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         nonfinite: NonFinite | None = None,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
         part_tokens: int | None = None,
+        known: Known = _NOTHING,
     ) -> None:
         assert recompute or not offload, "there is nothing to offload without recomputation"
         super().__init__()
         self.automatic_optimization = False
         self.objective = objective
         self.result: StepResult | None = None
+        self._known = known
+        self._watched: tuple[str, ...] = ()
         self._build = build
         self._optimizer = optimizer
         self._total = total
@@ -140,7 +135,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             lr=lr,
             grad_norm=grad_norm,
             totals=batch.totals,
-            watched=dict(zip(self.objective.watched, watched, strict=True)),
+            watched=dict(zip(self._watched, watched, strict=True)),
         )
 
     def _set_learning_rate(self, optimizer: Any, step: int) -> float:
@@ -156,7 +151,8 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         sums: Tensor | float = 0.0
         for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
             share = self._backward(pack, batch.totals, weight, ends_step=number == len(batch.packs))
-            row = torch.cat([share.loss.detach()[None], share.watched]).double()
+            self._watched = tuple(share.watched)
+            row = torch.stack([value.detach().double() for value in (share.loss, *share.watched.values())])
             sums = sums + weight * row
         assert isinstance(sums, Tensor)
         return sums
@@ -168,7 +164,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         scale = weight * self.trainer.world_size
         if self._part_tokens is None:
             self._start_pack(ends_step)
-            share = self.objective.pack_loss(pack_logprobs(self.model, pack), pack, totals)
+            share = self._pack_loss(pack_logprobs(self.model, pack), pack, totals)
             self.manual_backward(share.loss * scale)
             return share
 
@@ -181,9 +177,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             self.model,
             parts,
             self._most_over_ranks(len(parts)),
-            lambda logprobs: self.objective.pack_loss(logprobs, pack, totals),
+            lambda logprobs: self._pack_loss(logprobs, pack, totals),
             backward,
         )
+
+    def _pack_loss(self, logprobs: Float[Tensor, " targets"], pack: PackBatch, totals: StepTotals) -> PackLoss:
+        return self.objective.pack_loss(logprobs, pack, totals, self._known)
 
     def _start_pack(self, is_last: bool) -> None:
         """Tell DeepSpeed where in the step we are.

@@ -1,17 +1,14 @@
-"""Losses and gradients that are not finite: put on record, then stop, or pass over a counted few."""
+"""Losses and gradients that are not finite: record each, then stop, or skip a counted few."""
 
 from __future__ import annotations
 
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lwexp.records import LwexpError
 from lwexp.runs.ranks import is_rank_zero
-
-if TYPE_CHECKING:
-    from lwexp.train.data.steps import StepBatch
+from lwexp.train.data.step_batch import StepBatch
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +28,10 @@ class NonFinite:
         """So far; part of a checkpoint."""
 
     def meet(self, what: str, value: float, batch: StepBatch) -> None:
-        """Put it on record. Returns if the step is to be passed over.
+        """Record it; return if the step may be skipped.
 
         Raises:
-            LwexpError: If no more may be; the weights have not been updated.
+            LwexpError: If no more may be skipped; the weights have not been updated.
         """
         step = batch.step + 1
         if is_rank_zero() and self._record is not None:

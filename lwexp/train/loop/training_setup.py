@@ -1,27 +1,28 @@
-"""What the parts of a run share, and what follows from its config: model, objective, optimiser."""
+"""What the parts of a run share, and what follows from its config: tokenizer, model, reference, optimiser."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lwexp.config.schema import Config
-from lwexp.config.train import DPO, Zero
 from lwexp.config.train import Optimizer as OptimizerConfig
+from lwexp.config.train import Zero
+from lwexp.extend import Known
 from lwexp.pack.dataset import PackedDataset
-from lwexp.records import LwexpError
+from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from lwexp.records import LwexpError, atomic
 from lwexp.runs import RunDirectory, fingerprint
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.train.loop.module import Objective
 from lwexp.train.loop.probe import Ask
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.model.build import build_model, training_device, training_dtype
-from lwexp.train.objectives.base import DPOObjective, SFTObjective
+from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.objectives.reference import compute_reference, load_or_compute
 from lwexp.train.parallel.optimizer import build_optimizer
 from lwexp.train.parallel.rank_sync import Ranks
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-class With(NamedTuple):
-    """What is around a run: its other processes, who answers the length probe, and who listens for signals."""
+class RunContext(NamedTuple):
+    """Handles a run needs besides its config: process group, length-probe callback, stop signal."""
 
     ranks: Ranks
     ask: Ask | None
     stop: StopRequest
 
 
-class Job(NamedTuple):
+class TrainingSetup(NamedTuple):
     """What the parts of a run share."""
 
     config: Config
@@ -48,7 +49,8 @@ class Job(NamedTuple):
     tokenizer: PreTrainedTokenizerFast
     start_from: Path | None
     words: int
-    beside: With
+    """Of the longest answer that is trained towards: what bounds the model's outputs."""
+    context: RunContext
 
     def build_sharded(self) -> nn.Module:
         """The same, inside the strategy's context: under ZeRO-3 no process ever holds it whole."""
@@ -82,24 +84,47 @@ class Job(NamedTuple):
 
         return functools.partial(zero_optimizer, hardware=hardware)
 
-    def objective(self) -> tuple[Objective, Sequence[int] | None]:
-        """The objective, and for DPO the chosen tokens of each pack."""
-        config = self.config
-        if not isinstance(config.objective, DPO):
-            return SFTObjective(config.objective, self.dataset.long_from()), None
-        if self.start_from is None:
-            raise LwexpError("objective=dpo starts from an SFT run's model; set init_from=<run>")
-        device = training_device(hardware_of(config))
+    def known(self) -> Known:
+        """What the loss may use besides log-probs: the reference, if the objective needs one."""
+        objective = self.config.objective
+        long_from = self.dataset.long_from()
+        if objective.starts_from_run and self.start_from is None:
+            raise LwexpError(f"objective={objective.kind} starts from an SFT run's model; set init_from=<run>")
+        if not objective.needs_reference:
+            return Known(long_from=long_from)
+        device = training_device(hardware_of(self.config))
         made_from = {
-            "model": fingerprint(self.start_from),
+            "model": fingerprint(self.start_from) if self.start_from else "initial weights",
             "packs": self.dataset.fingerprint,
-            "format": str(training_dtype(hardware_of(config))).removeprefix("torch."),
+            "format": str(training_dtype(hardware_of(self.config))).removeprefix("torch."),
         }
         # Rank 0 computes them alone, with a whole copy of the model; however long it takes, nobody times out.
-        if not is_rank_zero() and self.beside.ranks.hear("reference") is None:
+        if not is_rank_zero() and self.context.ranks.wait_for("reference") is None:
             raise SystemExit(1)  # rank 0 has gone, and has said why
         reference = load_or_compute(
-            self.run.path / "reference", made_from, lambda: compute_reference(self.build(), self.dataset, device)
+            self.run.path / "reference",
+            made_from,
+            lambda: compute_reference(self.build(), self.dataset, objective, device),
         )
-        self.beside.ranks.tell("reference", "ready")
-        return DPOObjective(config.objective, reference), reference.chosen_tokens.tolist()
+        self.context.ranks.publish("reference", "ready")
+        return Known(reference, long_from)
+
+
+def prepare_tokenizer(
+    config: Config, folder: Path, rows: Sequence[Any], start_from: Path | None
+) -> PreTrainedTokenizerFast:
+    """The start model's tokenizer, the base model's, or one fitted to the rows and kept in the run."""
+    if start_from is not None:
+        return load_tokenizer(start_from, None, config.model.chat)
+    if config.model.tokenizer == "from_path":
+        assert config.model.path is not None
+        return load_tokenizer(config.model.path, config.model.revision, config.model.chat)
+    kept = folder / "tokenizer"
+    if not kept.is_dir():
+        documents = (document for row in rows for document in config.objective.rows.documents(row))
+        texts = (message.content for document in documents for message in document)
+        fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
+        with atomic(kept) as aside:
+            save_tokenizer(fitted, aside)
+    # Read back even when it was just fitted, so that every start of the run sees the same one.
+    return load_tokenizer(kept, None, config.model.chat)

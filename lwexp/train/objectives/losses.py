@@ -6,34 +6,15 @@ gradient does not depend on how documents fall into packs, accumulation steps or
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lwexp.extend import StepTotals
+
 Normalize = Literal["token", "sequence", "release"]
-
-
-class StepTotals(NamedTuple):
-    """What one optimiser step holds, over all ranks and accumulation steps."""
-
-    packs: int
-    documents: int
-    target_tokens: int
-    chosen_tokens: int = 0
-    """Target tokens of chosen answers; 0 outside DPO."""
-    tokens: int = 0
-    """All tokens, for the speed; like the next two."""
-    document_squares: int = 0
-    """Sum of squared document lengths: what attention within documents costs."""
-    pack_squares: int = 0
-    """Sum of squared pack lengths: what attention over whole packs would cost."""
-
-    @property
-    def pairs(self) -> int:
-        """Preference pairs, when the documents are pairs."""
-        return self.documents // 2
 
 
 def sft_weights(
@@ -87,3 +68,10 @@ def sequence_logprobs(
     """log p of each document's targets: sums in float64, because DPO subtracts sums of 10,000 terms."""
     sums = torch.zeros(num_documents, dtype=torch.float64, device=logprobs.device)
     return sums.index_add(0, target_documents, logprobs.double())
+
+
+def target_counts(target_documents: Int64[Tensor, " targets"], num_documents: int) -> Int64[Tensor, " documents"]:
+    """Target tokens of each document."""
+    # Not bincount, which waits for the device to learn the largest number.
+    counts = torch.zeros(num_documents, dtype=torch.int64, device=target_documents.device)
+    return counts.index_add_(0, target_documents, torch.ones_like(target_documents))

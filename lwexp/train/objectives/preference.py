@@ -1,4 +1,4 @@
-"""Preference losses as pure functions of sequence log-probs: DPO and its relatives. No model, no ranks.
+"""DPO's pack loss as a pure function of per-token log-probs, whatever its preference loss. No model, no ranks.
 
 Every form is a function of one number a document, the (weighted) sum of its target log-probs, and of that sum
 under the reference. So its gradient on a token is its gradient on the document's sum times the token's weight,
@@ -7,14 +7,21 @@ which is what lets a pair be trained one answer at a time (``two_pass``).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from lwexp.config.train import PreferenceForm
+from lwexp.extend import PackLoss, PreferenceForm, StepTotals
+from lwexp.train.objectives.losses import sequence_logprobs, target_counts
+
+if TYPE_CHECKING:
+    from lwexp.pack.dataset import PackBatch
+    from lwexp.train.objectives.dpo import DPO
+    from lwexp.train.objectives.reference import Reference
 
 
 class Pairs(NamedTuple):
@@ -34,13 +41,8 @@ class PairLosses(NamedTuple):
     """One value a pair."""
 
     losses: Float[Tensor, " pairs"]
-    chosen_rewards: Float[Tensor, " pairs"]
-    rejected_rewards: Float[Tensor, " pairs"]
-
-    @property
-    def margins(self) -> Float[Tensor, " pairs"]:
-        """How much more the policy has moved towards the chosen than towards the rejected answer."""
-        return self.chosen_rewards - self.rejected_rewards
+    margins: Float[Tensor, " pairs"]
+    """How much more the policy has moved towards the chosen than towards the rejected answer, times beta."""
 
     @property
     def correct(self) -> Bool[Tensor, " pairs"]:
@@ -54,13 +56,6 @@ def find_pairs(document_ids: tuple[int, ...]) -> Pairs:
     numbers = [document // 2 for document in document_ids if document % 2 == 0]
     assert 2 * len(numbers) == len(document_ids), f"a pack splits a pair: documents {document_ids}"
     return Pairs([rows[2 * n] for n in numbers], [rows[2 * n + 1] for n in numbers], numbers)
-
-
-def target_counts(target_documents: Int64[Tensor, " targets"], num_documents: int) -> Int64[Tensor, " documents"]:
-    """Target tokens of each document."""
-    # Not bincount, which waits for the device to learn the largest number.
-    counts = torch.zeros(num_documents, dtype=torch.int64, device=target_documents.device)
-    return counts.index_add_(0, target_documents, torch.ones_like(target_documents))
 
 
 def is_tail(
@@ -88,43 +83,68 @@ def token_weights(tail: Bool[Tensor, " targets"], ld_alpha: float) -> Float64[Te
 
 def preference_losses(
     policy: Float[Tensor, " documents"],
-    reference: Float[Tensor, " documents"],
+    reference: Float[Tensor, " documents"] | float,
     counts: Int64[Tensor, " documents"],
     pairs: Pairs,
     form: PreferenceForm,
 ) -> PairLosses:
-    """The loss of each pair, of the difference d of the two answers' log-ratios (policy to reference).
-
-    ``sigmoid``: -(1 - e) log sigmoid(beta d) - e log sigmoid(-beta d), with label smoothing e (0: DPO).
-    ``hinge``: max(0, 1 - beta d).
-    ``ipo``: (d - 1/(2 beta))^2, with each log-ratio divided by its answer's target tokens.
-    With ``length_normalize`` the sigmoid form divides so, too.
-
-    Before the first update policy and reference agree: the sigmoid loss is ln 2, hinge 1, ipo 1/(4 beta^2).
+    """The loss of each pair, of its two answers' log-ratios (policy to reference).
 
     Args:
         policy: Sum of each document's (weighted) target log-probs.
-        reference: The same under the start model.
+        reference: The same under the start model; 0 for a loss without reference.
         counts: Target tokens of each document.
         pairs: Which documents belong together.
         form: Which loss, and its numbers.
-
-    Source: Rafailov et al. 2023, equation 7 (sigmoid); Mitchell 2023 (label smoothing); Zhao et al. 2023, SLiC
-        (hinge); Azar et al. 2023, equation 17 (ipo), per token as its authors use it and TRL does.
     """
     ratios = policy - reference
-    if form.loss == "ipo" or form.length_normalize:
+    if form.loss.is_per_token(form):
         ratios = ratios / counts.clamp(min=1)
     chosen, rejected = ratios[pairs.places(ratios.device)]
-    difference = chosen - rejected
-    if form.loss == "ipo":
-        losses = (difference - 1 / (2 * form.beta)) ** 2
-    elif form.loss == "hinge":
-        losses = F.relu(1 - form.beta * difference)
-    else:
-        scaled, smoothing = form.beta * difference, form.label_smoothing
-        losses = -(1 - smoothing) * F.logsigmoid(scaled) - smoothing * F.logsigmoid(-scaled)
-    return PairLosses(losses, form.beta * chosen, form.beta * rejected)
+    return PairLosses(form.loss.of(chosen, rejected, form), form.beta * chosen - form.beta * rejected)
+
+
+def weighted_reference(
+    reference: Reference, documents: Sequence[int], ld_alpha: float
+) -> Float64[np.ndarray, " documents"]:
+    """log p of these documents under the reference, their tails weighted by ``ld_alpha``."""
+    return reference.of("logprobs", documents) - (1 - ld_alpha) * reference.of("tails", documents)
+
+
+def dpo_pack_loss(
+    config: DPO, logprobs: Tensor, batch: PackBatch, totals: StepTotals, reference: Reference | None
+) -> PackLoss:
+    """Share of a pack in the step's loss, and what is watched: means over the step's pairs, nll over its chosen tokens.
+
+    ``kl``, in nats an answer, is log reference - log policy over both answers: on answers sampled from the reference
+    an estimate of KL(reference || policy), biased in that a pair is the best and another of several samples.
+    """
+    documents, pairs = len(batch.lengths), find_pairs(batch.document_ids)
+    counts = target_counts(batch.target_documents, documents)
+    weights = token_weights(is_tail(batch.target_documents, counts, pairs), config.ld_alpha)
+    policy = sequence_logprobs(logprobs * weights, batch.target_documents, documents)
+    both = pairs.places(policy.device)
+    sums = {}
+    known: Tensor | float = 0.0
+    if reference is not None:
+        found = torch.from_numpy(weighted_reference(reference, batch.document_ids, config.ld_alpha))
+        known = found.to(policy.device, policy.dtype, non_blocking=True)
+        sums["kl"] = (known - policy)[both].mean(0)
+    each = preference_losses(policy, known, counts, pairs, config)
+    chosen, rejected = policy[both]
+    chosen_tokens, rejected_tokens = counts[both]
+    sums |= {
+        "preference_loss": each.losses, "margin": each.margins, "accuracy": each.correct, "chosen_logp": chosen,
+        "rejected_logp": rejected, "chosen_tokens": chosen_tokens, "rejected_tokens": rejected_tokens,
+    }  # fmt: skip
+    total_pairs = totals.documents // 2
+    is_chosen = is_in(pairs.chosen, batch.target_documents, documents)
+    nll = -(logprobs * is_chosen).sum() / totals.counted["chosen_tokens"]
+    loss = config.nll_weight * nll
+    if config.loss.trains:
+        loss = loss + each.losses.sum() / total_pairs
+    watched = {name: value.detach().double().sum() / total_pairs for name, value in sums.items()}
+    return PackLoss(loss, {**watched, "nll": nll.detach().double()})
 
 
 def is_in(rows: list[int], target_documents: Int64[Tensor, " targets"], num_documents: int) -> Bool[Tensor, " targets"]:

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lwexp.extend import PackLoss
 from lwexp.train.model.logprobs import pack_logprobs
 
 if TYPE_CHECKING:
     from lwexp.pack.dataset import PackBatch
-    from lwexp.train.objectives.base import PackLoss
 
 
 class Part(NamedTuple):
@@ -64,6 +64,7 @@ def _parts(batch: PackBatch, groups: list[list[int]], counts: list[int]) -> Iter
             target_documents=batch.target_documents[held] - first,
             document_ids=batch.document_ids[first:end],
             pack_id=batch.pack_id,
+            labels=batch.labels[first:end],
         )
         yield Part(part, held)
         token, target = token + tokens, target + targets

@@ -1,4 +1,4 @@
-"""The ranks of a run, from before the data are read: rank 0 works ahead and says what it found, the others wait.
+"""The ranks of a run, from before the data are read: rank 0 prepares and publishes what it found, the others wait.
 
 Only rank 0 resolves names such as "newest", opens the run and packs. A rank that did so by itself might find
 another run finished in between, and eight ranks would read 200,000 conversations eight times.
@@ -25,21 +25,20 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 
 
-class Alone:
-    """A run of one process: there is nobody to tell and nobody to wait for."""
+class SingleProcess:
+    """A run of one process: no other rank to publish to or to wait for."""
 
-    def tell(self, what: str, value: str) -> None:
-        """Nothing."""
+    def publish(self, what: str, value: str) -> None:
+        pass
 
-    def hear(self, what: str) -> str | None:
-        """Nothing was told."""
+    def wait_for(self, what: str) -> str | None:
         return None
 
     def leave(self) -> None:
-        """Nothing."""
+        pass
 
 
-class Together:
+class RankGroup:
     """Messages from rank 0 to the others, through the store that also holds their process group together.
 
     Waiting for a message has no time limit, unlike a collective: packing 200,000 rows takes longer than NCCL's ten
@@ -59,13 +58,13 @@ class Together:
         dist.init_process_group(**options, store=store, rank=me, world_size=ranks, timeout=timeout)
         self._told: set[str] = set()
 
-    def tell(self, what: str, value: str) -> None:
-        """Leave a message for the other ranks; only the first counts."""
+    def publish(self, what: str, value: str) -> None:
+        """Leave a message for the other ranks; only the first of each name counts."""
         if is_rank_zero() and what not in self._told:
             self._store.set(f"told/{what}", value)
             self._told.add(what)
 
-    def hear(self, what: str) -> str | None:
+    def wait_for(self, what: str) -> str | None:
         """A message of rank 0, as soon as there is one; None if rank 0 has gone without it, and has said why."""
         try:
             while not self._store.check([f"told/{what}"]):
@@ -76,29 +75,29 @@ class Together:
         return value.decode() or None
 
     def leave(self) -> None:
-        """End the process group. Ranks that still wait hear that there is nothing to do."""
-        self.tell("run", "")
+        """End the process group. Ranks that still wait learn that there is nothing to do."""
+        self.publish("run", "")
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-Ranks = Alone | Together
+Ranks = SingleProcess | RankGroup
 
 
 T = TypeVar("T")
 
 
-def said_by_rank_zero(find: Callable[[], T]) -> T:
-    """What rank 0 finds, on every rank of the run."""
+def broadcast_from_rank0(find: Callable[[], T]) -> T:
+    """The result of ``find`` on rank 0, on every rank of the run."""
     if not dist.is_initialized():
         return find()
     found = [find() if is_rank_zero() else None]
     dist.broadcast_object_list(found, src=0)
-    said: Any = found[0]
-    value: T = said
-    return value
+    value: Any = found[0]
+    result: T = value
+    return result
 
 
-def come_together(hardware: Hardware | None) -> Ranks:
+def join_process_group(hardware: Hardware | None) -> Ranks:
     """Join the other ranks of this run, which ``runs.launch`` or another launcher has started."""
-    return Together(hardware) if isinstance(hardware, Zero) else Alone()
+    return RankGroup(hardware) if isinstance(hardware, Zero) else SingleProcess()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.config.train import CPU, DPO, Hardware, Objective, Zero
-from lwexp.extend import Sizes
+from lwexp.config.train import CPU, Hardware, Zero
+from lwexp.extend import Objective, Sizes
 from lwexp.train.planner.memory import is_recomputing
 
 
@@ -15,7 +15,7 @@ class Hours(NamedTuple):
 
     training: float
     other: float
-    """DPO: reference log-probs, and the forward passes that its two-pass mode adds."""
+    """Reference log-probs, and the forward passes that training in two passes adds."""
     flops: float
     """Model FLOPs of the whole training, recomputation not counted."""
     gpus: int
@@ -55,11 +55,11 @@ def training_hours(
     Args:
         sizes: The model.
         hardware: States the peak of one GPU in bf16 and the share of it that model FLOPs are expected to reach.
-        objective: DPO adds one forward over the data for its reference.
+        objective: One with a reference adds one forward over the data.
         lengths: Tokens of each document.
         steps: Optimiser steps.
         tokens_per_step: Tokens of a step over all ranks.
-        passes: DPO in two passes runs one more forward in every epoch.
+        passes: Two passes run one more forward in every epoch.
     """
     if isinstance(hardware, CPU) or hardware.peak_tflops is None:
         return None
@@ -69,9 +69,8 @@ def training_hours(
     # A forward is one part of three; of four where the backward runs it again, because then a step at this MFU
     # does a third more than its model FLOPs.
     forward = 1 / (4 if is_recomputing(hardware) else 3)
-    other = 0.0
-    if isinstance(objective, DPO):
+    other = training * forward * (passes - 1)
+    if objective.needs_reference:
         epochs = max(steps * tokens_per_step / max(sum(lengths), 1.0), 1e-9)
-        other = training * forward / epochs
-        other += training * forward * (passes - 1)
+        other += training * forward / epochs
     return Hours(training, other, flops, gpus)

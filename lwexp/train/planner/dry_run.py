@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lwexp.config.schema import Config
-from lwexp.config.train import DPO, Hardware, Zero
+from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
-from lwexp.records import Conversation, PreferencePair
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.compute import training_hours
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
 from lwexp.train.planner.memory import GIB, MemoryPlan, number_bytes
-from lwexp.train.planner.memory_fit import Verdict, judge, judge_presets, preset_name, refusal, verdict_table
-from lwexp.train.planner.passes import tokens_at_once
+from lwexp.train.planner.memory_fit import (
+    Verdict,
+    judge,
+    judge_presets,
+    max_forward_tokens,
+    preset_name,
+    refusal,
+    verdict_table,
+)  # fmt: skip
 from lwexp.train.planner.readiness import problems_here
 
 # Tokens of a document's chat format and of a word of English or a character of Chinese, for vocabularies of more
@@ -37,39 +43,33 @@ class Data(NamedTuple):
 
     what: str
     lengths: list[float]
-    """Estimated tokens of each document; a preference pair is two."""
+    """Estimated tokens of each document."""
     units: list[float]
-    """Estimated tokens of what must stay in one pack: a conversation, or both answers of a pair."""
+    """Estimated tokens of each row, whose documents stay in one pack."""
     packs: int
     steps: int
 
 
-def describe_plan(
-    config: Config,
-    conversations: Sequence[Conversation] | None,
-    pairs: Sequence[PreferencePair] | None,
-    start_from: Path | None = None,
-) -> Description:
+def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from: Path | None = None) -> Description:
     """What a run would do, as text, for the hardware its config describes, whether or not it is here.
 
     Args:
         config: The whole config.
-        conversations: The resolved mixture for SFT; None if it is not known yet.
-        pairs: The same for DPO.
+        rows: The mixture; None if it is not known yet.
         start_from: Folder of the model to start from.
     """
     config = settle_hardware(config)
     hardware = hardware_of(config)
     sizes = model_sizes(config.model, start_from)
-    tokens = tokens_at_once(config, hardware, sizes, here=False)
+    tokens = max_forward_tokens(config, hardware, sizes, here=False)
     chosen = judge(preset_name(hardware), sizes, hardware, tokens)
     others = judge_presets(sizes, tokens)
     parts = []
-    if conversations is not None or pairs is not None:
-        data = estimate_data(config, conversations, pairs)
+    if rows is not None:
+        data = estimate_data(config, rows)
         parts += [steps_table(config, data), time_line(config, hardware, sizes, data)]
-    if isinstance(config.objective, DPO):
-        parts.append(passes_line(config, tokens))
+    if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
+        parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + verdict_table(others, chosen)]
     parts.append(disk_line(config, hardware, sizes))
     refused = refusal(chosen, others, tokens)
@@ -79,40 +79,23 @@ def describe_plan(
     return Description("\n\n".join(parts), refused)
 
 
-def passes_line(config: Config, tokens: int) -> str:
-    """How DPO goes through a pack."""
-    if tokens == config.pack.max_tokens:
-        return f"passes: one, both answers of a pair at once in packs of {tokens:,} tokens"
-    return f"passes: two, one answer after the other at {tokens:,} tokens; exact, one more forward"
-
-
-def estimate_data(
-    config: Config, conversations: Sequence[Conversation] | None, pairs: Sequence[PreferencePair] | None
-) -> Data:
+def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
     """Estimated tokens, packs and steps, from word counts alone."""
+    kind = config.objective.rows
     lengths: list[float] = []
     units: list[float] = []
-    if conversations is not None:
-        for row in conversations:
-            prompt = sum(len(message.content) for message in row.messages if message.role != "assistant")
-            lengths.append(row.actual_words * TOKENS_PER_WORD + prompt / 4 + FORMAT_TOKENS)
-        units, what = lengths, "conversations"
-    else:
-        for pair in pairs or ():
-            prompt = sum(len(message.content) for message in pair.prompt)
-            both = [words * TOKENS_PER_WORD + prompt / 4 + FORMAT_TOKENS for words in _answers(pair)]
-            lengths += both
-            units.append(sum(both))
-        what = "preference pairs"
+    for row in rows:
+        of_row = []
+        for document, words in zip(kind.documents(row), kind.answer_words(row), strict=True):
+            read = [item for item in document[:-1] if kind.answers == "last" or item.role != "assistant"]
+            of_row.append(words * TOKENS_PER_WORD + sum(len(item.content) for item in read) / 4 + FORMAT_TOKENS)
+        lengths += of_row
+        units.append(sum(of_row))
     packs = max(1, -(-int(sum(units)) // config.pack.max_tokens)) if units else 0
     steps = -(-packs * config.objective.epochs // config.objective.global_batch)
     if config.objective.max_steps is not None:
         steps = min(steps, config.objective.max_steps)
-    return Data(what, lengths, units, packs, steps)
-
-
-def _answers(pair: PreferencePair) -> tuple[int, int]:
-    return pair.chosen_words, pair.rejected_words
+    return Data(kind.plural, lengths, units, packs, steps)
 
 
 def steps_table(config: Config, data: Data) -> str:
@@ -136,7 +119,7 @@ def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> s
     per_step = sum(data.units) * config.objective.epochs / max(data.steps, 1)
     if config.objective.max_steps is not None and data.packs:
         per_step = sum(data.units) / data.packs * config.objective.global_batch
-    passes = 1 if tokens_at_once(config, hardware, sizes, here=False) == config.pack.max_tokens else 2
+    passes = 1 if max_forward_tokens(config, hardware, sizes, here=False) == config.pack.max_tokens else 2
     hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"

@@ -18,8 +18,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from lwexp.extend import Sizes
-from lwexp.train.objectives.losses import StepTotals
+from lwexp.extend import Sizes, StepTotals
 
 # Dense bf16 FLOPs a second, by a word of the device's name; more special names first. Source: NVIDIA's data sheets.
 PEAK_BF16 = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.presets import hardware_presets
+from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
@@ -46,6 +47,22 @@ class Verdict(NamedTuple):
 def judge(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> Verdict:
     """Plan one hardware and compare it with the memory it has; ``here``: with what this machine has."""
     return Verdict(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
+
+
+def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here: bool) -> int:
+    """Tokens of the largest forward and backward of a run, as its objective decides by what fits.
+
+    Args:
+        config: Of the run.
+        hardware: Where it runs.
+        sizes: Of its model.
+        here: Compare with the memory of this machine and not with what the config says.
+    """
+
+    def fits(tokens: int) -> bool:
+        return judge("one pass", sizes, hardware, tokens, here=here).is_fitting
+
+    return config.objective.max_forward_tokens(config.pack.max_tokens, fits)
 
 
 def judge_presets(sizes: Sizes, tokens: int) -> list[Verdict]:

@@ -14,8 +14,7 @@ from lwexp.records import LwexpError
 from lwexp.train.loop.tracking import tracking_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory_fit import judge, judge_presets, preset_name, refusal
-from lwexp.train.planner.passes import tokens_at_once
+from lwexp.train.planner.memory_fit import judge, judge_presets, max_forward_tokens, preset_name, refusal
 
 HUB_TIMEOUT_SECONDS = 3.0
 
@@ -53,7 +52,7 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     except LwexpError as error:
         problems += [] if weights or unfit else [str(error)]
     else:
-        tokens = tokens_at_once(config, hardware, sizes, here=not devices)
+        tokens = max_forward_tokens(config, hardware, sizes, here=not devices)
         chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
         problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))
         problems.append(context_problem(config, sizes))

@@ -1,0 +1,146 @@
+"""Training objectives: settings, the rows they train on, and the loss of a pack from its per-token log-probs.
+
+No torch here, so tensors are ``Any``; a class imports torch inside its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from lwexp.extend.registry import Registry
+from lwexp.extend.settings import Strict
+from lwexp.extend.training_rows import TrainingRows
+
+Tensor = Any
+"""A torch.Tensor."""
+
+
+class Optimizer(Strict):
+    """AdamW and its schedule."""
+
+    lr: float = Field(gt=0, lt=1)
+    betas: tuple[float, float]
+    weight_decay: float = Field(ge=0)
+    grad_clip: float = Field(gt=0)
+    schedule: Literal["cosine", "constant"]
+    """Both follow a linear warm-up."""
+    warmup_ratio: float = Field(ge=0, lt=1)
+    """Share of all steps."""
+
+
+class StepTotals(NamedTuple):
+    """What one optimiser step holds, over all ranks and accumulation steps: the denominators of its loss."""
+
+    packs: int
+    documents: int
+    target_tokens: int
+    counted: Mapping[str, int] = {}
+    """What ``Objective.count`` counts."""
+    tokens: int = 0
+    """All tokens, for the speed; like the next two."""
+    document_squares: int = 0
+    """Sum of squared document lengths: what attention within documents costs."""
+    pack_squares: int = 0
+    """Sum of squared pack lengths: what attention over whole packs would cost."""
+
+
+class PackLoss(NamedTuple):
+    """A pack's share of a step. Both parts add up over the packs of the step."""
+
+    loss: Tensor
+    watched: dict[str, Tensor]
+    """Name of a column in metrics.jsonl -> a number, detached. The same names from every pack."""
+
+
+class Known(NamedTuple):
+    """What a loss may use besides the log-probs of its pack."""
+
+    reference: Any = None
+    """``train.objectives.reference.Reference``: the start model's log-probs; None unless ``needs_reference``."""
+    long_from: int | None = None
+    """Target tokens from which a document is one of the longest, which together hold half of all; None: unknown."""
+
+
+class Watched(NamedTuple):
+    """A column of metrics.jsonl as a figure of the report."""
+
+    title: str
+    caption: str
+    unit: str
+
+
+class Objective(Strict):
+    """What is trained. A subclass adds settings and says the loss of a pack."""
+
+    kind: str
+    epochs: int = Field(ge=1)
+    max_steps: int | None = Field(ge=1)
+    """Stop after this many optimiser steps; null runs all epochs."""
+    global_batch: int = Field(ge=1)
+    """Packs per optimiser step, over all ranks and accumulation. What a row gives is always in one pack."""
+    optimizer: Optimizer
+
+    rows: ClassVar[TrainingRows[Any]]
+    """Which rows it trains on, and how they become documents."""
+    starts_from_run: ClassVar[bool] = False
+    """Whether it starts from the model of a finished SFT run (``init_from``) instead of ``model``."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs of the start model: computed once before training, kept in the run."""
+        return False
+
+    @property
+    def summary(self) -> str:
+        """What the loss is, in a few words for the model card."""
+        return self.kind
+
+    def watched(self) -> dict[str, Watched]:
+        """Figures of the report, by column of metrics.jsonl."""
+        return {}
+
+    def pack_loss(self, logprobs: Tensor, batch: Any, totals: StepTotals, known: Known) -> PackLoss:
+        """Share of one pack in the step's loss.
+
+        Args:
+            logprobs: log p of each target token of the pack, in order.
+            batch: A ``pack.dataset.PackBatch``: its documents, and which target belongs to which.
+            totals: Counts of the whole step.
+            known: What there is besides.
+        """
+        raise NotImplementedError
+
+    def count(self, dataset: Any) -> dict[str, Sequence[int]]:
+        """Further counts of each pack that a loss divides by; their sums over a step are ``StepTotals.counted``.
+
+        Args:
+            dataset: A ``pack.dataset.PackedDataset``.
+        """
+        return {}
+
+    def reference_parts(self, batch: Any) -> dict[str, Tensor]:
+        """Further sums over the reference's log-probs that the loss needs: name -> weight of each target."""
+        return {}
+
+    def target_weights(self, batch: Any, totals: StepTotals) -> Tensor | None:
+        """Weight of each target in the step's loss, for ``inspect_batch``; None where it depends on the model."""
+        return None
+
+    def max_forward_tokens(self, max_tokens: int, fits: Callable[[int], bool]) -> int:
+        """Tokens of the largest forward and backward. With fewer than a pack has, packs are trained in two passes.
+
+        Args:
+            max_tokens: Capacity of a pack.
+            fits: Whether a forward and backward of so many tokens fits into memory.
+        """
+        return max_tokens
+
+    def passes_line(self, max_tokens: int, forward_tokens: int) -> str | None:
+        """A line of the dry run on how packs are trained; None: nothing to say."""
+        return None
+
+
+OBJECTIVES = Registry("objective", Objective, ("lwexp.train.objectives",))

@@ -1,0 +1,35 @@
+"""The rows that SFT and DPO train on, as documents."""
+
+from __future__ import annotations
+
+from lwexp.extend import TrainingRows
+from lwexp.records import Conversation, Message, PreferencePair
+
+
+class ConversationRows(TrainingRows[Conversation]):
+    """A conversation is one document; every answer in it is learned."""
+
+    kind, plural, row_type, answers, can_be_held_out = "sft", "conversations", Conversation, "all", True
+
+    def documents(self, row: Conversation) -> tuple[tuple[Message, ...], ...]:
+        """The conversation."""
+        return (row.messages,)
+
+    def answer_words(self, row: Conversation) -> tuple[int, ...]:
+        """Of its longest answer."""
+        return (row.actual_words,)
+
+
+class PairRows(TrainingRows[PreferencePair]):
+    """Both answers of a pair, each behind the prompt: documents 2i and 2i+1 are chosen and rejected of pair i."""
+
+    kind, plural, row_type, section = "pairs", "preference pairs", PreferencePair, "pairs"
+    endings = ("/chosen", "/rejected")
+
+    def documents(self, row: PreferencePair) -> tuple[tuple[Message, ...], ...]:
+        """Chosen, rejected."""
+        return tuple((*row.prompt, Message(role="assistant", content=answer)) for answer in (row.chosen, row.rejected))
+
+    def answer_words(self, row: PreferencePair) -> tuple[int, ...]:
+        """Chosen, rejected."""
+        return row.chosen_words, row.rejected_words

@@ -1,0 +1,57 @@
+"""Supervised fine-tuning: cross-entropy of the target tokens, averaged over the step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from lwexp.extend import Known, Objective, PackLoss, StepTotals, register
+from lwexp.pack.rows import ConversationRows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lwexp.pack.dataset import PackBatch
+
+
+@register
+class SFT(Objective):
+    """Supervised fine-tuning on packs."""
+
+    kind: Literal["sft"] = "sft"
+    normalize: Literal["token", "sequence", "release"]
+    """Loss is averaged over target tokens (the paper) or over conversations, both of the global batch;
+    release is the published code's pack mean times n_sequences / release_divisor."""
+    release_divisor: float = Field(gt=0)
+    """The undocumented 30 of THUDM/LongWriter train/main.py:68 at 3fcfdff."""
+
+    rows: ClassVar[ConversationRows] = ConversationRows()
+
+    @property
+    def summary(self) -> str:
+        """Over what the loss is averaged."""
+        return f"mean per {self.normalize}"
+
+    def target_weights(self, batch: PackBatch, totals: StepTotals) -> Tensor:
+        """As ``sft_weights``."""
+        from lwexp.train.objectives.losses import sft_weights
+
+        return sft_weights(batch.target_documents, len(batch.lengths), totals, self.normalize, self.release_divisor)
+
+    def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals, known: Known) -> PackLoss:
+        """Share of the step's loss.
+
+        ``weight`` is the sum of the step's target weights (1, but for ``release``) and ``long_weight`` the part of it
+        on long documents. Their ratio is the share of the loss that long documents have, however wrong they still are.
+        """
+        from lwexp.train.objectives.losses import sft_loss, target_counts
+
+        weights = self.target_weights(batch, totals)
+        loss = sft_loss(logprobs, weights)
+        if known.long_from is None:
+            return PackLoss(loss, {})
+        counts = target_counts(batch.target_documents, len(batch.lengths))
+        is_long = (counts >= known.long_from)[batch.target_documents]
+        exact = weights.double()
+        return PackLoss(loss, {"weight": exact.sum(), "long_weight": (exact * is_long).sum()})
