@@ -6,6 +6,7 @@ and register their own classes in the same way as a user does.
 
 from lwexp.extend.bench import BENCHES, Bench
 from lwexp.extend.columns import BrokenRowError
+from lwexp.extend.endpoint import JUDGES, TEACHERS, AskedJudge, Endpoint, Hosted, Judge, Teacher
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
 from lwexp.extend.keys import Key
 from lwexp.extend.metric import METRICS, ComputedMetric, JudgedMetric, Marks, Metric
@@ -19,47 +20,11 @@ from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, Found, P
 from lwexp.extend.training_rows import TrainingRows
 
 __all__ = [
-    "BENCHES",
-    "DATA_SOURCES",
-    "FAMILIES",
-    "METRICS",
-    "OBJECTIVES",
-    "PAIR_FORMATS",
-    "PAIR_SOURCES",
-    "PREFERENCE_LOSSES",
-    "ROW_FORMATS",
-    "Bench",
-    "BrokenRowError",
-    "ComputedMetric",
-    "DataSource",
-    "Found",
-    "JudgedMetric",
-    "Key",
-    "Known",
-    "Licence",
-    "Marks",
-    "Metric",
-    "ModelFamily",
-    "Objective",
-    "OneOf",
-    "Optimizer",
-    "PackLoss",
-    "PairFormat",
-    "PairSource",
-    "PairTurns",
-    "PreferenceForm",
-    "PreferenceLoss",
-    "Published",
-    "RawPairSource",
-    "RawRow",
-    "RawSource",
-    "Registry",
-    "RowFormat",
-    "Sizes",
-    "StepTotals",
-    "Strict",
-    "TrainingRows",
-    "Watched",
-    "load_plugins",
-    "register",
-]
+    "BENCHES", "DATA_SOURCES", "FAMILIES", "JUDGES", "METRICS", "OBJECTIVES", "PAIR_FORMATS", "PAIR_SOURCES",
+    "PREFERENCE_LOSSES", "ROW_FORMATS", "TEACHERS", "AskedJudge", "Bench", "BrokenRowError", "ComputedMetric",
+    "DataSource", "Endpoint", "Found", "Hosted", "Judge", "JudgedMetric", "Key", "Known", "Licence", "Marks",
+    "Metric", "ModelFamily", "Objective", "OneOf", "Optimizer", "PackLoss", "PairFormat", "PairSource",
+    "PairTurns", "PreferenceForm", "PreferenceLoss", "Published", "RawPairSource", "RawRow", "RawSource",
+    "Registry", "RowFormat", "Sizes", "StepTotals", "Strict", "Teacher", "TrainingRows", "Watched",
+    "load_plugins", "register",
+]  # fmt: skip

@@ -20,6 +20,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 
@@ -59,7 +60,7 @@ class Board:
         self.spent = 0.0
         self.requests: list[dict[str, Any]] = []
 
-    def fault(self, key: str, request: dict[str, Any], authorization: str) -> str:
+    def fault(self, key: str, request: dict[str, Any], headers: Mapping[str, str]) -> str:
         """The fault that this attempt meets, or nothing."""
         text = str(request["messages"][-1]["content"])
         attempt = self.attempts[key]
@@ -72,7 +73,8 @@ class Board:
         self.faults[found.split(":")[0]] += bool(found)
         if self.options.record:
             kept = {name: value for name, value in request.items() if name != "messages"}
-            told = {"chars": len(text), "authorization": authorization, "key": key, "fault": found}
+            told = {"chars": len(text), "authorization": headers.get("Authorization", ""), "key": key, "fault": found}
+            told["team"] = headers.get("X-Team")
             self.requests.append({**kept, **told, "at": time.time(), "end": text[-self.options.record :]})
         return found
 
@@ -129,7 +131,7 @@ class Server:
         identity = json.dumps([request["messages"], request.get("seed")])
         key = hashlib.sha256(identity.encode()).hexdigest()
         board = self.board
-        kind, _, amount = board.fault(key, request, http.headers.get("Authorization", "")).partition(":")
+        kind, _, amount = board.fault(key, request, http.headers).partition(":")
         if refusal := refuse(kind, amount, http):
             return refusal
         if kind == "drop":
