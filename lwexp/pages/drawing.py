@@ -84,7 +84,6 @@ def _on_ramp(position: float, theme: int) -> str:
 
 
 def marker(index: int) -> str:
-    """Marker of the model at this place."""
     return MARKERS[index % len(MARKERS)]
 
 

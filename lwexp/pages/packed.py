@@ -67,7 +67,6 @@ class Packer:
             self._close_block()
 
     def pack(self) -> list[str]:
-        """The index, then the blocks."""
         if self._waiting:
             self._close_block()
         index = {"facets": list(self.choices), "measures": self._measures, "rows": self._lines}

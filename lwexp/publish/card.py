@@ -53,7 +53,6 @@ def write_card(run: Run, seen: Sequence[Entry]) -> Path:
 
 
 def render(run: Run, seen: Sequence[Entry]) -> str:
-    """The card as text."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
     stage = run.stage

@@ -32,18 +32,13 @@ def conversation_row(row: Conversation) -> JsonObject:
 
 
 def pair_row(row: PreferencePair, format: Format) -> JsonObject:
-    """A preference pair."""
     rest = row.model_dump(mode="json", exclude={"prompt", "chosen", "rejected"}, exclude_none=True)
     provenance = {"provenance": _as_text({**rest, "prompt_sha": prompt_sha(row.prompt)})}
     if format == "trl":
         answers = {name: [_answer(text)] for name, text in (("chosen", row.chosen), ("rejected", row.rejected))}
         return {"prompt": _turns(row.prompt), **answers, **provenance}
     if format == "swift":
-        return {
-            "messages": [*_turns(row.prompt), _answer(row.chosen)],
-            "rejected_response": row.rejected,
-            **provenance,
-        }
+        return {"messages": [*_turns(row.prompt), _answer(row.chosen)], "rejected_response": row.rejected, **provenance}
     turns = [{"from": _SHAREGPT[message.role], "value": message.content} for message in row.prompt]
     return {
         "conversations": turns,

@@ -81,5 +81,4 @@ def _cloud(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
 
 
 def _places(points: Sequence[tuple[float, float, str]]) -> list[int]:
-    """Languages for the legend."""
     return sorted({_PLACES[language] for _, _, language in points})

@@ -64,7 +64,6 @@ def failures_of(folder: Path) -> Path | None:
 
 
 def kind_of(folder: Path) -> Kind:
-    """What a run's directory holds."""
     if (folder / DRAFTS).is_file():
         return "draft"
     return "pair" if (folder / PAIRS).is_file() else "conversation"
@@ -118,7 +117,6 @@ def _draft(draft: Draft, trace: Trace | None) -> Entry:
 
 
 def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace | None) -> dict[str, Any]:
-    """A paragraph beside its line of the plan."""
     words = count_words(text)
     tags = [[f"{step.words:,} words asked, {words:,} written", ""]]
     if call:

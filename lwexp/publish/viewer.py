@@ -42,7 +42,6 @@ def write_viewer(run: Run) -> list[Entry]:
 
 
 def render(run: Run) -> tuple[str, list[Entry]]:
-    """The page as text, and its entries without their texts."""
     packer, seen = _pack(run.path)
     page = render_page(
         _TEMPLATE, labels=dict(enumerate(LANGUAGES.values())), packed=packer.pack(), **_summary(run, seen)
@@ -73,7 +72,6 @@ def _pack(folder: Path) -> tuple[Packer, list[Entry]]:
 
 
 def _meta(entry: Entry) -> list[list[str]]:
-    """The line under a title in the list."""
     if entry.status == "failed":
         return [[", ".join(entry.notes), "bad"]]
     words = entry.words or 0
@@ -84,7 +82,6 @@ def _meta(entry: Entry) -> list[list[str]]:
 
 
 def _summary(run: Run, seen: Sequence[Entry]) -> dict[str, Any]:
-    """Everything on the page that is not a text."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
     noun, how = _NOUNS[kind]
@@ -122,7 +119,6 @@ def _headline(kept: Sequence[Entry], noun: str) -> str:
 
 
 def _tiles(kept: Sequence[Entry], cost: float | None, kind: Kind) -> list[tuple[str, str, str]]:
-    """Label, number, and a remark."""
     words = sorted(entry.words or 0 for entry in kept)
     if not words:
         return []

@@ -17,20 +17,17 @@ __all__ = ["compare", "print_table", "write_report"]
 
 def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> Path:
     """``write_report`` and ``print_table`` in one, reading and computing once. Null ``out``: beside the runs."""
-    from lwexp.report.build import compare as write_and_print
+    from lwexp.report.build import compare_and_more
 
-    return write_and_print(run_paths, None if out is None else Path(out))
+    return Path(compare_and_more(run_paths, None if out is None else Path(out))["report"])
 
 
 def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:
-    """Compare the evaluations that the paths name.
+    """Compare the evaluations that the paths name; returns the HTML file.
 
     Args:
         run_paths: Evaluation or training run directories, folders of runs, or glob patterns.
         out: The HTML file. Beside it: the same name with .md and .csv, and summary.json.
-
-    Returns:
-        The HTML file.
 
     Raises:
         LwexpError: If a path does not exist or nothing there was evaluated.
@@ -41,11 +38,7 @@ def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:
 
 
 def print_table(run_paths: Sequence[Path | str]) -> None:
-    """Print the table of the evaluations that the paths name.
-
-    Raises:
-        LwexpError: As ``write_report``.
-    """
+    """Print the table of the evaluations that the paths name; raises as ``write_report``."""
     from lwexp.report.build import build
     from lwexp.report.report_tables import print_tables
 

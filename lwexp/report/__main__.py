@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lwexp.records import LwexpError
 
-_EXAMPLES = {"study": "study=docs/study/output_cap.md", "wandb": "wandb=my-team/lwexp"}
+_OPTIONS = {"out": "report.html", "study": "docs/study/output_cap.md", "wandb": "my-team/lwexp"}
 
 
 def main(arguments: list[str]) -> int:
@@ -29,35 +29,19 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0 if arguments else 2
     try:
-        extras, rest = take_extras(arguments)
-        paths, out = read_arguments(rest)
-        _compare(paths, out, extras)
+        paths, options = _parse(arguments)
+        from lwexp.report.build import compare_and_more
+        from lwexp.runs.logs import console_log
+
+        console_log()
+        out = Path(options["out"]) if "out" in options else None
+        for name, place in compare_and_more(paths, out, options.get("study"), options.get("wandb")).items():
+            print(f"{name}: {place}")
     except LwexpError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
     return 0
-
-
-def take_extras(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """``study=`` and ``wandb=`` by name, and the other words.
-
-    Raises:
-        LwexpError: Where one has no value, or a study is no Markdown file.
-    """
-    found: dict[str, str] = {}
-    rest = []
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if not equals or key not in ("study", "wandb"):
-            rest.append(word)
-        elif not value:
-            raise LwexpError(f"report: {key}= needs a value, such as {_EXAMPLES[key]}")
-        else:
-            found[key] = value
-    if not found.get("study", ".md").endswith(".md"):
-        raise LwexpError(f"report: study={found['study']}: give a Markdown file, such as {_EXAMPLES['study']}")
-    return found, rest
 
 
 def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
@@ -66,32 +50,31 @@ def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
     Raises:
         LwexpError: At an unknown option, an option without its value, or no path.
     """
+    paths, options = _parse(arguments)
+    return paths, Path(options["out"]) if "out" in options else None
+
+
+def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     paths: list[str] = []
-    out: Path | None = None
+    options: dict[str, str] = {}
     words = iter(arguments)
     for word in words:
         key, equals, value = word.partition("=")
-        if key in ("--out", "-o", "out") and (equals or key != "out"):
-            value = value if equals else next(words, "")
-            if not value:
-                raise LwexpError(f"report: {key} needs a file, such as {key}{'=' if equals else ' '}report.html")
-            out = Path(value)
+        name = {"--out": "out", "-o": "out"}.get(key, key if equals else "")
+        if name in _OPTIONS:
+            options[name] = value if equals else next(words, "")
+            if not options[name]:
+                joint = "=" if equals else " "
+                raise LwexpError(f"report: {key} needs a value, such as {key}{joint}{_OPTIONS[name]}")
         elif word.startswith("-"):
             raise LwexpError(f"report: {word}: no such option; there are --out FILE and --help")
         else:
             paths.append(word)
     if not paths:
         raise LwexpError("report: give at least one run directory or a folder of runs")
-    return paths, out
-
-
-def _compare(paths: list[str], out: Path | None, extras: dict[str, str]) -> None:
-    from lwexp.report.build import compare_and_more
-    from lwexp.runs.logs import console_log
-
-    console_log()
-    for name, place in compare_and_more(paths, out, extras.get("study"), extras.get("wandb")).items():
-        print(f"{name}: {place}")
+    if not options.get("study", ".md").endswith(".md"):
+        raise LwexpError(f"report: study={options['study']}: give a Markdown file, such as study={_OPTIONS['study']}")
+    return paths, options
 
 
 if __name__ == "__main__":

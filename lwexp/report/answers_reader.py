@@ -10,7 +10,7 @@ from lwexp.pages.packed import Packer
 from lwexp.report.diagnostics import signs
 from lwexp.report.findings import Row
 from lwexp.report.samples import cut_middle
-from lwexp.report.tables import Answer
+from lwexp.report.tables import ScoredResponse
 from lwexp.report.view import GroupView
 from lwexp.text.plain import one_line, visible
 
@@ -59,15 +59,15 @@ def read_answers(views: Sequence[GroupView]) -> AnswersReader:
     return AnswersReader(packer.pack(), choices, scores, f"{plural(total, 'answer')} to {counted}", noun, n_shortened)
 
 
-def _entries(view: GroupView) -> dict[tuple[str, int], list[tuple[Row, Answer]]]:
-    found: dict[tuple[str, int], list[tuple[Row, Answer]]] = {}
+def _entries(view: GroupView) -> dict[tuple[str, int], list[tuple[Row, ScoredResponse]]]:
+    found: dict[tuple[str, int], list[tuple[Row, ScoredResponse]]] = {}
     for row in view.rows:
         for answer in row.evaluation.answers:
             found.setdefault((answer.response.prompt_id, answer.response.repeat), []).append((row, answer))
     return found
 
 
-def _add(packer: Packer, view: GroupView, entry: list[tuple[Row, Answer]], limit: int) -> int:
+def _add(packer: Packer, view: GroupView, entry: list[tuple[Row, ScoredResponse]], limit: int) -> int:
     """Add one prompt with its answers; returns how many of them were shortened."""
     row, first = entry[0]
     asked = first.response
@@ -104,8 +104,7 @@ def _add(packer: Packer, view: GroupView, entry: list[tuple[Row, Answer]], limit
     return shortened
 
 
-def _panel(row: Row, answer: Answer, text: str) -> dict[str, Any]:
-    """One model's answer."""
+def _panel(row: Row, answer: ScoredResponse, text: str) -> dict[str, Any]:
     response, check = answer.response, row.evaluation.diagnostics.checks.get(answer.response.id)
     fine = [f"Unscored: {answer.reason}"] if answer.reason else []
     if check and check.directed:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lwexp.pages.display import plural
 from lwexp.records import LwexpError, write_json, write_text
 from lwexp.report.load import load
 from lwexp.report.report_tables import as_csv, as_markdown, print_tables, summary
@@ -29,7 +30,7 @@ def build(run_paths: Sequence[Path | str]) -> Report:
 
 
 def write(report: Report, out: Path) -> Path:
-    """Write the page and its companions, each aside first and then renamed.
+    """Write the page and its companions, each in one step.
 
     Raises:
         LwexpError: If the place cannot be written to.
@@ -50,31 +51,20 @@ def write(report: Report, out: Path) -> Path:
         raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another place with --out") from None
     for note in report.comparison.notes:
         log.warning("%s", note)
-    models = len(report.comparison.evaluations)
-    answers = sum(len(evaluation.answers) for evaluation in report.comparison.evaluations)
-    log.info(
-        "report: %d evaluations, %s answers -> %s (%s KiB)",
-        models,
-        f"{answers:,}",
-        out,
-        f"{len(page.encode()) >> 10:,}",
-    )
+    found = report.comparison.evaluations
+    counts = f"{plural(len(found), 'evaluation')}, {plural(sum(len(e.answers) for e in found), 'answer')}"
+    log.info("report: %s -> %s (%s KiB)", counts, out, f"{len(page.encode()) >> 10:,}")
     return out
 
 
-def compare(run_paths: Sequence[Path | str], out: Path | None) -> Path:
-    """Read and compute once, write the page, print the table. Without ``out`` the page lies beside the runs."""
-    return Path(compare_and_more(run_paths, out, None, None)["report"])
-
-
 def compare_and_more(
-    run_paths: Sequence[Path | str], out: Path | None, study: str | None, wandb: str | None
+    run_paths: Sequence[Path | str], out: Path | None, study: str | None = None, wandb: str | None = None
 ) -> dict[str, str]:
-    """``compare``, and what else was asked for.
+    """Read and compute once, write the page, print the table, and make what else was asked for.
 
     Args:
-        run_paths: As for ``compare``.
-        out: As for ``compare``.
+        run_paths: As for ``write_report``.
+        out: The page; None puts it beside the runs.
         study: A Markdown file to write a sweep's study to.
         wandb: entity/project of a W&B report. None: where a sweep's runs were tracked online
             under an entity, else there is none.
@@ -82,35 +72,29 @@ def compare_and_more(
     Returns:
         What was made -> where it is: "report", and "study" and "W&B report" where there is one.
     """
-    from lwexp.report.sweep.wandb_report import read_target, target_of
+    from lwexp.report.sweep.wandb_report import publish_report, read_target, target_of
 
     asked = read_target(wandb) if wandb else None
     report = build(run_paths)
     if study and report.sweep is None:
         raise LwexpError(f"report: study={study}: {run_paths[0]} is not a sweep's folder (it holds no trials.json)")
-    folder = report.sweep.folder if report.sweep else None
-    made = {"report": str(write(report, out or (folder or report.comparison.folder) / "report.html"))}
+    folder = report.sweep.folder if report.sweep else report.comparison.folder
+    made = {"report": str(write(report, out or folder / "report.html"))}
     print_tables(report.views)
     if study and report.sweep:
         from lwexp.report.sweep.study import write_study
 
         made["study"] = str(write_study(report.sweep, report.result, report.comparison.nodes, Path(study)))
-    if asked:
-        made["W&B report"] = _publish(report, *asked)
-    elif report.sweep and (target := target_of(report.comparison)):
+    target = asked or (target_of(report.comparison) if report.sweep else None)
+    if target:
+        table = as_markdown(report.views) if report.views else ""
         try:
-            made["W&B report"] = _publish(report, *target)
+            made["W&B report"] = publish_report(report.comparison, report.sweep, report.result, table, *target)
         except LwexpError as error:
-            log.warning("%s", error)  # nobody asked for it by name: the local report stands
+            if asked:
+                raise
+            log.warning("%s", error)  # it was not asked for by name: the local report stands
     return made
-
-
-def _publish(report: Report, entity: str, project: str) -> str:
-    from lwexp.report.sweep.wandb_report import build_report, publish, scores_of
-
-    table = as_markdown(report.views) if report.views else ""
-    built = build_report(report.comparison, report.sweep, report.result, table, entity, project)
-    return publish(built, scores_of(report.comparison), entity, project)
 
 
 def _markdown(report: Report) -> str:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lwexp.records import Check, Position
 from lwexp.report.reading import rows_of
-from lwexp.report.tables import Answer
+from lwexp.report.tables import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval
@@ -55,7 +55,6 @@ class Point(NamedTuple):
 
 
 def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
-    """Read what there is beside responses and verdicts."""
     return Diagnostics(
         {check.response_id: check for check in rows_of(path / CHECKS, Check, run_id, notes)},
         tuple(rows_of(path / POSITIONS, Position, run_id, notes)),
@@ -65,7 +64,7 @@ def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
     )
 
 
-def endings(answers: Sequence[Answer], diagnostics: Diagnostics) -> Endings | None:
+def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Endings | None:
     """Counts over the answers that were checked; None where none was."""
     if not diagnostics.checks:
         return None
@@ -81,7 +80,7 @@ def endings(answers: Sequence[Answer], diagnostics: Diagnostics) -> Endings | No
     )
 
 
-def signs(answer: Answer, diagnostics: Diagnostics) -> list[str]:
+def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
     """What a reader may want to filter for, in words."""
     check = diagnostics.checks.get(answer.response.id)
     found = {
@@ -96,7 +95,7 @@ def signs(answer: Answer, diagnostics: Diagnostics) -> list[str]:
     return [name for name, holds in found.items() if holds]
 
 
-def by_position(answers: Sequence[Answer], diagnostics: Diagnostics) -> dict[str, dict[int, Point]]:
+def by_position(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> dict[str, dict[int, Point]]:
     """Measure -> segment -> mean over prompts; repeats enter as their mean, unscored parts not at all."""
     prompts = {answer.response.id: answer.response.prompt_id for answer in answers}
     values: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

@@ -19,7 +19,7 @@ from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics
 from lwexp.report.reading import rows_of
-from lwexp.report.tables import Answer, join
+from lwexp.report.tables import ScoredResponse, join
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.summaries import MixtureSummary
@@ -37,7 +37,7 @@ class Evaluation:
     train: Run | None
     config: Tree
     train_config: Tree
-    answers: tuple[Answer, ...]
+    answers: tuple[ScoredResponse, ...]
     metrics: tuple[MetricInfo, ...]
     """What it was scored by, in the order of the tables."""
     ranges: tuple[WordRange, ...]

@@ -30,17 +30,14 @@ class Row(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The model's name in this report."""
         return self.evaluation.label
 
     @property
     def named(self) -> str:
-        """The name, marked as such inside a sentence."""
         return named(self.evaluation.label)
 
     @property
     def longest(self) -> int:
-        """Words of its longest answer."""
         return self.total.max_words or 0
 
     @property
@@ -75,8 +72,6 @@ class PreferenceStep(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """The headline and the checks under it."""
-
     headline: str
     checks: tuple[Check, ...]
 
@@ -109,10 +104,15 @@ def find(rows: Sequence[Row], metrics: Sequence[MetricInfo], nodes: Mapping[str,
     return Findings(headline + ".", tuple(checks))
 
 
+def _trained(rows: Sequence[Row]) -> list[Row]:
+    """SFT models with a known cap, lowest first."""
+    known = [row for row in rows if row.evaluation.objective != "dpo" and row.evaluation.max_train_words]
+    return sorted(known, key=lambda row: row.cap)
+
+
 def _caps(rows: Sequence[Row]) -> tuple[Row | None, Row | None]:
     """The SFT model with the lowest training cap that was asked for clearly more, and the one with the highest."""
-    trained = [r for r in rows if r.evaluation.objective != "dpo" and r.evaluation.max_train_words]
-    trained.sort(key=lambda row: row.cap)
+    trained = _trained(rows)
     if not trained or trained[0].evaluation.asked < CAP_SLACK * trained[0].cap:
         return None, None
     free = trained[-1] if trained[-1].cap > trained[0].cap else None
@@ -170,7 +170,7 @@ def _cap_clause(capped: Row, free: Row | None) -> str:
 
 def _rank_check(rows: Sequence[Row]) -> list[Check]:
     """With three caps or more: do longer training answers go with longer answers?"""
-    trained = [r for r in rows if r.evaluation.objective != "dpo" and r.evaluation.max_train_words]
+    trained = _trained(rows)
     if len({row.cap for row in trained}) < 3:
         return []
     rho = rank_correlation([row.cap for row in trained], [row.longest for row in trained])
@@ -195,9 +195,7 @@ def _steps(rows: Sequence[Row], nodes: Mapping[str, Run]) -> list[PreferenceStep
         if origin is None:
             continue
         sft = by_train[origin.id]
-        difference = paired_difference(
-            prompt_means(row.evaluation.answers, "S_l"), prompt_means(sft.evaluation.answers, "S_l")
-        )
+        difference = paired_difference(*(prompt_means(each.evaluation.answers, "S_l") for each in (row, sft)))
         if difference is not None:
             steps.append(PreferenceStep(row, sft, difference))
     return steps

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lwexp.pages.display import dollars, words
 from lwexp.runs import Run
+from lwexp.text.plain import one_line
 
 _STAGES = {"train": "training", "evaluate": "evaluation", "missing": "not on disk"}
 
@@ -83,3 +84,13 @@ def facts(node: Run) -> Sequence[str]:
     if node.number("cost_usd") is not None:
         found.append(dollars(node.number("cost_usd")))
     return found
+
+
+def versions_of(nodes: Mapping[str, Run]) -> list[tuple[str, str]]:
+    """Package -> its version, or every version where runs used different ones."""
+    found: dict[str, set[str]] = {}
+    for node in nodes.values():
+        for package, version in {"python": node.manifest.python, **node.manifest.versions}.items():
+            if version is not None:
+                found.setdefault(one_line(package, 40), set()).add(one_line(version, 40))
+    return [(package, " and ".join(sorted(versions))) for package, versions in found.items()]

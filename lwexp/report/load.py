@@ -39,15 +39,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything a report is made from."""
-
     groups: tuple[Group, ...]
     nodes: dict[str, Run]
     notes: tuple[str, ...]
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """All evaluations, group by group."""
         return tuple(evaluation for group in self.groups for evaluation in group.evaluations)
 
     @property

@@ -17,7 +17,7 @@ from lwexp.report.evaluations import Evaluation
 from lwexp.report.figures.evaluation_figures import evaluation_figures
 from lwexp.report.figures.position_figure import along_the_text
 from lwexp.report.figures.training_figures import training_figures
-from lwexp.report.lineage import facts, family, layers
+from lwexp.report.lineage import facts, family, layers, versions_of
 from lwexp.report.published import beside
 from lwexp.report.samples import choose
 from lwexp.report.sweep.sweep_tables import sweep_context
@@ -25,7 +25,6 @@ from lwexp.report.view import GroupView, Report
 from lwexp.runs import Run
 from lwexp.runs.summaries import MixtureRow
 from lwexp.stats.intervals import RESAMPLES
-from lwexp.text.plain import one_line
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 _MOST_CARDS = 4
@@ -34,7 +33,6 @@ _MOST_VERSIONS = 12
 
 
 def render(report: Report) -> str:
-    """The page as text."""
     comparison, views = report.comparison, report.views
     models = _models(views)
     places = {row.label: row.place for view in views for row in view.rows}
@@ -58,7 +56,7 @@ def render(report: Report) -> str:
         names=_names(views),
         runs=_runs(nodes),
         total_cost=_total_cost(nodes),
-        versions=_versions(nodes),
+        versions=versions_of(nodes)[:_MOST_VERSIONS],
         mixtures=_mixtures(models),
         differences=_differences(models),
         models=models,
@@ -141,7 +139,6 @@ def _newest(runs: Sequence[Run]) -> str:
 
 
 def _runs(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
-    """One line a run, in the order they were made."""
     return [
         {
             "node": run,
@@ -164,17 +161,6 @@ def _total_cost(nodes: Mapping[str, Run]) -> float | None:
     """Dollars of all runs of the lineage; None where no run recorded any."""
     costs = [cost for node in nodes.values() if (cost := node.number("cost_usd")) is not None]
     return sum(costs) if costs else None
-
-
-def _versions(nodes: Mapping[str, Run]) -> list[tuple[str, str]]:
-    """Package -> its version, or every version where runs used different ones."""
-    found: dict[str, set[str]] = {}
-    for node in nodes.values():
-        stated = {"python": node.manifest.python, **node.manifest.versions}
-        for package, version in stated.items():
-            if version is not None:
-                found.setdefault(one_line(str(package), 40), set()).add(one_line(str(version), 40))
-    return [(package, " and ".join(sorted(versions))) for package, versions in found.items()][:_MOST_VERSIONS]
 
 
 def _mixtures(models: Mapping[int, Evaluation]) -> list[tuple[int, MixtureRow]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lwexp.pages.display import words
 from lwexp.report.findings import Row
-from lwexp.report.tables import Answer
+from lwexp.report.tables import ScoredResponse
 from lwexp.text.plain import visible
 
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
@@ -22,7 +22,7 @@ class Shown(NamedTuple):
 
     place: int
     label: str
-    answer: Answer | None
+    answer: ScoredResponse | None
     head: str
     rest: str
     left_out: int
@@ -44,7 +44,7 @@ def choose(rows: Sequence[Row]) -> list[Sample]:
     """The first prompt in bench order of each group and language, first repeat: never picked by hand."""
     everything = [answer for row in rows for answer in row.evaluation.answers]
     lengths = {answer.response.required_words for answer in everything}
-    first: dict[tuple[int, str, str], Answer] = {}
+    first: dict[tuple[int, str, str], ScoredResponse] = {}
     for answer in everything:
         place, group = _group(answer.response.required_words, rows[0], by_length=len(lengths) <= _MOST_LENGTHS)
         first.setdefault((place, group, answer.response.language), answer)
@@ -77,14 +77,12 @@ def _group(required: int | None, row: Row, *, by_length: bool) -> tuple[int, str
     return 10**9, "other lengths"
 
 
-def _first_repeats(answers: Sequence[Answer]) -> dict[str, Answer]:
-    found: dict[str, Answer] = {}
-    for answer in sorted(answers, key=lambda a: a.response.repeat):
-        found.setdefault(answer.response.prompt_id, answer)
-    return found
+def _first_repeats(answers: Sequence[ScoredResponse]) -> dict[str, ScoredResponse]:
+    last_first = sorted(answers, key=lambda answer: -answer.response.repeat)
+    return {answer.response.prompt_id: answer for answer in last_first}
 
 
-def _shown(row: Row, answer: Answer | None, limit: int) -> Shown:
+def _shown(row: Row, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None:
         return Shown(row.place, row.label, None, "", "", 0, 0.0)
     text, left_out = cut_middle(visible(answer.response.text).strip(), limit)

@@ -19,7 +19,7 @@ from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line
 
 
-class Answer(NamedTuple):
+class ScoredResponse(NamedTuple):
     """A response with what its verdicts say."""
 
     response: Response
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 class Joined(NamedTuple):
     """Answers in the order of their ids' first appearance, and what did not fit."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ScoredResponse, ...]
     n_repeated_ids: int
     n_orphan_verdicts: int
 
@@ -107,7 +107,7 @@ def join(
         applying = [m.name for m in metrics if response.required_words is not None or not m.needs_length]
         own = {name: scores.get(id, {}).get(name) for name in applying}
         reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if judge is not None else []
-        answers.append(Answer(response, own, next((reason for reason in reasons if reason), None)))
+        answers.append(ScoredResponse(response, own, next((reason for reason in reasons if reason), None)))
     orphans = sum(response_id not in by_id for response_id, _ in latest)
     return Joined(tuple(answers), n_rows - len(by_id), orphans)
 
@@ -118,12 +118,12 @@ def _why_unscored(verdict: Verdict | None) -> str | None:
     return None if verdict.score is not None else verdict.unscored_reason or "no reason given"
 
 
-def prompt_means(answers: Iterable[Answer], name: str) -> dict[str, float]:
+def prompt_means(answers: Iterable[ScoredResponse], name: str) -> dict[str, float]:
     """Prompt id -> mean of a metric over the prompt's scored repeats; prompts without one are absent."""
     return stats.prompt_means(((answer.response.prompt_id, answer.scores) for answer in answers), name)
 
 
-def cell(answers: Sequence[Answer]) -> Cell:
+def cell(answers: Sequence[ScoredResponse]) -> Cell:
     """Aggregate one model's answers to one set of prompts."""
     lengths = [answer.response.words for answer in answers]
     return Cell(
@@ -137,7 +137,7 @@ def cell(answers: Sequence[Answer]) -> Cell:
     )
 
 
-def _score(answers: Sequence[Answer], name: str) -> Score:
+def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
     values = [answer.scores[name] for answer in answers if name in answer.scores]
     n = sum(value is not None for value in values)
     means = list(prompt_means(answers, name).values())
@@ -171,7 +171,7 @@ def n_unscored(part: Cell, metrics: Sequence[MetricInfo]) -> int:
     return max((part.scores[name].n_unscored for name in wanted), default=0)
 
 
-def per_range(answers: Sequence[Answer], ranges: Sequence[WordRange]) -> dict[str, Cell]:
+def per_range(answers: Sequence[ScoredResponse], ranges: Sequence[WordRange]) -> dict[str, Cell]:
     """Range label -> cell. Answers outside every range form a last row, so that rows add up to all.
 
     Answers that were asked for no length are left out.
@@ -186,13 +186,13 @@ def per_range(answers: Sequence[Answer], ranges: Sequence[WordRange]) -> dict[st
     return cells
 
 
-def per_language(answers: Sequence[Answer]) -> dict[str, Cell]:
+def per_language(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
     """Language code -> cell, for the languages there are."""
     languages = sorted({answer.response.language for answer in answers})
     return {code: cell([a for a in answers if a.response.language == code]) for code in languages}
 
 
-def per_type(answers: Sequence[Answer]) -> dict[str, Cell]:
+def per_type(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
     """Type of prompt (literature, news, ...) as a page shows it -> cell; nothing where all prompts are of one type."""
     named = [(one_line(answer.response.type, 60), answer) for answer in answers]
     types = sorted({name for name, _ in named})
@@ -201,7 +201,7 @@ def per_type(answers: Sequence[Answer]) -> dict[str, Cell]:
     return {name: cell([answer for own, answer in named if own == name]) for name in types}
 
 
-def ruler(answers: Sequence[Answer]) -> list[RulerPoint]:
+def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:
     """The Ruler curve: one point for each required length, ascending."""
     produced: dict[int, list[int]] = defaultdict(list)
     for answer in answers:
@@ -213,7 +213,7 @@ def ruler(answers: Sequence[Answer]) -> list[RulerPoint]:
     ]
 
 
-def seeds(answers: Sequence[Answer]) -> list[int | None]:
+def seeds(answers: Sequence[ScoredResponse]) -> list[int | None]:
     """Sampling seed of each repeat; None where a repeat's answers do not share one."""
     by_repeat: dict[int, set[int]] = defaultdict(set)
     for answer in answers:

@@ -13,7 +13,7 @@ from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import Answer, Cell, cell, n_unscored, per_language, per_range, per_type, seeds
+from lwexp.report.tables import Cell, ScoredResponse, cell, n_unscored, per_language, per_range, per_type, seeds
 from lwexp.text.plain import one_line
 
 
@@ -49,9 +49,8 @@ class GroupView:
     @property
     def range_labels(self) -> list[str]:
         """Ranges that hold at least one answer of some model, in order."""
-        return list(
-            dict.fromkeys(label for row in self.rows for label, part in self.ranges[row.label].items() if part.n)
-        )
+        found = (label for row in self.rows for label, part in self.ranges[row.label].items() if part.n)
+        return list(dict.fromkeys(found))
 
     def range_title(self, label: str) -> str:
         """A range for readers: ``[4,000, 20,000] words``, or ``exactly 400 words``."""
@@ -64,12 +63,10 @@ class GroupView:
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
-        """The columns of its tables."""
         return self.group.metrics
 
     @property
     def metric_heads(self) -> list[tuple[str, str]]:
-        """Column heads of the scores."""
         return [(metric.label, "number") for metric in self.metrics]
 
     @property
@@ -78,13 +75,9 @@ class GroupView:
         brackets = "A square bracket includes its end, a round one does not."
         languages = sorted({code for parts in self.languages.values() for code in parts})
         types = sorted({name for parts in self.types.values() for name in parts})
+        ranges = [(label, self.range_title(label)) for label in self.range_labels]
         found = [
-            (
-                "By required length",
-                "Required words",
-                self.ranges,
-                [(x, self.range_title(x)) for x in self.range_labels],
-            ),
+            ("By required length", "Required words", self.ranges, ranges),
             ("By language", "Language", self.languages, [(code, LANGUAGES.get(code, code)) for code in languages]),
             ("By type of prompt", "Type", self.types, [(name, name) for name in types]),
         ]
@@ -100,7 +93,6 @@ class GroupView:
         return [(row, part) for row, part in found if part and part.n]
 
     def label(self, name: str) -> str:
-        """How a page calls a score."""
         return next((metric.label for metric in self.metrics if metric.name == name), name)
 
     def share(self, metric: MetricInfo, value: float) -> float:
@@ -112,13 +104,12 @@ class GroupView:
         """Names of the scores that a judge gives, or of those that are measured; means of others left out."""
         return " and ".join(m.label for m in self.metrics if m.needs_judge is judged and not m.of)
 
-    def scores_of(self, answer: Answer) -> list[tuple[MetricInfo, float | None]]:
+    def scores_of(self, answer: ScoredResponse) -> list[tuple[MetricInfo, float | None]]:
         """What one answer scored, means of other scores left out."""
         wanted = [m for m in self.metrics if not m.of and (self.group.judge is not None or not m.needs_judge)]
         return [(metric, answer.scores[metric.name]) for metric in wanted if metric.name in answer.scores]
 
     def n_unscored(self, part: Cell) -> int:
-        """Answers that lack a score."""
         return n_unscored(part, self.metrics)
 
     def unscored(self, part: Cell) -> int | None:
@@ -133,8 +124,6 @@ class GroupView:
 
 
 class Report(NamedTuple):
-    """What was read, and what was computed from it."""
-
     comparison: Comparison
     views: list[GroupView]
     sweep: Sweep | None
@@ -143,15 +132,11 @@ class Report(NamedTuple):
 
 def view_groups(comparison: Comparison) -> list[GroupView]:
     """Compute every group; a model has one place, and so one colour, in all of them."""
-    places: dict[str, int] = {}
-    for evaluation in comparison.evaluations:
-        places.setdefault((evaluation.train or evaluation.node).id, len(places))
+    ids = dict.fromkeys((e.train or e.node).id for e in comparison.evaluations)
+    places = {run: place for place, run in enumerate(ids)}
     views = []
     for group in comparison.groups:
-        rows = tuple(
-            Row(evaluation, cell(evaluation.answers), places[(evaluation.train or evaluation.node).id])
-            for evaluation in group.evaluations
-        )
+        rows = tuple(Row(each, cell(each.answers), places[(each.train or each.node).id]) for each in group.evaluations)
         views.append(
             GroupView(
                 group=group,

@@ -1,5 +1,8 @@
 """The page: complete, self-contained, honest about what is missing, the same every time."""
 
+import csv
+import io
+import json
 import random
 import re
 import subprocess
@@ -212,3 +215,52 @@ def test_text_meets_aa_and_marks_meet_three_to_one(theme):
     for models in (8, 20):
         for pair in palette(models):
             assert contrast(pair[theme], colours["card"]) >= 3, pair
+
+
+def test_a_bench_with_another_metric_and_without_lengths_has_its_own_columns(tmp_path):
+    """Items found of 0 to 5, fewer is better: 4 against 1 of 5, so b leads, and a's bar ends at four fifths."""
+    metric = {"kind": "slips", "name": "Slips", "label": "slips", "title": "Slips found", "meaning": "Slips in a text.",
+              "scale": [0, 5], "higher_is_better": False, "decimals": 2}  # fmt: skip
+    for name, score in (("a", 4.0), ("b", 1.0)):
+        path = report_runs.make_run(tmp_path, f"eval-{name}-00000001", "evaluate", config={"bench": {"name": "own"}})
+        rows = [report_runs.response(f"p{n}", required=None, prompt="Write.", model=f"m-{name}") for n in range(3)]
+        report_runs.write_jsonl(path / "responses.jsonl", rows)
+        report_runs.write_jsonl(
+            path / "verdicts.jsonl",
+            [{"response_id": row["id"], "kind": "slips", "scorer": "slips", "score": score, "dimensions": {},
+              "unscored_reason": None} for row in rows],
+        )  # fmt: skip
+        (path / "metrics.json").write_text(json.dumps([metric]))
+    out = write_report([tmp_path], tmp_path / "r.html")
+    page = out.read_text()
+    text = text_of(re.sub(r"<script.*?</script>", "", page, flags=re.S))
+    assert "m-b leads with slips 1.00 (95% interval 1.00 to 1.00)" in " ".join(text.split())
+    assert "Slips in a text." in text
+    assert "--v:0.800;" in page
+    assert not re.search(r"S_l|S_q|S-bar|S<sub>|judged by", page.split("<main", 1)[1].split("<script", 1)[0])
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+    rows = list(csv.DictReader(io.StringIO(out.with_suffix(".csv").read_text(encoding="utf-8-sig"))))
+    assert [row["Slips"] for row in rows if row["part"] == "all"] == ["4.0", "1.0"]
+    assert (
+        "| model | trained on up to | longest answer | slips | answers | unscored |"
+        in out.with_suffix(".md").read_text()
+    )
+    assert json.loads((tmp_path / "summary.json").read_text())["models"]["m-a"]["Slips"] == 4
+
+
+def test_repeats_are_not_counted_as_prompts_and_nothing_unscored_is_not_listed(demo_runs, page):
+    """64 prompts, three repeats and three models are 576 answers; some of the fabricated ones are unscored."""
+    assert "576 answers to 64 prompts × 3, unpacked" in text_of(page)
+    assert "Unscored, by reason: " in text_of(page)
+    for verdict_file in [run / "verdicts.jsonl" for run in demo_runs]:
+        assert "bad_json" in verdict_file.read_text()
+
+
+def test_a_table_without_unscored_answers_has_no_line_of_reasons(tmp_path):
+    path = report_runs.make_run(tmp_path, "eval-a-00000001", "evaluate", config={"judge": {"model": "x/judge"}})
+    row = report_runs.response("p", required=50, words=50)
+    report_runs.write_jsonl(path / "responses.jsonl", [row])
+    report_runs.write_jsonl(path / "verdicts.jsonl", report_runs.verdicts(row, quality=80.0, judge="x/judge"))
+    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    assert "by reason" not in text
+    assert "Cut off: the answer ended at the token limit" in text

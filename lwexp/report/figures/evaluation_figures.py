@@ -22,7 +22,6 @@ _HEIGHT = 390
 
 
 def evaluation_figures(rows: Sequence[Row], metrics: Sequence[MetricInfo], *, is_stand_in: bool) -> list[Picture]:
-    """All figures of one group of models on one bench."""
     curves = [ruler(row.evaluation.answers) for row in rows]
     found = [score_bars(rows, metrics, is_stand_in=is_stand_in)]
     if any(curves):  # some prompt asks for a length
@@ -81,7 +80,6 @@ def _identity(axes: Any, low: float, high: float) -> None:
 
 
 def _cap_lines(axes: Any, rows: Sequence[Row], text: str) -> None:
-    """A dotted line at the longest answer of each SFT model's training data."""
     for row in rows:
         if not row.evaluation.max_train_words or row.evaluation.objective == "dpo":
             continue

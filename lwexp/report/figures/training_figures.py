@@ -11,7 +11,21 @@ from lwexp.report.evaluations import Evaluation
 from lwexp.report.training_metrics import Curve, curve, long_shares, metrics_of
 
 _BINS = 18
-LONG = "Up to each step. Long documents are the longest ones, which together hold half of all target tokens."
+# Title, caption, column of metrics.jsonl, unit.
+_CURVES = (
+    ("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.", "loss", "loss"),
+    ("Loss weight of long documents",
+     "Up to each step. Long documents are the longest ones, which together hold half of all target tokens.",
+     "long_share", "share of the loss's weight"),
+    ("Preference loss", "Without the NLL term. Where the model is still its own reference, sigmoid gives "
+     "ln 2 = 0.69, hinge 1, ipo 1/(4 beta^2).", "preference_loss", "loss"),
+    ("DPO margin", "How much more the model prefers the chosen answer than its reference does.", "margin",
+     "reward margin"),
+    ("DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.", "accuracy",
+     "share of pairs"),
+    ("KL from the reference", "The reference's log-prob of an answer minus the policy's, over both answers "
+     "of a pair. An estimate where the answers are the reference's own, but a selection of them.", "kl", "nats"),
+)  # fmt: skip
 
 
 def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
@@ -22,22 +36,10 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     """
     metrics = {i: metrics_of(e.train.path) for i, e in evaluations.items() if e.train}
     dpo = {i for i, e in evaluations.items() if e.objective == "dpo"}
-    found = [
-        _lines("Training loss", "SFT: mean negative log-likelihood of a target token, by optimiser step.",
-               "loss", "loss", {i: curve(rows, "loss") for i, rows in metrics.items() if i not in dpo}),
-        _lines("Loss weight of long documents", LONG, "long_share", "share of the loss's weight",
-               {i: long_shares(rows) for i, rows in metrics.items()}),
-        _lines("Preference loss", "Without the NLL term. Where the model is still its own reference, sigmoid gives "
-               "ln 2 = 0.69, hinge 1, ipo 1/(4 beta^2).",
-               "preference_loss", "loss", {i: curve(rows, "preference_loss") for i, rows in metrics.items()}),
-        _lines("DPO margin", "How much more the model prefers the chosen answer than its reference does.",
-               "margin", "reward margin", {i: curve(rows, "margin") for i, rows in metrics.items()}),
-        _lines("DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",
-               "accuracy", "share of pairs", {i: curve(rows, "accuracy") for i, rows in metrics.items()}),
-        _lines("KL from the reference", "The reference's log-prob of an answer minus the policy's, over both answers "
-               "of a pair. An estimate where the answers are the reference's own, but a selection of them.",
-               "kl", "nats", {i: curve(rows, "kl") for i, rows in metrics.items()}),
-    ]  # fmt: skip
+    curves = {title: {i: long_shares(rows) if key == "long_share" else curve(rows, key)
+                      for i, rows in metrics.items() if title != "Training loss" or i not in dpo}
+              for title, _, key, _ in _CURVES}  # fmt: skip
+    found = [_lines(title, caption, key, unit, curves[title]) for title, caption, key, unit in _CURVES]
     drawn = [figure for figure in found if figure is not None]
     # A figure alone in its row takes the whole of it.
     words_of = {i: [n for n in e.mixture.answer_words if n > 0] for i, e in evaluations.items() if e.mixture}

@@ -9,6 +9,7 @@ from pathlib import Path
 from lwexp.pages.display import quoted, span
 from lwexp.pages.drawing import INK, LINE, MUTED, PAPER, palette
 from lwexp.records import LwexpError
+from lwexp.report.lineage import versions_of
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
@@ -17,8 +18,8 @@ from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell, markdown_table
 from lwexp.text.plain import one_line
 
-_VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER}
-_PACKAGES = ("torch", "transformers", "lightning", "tokenizers")
+_VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER, "--sans": "sans-serif"}
+_PACKAGES = ("python", "torch", "transformers", "lightning", "tokenizers")
 
 
 def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Run], page: Path) -> Path:
@@ -39,26 +40,17 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
 def study_figure(result: SweepResult) -> str:
     """The answer's figure as a file of its own: light colours on white, for pages that show images as they are."""
     places = {m.outcome.evaluation.label: n for n, m in enumerate(result.points) if m.outcome.evaluation}
-    drawn = sweep_figure(result, places)
-    wide = str(drawn.svg).split("</svg>", 1)[0] + "</svg>"
-    for place, (light, _) in enumerate(palette(max(1, len(places)))):
-        wide = wide.replace(f"var(--m{place})", light)
-    for name, value in _VARIABLES.items():
-        wide = wide.replace(f"var({name})", value)
-    wide = wide.replace("var(--sans)", "sans-serif")
-    box = re.search(r'viewBox="0 0 (\d+) (\d+)"', wide)
+    wide = str(sweep_figure(result, places).svg).split("</svg>", 1)[0] + "</svg>\n"
+    values = {f"--m{place}": light for place, (light, _) in enumerate(palette(max(1, len(places))))} | _VARIABLES
+    wide = re.sub(r"var\((--\w+)\)", lambda match: values[match[1]], wide)
+    box = re.search(r'viewBox="0 0 (\d+) (\d+)">', wide)
     assert box is not None
-    opening = (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'width="{box[1]}" height="{box[2]}" '
-    )
-    ground = f'<rect width="{box[1]}" height="{box[2]}" fill="{PAPER}"/>'
-    wide = opening + wide.removeprefix("<svg ")
-    return re.sub(r"(<svg [^>]*>)", lambda match: match[1] + ground, wide, count=1) + "\n"
+    size = f'width="{box[1]}" height="{box[2]}"'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return wide.replace(box[0], f'{spaces} {size} {box[0]}<rect {size} fill="{PAPER}"/>', 1)
 
 
 def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Run], figure: str) -> str:
-    """The page as text."""
     title = sweep.question or sweep.name
     parts = [
         f"# {markdown_cell(title, 300)}",
@@ -91,7 +83,7 @@ def _fit(result: SweepResult) -> str:
 
 def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:
     commits = sorted({_commit(node) for node in nodes.values() if _commit(node)})
-    versions = [f"{name} {', '.join(found)}" for name in ("python", *_PACKAGES) if (found := _versions(nodes, name))]
+    versions = [f"{name} {version}" for name, version in versions_of(nodes) if name in _PACKAGES]
     seconds = [outcome.trial.seconds for outcome in sweep.outcomes if outcome.trial.seconds is not None]
     lines = [
         f"- Command: `{_command(sweep.outcomes, sweep.varied)}`, then "
@@ -113,14 +105,5 @@ def _command(outcomes: tuple[Outcome, ...], varied: tuple[str, ...]) -> str:
 
 def _commit(node: Run) -> str:
     git = node.manifest.git
-    commit = one_line(str(git.commit or ""), 40)[:12]
+    commit = one_line(git.commit or "", 40)[:12]
     return f"`{commit}`{' with changes' if git.dirty else ''}" if commit else ""
-
-
-def _versions(nodes: Mapping[str, Run], package: str) -> list[str]:
-    found = set()
-    for node in nodes.values():
-        stated = {**node.manifest.versions, "python": node.manifest.python}
-        if stated.get(package):
-            found.add(one_line(str(stated[package]), 40))
-    return sorted(found)

@@ -23,8 +23,6 @@ _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 
 
 class TrialPoint(NamedTuple):
-    """One evaluated trial in the figure."""
-
     outcome: Outcome
     total: Cell
     x: float | None
@@ -33,7 +31,6 @@ class TrialPoint(NamedTuple):
 
     @property
     def cap(self) -> int | None:
-        """Longest answer it was trained on."""
         return self.outcome.evaluation.max_train_words if self.outcome.evaluation else None
 
 
@@ -49,7 +46,6 @@ class Fit(NamedTuple):
     n: int
 
     def at(self, x: float) -> float:
-        """The line at x."""
         return float(10**self.intercept * x**self.slope)
 
 

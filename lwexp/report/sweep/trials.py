@@ -19,8 +19,7 @@ from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Trial, read_trials
 from lwexp.text.plain import one_line
 
-SEED = "seed"
-_GPU = "gpu"
+_SEED = "seed"
 
 
 class Outcome(NamedTuple):
@@ -52,27 +51,20 @@ class Sweep:
     @property
     def factors(self) -> tuple[str, ...]:
         """What was varied besides the seed; the seed where it is all that was."""
-        others = tuple(key for key in self.varied if key.split(".")[-1] != SEED)
+        others = tuple(key for key in self.varied if key.split(".")[-1] != _SEED)
         return others or self.varied
 
     @property
     def names(self) -> dict[str, str]:
-        """What a page calls each varied key."""
         return short_names(self.varied)
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
-        """What any of its trials was scored by."""
         evaluations = [outcome.evaluation for outcome in self.outcomes if outcome.evaluation]
         return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
 
-    def seed_of(self, outcome: Outcome) -> str | None:
-        """The trial's seed as typed; None where the sweep has one seed."""
-        return next((v for k, v in outcome.settings.items() if k.split(".")[-1] == SEED and k in self.varied), None)
-
 
 def is_sweep(path: Path) -> bool:
-    """Whether a folder is a sweep's."""
     return (path / "trials.json").is_file()
 
 
@@ -92,7 +84,9 @@ def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
     evaluated = [path for each in paths for path in each if (Run.at(path) or Run.missing(path)).stage == "evaluate"]
     comparison = _comparison(evaluated, [path for each in paths for path in each])
     labels = [label_of(own, keys) or one_line(trial.label, 80) for trial, own in zip(trials, settings, strict=True)]
-    comparison = _relabelled(comparison, dict(zip(map(_ids, paths), labels, strict=True)))
+    comparison = _relabelled(
+        comparison, {_id(run): label for runs, label in zip(paths, labels, strict=True) for run in runs}
+    )
     outcomes = tuple(
         _outcome(trial, own, label, runs, comparison)
         for trial, own, label, runs in zip(trials, settings, labels, paths, strict=True)
@@ -101,7 +95,6 @@ def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
 
 
 def settings_of(trial: Trial) -> dict[str, str]:
-    """Override -> value as typed."""
     pairs = (item.lstrip("+~").partition("=") for item in trial.overrides)
     return {key: value for key, equals, value in pairs if equals}
 
@@ -130,7 +123,7 @@ def number_of(value: str | None) -> float | None:
 def gpu_hours(config: Tree, node: Run) -> float | None:
     """Wall time of training x its GPUs; None without GPUs, or where the time is not known."""
     hardware = config.get("hardware") or {}
-    if hardware.get("accelerator", hardware.get("kind")) not in (_GPU, "cuda") or node.seconds is None:
+    if hardware.get("accelerator", hardware.get("kind")) not in ("gpu", "cuda") or node.seconds is None:
         return None
     return node.seconds * int(hardware.get("devices") or 1) * int(hardware.get("num_nodes") or 1) / 3600
 
@@ -138,7 +131,7 @@ def gpu_hours(config: Tree, node: Run) -> float | None:
 def _outcome(
     trial: Trial, settings: Mapping[str, str], label: str, paths: Sequence[Path], comparison: Comparison
 ) -> Outcome:
-    ids = [path.resolve().name for path in paths]
+    ids = list(map(_id, paths))
     nodes = tuple(comparison.nodes[run] for run in ids if run in comparison.nodes)
     evaluation = next((e for e in comparison.evaluations if e.node.id in ids), None)
     costs = [cost for node in nodes if (cost := node.number("cost_usd")) is not None]
@@ -163,22 +156,20 @@ def _comparison(evaluated: Sequence[Path], runs: Sequence[Path]) -> Comparison:
     return Comparison((), nodes, notes)
 
 
-def _relabelled(comparison: Comparison, labels: Mapping[frozenset[str], str]) -> Comparison:
+def _relabelled(comparison: Comparison, by_run: Mapping[str, str]) -> Comparison:
     """Models by their trial's settings instead of the name that all of them share."""
-    by_run = {run: label for runs, label in labels.items() for run in runs}
 
     def named(group: Group) -> Group:
         wanted = [by_run.get(e.node.id, e.label) for e in group.evaluations]
         labels = tell_apart(wanted, [{} for _ in wanted], [e.node.id for e in group.evaluations], wanted)
-        return replace(
-            group, evaluations=tuple(replace(e, label=x) for e, x in zip(group.evaluations, labels, strict=True))
-        )
+        pairs = zip(group.evaluations, labels, strict=True)
+        return replace(group, evaluations=tuple(replace(e, label=label) for e, label in pairs))
 
     return replace(comparison, groups=tuple(map(named, comparison.groups)))
 
 
-def _ids(paths: Sequence[Path]) -> frozenset[str]:
-    return frozenset(path.resolve().name for path in paths)
+def _id(path: Path) -> str:
+    return path.resolve().name
 
 
 def _at(run: str, folder: Path) -> Path:

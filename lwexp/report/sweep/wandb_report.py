@@ -23,6 +23,14 @@ _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
 _MOST_GRAPHS = 4
 
 
+def publish_report(
+    comparison: Comparison, sweep: Sweep | None, result: SweepResult | None, table: str, entity: str, project: str
+) -> str:
+    """``build_report`` and ``publish`` in one; returns the report's address."""
+    report = build_report(comparison, sweep, result, table, entity, project)
+    return publish(report, scores_of(comparison), entity, project)
+
+
 def read_target(text: str) -> tuple[str, str]:
     """``entity/project``.
 
