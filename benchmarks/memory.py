@@ -13,7 +13,6 @@ import resource
 import subprocess
 import sys
 import weakref
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.output import Results, show
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
+from lwexp.pack.dataset import PackBatch
 from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.model.logprobs import pack_logprobs
@@ -78,7 +78,7 @@ def counted_gib(model: str, tokens: int, *overrides: str) -> float:
             parameter.grad = torch.empty_like(parameter)
         each = tokens // DOCUMENTS
         targets = torch.zeros(tokens - DOCUMENTS, dtype=torch.int64)
-        batch: Any = SimpleNamespace(
+        batch = PackBatch(
             input_ids=torch.zeros(1, tokens, dtype=torch.int64),
             position_ids=torch.zeros(1, tokens, dtype=torch.int64),
             lengths=(each,) * DOCUMENTS,
@@ -86,6 +86,9 @@ def counted_gib(model: str, tokens: int, *overrides: str) -> float:
             max_length=each,
             source_positions=targets,
             target_ids=targets,
+            target_documents=targets,
+            document_ids=tuple(range(DOCUMENTS)),
+            pack_id=0,
         )
         gradients = [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
         with Alive([*made.parameters(), *made.buffers(), *gradients]) as alive:
@@ -123,7 +126,7 @@ def train_two_steps(name: str, tokens: int) -> float:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     each = tokens // DOCUMENTS
     targets = torch.arange(1, tokens - DOCUMENTS + 1)
-    batch: Any = SimpleNamespace(
+    batch = PackBatch(
         input_ids=torch.randint(0, 16_000, (1, tokens)),
         position_ids=torch.arange(each).repeat(DOCUMENTS)[None],
         lengths=(each,) * DOCUMENTS,
@@ -131,6 +134,9 @@ def train_two_steps(name: str, tokens: int) -> float:
         max_length=each,
         source_positions=targets - 1,
         target_ids=torch.randint(0, 16_000, (tokens - DOCUMENTS,)),
+        target_documents=targets,
+        document_ids=tuple(range(DOCUMENTS)),
+        pack_id=0,
     )
     for _ in range(2):
         (-pack_logprobs(model, batch).mean()).backward()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.extend import FAMILIES, ModelFamily, OneOf, Strict
+from lwexp.extend import CHAT_FORMATS, FAMILIES, ChatFormat, ModelFamily, OneOf, Strict
 
 
 class Shape(Strict):
@@ -47,9 +47,9 @@ class ModelConfig(Strict):
     revision: str | None
     """Hub commit; null for local folders."""
     init: Literal["pretrained", "random"]
-    chat: Literal["glm4", "llama31", "longwriter_llama", "chatml"]
+    chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)]
     """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
-    saved with the tokenizer and read from there afterwards."""
+    saved with the tokenizer and read from there afterwards. null takes the family's."""
     tokenizer: Literal["from_path", "train"]
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape
@@ -60,6 +60,11 @@ class ModelConfig(Strict):
     adapter: Literal["none", "lora"]
     """lora trains a low-rank adapter through peft and exports it merged; none trains all weights."""
     lora: Lora
+
+    @property
+    def chat_format(self) -> str:
+        """Name of the chat format."""
+        return self.chat.kind if self.chat else self.family.default_chat
 
     @property
     def lora_targets(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler
@@ -111,7 +112,8 @@ def kind_of(cls: type[Strict]) -> str:
 class OneOf:
     """Annotation of a field that holds a registered class: ``Annotated[Objective, OneOf(OBJECTIVES)]``.
 
-    In YAML it is a mapping with ``kind``, or the name alone where all other settings have defaults.
+    In YAML it is a mapping with ``kind``, or the name alone where all other settings have defaults; null where the
+    annotation is ``Objective | None``.
 
     Args:
         registry: What may be chosen.
@@ -129,11 +131,12 @@ class OneOf:
             choices[_alone(name)] = core_schema.no_info_after_validator_function(
                 _from_name(cls), core_schema.literal_schema([name])
             )
-        return core_schema.tagged_union_schema(
+        one = core_schema.tagged_union_schema(
             choices, _tag, custom_error_type="unknown_kind", custom_error_message="is not a known {what}",
             custom_error_context={"what": self.registry.what, "choices": ", ".join(self.registry)},
             serialization=core_schema.wrap_serializer_function_ser_schema(self._written),
         )  # fmt: skip
+        return core_schema.nullable_schema(one) if NoneType in get_args(source) else one
 
     def _written(self, value: Any, write: Any) -> Any:
         tree = write(value)

@@ -23,25 +23,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from lwexp.pack.formats import CHAT_FORMATS, ChatFormat, Piece, control_id
+from lwexp.extend import CHAT_FORMATS, ChatFormat, Piece
+from lwexp.extend.chat import control_id
 from lwexp.records import LwexpError, Message
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
-
-__all__ = [
-    "CHAT_FORMATS",
-    "ChatFormat",
-    "Encoded",
-    "chat_of",
-    "encode_conversation",
-    "encode_many",
-    "encode_prompt",
-    "encode_stream",
-    "reachable_as_text",
-    "turn_problem",
-]
 
 
 class Encoded(NamedTuple):
@@ -52,18 +40,35 @@ class Encoded(NamedTuple):
 
 
 def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-    """The format that a tokenizer of ours was saved with.
+    """The format that a tokenizer of a training run was saved with.
 
     Raises:
-        LwexpError: If it was not saved by a run of ours.
+        LwexpError: If no training run has saved it.
     """
-    name = tokenizer.init_kwargs.get("lwexp_chat")
-    if name not in CHAT_FORMATS:
+    name, folder = tokenizer.init_kwargs.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
+    if name not in CHAT_FORMATS and name and tokenizer.init_kwargs.get("lwexp_stop_tokens"):
+        from lwexp.pack.saved_format import saved_format
+
+        return saved_format(tokenizer)
+    return chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
+
+
+def chat_format(name: str | None, where: str) -> ChatFormat:
+    """A registered format by name.
+
+    Args:
+        name: Such as "glm4".
+        where: Beginning of the message about an unknown one.
+
+    Raises:
+        LwexpError: If there is no such format.
+    """
+    if name is None or name not in CHAT_FORMATS:
         raise LwexpError(
-            f"tokenizer {tokenizer.name_or_path or '(in memory)'}: lwexp_chat in its tokenizer_config.json is "
-            f"{name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run exported"
+            f"{where} is {name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run "
+            f"exported, or load the plugin that has the format"
         )
-    return CHAT_FORMATS[name]
+    return CHAT_FORMATS[name]()
 
 
 def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistant"]) -> str | None:
@@ -142,7 +147,7 @@ def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["a
     pieces = list(format.pieces(messages))
     prompt = [*format.pieces(messages[:-1]), *format.generation]
     for place, piece in enumerate(prompt):
-        assert piece.text == pieces[place].text, f"a {format.name} conversation does not begin with its prompt"
+        assert piece.text == pieces[place].text, f"a {format.kind} conversation does not begin with its prompt"
     if answers == "last":
         return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
     return pieces

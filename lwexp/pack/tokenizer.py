@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lwexp.pack.chat import CHAT_FORMATS, ChatFormat, reachable_as_text
+from lwexp.extend import ChatFormat
+from lwexp.pack.chat import chat_format, chat_of, reachable_as_text
 from lwexp.records import LwexpError, write_json
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    format = CHAT_FORMATS[chat]
+    format = chat_format(chat, "chat format")
     smallest = _BYTES + len(format.control_tokens)
     if vocab_size < smallest:
         raise LwexpError(
@@ -100,20 +101,13 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
     # Not AutoTokenizer: it may rebuild the splitting rules from the model type. The file says how to split.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     saved = tokenizer.init_kwargs.get("lwexp_chat")
-    wanted = chat or saved
-    if wanted not in CHAT_FORMATS:
-        raise LwexpError(
-            f"{path}: lwexp_chat in tokenizer_config.json is {wanted!r}, wanted one of {', '.join(CHAT_FORMATS)}; "
-            f"use the folder that a training run exported"
-        )
-    if saved not in (None, wanted):
-        raise LwexpError(
-            f"{path} was trained with chat format {saved}, got model.chat={wanted}; set model.chat={saved}"
-        )
+    if None not in (saved, chat) and saved != chat:
+        raise LwexpError(f"{path} was trained with chat format {saved}, got model.chat={chat}; set model.chat={saved}")
+    format = chat_format(chat, f"{path}: chat format") if chat else chat_of(tokenizer)
     had = tokenizer.chat_template
-    tokenizer = _with_chat(tokenizer, CHAT_FORMATS[wanted])
+    tokenizer = _with_chat(tokenizer, format)
     if had not in (None, tokenizer.chat_template):
-        log.warning("%s: its own chat template is replaced by %s, which is what gets trained", path, wanted)
+        log.warning("%s: its own chat template is replaced by %s, which is what gets trained", path, format.kind)
     return tokenizer
 
 
@@ -159,7 +153,7 @@ def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTra
     if missing:
         raise LwexpError(
             f"tokenizer {tokenizer.name_or_path or '(in memory)'} lacks {', '.join(missing)}, which chat format "
-            f"{format.name} needs; set model.chat to the model's own format, or model.path to a model with these tokens"
+            f"{format.kind} needs; set model.chat to the model's own format, or model.path to a model with these tokens"
         )
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     if ordinary := [token for token in format.control_tokens if token not in special]:
@@ -175,5 +169,10 @@ def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTra
     tokenizer.eos_token = format.eos_token
     tokenizer.pad_token = format.pad_token
     tokenizer.chat_template = format.template
-    tokenizer.init_kwargs["lwexp_chat"] = format.name
+    tokenizer.init_kwargs |= {
+        "lwexp_chat": format.kind,
+        # What sampling needs where the format's plugin is not loaded.
+        "lwexp_control_tokens": list(format.control_tokens),
+        "lwexp_stop_tokens": list(format.stop_tokens),
+    }
     return tokenizer

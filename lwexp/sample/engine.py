@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from lwexp.config.evaluate import SampleConfig
-from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_prompt
+from lwexp.pack.chat import chat_format, chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.batch_fit import fitting_batch_size
@@ -54,7 +54,7 @@ class TransformersEngine:
             disable_progress_bar()  # of transformers, for its own loading
         self.folder = folder
         self.tokenizer = load_tokenizer(folder, revision=None, chat=chat)
-        self.chat = CHAT_FORMATS[chat] if chat else chat_of(self.tokenizer)
+        self.chat = chat_format(chat, "chat format") if chat else chat_of(self.tokenizer)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: Any = AutoModelForCausalLM.from_pretrained(
             folder,

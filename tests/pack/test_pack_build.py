@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from lwexp.config.data import PackConfig
+from lwexp.extend import CHAT_FORMATS
 from lwexp.pack import build_packs
 from lwexp.pack import tokens as tokens_module
-from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation
+from lwexp.pack.chat import chat_of, encode_conversation
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import train_tokenizer
@@ -31,7 +32,7 @@ def ids_of(tokenizer, *tokens):
 @pytest.fixture(scope="module")
 def bytewise():
     """A GLM-4 tokenizer without a single merge: one token a byte, so that lengths can be counted."""
-    return train_tokenizer(TEXT, 256 + len(CHAT_FORMATS["glm4"].control_tokens), "glm4")
+    return train_tokenizer(TEXT, 256 + len(CHAT_FORMATS["glm4"]().control_tokens), "glm4")
 
 
 ROWS = [conversation("ab", "ab", "c"), conversation("d", "d", "ef"), conversation("multi", "g", "h", "i", "j")]

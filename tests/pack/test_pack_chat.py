@@ -5,11 +5,12 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation, encode_many, encode_prompt
+from lwexp.extend import CHAT_FORMATS
+from lwexp.pack.chat import chat_of, encode_conversation, encode_many, encode_prompt
 from lwexp.records import LwexpError, Message
 from tests.pack.pack_rows import turns
 
-GLM4, LLAMA31 = CHAT_FORMATS["glm4"], CHAT_FORMATS["llama31"]
+GLM4, LLAMA31 = CHAT_FORMATS["glm4"](), CHAT_FORMATS["llama31"]()
 CONVERSATIONS = {
     "single": turns("Hello", "I am well."),
     "multi": turns("Hello", "I am well.", "And you?", "大海是蓝色的"),
@@ -95,7 +96,7 @@ def test_the_prompt_is_the_beginning_of_the_training_tokens(tokenizer, name):
 
     assert encoded.ids[: len(prompt)].tolist() == prompt.tolist()
     # ... and everything after it is learned, but for the line break that ChatML writes between turns.
-    tail = 1 if chat_of(tokenizer).name == "chatml" else 0
+    tail = 1 if chat_of(tokenizer).kind == "chatml" else 0
     assert encoded.is_target[len(prompt) : len(encoded.ids) - tail].all()
 
 

@@ -6,8 +6,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from lwexp.pack.chat import CHAT_FORMATS, encode_conversation, encode_many, encode_prompt
-from lwexp.pack.formats import _control
+from lwexp.extend import CHAT_FORMATS, control
+from lwexp.pack.chat import encode_conversation, encode_many, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
 from tests.pack.pack_rows import turns
 
@@ -74,7 +74,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize("chat", BY_HAND)
 def test_ids_and_targets_are_those_written_by_hand(ascii_tokenizer, chat):
-    encoded = encode_conversation(ascii_tokenizer(chat), CHAT_FORMATS[chat], CONVERSATION)
+    encoded = encode_conversation(ascii_tokenizer(chat), CHAT_FORMATS[chat](), CONVERSATION)
 
     assert encoded.ids.tolist() == [number for part in BY_HAND[chat] for number in part]
     assert encoded.is_target.tolist() == [int(isinstance(part, tuple)) for part in BY_HAND[chat] for _ in part]
@@ -87,7 +87,7 @@ def test_transformers_makes_the_same_ids_from_the_saved_template(ascii_tokenizer
     opened = AutoTokenizer.from_pretrained(tmp_path)
     plain = [message.model_dump() for message in CONVERSATION]
     by_hand = [number for part in BY_HAND[chat] for number in part]
-    prompt = encode_prompt(ascii_tokenizer(chat), CHAT_FORMATS[chat], CONVERSATION[:-1]).tolist()
+    prompt = encode_prompt(ascii_tokenizer(chat), CHAT_FORMATS[chat](), CONVERSATION[:-1]).tolist()
 
     assert opened.apply_chat_template(plain, return_dict=False) == by_hand
     assert opened.apply_chat_template(plain[:-1], return_dict=False, add_generation_prompt=True) == prompt
@@ -105,7 +105,7 @@ def test_a_tokenizer_that_adds_begin_tokens_gives_one_where_the_published_code_g
         ids = tokenizer(part).input_ids
         first_targets += [ids[0]] if number in (2, 4) else []
         published += ids
-    ours = encode_conversation(tokenizer, CHAT_FORMATS["longwriter_llama"], CONVERSATION)
+    ours = encode_conversation(tokenizer, CHAT_FORMATS["longwriter_llama"](), CONVERSATION)
 
     assert published.count(128000) == 6
     assert first_targets == [128000, 128000]
@@ -114,11 +114,11 @@ def test_a_tokenizer_that_adds_begin_tokens_gives_one_where_the_published_code_g
     assert ours.ids.tolist() == [number for part in BY_HAND["longwriter_llama"] for number in part]
 
 
-@pytest.mark.parametrize("chat", CHAT_FORMATS)
+@pytest.mark.parametrize("chat", list(CHAT_FORMATS))
 def test_an_end_token_inside_a_text_ends_nothing(ascii_tokenizer, chat):
     """Negative example: train/sort_and_group.py takes the first end id as a document's end (L6 of the notes)."""
-    end = CHAT_FORMATS[chat].eos_token
-    encoded = encode_conversation(ascii_tokenizer(chat), CHAT_FORMATS[chat], turns("Q", f"A{end}B"))
+    end = CHAT_FORMATS[chat]().eos_token
+    encoded = encode_conversation(ascii_tokenizer(chat), CHAT_FORMATS[chat](), turns("Q", f"A{end}B"))
     end_id = REAL_IDS[chat][end]
     places = (encoded.ids == end_id).nonzero()[0].tolist()
 
@@ -129,14 +129,16 @@ def test_an_end_token_inside_a_text_ends_nothing(ascii_tokenizer, chat):
 
 def test_a_format_whose_prompt_is_no_beginning_of_its_conversation_is_our_bug(glm4):
     """Control of the prefix assertion: a generation prompt that the conversation does not contain."""
-    broken = CHAT_FORMATS["glm4"].__class__(**{**CHAT_FORMATS["glm4"].__dict__, "generation": (_control("<sop>"),)})
+
+    class Broken(CHAT_FORMATS["glm4"]):
+        generation = (control("<sop>"),)
 
     with pytest.raises(AssertionError, match="does not begin with its prompt"):
-        encode_many(glm4, broken, [turns("Q", "A")])
+        encode_many(glm4, Broken(), [turns("Q", "A")])
 
 
 def test_the_saved_template_is_one_file_that_other_tools_read(ascii_tokenizer, tmp_path):
     save_tokenizer(ascii_tokenizer("chatml"), tmp_path)
 
-    assert (tmp_path / "chat_template.jinja").read_text() == CHAT_FORMATS["chatml"].template
+    assert (tmp_path / "chat_template.jinja").read_text() == CHAT_FORMATS["chatml"]().template
     assert json.loads((tmp_path / "tokenizer_config.json").read_text())["eos_token"] == "<|im_end|>"

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from lwexp.config.data import PackConfig
+from lwexp.extend import CHAT_FORMATS
 from lwexp.pack import build_packs
-from lwexp.pack.chat import CHAT_FORMATS
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.inspection import inspect_packs
 from lwexp.pack.rows import ConversationRows
@@ -19,7 +19,7 @@ ROWS = [conversation("ab", "ab", "c"), conversation("d", "d", "ef"), conversatio
 
 @pytest.fixture(scope="module")
 def bytewise():
-    return train_tokenizer(TEXT, 256 + len(CHAT_FORMATS["glm4"].control_tokens), "glm4")
+    return train_tokenizer(TEXT, 256 + len(CHAT_FORMATS["glm4"]().control_tokens), "glm4")
 
 
 def shown(tokenizer, folder, rows, *, tokens=4000, terminal=False, weigh=None, packs=(0,)):

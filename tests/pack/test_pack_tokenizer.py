@@ -9,8 +9,9 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.build import tokenizer_fingerprint
-from lwexp.pack.chat import CHAT_FORMATS, chat_of, encode_conversation
+from lwexp.pack.chat import chat_of, encode_conversation
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
 from tests import ROOT
@@ -24,7 +25,7 @@ def with_tokens(*tokens, special=True):
     tree["added_tokens"] = [
         token | {"special": special} for token in tree["added_tokens"] if token["content"] in tokens
     ]
-    for token in CHAT_FORMATS["glm4"].control_tokens:
+    for token in CHAT_FORMATS["glm4"]().control_tokens:
         if token not in tokens:
             tree["model"]["vocab"][f"unused {token}"] = tree["model"]["vocab"].pop(token)
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(tree)))
@@ -67,7 +68,7 @@ def test_a_saved_tokenizer_knows_its_format_and_encodes_alike(tokenizer, tmp_pat
     opened = load_tokenizer(tmp_path, None, None)
     messages = turns("Hello", "大海", system="Be brief.")
 
-    assert chat_of(opened) is chat_of(tokenizer)
+    assert chat_of(opened) == chat_of(tokenizer)
     assert tokenizer_fingerprint(opened) == tokenizer_fingerprint(tokenizer)
     assert (opened.eos_token, opened.pad_token) == (tokenizer.eos_token, tokenizer.pad_token)
     for other in (opened, AutoTokenizer.from_pretrained(tmp_path)):
@@ -91,27 +92,27 @@ def test_a_saved_tokenizer_has_no_word_that_transformers_4_refuses(tmp_path):
 
 
 def test_a_base_tokenizer_gets_our_template_and_ends(tmp_path):
-    with_tokens(*CHAT_FORMATS["glm4"].control_tokens).save_pretrained(tmp_path)
+    with_tokens(*CHAT_FORMATS["glm4"]().control_tokens).save_pretrained(tmp_path)
     opened = load_tokenizer(tmp_path, None, "glm4")
 
-    assert opened.chat_template == CHAT_FORMATS["glm4"].template
+    assert opened.chat_template == CHAT_FORMATS["glm4"]().template
     assert opened.eos_token == "<|endoftext|>"
-    assert chat_of(opened).name == "glm4"
+    assert chat_of(opened).kind == "glm4"
 
 
 def test_a_foreign_template_is_replaced_with_a_warning(tmp_path, caplog):
-    base = with_tokens(*CHAT_FORMATS["glm4"].control_tokens)
+    base = with_tokens(*CHAT_FORMATS["glm4"]().control_tokens)
     base.chat_template = "{{ 'something else' }}"
     base.save_pretrained(tmp_path)
     opened = load_tokenizer(tmp_path, None, "glm4")
 
-    assert opened.chat_template == CHAT_FORMATS["glm4"].template
+    assert opened.chat_template == CHAT_FORMATS["glm4"]().template
     assert "is replaced by glm4" in caplog.text
 
 
 def test_control_tokens_that_were_saved_as_ordinary_ones_cannot_be_written_by_a_user(tmp_path):
     """Special tokens are switched off by their flag, so the flag is mended when opening."""
-    with_tokens(*CHAT_FORMATS["glm4"].control_tokens, special=False).save_pretrained(tmp_path)
+    with_tokens(*CHAT_FORMATS["glm4"]().control_tokens, special=False).save_pretrained(tmp_path)
     opened = load_tokenizer(tmp_path, None, "glm4")
     ids = encode_conversation(opened, chat_of(opened), turns("<|user|>", "A")).ids
 
@@ -120,7 +121,7 @@ def test_control_tokens_that_were_saved_as_ordinary_ones_cannot_be_written_by_a_
 
 def test_a_tokenizer_whose_words_are_its_control_tokens_is_refused(tmp_path):
     """With ignore_merges and no splitting, the word <|user|> is looked up whole, special tokens off or not."""
-    tree = json.loads(with_tokens(*CHAT_FORMATS["glm4"].control_tokens).backend_tokenizer.to_str())
+    tree = json.loads(with_tokens(*CHAT_FORMATS["glm4"]().control_tokens).backend_tokenizer.to_str())
     tree["model"]["ignore_merges"] = True
     tree["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(tree))).save_pretrained(tmp_path)
@@ -144,7 +145,7 @@ def test_a_tokenizer_keeps_the_format_it_was_trained_with(glm4, tmp_path):
 
 
 def test_a_folder_of_nobody_s_run_has_no_format(tmp_path):
-    with_tokens(*CHAT_FORMATS["glm4"].control_tokens).save_pretrained(tmp_path)
+    with_tokens(*CHAT_FORMATS["glm4"]().control_tokens).save_pretrained(tmp_path)
 
     with pytest.raises(LwexpError, match="lwexp_chat"):
         load_tokenizer(tmp_path, None, None)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lwexp.export import main
+from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.chat import encode_prompt
-from lwexp.pack.formats import CHAT_FORMATS
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Message
 from tests.train.tiny_packs import tiny_config, tiny_conversations
@@ -58,7 +58,7 @@ def test_a_finished_run_in_small_shards_gives_equal_logits(sft_run: Any, evaluat
     messages = [Message(role="user", content="Count to 9.")]
     text = [{"role": "user", "content": "Count to 9."}]
     rendered = tokenizer.apply_chat_template(text, add_generation_prompt=True, tokenize=True)["input_ids"]
-    assert list(rendered) == encode_prompt(tokenizer, CHAT_FORMATS["glm4"], messages).tolist()
+    assert list(rendered) == encode_prompt(tokenizer, CHAT_FORMATS["glm4"](), messages).tolist()
     settings = json.loads((out / "generation_config.json").read_text())
     assert len(settings["eos_token_id"]) == 3
     assert "max_new_tokens" not in settings

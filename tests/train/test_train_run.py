@@ -49,7 +49,7 @@ def test_the_export_gives_the_trained_models_logits_in_plain_transformers(sft_ru
     assert type(model).__name__ == "GlmForCausalLM"
     assert type(model.lm_head) is torch.nn.Linear
     tokenizer = load_tokenizer(folder, None, None)
-    assert chat_of(tokenizer).name == "glm4"
+    assert chat_of(tokenizer).kind == "glm4"
     stops = [tokenizer.convert_tokens_to_ids(t) for t in ("<|endoftext|>", "<|user|>", "<|observation|>")]
     assert model.generation_config.eos_token_id == stops
     assert model.generation_config.max_new_tokens is None

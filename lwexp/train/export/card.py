@@ -127,7 +127,7 @@ def _facts(config: Config, run: Run, results: TrainResults | None) -> dict[str, 
         "loss": objective.summary,
         "learning rate": f"{objective.optimizer.lr:g}, {objective.optimizer.schedule}",
         "packs a step": f"{objective.global_batch} of at most {config.pack.max_tokens:,} tokens",
-        "chat format": config.model.chat,
+        "chat format": config.model.chat_format,
         "seed": str(config.seed),
         "code": _commit(run.manifest.git),
     }

@@ -115,16 +115,16 @@ def prepare_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """The start model's tokenizer, the base model's, or one fitted to the rows and kept in the run."""
     if start_from is not None:
-        return load_tokenizer(start_from, None, config.model.chat)
+        return load_tokenizer(start_from, None, config.model.chat_format)
     if config.model.tokenizer == "from_path":
         assert config.model.path is not None
-        return load_tokenizer(config.model.path, config.model.revision, config.model.chat)
+        return load_tokenizer(config.model.path, config.model.revision, config.model.chat_format)
     kept = folder / "tokenizer"
     if not kept.is_dir():
         documents = (document for row in rows for document in config.objective.rows.documents(row))
         texts = (message.content for document in documents for message in document)
-        fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat)
+        fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat_format)
         with atomic(kept) as aside:
             save_tokenizer(fitted, aside)
     # Read back even when it was just fitted, so that every start of the run sees the same one.
-    return load_tokenizer(kept, None, config.model.chat)
+    return load_tokenizer(kept, None, config.model.chat_format)

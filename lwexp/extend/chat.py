@@ -1,0 +1,74 @@
+"""Chat formats: how messages become pieces of text, and which pieces carry loss.
+
+A control piece is one special token. Whether a piece is a target is known when it is made; nothing is searched for
+in the tokens afterwards.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from lwexp.extend.registry import Registry
+from lwexp.extend.settings import Strict
+from lwexp.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class Piece(NamedTuple):
+    """A stretch of a conversation that is encoded in one go."""
+
+    text: str
+    is_control: bool
+    is_target: bool
+
+
+@functools.cache  # a handful of them, in every document
+def control(token: str, *, is_target: bool = False) -> Piece:
+    """One special token."""
+    return Piece(token, True, is_target)
+
+
+def text(content: str, *, is_target: bool = False) -> Piece:
+    """Text, in which no special token is read."""
+    return Piece(content, False, is_target)
+
+
+class ChatFormat(Strict):
+    """One way of writing messages as tokens."""
+
+    kind: str = ""
+    """Name in YAML and in the saved tokenizer."""
+
+    control_tokens: ClassVar[tuple[str, ...]]
+    """Special tokens that a tokenizer must have to speak this format."""
+    stop_tokens: ClassVar[tuple[str, ...]]
+    """A generated answer ends before the first of these."""
+    bos_token: ClassVar[str | None] = None
+    eos_token: ClassVar[str]
+    pad_token: ClassVar[str]
+    template: ClassVar[str]
+    """Jinja, for ``tokenizer.apply_chat_template``: the same text as the pieces, joined."""
+    generation: ClassVar[tuple[Piece, ...]] = ()
+    """What follows the pieces of a prompt, so that the assistant goes on."""
+
+    def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
+        """A conversation, begin tokens and closing token included. It must begin with the pieces of its prompt."""
+        raise NotImplementedError
+
+    def stop_ids(self, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+        """Ids of the stop tokens."""
+        return [control_id(tokenizer, token) for token in self.stop_tokens]
+
+
+def control_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Id of a special token."""
+    found = tokenizer.backend_tokenizer.token_to_id(token)
+    assert found is not None, token  # load_tokenizer and train_tokenizer have seen to it
+    return int(found)
+
+
+CHAT_FORMATS: Registry[ChatFormat] = Registry("chat format", ChatFormat, ("lwexp.pack.formats",))
