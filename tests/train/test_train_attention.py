@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from lwexp.records import LwexpError
 from lwexp.train.model import attention
+from lwexp.train.model.attention import packed_attention
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
 from tests.train.tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
@@ -160,3 +162,13 @@ def test_a_mask_or_wrong_lengths_or_dropout_are_refused() -> None:
         attention.packed_attention(module, q, k, v, None)
     with pytest.raises(AssertionError, match="no dropout"):
         attention.packed_attention(module, q, k, v, None, dropout=0.1, lengths=(6,))
+
+
+@pytest.mark.parametrize("more", [{"sliding_window": 8}, {"softcap": 30.0}])
+def test_an_architecture_that_attends_otherwise_is_refused(more: dict[str, Any]) -> None:
+    """They come as further arguments, which would be dropped in silence. The control has them and they are None."""
+    x = torch.randn(1, 2, 6, 8)
+    arguments: tuple[Any, ...] = (torch.nn.Identity(), x, x, x, None)
+    packed_attention(*arguments, lengths=(6,), **dict.fromkeys(more))
+    with pytest.raises(LwexpError, match=f"packed attention has no {next(iter(more))}, which Identity asks for"):
+        packed_attention(*arguments, lengths=(6,), **more)

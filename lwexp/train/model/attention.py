@@ -29,6 +29,8 @@ from lwexp.train.model.attention_paths import (
 Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
 
 PREFIX = "packed_"
+_CHANGES_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
+"""Arguments with which some architectures of transformers attend otherwise."""
 
 
 def register_attention(choice: Choice = "auto") -> str:
@@ -54,7 +56,7 @@ def packed_attention(
     cu_seqlens: Int32[Tensor, " documents_and_one"] | None = None,
     max_length: int | None = None,
     choice: Choice = "auto",
-    **_: Any,
+    **more: Any,
 ) -> tuple[Attended, None]:
     """Causal attention of each document over itself alone.
 
@@ -69,10 +71,16 @@ def packed_attention(
         cu_seqlens: Running sum of ``lengths`` from 0; made from them if it is not given.
         max_length: The longest of ``lengths``.
         choice: Which path; ``auto`` takes ``best_path``.
+        more: What else transformers hands to an attention function; what would change the result is refused.
 
     Raises:
-        LwexpError: If the path cannot run on these tensors.
+        LwexpError: If the path cannot run on these tensors, or the architecture wants another attention.
     """
+    if unknown := [name for name in _CHANGES_ATTENTION if more.get(name) is not None]:
+        raise LwexpError(
+            f"model.family: packed attention has no {unknown[0]}, which {type(module).__name__} asks for "
+            f"({more[unknown[0]]!s:.40}); choose a model with plain causal attention"
+        )
     assert attention_mask is None, "packed attention takes its boundaries from lengths, not from a mask"
     assert dropout == 0.0, f"packed attention has no dropout, got {dropout}"
     assert lengths is not None, "packed attention needs the documents' lengths"
