@@ -44,4 +44,5 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]], *, align:
     """A table of cells that are Markdown already. ``align``: l or r for each column, l where it says nothing."""
     titles = list(head)
     rules = ["--:" if align[n : n + 1] == "r" else ":--" for n in range(len(titles))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (titles, rules, *rows))
+    lines = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]
+    return "\n".join([lines[0], "|" + "|".join(rules) + "|", *lines[1:]])

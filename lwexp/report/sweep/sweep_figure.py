@@ -62,7 +62,7 @@ def _cap_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
     )
     caption = (
         "Marks: the longest answer of each trial; short bars below them: its median answer. Dashed: as long as the "
-        f"longest training result.{line} Both axes are logarithmic."
+        f"longest training answer.{line} Both axes are logarithmic."
     )
     alt = "Longest answer against longest training answer. " + "; ".join(
         f"{point.outcome.label}: trained on up to {words(point.cap)}, longest {words(y)}, median {words(median)}"

@@ -17,7 +17,7 @@ from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Sweep
 from lwexp.report.tables import cell
 from lwexp.runs import Run
-from lwexp.text.cells import markdown_cell
+from lwexp.text.cells import markdown_cell, markdown_table
 
 _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
 _MOST_GRAPHS = 4
@@ -88,7 +88,7 @@ def build_report(
     finding = quoted(result.finding) if result else ""
     blocks = [
         wr.TableOfContents(),
-        wr.H1(text="SweepResult"),
+        wr.H1(text="Answer"),
         wr.MarkdownBlock(text=finding or "See the table."),
         wr.H1(text="Panels"),
         wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(comparison, sweep, result)),
@@ -132,7 +132,7 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
     names = dict.fromkeys(metric.name for e in comparison.evaluations for metric in e.metrics)
     scores = [wr.SummaryMetric(f"eval/{name}") for name in names]
     factor = sweep.factors[0] if sweep and sweep.factors else None
-    is_number = bool(result) and all(point.x is not None for point in result.points) if result else False
+    is_number = result is not None and all(point.x is not None for point in result.points)
     x: Any = wr.SummaryMetric("eval/max_train_words")
     if factor and is_number and result and not result.is_cap:
         x = wr.Config(factor)
@@ -141,10 +141,9 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in (sweep.varied if sweep else ())]
     columns += [wr.ParallelCoordinatesPlotColumn(score) for score in scores]
     return [
-        wr.ScatterPlot(title="SweepResult", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
+        wr.ScatterPlot(title="Answer", x=x, y=y, log_x=is_log, log_y=is_log, regression=True,
                        layout=wr.Layout(x=0, y=0, w=16, h=10)),
-        wr.BarPlot(title="Scores", metrics=scores,
-                   layout=wr.Layout(x=16, y=0, w=8, h=10)),
+        wr.BarPlot(title="Scores", metrics=scores, layout=wr.Layout(x=16, y=0, w=8, h=10)),
         *(wr.LinePlot(title=name, x="Step", y=[name], layout=wr.Layout(x=8 * (n % 3), y=10 + 6 * (n // 3), w=8, h=6))
           for n, name in enumerate(_CURVES)),
         wr.ParallelCoordinatesPlot(title="Settings and scores", columns=columns,
@@ -155,12 +154,11 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
 
 def lineage_table(nodes: Mapping[str, Run]) -> str:
     """Which run was made from which, from the teacher to the score."""
-    lines = ["| run | stage | made from | result |", "|:--|:--|:--|:--|"]
+    rows = []
     for node in (node for column in layers(nodes) for node in column):
         result = str(node.tally or node.number("final_loss") or "")
-        cells = [node.id, node.stage, ", ".join(node.parents), result]
-        lines.append("| " + " | ".join(markdown_cell(value) for value in cells) + " |")
-    return "\n".join(lines)
+        rows.append([markdown_cell(value) for value in (node.id, node.stage, ", ".join(node.parents), result)])
+    return markdown_table(["run", "stage", "made from", "result"], rows)
 
 
 def publish(report: Any, scores: Mapping[str, Mapping[str, float]], entity: str, project: str) -> str:
