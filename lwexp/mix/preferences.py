@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from lwexp.config.data import PairsConfig
+from lwexp.extend.metric import standard_metrics
 from lwexp.records import Failure, Message, PreferencePair, Response, Verdict
+from lwexp.stats.scores import scores_by_answer
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,9 @@ def choose_pairs(
         lengths and names no smallest margin.
     """
     has_quality = any(verdict.kind == "quality" for verdict in verdicts)
-    scores = _scores(verdicts, ("length", "quality") if has_quality else ("length",))
+    name = "S_bar" if has_quality else "S_l"
+    scored = scores_by_answer(verdicts, standard_metrics())
+    scores = {id: found[name] for id, found in scored.items() if name in found}
     groups: dict[str, list[Response]] = defaultdict(list)
     for response in responses:
         groups[response.prompt_id].append(response)
@@ -59,19 +63,6 @@ def choose_pairs(
     basis = "the mean of S_l and S_q" if has_quality else "S_l alone, because there is no judge"
     log.info("answers of %d prompts ranked by %s", len(groups), basis)
     return pairs, failures
-
-
-def _scores(verdicts: Sequence[Verdict], kinds: tuple[str, ...]) -> dict[str, float]:
-    """Response id -> mean over ``kinds``, for the responses that have a score of every kind."""
-    parts: dict[str, dict[str, float]] = defaultdict(dict)
-    for verdict in verdicts:
-        if verdict.score is not None:
-            parts[verdict.response_id][verdict.kind] = verdict.score
-    return {
-        response_id: sum(of_kind[kind] for kind in kinds) / len(kinds)
-        for response_id, of_kind in parts.items()
-        if all(kind in of_kind for kind in kinds)
-    }
 
 
 def _pair(

@@ -187,7 +187,10 @@ def _compare(
 def _same_judge(ours: Path, other: Path) -> bool:
     """Whether both runs were judged by the same model with the same prompt."""
     a, b = JudgeSummary.read(ours), JudgeSummary.read(other)
-    return a is not None and b is not None and (a.model, a.prompt_sha256) == (b.model, b.prompt_sha256)
+    if a is None or b is None:
+        return False
+    prompts = [{one.metric: one.prompt_sha256 for one in (summary, *summary.further)} for summary in (a, b)]
+    return a.model == b.model and prompts[0] == prompts[1]
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:

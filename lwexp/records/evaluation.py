@@ -81,9 +81,9 @@ class PublishedCell(Row):
     """One published number, with where it stands and what was measured. Never shown beside another judge or bench."""
 
     model: str
-    bench: Literal["longbench_write", "longbench_write_en", "longwrite_ruler"]
+    bench: str  # as in its config, such as longbench_write
     range: str | None  # as WordRange.label; None for all prompts
-    metric: Literal["S_l", "S_q", "S_bar", "max_words"]
+    metric: str  # its name in tables, such as S_q; max_words for the longest answer
     value: float | None  # None: printed in an image or nowhere; unknown
     judge: str | None  # None for lengths
     source: str

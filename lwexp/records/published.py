@@ -1,4 +1,4 @@
-"""Published numbers of others, each with its source. A cell that nobody printed as text is there and empty."""
+"""Published numbers of others, each with its source. Values that were printed only as an image are None."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lwexp.records.files import read_rows
 from lwexp.records.rows import LwexpError
 
 _FILE = Path(__file__).with_name("published.jsonl")
-_QUALITY = ("S_q", "S_bar")
+_NEEDS_JUDGE = {"S_l": False, "max_words": False, "S_q": True, "S_bar": True}  # other metrics may or may not
+_HIGHEST = {"S_l": 100, "S_q": 100, "S_bar": 100, "max_words": 1_000_000}
 
 
 def published_cells(path: Path = _FILE) -> list[PublishedCell]:
@@ -33,8 +34,8 @@ def published_cells(path: Path = _FILE) -> list[PublishedCell]:
 def _problem(cell: PublishedCell) -> str | None:
     if not cell.source.strip() or not cell.setup.strip():
         return "source and setup must say something"
-    if cell.value is not None and not 0 <= cell.value <= (100 if cell.metric != "max_words" else 1_000_000):
+    if cell.value is not None and cell.metric in _HIGHEST and not 0 <= cell.value <= _HIGHEST[cell.metric]:
         return f"{cell.value} is off the scale"
-    if (cell.judge is not None) != (cell.metric in _QUALITY):
-        return "a judge belongs to S_q and S_bar (write unknown where it is not named), and to nothing else"
+    if (cell.judge is not None) != _NEEDS_JUDGE.get(cell.metric, cell.judge is not None):
+        return "a judge belongs to S_q and S_bar (write unknown where it is not named), not to S_l and max_words"
     return None

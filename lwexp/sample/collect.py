@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
-from lwexp.runs.artifacts import ANSWER_FAILURES
+from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
+from lwexp.runs.progress import progress
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.plan_prefix import after_plan
 from lwexp.text.words import Counter, count_by
@@ -98,23 +97,21 @@ def _answer(
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Give each answer to ``keep`` as soon as it is there."""
-    if isinstance(model, ApiEngine):
-        from lwexp.sample.remote import ask_all
-
-        with progress("answers", len(asks)) as advance:
-
-            def keep_and_advance(answer: SampleResult | Failure) -> None:
-                keep(answer)
-                advance()
-
-            ask_all(asks, model, sample, folder / "answers.sqlite", keep_and_advance)
-        return
-    from lwexp.sample.engine import TransformersEngine
-
     with progress("answers", len(asks)) as advance:
-        for answer in TransformersEngine(model, chat=chat).answers(asks, sample):
+
+        def keep_and_advance(answer: SampleResult | Failure) -> None:
             keep(answer)
             advance()
+
+        if isinstance(model, ApiEngine):
+            from lwexp.sample.remote import ask_all
+
+            ask_all(asks, model, sample, folder / ENGINE_LEDGER, keep_and_advance)
+            return
+        from lwexp.sample.engine import TransformersEngine
+
+        for answer in TransformersEngine(model, chat=chat).answers(asks, sample):
+            keep_and_advance(answer)
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -165,17 +162,3 @@ def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
         "answers: %s (%d ended by themselves, %d cut at max_new_tokens, %d empty)",
         tally(len(responses), len(responses) - len(lost), lost), reasons["stop"], reasons["length"], empty,
     )  # fmt: skip
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Something to call after each item; draws a bar where somebody can see it."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.llm import Client, NoAnswer
-from lwexp.llm.drain import Drain
+from lwexp.llm import Client, NoAnswer, pool
 from lwexp.llm.endpoints.hosted import LiteLLMWriter
 from lwexp.llm.ledger import Ledger
-from lwexp.records import Failure, LwexpError
+from lwexp.llm.pool import DRAINED
+from lwexp.records import Failure
 from lwexp.sample.requests import SampleRequest, SampleResult
-
-log = logging.getLogger(__name__)
 
 
 def ask_all(
@@ -30,11 +26,18 @@ def ask_all(
     """Ask for every answer, and hand each to ``keep`` as it comes, in whatever order.
 
     Raises:
-        LwexpError: If the whole run had to stop: no key, budget reached, a fault that every call meets.
-        KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
+        LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
     """
+
+    async def work(client: Client, ask: SampleRequest) -> str | None:
+        answer = await _ask(client, ask)
+        reason = answer.reason if isinstance(answer, Failure) else None
+        if reason != DRAINED:
+            keep(answer)
+        return reason
+
     with Ledger(ledger_path) as ledger:
-        asyncio.run(_run(iter(asks), writer_of(engine, sample), ledger, keep))
+        pool.ask_all(asks, writer_of(engine, sample), ledger, work)
 
 
 def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
@@ -58,36 +61,6 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
         limits=engine.limits,
         options={"extra_body": body} if body else {},
     )
-
-
-async def _run(
-    queue: Iterator[SampleRequest],
-    writer: LiteLLMWriter,
-    ledger: Ledger,
-    keep: Callable[[SampleResult | Failure], None],
-) -> None:
-    async with Client(writer, ledger) as client:
-        drain = Drain(client)
-        with drain.on_signals():
-            await asyncio.gather(*(_work(client, drain, queue, keep) for _ in range(writer.limits.concurrency)))
-    drain.raise_reason()
-
-
-async def _work(
-    client: Client, drain: Drain, queue: Iterator[SampleRequest], keep: Callable[[SampleResult | Failure], None]
-) -> None:
-    for ask in queue:
-        if drain.reason is not None:
-            return
-        try:
-            answer = await _ask(client, ask)
-        except LwexpError as error:
-            drain.stop(error)
-            return
-        if isinstance(answer, Failure) and answer.reason == "drained":
-            return
-        keep(answer)
-        await asyncio.sleep(0)  # a replay from the ledger never waits by itself; this lets signals in
 
 
 async def _ask(client: Client, ask: SampleRequest) -> SampleResult | Failure:

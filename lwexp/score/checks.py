@@ -12,7 +12,8 @@ from lwexp.extend.metric import Marks
 from lwexp.records import Check, Position, Response, write_rows
 from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric
-from lwexp.score.texts import Segment, looped_words, segments, shares_by_segment
+from lwexp.score.texts import Segment, segments, shares_by_segment
+from lwexp.text.loops import looped_words
 from lwexp.text.words import count_words
 
 log = logging.getLogger(__name__)
@@ -81,11 +82,10 @@ def _judge(
     out_dir: Path,
 ) -> Mapping[str, Marks | str]:
     """Segment key -> S_q, or why there is none. An answer of one segment is judged again, as a part."""
-    from lwexp.score.judging import JudgeRequest, Judging
+    from lwexp.score.judging import JudgeRequest, ask_judge
 
     metric = QualityMetric()
     prompt = metric.judge_prompt(judge.prompt)
-    judging: Judging[Marks] = Judging(judge, seed)
     requests = []
     for response in responses:
         parts = texts[response.id]
@@ -94,7 +94,7 @@ def _judge(
                 shown = response.model_copy(update={"text": part.text})
                 question = metric.question(shown, prompt, part=(number + 1, len(parts)))
                 requests.append(JudgeRequest(_key(response.id, number), question))
-    return judging.run(requests, out_dir)
+    return ask_judge(requests, judge, seed=seed, folder=out_dir)
 
 
 def _positions(response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Marks | str]) -> Iterable[Position]:

@@ -56,12 +56,11 @@ def compare_pairwise(
     Raises:
         LwexpError: If the judge cannot be used at all.
     """
-    from lwexp.score.judging import JudgeRequest, Judging
+    from lwexp.score.judging import JudgeRequest, ask_judge
 
     pairs = [(a, b, first) for a, b in _pairs(ours, others) for first in _ORDERS]
-    judging: Judging[Better] = Judging(judge, seed)
     requests = [JudgeRequest(f"{a.id}|{first} first", question(a, b, first)) for a, b, first in pairs]
-    outcomes = judging.run(requests, out_dir)
+    outcomes = ask_judge(requests, judge, seed=seed, folder=out_dir)
     rows = [
         _row(a, b, first, other, judge.model, outcomes[request.key])
         for (a, b, first), request in zip(pairs, requests, strict=True)

@@ -1,4 +1,4 @@
-"""What a text shows without a judge: parts, repetition, distinctness, loops. Pure, on the words of ``split_words``."""
+"""What a text shows without a judge: parts, repetition, distinctness. Pure, on the words of ``split_words``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from lwexp.text.words import split_words
 _SMALLEST = 40  # words of a segment: below that, shares jump with single words
 _GRAM = 4
 _WINDOW = 100  # words over which distinctness is taken, because it falls with length by itself
-_LOOP_WORDS = 30
-_LOOP_TIMES = 3
 
 _PARAGRAPH = re.compile(r"[^\n]*(?:\n+|$)")
 _SENTENCE = re.compile(r"[\s\S]+?(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\"'”’）]*\s*|\n+|\Z)")
@@ -86,18 +84,3 @@ def _distinct(words: Sequence[str]) -> float | None:
         if pairs:
             shares.append(len(set(pairs)) / len(pairs))
     return sum(shares) / len(shares) if shares else None
-
-
-def looped_words(words: Sequence[str]) -> int:
-    """Words of the longest end that repeats one passage three times or more, word by word; 0 where there is none.
-
-    An end shorter than 30 words is no loop, so a refrain or "ha, ha, ha" is none.
-    """
-    for period in range(1, len(words) // _LOOP_TIMES + 1):
-        at = len(words) - 1
-        while at >= period and words[at] == words[at - period]:
-            at -= 1
-        length = len(words) - 1 - at + period
-        if length >= _LOOP_TIMES * period and length >= _LOOP_WORDS:
-            return length
-    return 0

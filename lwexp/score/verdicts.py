@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lwexp.extend.endpoint import AskedJudge, Judge
-from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, JudgePrompt, Marks, Metric, metrics_of
+from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, Marks, Metric, metrics_of
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.runs.artifacts import JUDGEMENTS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary
@@ -58,32 +58,28 @@ def score_responses(
         names = ", ".join(metric.name for metric in metrics if isinstance(metric, ComputedMetric))
         log.info("%d answers scored by %s; nothing judged", len(responses), names or "nothing")
         return _write(out_dir, responses, order, computed)
-    prompts = {metric.kind: metric.judge_prompt(judge.prompt) for metric in judged}
-    judging = _Judged(responses, judged, judge, prompts)
+    outcomes: dict[str, Marks | str] = {}
 
-    def write() -> list[Verdict]:
-        write_rows(out_dir / JUDGEMENTS, judging.rows())
-        return _write(out_dir, responses, order, computed | judging.verdicts())
+    def write() -> tuple[Mapping[str, _Judgements], list[Verdict]]:
+        """What there is so far."""
+        given = {metric.kind: _judgements(metric, responses, judge, outcomes) for metric in judged}
+        write_rows(out_dir / JUDGEMENTS, (row for by_id in given.values() for rows in by_id.values() for row in rows))
+        return given, _write(out_dir, responses, order, computed | _judged(judged, responses, judge.model, given))
 
     try:
-        judging.ask(seed, out_dir)
+        _ask(judged, responses, judge, seed, out_dir, outcomes)
     except BaseException:
-        write()
-        log.info("stopped: %d of %d answers judged", len(judging.of(judged[0])), len(responses))
+        given, _ = write()
+        log.info("stopped: %d of %d answers judged", len(given[judged[0].kind]), len(responses))
         raise
-    verdicts = write()
-    for metric in judged:
-        own = [verdict for verdict in verdicts if verdict.kind == metric.kind]
-        reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
-        log.info("%s by %s: %s", metric.kind, judge.model, tally(len(own), len(own) - len(reasons), reasons))
-    facts = [_facts(metric, prompts[metric.kind], judging.of(metric), verdicts, responses) for metric in judged]
+    given, verdicts = write()
+    first, *further = [_facts(metric, judge, given[metric.kind], verdicts, responses) for metric in judged]
+    for metric, facts in zip(judged, (first, *further), strict=True):
+        reasons = [reason for reason, count in facts.unscored.items() for _ in range(count)]
+        log.info("%s by %s: %s", metric.kind, judge.model, tally(facts.answers, facts.scored, reasons))
     # Flat for the first metric, as runs with S_q alone have it.
     JudgeSummary(
-        model=judge.model,
-        temperature=judge.temperature,
-        repeats=judge.repeats,
-        further=tuple(facts[1:]),
-        **dict(facts[0]),
+        model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=tuple(further), **dict(first)
     ).write(out_dir)
     return verdicts
 
@@ -120,60 +116,57 @@ def _verdict(metric: Metric, response: Response, scorer: str, outcome: Marks | s
     )  # fmt: skip
 
 
-class _Judged:
-    """Judgements of all judged metrics, complete or as far as the judge came."""
+def _ask(
+    metrics: Sequence[JudgedMetric],
+    responses: Sequence[Response],
+    judge: AskedJudge,
+    seed: int,
+    out_dir: Path,
+    outcomes: dict[str, Marks | str],
+) -> None:
+    """Ask about every answer that a judge has to see, ``judge.repeats`` times."""
+    from lwexp.score.judging import JudgeRequest, ask_judge
 
-    def __init__(
-        self,
-        responses: Sequence[Response],
-        metrics: Sequence[JudgedMetric],
-        judge: AskedJudge,
-        prompts: Mapping[str, JudgePrompt],
-    ) -> None:
-        self._responses, self._metrics, self._judge, self._prompts = responses, metrics, judge, prompts
-        self._outcomes: dict[str, Marks | str] = {}
+    requests = []
+    for metric in metrics:
+        prompt = metric.judge_prompt(judge.prompt)
+        for response in responses:
+            outcome = outcome_without_judge(metric, response)
+            for repeat in range(judge.repeats):
+                key = _key(metric, response, repeat)
+                if outcome is None:
+                    requests.append(JudgeRequest(key, metric.question(response, prompt), repeat))
+                else:
+                    outcomes[key] = outcome
+    ask_judge(requests, judge, seed=seed, folder=out_dir, outcomes=outcomes)
 
-    def ask(self, seed: int, out_dir: Path) -> None:
-        """Ask about every answer that a judge has to see, ``judge.repeats`` times."""
-        from lwexp.score.judging import JudgeRequest, Judging
 
-        judging: Judging[Marks] = Judging(self._judge, seed)
-        self._outcomes = judging.outcomes
-        requests = []
-        for metric in self._metrics:
-            for response in self._responses:
-                outcome = outcome_without_judge(metric, response)
-                for repeat in range(self._judge.repeats):
-                    key = _key(metric, response, repeat)
-                    if outcome is not None:
-                        judging.outcomes[key] = outcome
-                        continue
-                    question = metric.question(response, self._prompts[metric.kind])
-                    requests.append(JudgeRequest(key, question, repeat))
-        judging.run(requests, out_dir)
+def _judgements(
+    metric: JudgedMetric, responses: Iterable[Response], judge: AskedJudge, outcomes: Mapping[str, Marks | str]
+) -> dict[str, list[Judgement]]:
+    """Response id -> its judgements so far, for those that have one."""
+    found: dict[str, list[Judgement]] = {}
+    for response in responses:
+        for repeat in range(judge.repeats):
+            outcome = outcomes.get(_key(metric, response, repeat))
+            if outcome is not None:
+                row = judgement(metric, response, repeat, judge.model, outcome)
+                found.setdefault(response.id, []).append(row)
+    return found
 
-    def of(self, metric: JudgedMetric) -> dict[str, list[Judgement]]:
-        """Response id -> its judgements so far, for those that have one."""
-        found: dict[str, list[Judgement]] = {}
-        for response in self._responses:
-            for repeat in range(self._judge.repeats):
-                outcome = self._outcomes.get(_key(metric, response, repeat))
-                if outcome is not None:
-                    made = judgement(metric, response, repeat, self._judge.model, outcome)
-                    found.setdefault(response.id, []).append(made)
-        return found
 
-    def rows(self) -> Iterable[Judgement]:
-        return (row for metric in self._metrics for rows in self.of(metric).values() for row in rows)
-
-    def verdicts(self) -> dict[str, dict[str, Verdict]]:
-        by_id = {response.id: response for response in self._responses}
-        return {
-            metric.kind: {
-                id: judged_verdict(metric, by_id[id], self._judge.model, rows) for id, rows in self.of(metric).items()
-            }
-            for metric in self._metrics
+def _judged(
+    metrics: Sequence[JudgedMetric], responses: Sequence[Response], scorer: str, given: Mapping[str, _Judgements]
+) -> dict[str, dict[str, Verdict]]:
+    """Kind -> response id -> verdict."""
+    return {
+        metric.kind: {
+            response.id: judged_verdict(metric, response, scorer, given[metric.kind][response.id])
+            for response in responses
+            if response.id in given[metric.kind]
         }
+        for metric in metrics
+    }
 
 
 def _key(metric: Metric, response: Response, repeat: int) -> str:
@@ -213,12 +206,13 @@ def _write(
 
 def _facts(
     metric: JudgedMetric,
-    prompt: JudgePrompt,
+    judge: AskedJudge,
     judgements: _Judgements,
     verdicts: Iterable[Verdict],
     responses: Iterable[Response],
 ) -> MetricJudgeSummary:
     """What judge.json says of one metric: counts, and how far the repeats agree, per dimension and on the score."""
+    prompt = metric.judge_prompt(judge.prompt)
     own = [verdict for verdict in verdicts if verdict.kind == metric.kind]
     reasons = [verdict.unscored_reason or "" for verdict in own if verdict.score is None]
     # An empty answer, which no judge saw, would count as perfect agreement.
