@@ -31,7 +31,7 @@
 
   const chip = (place) => find("mark-" + place).content.cloneNode(true);
 
-  // S_l and S_q with their subscripts, as the page's own text has them.
+  // A name such as X_y with its subscript, as the page's own text has it.
   const label = (text) => text.split(/\b([A-Z]_[a-z]+)\b/).map((part, at) => (at % 2 ? make("span", "", part[0], make("sub", "", part.slice(2))) : part));
 
   async function unpack(id) {
