@@ -11,15 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from lwexp.records import Check, Position
-from lwexp.report.reading import rows_of
+from lwexp.records import BadRow, Check, Position, scan_rows
+from lwexp.records import Row as RecordRow
 from lwexp.report.tables import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line
+
+R = TypeVar("R", bound=RecordRow)
 
 MEASURES = ("repeated", "distinct", "quality")
 
@@ -62,6 +64,23 @@ def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
         PairwiseSummary.read(path),
         RegressionSummary.read(path),
     )
+
+
+def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> list[R]:
+    """Readable rows of a file that may be missing or torn; what cannot be read is counted in a note."""
+    if not path.is_file():
+        return []
+    rows: list[R] = []
+    bad: list[BadRow] = []
+    for item in scan_rows(path, row_type):
+        if isinstance(item, BadRow):
+            bad.append(item)
+        else:
+            rows.append(item)
+    if bad:
+        first = one_line(f"line {bad[0].line}: {bad[0].problem}", 200)
+        notes.append(f"{run_id}: {len(bad):,} unreadable lines in {path.name} are ignored (first: {first}).")
+    return rows
 
 
 def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Endings | None:

@@ -17,8 +17,7 @@ from lwexp.extend.bench import bench_heading
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
-from lwexp.report.diagnostics import Diagnostics, read_diagnostics
-from lwexp.report.reading import rows_of
+from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
 from lwexp.report.tables import ScoredResponse, join
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Tree

@@ -12,11 +12,11 @@ import pytest
 from lwexp.records import LwexpError
 from lwexp.report import compare
 from lwexp.report.differences import short_names
+from lwexp.report.figures.training_metrics import long_shares, metrics_of
 from lwexp.report.sweep.sweep_analysis import fit_line, sweep_result
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import gpu_hours, number_of, read_sweep
-from lwexp.report.training_metrics import long_shares, metrics_of
 from tests.report import report_runs
 
 KEY = "mixture.sources.drafts.max_words"

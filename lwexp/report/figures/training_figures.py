@@ -8,7 +8,7 @@ from typing import Any
 from lwexp.pages.display import words
 from lwexp.pages.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.training_metrics import Curve, curve, long_shares, metrics_of
+from lwexp.report.figures.training_metrics import Curve, curve, long_shares, metrics_of
 
 _BINS = 18
 # Title, caption, column of metrics.jsonl, unit.

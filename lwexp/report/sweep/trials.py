@@ -11,8 +11,8 @@ from typing import NamedTuple
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import short_names, tell_apart
 from lwexp.report.evaluations import Evaluation
+from lwexp.report.figures.training_metrics import long_share
 from lwexp.report.load import Comparison, Group, load
-from lwexp.report.training_metrics import long_share
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.run import Run, trace
 from lwexp.runs.summaries import SweepSummary
