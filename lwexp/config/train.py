@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,20 @@ class CPU(Strict):
     """One call a document; the other paths need a CUDA device."""
     kernels: Literal["eager", "compile"]
     """RMSNorm and SwiGLU: transformers' own, or fused by torch.compile."""
+
+    device: ClassVar[Literal["cpu", "cuda"]] = "cpu"
+    """Where tensors are, as torch calls it."""
+    precision: ClassVar[Literal["bf16-true", "32-true"]] = "32-true"
+    devices: ClassVar[int] = 1
+    """Ranks on each node."""
+    ranks: ClassVar[int] = 1
+    """Processes over all nodes."""
+    activation_checkpointing: ClassVar[bool] = False
+    activation_offload: ClassVar[bool] = False
+    peak_tflops: ClassVar[float | None] = None
+    mfu: ClassVar[float] = 1.0
+    number_bytes: ClassVar[int] = 4
+    """Bytes of a number of the weights and activations."""
 
 
 Attention = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
@@ -56,10 +70,20 @@ class GPU(Strict):
     mfu: Annotated[float, Key("speed")] = Field(gt=0, le=1)
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
 
+    device: ClassVar[Literal["cpu", "cuda"]] = "cuda"
+    devices: ClassVar[int] = 1
+    ranks: ClassVar[int] = 1
+    threads: ClassVar[int | None] = None
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a number of the weights and activations."""
+        return 2 if self.precision == "bf16-true" else 4
+
     @model_validator(mode="after")
     def choices_fit_together(self) -> GPU:
         """No CUDA kernels in float32, and nothing to offload without checkpointing."""
-        _kernels_fit(self, "cuda")
+        _kernels_fit(self)
         return self
 
 
@@ -98,9 +122,19 @@ class Zero(Strict):
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
 
     @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where tensors are, as torch calls it."""
+        return "cuda" if self.accelerator == "gpu" else "cpu"
+
+    @property
     def ranks(self) -> int:
         """Processes over all nodes."""
         return self.devices * self.num_nodes
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes of a number of the weights and activations."""
+        return 2 if self.precision == "bf16-true" else 4
 
     @model_validator(mode="after")
     def offloading_fits_the_stage(self) -> Zero:
@@ -120,11 +154,12 @@ class Zero(Strict):
     @model_validator(mode="after")
     def choices_fit_together(self) -> Zero:
         """No CUDA kernels on the CPU or in float32, and nothing to offload without checkpointing."""
-        _kernels_fit(self, "cuda" if self.accelerator == "gpu" else "cpu")
+        _kernels_fit(self)
         return self
 
 
-def _kernels_fit(hardware: GPU | Zero, device: str) -> None:
+def _kernels_fit(hardware: GPU | Zero) -> None:
+    device = hardware.device
     if hardware.attention not in ("auto", "per_document") and (device == "cpu" or hardware.precision == "32-true"):
         raise ValueError(
             f"hardware.attention: got {hardware.attention}, which has kernels for bf16 on CUDA only; "

@@ -37,13 +37,12 @@ from lwexp.train.loop.probe import Ask
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.tracking import Tracker, open_tracker
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
-from lwexp.train.model.build import training_device, training_dtype
+from lwexp.train.model.build import training_dtype
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.parallel.rank_sync import Ranks, SingleProcess, broadcast_from_rank0
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning, set_up_process
 from lwexp.train.planner.flops import Speedometer, peak_flops
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory import is_offloading, is_recomputing
 from lwexp.train.planner.memory_fit import max_forward_tokens
 
 log = logging.getLogger(__name__)
@@ -170,8 +169,8 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
         settings,
         settings.optimizer,
         total,
-        recompute=is_recomputing(hardware_of(config)),
-        offload=is_offloading(hardware_of(config)),
+        recompute=hardware_of(config).activation_checkpointing,
+        offload=hardware_of(config).activation_offload,
         nonfinite=NonFinite(setup.run.path / NONFINITE, config.training.skip_nonfinite),
         make_optimizer=setup.optimizer(),
         part_tokens=_part_tokens(setup),
@@ -248,9 +247,9 @@ def _callbacks(setup: TrainingSetup, plan: BatchPlan, total: int, done: int, tra
 def _speedometer(setup: TrainingSetup) -> Speedometer:
     """Peak of all devices where it is known: bf16 on CUDA."""
     hardware = hardware_of(setup.config)
-    known = peak_flops(torch.cuda.get_device_name()) if training_device(hardware).type == "cuda" else None
+    known = peak_flops(torch.cuda.get_device_name()) if hardware.device == "cuda" else None
     is_bf16 = training_dtype(hardware) == torch.bfloat16
-    ranks = hardware.ranks if isinstance(hardware, Zero) else 1
+    ranks = hardware.ranks
     sizes = model_sizes(setup.config.model, setup.start_from)
     return Speedometer(sizes, known * ranks if known and is_bf16 else None)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
+from lwexp.config.train import Hardware, ModelConfig
 from lwexp.records import LwexpError
 from lwexp.train.model import attention, kernels
 from lwexp.train.model.adapter import add_adapter
@@ -24,15 +24,12 @@ can shard each weight as it is made."""
 
 def training_dtype(hardware: Hardware) -> torch.dtype:
     """What the weights are kept in."""
-    if not isinstance(hardware, CPU) and hardware.precision == "bf16-true":
-        return torch.bfloat16
-    return torch.float32
+    return torch.bfloat16 if hardware.number_bytes == 2 else torch.float32
 
 
 def training_device(hardware: Hardware) -> torch.device:
     """Where this rank computes."""
-    on_cpu = isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
-    return torch.device("cpu" if on_cpu else "cuda")
+    return torch.device(hardware.device)
 
 
 def build_model(

@@ -14,18 +14,16 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from lwexp.config.train import GPU, Hardware, Zero
-from lwexp.train.model.build import training_device
+from lwexp.config.train import Hardware, Zero
 
 
 def set_up_process(hardware: Hardware) -> None:
     """Threads: those asked for, or this rank's share of the cores."""
-    asked = None if isinstance(hardware, GPU) else hardware.threads
-    ranks_here = hardware.devices if isinstance(hardware, Zero) else 1
-    if training_device(hardware).type == "cpu":
+    asked = hardware.threads
+    if hardware.device == "cpu":
         # DeepSpeed, which transformers imports where it is installed, would look for accelerators and warn.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // ranks_here))
+    torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // hardware.devices))
 
 
 def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.config.train import CPU, Hardware, Zero
+from lwexp.config.train import Hardware
 from lwexp.extend import Objective, Sizes
-from lwexp.train.planner.memory import is_recomputing
 
 
 class Hours(NamedTuple):
@@ -61,14 +60,14 @@ def training_hours(
         tokens_per_step: Tokens of a step over all ranks.
         passes: Two passes run one more forward in every epoch.
     """
-    if isinstance(hardware, CPU) or hardware.peak_tflops is None:
+    if hardware.peak_tflops is None:
         return None
-    gpus = hardware.ranks if isinstance(hardware, Zero) else 1
+    gpus = hardware.ranks
     flops = steps * tokens_per_step * flops_per_token(sizes, mean_context(lengths))
     training = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
     # A forward is one part of three; of four where the backward runs it again, because then a step at this MFU
     # does a third more than its model FLOPs.
-    forward = 1 / (4 if is_recomputing(hardware) else 3)
+    forward = 1 / (4 if hardware.activation_checkpointing else 3)
     other = training * forward * (passes - 1)
     if objective.needs_reference:
         epochs = max(steps * tokens_per_step / max(sum(lengths), 1.0), 1e-9)

@@ -12,7 +12,7 @@ from lwexp.extend import Sizes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.compute import training_hours
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory import GIB, MemoryPlan, number_bytes
+from lwexp.train.planner.memory import GIB, MemoryPlan
 from lwexp.train.planner.memory_fit import (
     Verdict,
     judge,
@@ -138,8 +138,7 @@ def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> s
 def memory_table(verdict: Verdict, hardware: Hardware) -> str:
     """The plan as text, one line a term."""
     plan = verdict.plan
-    on_cpu = hardware.kind == "cpu" or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
-    where = "each process" if on_cpu else "each GPU" if isinstance(hardware, Zero) else "GPU"
+    where = "each process" if hardware.device == "cpu" else "each GPU" if isinstance(hardware, Zero) else "GPU"
     trained = "" if plan.trained == plan.parameters else f", A = {_millions(plan.trained)} of them trained"
     lines = [f"memory for N = {_millions(plan.parameters)} parameters{trained}, {where}:"]
     when = {"always": "", "pass": "backward", "layer": "  in a layer", "head": "  in the head", "update": "update"}
@@ -159,7 +158,7 @@ def memory_table(verdict: Verdict, hardware: Hardware) -> str:
 
 def checkpoint_gib(plan: MemoryPlan, hardware: Hardware) -> float:
     """A checkpoint: weights, and the optimiser's master weights and moments (float32 weights are their own master)."""
-    b = number_bytes(hardware)
+    b = hardware.number_bytes
     return (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
 
 
@@ -169,7 +168,7 @@ def disk_line(config: Config, hardware: Hardware, sizes: Sizes) -> str:
 
     plan = plan_memory(sizes, hardware, config.pack.max_tokens)
     one, keep = checkpoint_gib(plan, hardware), config.training.keep_checkpoints
-    model = number_bytes(hardware) * sizes.base_parameters / GIB
+    model = hardware.number_bytes * sizes.base_parameters / GIB
     return (
         f"disk: {_gib(one)} a checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
         f"the exported model {_gib(model)}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from lwexp.config.train import CPU, GPU, Hardware, Zero
+from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 
 GIB = 2**30
@@ -79,17 +79,12 @@ def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
     return MemoryPlan(device, (*host, *host_inputs), sizes.parameters, sizes.trained_parameters)
 
 
-def number_bytes(hardware: Hardware) -> int:
-    """Bytes of a number of the weights and activations."""
-    return 4 if isinstance(hardware, CPU) or hardware.precision == "32-true" else 2
-
-
 def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     n, a = sizes.parameters, sizes.trained_parameters
     if isinstance(hardware, Zero):
         sharded = _zero3_states if hardware.stage == 3 else _zero2_states
         return sharded(sizes, hardware)
-    if number_bytes(hardware) == 4:
+    if hardware.number_bytes == 4:
         return (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), ()
     return (
         Term("parameters", 2 * n, "2N"),
@@ -101,7 +96,7 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
 
 def _zero3_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     """Every state in W parts; see ``_host_states`` for what is offloaded."""
-    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, number_bytes(hardware)
+    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
     r = hardware.offload_optimizer
     here = [] if hardware.offload_parameters else [Term("parameters", b * n / w, f"{b}N/W")]
     # In float32 the weights are their own master.
@@ -162,7 +157,7 @@ def _pinned(size: float, hardware: Zero) -> float:
 
 def _zero2_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     """Whole weights, gradients and optimiser in W parts."""
-    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, number_bytes(hardware)
+    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
     here = [Term("parameters", b * n, f"{b}N: whole on each rank")]
     if hardware.offload_optimizer == 0:
         here += [
@@ -176,14 +171,14 @@ def _zero2_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple
 
 def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     """What the forward keeps for the backward: each layer's input, or without recomputation all that is in it."""
-    b, layers, h = number_bytes(hardware), sizes.num_hidden_layers, sizes.hidden_size
-    if not is_recomputing(hardware):
+    b, layers, h = hardware.number_bytes, sizes.num_hidden_layers, sizes.hidden_size
+    if not hardware.activation_checkpointing:
         norms = 6 if b == 4 else 8  # two RMSNorms and their residuals; bf16 norms keep float32 copies
         widths = norms * h + 4 * sizes.intermediate_size + 3 * sizes.query_width + 2 * sizes.key_width
         return (Term("activations", layers * tokens * b * widths, f"L*T*{b}*({norms}h + 4I + 3q + 2k)", "pass"),), ()
     kept = layers * tokens * h * b
-    if not isinstance(hardware, CPU) and hardware.activation_offload:
-        here = hardware.devices if isinstance(hardware, Zero) else 1
+    if hardware.activation_offload:
+        here = hardware.devices
         return (
             (Term("layer inputs", 3 * tokens * h * b, f"3*T*h*{b}: on their way", "pass"),),
             (Term("layer inputs", here * kept, f"L*T*h*{b} a rank"),),
@@ -193,8 +188,8 @@ def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[
 
 def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
     """The widest moment inside a layer's backward, beyond what the forward kept."""
-    b, h, i = number_bytes(hardware), sizes.hidden_size, sizes.intermediate_size
-    if not is_recomputing(hardware):
+    b, h, i = hardware.number_bytes, sizes.hidden_size, sizes.intermediate_size
+    if not hardware.activation_checkpointing:
         widths, formula = (12 * h, "12h") if b == 2 else (2 * i + h, "2I + h")
         return Term("one layer", tokens * b * widths, f"T*{b}*({formula})", "layer")
     norms = 6 if b == 4 else 9
@@ -204,7 +199,7 @@ def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
 
 def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
     """The log-prob op at its widest: a tile of logits and of their slopes, the head's gradient, the rows it reads."""
-    b, rows = number_bytes(hardware), 4 if number_bytes(hardware) == 4 else 6
+    b, rows = hardware.number_bytes, 4 if hardware.number_bytes == 4 else 6
     tiles = 2 * min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK)
     gradient = 0 if sizes.adapter_parameters else b * sizes.embedding_parameters
     formula = f"2C + {rows}*T*h*{b}" if sizes.adapter_parameters else f"2C + {b}Vh + {rows}*T*h*{b}"
@@ -212,16 +207,6 @@ def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
 
 
 def _runtime(hardware: Hardware) -> Term:
-    if isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu"):
+    if hardware.device == "cpu":
         return Term("runtime", CPU_RUNTIME, "python, torch, transformers, lightning")
     return Term("runtime", GPU_RUNTIME, "allowance: CUDA context, collectives, fragmentation")
-
-
-def is_recomputing(hardware: Hardware) -> bool:
-    """Whether activations are recomputed in the backward pass."""
-    return isinstance(hardware, GPU | Zero) and hardware.activation_checkpointing
-
-
-def is_offloading(hardware: Hardware) -> bool:
-    """Whether the layer inputs that recomputation keeps are held by the host."""
-    return not isinstance(hardware, CPU) and hardware.activation_offload

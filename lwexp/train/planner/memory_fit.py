@@ -75,9 +75,7 @@ def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
 
     A run that is to start ``here`` has what is here; what the config says counts only where no device is found.
     """
-    if isinstance(hardware, CPU):
-        return host_gib(), None
-    if isinstance(hardware, Zero) and hardware.accelerator == "cpu":
+    if isinstance(hardware, CPU) or hardware.device == "cpu":
         return host_gib() / hardware.devices, None
     if here:
         return found_device_gib() or hardware.device_gib, host_gib()

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lwexp.config.schema import Config
-from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
+from lwexp.config.train import Hardware, ModelConfig, Zero
 from lwexp.extend import FAMILIES, Sizes
 from lwexp.records import LwexpError
 from lwexp.train.loop.tracking import tracking_problem
@@ -161,18 +161,17 @@ def device_problems(hardware: Hardware) -> Iterator[str]:
     from lwexp.train.model.attention import attention_problem
     from lwexp.train.model.kernels import kernels_problem
 
-    on_cpu = isinstance(hardware, CPU) or (isinstance(hardware, Zero) and hardware.accelerator == "cpu")
-    kernels = kernels_problem(hardware.kernels, "cpu" if on_cpu else "cuda")
+    kernels = kernels_problem(hardware.kernels, hardware.device)
     yield from (problem for problem in (attention_problem(hardware.attention), kernels) if problem)
     if isinstance(hardware, Zero):
         missing = [name for name in ("deepspeed", "accelerate") if find_spec(name) is None]
         if missing:
             yield f"packages: ZeRO needs {' and '.join(missing)}; pip install 'lwexp[zero]'"
-    if on_cpu:
+    if hardware.device == "cpu":
         return
     import torch
 
-    wanted = hardware.devices if hardware.kind == "zero" else 1
+    wanted = hardware.devices
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < wanted:
         devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
