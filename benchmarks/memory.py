@@ -89,6 +89,7 @@ def counted_gib(model: str, tokens: int, *overrides: str) -> float:
             target_documents=targets,
             document_ids=tuple(range(DOCUMENTS)),
             pack_id=0,
+            labels=torch.zeros(DOCUMENTS, 0),
         )
         gradients = [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
         with Alive([*made.parameters(), *made.buffers(), *gradients]) as alive:
@@ -137,6 +138,7 @@ def train_two_steps(name: str, tokens: int) -> float:
         target_documents=targets,
         document_ids=tuple(range(DOCUMENTS)),
         pack_id=0,
+        labels=torch.zeros(DOCUMENTS, 0),
     )
     for _ in range(2):
         (-pack_logprobs(model, batch).mean()).backward()
