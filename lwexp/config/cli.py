@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lwexp.config.base import Tree, validate
-from lwexp.config.compose import plugins_named, to_tree
+from lwexp.config.base import Tree
+from lwexp.config.compose import gate, plugins_named, to_tree
 from lwexp.config.fields import commands_that_read
 from lwexp.config.folders import CONF, package_of, pinned_groups
 from lwexp.config.schema import Config
@@ -100,9 +100,8 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
         raise LwexpError(in_one_line(error)) from None
     for tree, overrides, choices in composed:
-        load_plugins(tree.get("plugins") or ())  # those that a config file names
         check_overrides(command, overrides, choices)
-        main(validate(tree, Config))
+        main(gate(tree))
 
 
 def at_scale(arguments: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config.base import Tree, validate
+from lwexp.config.fields import with_neutral_values
 from lwexp.config.folders import CONF
 from lwexp.config.schema import Config
 from lwexp.extend import load_plugins
@@ -27,8 +28,24 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
     """
     load_plugins(plugins_named(overrides))
     tree = compose_tree(*overrides, config_dir=config_dir)
-    load_plugins(tree["plugins"])  # those that a config file names
-    return validate(tree, Config)
+    return gate(tree)
+
+
+def gate(tree: Tree) -> Config:
+    """Validate a tree after loading the plugins that it names. Their files are kept with their full paths, so that the
+    run can be read from any folder."""
+    files = [str(Path(name).resolve()) if Path(name).is_file() else name for name in tree.get("plugins") or ()]
+    load_plugins(files)
+    return validate({**tree, "plugins": files}, Config)
+
+
+def read_config(tree: Tree) -> Config:
+    """A run's config.json, also of an earlier version.
+
+    Raises:
+        LwexpError: If this version cannot read it, or a plugin of it is gone.
+    """
+    return gate(with_neutral_values(tree, Config))
 
 
 def plugins_named(overrides: Sequence[str]) -> list[str]:

@@ -51,9 +51,10 @@ def plugin_config_folders() -> list[Path]:
 
 
 def _load(name: str, origin: str) -> None:
+    is_file = name.endswith(".py") or os.sep in name
+    name = str(Path(name).resolve()) if is_file and Path(name).is_file() else name
     if name in _loaded:
         return
-    is_file = name.endswith(".py") or os.sep in name
     try:
         _loaded[name] = _from_file(Path(name)) if is_file else _from_import_path(name)
     except LwexpError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config import Config
-from lwexp.config.base import validate
+from lwexp.config.compose import read_config
 from lwexp.records import LwexpError
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import CHECKPOINTS, MODEL, TrainResults
@@ -39,7 +39,7 @@ def export_run(wanted: Wanted) -> Path:
     if wanted.push_to_hub is not None:
         _require_hub(wanted.push_to_hub)
     run = _find(wanted)
-    config = validate(run.config_tree, Config)
+    config = read_config(run.config_tree)
     folder = Path(wanted.out) if wanted.out else run.path / "export"
     _require_replaceable(folder)
     if run.is_finished and wanted.checkpoint is None:

@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from lwexp.config.base import validate
-from lwexp.config.fields import with_neutral_values
+from lwexp.config.compose import read_config
 from lwexp.config.schema import Config
 from lwexp.records import LwexpError
 from lwexp.runs.artifacts import CONFIG, RESULTS, Artifact, Labels, Manifest, Tree, read_object
@@ -110,9 +109,9 @@ class Run:
 
     @cached_property
     def config(self) -> Config | None:
-        """The config it ran with; None where this version cannot read it or a plugin of it is not loaded."""
+        """The config it ran with; None where this version cannot read it or a plugin of it is gone."""
         try:
-            return validate(with_neutral_values(self.config_tree, Config), Config)
+            return read_config(self.config_tree)
         except LwexpError:
             return None
 

@@ -57,7 +57,10 @@ def test_it_trains_and_its_export_is_transformers_own_class(folder: Path) -> Non
     assert done.returncode == 0, done.stderr
     (model,) = (folder / "runs").glob("*/model")
 
-    loaded = AutoModelForCausalLM.from_pretrained(model)
+    # From another folder: the run knows where its plugin lies.
+    exported = lwexp(folder.parent, "export", f"run={model.parent}", "out=exported")
+    assert exported.returncode == 0, exported.stderr
+    loaded = AutoModelForCausalLM.from_pretrained(folder.parent / "exported")
     assert type(loaded).__name__ == "Qwen3ForCausalLM"
     assert sum(parameter.numel() for parameter in loaded.parameters()) == planned_parameters(folder)
     chat = AutoTokenizer.from_pretrained(model).apply_chat_template([{"role": "user", "content": "x"}], tokenize=False)
