@@ -1,8 +1,8 @@
 """recipe: which room runs after which, and which run each one reads.
 
-The only package above all rooms. It finds input runs, opens the run directory, hands rooms plain values and paths,
-and records results; it computes nothing itself. Rooms are imported inside the functions, so that a mistake in the
-config is told before torch is loaded.
+The only package above all rooms. It reads the manifests of input runs, opens the run directory, hands rooms plain
+values and paths, and writes the results into the manifest. It never touches rows, models or pages itself. Rooms are
+imported inside the functions, so that a mistake in the config is told before torch is loaded.
 """
 
 from lwexp.recipe.data import generate

@@ -160,6 +160,7 @@ def _lock(path: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
         raise LwexpError(f"{path} is in use by another process; wait for it or stop it") from None
     file.write(str(os.getpid()))
     file.flush()

@@ -48,7 +48,7 @@ def environment() -> dict[str, str]:
 def start(folder: Path, **behaviour: object) -> subprocess.Popen[str]:
     told = json.dumps({name.removeprefix("r"): what for name, what in behaviour.items()})
     command = [sys.executable, "-c", PROGRAM, str(folder), told]
-    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment(), text=True)
 
 
 def ranks_of(folder: Path) -> list[dict[str, str]]:
@@ -98,8 +98,9 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_line_that_names_it(
         ],
         env=environment(), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert program.wait(30) == 1
-    assert "rank 1 was killed by SIGKILL" in (program.stderr.read() if program.stderr else "")
+    _, said = program.communicate(timeout=30)
+    assert program.returncode == 1
+    assert "rank 1 was killed by SIGKILL" in said
     assert not any(is_alive(rank["pid"]) for rank in ranks_of(tmp_path))
 
 

@@ -64,8 +64,7 @@ class Ranks:
 
     def close(self) -> None:
         assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(timeout=30)
+        self._server.communicate(timeout=30)
 
 
 def serve() -> None:
