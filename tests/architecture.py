@@ -28,7 +28,7 @@ BASE = {
 }  # fmt: skip
 ROOMS = {
     "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(), "train": {"pack"}, "sample": {"pack", "llm"},
-    "score": {"llm"}, "pages": set(), "report": {"pages"}, "publish": {"pages"},
+    "benches": {"llm"}, "score": {"llm"}, "pages": set(), "report": {"pages"}, "publish": {"pages"},
 }  # fmt: skip
 ABOVE = {
     "recipe": set(ROOMS), "commands": {"recipe", ""}, "export": {"recipe"}, "__main__": {"commands"},
@@ -116,7 +116,7 @@ def docstring(folder: Path) -> str:
 
 def summary(folder: Path) -> str:
     """First sentence of a room's docstring, without the room's name."""
-    first = re.split(r"[.;:] |\.$|\n\n", re.sub(r"^\w+: ", "", docstring(folder)), maxsplit=1)[0]
+    first = re.split(r"[.;] |\.$|\n\n", re.sub(r"^\w+: ", "", docstring(folder)), maxsplit=1)[0]
     return " ".join(first.split()).rstrip(".").replace("``", "`").replace("|", ", ")
 
 

@@ -78,17 +78,23 @@ def test_items_stay_in_order_but_for_the_last_of_a_pack():
     assert sum(lengths[packs[0]]) == 30
 
 
+def check_packs(packs, lengths, capacity):
+    """Each item once, no empty pack, none overfull."""
+    loads = [int(lengths[items].sum()) for items in packs]
+    assert sorted(item for items in packs for item in items) == list(range(len(lengths)))
+    assert min(len(items) for items in packs) >= 1
+    assert max(loads) <= capacity
+    assert sum(loads) == lengths.sum()
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("seed", range(200))
 def test_every_item_is_packed_once_whole_and_within_capacity(seed, strategy):
     lengths, capacity = random_case(seed)
     packs = pack(lengths, capacity, strategy)
+    check_packs(packs, lengths, capacity)
     loads = [int(lengths[items].sum()) for items in packs]
 
-    assert sorted(item for items in packs for item in items) == list(range(len(lengths)))
-    assert min(len(items) for items in packs) >= 1
-    assert max(loads) <= capacity
-    assert sum(loads) == lengths.sum()
     assert packs == pack(lengths.copy(), capacity, strategy)
     if strategy != "exact_fit":
         in_turn = sorted(lengths.tolist(), reverse=True) if strategy == DECREASING else lengths.tolist()
@@ -106,11 +112,25 @@ def test_nothing_left_over_would_have_fitted_an_earlier_pack(seed):
         later = min(later, lengths[items].min())
 
 
-def test_the_checks_above_would_see_a_lost_item_and_an_overfull_pack():
-    """Negative control: 5 and 4 do not go into 8."""
+@pytest.mark.parametrize(
+    "wrong",
+    [[[0], [2]], [[0], [1], [1, 2]], [[0, 1], [2]], [[0], [1, 2], []]],
+    ids=["lost", "twice", "overfull", "empty"],
+)
+def test_wrong_packs_would_be_seen(wrong):
+    """Negative control for the check above: 5, 4 and 3 at capacity 8."""
+    lengths = np.array([5, 4, 3])
+    check_packs([[0], [1, 2]], lengths, 8)
+    with pytest.raises(AssertionError):
+        check_packs(wrong, lengths, 8)
+
+
+def test_the_definition_of_best_fit_by_hand():
+    """5 and 4 do not go into 8."""
     assert best_fit_by_definition([5, 4], 8) == [4, 5]
-    assert best_fit_by_definition([5, 4], 8) != [9]
-    assert sorted([0, 2]) != list(range(3))
+
+
+def test_an_item_longer_than_a_pack_and_one_of_no_tokens_are_refused():
     with pytest.raises(AssertionError, match="longer than a pack"):
         pack(np.array([9]), 8)
     with pytest.raises(AssertionError, match="longer than a pack"):

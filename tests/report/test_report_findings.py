@@ -1,5 +1,7 @@
 """The headline and the checks say what the numbers say, also when the story fails."""
 
+import itertools
+
 import pytest
 
 from lwexp.pages.display import quoted
@@ -61,25 +63,38 @@ def test_dpo_that_does_not_help_is_said(make, share, clause, holds):
     assert verdicts_of(findings)["dpo_above_long"] is holds
 
 
-def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt():
-    """Three prompts, two seeds. SFT 50, 50, 50 and 80, 80, 80; DPO 70 and 90 everywhere: +15 on every prompt
-    (interval 15 to 15), but its seed of 70 lies below the other's 80."""
-    from types import SimpleNamespace
+def by_seed(*shares):
+    """A model that writes one share of what it is asked for with the first seed and another with the second."""
+    turn = itertools.cycle(shares)
+    return lambda required, rng: round(required * next(turn))
 
-    from lwexp.report.findings import PreferenceStep, _step_check, _step_clause
-    from lwexp.report.tables import Score
-    from lwexp.stats.intervals import Difference
 
-    def row(label, *by_repeat):
-        score = Score(sum(by_repeat) / 2, None, 6, 0, by_repeat)
-        return SimpleNamespace(label=label, named=label, total=SimpleNamespace(scores={"S_l": score}))
+@pytest.fixture
+def exact_texts(monkeypatch):
+    """Answers of exactly so many words, where the usual ones come close."""
+    monkeypatch.setattr(report_runs, "write_text", lambda language, topic, words, rng: ("tea " * words)[:-1])
 
-    overlapping = PreferenceStep(row("dpo", 70.0, 90.0), row("long", 50.0, 80.0), Difference(15.0, (15.0, 15.0), 3))
-    assert _step_clause(overlapping) == "DPO lifts S_l from 65.0 to 80.0, though the seeds overlap"
-    assert _step_check(overlapping).holds is False
-    apart = PreferenceStep(row("dpo", 85.0, 90.0), row("long", 50.0, 80.0), Difference(22.5, (20.0, 25.0), 3))
-    assert _step_clause(apart) == "DPO lifts S_l from 65.0 to 87.5"
-    assert _step_check(apart).holds is True
+
+@pytest.mark.usefixtures("exact_texts")
+def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt(make):
+    """A share s of the required words scores 100 (1 - (1/s - 1)/2): 1/2, 5/7, 5/8, 5/6 and 10/13 score 50, 80, 70, 90
+    and 85, and 2,184 words are divisible by all. +15 on every prompt (interval 15 to 15), but the seed of 70 lies
+    below the other model's 80; 85 and 90 lie above it."""
+    start = make("long", by_seed(1 / 2, 5 / 7), cap=560, lengths=(2184,))
+    doubtful = make("dpo", by_seed(5 / 8, 5 / 6), kind="dpo", parents=["long-00000001"], lengths=(2184,))
+    findings = found(start, doubtful)
+    assert "DPO lifts S_l from 65.0 to 80.0, though the seeds overlap" in findings.headline
+    assert verdicts_of(findings)["dpo_above_long"] is False
+
+
+@pytest.mark.usefixtures("exact_texts")
+def test_a_gain_beyond_the_spread_of_seeds_is_told_without_doubt(make):
+    start = make("long", by_seed(1 / 2, 5 / 7), cap=560, lengths=(2184,))
+    clear = make("dpo", by_seed(10 / 13, 5 / 6), kind="dpo", parents=["long-00000001"], lengths=(2184,))
+    findings = found(start, clear)
+    assert "DPO lifts S_l from 65.0 to 87.5" in findings.headline
+    assert "overlap" not in findings.headline
+    assert verdicts_of(findings)["dpo_above_long"] is True
 
 
 def test_dpo_is_compared_with_the_model_it_started_from_not_with_another(make):

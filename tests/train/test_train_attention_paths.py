@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 
 from lwexp.config import compose
 from lwexp.config.base import ConfigError
@@ -90,10 +91,40 @@ def check(path: Any, inputs: tuple[Tensor, Tensor, Tensor], scale: float = SCALE
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("path", sorted(PATHS))
+def test_one_call_a_document_equals_an_explicit_mask(inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    check(PATHS["per_document"], inputs)
+
+
+@pytest.mark.parametrize("path", ["varlen", "flash", "hybrid"])
 @pytest.mark.usefixtures("kernels")
-def test_every_path_equals_an_explicit_mask(path: str, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_what_is_around_a_stand_in_kernel_equals_an_explicit_mask(
+    path: str, inputs: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """Layouts, boundaries, scale and grouped heads. The kernels themselves: ``benchmarks.gpu attention`` on a GPU."""
     check(PATHS[path], inputs)
+
+
+def test_cudnn_is_asked_first_and_others_only_where_it_refuses(
+    inputs: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers are not tested here: a CPU has no cuDNN, so the last of the list computes them."""
+    orders = []
+    sdpa = F.scaled_dot_product_attention
+
+    def spy(*args: Any, **options: Any) -> Tensor:
+        orders.append(torch._C._get_sdp_priority_order()[0])
+        return sdpa(*args, **options)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
+    check(PATHS["cudnn"], inputs)
+    assert orders == [int(SDPBackend.CUDNN_ATTENTION)] * len(LENGTHS)
+    assert torch._C._get_sdp_priority_order()[0] != int(SDPBackend.CUDNN_ATTENTION)  # put back afterwards
+    with pytest.raises(RuntimeError, match="backend"):
+        attention_paths.cudnn_alone(*inputs, Documents(LENGTHS, None, max(LENGTHS)), SCALE)
+
+
+def test_every_path_is_tested_above() -> None:
+    assert set(PATHS) == {"per_document", "varlen", "flash", "hybrid", "cudnn"}
 
 
 @pytest.mark.parametrize("long", [1, 2, 3, 5, 9, 100])

@@ -1,4 +1,4 @@
-"""Fused norms and MLPs: the same model, and every norm and MLP is reached."""
+"""Fused norms and MLPs: the same model, and every norm and MLP is reached. Liger's own kernels need a GPU."""
 
 from __future__ import annotations
 
@@ -83,10 +83,12 @@ def compare(family: str, fuse: Any) -> None:
 
 @pytest.mark.parametrize("family", ["glm", "llama"])
 @pytest.mark.usefixtures("liger")
-def test_liger_is_called_with_the_right_halves_and_epsilons(family: str) -> None:
+def test_a_stand_in_for_liger_is_called_with_the_right_halves_and_epsilons(family: str) -> None:
     compare(family, "liger")
 
 
+# torch.compile looks at .grad itself while it traces, and throws this warning away.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("family", ["glm", "llama"])
 def test_compiled_kernels_give_the_same_gradients_and_are_traced_once(
     family: str, monkeypatch: pytest.MonkeyPatch

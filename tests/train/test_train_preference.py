@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -46,7 +47,12 @@ def ours(policy, reference, settings):
 
 
 def trl(policy, reference, settings, loss_type, label_smoothing=0.0):
-    """TRL's own loss: its trainer's method, with models that hand back given log-probs."""
+    """TRL's own loss: its trainer's method, with models that hand back given log-probs.
+
+    TRL has no loss function outside its trainer. What the method reads of the trainer is private, so the release is
+    pinned in pyproject.toml, and this follows it by hand.
+    """
+    assert version("trl").startswith("1.16."), "another TRL: see what _compute_loss reads now"
     from trl import DPOTrainer
 
     def padded(tokens):

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lwexp.config import compose
 from lwexp.records import LwexpError
+from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes, published_models
 from lwexp.train.planner.readiness import preflight as check
-from tests.train.tiny_packs import tiny_config, tiny_model
+from tests.train.tiny_packs import NoTokenizer, tiny_config, tiny_model, tiny_model_config
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +42,12 @@ def test_parameters_of_the_papers_models() -> None:
 
 @pytest.mark.parametrize("family", ["glm", "llama"])
 def test_parameters_are_counted_as_transformers_has_them(family: str) -> None:
-    model = tiny_model(family)
-    assert model_sizes(compose(f"model=tiny_{family}").model).parameters > 0
-    from tests.train.tiny_packs import tiny_model_config
-
-    assert model_sizes(tiny_model_config(family)).parameters == sum(p.numel() for p in model.parameters())
+    shipped = compose(f"model=tiny_{family}").model
+    for config, model in (
+        (tiny_model_config(family), tiny_model(family)),
+        (shipped, build_model(shipped, NoTokenizer(), seed=0, dtype=torch.float32)),
+    ):
+        assert model_sizes(config).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_glm4_on_the_default_cpu_is_refused_for_weights_and_memory_within_seconds(
