@@ -36,9 +36,10 @@ ABOVE = {
 }  # fmt: skip
 ALLOWED = BASE | {room: others | set(BASE) for room, others in (ROOMS | ABOVE).items()}
 TRAIN = {
-    "families": set(), "model": set(), "objectives": {"model"}, "parallel": {"model"}, "export": {"model"},
-    "data": {"model", "objectives"}, "planner": {"model", "objectives", "parallel"},
-    "loop": {"model", "objectives", "parallel", "export", "data", "planner"},
+    "families": set(), "model": set(), "metrics": set(), "objectives": {"model"}, "parallel": {"model"},
+    "export": {"model"}, "data": {"model", "objectives", "metrics"},
+    "planner": {"model", "objectives", "parallel", "metrics"},
+    "loop": {"model", "metrics", "objectives", "parallel", "export", "data", "planner"},
 }  # fmt: skip
 ALLOWED_IN_TRAIN = TRAIN | {"": set(TRAIN)}
 

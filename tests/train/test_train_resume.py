@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from lwexp.train.loop.rowfile import cut_metrics, read_metrics
+from lwexp.train.metrics.rowfile import cut_metrics, read_metrics
 from tests import ROOT
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
@@ -28,7 +28,7 @@ import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lwexp.records import Preempted
-from lwexp.train.loop.rowfile import read_metrics
+from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 def stop_after(root, steps, signal):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.train.loop.tracking import WandbTracker
+from lwexp.train.metrics.tracking import WandbTracker
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 CANARY = "sk-canary-4711-do-not-leak"

@@ -16,7 +16,7 @@ import torch
 
 from lwexp.records import LwexpError
 from lwexp.train.loop import module as module_file
-from lwexp.train.loop.rowfile import read_metrics
+from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_model_config, train_in
 from tests.train.zero_ranks import Ranks
 

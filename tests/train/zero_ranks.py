@@ -195,7 +195,7 @@ def gather_weights(report: Path) -> Any:
 def signal_self(root: str, kill: dict[str, Any]) -> None:
     import time
 
-    from lwexp.train.loop.rowfile import read_metrics
+    from lwexp.train.metrics.rowfile import read_metrics
 
     while True:
         found = list(Path(root).glob("*/metrics.jsonl"))

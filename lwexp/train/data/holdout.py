@@ -15,8 +15,8 @@ from lwexp.config.train import Validation
 from lwexp.extend.training_rows import NamedRow
 from lwexp.records import LwexpError
 from lwexp.train.data.steps import rank_share
-from lwexp.train.loop.rowfile import RowFile
-from lwexp.train.loop.tracking import Tracker
+from lwexp.train.metrics.rowfile import RowFile
+from lwexp.train.metrics.tracking import Tracker
 from lwexp.train.model.logprobs import pack_logprobs
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from lwexp.train.loop.checkpoints import save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.probe import Ask, LengthProbe
 from lwexp.train.loop.progress import StepBar
-from lwexp.train.loop.rowfile import RowFile
 from lwexp.train.loop.stopping import StopRequest
-from lwexp.train.loop.tracking import Tracker
+from lwexp.train.metrics.rowfile import RowFile
+from lwexp.train.metrics.tracking import Tracker
 from lwexp.train.planner.flops import Speedometer
 
 HELD_OUT = "packs-validation"

@@ -13,8 +13,8 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.train.loop.rowfile import RowFile
-from lwexp.train.loop.tracking import Tracker
+from lwexp.train.metrics.rowfile import RowFile
+from lwexp.train.metrics.tracking import Tracker
 from lwexp.train.model.build import rotaries
 
 log = logging.getLogger(__name__)

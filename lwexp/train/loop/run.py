@@ -35,8 +35,8 @@ from lwexp.train.loop.module import PackedTraining
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.loop.probe import Ask
 from lwexp.train.loop.stopping import StopRequest
-from lwexp.train.loop.tracking import Tracker, open_tracker
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
+from lwexp.train.metrics.tracking import Tracker, open_tracker
 from lwexp.train.model.build import training_dtype
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.parallel.rank_sync import Ranks, SingleProcess, broadcast_from_rank0

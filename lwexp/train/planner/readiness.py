@@ -11,7 +11,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, ModelConfig, Zero
 from lwexp.extend import FAMILIES, Sizes
 from lwexp.records import LwexpError
-from lwexp.train.loop.tracking import tracking_problem
+from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
 from lwexp.train.planner.memory_fit import judge, judge_presets, max_forward_tokens, preset_name, refusal
