@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -14,9 +14,6 @@ from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, AutoFormat, AutoPairFor
 from lwexp.extend.settings import Strict
 from lwexp.records import Conversation, PreferencePair
 
-if TYPE_CHECKING:
-    from lwexp.runs import Run
-
 
 class Found(NamedTuple):
     """A source that is there."""
@@ -25,8 +22,8 @@ class Found(NamedTuple):
     """A file, a folder, a hub id or an address."""
     fingerprint: str
     """Changes with the content; part of the id of the run that trains on it."""
-    run: Run | None = None
-    """The run that wrote it, if one did."""
+    run: Path | None = None
+    """Directory of the run that wrote it, if one did."""
 
 
 class AnySource(Strict):

@@ -40,7 +40,7 @@ class Resolved:
     @property
     def run(self) -> Run | None:
         """The run that wrote it, if one did."""
-        return self.found.run
+        return None if self.found.run is None else Run.load(self.found.run)
 
 
 def resolve_mixture(config: Config) -> list[Resolved]:

@@ -33,7 +33,7 @@ def find_output(key: str, run: str, file: str, *, root: Path, stages: tuple[str,
     path = found.path / file
     if not path.is_file():
         raise LwexpError(f"{key}.run={run}: {path} is missing; remove {found.path} and make the run again")
-    return Found(str(path), fingerprint(path), found)
+    return Found(str(path), fingerprint(path), found.path)
 
 
 def find_file(key: str, path: str) -> Found:
