@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from lwexp.extend import Key, OneOf, Registry
-from lwexp.extend.keys import key_of
+from lwexp.extend.settings import key_of
 
 EACH = "*"
 """Stands for any name in the keys of a mapping: ``mixture.sources.*.path``."""

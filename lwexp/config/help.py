@@ -5,7 +5,7 @@ from __future__ import annotations
 from lwexp.config.fields import is_section
 from lwexp.config.folders import CONF, choices_of, first_comment
 from lwexp.config.schema import EVERY, Config
-from lwexp.extend.keys import key_of
+from lwexp.extend.settings import key_of
 
 
 def print_help(command: str, doc: str) -> None:

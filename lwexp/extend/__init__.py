@@ -9,14 +9,13 @@ from lwexp.extend.chat import CHAT_FORMATS, ChatFormat, Piece, control, text
 from lwexp.extend.columns import BrokenRowError
 from lwexp.extend.endpoint import JUDGES, TEACHERS, AskedJudge, Endpoint, Hosted, Judge, Teacher
 from lwexp.extend.family import FAMILIES, Licence, ModelFamily, Published, Sizes
-from lwexp.extend.keys import Key
 from lwexp.extend.metric import METRICS, ComputedMetric, JudgedMetric, Marks, Metric
 from lwexp.extend.objective import OBJECTIVES, Known, Objective, Optimizer, PackLoss, StepTotals, Watched
 from lwexp.extend.plugins import load_plugins
 from lwexp.extend.preference_loss import PREFERENCE_LOSSES, PreferenceForm, PreferenceLoss
 from lwexp.extend.registry import OneOf, Registry, register
 from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, PairFormat, PairTurns, RawRow, RowFormat
-from lwexp.extend.settings import Strict
+from lwexp.extend.settings import Key, Strict
 from lwexp.extend.source import DATA_SOURCES, PAIR_SOURCES, DataSource, Found, PairSource, RawPairSource, RawSource
 from lwexp.extend.training_rows import TrainingRows
 

@@ -16,10 +16,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lwexp.extend.keys import Key
 from lwexp.extend.metric import METRICS, STANDARD, Metric, metrics_of
 from lwexp.extend.registry import OneOf, Registry
-from lwexp.extend.settings import Strict
+from lwexp.extend.settings import Key, Strict
 from lwexp.extend.word_range import WordRange, parse_range
 from lwexp.records import Language, Prompt
 

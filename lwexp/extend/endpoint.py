@@ -6,9 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, JsonValue, model_validator
 
-from lwexp.extend.keys import Key
 from lwexp.extend.registry import Registry
-from lwexp.extend.settings import Strict
+from lwexp.extend.settings import Key, Strict
 
 
 class Price(Strict):

@@ -1,8 +1,19 @@
-"""The base of every config section, ours or a plugin's."""
+"""The base of every config section, and what a key is for: one annotation, from which every list of keys follows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+Affects = Literal["result", "choice", "speed", "label"]
+"""``result``: another value may give another result, so it is part of a run's id. ``choice``: the same, but only
+by choosing among samples that are already there. ``speed``: time, memory, checkpoints or logs, never a result.
+``label``: where a run lies, what it is called or which run is meant."""
+
+_UNSET: Any = object()
 
 
 class Strict(BaseModel):
@@ -12,3 +23,31 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True)
+
+
+@dataclass(frozen=True)
+class Key:
+    """Annotation of a field: ``threads: Annotated[int | None, Key("speed")]``.
+
+    Attributes:
+        affects: What another value changes.
+        neutral: Value at which the key does nothing. A key added later has one, and is left out of a run's id while it
+            holds it, so that the ids of earlier runs stay.
+        read_by: Commands that read it (keys of the root config only).
+        shapes: Stages whose results it shapes (sections of the root config only).
+    """
+
+    affects: Affects = "result"
+    neutral: Any = _UNSET
+    read_by: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+
+    @property
+    def has_neutral(self) -> bool:
+        """Whether there is a value at which the key does nothing."""
+        return self.neutral is not _UNSET
+
+
+def key_of(field: FieldInfo) -> Key:
+    """The annotation of a field; the plain one where it has none."""
+    return next((item for item in field.metadata if isinstance(item, Key)), Key())

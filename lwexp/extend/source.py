@@ -8,10 +8,9 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from lwexp.extend.keys import Key
 from lwexp.extend.registry import OneOf, Registry
 from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat
-from lwexp.extend.settings import Strict
+from lwexp.extend.settings import Key, Strict
 from lwexp.records import Conversation, PreferencePair
 
 

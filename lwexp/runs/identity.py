@@ -14,7 +14,7 @@ from lwexp.config.base import Tree
 from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
 from lwexp.extend import OneOf, Strict
-from lwexp.extend.keys import key_of
+from lwexp.extend.settings import key_of
 
 
 def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
