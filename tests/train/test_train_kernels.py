@@ -87,8 +87,6 @@ def test_a_stand_in_for_liger_is_called_with_the_right_halves_and_epsilons(famil
     compare(family, "liger")
 
 
-# torch.compile looks at .grad itself while it traces, and throws this warning away.
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("family", ["glm", "llama"])
 def test_compiled_kernels_give_the_same_gradients_and_are_traced_once(
     family: str, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from lwexp.runs import Run
+from lwexp.runs.artifacts import Manifest, Parent
 from lwexp.train.metrics.tracking import WandbTracker
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
@@ -39,7 +41,7 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
 
 
 def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is a stand-in, because W&B takes inputs only with a server; the artifacts are the library's own."""
     import wandb
@@ -52,9 +54,11 @@ def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_not
     def refuse(_: object) -> None:
         raise wandb.errors.CommError("no room\nsecond line")
 
-    tracker = WandbTracker.__new__(WandbTracker)
-    tracker._id, tracker._run = "dpo-1", SimpleNamespace(use_artifact=taken.append, log_artifact=refuse)
-    tracker._use([{"id": name, "path": str(tmp_path / name)} for name in ("pairs-1", "sft-1", "gone-1")])
+    stand_in = SimpleNamespace(use_artifact=taken.append, log_artifact=refuse)
+    monkeypatch.setattr(wandb, "init", lambda **_: stand_in)
+    parents = [Parent(id=name, path=str(tmp_path / name)) for name in ("pairs-1", "sft-1", "gone-1")]
+    config = tiny_config(tmp_path, "tracking=wandb")
+    tracker = WandbTracker(config.tracking, config, Run(tmp_path / "dpo-1", Manifest(id="dpo-1", parents=parents)))
     found = [(item.name, item.type, [e.ref for e in item.manifest.entries.values()]) for item in taken]
     at = tmp_path.resolve().as_uri()
     assert found == [
