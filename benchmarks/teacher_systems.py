@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from lwexp.config import Config, compose
-from lwexp.generate.agent import write_all
+from lwexp.generate.document_pool import write_all
 from lwexp.generate.instructions import load_instructions
 from lwexp.generate.prompts import Templates, fill, load_templates
 from lwexp.records import Instruction, Language

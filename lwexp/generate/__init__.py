@@ -71,7 +71,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
         if run.is_finished:
             log.info("%s is finished: %s", run.id, run.tally)
             return run
-        from lwexp.generate.agent import write_all
+        from lwexp.generate.document_pool import write_all
 
         try:
             results, missing = write_all(config, run, instructions, templates)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, StrictBool
 
-from lwexp.llm import Client, NoAnswer
+from lwexp.llm import Client
+from lwexp.llm.pool import NothingRead, ask_and_read
 from lwexp.records import Instruction, Language
 from lwexp.text.quoting import code_of, fill
-from lwexp.text.replies import UnreadableError, read_object, without_reasoning
+from lwexp.text.replies import read_object, without_reasoning
 
 _REASK = (
     'That reply could not be read: {}. Reply with only {{"needs_long_output": true}} or {{"needs_long_output": false}}.'
@@ -45,21 +46,13 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
         Unjudged: If both replies are unreadable, or the call failed for good.
         LwexpError: When the whole run has to stop.
     """
-    messages = [{"role": "user", "content": judge_prompt(instruction, min_words)}]
-    problem = ""
-    for _ in range(2):
-        answer = await client.ask(messages, seed=seed, max_tokens=_MAX_TOKENS, response_schema=Judgement)
-        if isinstance(answer, NoAnswer):
-            raise Unjudged(answer.reason, answer.detail)
-        try:
-            return read_judgement(answer.text)
-        except UnreadableError as error:
-            problem = str(error)
-            messages += [
-                {"role": "assistant", "content": answer.text},
-                {"role": "user", "content": _REASK.format(problem)},
-            ]
-    raise Unjudged("unjudged", problem)
+    try:
+        return await ask_and_read(
+            client, judge_prompt(instruction, min_words), read_judgement, _REASK.format, seed=seed,
+            max_tokens=_MAX_TOKENS, schema=Judgement,
+        )  # fmt: skip
+    except NothingRead as error:
+        raise Unjudged("unjudged" if error.reason == "unreadable" else error.reason, str(error)) from None
 
 
 def judge_prompt(instruction: Instruction, min_words: int) -> str:

@@ -24,7 +24,7 @@ from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm import Client
 from lwexp.llm.drain import Drain
-from lwexp.llm.errors import may_pass
+from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
@@ -75,7 +75,7 @@ def select_instructions(
         tally=str(counts), instructions=len(kept), languages=dict(selection.accepted), lost=counts.lost,
         asked=totals.answers, cost_usd=totals.cost_usd,
     )  # fmt: skip
-    return results, {reason: count for reason, count in counts.lost.items() if may_pass(reason)}
+    return results, {reason: count for reason, count in counts.lost.items() if is_transient(reason)}
 
 
 class Selection:

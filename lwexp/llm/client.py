@@ -24,8 +24,8 @@ from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
 from lwexp.llm.key import require_key
 from lwexp.llm.ledger import Entry, Ledger, request_key
-from lwexp.llm.pace import Pace, Ramp, Share
 from lwexp.llm.price import FREE, Rates, rates_of, takes_schema
+from lwexp.llm.rate_limit import RateLimiter, Reservation, StaggeredStart
 from lwexp.records import LwexpError
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Client:
         self._ledger = ledger
         limits = endpoint.limits
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._pace = Pace(limits)
-        self._ramp = None if endpoint.is_free else Ramp(limits.concurrency)
+        self._pace = RateLimiter(limits)
+        self._ramp = None if endpoint.is_free else StaggeredStart(limits.concurrency)
         self._rates = self._known_rates()
         if isinstance(endpoint, Hosted) and endpoint.options.get("drop_params"):
             log.warning(
@@ -220,7 +220,7 @@ class Client:
             return 0.0
         return self._rates.cost(_prompt_bytes(request), request["max_tokens"])
 
-    async def _wait_for_turn(self, request: transport.Request) -> Share | None:
+    async def _wait_for_turn(self, request: transport.Request) -> Reservation | None:
         """Keep to the requests and tokens a minute, unless the run is being stopped."""
         if self._pace.is_free:
             return None

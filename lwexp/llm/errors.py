@@ -28,7 +28,7 @@ _PASSING = frozenset(
 )  # fmt: skip
 
 
-def may_pass(reason: str | None) -> bool:
+def is_transient(reason: str | None) -> bool:
     """Whether what failed for this reason may succeed at another start: the model was not reached, or not ready."""
     return reason in _PASSING
 

@@ -11,7 +11,7 @@ from lwexp.text.stated_lengths import stated_lengths
 from lwexp.text.words import score_length
 
 
-class ShutOut(NamedTuple):
+class FilterHit(NamedTuple):
     """Why a row is left out: a short stable word for counting, and a sentence."""
 
     reason: str
@@ -28,7 +28,7 @@ def stated_length(row: Conversation) -> int | None:
     return lengths[0] if len(lengths) == 1 else None
 
 
-def shut_out(row: Conversation, limits: FilterConfig) -> ShutOut | None:
+def filter_hit(row: Conversation, limits: FilterConfig) -> FilterHit | None:
     """Why the limits leave a row out, or None.
 
     ``min_length_score`` is the filter by which LongWriter-6k was cut to 666 rows: exactly one length stated, and
@@ -41,25 +41,27 @@ def shut_out(row: Conversation, limits: FilterConfig) -> ShutOut | None:
     if limits.drop_refusals:
         for message in row.messages:
             if message.role == "assistant" and is_refusal(message.content):
-                return ShutOut("refusal", " ".join(message.content.split())[:120])
+                return FilterHit("refusal", " ".join(message.content.split())[:120])
     if limits.min_words is not None and words < limits.min_words:
-        return ShutOut("too_short", f"{words:,} words, filter.min_words={limits.min_words:,}")
+        return FilterHit("too_short", f"{words:,} words, filter.min_words={limits.min_words:,}")
     if limits.max_words is not None and words > limits.max_words:
-        return ShutOut("too_long", f"{words:,} words, filter.max_words={limits.max_words:,}")
+        return FilterHit("too_long", f"{words:,} words, filter.max_words={limits.max_words:,}")
     return None if limits.min_length_score is None else _off_length(row, limits.min_length_score)
 
 
-def _off_length(row: Conversation, least: float) -> ShutOut | None:
+def _off_length(row: Conversation, least: float) -> FilterHit | None:
     asked = row.required_words or stated_length(row)
     if asked is None:
         lengths = _stated(row)
         if not lengths:
-            return ShutOut("no_stated_length", "the instruction states no length")
-        return ShutOut("several_stated_lengths", f"the instruction states {', '.join(f'{n:,}' for n in lengths)} words")
+            return FilterHit("no_stated_length", "the instruction states no length")
+        return FilterHit(
+            "several_stated_lengths", f"the instruction states {', '.join(f'{n:,}' for n in lengths)} words"
+        )
     score = score_length(asked, row.actual_words)
     if score < least:
         detail = f"{row.actual_words:,} words where {asked:,} were asked for: S_l {score:.1f}"
-        return ShutOut("off_length", f"{detail}, filter.min_length_score={least:g}")
+        return FilterHit("off_length", f"{detail}, filter.min_length_score={least:g}")
     return None
 
 

@@ -14,7 +14,7 @@ from lwexp.config import Config
 from lwexp.config.data import FilterConfig
 from lwexp.extend.rows import RawRow
 from lwexp.mix.files import hub_fingerprint, read_file, read_hub
-from lwexp.mix.filters import shut_out, stated_length
+from lwexp.mix.filters import filter_hit, stated_length
 from lwexp.mix.parse import holds_pair, parse_conversations, parse_pairs
 from lwexp.records import (
     Conversation,
@@ -174,7 +174,7 @@ def _parse(config: Config, source: _Source) -> Iterator[_Kept | Failure]:
 def _filtered(row: Conversation | PreferencePair, limits: FilterConfig, source: _Source) -> _Kept | Failure:
     """The row, or why the filter leaves it out. Where lengths decide, the row keeps the one that it states."""
     conversation = _chosen(row) if isinstance(row, PreferencePair) else row
-    if (out := shut_out(conversation, limits)) is not None:
+    if (out := filter_hit(conversation, limits)) is not None:
         detail = f"{source.origin}, row {row.id}: {out.detail}"
         return Failure(id=row.id, stage="filter", reason=out.reason, detail=detail, attempts=1)
     if limits.min_length_score is not None and conversation.required_words is None:

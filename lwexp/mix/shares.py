@@ -49,7 +49,7 @@ def render(table: list[Share]) -> Table:
 
     out = Table(title="Mixture", title_justify="left", box=SIMPLE)
     out.add_column("source", overflow="fold")
-    for name in ("readable", "shut out", "taken", "words min/median/max", "% rows", "% words"):
+    for name in ("readable", "filtered", "taken", "words min/median/max", "% rows", "% words"):
         out.add_column(name, justify="right")
     for row in table:
         out.add_row(

@@ -63,11 +63,11 @@ def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
         folder: Where ``collect`` has said why answers never came; there is no file where all came.
         verdicts: Of the answers.
     """
-    from lwexp.llm.errors import may_pass
+    from lwexp.llm.errors import is_transient
 
-    reasons = [verdict.unscored_reason for verdict in verdicts if may_pass(verdict.unscored_reason)]
+    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
     if (failures := folder / ANSWER_FAILURES).exists():
-        reasons += [row.reason for row in read_rows(failures, Failure) if may_pass(row.reason)]
+        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
     if not reasons:
         return None
     named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))

@@ -9,12 +9,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
-from lwexp.llm import Client, NoAnswer
+from lwexp.llm import Client
 from lwexp.llm.ledger import Ledger
-from lwexp.llm.pool import DRAINED, ask_all
+from lwexp.llm.pool import DRAINED, NothingRead, ask_all, ask_and_read
 from lwexp.runs.artifacts import LEDGER
 from lwexp.runs.progress import progress
-from lwexp.text.replies import UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -69,22 +68,12 @@ def ask_judge(
 async def _ask(client: Client, request: JudgeRequest[T], seed: int) -> T | str:
     """Ask once; after an unreadable reply once more; then there is only a reason."""
     question = request.question
-    messages = [{"role": "user", "content": question.text}]
     # A prime far from any seed in use keeps repeat 1 of seed 0 apart from repeat 0 of seed 1.
     repeat_seed = seed + 1_000_003 * request.repeat
-    problem = ""
-    for _ in range(2):
-        answer = await client.ask(messages, seed=repeat_seed, response_schema=question.schema)
-        if isinstance(answer, NoAnswer):
-            log.debug("%s: nothing read: %s: %s", request.key, answer.reason, answer.detail)
-            return answer.reason
-        try:
-            return question.read(answer.text)
-        except UnreadableError as error:
-            problem = str(error)
-        messages = [
-            *messages, {"role": "assistant", "content": answer.text},
-            {"role": "user", "content": question.reask(problem)},
-        ]  # fmt: skip
-    log.debug("%s: nothing read: %s", request.key, problem)
-    return "unreadable"
+    try:
+        return await ask_and_read(
+            client, question.text, question.read, question.reask, seed=repeat_seed, schema=question.schema
+        )
+    except NothingRead as error:
+        log.debug("%s: nothing read: %s: %s", request.key, error.reason, error)
+        return error.reason

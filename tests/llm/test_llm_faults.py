@@ -16,13 +16,13 @@ import pytest
 from benchmarks.kills_generate import survive
 from lwexp.config import compose
 from lwexp.extend.endpoint import Price
-from lwexp.generate.agent import write_all
+from lwexp.generate.document_pool import write_all
 from lwexp.generate.instructions import load_instructions
 from lwexp.generate.prompts import load_templates
 from lwexp.llm import Client
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.ledger import Ledger
-from lwexp.llm.pace import Ramp, TokenWindow
+from lwexp.llm.rate_limit import StaggeredStart, TokenWindow
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
 from tests.llm.loopback import loopback_server
@@ -141,8 +141,8 @@ def test_tokens_a_minute_wait_and_give_back() -> None:
 
 
 def test_the_first_call_of_each_slot_starts_20_ms_after_the_one_before_and_later_ones_at_once() -> None:
-    async def run() -> tuple[list[float], Ramp]:
-        ramp, clock = Ramp(3), asyncio.get_running_loop().time
+    async def run() -> tuple[list[float], StaggeredStart]:
+        ramp, clock = StaggeredStart(3), asyncio.get_running_loop().time
 
         async def start() -> float:
             await ramp.take()
@@ -154,7 +154,7 @@ def test_the_first_call_of_each_slot_starts_20_ms_after_the_one_before_and_later
     assert all(later - earlier > 0.015 for earlier, later in pairwise(started))
     with pytest.raises(StopIteration):  # a coroutine that ends at its first step has waited for nothing
         ramp.take().send(None)
-    waiting = Ramp(1).take()
+    waiting = StaggeredStart(1).take()
     waiting.send(None)  # the control: a first call does wait, if only for its turn
     waiting.close()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from lwexp.config.schema import Config
 from lwexp.generate.display import shown
@@ -16,9 +16,9 @@ from lwexp.generate.progress import Counted, Progress
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm import Client
-from lwexp.llm.drain import Drain
-from lwexp.llm.errors import may_pass
+from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
+from lwexp.llm.pool import DRAINED, async_pool
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import DRAFT_FAILURES, DataResults
@@ -45,19 +45,19 @@ def write_all(
     # An offline answer costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
     with Ledger(run.path / "ledger.sqlite", power_safe=not config.teacher.is_free) as ledger:
         before = ledger.totals().answers
-        agent = Agent(config, templates)
+        pool = DocumentPool(config, templates)
         try:
-            asyncio.run(agent.run(instructions, ledger))
+            asyncio.run(pool.run(instructions, ledger))
         except BaseException:
-            done, of = len(agent.outcomes), len(instructions)
-            if agent.outcomes:
-                counts = write_files(run.path, instructions, agent.outcomes)
+            done, of = len(pool.outcomes), len(instructions)
+            if pool.outcomes:
+                counts = write_files(run.path, instructions, pool.outcomes)
                 log.info("stopped after %d of %d documents; exported to %s: %s", done, of, run.path, counts)
             else:
                 log.info("stopped after %d of %d documents: nothing to export yet", done, of)
             raise
         totals = ledger.totals()
-    counts = write_files(run.path, instructions, agent.outcomes)
+    counts = write_files(run.path, instructions, pool.outcomes)
     log.info("generate: %s", counts)
     if not counts.kept:
         raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / DRAFT_FAILURES}")
@@ -65,23 +65,23 @@ def write_all(
         "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
         f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
     )  # fmt: skip
-    reasons = (item.reason for item in agent.outcomes.values() if isinstance(item, Failure))
-    missing = Counter(reason for reason in reasons if may_pass(reason))
+    reasons = (item.reason for item in pool.outcomes.values() if isinstance(item, Failure))
+    missing = Counter(reason for reason in reasons if is_transient(reason))
     results = DataResults(
         tally=str(counts),
-        cut_and_asked_again=sum(item.retried for item in agent.outcomes.values() if isinstance(item, Written)),
+        cut_and_asked_again=sum(item.retried for item in pool.outcomes.values() if isinstance(item, Written)),
         conversations=counts.kept,
         calls=totals.answers,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
         cost_usd=totals.cost_usd,
         lost_usd_at_most=totals.lost_usd,
-        **summarise(agent.outcomes.values()),
+        **summarise(pool.outcomes.values()),
     )
     return results, missing
 
 
-class Agent:
+class DocumentPool:
     """Writes documents concurrently. ``outcomes`` is filled by position in the list of instructions."""
 
     def __init__(self, config: Config, templates: Mapping[Language, Templates]) -> None:
@@ -102,31 +102,17 @@ class Agent:
         """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""
         # Longest first, so that no long document is left to run alone at the end.
         order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
-        queue = ((index, instructions[index]) for index in order)
         progress = Progress([1 + expected_steps(self._config, row) for row in instructions])
-        async with Client(self._config.teacher, ledger) as client:
-            drain = Drain(client)
-            with drain.on_signals():
-                async with shown(progress):
-                    workers = range(self._config.teacher.limits.concurrency)
-                    await asyncio.gather(*(self._work(client, drain, queue, progress) for _ in workers))
-        drain.raise_reason()
 
-    async def _work(
-        self, client: Client, drain: Drain, queue: Iterator[tuple[int, Instruction]], progress: Progress
-    ) -> None:
-        for index, instruction in queue:
-            if drain.reason is not None:
-                return
-            templates = self._templates[instruction.language]
-            try:
-                outcome = await write_document(Counted(client, progress, index), templates, instruction, self._rules)
-            except LwexpError as error:
-                drain.stop(error)
-                return
-            if isinstance(outcome, Failure) and outcome.reason == "drained":
-                return
-            self.outcomes[index] = outcome
-            progress.ended(index, outcome)
-            # A replay from the ledger never waits by itself; this lets signals in.
-            await asyncio.sleep(0)
+        async def work(client: Client, index: int) -> str | None:
+            row = instructions[index]
+            counted = Counted(client, progress, index)
+            outcome = await write_document(counted, self._templates[row.language], row, self._rules)
+            reason = outcome.reason if isinstance(outcome, Failure) else None
+            if reason != DRAINED:
+                self.outcomes[index] = outcome
+                progress.ended(index, outcome)
+            return reason
+
+        async with shown(progress):
+            await async_pool(order, self._config.teacher, ledger, work)

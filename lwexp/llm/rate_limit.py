@@ -16,7 +16,7 @@ _MINUTE = 60.0
 _APART, _LONGEST_RAMP = 0.02, 2.0  # seconds between the first calls, and for all of them at most
 
 
-class Ramp:
+class StaggeredStart:
     """Starts the first call of each slot a little after the one before.
 
     Calls that start together end together where they take equally long, and then each of their answers waits while the
@@ -43,14 +43,14 @@ class Ramp:
 
 
 @dataclass(slots=True)
-class Share:
+class Reservation:
     """A call's part of a minute: when it was taken, and how many tokens."""
 
     at: float
     tokens: int
 
 
-class Pace:
+class RateLimiter:
     """Lets calls through one after the other, each when both limits allow it.
 
     Args:
@@ -68,7 +68,7 @@ class Pace:
         """Whether there is no limit, so that no call ever waits."""
         return self._requests is None and self._tokens is None
 
-    async def take(self, tokens: int) -> Share | None:
+    async def take(self, tokens: int) -> Reservation | None:
         """Wait for a turn.
 
         Args:
@@ -79,7 +79,7 @@ class Pace:
             await self._requests.acquire()
         return share
 
-    def correct(self, share: Share | None, tokens: int) -> None:
+    def correct(self, share: Reservation | None, tokens: int) -> None:
         """Put what the call did use in place of what it might have used."""
         if share is not None and self._tokens is not None:
             self._tokens.correct(share, tokens)
@@ -96,11 +96,11 @@ class TokenWindow:
     def __init__(self, limit: int, *, seconds: float = _MINUTE) -> None:
         self._limit = limit
         self._seconds = seconds
-        self._taken: deque[Share] = deque()
+        self._taken: deque[Reservation] = deque()
         self._line = asyncio.Lock()
         self._freed = asyncio.Event()
 
-    async def take(self, tokens: int) -> Share:
+    async def take(self, tokens: int) -> Reservation:
         """Wait until the window has room."""
         tokens = min(tokens, self._limit)
         async with self._line:
@@ -108,11 +108,11 @@ class TokenWindow:
                 self._freed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._freed.wait(), pause)
-            share = Share(time.monotonic(), tokens)
+            share = Reservation(time.monotonic(), tokens)
             self._taken.append(share)
             return share
 
-    def correct(self, share: Share, tokens: int) -> None:
+    def correct(self, share: Reservation, tokens: int) -> None:
         """Replace a call's tokens by what it used."""
         share.tokens = tokens
         self._freed.set()
