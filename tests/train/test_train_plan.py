@@ -113,9 +113,9 @@ def test_a_conversation_longer_than_a_pack_is_named() -> None:
 def test_the_table_in_the_docs_has_not_drifted_from_the_planner() -> None:
     """The planner wrote it, so this says nothing of its numbers; two rows are from test_train_memory, by hand.
 
-    Remake it with: python -m lwexp.train.planner.planner_table.
+    Remake it with: python -m benchmarks.planner_table.
     """
-    from lwexp.train.planner.planner_table import PAGE, planner_table, table_in
+    from benchmarks.planner_table import PAGE, planner_table, table_in
 
     table = table_in(PAGE.read_text(encoding="utf-8"))
     assert table == planner_table()

@@ -1,4 +1,4 @@
-"""Writes the table of docs/planner.md: python -m lwexp.train.planner.planner_table. A test holds it to the planner."""
+"""Writes the table of docs/planner.md: python -m benchmarks.planner_table. A test holds it to the planner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lwexp.train.model.dimensions import published_models
 from lwexp.train.planner.memory_fit import judge
 
 PAGE = REPOSITORY / "docs" / "planner.md"
-BEGIN, END = "<!-- table: python -m lwexp.train.planner.planner_table -->", "<!-- end of table -->"
+BEGIN, END = "<!-- table: python -m benchmarks.planner_table -->", "<!-- end of table -->"
 MODELS = {"GLM-4-9B": "zai-org/glm-4-9b-hf", "Llama-3.1-8B": "meta-llama/Llama-3.1-8B"}
 
 
