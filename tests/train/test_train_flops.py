@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lwexp.extend import Sizes
@@ -9,7 +11,7 @@ from lwexp.train.families import Llama
 from lwexp.train.model.build import random_config
 from lwexp.train.model.dimensions import model_sizes, published_models
 from lwexp.train.objectives.losses import StepTotals
-from lwexp.train.planner.flops import Speedometer, peak_flops, step_flops
+from lwexp.train.planner.flops import Speedometer, flops_per_token, peak_flops, step_flops
 from tests.train.tiny_packs import NoTokenizer, tiny_model_config
 
 # h 4, I 6, 2 layers, 2 heads and 1 key head of 3, 10 words.
@@ -27,6 +29,16 @@ def test_step_flops_by_hand() -> None:
     Attention width 2 layers * 2 heads * 3 = 12: packed 6*12*101 = 7,272; non-causal 12*12*149 = 21,456.
     """
     assert step_flops(SMALL, TOTALS) == (35_496 + 7_272, 35_496 + 21_456)
+
+
+def test_frozen_weights_get_no_gradient_of_their_own() -> None:
+    """An adapter of 20 beside the 348: 368 are multiplied forward and for the inputs' gradients, 20 get gradients.
+
+    (4*368 + 2*20) * 17 = 25,704, where full training of as many would take 6*368*17 = 37,536.
+    """
+    adapted = replace(SMALL, adapter_parameters=20)
+    assert step_flops(adapted, TOTALS) == (25_704 + 7_272, 25_704 + 21_456)
+    assert flops_per_token(adapted, 10) == 1_512 + 6 * 12 * 10
 
 
 def test_a_tied_head_is_multiplied_as_well() -> None:

@@ -11,8 +11,8 @@ from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.records import Conversation, Message
 from lwexp.train.model.dimensions import published_models
-from lwexp.train.planner.compute import flops_per_token, mean_context, training_hours
 from lwexp.train.planner.dry_run import describe_plan
+from lwexp.train.planner.flops import flops_per_token, mean_context, training_hours
 from tests.train.tiny_packs import tiny_conversations, tiny_pairs
 
 GLM, LLAMA = published_models()["zai-org/glm-4-9b-hf"].sizes, published_models()["meta-llama/Llama-3.1-8B"].sizes

@@ -10,7 +10,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.planner.compute import training_hours
+from lwexp.train.planner.flops import training_hours
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
 from lwexp.train.planner.memory import GIB, MemoryPlan
 from lwexp.train.planner.memory_fit import (

@@ -1,14 +1,16 @@
-"""How fast training is: model FLOPs of a step by two conventions, the peak of a device, and memory at its highest.
+"""Model FLOPs of training, planned and done: hours at a share of the peak, and the share of the peak a run reaches.
 
-With N parameters of which V*h are input embeddings (looked up, not multiplied), L layers, n_h heads of d_h, documents
-of l_i tokens and packs of T_p tokens, forward and backward of a step take
+With M parameters that are multiplied (all but the input embedding, which is looked up; a tied one is the head) and A
+of them trained, L layers, q the width of all query heads, documents of l_i tokens and packs of T_p tokens, forward
+and backward of a step take
 
-    matrix products     6 * (N - V*h) * tokens            the head counted for every token; tied or not, once
-    packed-exact        + 6 * L * n_h * d_h * sum(l_i^2)    causal attention within documents: what is computed
-    non-causal          + 12 * L * n_h * d_h * sum(T_p^2)   every token attends to its whole pack: what most publish
+    matrix products     (4M + 2A) * tokens       the head counted for every token; 6M without an adapter
+    packed-exact        + 6 * L * q * sum(l_i^2)   causal attention within documents: what is computed
+    non-causal          + 12 * L * q * sum(T_p^2)  every token attends to its whole pack: what most publish
 
-MFU is such FLOPs a second over the peak of all devices. Recomputation is not counted, and that our head skips prompt
-tokens is not subtracted, so that numbers compare with those of others.
+Frozen weights, as under a LoRA adapter, get no gradient of their own: that is the missing 2 of 6. MFU is such FLOPs a
+second over the peak of all devices. Recomputation is not counted, and that our head skips prompt tokens is not
+subtracted, so that numbers compare with those of others.
 
 Source: docs/training_core.md lists who publishes by which convention.
 """
@@ -16,9 +18,11 @@ Source: docs/training_core.md lists who publishes by which convention.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from lwexp.extend import Sizes, StepTotals
+from lwexp.config.train import Hardware
+from lwexp.extend import Objective, Sizes, StepTotals
 
 # Dense bf16 FLOPs a second, by a word of the device's name; more special names first. Source: NVIDIA's data sheets.
 PEAK_BF16 = {
@@ -41,14 +45,28 @@ def step_flops(sizes: Sizes, totals: StepTotals) -> StepFlops:
     Example: 1,000 parameters beside embeddings, 2 layers with 4 heads of 8, one pack of 10 tokens in documents of 6
     and 4: products 6*1000*10 = 60,000; packed + 6*2*32*(36+16) = 19,968; non-causal + 12*2*32*100 = 76,800.
     """
-    # A tied embedding is one weight, which works as the head: it is multiplied.
-    multiplied = sizes.parameters - (0 if sizes.tied else sizes.embedding_parameters)
-    products = 6.0 * multiplied * totals.tokens
-    width = sizes.num_hidden_layers * sizes.num_attention_heads * sizes.head_dim
+    products = _product_flops(sizes) * totals.tokens
+    width = sizes.num_hidden_layers * sizes.query_width
     return StepFlops(
         packed=products + 6.0 * width * totals.document_squares,
         noncausal=products + 12.0 * width * totals.pack_squares,
     )
+
+
+def flops_per_token(sizes: Sizes, mean_context: float) -> float:
+    """Packed-exact FLOPs of one token's forward and backward.
+
+    Args:
+        sizes: The model.
+        mean_context: sum(l^2) / sum(l) over the documents. Packs of short documents cost far less than the 12 L q T
+            that many published numbers count.
+    """
+    return _product_flops(sizes) + 6.0 * sizes.num_hidden_layers * sizes.query_width * mean_context
+
+
+def _product_flops(sizes: Sizes) -> float:
+    trained = sizes.adapter_parameters or sizes.matmul_parameters
+    return 4.0 * sizes.matmul_parameters + 2.0 * trained
 
 
 def peak_flops(device_name: str) -> float | None:
@@ -57,6 +75,58 @@ def peak_flops(device_name: str) -> float | None:
         if re.search(rf"\b{re.escape(name)}\b", device_name):
             return peak
     return None
+
+
+class Hours(NamedTuple):
+    """Wall-clock estimate and what it stands on."""
+
+    training: float
+    other: float
+    """Reference log-probs, and the forward passes that training in two passes adds."""
+    flops: float
+    """Model FLOPs of the whole training, recomputation not counted."""
+    gpus: int
+
+
+def mean_context(lengths: Sequence[float]) -> float:
+    """sum(l^2) / sum(l): the mean length of the document that a token is in."""
+    return sum(n * n for n in lengths) / max(sum(lengths), 1.0)
+
+
+def training_hours(
+    sizes: Sizes,
+    hardware: Hardware,
+    objective: Objective,
+    lengths: Sequence[float],
+    steps: int,
+    tokens_per_step: float,
+    *,
+    passes: int = 1,
+) -> Hours | None:
+    """Hours of training at ``hardware.mfu`` of ``hardware.peak_tflops``; None where the config states no peak.
+
+    Args:
+        sizes: The model.
+        hardware: States the peak of one GPU in bf16 and the share of it that model FLOPs are expected to reach.
+        objective: One with a reference adds one forward over the data.
+        lengths: Tokens of each document.
+        steps: Optimiser steps.
+        tokens_per_step: Tokens of a step over all ranks.
+        passes: Two passes run one more forward in every epoch.
+    """
+    if hardware.peak_tflops is None:
+        return None
+    gpus = hardware.ranks
+    flops = steps * tokens_per_step * flops_per_token(sizes, mean_context(lengths))
+    training = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
+    # A forward is one part of three; of four where the backward runs it again, because then a step at this MFU
+    # does a third more than its model FLOPs.
+    forward = 1 / (4 if hardware.activation_checkpointing else 3)
+    other = training * forward * (passes - 1)
+    if objective.needs_reference:
+        epochs = max(steps * tokens_per_step / max(sum(lengths), 1.0), 1e-9)
+        other += training * forward / epochs
+    return Hours(training, other, flops, gpus)
 
 
 class Speedometer:
@@ -73,7 +143,6 @@ class Speedometer:
         self.clear()
 
     def clear(self) -> None:
-        """Start anew."""
         self._tokens = self._targets = 0
         self._packed = self._noncausal = 0.0
 
