@@ -1,7 +1,6 @@
 """The gate: a composed YAML tree goes in, a frozen and validated config comes out.
 
-YAML owns values, pydantic owns meaning: no field below has a default, so every key is visible in lwexp/conf/
-and can be overridden without a plus sign, and each default has exactly one home.
+YAML owns values, pydantic owns meaning. A field has a default only where its value is neutral, such as "no limit".
 """
 
 from __future__ import annotations
