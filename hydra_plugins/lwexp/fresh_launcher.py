@@ -46,7 +46,7 @@ _STORE.store(group="hydra/launcher", name="slurm", node=SlurmConfig, provider="l
 
 
 class FreshLauncher(Launcher):
-    """Runs each trial as ``python <script> <overrides>`` and ends with one comparison report."""
+    """Runs each trial as ``python -m lwexp <command> <overrides>`` and ends with one comparison report."""
 
     def __init__(
         self,
@@ -73,17 +73,20 @@ class FreshLauncher(Launcher):
 
     def describe(self) -> Any:
         """This sweep as ``lwexp.recipe.Sweep``: what runs, where, and for which question."""
+        from lwexp.config.cli import command_line, running_command, where_configs_are
         from lwexp.recipe import Sweep
 
         # A sweeper may just have written multirun.yaml; run directories are ours alone.
         (Path(self.config.hydra.sweep.dir) / "multirun.yaml").unlink(missing_ok=True)
+        folders, plugins = where_configs_are(sys.argv[1:]), list(self.config.plugins)
         return Sweep(
-            script=Path(sys.argv[0]).resolve(),
+            entry=[*command_line(running_command()), *folders],
             root=Path(self.config.root),
             name=(self.config.hydra.runtime.choices.get("sweeps") or "adhoc").replace("/", "-"),
             question=self.question,
             machine=self.machine,
             prepare=self.prepare,
+            settings=[*folders, *([f"plugins=[{','.join(plugins)}]"] if plugins else [])],
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

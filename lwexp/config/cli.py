@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import select
+import shlex
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -22,6 +23,8 @@ from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
 from lwexp.records import LwexpError, Preempted
+
+_running: list[str] = []
 
 SCRIPTS = {"generate": "generate_data.py", "train": "train.py", "evaluate": "evaluate.py"}
 """Each command's script, as messages name it."""
@@ -38,6 +41,7 @@ def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoRetu
     # Python looks for garbage every 700 new objects; a short command makes millions and hardly any garbage. Scoring 120
     # given answers took 3.5 s, and 2.9 s so.
     gc.set_threshold(20_000, 20, 20)
+    _running[:] = [command]
     try:
         refuse_arguments(sys.argv[1:])
         load_plugins(plugins_named(sys.argv[1:]))
@@ -63,6 +67,37 @@ def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoRetu
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def running_command() -> str:
+    """The command that this process runs: generate, train or evaluate."""
+    return _running[0]
+
+
+def command_line(typed: str) -> list[str]:
+    """``generate_data.py seed=1``, ``lwexp generate seed=1`` or either after ``python`` as arguments for Python.
+
+    Raises:
+        LwexpError: If it is no command of lwexp.
+    """
+    words = shlex.split(typed)
+    while words and words[0] in ("python", "-m", "lwexp"):
+        words = words[1:]
+    named = {**{name: name for name in SCRIPTS}, **{script: name for name, script in SCRIPTS.items()}}
+    if not words or words[0] not in named:
+        raise LwexpError(f"{typed!r} is no command of lwexp; wanted lwexp {'|'.join(SCRIPTS)} and its overrides")
+    return ["-m", "lwexp", named[words[0]], *words[1:]]
+
+
+def where_configs_are(arguments: list[str]) -> list[str]:
+    """Of a command line what says where YAML lies: ``--config-dir`` and ``hydra.searchpath``."""
+    kept = []
+    for place, item in enumerate(arguments):
+        if item in ("--config-dir", "-cd"):
+            kept += arguments[place : place + 2]
+        elif item.startswith(("--config-dir=", "hydra.searchpath=")):
+            kept.append(item)
+    return kept
 
 
 def _reader_has_left() -> bool:

@@ -37,6 +37,10 @@ class Config(Strict):
     """Shapes everything random: instructions, draws, weights, order, sampling."""
     dry_run: Annotated[bool, Key("label", read_by=EVERY)]
     """Check everything, print the plan, compute and spend nothing."""
+    rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)]
+    """Make a finished run again; the earlier one is kept beside it as <id>.before-1, and its paid answers are used."""
+    resume_changed_code: Annotated[bool, Key("label", neutral=False, read_by=("train",))]
+    """train.py: go on from a checkpoint although the code that trains has changed since; noted in the manifest."""
     plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)]
     """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
 

@@ -72,7 +72,7 @@ def run(
         started = make_trials(folder, jobs, first=batch[0].number)
         for trial, asked in zip(started, batch, strict=True):
             trial.label = " ".join(f"{key}={value}" for key, value in asked.params.items())
-        run_trials(sweep.script, started, sweep.machine, folder, others=trials)
+        run_trials(sweep.entry, started, sweep.machine, folder, others=trials)
         trials = [*trials, *started]
         for trial, asked in zip(started, batch, strict=True):
             value = score_of(trial, metric)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lwexp.config.cli import command_line
 from lwexp.records import LwexpError
 from lwexp.runs import Run
 from lwexp.runs.logs import console_log
@@ -21,16 +22,19 @@ log = logging.getLogger(__name__)
 class Sweep:
     """What a sweep file and the command line say of it.
 
-    ``prepare`` holds commands such as "generate_data.py experiment=miniature root={root}": each runs once, in order,
-    before the trials, and is itself a run that is found finished the next time. {root} is the sweep's own.
+    ``entry`` are the arguments of Python that start a trial, before its overrides. ``prepare`` holds commands such as
+    "lwexp generate experiment=miniature root={root}": each runs once, in order, before the trials, and is itself a run
+    that is found finished the next time. {root} is the sweep's own. ``settings`` are further arguments of each
+    preparation: where configs lie, and plugins.
     """
 
-    script: Path
+    entry: Sequence[str]
     root: Path
     name: str
     question: str
     machine: Machine
     prepare: Sequence[str]
+    settings: Sequence[str] = ()
 
     def run(self, job_overrides: Sequence[Sequence[str]], *, dry_run: bool) -> list[Trial]:
         """Prepare, run what is not finished, compare. Gives every trial, the failed ones included.
@@ -49,7 +53,7 @@ class Sweep:
         keys = varied_keys(job_overrides)
         SweepSummary(name=self.name, question=self.question, varied=keys).write(folder)
         self.prepare_in(folder)
-        run_trials(self.script, trials, self.machine, folder)
+        run_trials(self.entry, trials, self.machine, folder)
         self.finish(trials, folder)
         return trials
 
@@ -65,8 +69,7 @@ class Sweep:
             LwexpError: If a command failed.
         """
         for number, command in enumerate(self._commands(), start=1):
-            words = shlex.split(command)
-            words[0] = str(self.script.parent / words[0])
+            words = [*command_line(command), *self.settings]
             log.info("preparation %d of %d: %s", number, len(self.prepare), command)
             done = run_once(words, folder / f"prepare-{number}.log", self.machine)
             if done.exit_code != 0:
@@ -81,9 +84,10 @@ class Sweep:
     def _describe(self, trials: Sequence[Trial], folder: Path) -> None:
         print(f"sweep {self.name}: {self.question}".rstrip(": "))
         for command in self._commands():
-            print(f"  first: python {command}")
+            print(f"  first: {command}")
         for trial in trials:
-            print(f"  trial {trial.number + 1} of {len(trials)}: python {self.script.name} {' '.join(trial.overrides)}")
+            words = " ".join(["python", *self.entry, *trial.overrides])
+            print(f"  trial {trial.number + 1} of {len(trials)}: {words}")
         where = "submitted to SLURM" if self.machine.cluster == "slurm" else f"{self.machine.slots} at once"
         print(f"{len(trials)} trials, {where}; comparison: {folder / 'report.html'}")
 

@@ -18,6 +18,8 @@ from lwexp.records import write_json
 CONFIG = "config.json"
 LOG = "log.txt"
 LOCK = "lock"
+SET_ASIDE = ".before-"
+"""In the name of a finished run that was made again, before its number."""
 LEDGER = "ledger.sqlite"
 """Paid answers of a teacher or judge."""
 ENGINE_LEDGER = "answers.sqlite"
@@ -144,6 +146,12 @@ class Manifest(Artifact):
     created: str = ""
     starts: list[str] = []
     git: Git = Git()
+    code: dict[str, str] = {}
+    """Room -> fingerprint of the code that shapes its results; older versions did not record it."""
+    plugins: dict[str, str] = {}
+    """Plugin -> fingerprint of its file."""
+    code_changes: list[str] = []
+    """What had changed at each resumption with other code."""
     python: str | None = None
     versions: dict[str, str | None] = {}
     results: Tree | None = None

@@ -13,9 +13,10 @@ the status "running" and a lock that died with its process, so the next start go
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
-import subprocess
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,10 +25,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from lwexp.config.folders import REPOSITORY
 from lwexp.config.schema import Config
-from lwexp.records import LwexpError, Preempted, write_json
-from lwexp.runs.artifacts import CONFIG, LOCK, LOG, Artifact, Git, Labels, Manifest, Parent
+from lwexp.extend.plugins import plugin_fingerprints
+from lwexp.records import LwexpError, Preempted, atomic, write_json
+from lwexp.runs.artifacts import (
+    CHECKPOINTS,
+    CONFIG,
+    ENGINE_LEDGER,
+    LEDGER,
+    LOCK,
+    LOG,
+    SET_ASIDE,
+    Artifact,
+    Labels,
+    Manifest,
+    Parent,
+)
+from lwexp.runs.code import changes_since, checkout, code_fingerprints, what_changed
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero
@@ -124,9 +138,13 @@ def open_run(
     name = config.name or default_name
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
     old = RunDirectory.at(path)
-    if check is not None and not (old and old.is_finished):
+    if old is not None and old.is_finished and not config.rerun:
+        _warn_of_changed_code(old)
+        return old
+    if check is not None:
         check()
-    if old is not None:
+    if old is not None and not old.is_finished:
+        _resume_with_this_code(old, config)
         return old
     manifest = Manifest(
         id=path.name,
@@ -139,19 +157,71 @@ def open_run(
         parents=[Parent(id=parent.id, path=str(parent.path)) for parent in parents],
         command=" ".join(sys.argv),
         created=_now(),
-        git=_git(),
+        git=checkout(),
+        code=code_fingerprints(stage),
+        plugins=plugin_fingerprints(),
         python=sys.version.split()[0],
         versions={package: _version(package) for package in _PACKAGES},
     )
     run = RunDirectory(path, manifest)
     if is_rank_zero():
         try:
+            if old is not None:
+                _set_aside(old)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LwexpError(f"cannot make the run directory {path}: {error.strerror}; set root=<folder>") from None
         write_json(path / CONFIG, config.model_dump(mode="json"))
         run._save()
     return run
+
+
+def _warn_of_changed_code(run: Run) -> None:
+    if changed := changes_since(run.manifest):
+        log.warning(
+            "%s is finished, but the %s; rerun=true makes it again and keeps this one as %s",
+            run.id, what_changed(run.manifest, changed), _aside(run.path).name,
+        )  # fmt: skip
+
+
+def _resume_with_this_code(run: RunDirectory, config: Config) -> None:
+    """Note that other code goes on with a run.
+
+    Raises:
+        LwexpError: If it is a training that has a checkpoint, and its config does not allow it.
+    """
+    changed = changes_since(run.manifest)
+    if not changed:
+        return
+    said = what_changed(run.manifest, changed)
+    has_begun = any((run.path / CHECKPOINTS).glob("step-*"))
+    if run.stage == "train" and has_begun and not config.resume_changed_code:
+        raise LwexpError(
+            f"{run.id} would go on from its checkpoint, but the {said}; restore that code, allow it with "
+            f"resume_changed_code=true, or start again by removing {run.path}"
+        )
+    if run.manifest.starts:
+        log.warning("%s goes on, but the %s", run.id, said)
+        run.manifest.code_changes.append(said)
+    run.manifest.code, run.manifest.plugins = code_fingerprints(run.stage), plugin_fingerprints()
+    run.manifest.git = checkout()
+
+
+def _set_aside(run: Run) -> None:
+    """Keep a finished run under another name, and begin again with the answers that it has paid for."""
+    kept = _aside(run.path)
+    with atomic(run.path) as fresh:
+        fresh.mkdir()
+        for ledger in (*run.path.glob(f"{LEDGER}*"), *run.path.glob(f"{ENGINE_LEDGER}*")):
+            shutil.copyfile(ledger, fresh / ledger.name)
+        run.path.rename(kept)
+    log.info("%s is kept as %s", run.id, kept)
+
+
+def _aside(path: Path) -> Path:
+    """The first free name for an earlier version of a run."""
+    names = (path.with_name(f"{path.name}{SET_ASIDE}{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _lock(path: Path) -> IO[str]:
@@ -176,19 +246,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _git() -> Git:
-    """Commit and whether the work tree differs from it; nulls outside a git checkout."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10
-            )
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    status = git("status", "--porcelain")
-    return Git(commit=git("rev-parse", "HEAD"), dirty=None if status is None else bool(status))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lwexp.records import LwexpError
-from lwexp.runs.artifacts import Manifest
+from lwexp.runs.artifacts import SET_ASIDE, Manifest
 from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -16,8 +16,9 @@ _MOST_LISTED = 8
 
 
 def list_runs(root: Path) -> list[Run]:
-    """All runs below ``root``, oldest first. Folders without a readable manifest are passed over."""
-    runs = [run for path in root.glob(f"*/{Manifest.FILE}") if (run := Run.at(path.parent)) is not None]
+    """All runs below ``root``, oldest first, less those made again since and folders without a readable manifest."""
+    folders = [path.parent for path in root.glob(f"*/{Manifest.FILE}") if SET_ASIDE not in path.parent.name]
+    runs = [run for folder in folders if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
 
 

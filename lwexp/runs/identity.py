@@ -26,7 +26,7 @@ def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
         choices: Also keys that only choose among samples (``Key.affects`` is choice).
     """
     ignored = ("speed", "label") if choices else ("speed", "label", "choice")
-    return {name: _shaping(getattr(config, name), ignored) for name in sections_of(Config, stage)}
+    return {name: part for name, part in _shaping(config, ignored).items() if name in sections_of(Config, stage)}
 
 
 def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:

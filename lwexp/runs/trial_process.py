@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lwexp.config.folders import REPOSITORY
+
 RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 GRACE_SECONDS = 120.0
 """From SIGTERM to SIGKILL: a run that trains saves a checkpoint in this time."""
@@ -30,9 +32,9 @@ _PORT = 29_511
 class TrialProcess:
     """What submitit pickles and calls on the machine of the trial.
 
-    ``command`` is a script and its overrides. ``processes`` above 0 starts that many ranks on each of ``nodes`` through
-    torchrun; 0 starts one process, which launches ranks itself where its hardware config asks for them. ``cores`` are
-    the CPUs it may use, none for all.
+    ``command`` are arguments of Python: a script or module, and its overrides. ``processes`` above 0 starts that many
+    ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself where its hardware
+    config asks for them. ``cores`` are the CPUs it may use, none for all.
     """
 
     command: tuple[str, ...]
@@ -44,7 +46,9 @@ class TrialProcess:
 
     def __call__(self) -> int:
         """Run the trial to its end and give its exit code (minus the signal that killed it)."""
-        environment = {**os.environ, RECORD_VARIABLE: self.record}
+        # The code of the sweep, also where lwexp runs from a checkout that is not installed.
+        path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
             environment["OMP_NUM_THREADS"] = str(len(self.cores))
         with open(self.log, "a", encoding="utf-8") as out:

@@ -90,14 +90,14 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
 
 
 def run_trials(
-    script: Path, trials: Sequence[Trial], machine: Machine, folder: Path, others: Sequence[Trial] = ()
+    entry: Sequence[str], trials: Sequence[Trial], machine: Machine, folder: Path, others: Sequence[Trial] = ()
 ) -> None:
     """Run every trial that an earlier start has not finished, and keep ``trials.json`` up to date.
 
     A trial that fails does not stop the others.
 
     Args:
-        script: The entry script; ``trial.overrides`` are its arguments.
+        entry: Arguments of Python that start a trial, before its overrides: a script, or ``-m lwexp train``.
         trials: Changed in place.
         machine: Where they run.
         folder: The sweep's directory.
@@ -108,7 +108,7 @@ def run_trials(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _recall(trials, folder)
-    commands = {trial.number: (str(script), *trial.overrides) for trial in trials}
+    commands = {trial.number: (*entry, *trial.overrides) for trial in trials}
     _Runner(trials, commands, machine, folder, others).run()
 
 

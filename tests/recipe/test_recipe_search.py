@@ -35,7 +35,7 @@ def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
     """Six of ten values tried at random first (TPE starts so); a failed one is counted and never scored."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    sweep = Sweep(tmp_path / "script.py", tmp_path, "x", "Which x?", Machine(slots=2), [])
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "Which x?", Machine(slots=2), [])
     options = {"metric": "S_l", "direction": "maximize", "seed": 0}
 
     search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
@@ -58,7 +58,7 @@ def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
 def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    sweep = Sweep(tmp_path / "script.py", tmp_path, "x", "", Machine(), [])
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "", Machine(), [])
     options = {"n_trials": 1, "metric": "S_l", "direction": "maximize", "seed": 0}
 
     def dies(*_args, **_options):
@@ -101,7 +101,7 @@ def test_hydra_sweeps_become_distributions(text, expected):
 def test_a_script_that_is_not_there_is_a_failed_trial(tmp_path, monkeypatch):
     """Negative control of scoring: no run, no score."""
     monkeypatch.chdir(tmp_path)
-    sweep = Sweep(tmp_path / "missing.py", tmp_path, "x", "", Machine(), [])
+    sweep = Sweep([str(tmp_path / "missing.py")], tmp_path, "x", "", Machine(), [])
 
     search.run(sweep, {"x": IntDistribution(0, 1)}, [], n_trials=1, metric="S_l", direction="maximize", seed=0)
 

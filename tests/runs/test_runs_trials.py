@@ -49,7 +49,7 @@ def script(tmp_path, monkeypatch):
 def sweep(script, rates, slots=2):
     folder = script.parent / "sweep"
     trials = make_trials(folder, [[f"lr={rate}"] for rate in rates])
-    run_trials(script, trials, Machine(slots=slots), folder)
+    run_trials([str(script)], trials, Machine(slots=slots), folder)
     return trials
 
 
@@ -110,7 +110,7 @@ def test_interrupting_the_sweep_stops_its_trials(script, sent):
     code = (
         "from pathlib import Path; from lwexp.runs.trials import *\n"
         "folder = Path('sweep'); trials = make_trials(folder, [['lr=9'], ['lr=1']])\n"
-        "try: run_trials(Path('script.py').resolve(), trials, Machine(), folder)\n"
+        "try: run_trials([str(Path('script.py').resolve())], trials, Machine(), folder)\n"
         "except KeyboardInterrupt: raise SystemExit(130)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=script.parent, env=os.environ | {"PYTHONPATH": root()})

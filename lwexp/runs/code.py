@@ -1,0 +1,76 @@
+"""Which code made a run: fingerprints of the rooms that shape its results and of plugins, and the commit."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from lwexp.config.folders import PACKAGE, REPOSITORY
+from lwexp.extend.plugins import plugin_fingerprints
+from lwexp.runs.artifacts import Git, Manifest
+
+ROOMS = {
+    "data": ("generate", "llm", "text"),
+    "select": ("generate", "llm", "mix", "text"),
+    "import": ("mix", "text"),
+    "pairs": ("sample", "score", "mix", "llm", "pack", "text"),
+    "train": ("mix", "pack", "train"),
+    "evaluate": ("sample", "score", "benches", "llm", "pack", "stats", "text"),
+}
+"""Stage -> the rooms whose code shapes its results."""
+
+
+def code_fingerprints(stage: str, package: Path = PACKAGE) -> dict[str, str]:
+    """Room -> sha256 of its sources and prompts, for the rooms that shape a stage."""
+    return {room: _fingerprint(package / room) for room in ROOMS[stage] if (package / room).is_dir()}
+
+
+def changes_since(manifest: Manifest) -> list[str]:
+    """Rooms and plugins whose code is not what it was when the run was made; none where the run did not record it."""
+    if not manifest.code:
+        return []
+    rooms = _changed(manifest.code, code_fingerprints(manifest.stage))
+    return rooms + [f"plugin {name}" for name in _changed(manifest.plugins, plugin_fingerprints())]
+
+
+def what_changed(manifest: Manifest, changed: list[str]) -> str:
+    """One clause for messages: what has changed, which commit made the run, and which one is here."""
+    return (
+        f"code of {', '.join(changed)} has changed since (made by {_name(manifest.git)}, this is {_name(checkout())})"
+    )
+
+
+def checkout() -> Git:
+    """Commit and whether the work tree differs from it; nulls outside a git checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10
+            )
+        except OSError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return Git(commit=git("rev-parse", "HEAD"), dirty=None if status is None else bool(status))
+
+
+def _fingerprint(room: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(room.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(str(file.relative_to(room)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+
+
+def _name(git: Git) -> str:
+    if git.commit is None:
+        return "an unknown commit"
+    return f"commit {git.commit[:8]}{' with local changes' if git.dirty else ''}"

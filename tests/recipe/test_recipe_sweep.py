@@ -1,0 +1,83 @@
+"""A sweep by the real command: its trials and preparations see the folders and plugins that the sweep was given."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lwexp.config.cli import command_line, where_configs_are
+from lwexp.config.folders import REPOSITORY
+from lwexp.records import LwexpError
+from lwexp.runs.trials import read_trials
+
+SWEEP = """# @package _global_
+defaults:
+  - override /experiment: smoke
+root: runs
+hydra:
+  launcher:
+    prepare:
+      - generate_data.py +mine=few root={root} dry_run=true
+      - lwexp generate experiment=smoke root={root} dry_run=true
+  sweeper:
+    params:
+      task: agentwrite
+      seed: 1,2
+"""
+FEW = """# @package _global_
+seed: 7
+"""
+PLUGIN = """
+import pathlib, sys
+with open(pathlib.Path(__file__).with_name("loaded.txt"), "a") as out:
+    out.write(" ".join(sys.argv[1:]) + "\\n")
+"""
+
+
+def test_config_folder_and_plugins_reach_every_trial_and_preparation(tmp_path: Path) -> None:
+    """The sweep's own file is in the folder, and so is a group that a preparation chooses from."""
+    for name, text in (("conf/sweeps/mine.yaml", SWEEP), ("conf/mine/few.yaml", FEW), ("extra.py", PLUGIN)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    command = ["-m", "lwexp", "generate", "-m", "--config-dir", "conf", "+sweeps=mine", "plugins=[extra.py]"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    (folder,) = (tmp_path / "runs").glob("sweep-mine-*")
+    logs = "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
+    assert done.returncode == 0, done.stderr + logs
+    trials = read_trials(folder)
+    assert [(trial.status, trial.label) for trial in trials] == [("finished", "seed=1"), ("finished", "seed=2")]
+    assert len(list(folder.glob("prepare-*.log"))) == 2
+    # the sweep itself, two preparations, two trials
+    loaded = (tmp_path / "loaded.txt").read_text().splitlines()
+    assert len(loaded) == 5
+    assert sum("+mine=few" in line for line in loaded) == 1
+    assert all("--config-dir conf" in line for line in loaded)
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("generate_data.py seed=1", ["-m", "lwexp", "generate", "seed=1"]),
+        ("lwexp train 'a=[1, 2]'", ["-m", "lwexp", "train", "a=[1, 2]"]),
+        ("python evaluate.py", ["-m", "lwexp", "evaluate"]),
+        ("python -m lwexp train", ["-m", "lwexp", "train"]),
+    ],
+)
+def test_a_preparation_is_a_script_or_a_command(typed: str, wanted: list[str]) -> None:
+    assert command_line(typed) == wanted
+
+
+@pytest.mark.parametrize("typed", ["rm -r /", "", "lwexp fly"])
+def test_a_preparation_that_is_no_command_of_ours_is_refused(typed: str) -> None:
+    with pytest.raises(LwexpError, match=r"is no command of lwexp; wanted lwexp generate\|train\|evaluate"):
+        command_line(typed)
+
+
+def test_where_configs_are_is_all_that_is_passed_on() -> None:
+    typed = ["-m", "--config-dir", "a", "x=1", "--config-dir=b", "hydra.searchpath=[file://c]", "-cd", "d", "seed=0,1"]
+    assert where_configs_are(typed) == [item for item in typed if item not in ("-m", "x=1", "seed=0,1")]
