@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lwexp.config.schema import Config
-from lwexp.generate.display import shown
 from lwexp.generate.estimate import expected_steps
 from lwexp.generate.export import Outcome, summarise, write_files
 from lwexp.generate.progress import Counted, Progress
@@ -22,6 +21,7 @@ from lwexp.llm.pool import DRAINED, async_pool
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import DRAFT_FAILURES, DataResults
+from lwexp.runs.progress import shown
 
 log = logging.getLogger(__name__)
 
@@ -114,5 +114,5 @@ class DocumentPool:
                 progress.ended(index, outcome)
             return reason
 
-        async with shown(progress):
+        with shown("generate", progress):
             await async_pool(order, self._config.teacher, ledger, work)

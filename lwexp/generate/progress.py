@@ -13,6 +13,7 @@ from typing import Any
 
 from lwexp.llm import Answer, Client, NoAnswer
 from lwexp.records import Failure
+from lwexp.runs.progress import clock
 
 
 class Progress:
@@ -80,11 +81,11 @@ class Progress:
             self.failed[outcome.reason] += 1
 
     def __str__(self) -> str:
-        failed = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in self.failed.most_common())
+        failed = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in Counter(self.failed).most_common())
         dollars = f"${self.spent_usd:,.2f}"
         if self.projected_usd:
             dollars += f" of about ${self.projected_usd:,.2f}"
-        left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
+        left = "" if self.seconds_left is None else f", {clock(self.seconds_left)} left"
         return (
             f"{self.done:,} of {self.total:,} done ({failed or 'none failed'}), {self.in_flight:,} in flight, "
             f"{dollars}, {self.tokens_per_second:,.0f} tokens/s{left}"
@@ -108,9 +109,3 @@ class Counted:
             self._progress.in_flight -= 1
         self._progress.called(self._index, answer, self._client.spent_usd)
         return answer
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

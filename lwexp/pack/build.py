@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.packing import Counts, PackReport, pack
 from lwexp.pack.tokens import Tokenized, Unit, tokenize_documents, unit_of
 from lwexp.records import LwexpError, atomic, write_json
+from lwexp.runs.progress import track
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -126,7 +127,7 @@ def _write(
 ) -> PackReport:
     """Fill a folder and account for every token."""
     capacity = config.max_tokens
-    done = tokenize_documents(_with_progress(units, total), tokenizer, capacity, folder, kind)
+    done = tokenize_documents(track(units, "tokenising", total), tokenizer, capacity, folder, kind)
     _refuse_too_long(done, total, kind, config)
     size = len(kind.endings)
     unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
@@ -164,12 +165,3 @@ def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], confi
         f"{done.num_too_long:,} of {total:,} {words} are longer than a pack: the longest, {longest.id} "
         f"(source {longest.source}), has {longest.tokens:,} tokens, pack.max_tokens={config.max_tokens:,}; {fixes}"
     )
-
-
-def _with_progress(units: Iterable[Unit], total: int) -> Iterator[Unit]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return iter(track(units, "tokenising", total, console=console, transient=True, disable=not console.is_terminal))

@@ -11,7 +11,7 @@ from pathlib import Path
 from lwexp.config.cli import command_line
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.logs import console_log
+from lwexp.runs.logs import console_log, console_of
 from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
 
@@ -104,7 +104,6 @@ def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
 
 def show_trials(trials: Sequence[Trial]) -> None:
     """The sweep's tally: a row a trial with its exit code and, where it failed, why."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("trial", "settings", "status", "exit code", "seconds", "reason", title=None)
@@ -114,8 +113,7 @@ def show_trials(trials: Sequence[Trial]) -> None:
         code = "" if trial.exit_code is None else str(trial.exit_code)
         reason = f"{trial.reason or ''} ({trial.log})" if trial.status == "failed" else ""
         table.add_row(str(trial.number + 1), trial.label, status, code, seconds, reason)
-    console = Console(stderr=True)
-    (console if console.is_terminal else Console(stderr=True, width=180)).print(table)
+    console_of().print(table)
     counts = {
         status: sum(trial.status == status for trial in trials) for status in ("finished", "failed", "interrupted")
     }

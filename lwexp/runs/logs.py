@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_A_FILE = 180
+_TIME = "%H:%M:%S"
+_NAME = "console"
 
 
 def attach_log(path: Path) -> logging.Handler:
@@ -45,21 +47,33 @@ def console_of() -> Console:
 
 def console_log() -> None:
     """Show lwexp's messages on the terminal: all of them on rank 0, only errors elsewhere."""
-    from rich.logging import RichHandler
-
     logger = logging.getLogger("lwexp")
-    if any(isinstance(handler, RichHandler) for handler in logger.handlers):
+    if any(handler.get_name() == _NAME for handler in logger.handlers):
         return
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers' bars as well
-    handler = RichHandler(
-        level=logging.INFO if is_rank_zero() else logging.ERROR,
-        console=console_of(),
-        show_path=False,
-        show_level=False,
-        log_time_format="%H:%M:%S",
-        highlighter=None,
-    )
+    handler: logging.Handler
+    if console_of().is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(
+            console=console_of(), show_path=False, show_level=False, log_time_format=_TIME, highlighter=None
+        )
+    else:
+        handler = _PlainLines()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", _TIME))
+    handler.setLevel(logging.INFO if is_rank_zero() else logging.ERROR)
+    handler.set_name(_NAME)
     logger.addHandler(handler)
+
+
+class _PlainLines(logging.Handler):
+    """Log lines for a file or a pipe: neither wrapped nor padded."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:
+            self.handleError(record)

@@ -1,21 +1,131 @@
-"""How far a long step is: a bar where there is a terminal to draw it on."""
+"""How far something is: a bar on a terminal; elsewhere a line at least every 30 seconds, even if nothing moves.
+
+with counted("training", total=650, done=100) as count:
+    count.advance("loss 1.2345")
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol, TypeVar
+
+from lwexp.runs.logs import console_of
+from lwexp.runs.ranks import is_rank_zero
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SAY_EVERY_SECONDS = 30.0
+_REDRAW_SECONDS = 0.25
+
+
+class Measure(Protocol):
+    """What is shown: its text says done, total, rate and time left."""
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1."""
+
+    def __str__(self) -> str: ...
+
+
+class Count:
+    """Items that are done out of a known number.
+
+    Args:
+        total: How many there are.
+        done: How many an earlier start has done; they do not count for the rate.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total = total
+        self.done = done
+        self._note = ""
+        self._before = done
+        self._started = time.monotonic()
+
+    def advance(self, note: str = "") -> None:
+        """One more is done. ``note`` stands at the end of the text until the next one."""
+        self.done += 1
+        self._note = note or self._note
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1."""
+        return self.done / self.total if self.total else 1.0
+
+    def __str__(self) -> str:
+        rate = (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
+        parts = [f"{self.done:,} of {self.total:,}"]
+        if rate > 0:
+            parts += [_rate(rate), f"{clock((self.total - self.done) / rate)} left"]
+        return ", ".join([*parts, *([self._note] if self._note else [])])
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Something to call after each item."""
-    if not sys.stderr.isatty():
-        yield lambda: None
+def shown(what: str, measure: Measure) -> Iterator[None]:
+    """Show a measure while the block runs; on rank 0 only."""
+    if not is_rank_zero():
+        yield
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    ended = threading.Event()
+    with ExitStack() as stack:
+        show, seconds = _painter(what, measure, stack)
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        def tell() -> None:
+            while not ended.wait(seconds):
+                show()
+
+        # A thread, because a single call or step may take longer than the time between two lines.
+        teller = threading.Thread(target=tell, name=f"progress of {what}", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
+
+
+@contextmanager
+def counted(what: str, total: int, done: int = 0) -> Iterator[Count]:
+    """Show a count while the block runs."""
+    count = Count(total, done)
+    with shown(what, count):
+        yield count
+
+
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Hand items out, and show how many are done with."""
+    with counted(what, total) as count:
+        for item in items:
+            yield item
+            count.advance()
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: ``1:02:03``, or ``2:03``."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2f}/s"
+
+
+def _painter(what: str, measure: Measure, stack: ExitStack) -> tuple[Callable[[], None], float]:
+    """What shows the measure once, and how often to call it."""
+    console = console_of()
+    if not console.is_terminal:
+        return lambda: log.info("%s: %s", what, measure), SAY_EVERY_SECONDS
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn(what), BarColumn(bar_width=24), TextColumn("{task.fields[status]}"), TimeElapsedColumn()
+    bar = stack.enter_context(Progress(*columns, console=console, transient=True))
+    task = bar.add_task(what, total=1.0, status=str(measure))
+    return lambda: bar.update(task, completed=measure.share, status=str(measure)), _REDRAW_SECONDS

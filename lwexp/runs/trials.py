@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from lwexp.records import LwexpError, write_json
 from lwexp.runs.artifacts import TRIALS
+from lwexp.runs.progress import counted
 from lwexp.runs.run import Run
 from lwexp.runs.trial_process import TrialProcess, read_pid, share_of_cores, stop
 
@@ -184,23 +185,17 @@ class _Runner:
         self.running: dict[int, tuple[Trial, Any, float, int]] = {}
 
     def run(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        from lwexp.runs.logs import console_of
-
         self._note()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        console = console_of()
         with ExitStack() as stack:
             stack.callback(self._note)
-            bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
-            task = bar.add_task("trials", total=len(self.trials), completed=len(self.trials) - len(self.waiting))
+            done = len(self.trials) - len(self.waiting)
+            count = stack.enter_context(counted("trials", len(self.trials), done))
             try:
                 while self.waiting or self.running:
                     self._start_more()
                     for number in [n for n, (_, job, _, _) in self.running.items() if job.done()]:
                         self._settle(number)
-                        bar.advance(task)
+                        count.advance()
                     time.sleep(_POLL_SECONDS)
             except KeyboardInterrupt:
                 self._interrupt()

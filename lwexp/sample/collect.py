@@ -11,7 +11,7 @@ from pathlib import Path
 from lwexp.config.evaluate import ApiEngine, SampleConfig
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
-from lwexp.runs.progress import progress
+from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.plan_prefix import after_plan
 from lwexp.text.words import Counter, count_by
@@ -97,11 +97,11 @@ def _answer(
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Give each answer to ``keep`` as soon as it is there."""
-    with progress("answers", len(asks)) as advance:
+    with counted("answers", len(asks)) as count:
 
         def keep_and_advance(answer: SampleResult | Failure) -> None:
             keep(answer)
-            advance()
+            count.advance()
 
         if isinstance(model, ApiEngine):
             from lwexp.sample.remote import ask_all

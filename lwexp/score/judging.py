@@ -13,7 +13,7 @@ from lwexp.llm import Client
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all, ask_and_read
 from lwexp.runs.artifacts import LEDGER
-from lwexp.runs.progress import progress
+from lwexp.runs.progress import counted
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +52,13 @@ def ask_judge(
         LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
     """
     found = {} if outcomes is None else outcomes
-    with Ledger(folder / LEDGER, power_safe=not judge.is_free) as ledger, progress("judging", len(requests)) as done:
+    with Ledger(folder / LEDGER, power_safe=not judge.is_free) as ledger, counted("judging", len(requests)) as count:
 
         async def work(client: Client, request: JudgeRequest[T]) -> str | None:
             outcome = await _ask(client, request, seed)
             if outcome != DRAINED:
                 found[request.key] = outcome
-                done()
+                count.advance()
             return outcome if isinstance(outcome, str) else None
 
         ask_all(requests, judge, ledger, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from lwexp.config.schema import Config
 from lwexp.pack.dataset import PackedDataset
 from lwexp.records import Preempted
 from lwexp.runs.artifacts import HELD_OUT_METRICS, PROBE_METRICS
+from lwexp.runs.progress import counted
 from lwexp.train.data.holdout import HeldOutLoss
 from lwexp.train.loop.checkpoints import save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.probe import Ask, LengthProbe
-from lwexp.train.loop.progress import StepBar
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
@@ -101,20 +102,22 @@ def _finite(value: float) -> float | None:
 
 
 class Bar(Callback):  # type: ignore[misc]
-    """Progress on a terminal."""
+    """Steps done, rate, time left and the newest loss."""
 
     def __init__(self, total: int, done: int) -> None:
-        self._bar = StepBar(total, done)
+        self._total, self._done = total, done
+        self._shown = ExitStack()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._bar.start()
+        self._count = self._shown.enter_context(counted("training", self._total, self._done))
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
         assert pl_module.result is not None
-        self._bar.advance(pl_module.result.loss)
+        self._count.advance(f"loss {pl_module.result.loss:.4f}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        self._bar.stop()
+        """Also after an error."""
+        self._shown.close()
 
 
 def watchers(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lwexp.extend import Objective
 from lwexp.records import LwexpError, atomic, write_json
-from lwexp.train.loop.progress import track_packs
+from lwexp.runs.progress import track
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.losses import sequence_logprobs
 
@@ -50,7 +50,7 @@ def compute_reference(
     """One forward pass over all packs."""
     sums: dict[str, Float64[np.ndarray, " documents"]] = {}
     model.to(device)
-    for number in track_packs(range(dataset.num_packs), "reference log-probs"):
+    for number in track(range(dataset.num_packs), "reference log-probs", dataset.num_packs):
         pack = dataset[number].to(device)
         tokens = pack_logprobs(model, pack)
         weights = {"logprobs": torch.ones_like(tokens), **objective.reference_parts(pack)}
