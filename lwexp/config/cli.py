@@ -90,14 +90,16 @@ def command_line(typed: str) -> list[str]:
 
 
 def where_configs_are(arguments: list[str]) -> list[str]:
-    """Of a command line what says where YAML lies: ``--config-dir`` and ``hydra.searchpath``."""
-    kept = []
+    """Of a command line what says where YAML lies: ``--config-dir`` and ``hydra.searchpath``, options first."""
+    options, overrides = [], []
     for place, item in enumerate(arguments):
         if item in ("--config-dir", "-cd"):
-            kept += arguments[place : place + 2]
-        elif item.startswith(("--config-dir=", "hydra.searchpath=")):
-            kept.append(item)
-    return kept
+            options += arguments[place : place + 2]
+        elif item.startswith("--config-dir="):
+            options.append(item)
+        elif item.startswith("hydra.searchpath="):
+            overrides.append(item)
+    return options + overrides
 
 
 def _reader_has_left() -> bool:

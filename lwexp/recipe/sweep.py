@@ -15,6 +15,9 @@ from lwexp.runs.logs import console_log, console_of
 from lwexp.runs.summaries import SweepSummary
 from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
 
+_ENTRY_WORDS = 3
+"""-m lwexp <command>: options must come before the first override."""
+
 log = logging.getLogger(__name__)
 
 
@@ -69,7 +72,8 @@ class Sweep:
             LwexpError: If a command failed.
         """
         for number, command in enumerate(self._commands(), start=1):
-            words = [*command_line(command), *self.settings]
+            entry, overrides = command_line(command)[:_ENTRY_WORDS], command_line(command)[_ENTRY_WORDS:]
+            words = [*entry, *self.settings, *overrides]
             log.info("preparation %d of %d: %s", number, len(self.prepare), command)
             done = run_once(words, folder / f"prepare-{number}.log", self.machine)
             if done.exit_code != 0:

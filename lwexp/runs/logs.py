@@ -50,6 +50,10 @@ def console_log() -> None:
     logger = logging.getLogger("lwexp")
     if any(handler.get_name() == _NAME for handler in logger.handlers):
         return
+    # Hydra disables the loggers of modules that were imported before it, as a plugin's imports are.
+    for known in [item for name, item in logging.root.manager.loggerDict.items() if name.startswith("lwexp.")]:
+        if isinstance(known, logging.Logger):
+            known.disabled = False
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if not sys.stderr.isatty():
