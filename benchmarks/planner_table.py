@@ -9,7 +9,7 @@ from lwexp.config.folders import REPOSITORY
 from lwexp.config.presets import hardware_preset
 from lwexp.config.train import Zero
 from lwexp.train.model.dimensions import published_models
-from lwexp.train.planner.memory_fit import judge
+from lwexp.train.planner.memory_fit import check_fit
 
 PAGE = REPOSITORY / "docs" / "planner.md"
 BEGIN, END = "<!-- table: python -m benchmarks.planner_table -->", "<!-- end of table -->"
@@ -70,11 +70,11 @@ def planner_table() -> str:
     for case in CASES:
         hardware = case_hardware(case)
         sizes = published_models()[MODELS[case.model]].sizes
-        verdict = judge("", sizes, hardware, case.tokens)
+        fit = check_fit("", sizes, hardware, case.tokens)
         lines.append(
             f"| {case.model} | {case.gpus} | {case.offload} | {case.tokens:,} "
-            f"| {verdict.plan.device_gib:.1f} of {hardware.device_gib:.0f} "
-            f"| {verdict.plan.host_gib:.0f} of {hardware.host_gib:.0f} | {verdict.word} |"
+            f"| {fit.plan.device_gib:.1f} of {hardware.device_gib:.0f} "
+            f"| {fit.plan.host_gib:.0f} of {hardware.host_gib:.0f} | {fit.label} |"
         )
     return "\n".join(lines)
 

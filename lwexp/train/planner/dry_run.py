@@ -12,15 +12,15 @@ from lwexp.extend import Sizes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import training_hours
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory import GIB, MemoryPlan
+from lwexp.train.planner.memory import GIB, plan_memory
 from lwexp.train.planner.memory_fit import (
-    Verdict,
-    judge,
-    judge_presets,
+    MemoryFit,
+    check_fit,
+    check_presets,
+    fit_table,
     max_forward_tokens,
     preset_name,
     refusal,
-    verdict_table,
 )  # fmt: skip
 from lwexp.train.planner.readiness import problems_here
 
@@ -62,15 +62,15 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     hardware = hardware_of(config)
     sizes = model_sizes(config.model, start_from)
     tokens = max_forward_tokens(config, hardware, sizes, here=False)
-    chosen = judge(preset_name(hardware), sizes, hardware, tokens)
-    others = judge_presets(sizes, tokens)
+    chosen = check_fit(preset_name(hardware), sizes, hardware, tokens)
+    others = check_presets(sizes, tokens)
     parts = []
     if rows is not None:
         data = estimate_data(config, rows)
         parts += [steps_table(config, data), time_line(config, hardware, sizes, data)]
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
-    parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + verdict_table(others, chosen)]
+    parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + fit_table(others, chosen)]
     parts.append(disk_line(config, hardware, sizes))
     refused = refusal(chosen, others, tokens)
     if refused is None:
@@ -99,7 +99,6 @@ def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
 
 
 def steps_table(config: Config, data: Data) -> str:
-    """Tokens, packs and steps as text."""
     capacity, total = config.pack.max_tokens, int(sum(data.units))
     batch, epochs = config.objective.global_batch, config.objective.epochs
     lines = [
@@ -135,9 +134,8 @@ def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> s
     )
 
 
-def memory_table(verdict: Verdict, hardware: Hardware) -> str:
-    """The plan as text, one line a term."""
-    plan = verdict.plan
+def memory_table(fit: MemoryFit, hardware: Hardware) -> str:
+    plan = fit.plan
     where = "each process" if hardware.device == "cpu" else "each GPU" if isinstance(hardware, Zero) else "GPU"
     trained = "" if plan.trained == plan.parameters else f", A = {_millions(plan.trained)} of them trained"
     lines = [f"memory for N = {_millions(plan.parameters)} parameters{trained}, {where}:"]
@@ -156,19 +154,13 @@ def memory_table(verdict: Verdict, hardware: Hardware) -> str:
     return "\n".join(lines)
 
 
-def checkpoint_gib(plan: MemoryPlan, hardware: Hardware) -> float:
-    """A checkpoint: weights, and the optimiser's master weights and moments (float32 weights are their own master)."""
-    b = hardware.number_bytes
-    return (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
-
-
 def disk_line(config: Config, hardware: Hardware, sizes: Sizes) -> str:
-    """Disk that checkpoints and the exported model take."""
-    from lwexp.train.planner.memory import plan_memory
-
+    """Disk that checkpoints (weights, master weights and moments) and the exported model take."""
     plan = plan_memory(sizes, hardware, config.pack.max_tokens)
-    one, keep = checkpoint_gib(plan, hardware), config.training.keep_checkpoints
-    model = hardware.number_bytes * sizes.base_parameters / GIB
+    keep, b = config.training.keep_checkpoints, hardware.number_bytes
+    # Float32 weights are their own master.
+    one = (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
+    model = b * sizes.base_parameters / GIB
     return (
         f"disk: {_gib(one)} a checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
         f"the exported model {_gib(model)}"

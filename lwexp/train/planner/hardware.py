@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     devices: int
     gib: float
-    """Memory of the smallest."""
+    """Memory of the smallest; 0 without a device."""
     name: str
 
 
@@ -111,5 +111,5 @@ def _zero(name: str, changes: dict[str, object]) -> Zero:
 def _need(model: ModelConfig, hardware: Hardware, tokens: int) -> float:
     try:
         return plan_memory(model_sizes(model), hardware, tokens).device_gib
-    except LwexpError:  # sizes that nobody knows yet: preflight says so
+    except LwexpError:  # sizes that are not known yet: preflight says so
         return 0.0

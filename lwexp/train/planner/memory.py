@@ -82,8 +82,7 @@ def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
 def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
     n, a = sizes.parameters, sizes.trained_parameters
     if isinstance(hardware, Zero):
-        sharded = _zero3_states if hardware.stage == 3 else _zero2_states
-        return sharded(sizes, hardware)
+        return _zero_states(sizes, hardware), _host_states(sizes, hardware)
     if hardware.number_bytes == 4:
         return (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), ()
     return (
@@ -94,31 +93,31 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
     ), ()
 
 
-def _zero3_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    """Every state in W parts; see ``_host_states`` for what is offloaded."""
+def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
+    """Gradients and optimiser in W parts, in stage 3 the weights too; see ``_host_states`` for what is offloaded."""
     n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
-    r = hardware.offload_optimizer
-    here = [] if hardware.offload_parameters else [Term("parameters", b * n / w, f"{b}N/W")]
-    # In float32 the weights are their own master.
-    each, what = (8, "two moments") if b == 4 and r == 0 else (12, "float32 master, two moments")
-    if r == 0:
-        here += [
-            Term("gradients", 4 * a / w, "4A/W: summed in float32"),
-            Term("optimiser", each * a / w, f"{each}A/W: {what}"),
-        ]
-    elif r < 1:
-        here += [
-            Term("gradients", 4 * a * (1 - r) / w, "4A(1-r)/W: of the optimiser's part here"),
-            Term("optimiser", each * a * (1 - r) / w, f"{each}A(1-r)/W: {what}"),
-        ]
+    r, has_weight_parts = hardware.offload_optimizer, hardware.stage == 3
+    here = []
+    if not has_weight_parts:
+        here.append(Term("parameters", b * n, f"{b}N: whole on each rank"))
+    elif not hardware.offload_parameters:
+        here.append(Term("parameters", b * n / w, f"{b}N/W"))
+    # In stage 3 float32 weights are their own master.
+    each, what = (8, "two moments") if has_weight_parts and b == 4 and r == 0 else (12, "float32 master, two moments")
     if r < 1:
-        here.append(Term("update", 4 * min(a / w, SUB_GROUP), "4 min(A/W, 1e9): gradients, flattened", "update"))
+        kept, why = ("", "summed in float32") if r == 0 else ("(1-r)", "of the optimiser's part here")
+        here += [
+            Term("gradients", 4 * a * (1 - r) / w, f"4A{kept}/W: {why}"),
+            Term("optimiser", each * a * (1 - r) / w, f"{each}A{kept}/W: {what}"),
+        ]
+        largest, formula = (SUB_GROUP, "4 min(A/W, 1e9)") if has_weight_parts else (math.inf, "4A/W")
+        here.append(Term("update", 4 * min(a / w, largest), f"{formula}: gradients, flattened", "update"))
     # One rank has whole weights and gathers nothing, unless they are on the host.
-    if w > 1 or hardware.offload_parameters:
+    if has_weight_parts and (w > 1 or hardware.offload_parameters):
         live = min(n, LIVE_PARAMETERS + PREFETCHED_PARAMETERS + sizes.embedding_parameters)
         here.append(Term("gathered weights", b * live, f"{b} min(N, 1.1e9 + Vh): live and prefetched", "pass"))
     here.append(Term("reduce buckets", (2 * b + 4) * REDUCE_BUCKET, f"({2 * b} + 4) * 2e8", "pass"))
-    return tuple(here), _host_states(sizes, hardware)
+    return tuple(here)
 
 
 def _host_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
@@ -153,20 +152,6 @@ def _host_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
 
 def _pinned(size: float, hardware: Zero) -> float:
     return 2.0 ** math.ceil(math.log2(size)) if hardware.pin_memory and size > 0 else size
-
-
-def _zero2_states(sizes: Sizes, hardware: Zero) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    """Whole weights, gradients and optimiser in W parts."""
-    n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
-    here = [Term("parameters", b * n, f"{b}N: whole on each rank")]
-    if hardware.offload_optimizer == 0:
-        here += [
-            Term("gradients", 4 * a / w, "4A/W: summed in float32"),
-            Term("optimiser", 12 * a / w, "12A/W: float32 master, two moments"),
-            Term("update", 4 * a / w, "4A/W: gradients, flattened", "update"),
-        ]
-    here.append(Term("reduce buckets", (2 * b + 4) * REDUCE_BUCKET, f"({2 * b} + 4) * 2e8", "pass"))
-    return tuple(here), _host_states(sizes, hardware)
 
 
 def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:

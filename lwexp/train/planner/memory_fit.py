@@ -10,14 +10,15 @@ from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, Zero
 from lwexp.extend import Sizes
+from lwexp.train.planner.hardware import find_devices
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 
 TIGHT = 0.95
 """Above this share of the memory a plan is called tight: the formulas are good to about 10%."""
 
 
-class Verdict(NamedTuple):
-    """A plan beside what there is; a limit is None where nobody knows it."""
+class MemoryFit(NamedTuple):
+    """A plan beside what there is; a limit is None where it is not known."""
 
     name: str
     plan: MemoryPlan
@@ -26,7 +27,6 @@ class Verdict(NamedTuple):
 
     @property
     def is_fitting(self) -> bool:
-        """Whether neither memory is too small."""
         return self.share <= 1
 
     @property
@@ -37,16 +37,16 @@ class Verdict(NamedTuple):
         return max(device, host)
 
     @property
-    def word(self) -> str:
-        """fits, tight or no; or that nobody knows the device's memory."""
+    def label(self) -> str:
+        """fits, tight or no; or that the device's memory is not known."""
         if self.device_limit is None:
             return "device unknown" if self.is_fitting else "no"
         return ("tight" if self.share > TIGHT else "fits") if self.is_fitting else "no"
 
 
-def judge(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> Verdict:
+def check_fit(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> MemoryFit:
     """Plan one hardware and compare it with the memory it has; ``here``: with what this machine has."""
-    return Verdict(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
+    return MemoryFit(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
 
 
 def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here: bool) -> int:
@@ -60,14 +60,13 @@ def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here
     """
 
     def fits(tokens: int) -> bool:
-        return judge("one pass", sizes, hardware, tokens, here=here).is_fitting
+        return check_fit("one pass", sizes, hardware, tokens, here=here).is_fitting
 
     return config.objective.max_forward_tokens(config.pack.max_tokens, fits)
 
 
-def judge_presets(sizes: Sizes, tokens: int) -> list[Verdict]:
-    """Every preset of lwexp/conf/hardware."""
-    return [judge(name, sizes, hardware, tokens) for name, hardware in hardware_presets().items()]
+def check_presets(sizes: Sizes, tokens: int) -> list[MemoryFit]:
+    return [check_fit(name, sizes, hardware, tokens) for name, hardware in hardware_presets().items()]
 
 
 def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
@@ -78,8 +77,8 @@ def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
     if isinstance(hardware, CPU) or hardware.device == "cpu":
         return host_gib() / hardware.devices, None
     if here:
-        return found_device_gib() or hardware.device_gib, host_gib()
-    return hardware.device_gib or found_device_gib(), hardware.host_gib or host_gib()
+        return find_devices().gib or hardware.device_gib, host_gib()
+    return hardware.device_gib or find_devices().gib or None, hardware.host_gib or host_gib()
 
 
 def preset_name(hardware: Hardware) -> str:
@@ -90,14 +89,14 @@ def preset_name(hardware: Hardware) -> str:
     return "this config" if isinstance(hardware, Zero) else hardware.kind
 
 
-def verdict_table(verdicts: list[Verdict], chosen: Verdict) -> str:
+def fit_table(fits: list[MemoryFit], chosen: MemoryFit) -> str:
     """One line a hardware, the chosen one first and marked."""
-    rows = [chosen] + [verdict for verdict in verdicts if verdict.name != chosen.name]
+    rows = [chosen] + [fit for fit in fits if fit.name != chosen.name]
     lines = [f"  {'hardware':<16}{'each device':>20}{'host of a node':>22}   verdict"]
     for row in rows:
         device, host = _of(row.plan.device_gib, row.device_limit), _of(row.plan.host_gib, row.host_limit)
         mark = ">" if row is chosen else " "
-        lines.append(f"{mark} {row.name:<16}{device:>20}{host:>22}   {row.word}")
+        lines.append(f"{mark} {row.name:<16}{device:>20}{host:>22}   {row.label}")
     return "\n".join(lines)
 
 
@@ -107,7 +106,7 @@ def _of(gib: float, limit: float | None) -> str:
     return f"{gib:,.1f} of {limit:,.0f} GiB" if limit else f"{gib:,.1f} GiB"
 
 
-def refusal(chosen: Verdict, verdicts: list[Verdict], tokens: int) -> str | None:
+def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None:
     """One line that says what does not fit and what would; None if the chosen hardware holds the run."""
     if chosen.is_fitting:
         return None
@@ -116,7 +115,7 @@ def refusal(chosen: Verdict, verdicts: list[Verdict], tokens: int) -> str | None
         needs.append(f"{chosen.plan.device_gib:,.0f} GiB a device, there are {chosen.device_limit:,.0f}")
     if chosen.host_limit and chosen.plan.host_gib > chosen.host_limit:
         needs.append(f"{chosen.plan.host_gib:,.0f} GiB of host memory, there are {chosen.host_limit:,.0f}")
-    fitting = [f"hardware={other.name}" for other in verdicts if other.word in ("fits", "tight")]
+    fitting = [f"hardware={other.name}" for other in fits if other.label in ("fits", "tight")]
     instead = f"it fits with {', '.join(fitting)}" if fitting else "no preset of lwexp/conf/hardware holds it"
     size = f"{chosen.plan.parameters / 1e9:.1f}B" if chosen.plan.parameters >= 1e8 else "this model's"
     mend = "lower pack.max_tokens"
@@ -126,16 +125,6 @@ def refusal(chosen: Verdict, verdicts: list[Verdict], tokens: int) -> str | None
         f"memory: {size} parameters and packs of {tokens:,} tokens need {' and '.join(needs)} with "
         f"hardware={chosen.name}; {instead}, or {mend} (dry_run=true shows every term)"
     )
-
-
-def found_device_gib() -> float | None:
-    """Memory of the smallest CUDA device here, None without one."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    count = torch.cuda.device_count()
-    return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(count)) / GIB)
 
 
 def host_gib() -> float:

@@ -14,7 +14,7 @@ from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory_fit import judge, judge_presets, max_forward_tokens, preset_name, refusal
+from lwexp.train.planner.memory_fit import check_fit, check_presets, max_forward_tokens, preset_name, refusal
 
 HUB_TIMEOUT_SECONDS = 3.0
 
@@ -53,8 +53,8 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
         problems += [] if weights or unfit else [str(error)]
     else:
         tokens = max_forward_tokens(config, hardware, sizes, here=not devices)
-        chosen = judge(preset_name(hardware), sizes, hardware, tokens, here=not devices)
-        problems.append(refusal(chosen, judge_presets(sizes, tokens), tokens))
+        chosen = check_fit(preset_name(hardware), sizes, hardware, tokens, here=not devices)
+        problems.append(refusal(chosen, check_presets(sizes, tokens), tokens))
         problems.append(context_problem(config, sizes))
     return [problem for problem in problems if problem]
 
