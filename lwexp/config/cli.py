@@ -17,8 +17,7 @@ from typing import NoReturn
 
 from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
-from lwexp.config.fields import commands_that_read
-from lwexp.config.folders import CONF, package_of, pinned_groups
+from lwexp.config.folders import CONF, pinned_groups, readers_of
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
@@ -193,11 +192,6 @@ def check_overrides(command: str, overrides: list[str], choices: dict[str, str])
         owners = readers_of(top)
         if owners and command not in owners:
             raise LwexpError(f"{override}: {SCRIPTS[command]} does not read {top}; it belongs to {SCRIPTS[owners[0]]}")
-
-
-def readers_of(top: str) -> tuple[str, ...]:
-    """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
-    return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])
 
 
 def _die(message: str) -> NoReturn:

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lwexp.config.fields import commands_that_read
+from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_config_folders
 from lwexp.records import LwexpError
 
@@ -38,6 +40,11 @@ def package_of(group: str) -> str:
         if found := re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             return found[1]
     return group
+
+
+def readers_of(top: str) -> tuple[str, ...]:
+    """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
+    return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])
 
 
 def pinned_groups(name: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lwexp.config.fields import is_section
-from lwexp.config.folders import CONF, choices_of, first_comment
+from lwexp.config.folders import CONF, choices_of, first_comment, readers_of
 from lwexp.config.schema import EVERY, Config
 from lwexp.extend.settings import key_of
 
@@ -31,7 +31,5 @@ def print_help(command: str, doc: str) -> None:
 
 def groups_of(command: str) -> list[str]:
     """Groups of files whose choices a command reads."""
-    from lwexp.config.cli import readers_of
-
     groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps"))
     return [group for group in groups if command in readers_of(group)]
