@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from lwexp.pages import display
-from lwexp.pages.drawing import MARK_PATHS, marker, palette
+from lwexp.pages.drawing import MARK_PATHS, MARKERS, marker, palette
 from lwexp.text.plain import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,6 +26,7 @@ def render(
     labels: Mapping[int, str],
     packed: Sequence[str] = (),
     places: Mapping[str, int] | None = None,
+    all_dots: bool = False,
     **values: Any,
 ) -> str:
     """A page as text.
@@ -38,6 +39,7 @@ def render(
         labels: Place -> what has this colour: a model, or a language.
         packed: Index and blocks of ``Packer``.
         places: Model's name -> its place, for names inside sentences.
+        all_dots: Whether every mark is a round dot, as where figures tell series apart by colour alone.
         values: What the template shows.
     """
     environment = jinja2.Environment(
@@ -53,7 +55,9 @@ def render(
         environment.filters[function.__name__] = function
     environment.filters["count"] = "{:,}".format
     environment.filters["sentence"] = lambda text: _sentence(text, places or {})
-    environment.globals.update(mark=_mark, languages=display.LANGUAGES)
+    environment.globals.update(
+        mark=lambda place: _mark(place, MARKERS[0] if all_dots else marker(place)), languages=display.LANGUAGES
+    )
     script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("reader.js", "page.css"))
     return environment.get_template(template.name).render(
         policy=Markup(_policy(script)),  # made here, like the next two; escaped, the hash would not fit
@@ -82,11 +86,11 @@ def _finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _mark(place: int) -> Markup:
+def _mark(place: int, shape: str) -> Markup:
     """A model's mark, for legends, tables and cards; decoration, the name always stands beside it."""
     return Markup(
         '<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}" fill="var(--m{})"/></svg>'
-    ).format(MARK_PATHS[marker(place)], place)
+    ).format(MARK_PATHS[shape], place)
 
 
 def _sentence(text: str, places: Mapping[str, int]) -> Markup:

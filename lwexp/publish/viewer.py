@@ -43,10 +43,8 @@ def write_viewer(run: Run) -> list[Entry]:
 
 def render(run: Run) -> tuple[str, list[Entry]]:
     packer, seen = _pack(run.path)
-    page = render_page(
-        _TEMPLATE, labels=dict(enumerate(LANGUAGES.values())), packed=packer.pack(), **_summary(run, seen)
-    )
-    return page, seen
+    labels = dict(enumerate(LANGUAGES.values()))
+    return render_page(_TEMPLATE, labels=labels, packed=packer.pack(), all_dots=True, **_summary(run, seen)), seen
 
 
 def _pack(folder: Path) -> tuple[Packer, list[Entry]]:

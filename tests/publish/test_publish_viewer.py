@@ -180,6 +180,18 @@ def test_a_large_set_is_counted_whole_and_shown_in_part(make_run, monkeypatch):
     assert "5 conversations, the longest" in page
 
 
+def test_the_legend_of_two_languages_shows_the_dots_of_the_figures(make_run):
+    """Dots in both colours and no other shape: the figures draw every language as round dots."""
+    rows = [conversation("1", "hi", "yes"), conversation("2", "\u4f60\u597d", "\u597d", language="zh")]
+    run = make_run(conversations=rows)
+    write_viewer(run)
+    page = (run.path / "viewer.html").read_text()
+    legend = re.search(r'<ul class="legend">(.*?)</ul>', page, re.DOTALL)[1]
+    shapes = re.findall(r'<path d="([^"]+)" fill="var\(--m(\d)\)"', legend)
+    assert [place for _, place in shapes] == ["0", "1"]
+    assert {shape for shape, _ in shapes} == {"M1.5 6a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z"}
+
+
 def test_an_empty_run_gives_a_page_too(make_run):
     run = make_run("data", failures=[Failure(id="1", stage="plan", reason="refusal", detail="no", attempts=1)])
     write_rows(run.path / "drafts.jsonl", [])
