@@ -12,34 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["compare", "print_table", "write_report"]
+__all__ = ["compare"]
 
 
 def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> Path:
-    """``write_report`` and ``print_table`` in one, reading and computing once. Null ``out``: beside the runs."""
-    from lwexp.report.build import compare_and_more
-
-    return Path(compare_and_more(run_paths, None if out is None else Path(out))["report"])
-
-
-def write_report(run_paths: Sequence[Path | str], out: Path) -> Path:
-    """Compare the evaluations that the paths name; returns the HTML file.
+    """Compare the evaluations that the paths name: print their table and write the page; returns the HTML file.
 
     Args:
         run_paths: Evaluation or training run directories, folders of runs, or glob patterns.
-        out: The HTML file. Beside it: the same name with .md and .csv, and summary.json.
+        out: The HTML file; None puts report.html beside the runs. Beside it: the same name with .md and .csv,
+            and summary.json.
 
     Raises:
         LwexpError: If a path does not exist or nothing there was evaluated.
     """
-    from lwexp.report.build import build, write
+    from lwexp.report.build import compare_and_more
 
-    return write(build(run_paths), Path(out))
-
-
-def print_table(run_paths: Sequence[Path | str]) -> None:
-    """Print the table of the evaluations that the paths name; raises as ``write_report``."""
-    from lwexp.report.build import build
-    from lwexp.report.report_tables import print_tables
-
-    print_tables(build(run_paths).views)
+    return Path(compare_and_more(run_paths, None if out is None else Path(out))["report"])

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0 if arguments else 2
     try:
-        paths, options = _parse(arguments)
+        paths, options = read_arguments(arguments)
         from lwexp.report.build import compare_and_more
         from lwexp.runs.logs import console_log
 
@@ -44,17 +44,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def read_arguments(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """Paths, and where the page goes (None: beside the runs).
+def read_arguments(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Paths, and the options that were given.
 
     Raises:
         LwexpError: At an unknown option, an option without its value, or no path.
     """
-    paths, options = _parse(arguments)
-    return paths, Path(options["out"]) if "out" in options else None
-
-
-def _parse(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     paths: list[str] = []
     options: dict[str, str] = {}
     words = iter(arguments)

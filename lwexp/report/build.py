@@ -63,7 +63,7 @@ def compare_and_more(
     """Read and compute once, write the page, print the table, and make what else was asked for.
 
     Args:
-        run_paths: As for ``write_report``.
+        run_paths: As for ``compare``.
         out: The page; None puts it beside the runs.
         study: A Markdown file to write a sweep's study to.
         wandb: entity/project of a W&B report. None: where a sweep's runs were tracked online
@@ -72,7 +72,7 @@ def compare_and_more(
     Returns:
         What was made -> where it is: "report", and "study" and "W&B report" where there is one.
     """
-    from lwexp.report.sweep.wandb_report import publish_report, read_target, target_of
+    from lwexp.report.sweep.wandb_report import build_report, publish, read_target, scores_of, target_of
 
     asked = read_target(wandb) if wandb else None
     report = build(run_paths)
@@ -89,7 +89,8 @@ def compare_and_more(
     if target:
         table = as_markdown(report.views) if report.views else ""
         try:
-            made["W&B report"] = publish_report(report.comparison, report.sweep, report.result, table, *target)
+            online = build_report(report.comparison, report.sweep, report.result, table, *target)
+            made["W&B report"] = publish(online, scores_of(report.comparison), *target)
         except LwexpError as error:
             if asked:
                 raise

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lwexp.report import write_report
+from lwexp.report import compare
 from tests.report import report_runs
 
 HOSTILE = [
@@ -81,7 +81,7 @@ def page_file(tmp_path_factory):
         report_runs.write_jsonl(path / "verdicts.jsonl", scored)
         if name == "b":
             add_diagnostics(path, rows, looping=[2], directed=[5])
-    return write_report([root], root / "report.html")
+    return compare([root], root / "report.html")
 
 
 def found(page):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import lwexp.pages
-from lwexp.report import write_report
+from lwexp.report import compare
 from tests.report import report_runs
 from tests.report.report_text import write_text
 
@@ -50,7 +50,7 @@ class Structure(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(demo_runs, tmp_path_factory):
-    return write_report(demo_runs, tmp_path_factory.mktemp("page") / "report.html").read_text(encoding="utf-8")
+    return compare(demo_runs, tmp_path_factory.mktemp("page") / "report.html").read_text(encoding="utf-8")
 
 
 def text_of(page):
@@ -99,12 +99,12 @@ def test_the_stand_in_judge_is_labelled(page, tmp_path):
     real = report_runs.evaluation(
         tmp_path, "eval-a-00000001", None, report_runs.noisy(0.1), repeats=1, judge="openai/gpt-4o"
     )
-    assert "stand-in" not in text_of(write_report([real], tmp_path / "r.html").read_text())
+    assert "stand-in" not in text_of(compare([real], tmp_path / "r.html").read_text())
 
 
 def test_without_a_judge_the_page_says_not_judged(tmp_path):
     path = report_runs.evaluation(tmp_path, "eval-a-00000001", None, report_runs.noisy(0.1), repeats=1, judge=None)
-    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "not judged" in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
     assert "stand-in" not in text
@@ -113,7 +113,7 @@ def test_without_a_judge_the_page_says_not_judged(tmp_path):
 def test_an_evaluation_in_which_nothing_was_scored(tmp_path):
     path = report_runs.evaluation(tmp_path, "eval-a-00000001", None, report_runs.noisy(0.1), repeats=1)
     (path / "verdicts.jsonl").write_text("")
-    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "Nothing is scored yet" in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
 
@@ -123,7 +123,7 @@ def test_empty_answers_are_shown_as_empty(tmp_path):
     rows = [report_runs.response(f"p{n}", required=100, text="", words=0) for n in range(3)]
     report_runs.write_jsonl(path / "responses.jsonl", rows)
     report_runs.write_jsonl(path / "verdicts.jsonl", [v for row in rows for v in report_runs.verdicts(row, judge=None)])
-    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "The answer is empty." in text
     assert "3 empty answers lie on the lower edge" in text
 
@@ -131,7 +131,7 @@ def test_empty_answers_are_shown_as_empty(tmp_path):
 def test_one_answer_makes_a_page(tmp_path):
     path = report_runs.make_run(tmp_path, "eval-a-00000001", "evaluate", git={"commit": None, "dirty": None}, seed=None)
     report_runs.write_jsonl(path / "responses.jsonl", [report_runs.response("p", text="one two", language="zh")])
-    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "longest answer has 2 words" in text
     assert not re.search(r"\b(nan|None|inf)\b", text)
 
@@ -150,7 +150,7 @@ def test_twenty_models_with_long_answers_are_shortened_to_a_page_that_opens(tmp_
         report_runs.write_jsonl(
             path / "verdicts.jsonl", [v for row in rows for v in report_runs.verdicts(row, judge=None)]
         )
-    out = write_report([tmp_path], tmp_path / "r.html")
+    out = compare([tmp_path], tmp_path / "r.html")
     assert out.stat().st_size < 16_000_000
     assert "2,400 are cut in their middle" in text_of(out.read_text())
     assert Structure(out.read_text()).faults == []
@@ -164,7 +164,7 @@ def test_two_benches_are_two_parts_of_one_page(tmp_path):
         )
         config = (path / "config.json").read_text().replace('"miniature"', f'"bench-{name}"')
         (path / "config.json").write_text(config)
-    found = Structure(write_report([tmp_path], tmp_path / "r.html").read_text())
+    found = Structure(compare([tmp_path], tmp_path / "r.html").read_text())
     assert found.faults == []
     assert len(found.ids) == len(set(found.ids))
     assert {"finding-0", "finding-1", "samples-1"} <= set(found.ids)
@@ -172,13 +172,13 @@ def test_two_benches_are_two_parts_of_one_page(tmp_path):
 
 
 def test_the_same_runs_give_the_same_page(demo_runs, page, tmp_path):
-    assert write_report(demo_runs, tmp_path / "again.html").read_text(encoding="utf-8") == page
+    assert compare(demo_runs, tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
 def test_no_run_is_changed(demo_runs, tmp_path):
     files = sorted(path for path in demo_runs[0].parent.rglob("*") if path.is_file())
     before = {path: path.read_bytes() for path in files}
-    write_report(demo_runs, tmp_path / "report.html")
+    compare(demo_runs, tmp_path / "report.html")
     assert {p: p.read_bytes() for p in demo_runs[0].parent.rglob("*") if p.is_file()} == before
 
 
@@ -231,7 +231,7 @@ def test_a_bench_with_another_metric_and_without_lengths_has_its_own_columns(tmp
               "unscored_reason": None} for row in rows],
         )  # fmt: skip
         (path / "metrics.json").write_text(json.dumps([metric]))
-    out = write_report([tmp_path], tmp_path / "r.html")
+    out = compare([tmp_path], tmp_path / "r.html")
     page = out.read_text()
     text = text_of(re.sub(r"<script.*?</script>", "", page, flags=re.S))
     assert "m-b leads with slips 1.00 (95% interval 1.00 to 1.00)" in " ".join(text.split())
@@ -261,6 +261,6 @@ def test_a_table_without_unscored_answers_has_no_line_of_reasons(tmp_path):
     row = report_runs.response("p", required=50, words=50)
     report_runs.write_jsonl(path / "responses.jsonl", [row])
     report_runs.write_jsonl(path / "verdicts.jsonl", report_runs.verdicts(row, quality=80.0, judge="x/judge"))
-    text = text_of(write_report([path], tmp_path / "r.html").read_text())
+    text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "by reason" not in text
     assert "Cut off: the answer ended at the token limit" in text

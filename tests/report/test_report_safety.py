@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lwexp.report import write_report
+from lwexp.report import compare
 from lwexp.text.cells import csv_cell, markdown_cell
 from lwexp.text.plain import visible
 from tests.report import report_runs
@@ -108,7 +108,7 @@ def hostile(tmp_path_factory):
             verdicts += report_runs.verdicts(row, reason=text, judge=PAYLOADS[0])
         report_runs.write_jsonl(path / "responses.jsonl", rows)
         report_runs.write_jsonl(path / "verdicts.jsonl", verdicts)
-    return write_report([root], root / "report.html")
+    return compare([root], root / "report.html")
 
 
 def test_hostile_text_stays_text(hostile):

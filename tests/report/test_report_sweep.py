@@ -12,11 +12,12 @@ import pytest
 from lwexp.records import LwexpError
 from lwexp.report import compare
 from lwexp.report.differences import short_names
-from lwexp.report.figures.training_metrics import long_shares, metrics_of
+from lwexp.report.figures.training_metrics import long_shares
 from lwexp.report.sweep.sweep_analysis import fit_line, sweep_result
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import gpu_hours, number_of, read_sweep
+from lwexp.runs.summaries import read_metrics
 from tests.report import report_runs
 
 KEY = "mixture.sources.drafts.max_words"
@@ -206,7 +207,7 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
         in found["finding"]
     )
     assert "Loss weight of long documents" in report.read_text()
-    rows = metrics_of(tmp_path / "sft-00000001")
+    rows = read_metrics(tmp_path / "sft-00000001" / "metrics.jsonl")
     assert [share for _, share in long_shares(rows)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
     assert long_shares([{"step": 1, "loss": 1.0}]) == []
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()

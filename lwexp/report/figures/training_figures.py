@@ -8,7 +8,9 @@ from typing import Any
 from lwexp.pages.display import words
 from lwexp.pages.drawing import MUTED, Picture, colour, picture, tick_words, word_steps
 from lwexp.report.evaluations import Evaluation
-from lwexp.report.figures.training_metrics import Curve, curve, long_shares, metrics_of
+from lwexp.report.figures.training_metrics import Curve, curve, long_shares
+from lwexp.runs.artifacts import METRICS
+from lwexp.runs.summaries import read_metrics
 
 _BINS = 18
 # Title, caption, column of metrics.jsonl, unit.
@@ -34,7 +36,7 @@ def training_figures(evaluations: Mapping[int, Evaluation]) -> list[Picture]:
     Args:
         evaluations: Place in the report, which is its colour -> a model.
     """
-    metrics = {i: metrics_of(e.train.path) for i, e in evaluations.items() if e.train}
+    metrics = {i: read_metrics(e.train.path / METRICS) for i, e in evaluations.items() if e.train}
     dpo = {i for i, e in evaluations.items() if e.objective == "dpo"}
     curves = {title: {i: long_shares(rows) if key == "long_share" else curve(rows, key)
                       for i, rows in metrics.items() if title != "Training loss" or i not in dpo}

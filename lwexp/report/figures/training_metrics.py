@@ -15,11 +15,6 @@ _MOST_POINTS = 240
 Curve = list[tuple[float, float]]
 
 
-def metrics_of(path: Path) -> list[dict[str, Any]]:
-    """Rows of a training run's metrics.jsonl. A run killed in mid-write leaves a torn last line; it has no row."""
-    return read_metrics(path / METRICS)
-
-
 def curve(rows: Sequence[dict[str, Any]], key: str) -> Curve:
     """(step, value) where both are finite numbers, thinned to neighbours' means where there are many."""
     finite = [
@@ -44,7 +39,7 @@ def long_shares(rows: Sequence[dict[str, Any]]) -> Curve:
 
 def long_share(train: Path) -> float | None:
     """Share of a run's loss weight on long documents, over the steps it logged; None where it recorded none."""
-    rows = _weighed(metrics_of(train))
+    rows = _weighed(read_metrics(train / METRICS))
     total = sum(row["weight"] for row in rows)
     return sum(row["long_weight"] for row in rows) / total if total else None
 

@@ -1,6 +1,6 @@
 """The same comparison as a Weights & Biases report: a pure builder, and the two calls that need an account.
 
-Everything here names runs of ours by their ids, which are the ids of their W&B runs (``tracking=wandb``).
+Runs are named by their ids, which are also the ids of their W&B runs (``tracking=wandb``).
 """
 
 from __future__ import annotations
@@ -21,14 +21,6 @@ from lwexp.text.cells import markdown_cell, markdown_table
 
 _CURVES = ("loss", "lr", "grad_norm", "preference_loss", "margin", "accuracy")
 _MOST_GRAPHS = 4
-
-
-def publish_report(
-    comparison: Comparison, sweep: Sweep | None, result: SweepResult | None, table: str, entity: str, project: str
-) -> str:
-    """``build_report`` and ``publish`` in one; returns the report's address."""
-    report = build_report(comparison, sweep, result, table, entity, project)
-    return publish(report, scores_of(comparison), entity, project)
 
 
 def read_target(text: str) -> tuple[str, str]:
@@ -86,44 +78,30 @@ def build_report(
         evaluation.label for evaluation in comparison.evaluations[:4]
     )  # fmt: skip
     finding = quoted(result.finding) if result else ""
+    ids = ", ".join(f"'{node.id}'" for node in comparison.nodes.values() if node.stage == "train")
+    runset = wr.Runset(  # one for all, so that panels compare within it
+        entity=entity, project=project, name=sweep.name if sweep else "compared runs",
+        filters=f"Metric('name') in [{ids}]" if ids else "",
+        groupby=[f"config.{key}" for key in sweep.factors[:1]] if sweep else [],
+    )  # fmt: skip
+    models = list(dict.fromkeys(evaluation.train.id for evaluation in comparison.evaluations if evaluation.train))
     blocks = [
         wr.TableOfContents(),
         wr.H1(text="Answer"),
         wr.MarkdownBlock(text=finding or "See the table."),
         wr.H1(text="Panels"),
-        wr.PanelGrid(runsets=_runsets(comparison, sweep, entity, project), panels=_panels(comparison, sweep, result)),
+        wr.PanelGrid(runsets=[runset], panels=_panels(comparison, sweep, result)),
         wr.H1(text="Table"),
         wr.MarkdownBlock(text=(sweep_markdown(sweep, result) + "\n" if sweep else "") + table),
         wr.H1(text="Lineage"),
         wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
-        *_artifacts(comparison, entity, project),
+        *(  # training logs each model as an artifact of its run's name
+            wr.WeaveBlockArtifact(entity=entity, project=project, artifact=name, tab="lineage")
+            for name in models[:_MOST_GRAPHS]
+        ),
     ]
     return wr.Report(entity=entity, project=project, title=title[:128], description=finding[:500], width="fluid",
                      blocks=blocks)  # fmt: skip
-
-
-def _runsets(comparison: Comparison, sweep: Sweep | None, entity: str, project: str) -> list[Any]:
-    """The training runs by id, grouped by what was varied; one set for all, so that panels compare within it."""
-    import wandb_workspaces.reports.v2 as wr
-
-    ids = [node.id for node in comparison.nodes.values() if node.stage == "train"]
-    names = ", ".join(f"'{run}'" for run in ids)
-    groups = [f"config.{key}" for key in sweep.factors[:1]] if sweep else []
-    return [
-        wr.Runset(entity=entity, project=project, name=sweep.name if sweep else "compared runs",
-                  filters=f"Metric('name') in [{names}]" if ids else "", groupby=groups)
-    ]  # fmt: skip
-
-
-def _artifacts(comparison: Comparison, entity: str, project: str) -> list[Any]:
-    """W&B's own lineage graphs of the first few models; training logs each model as an artifact of its run's name."""
-    import wandb_workspaces.reports.v2 as wr
-
-    trained = dict.fromkeys(evaluation.train.id for evaluation in comparison.evaluations if evaluation.train)
-    return [
-        wr.WeaveBlockArtifact(entity=entity, project=project, artifact=name, tab="lineage")
-        for name in list(trained)[:_MOST_GRAPHS]
-    ]
 
 
 def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
