@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from lwexp.pages.display import LANGUAGES, plural, score, words
 from lwexp.pages.packed import Packer
 from lwexp.report.diagnostics import signs
+from lwexp.report.evaluations import all_metrics
 from lwexp.report.findings import Row
 from lwexp.report.samples import cut_middle
 from lwexp.report.tables import ScoredResponse
@@ -37,8 +38,8 @@ def read_answers(views: Sequence[GroupView]) -> AnswersReader:
     """All answers of all groups, prompt by prompt in bench order."""
     total = sum(len(row.evaluation.answers) for view in views for row in view.rows)
     limit = TEXT_BUDGET // max(1, total)
-    metrics = {metric.name: metric for view in views for metric in view.metrics}
-    packer = Packer(tuple(_FACETS), ("words", *metrics))
+    metrics = all_metrics(row.evaluation for view in views for row in view.rows)
+    packer = Packer(tuple(_FACETS), ("words", *(metric.name for metric in metrics)))
     prompts: dict[tuple[str, str], int] = {}
     n_shortened = 0
     for view in views:
@@ -55,7 +56,7 @@ def read_answers(views: Sequence[GroupView]) -> AnswersReader:
     noun = "prompts" if repeats == 1 else f"({counted})"
     if len(packer) != len(prompts) * repeats:
         counted, noun = f"{plural(len(prompts), 'prompt')}, asked up to {repeats} times", "repeats of prompts"
-    scores = [(metric.name, metric.label) for metric in metrics.values()]
+    scores = [(metric.name, metric.label) for metric in metrics]
     return AnswersReader(packer.pack(), choices, scores, f"{plural(total, 'answer')} to {counted}", noun, n_shortened)
 
 

@@ -6,7 +6,7 @@ does not have leaves its part out.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,18 +35,6 @@ class Diagnostics:
     judge: JudgeSummary | None
     pairwise: PairwiseSummary | None
     regression: RegressionSummary | None
-
-
-class Endings(NamedTuple):
-    """How answers end, and whether they talk to a judge. ``n`` answers were checked."""
-
-    n: int
-    stopped_early: int
-    loops: int
-    cut: int
-    empty: int
-    never_came: int
-    directed: int
 
 
 class Point(NamedTuple):
@@ -83,20 +71,13 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
     return rows
 
 
-def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Endings | None:
-    """Counts over the answers that were checked; None where none was."""
+def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Counter[str] | None:
+    """How many answers have each of the ``signs``, and how many were "checked"; None where none was."""
     if not diagnostics.checks:
         return None
-    checks = [diagnostics.checks[a.response.id] for a in answers if a.response.id in diagnostics.checks]
-    return Endings(
-        n=len(checks),
-        stopped_early=sum(check.stopped_early for check in checks),
-        loops=sum(check.loops for check in checks),
-        cut=sum(answer.response.finish_reason == "length" for answer in answers),
-        empty=sum(answer.response.words == 0 and answer.response.finish_reason != "error" for answer in answers),
-        never_came=sum(answer.response.finish_reason == "error" for answer in answers),
-        directed=sum(bool(check.directed) for check in checks),
-    )
+    found = Counter(sign for answer in answers for sign in signs(answer, diagnostics))
+    found["checked"] = sum(answer.response.id in diagnostics.checks for answer in answers)
+    return found
 
 
 def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:

@@ -7,8 +7,9 @@ that the page shows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,7 +19,7 @@ from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
-from lwexp.report.tables import ScoredResponse, join
+from lwexp.report.tables import Cell, ScoredResponse, cell, join
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.summaries import MixtureSummary
@@ -42,6 +43,11 @@ class Evaluation:
     ranges: tuple[WordRange, ...]
     judge: str | None
     diagnostics: Diagnostics
+
+    @cached_property
+    def total(self) -> Cell:
+        """What it got over the whole bench."""
+        return cell(self.answers)
 
     @property
     def bench(self) -> str:
@@ -68,6 +74,17 @@ class Evaluation:
     def asked(self) -> int:
         """Longest answer asked for; 0 where no prompt asks for a length."""
         return max((answer.response.required_words or 0 for answer in self.answers), default=0)
+
+
+def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
+    """What at least one of them was scored by, each once, in the order of the tables."""
+    return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """Of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> Evaluation | None:

@@ -22,11 +22,14 @@ UNCAPPED_FACTOR = 3.0
 
 
 class Row(NamedTuple):
-    """A model, its cell over the whole bench, and its place in the report, which is its colour."""
+    """A model and its place in the report, which is its colour."""
 
     evaluation: Evaluation
-    total: Cell
     place: int
+
+    @property
+    def total(self) -> Cell:
+        return self.evaluation.total
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import tell_apart
-from lwexp.report.evaluations import Evaluation, read_evaluation
+from lwexp.report.evaluations import Evaluation, all_metrics, read_evaluation
 from lwexp.runs.find import list_runs
 from lwexp.runs.run import Run, trace
 from lwexp.text.plain import one_line
@@ -28,8 +28,7 @@ class Group:
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
-        """What at least one of the models was scored by, each once, in the order of the tables."""
-        return tuple({metric.name: metric for e in self.evaluations for metric in e.metrics}.values())
+        return all_metrics(self.evaluations)
 
     @property
     def is_stand_in(self) -> bool:
@@ -105,28 +104,23 @@ def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[Run]
 
 
 def _evaluations_at(path: Path, notes: list[str]) -> list[Run]:
-    if not (path / "manifest.json").is_file():
+    if (path / "manifest.json").is_file():
+        run = Run.at(path) or Run.missing(path)
+        if run.stage != "train":
+            return [run] if run.stage == "evaluate" else []
+        trained = [run]
+        evaluated = [other for other in list_runs(path.parent) if other.stage == "evaluate" and run.id in other.parents]
+    else:
         runs = list_runs(path) or [run for folder in sorted(path.glob("*/")) for run in list_runs(folder)]
+        trained = [run for run in runs if run.stage == "train"]
         evaluated = [run for run in runs if run.stage == "evaluate"]
-        used = {parent for run in evaluated for parent in run.parents}
-        for run in runs:
-            if run.stage == "train" and run.id not in used:
-                notes.append(f"{run.id}: {_standing(run)}; not evaluated, so it has no scores here.")
-        return evaluated
-    run = Run.at(path) or Run.missing(path)
-    stage = run.stage
-    if stage == "evaluate":
-        return [run]
-    siblings = [other for other in list_runs(path.parent) if other.stage == "evaluate"]
-    made = [other for other in siblings if run.id in other.parents]
-    if stage == "train" and not made:
-        notes.append(f"{run.id}: {_standing(run)}; not evaluated, so it has no scores here.")
-    return made if stage == "train" else []
-
-
-def _standing(run: Run) -> str:
-    reason = run.manifest.reason
-    return one_line(f"training run, {run.status}{f' ({reason})' if reason else ''}", 300)
+    used = {parent for run in evaluated for parent in run.parents}
+    for run in trained:
+        if run.id not in used:
+            reason = f" ({run.manifest.reason})" if run.manifest.reason else ""
+            standing = one_line(f"training run, {run.status}{reason}", 300)
+            notes.append(f"{run.id}: {standing}; not evaluated, so it has no scores here.")
+    return evaluated
 
 
 def _named(evaluations: list[Evaluation]) -> list[Evaluation]:

@@ -13,7 +13,7 @@ from lwexp.pages.page import render as render_page
 from lwexp.report.answers_reader import read_answers
 from lwexp.report.diagnostics import agreement, endings, other_name
 from lwexp.report.differences import differing
-from lwexp.report.evaluations import Evaluation
+from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
 from lwexp.report.figures.evaluation_figures import evaluation_figures
 from lwexp.report.figures.position_figure import along_the_text
 from lwexp.report.figures.training_figures import training_figures
@@ -55,12 +55,12 @@ def render(report: Report) -> str:
         family=family(nodes),
         names=_names(views),
         runs=_runs(nodes),
-        total_cost=_total_cost(nodes),
+        total_cost=known_sum(node.number("cost_usd") for node in nodes.values()),
         versions=versions_of(nodes)[:_MOST_VERSIONS],
         mixtures=_mixtures(models),
         differences=_differences(models),
         models=models,
-        meanings={m.name: (m.label, m.meaning) for view in views for m in view.metrics}.values(),
+        meanings=[(m.label, m.meaning) for m in all_metrics(comparison.evaluations)],
         objective_line=_objective_line,
     )
 
@@ -155,12 +155,6 @@ def _runs(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
         for column in layers(runs)
         for run in column
     ]
-
-
-def _total_cost(nodes: Mapping[str, Run]) -> float | None:
-    """Dollars of all runs of the lineage; None where no run recorded any."""
-    costs = [cost for node in nodes.values() if (cost := node.number("cost_usd")) is not None]
-    return sum(costs) if costs else None
 
 
 def _mixtures(models: Mapping[int, Evaluation]) -> list[tuple[int, MixtureRow]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lwexp.pages.display import quoted, score, span, words
 from lwexp.records import MetricInfo
+from lwexp.report.evaluations import all_metrics
 from lwexp.report.findings import Row
 from lwexp.report.tables import Cell, Score, seeds
 from lwexp.report.view import GroupView
@@ -86,7 +87,7 @@ def score_values(metrics: Sequence[MetricInfo], cell: Cell | None) -> list[float
 
 def as_csv(views: Sequence[GroupView]) -> str:
     """One line for each model and part of the bench: all, each range, each language, each type of prompt."""
-    metrics = list({metric.name: metric for view in views for metric in view.metrics}.values())
+    metrics = all_metrics(row.evaluation for view in views for row in view.rows)
     head = [
         "bench", "judge", "model", "part", "prompts", "answers", "empty", "cut", *score_columns(metrics),
         "unscored", "median_words", "max_words", "max_train_words", "run",

@@ -13,7 +13,7 @@ from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import Cell, ScoredResponse, cell, n_unscored, per_language, per_range, per_type, seeds
+from lwexp.report.tables import Cell, ScoredResponse, n_unscored, per_language, per_range, per_type, seeds
 from lwexp.text.plain import one_line
 
 
@@ -136,7 +136,7 @@ def view_groups(comparison: Comparison) -> list[GroupView]:
     places = {run: place for place, run in enumerate(ids)}
     views = []
     for group in comparison.groups:
-        rows = tuple(Row(each, cell(each.answers), places[(each.train or each.node).id]) for each in group.evaluations)
+        rows = tuple(Row(each, places[(each.train or each.node).id]) for each in group.evaluations)
         views.append(
             GroupView(
                 group=group,

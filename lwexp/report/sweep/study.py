@@ -39,7 +39,7 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
 
 def study_figure(result: SweepResult) -> str:
     """The answer's figure as a file of its own: light colours on white, for pages that show images as they are."""
-    places = {m.outcome.evaluation.label: n for n, m in enumerate(result.points) if m.outcome.evaluation}
+    places = {point.evaluation.label: place for place, point in enumerate(result.points)}
     wide = str(sweep_figure(result, places).svg).split("</svg>", 1)[0] + "</svg>\n"
     values = {f"--m{place}": light for place, (light, _) in enumerate(palette(max(1, len(places))))} | _VARIABLES
     wide = re.sub(r"var\((--\w+)\)", lambda match: values[match[1]], wide)

@@ -14,24 +14,31 @@ from typing import NamedTuple
 
 from lwexp.pages.display import confidence, named, score, signed, words
 from lwexp.records import MetricInfo
+from lwexp.report.evaluations import Evaluation
 from lwexp.report.findings import is_clear
 from lwexp.report.sweep.trials import Outcome, Sweep, number_of
-from lwexp.report.tables import Cell, best_first, cell, main_metric, prompt_means
+from lwexp.report.tables import Cell, best_first, main_metric, prompt_means
 from lwexp.stats.intervals import Interval, interval, paired_difference, rank_correlation
 
 _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 
 
 class TrialPoint(NamedTuple):
+    """A trial that was evaluated, and where it stands on the axis."""
+
     outcome: Outcome
-    total: Cell
+    evaluation: Evaluation
     x: float | None
     value: str
     series: str
 
     @property
     def cap(self) -> int | None:
-        return self.outcome.evaluation.max_train_words if self.outcome.evaluation else None
+        return self.evaluation.max_train_words
+
+    @property
+    def total(self) -> Cell:
+        return self.evaluation.total
 
 
 class Fit(NamedTuple):
@@ -85,7 +92,7 @@ def sweep_result(sweep: Sweep) -> SweepResult | None:
             continue
         value = outcome.settings.get(factor, outcome.label)
         series = " ".join(f"{names[key]}={outcome.settings.get(key, '')}" for key in rest)
-        points.append(TrialPoint(outcome, cell(outcome.evaluation.answers), number_of(value), value, series))
+        points.append(TrialPoint(outcome, outcome.evaluation, number_of(value), value, series))
     if not points:
         return None
     is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(point.cap for point in points)
@@ -135,7 +142,7 @@ def _settings(points: Sequence[TrialPoint], metric: str) -> tuple[Setting, ...]:
 
 def _over_seeds(points: Sequence[TrialPoint], metric: str) -> Mapping[str, float]:
     """Prompt -> mean over seeds, over the prompts that every seed scored."""
-    each = [prompt_means(point.outcome.evaluation.answers, metric) for point in points if point.outcome.evaluation]
+    each = [prompt_means(point.evaluation.answers, metric) for point in points]
     shared = set.intersection(*(set(found) for found in each)) if each else set()
     return {prompt: fmean(found[prompt] for found in each) for prompt in sorted(shared)}
 

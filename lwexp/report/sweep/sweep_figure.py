@@ -22,8 +22,7 @@ def sweep_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
 
 
 def _place(point: TrialPoint, places: Mapping[str, int]) -> int:
-    assert point.outcome.evaluation is not None
-    return places.get(point.outcome.evaluation.label, 0)
+    return places.get(point.evaluation.label, 0)
 
 
 def _cap_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lwexp.pages.display import NO_VALUE, dollars, hours, plural, quoted, words
 from lwexp.pages.drawing import with_own_ids
 from lwexp.records import MetricInfo
+from lwexp.report.evaluations import known_sum
 from lwexp.report.report_tables import score_columns, score_values, with_span
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.trials import Outcome, Sweep
-from lwexp.report.tables import Cell, Scores, cell, n_unscored
+from lwexp.report.tables import Scores
 from lwexp.text.cells import csv_table, markdown_cell, markdown_table
 from lwexp.text.plain import one_line
 
@@ -29,38 +30,19 @@ def sweep_context(sweep: Sweep, result: SweepResult | None, places: Mapping[str,
         "result": result,
         "metrics": sweep.metrics,
         "figure": with_own_ids([sweep_figure(result, places)], "q")[0] if result else None,
-        "rows": [_row(outcome, places) for outcome in sweep.outcomes],
+        "rows": [
+            {
+                "outcome": outcome,
+                "reason": one_line(outcome.trial.reason or "", 300),
+                "place": places.get(outcome.evaluation.label) if outcome.evaluation else None,
+            }
+            for outcome in sweep.outcomes
+        ],
         "tally": f"{plural(len(sweep.outcomes), 'trial')} = {tally}",
         "has_failed": any(outcome.trial.status != "finished" for outcome in sweep.outcomes),
-        "dollars": _sum(outcome.dollars for outcome in sweep.outcomes),
-        "gpu_hours": _sum(outcome.gpu_hours for outcome in sweep.outcomes),
+        "dollars": known_sum(outcome.dollars for outcome in sweep.outcomes),
+        "gpu_hours": known_sum(outcome.gpu_hours for outcome in sweep.outcomes),
     }
-
-
-def _row(outcome: Outcome, places: Mapping[str, int]) -> Tree:
-    return {
-        "outcome": outcome,
-        "number": outcome.trial.number + 1,
-        "place": places.get(outcome.evaluation.label) if outcome.evaluation else None,
-        "total": _total(outcome),
-        "unscored": _unscored(outcome),
-        "reason": one_line(outcome.trial.reason or "", 300),
-        "log": outcome.trial.log,
-    }
-
-
-def _total(outcome: Outcome) -> Cell | None:
-    return cell(outcome.evaluation.answers) if outcome.evaluation else None
-
-
-def _unscored(outcome: Outcome) -> int | None:
-    evaluation = outcome.evaluation
-    return n_unscored(cell(evaluation.answers), evaluation.metrics) if evaluation and evaluation.judge else None
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def sweep_summary(sweep: Sweep, result: SweepResult | None) -> Tree:
@@ -78,13 +60,13 @@ def sweep_summary(sweep: Sweep, result: SweepResult | None) -> Tree:
 
 
 def _values(metrics: tuple[MetricInfo, ...], outcome: Outcome) -> Tree:
-    trial, evaluation, total = outcome.trial, outcome.evaluation, _total(outcome)
+    trial, evaluation, total = outcome.trial, outcome.evaluation, outcome.total
     return {
         "status": trial.status, "exit_code": trial.exit_code, "reason": trial.reason, "seconds": trial.seconds,
         "max_train_words": evaluation.max_train_words if evaluation else None,
         "median_words": total.median_words if total else None, "max_words": total.max_words if total else None,
         **dict(zip(score_columns(metrics), score_values(metrics, total), strict=True)),
-        "answers": total.n if total else None, "unscored": _unscored(outcome), "long_share": outcome.long_share,
+        "answers": total.n if total else None, "unscored": outcome.unscored, "long_share": outcome.long_share,
         "dollars": outcome.dollars, "gpu_hours": outcome.gpu_hours, "runs": " ".join(node.id for node in outcome.runs),
     }  # fmt: skip
 
@@ -107,7 +89,7 @@ def sweep_markdown(sweep: Sweep, result: SweepResult | None) -> str:
             "why it failed"]  # fmt: skip
     rows = []
     for outcome in sweep.outcomes:
-        total, trial, evaluation = _total(outcome), outcome.trial, outcome.evaluation
+        total, trial, evaluation = outcome.total, outcome.trial, outcome.evaluation
         scores = total.scores if total else Scores()
         code = "" if trial.exit_code in (0, None) else f" (exit code {trial.exit_code})"
         rows.append(

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from lwexp.records import LwexpError, MetricInfo
 from lwexp.report.differences import short_names, tell_apart
-from lwexp.report.evaluations import Evaluation
+from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
 from lwexp.report.figures.training_metrics import long_share
 from lwexp.report.load import Comparison, Group, load
+from lwexp.report.tables import Cell, n_unscored
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.run import Run, trace
 from lwexp.runs.summaries import SweepSummary
@@ -37,6 +38,16 @@ class Outcome(NamedTuple):
     gpu_hours: float | None
     long_share: float | None
 
+    @property
+    def total(self) -> Cell | None:
+        return self.evaluation.total if self.evaluation else None
+
+    @property
+    def unscored(self) -> int | None:
+        """Answers that the judge did not score; None where there is no judge."""
+        found = self.evaluation
+        return n_unscored(found.total, found.metrics) if found and found.judge else None
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -60,8 +71,7 @@ class Sweep:
 
     @property
     def metrics(self) -> tuple[MetricInfo, ...]:
-        evaluations = [outcome.evaluation for outcome in self.outcomes if outcome.evaluation]
-        return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
+        return all_metrics(outcome.evaluation for outcome in self.outcomes if outcome.evaluation)
 
 
 def is_sweep(path: Path) -> bool:
@@ -134,13 +144,17 @@ def _outcome(
     ids = list(map(_id, paths))
     nodes = tuple(comparison.nodes[run] for run in ids if run in comparison.nodes)
     evaluation = next((e for e in comparison.evaluations if e.node.id in ids), None)
-    costs = [cost for node in nodes if (cost := node.number("cost_usd")) is not None]
-    trained = [gpu_hours(node.config_tree, node) for node in nodes if node.stage == "train"]
-    hours = [spent for spent in trained if spent is not None]
     train = evaluation.train if evaluation else None
-    share = long_share(train.path) if train else None
-    dollars, spent_hours = sum(costs) if costs else None, sum(hours) if hours else None
-    return Outcome(trial, settings, label, evaluation, nodes, dollars, spent_hours, share)
+    return Outcome(
+        trial=trial,
+        settings=settings,
+        label=label,
+        evaluation=evaluation,
+        runs=nodes,
+        dollars=known_sum(node.number("cost_usd") for node in nodes),
+        gpu_hours=known_sum(gpu_hours(node.config_tree, node) for node in nodes if node.stage == "train"),
+        long_share=long_share(train.path) if train else None,
+    )
 
 
 def _comparison(evaluated: Sequence[Path], runs: Sequence[Path]) -> Comparison:

@@ -10,12 +10,12 @@ from typing import Any
 
 from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
+from lwexp.report.evaluations import all_metrics
 from lwexp.report.lineage import layers
 from lwexp.report.load import Comparison
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_tables import sweep_markdown
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import cell
 from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell, markdown_table
 
@@ -50,7 +50,7 @@ def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
     for evaluation in comparison.evaluations:
         if evaluation.train is None:
             continue
-        total = cell(evaluation.answers)
+        total = evaluation.total
         values: dict[str, float | None] = {f"eval/{m.name}": total.scores[m.name].mean for m in evaluation.metrics}
         values |= {"eval/max_words": total.max_words, "eval/median_words": total.median_words}
         values["eval/max_train_words"] = evaluation.max_train_words
@@ -107,8 +107,7 @@ def build_report(
 def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
-    names = dict.fromkeys(metric.name for e in comparison.evaluations for metric in e.metrics)
-    scores = [wr.SummaryMetric(f"eval/{name}") for name in names]
+    scores = [wr.SummaryMetric(f"eval/{metric.name}") for metric in all_metrics(comparison.evaluations)]
     factor = sweep.factors[0] if sweep and sweep.factors else None
     is_number = result is not None and all(point.x is not None for point in result.points)
     x: Any = wr.SummaryMetric("eval/max_train_words")
