@@ -17,9 +17,9 @@ __all__ = ["export_run", "publish_run"]
 log = logging.getLogger(__name__)
 
 
-def publish_run(run: Run, *, anew: bool = False) -> None:
-    """Write viewer.html and README.md into a run's directory, where they are not there yet or ``anew`` is set."""
-    if not anew and (run.path / "viewer.html").is_file() and (run.path / "README.md").is_file():
+def publish_run(run: Run, *, again: bool = False) -> None:
+    """Write viewer.html and README.md into a run's directory, where they are not there yet or ``again`` is set."""
+    if not again and (run.path / "viewer.html").is_file() and (run.path / "README.md").is_file():
         return
     from lwexp.publish.card import write_card
     from lwexp.publish.viewer import write_viewer

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from lwexp.pages.display import dollars
 from lwexp.publish.texts import Entry, Kind, failures_of, kind_of
@@ -40,21 +39,11 @@ _LICENCE: dict[str, str] = {
 }
 
 
-def write_card(run: Run, seen: Sequence[Entry]) -> Path:
-    """Write README.md into the run's directory.
-
-    Args:
-        run: The run.
-        seen: Its entries; their texts are not read.
-    """
-    path = run.path / "README.md"
-    write_text(path, render(run, seen))
-    return path
-
-
-def render(run: Run, seen: Sequence[Entry]) -> str:
+def write_card(run: Run, seen: Sequence[Entry]) -> None:
+    """Write README.md into the run's directory. The texts of its entries are not read."""
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
+    measured = "Chosen answers" if kind == "pair" else "Answers (the longest of each conversation)"
     stage = run.stage
     parts = [
         f"---\n{_front_matter(run, kept, kind)}\n---",
@@ -62,7 +51,8 @@ def render(run: Run, seen: Sequence[Entry]) -> str:
         f"{len(kept):,} {'preference pairs' if kind == 'pair' else 'conversations'}. {_HOW[stage]}",
         "## How it was made\n\n" + _made(run),
         "## What is in it\n\n" + _per_language(kept, kind),
-        f"## Lengths\n\n{_measure(kind)}\n\n```\n{histogram([entry.words or 0 for entry in kept])}\n```",
+        f"## Lengths\n\n{measured} by words; a Chinese character counts as a word.",
+        f"```\n{histogram([entry.words or 0 for entry in kept])}\n```",
         "## What was left out\n\n" + _left_out(run, [entry for entry in seen if entry.status == "failed"]),
         "## Columns\n\n" + _columns(kind),
         "## Loading\n\n```python\nimport datasets\n\n"
@@ -70,7 +60,7 @@ def render(run: Run, seen: Sequence[Entry]) -> str:
         "`viewer.html` shows every text in a browser, offline.",
         f"## Licence\n\n{_LICENCE[stage]}",
     ]
-    return "\n\n".join(parts) + "\n"
+    write_text(run.path / "README.md", "\n\n".join(parts) + "\n")
 
 
 def _front_matter(run: Run, kept: Sequence[Entry], kind: Kind) -> str:
@@ -126,11 +116,6 @@ def _per_language(kept: Sequence[Entry], kind: Kind) -> str:
             f"{lengths[-1]:,} | {len(scores):,} | {f'{statistics.mean(scores):.1f}' if scores else ''} |"
         )
     return "\n".join(lines)
-
-
-def _measure(kind: Kind) -> str:
-    what = "Chosen answers" if kind == "pair" else "Answers (the longest of each conversation)"
-    return f"{what} by words; a Chinese character counts as a word."
 
 
 def histogram(words: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.config.data import ExportConfig
-from lwexp.publish.export_formats import Format, conversation_row, dataset_info, pair_row
+from lwexp.publish.export_formats import conversation_row, dataset_info, pair_row
 from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
 from lwexp.runs import Run
 
@@ -41,7 +41,11 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
     target = folder / f"{name}.jsonl"
     entry = dataset_info(target.name, is_pairs=is_pairs)
     info = _extended_info(folder / _INFO, name, entry) if settings.format == "llamafactory" else None
-    rows = _rows(run, settings.format, is_pairs=is_pairs)
+    rows: Iterator[dict[str, Any]] = (
+        (pair_row(pair, settings.format) for pair in read_rows(run.path / "pairs.jsonl", PreferencePair))
+        if is_pairs
+        else map(conversation_row, read_rows(run.path / "conversations.jsonl", Conversation))
+    )
     if dry_run:
         log.info("%s: %s rows would go to %s; dry run, nothing written", run.id, f"{sum(1 for _ in rows):,}", target)
         return None
@@ -49,7 +53,11 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LwexpError(f"export.to={folder}: cannot make the folder: {error.strerror}") from None
-    count = _write_lines(target, rows)
+    count = 0
+    with atomic(target, durable=True) as aside, aside.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
     if info is not None:  # after the file, so that no entry ever names a file that is not there
         write_json(folder / _INFO, info)
     kind = "rlhf --rlhf_type dpo" if is_pairs else "sft"
@@ -69,23 +77,8 @@ def _wants_pairs(run: Run, settings: ExportConfig) -> bool:
     return wanted == "pairs"
 
 
-def _rows(run: Run, format: Format, *, is_pairs: bool) -> Iterator[dict[str, Any]]:
-    if is_pairs:
-        return (pair_row(pair, format) for pair in read_rows(run.path / "pairs.jsonl", PreferencePair))
-    return (conversation_row(row) for row in read_rows(run.path / "conversations.jsonl", Conversation))
-
-
-def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> int:
-    count = 0
-    with atomic(path, durable=True) as aside, aside.open("w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
-
-
 def _extended_info(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """The content of dataset_info.json with our entry in it and everybody else's as it was."""
+    """The content of dataset_info.json with this entry added and all others as they were."""
     info: Any = {}
     if path.is_file():
         try:

@@ -1,4 +1,4 @@
-"""Our rows in the shapes of other tools. Pure: a row in, a JSON object out; ``lwexp.mix`` reads all of them back.
+"""lwexp's rows in the shapes of other tools. Pure: a row in, a JSON object out; ``lwexp.mix`` reads all of them back.
 
     trl            {"messages": [...]}        {"prompt": [...], "chosen": [...], "rejected": [...]}
     llamafactory   {"messages": [...]}        {"conversations": [...], "chosen": {...}, "rejected": {...}}
@@ -60,13 +60,7 @@ def dataset_info(file_name: str, *, is_pairs: bool) -> JsonObject:
         "file_name": file_name,
         "formatting": "sharegpt",
         "columns": {"messages": "messages"},
-        "tags": {
-            "role_tag": "role",
-            "content_tag": "content",
-            "user_tag": "user",
-            "assistant_tag": "assistant",
-            "system_tag": "system",
-        },
+        "tags": {f"{name}_tag": name for name in ("role", "content", "user", "assistant", "system")},
     }
 
 

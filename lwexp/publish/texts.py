@@ -124,13 +124,8 @@ def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace |
         tags += [[f"{call.attempts} tries", "tag"]] if call.attempts > 1 else []
     tags += [[f"ended by {finish}", "tag bad"]] if finish != "stop" else []
     tags += [[f"cleaned: {rule}", "tag"] for rule in (call.cleaned if call else ())]
-    return {
-        "kind": "step",
-        "point": f"{number}. {step.point}",
-        "gauge": [step.words, words],
-        "tags": tags,
-        "text": text,
-    }
+    point = f"{number}. {step.point}"
+    return {"kind": "step", "point": point, "gauge": [step.words, words], "tags": tags, "text": text}
 
 
 def _conversation(row: Conversation) -> Entry:

@@ -15,7 +15,7 @@ from typing import Any
 from lwexp.pages.display import LANGUAGES, dollars, plural
 from lwexp.pages.drawing import Picture, with_own_ids
 from lwexp.pages.packed import Packer
-from lwexp.pages.page import render as render_page
+from lwexp.pages.page import render
 from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.records import write_text
@@ -36,15 +36,11 @@ _NOUNS: dict[Kind, tuple[str, str]] = {
 
 def write_viewer(run: Run) -> list[Entry]:
     """Write viewer.html into a run's directory; returns its entries without their texts."""
-    page, seen = render(run)
-    write_text(run.path / "viewer.html", page)
-    return seen
-
-
-def render(run: Run) -> tuple[str, list[Entry]]:
     packer, seen = _pack(run.path)
     labels = dict(enumerate(LANGUAGES.values()))
-    return render_page(_TEMPLATE, labels=labels, packed=packer.pack(), all_dots=True, **_summary(run, seen)), seen
+    page = render(_TEMPLATE, labels=labels, packed=packer.pack(), all_dots=True, **_summary(run, seen))
+    write_text(run.path / "viewer.html", page)
+    return seen
 
 
 def _pack(folder: Path) -> tuple[Packer, list[Entry]]:
@@ -62,10 +58,8 @@ def _pack(folder: Path) -> tuple[Packer, list[Entry]]:
             meta=_meta(entry),
             facets={"language": [entry.language], "status": [entry.status, *entry.notes]},
             measures={name: [value] for name, value in measures.items() if value is not None},
-            detail={
-                "ask": entry.ask, "about": [], "facts": entry.facts, "notice": entry.notice, "groups": entry.groups,
-            },
-        )  # fmt: skip
+            detail={name: getattr(entry, name) for name in ("ask", "facts", "notice", "groups")} | {"about": []},
+        )
     return packer, seen
 
 
@@ -98,11 +92,7 @@ def _summary(run: Run, seen: Sequence[Entry]) -> dict[str, Any]:
         "all": len(seen),
         "figures": with_own_ids(_figures(kept, kind), "f"),
         "choices": [
-            (
-                "Language",
-                "language",
-                [(code, LANGUAGES[code], languages[code]) for code in LANGUAGES if languages[code]],
-            ),
+            ("Language", "language", [(code, name, n) for code, name in LANGUAGES.items() if (n := languages[code])]),
             ("Status", "status", [*statuses, *((note, note, count) for note, count in notes.most_common())]),
         ],
         "gap_order": "largest score gap first" if kind == "pair" else "furthest from its length first",

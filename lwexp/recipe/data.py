@@ -27,7 +27,7 @@ def write(config: Config) -> RunDirectory | None:
     from lwexp.publish import publish_run
 
     console_log()
-    run = write_drafts(config, publish=lambda run: publish_run(run, anew=True))
+    run = write_drafts(config, publish=lambda run: publish_run(run, again=True))
     return _published(run)
 
 
@@ -82,7 +82,7 @@ def export(config: Config) -> Run:
     if config.export.format != "viewer":
         export_run(run, config.export, dry_run=config.dry_run)
     elif not config.dry_run:
-        publish_run(run, anew=True)
+        publish_run(run, again=True)
     return run
 
 

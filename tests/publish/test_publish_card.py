@@ -82,5 +82,5 @@ def test_publishing_again_changes_nothing_unless_asked(make_run):
     (run.path / "README.md").write_text("mine", encoding="utf-8")
     publish_run(run)
     assert (run.path / "README.md").read_text(encoding="utf-8") == "mine"
-    publish_run(run, anew=True)
+    publish_run(run, again=True)
     assert (run.path / "README.md").read_text(encoding="utf-8") != "mine"
