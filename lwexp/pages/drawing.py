@@ -37,8 +37,7 @@ _RAMP = (
     ((206, 82, 72), (240, 150, 130)),
     ((196, 124, 20), (246, 206, 110)),
 )
-MARKERS = ("o", "^", "s", "D", "v", "P", "X")
-# The same marks for legends, in a box of 12 by 12.
+# Marks of the figures, and the same for legends in a box of 12 by 12.
 MARK_PATHS = {
     "o": "M1.5 6a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
     "^": "M6 1.2L11 10.4H1z",
@@ -48,6 +47,7 @@ MARK_PATHS = {
     "P": "M4.2 1h3.6v3.2H11v3.6H7.8V11H4.2V7.8H1V4.2h3.2z",
     "X": "M3.2 1L6 3.8L8.8 1L11 3.2L8.2 6L11 8.8L8.8 11L6 8.2L3.2 11L1 8.8L3.8 6L1 3.2z",
 }
+MARKERS = tuple(MARK_PATHS)
 
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--card)"}
 # Width in CSS pixels and font size of the two drawings of every figure.

@@ -19,7 +19,7 @@ from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
-from lwexp.report.tables import Cell, ScoredResponse, cell, join
+from lwexp.report.tables import Cell, ScoredResponse, cell, join, per_language, per_range, per_type
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Tree
 from lwexp.runs.summaries import MixtureSummary
@@ -48,6 +48,18 @@ class Evaluation:
     def total(self) -> Cell:
         """What it got over the whole bench."""
         return cell(self.answers)
+
+    @cached_property
+    def by_range(self) -> dict[str, Cell]:
+        return per_range(self.answers, self.ranges)
+
+    @cached_property
+    def by_language(self) -> dict[str, Cell]:
+        return per_language(self.answers)
+
+    @cached_property
+    def by_type(self) -> dict[str, Cell]:
+        return per_type(self.answers)
 
     @property
     def bench(self) -> str:
@@ -96,15 +108,15 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         notes: Gets a sentence for everything a reader of the report must know.
     """
     node = nodes[path.resolve().name]
-    status = node.status
     reason = one_line(node.manifest.reason or "", 300)
+    standing = f"{node.id}: {node.status}{f' ({reason})' if reason else ''}"
     responses = rows_of(path / "responses.jsonl", Response, node.id, notes)
     verdicts = rows_of(path / "verdicts.jsonl", Verdict, node.id, notes)
     if not responses:
-        notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; it has no answers and is left out.")
+        notes.append(f"{standing}; it has no answers and is left out.")
         return None
-    if status != "finished":
-        notes.append(f"{node.id}: {status}{f' ({reason})' if reason else ''}; its numbers are partial.")
+    if node.status != "finished":
+        notes.append(f"{standing}; its numbers are partial.")
     config = node.config_tree
     metrics = _metrics(path, node.id, notes)
     judged = [verdict for verdict in verdicts if any(m.kind == verdict.kind and m.needs_judge for m in metrics)]

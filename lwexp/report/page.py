@@ -54,7 +54,7 @@ def render(report: Report) -> str:
         has_legends=len(models) <= _MOST_LEGENDS,
         family=family(nodes),
         names=_names(views),
-        runs=_runs(nodes),
+        runs=[(run, run.tally or "; ".join(facts(run))) for column in layers(nodes) for run in column],
         total_cost=known_sum(node.number("cost_usd") for node in nodes.values()),
         versions=versions_of(nodes)[:_MOST_VERSIONS],
         mixtures=_mixtures(models),
@@ -136,25 +136,6 @@ def _names(views: Sequence[GroupView]) -> dict[str, tuple[str, int]]:
 def _newest(runs: Sequence[Run]) -> str:
     """When the newest evaluation ended: the page depends on its runs alone, not on the clock."""
     return max((run.manifest.end or run.manifest.created for run in runs), default="")[:16].replace("T", " ")
-
-
-def _runs(runs: Mapping[str, Run]) -> list[dict[str, Any]]:
-    return [
-        {
-            "node": run,
-            "status": run.status,
-            "command": run.manifest.command,
-            "results": run.tally or "; ".join(facts(run)),
-            "cost": run.number("cost_usd"),
-            "calls": run.number("calls"),
-            "seconds": run.seconds,
-            "seed": run.manifest.seed,
-            "commit": (run.manifest.git.commit or "")[:8],
-            "dirty": bool(run.manifest.git.dirty),
-        }
-        for column in layers(runs)
-        for run in column
-    ]
 
 
 def _mixtures(models: Mapping[int, Evaluation]) -> list[tuple[int, MixtureRow]]:

@@ -94,8 +94,8 @@ def as_csv(views: Sequence[GroupView]) -> str:
     ]  # fmt: skip
     lines: list[list[object]] = []
     for view, row in [(each, row) for each in views for row in each.rows]:
-        types = {f"type {name}": part for name, part in view.types[row.label].items()}
-        parts = {"all": row.total, **view.ranges[row.label], **view.languages[row.label], **types}
+        types = {f"type {name}": part for name, part in row.evaluation.by_type.items()}
+        parts = {"all": row.total, **row.evaluation.by_range, **row.evaluation.by_language, **types}
         for name, part in parts.items():
             rounded = [None if value is None else round(value, 4) for value in score_values(metrics, part)]
             lines.append(

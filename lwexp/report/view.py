@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from lwexp.report.findings import Findings, Row, find
 from lwexp.report.load import Comparison, Group
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.trials import Sweep
-from lwexp.report.tables import Cell, ScoredResponse, n_unscored, per_language, per_range, per_type, seeds
+from lwexp.report.tables import Cell, ScoredResponse, n_unscored, seeds
 from lwexp.text.plain import one_line
 
 
@@ -28,15 +28,11 @@ class PartTable(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupView:
-    """One bench and judge: its models, what was found, and their cells by part of the bench."""
+    """One bench and judge: its models, and what was found."""
 
     group: Group
     rows: tuple[Row, ...]
     findings: Findings
-    ranges: Mapping[str, Mapping[str, Cell]]
-    languages: Mapping[str, Mapping[str, Cell]]
-    types: Mapping[str, Mapping[str, Cell]]
-    seeds: tuple[int, ...]
 
     @property
     def judge_label(self) -> str:
@@ -47,10 +43,12 @@ class GroupView:
         return f"stand-in judge {name}" if self.group.is_stand_in else f"judged by {name}"
 
     @property
-    def range_labels(self) -> list[str]:
-        """Ranges that hold at least one answer of some model, in order."""
-        found = (label for row in self.rows for label, part in self.ranges[row.label].items() if part.n)
-        return list(dict.fromkeys(found))
+    def seeds(self) -> tuple[int, ...]:
+        """Sampling seeds of the repeats; where each answer has its own, the seeds of the runs."""
+        sampled = {seed for row in self.rows for seed in seeds(row.evaluation.answers)}
+        if None in sampled:
+            sampled = {row.evaluation.node.manifest.seed for row in self.rows}
+        return tuple(sorted(seed for seed in sampled if isinstance(seed, int)))
 
     def range_title(self, label: str) -> str:
         """A range for readers: ``[4,000, 20,000] words``, or ``exactly 400 words``."""
@@ -73,24 +71,25 @@ class GroupView:
     def parts(self) -> list[PartTable]:
         """The tables below the first: by required length, language and type of prompt; an empty one is left out."""
         brackets = "A square bracket includes its end, a round one does not."
-        languages = sorted({code for parts in self.languages.values() for code in parts})
-        types = sorted({name for parts in self.types.values() for name in parts})
-        ranges = [(label, self.range_title(label)) for label in self.range_labels]
+        ranges = [(self.range_title(label), cells) for label, cells in self._cells("by_range").items()]
+        languages, types = (dict(sorted(self._cells(by).items())) for by in ("by_language", "by_type"))
         found = [
-            ("By required length", "Required words", self.ranges, ranges),
-            ("By language", "Language", self.languages, [(code, LANGUAGES.get(code, code)) for code in languages]),
-            ("By type of prompt", "Type", self.types, [(name, name) for name in types]),
+            PartTable("By required length", "Required words", ranges, brackets),
+            PartTable(
+                "By language", "Language", [(LANGUAGES.get(code, code), cells) for code, cells in languages.items()], ""
+            ),
+            PartTable("By type of prompt", "Type", list(types.items()), ""),
         ]
-        return [
-            PartTable(heading, first, [(title, self._cells(cells, key)) for key, title in keys],
-                      brackets if cells is self.ranges else "")
-            for heading, first, cells, keys in found
-            if keys
-        ]  # fmt: skip
+        return [table for table in found if table.cells]
 
-    def _cells(self, parts: Mapping[str, Mapping[str, Cell]], key: str) -> list[tuple[Row, Cell]]:
-        found = [(row, parts[row.label].get(key)) for row in self.rows]
-        return [(row, part) for row, part in found if part and part.n]
+    def _cells(self, by: str) -> dict[str, list[tuple[Row, Cell]]]:
+        """Part of the bench -> the models that answered some of it, with their cells."""
+        found: dict[str, list[tuple[Row, Cell]]] = {}
+        for row in self.rows:
+            for key, part in getattr(row.evaluation, by).items():
+                if part.n:
+                    found.setdefault(key, []).append((row, part))
+        return found
 
     def label(self, name: str) -> str:
         return next((metric.label for metric in self.metrics if metric.name == name), name)
@@ -137,24 +136,5 @@ def view_groups(comparison: Comparison) -> list[GroupView]:
     views = []
     for group in comparison.groups:
         rows = tuple(Row(each, places[(each.train or each.node).id]) for each in group.evaluations)
-        views.append(
-            GroupView(
-                group=group,
-                rows=rows,
-                findings=find(rows, group.metrics, comparison.nodes),
-                ranges={r.label: per_range(r.evaluation.answers, r.evaluation.ranges) for r in rows},
-                languages={r.label: per_language(r.evaluation.answers) for r in rows},
-                types={r.label: per_type(r.evaluation.answers) for r in rows},
-                seeds=_seeds(rows),
-            )
-        )
+        views.append(GroupView(group, rows, find(rows, group.metrics, comparison.nodes)))
     return views
-
-
-def _seeds(rows: Sequence[Row]) -> tuple[int, ...]:
-    """Sampling seeds of the repeats; where each answer has its own, the seeds of the runs."""
-    sampled = {seed for row in rows for seed in seeds(row.evaluation.answers)}
-    if None not in sampled:
-        return tuple(sorted(seed for seed in sampled if seed is not None))
-    runs = {row.evaluation.node.manifest.seed for row in rows}
-    return tuple(sorted(seed for seed in runs if isinstance(seed, int)))

@@ -76,7 +76,7 @@ def _fit(result: SweepResult) -> str:
         ("fitted line", f"longest answer = {10**fit.intercept:.3f} x (longest training answer)^{fit.slope:.3f}"),
         ("R2 of the logarithms", f"{fit.r_squared:.4f}"),
         ("Spearman rank correlation, all models", f"{fit.rank_correlation:.3f}"),
-        ("Spearman rank correlation, means at each cap", f"{fit.rank_of_means:.3f}"),
+        ("Spearman rank correlation, means at each cap", f"{fit.rank_correlation_of_means:.3f}"),
     ]
     return markdown_table(["", ""], [[name, markdown_cell(value)] for name, value in rows])
 

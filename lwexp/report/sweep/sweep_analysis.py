@@ -49,8 +49,8 @@ class Fit(NamedTuple):
     intercept: float
     r_squared: float
     rank_correlation: float
-    rank_of_means: float
     n: int
+    rank_correlation_of_means: float
 
     def at(self, x: float) -> float:
         return float(10**self.intercept * x**self.slope)
@@ -123,7 +123,7 @@ def fit_line(points: Sequence[tuple[float, float]]) -> Fit | None:
     means = [fmean(b for a, b in points if a == each) for each in xs]
     rank = rank_correlation([a for a, _ in points], [b for _, b in points])
     of_means = rank_correlation(xs, means)
-    return Fit(float(line.slope), spread, float(line.intercept), float(line.rvalue**2), rank, of_means, n)
+    return Fit(float(line.slope), spread, float(line.intercept), float(line.rvalue**2), rank, n, of_means)
 
 
 def _settings(points: Sequence[TrialPoint], metric: str) -> tuple[Setting, ...]:
@@ -159,7 +159,7 @@ def _cap_finding(points: Sequence[TrialPoint], fit: Fit | None) -> str:
     follows = fit.rank_correlation > 0.9
     verb = "Yes: the longest answer follows" if follows else "Not clearly: the longest answer does not simply follow"
     caps = len({point.cap for point in points})
-    of_means = f" ({fit.rank_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
+    of_means = f" ({fit.rank_correlation_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
     return (
         f"{verb} the longest training answer: {ends}; Spearman rank correlation {fit.rank_correlation:.2f}{of_means}, "
         f"slope {fit.slope:.2f}{confidence(fit.slope_interval, 2)} over {fit.n} models."

@@ -47,14 +47,11 @@ def sweep_context(sweep: Sweep, result: SweepResult | None, places: Mapping[str,
 
 def sweep_summary(sweep: Sweep, result: SweepResult | None) -> Tree:
     """For summary.json: question, finding, fit and every trial."""
-    fit = result.fit._asdict() if result and result.fit else None
-    if fit:
-        fit["rank_correlation_of_means"] = fit.pop("rank_of_means")
     return {
         "name": sweep.name,
         "question": sweep.question,
         "finding": quoted(result.finding) if result else None,
-        "fit": fit,
+        "fit": result.fit._asdict() if result and result.fit else None,
         "trials": [{**outcome.settings, **_values(sweep.metrics, outcome)} for outcome in sweep.outcomes],
     }
 
