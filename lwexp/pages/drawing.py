@@ -132,7 +132,7 @@ def picture(
     Args:
         title: Heading above it.
         caption: How to read it.
-        alt: What it shows, for who cannot see it.
+        alt: What it shows, for readers who cannot see it.
         draw: Puts axes onto an empty matplotlib Figure; told whether it is the narrow drawing.
         height: CSS pixels.
         places: Models for the legend.

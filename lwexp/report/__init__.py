@@ -26,6 +26,6 @@ def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> P
     Raises:
         LwexpError: If a path does not exist or nothing there was evaluated.
     """
-    from lwexp.report.build import compare_and_more
+    from lwexp.report.build import make_reports
 
-    return Path(compare_and_more(run_paths, None if out is None else Path(out))["report"])
+    return Path(make_reports(run_paths, None if out is None else Path(out))["report"])

@@ -30,12 +30,12 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     try:
         paths, options = read_arguments(arguments)
-        from lwexp.report.build import compare_and_more
+        from lwexp.report.build import make_reports
         from lwexp.runs.logs import console_log
 
         console_log()
         out = Path(options["out"]) if "out" in options else None
-        for name, place in compare_and_more(paths, out, options.get("study"), options.get("wandb")).items():
+        for name, place in make_reports(paths, out, options.get("study"), options.get("wandb")).items():
             print(f"{name}: {place}")
     except LwexpError as error:
         for line in str(error).splitlines():

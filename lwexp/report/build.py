@@ -41,7 +41,9 @@ def write(report: Report, out: Path) -> Path:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, page)
-        write_text(out.with_suffix(".md"), _markdown(report))
+        parts = [sweep_markdown(report.sweep, report.result)] if report.sweep else []
+        parts += [as_markdown(report.views)] if report.views else []
+        write_text(out.with_suffix(".md"), "\n".join(parts))
         # utf-8-sig: without the mark, spreadsheets read Chinese as something else.
         write_text(out.with_suffix(".csv"), as_csv(report.views), encoding="utf-8-sig")
         write_json(out.parent / "summary.json", _summary(report))
@@ -57,7 +59,7 @@ def write(report: Report, out: Path) -> Path:
     return out
 
 
-def compare_and_more(
+def make_reports(
     run_paths: Sequence[Path | str], out: Path | None, study: str | None = None, wandb: str | None = None
 ) -> dict[str, str]:
     """Read and compute once, write the page, print the table, and make what else was asked for.
@@ -96,11 +98,6 @@ def compare_and_more(
                 raise
             log.warning("%s", error)  # it was not asked for by name: the local report stands
     return made
-
-
-def _markdown(report: Report) -> str:
-    parts = [sweep_markdown(report.sweep, report.result)] if report.sweep else []
-    return "\n".join([*parts, *([as_markdown(report.views)] if report.views else [])])
 
 
 def _summary(report: Report) -> dict[str, Any]:

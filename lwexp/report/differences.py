@@ -8,9 +8,9 @@ from typing import Any
 
 from lwexp.config.fields import key_at
 from lwexp.config.schema import Config
+from lwexp.pages.display import NO_VALUE
 from lwexp.text.plain import one_line
 
-ABSENT = "\N{EN DASH}"
 _VALUE_LENGTH = 120
 _MOST_KEYS_IN_A_NAME = 2
 
@@ -32,7 +32,7 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     flat = [flatten(tree) for tree in trees]
     keys = dict.fromkeys(key for tree in flat for key in tree)
     rows = {
-        key: [tree.get(key, ABSENT) for tree in flat]
+        key: [tree.get(key, NO_VALUE) for tree in flat]
         for key in keys
         if key_at(Config, key).affects not in ("speed", "label")
     }

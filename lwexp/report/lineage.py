@@ -54,16 +54,14 @@ def family(nodes: Mapping[str, Run]) -> list[Branch]:
         under.setdefault(last, []).append((node, tuple(nodes[parent] for parent in rest)))
 
     def grown(parent: str | None) -> list[Branch]:
-        return [
-            Branch(node, _STAGES.get(node.stage, node.stage), _result(node), others, tuple(grown(node.id)))
-            for node, others in under.get(parent, ())
-        ]
+        branches = []
+        for node, others in under.get(parent, ()):
+            result = "missing" if node.is_missing else "; ".join(facts(node)) or node.status
+            stage = _STAGES.get(node.stage, node.stage)
+            branches.append(Branch(node, stage, result, others, tuple(grown(node.id))))
+        return branches
 
     return grown(None)
-
-
-def _result(node: Run) -> str:
-    return "missing" if node.is_missing else "; ".join(facts(node)) or node.status
 
 
 def facts(node: Run) -> Sequence[str]:

@@ -22,8 +22,6 @@ from lwexp.report.published import beside
 from lwexp.report.samples import choose
 from lwexp.report.sweep.sweep_tables import sweep_context
 from lwexp.report.view import GroupView, Report
-from lwexp.runs import Run
-from lwexp.runs.summaries import MixtureRow
 from lwexp.stats.intervals import RESAMPLES
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
@@ -38,6 +36,7 @@ def render(report: Report) -> str:
     places = {row.label: row.place for view in views for row in view.rows}
     reader = read_answers(views)
     nodes = comparison.nodes
+    ends = [e.node.manifest.end or e.node.manifest.created for e in comparison.evaluations]
     return render_page(
         _TEMPLATE,
         labels={place: evaluation.label for place, evaluation in models.items()},
@@ -47,7 +46,7 @@ def render(report: Report) -> str:
         study=sweep_context(report.sweep, report.result, places) if report.sweep else None,
         resamples=RESAMPLES,
         title=f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}" if views else "sweep",
-        date=_newest([evaluation.node for evaluation in comparison.evaluations]),
+        date=max(ends, default="")[:16].replace("T", " "),  # not the clock: the page depends on its runs alone
         notes=comparison.notes,
         views=[_group_context(view, number) for number, view in enumerate(views)],
         training=with_own_ids(training_figures(models), "t"),
@@ -57,7 +56,7 @@ def render(report: Report) -> str:
         runs=[(run, run.tally or "; ".join(facts(run))) for column in layers(nodes) for run in column],
         total_cost=known_sum(node.number("cost_usd") for node in nodes.values()),
         versions=versions_of(nodes)[:_MOST_VERSIONS],
-        mixtures=_mixtures(models),
+        mixtures=[(place, row) for place, e in models.items() for row in (e.mixture.table if e.mixture else ())],
         differences=_differences(models),
         models=models,
         meanings=[(m.label, m.meaning) for m in all_metrics(comparison.evaluations)],
@@ -131,16 +130,6 @@ def _names(views: Sequence[GroupView]) -> dict[str, tuple[str, int]]:
         if row.evaluation.train:
             names.setdefault(row.evaluation.train.id, (row.label, row.place))
     return names
-
-
-def _newest(runs: Sequence[Run]) -> str:
-    """When the newest evaluation ended: the page depends on its runs alone, not on the clock."""
-    return max((run.manifest.end or run.manifest.created for run in runs), default="")[:16].replace("T", " ")
-
-
-def _mixtures(models: Mapping[int, Evaluation]) -> list[tuple[int, MixtureRow]]:
-    """One line for each model and source of its training data."""
-    return [(place, row) for place, e in models.items() for row in (e.mixture.table if e.mixture else ())]
 
 
 def _differences(models: Mapping[int, Evaluation]) -> dict[str, list[str]]:

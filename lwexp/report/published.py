@@ -14,11 +14,10 @@ _VERSIONS = {"longbench_write": "3fcfdff", "longwrite_ruler": "3fcfdff"}
 
 
 class Theirs(NamedTuple):
-    """One published model: its numbers for the whole bench, where they stand, and how the set-up differs from ours."""
+    """A published model: its numbers for the whole bench, their source, and how the set-up differs from lwexp's."""
 
     model: str
     values: dict[str, float]
-    judge: str | None
     source: str
     setup: str
     is_second_hand: bool
@@ -39,10 +38,8 @@ def beside(view: GroupView, cells: Sequence[PublishedCell] | None = None) -> lis
             continue
         if cell.judge is not None and cell.judge != judge:
             continue
-        key = (cell.model, cell.source)
-        theirs = found.setdefault(key, Theirs(cell.model, {}, None, cell.source, cell.setup, cell.is_second_hand))
-        theirs.values[cell.metric] = cell.value
-        found[key] = theirs._replace(judge=cell.judge or theirs.judge)
+        theirs = Theirs(cell.model, {}, cell.source, cell.setup, cell.is_second_hand)
+        found.setdefault((cell.model, cell.source), theirs).values[cell.metric] = cell.value
     return list(found.values())
 
 
@@ -51,7 +48,7 @@ def _published_name(view: GroupView) -> str | None:
     config = view.rows[0].evaluation.config.get("bench") or {}
     name = str(config.get("name"))
     if name not in _VERSIONS or not config.get("sha256"):
-        return None  # prompts that nobody has compared with the published file
+        return None  # not known to be the published prompts
     for published, extra in ((name, {}), (f"{name}_en", {"language": "en"})):
         if view.group.bench == bench_heading({"name": name, "version": _VERSIONS[name], **extra}):
             return published

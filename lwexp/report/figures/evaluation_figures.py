@@ -13,9 +13,9 @@ from lwexp.report.findings import Row
 from lwexp.report.tables import RulerPoint, Score, ruler
 from lwexp.text.plain import one_line
 
-# Diagnostics this many points a scatter is a cloud, and each point is 80 bytes of the page, twice.
+# With more points a scatter is a cloud, and each point takes 80 bytes of the page, twice.
 _MOST_POINTS = 2000
-# Diagnostics this many models, cap lines and side-by-side lanes hide more than they show.
+# With more models, cap lines and side-by-side lanes hide more than they show.
 _MOST_LANES = 5
 _TICK_NAME = 26
 _HEIGHT = 390
@@ -176,7 +176,7 @@ def _bar(axes: Any, index: int, value: Score, shade: str, metric: MetricInfo) ->
 
 
 def cap_figure(rows: Sequence[Row]) -> Picture:
-    """Longest answer against longest training answer: the paper's root cause, one mark a model."""
+    """Longest answer against longest training answer, which the paper names as the cause of short outputs."""
     trained = [row for row in rows if row.evaluation.max_train_words]
     high = max(max(row.cap, row.longest) for row in trained) * 1.3
     low = max(1, min(min(row.cap, row.longest) for row in trained)) * 0.75

@@ -18,7 +18,7 @@ _SENTENCE = {
 
 
 def along_the_text(rows: Sequence[Row]) -> list[Picture]:
-    """One figure with a panel a measure; nothing where no evaluation has positions."""
+    """One figure with a panel for each measure; nothing where no evaluation has positions."""
     found = {row.place: by_position(row.evaluation.answers, row.evaluation.diagnostics) for row in rows}
     measures = [m for m in MEASURES if any(len(points.get(m, {})) > 1 for points in found.values())]
     if not measures:

@@ -26,7 +26,7 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
     """Write the Markdown page and its figure beside it, an SVG of the same name.
 
     Raises:
-        LwexpError: If no trial was evaluated: a study without a number is none.
+        LwexpError: If no trial was evaluated.
     """
     if result is None:
         raise LwexpError(f"report: no trial of {sweep.folder} was evaluated, so there is no study to write")
