@@ -77,7 +77,7 @@ def _group_context(view: GroupView, number: int) -> dict[str, Any]:
         "diagnostics": _diagnostics(view, number),
         "samples": samples,
         "sample_groups": list(dict.fromkeys(sample.group for sample in samples)),
-        "sample_languages": list(dict.fromkeys(sample.language for sample in samples)),
+        "sample_languages": list(dict.fromkeys(sample.asked.language for sample in samples)),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.pages.display import words
+from lwexp.records import Response
 from lwexp.report.findings import Row
 from lwexp.report.tables import ScoredResponse
 from lwexp.text.plain import visible
@@ -18,25 +19,25 @@ _HEAD = {"en": 420, "zh": 170}
 
 
 class Shown(NamedTuple):
-    """One model's answer: ``head`` and ``rest`` joined are the text, less what was left out of its middle."""
+    """One model's answer; ``head`` and ``rest`` joined are its text, shortened in the middle where it is long."""
 
-    place: int
-    label: str
+    row: Row
     answer: ScoredResponse | None
-    head: str
-    rest: str
-    left_out: int
-    ratio: float | None
+    head: str = ""
+    rest: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Words written for each word asked for."""
+        asked = self.answer.response.required_words if self.answer else None
+        return self.answer.response.words / asked if self.answer and asked else None
 
 
 class Sample(NamedTuple):
-    """One prompt and its answers; ``group`` is what the reader filters by."""
+    """One prompt, as the first of its answers holds it, with all answers; ``group`` is what the reader filters by."""
 
     group: str
-    language: str
-    prompt_id: str
-    prompt: str
-    required: int | None
+    asked: Response
     shown: tuple[Shown, ...]
 
 
@@ -50,20 +51,13 @@ def choose(rows: Sequence[Row]) -> list[Sample]:
         first.setdefault((place, group, answer.response.language), answer)
     limit = TEXT_BUDGET // max(1, len(first) * len(rows))
     by_prompt = [_first_repeats(row.evaluation.answers) for row in rows]
-    return [
-        Sample(
-            group=group,
-            language=language,
-            prompt_id=visible(answer.response.prompt_id),
-            prompt=visible(answer.response.prompt),
-            required=answer.response.required_words,
-            shown=tuple(
-                _shown(row, answers.get(answer.response.prompt_id), limit)
-                for row, answers in zip(rows, by_prompt, strict=True)
-            ),
-        )
-        for (_, group, language), answer in sorted(first.items(), key=lambda item: (item[0][0], item[0][2]))
-    ]
+    samples = []
+    for (_, group, _), answer in sorted(first.items(), key=lambda item: (item[0][0], item[0][2])):
+        asked = answer.response
+        own = [answers.get(asked.prompt_id) for answers in by_prompt]
+        shown = tuple(_shown(row, each, limit) for row, each in zip(rows, own, strict=True))
+        samples.append(Sample(group, asked, shown))
+    return samples
 
 
 def _group(required: int | None, row: Row, *, by_length: bool) -> tuple[int, str]:
@@ -84,12 +78,9 @@ def _first_repeats(answers: Sequence[ScoredResponse]) -> dict[str, ScoredRespons
 
 def _shown(row: Row, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None:
-        return Shown(row.place, row.label, None, "", "", 0, 0.0)
-    text, left_out = cut_middle(visible(answer.response.text).strip(), limit)
-    head, rest = split_head(text, _HEAD[answer.response.language])
-    required = answer.response.required_words
-    ratio = answer.response.words / required if required else None
-    return Shown(row.place, row.label, answer, head, rest, left_out, ratio)
+        return Shown(row, None)
+    text, _ = cut_middle(visible(answer.response.text).strip(), limit)
+    return Shown(row, answer, *split_head(text, _HEAD[answer.response.language]))
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from lwexp.report.lineage import versions_of
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
-from lwexp.report.sweep.trials import Outcome, Sweep
+from lwexp.report.sweep.trials import Sweep
 from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell, markdown_table
 from lwexp.text.plain import one_line
@@ -86,8 +86,7 @@ def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:
     versions = [f"{name} {version}" for name, version in versions_of(nodes) if name in _PACKAGES]
     seconds = [outcome.trial.seconds for outcome in sweep.outcomes if outcome.trial.seconds is not None]
     lines = [
-        f"- Command: `{_command(sweep.outcomes, sweep.varied)}`, then "
-        f"`python -m lwexp.report {one_line(sweep.folder.name, 120)} study=...`",
+        f"- Command: `{_command(sweep)}`, then `python -m lwexp.report {one_line(sweep.folder.name, 120)} study=...`",
         f"- Commit: {', '.join(commits) or 'not recorded'}",
         f"- Versions: {markdown_cell('; '.join(versions) or 'not recorded', 400)}",
         f"- Trials: {len(sweep.outcomes)}, {sum(seconds):,.0f} s of wall time in all",
@@ -95,11 +94,11 @@ def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:
     return "\n".join(lines)
 
 
-def _command(outcomes: tuple[Outcome, ...], varied: tuple[str, ...]) -> str:
+def _command(sweep: Sweep) -> str:
     """The overrides that all trials share, and every value of those that differ."""
-    first = outcomes[0].trial.overrides
-    shared = [item for item in first if all(item in outcome.trial.overrides for outcome in outcomes)]
-    values = [f"{k}={','.join(dict.fromkeys(o.settings.get(k, '') for o in outcomes))}" for k in varied]
+    overrides = [outcome.trial.overrides for outcome in sweep.outcomes]
+    shared = [item for item in overrides[0] if all(item in each for each in overrides)]
+    values = [f"{k}={','.join(dict.fromkeys(o.settings.get(k, '') for o in sweep.outcomes))}" for k in sweep.varied]
     return one_line(" ".join(["python train.py -m", *shared, *values]), 500).replace("`", "'")
 
 
