@@ -59,8 +59,7 @@ def scatter(rows: Sequence[Row]) -> Picture:
         if len(rows) <= _MOST_LANES:
             _cap_lines(axes, rows, "in training" if is_narrow else "longest in training")
         _word_axes(axes, lengths, low, high)
-        axes.set_xlabel("words asked for")
-        axes.set_ylabel("words written")
+        axes.set(xlabel="words asked for", ylabel="words written")
 
     empty = sum(y == 0 for pairs in answers for _, y in pairs)
     caption = (
@@ -113,8 +112,7 @@ def ruler_curve(rows: Sequence[Row], curves: Sequence[Sequence[RulerPoint]]) -> 
                 markersize=6.5, markeredgecolor=PAPER, markeredgewidth=1,
             )  # fmt: skip
         _word_axes(axes, sorted({point.required for point in points}), low, high)
-        axes.set_xlabel("words asked for")
-        axes.set_ylabel("words written")
+        axes.set(xlabel="words asked for", ylabel="words written")
 
     alt = "Median and longest answer for each length asked for. " + "; ".join(
         f"{row.label}: "
@@ -190,8 +188,7 @@ def cap_figure(rows: Sequence[Row]) -> Picture:
             if len(trained) <= 2 * _MOST_LANES:
                 axes.annotate(one_line(row.label, 20), spot, xytext=(8, -4), textcoords="offset points")
         _word_axes(axes, sorted({row.cap for row in trained}), low, high)
-        axes.set_xlabel("longest answer in training, words")
-        axes.set_ylabel("longest answer written, words")
+        axes.set(xlabel="longest answer in training, words", ylabel="longest answer written, words")
 
     alt = "Longest answer written against longest answer in training. " + "; ".join(
         f"{row.label}: trained on up to {row.cap}, wrote up to {row.longest}" for row in trained
@@ -208,10 +205,8 @@ def cap_figure(rows: Sequence[Row]) -> Picture:
 def _word_axes(axes: Any, lengths: Sequence[int], low: float, high: float) -> None:
     """Logarithmic axes in words, ticked at the given lengths, or at 1-2-5 where those are many."""
     far_apart = len(lengths) <= 7 and all(b / a > 1.25 for a, b in pairwise(lengths))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set(xscale="log", yscale="log")
     tick_words(axes.xaxis, lengths if far_apart else word_steps(lengths[0], lengths[-1]))
     tick_words(axes.yaxis, word_steps(low, high))
     margin = 1.12 * (lengths[-1] / lengths[0]) ** 0.08
-    axes.set_xlim(lengths[0] / margin, lengths[-1] * margin)
-    axes.set_ylim(low, high)
+    axes.set(xlim=(lengths[0] / margin, lengths[-1] * margin), ylim=(low, high))

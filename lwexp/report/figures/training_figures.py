@@ -62,8 +62,7 @@ def _lines(title: str, caption: str, key: str, unit: str, curves: dict[int, Curv
         if key == "accuracy":
             axes.axhline(0.5, color=MUTED, linewidth=1, dashes=(5, 4))
             axes.set_ylim(0, 1.03)
-        axes.set_xlabel("optimiser step")
-        axes.set_ylabel(unit)
+        axes.set(xlabel="optimiser step", ylabel=unit)
         axes.margins(x=0.02)
 
     ends = "; ".join(f"{points[0][1]:.3g} at the start, {points[-1][1]:.3g} at the end" for points in drawn.values())
@@ -92,8 +91,7 @@ def _lengths(lengths: Mapping[int, list[int]], *, is_large: bool) -> Picture | N
             axes.hist(found, histtype="step", linewidth=1.8, **share)
         tick_words(axes.xaxis, word_steps(low, high))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-        axes.set_xlabel("words of a training answer")
-        axes.set_ylabel("share of answers")
+        axes.set(xlabel="words of a training answer", ylabel="share of answers")
 
     described = "; ".join(f"from {words(min(f))} to {words(max(f))} words" for f in drawn.values())
     return picture(

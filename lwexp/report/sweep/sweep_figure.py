@@ -39,26 +39,19 @@ def _cap_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
         if result.fit:
             axes.plot([left, right], [result.fit.at(left), result.fit.at(right)], color=INK, linewidth=1.6, zorder=2)
         for (point, x, y), median in zip(spots, medians, strict=True):
-            shade = colour(_place(point, places))
+            place = _place(point, places)
+            shade = colour(place)
             axes.plot([x, x], [median, y], color=shade, linewidth=1.2, alpha=0.5, zorder=2)
             axes.plot(x, median, marker="_", color=shade, markersize=11, markeredgewidth=2, zorder=3)
-            axes.plot(
-                x, y, marker=marker(_place(point, places)), color=shade, markersize=10, markeredgecolor=PAPER, zorder=4
-            )
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+            axes.plot(x, y, marker=marker(place), color=shade, markersize=10, markeredgecolor=PAPER, zorder=4)
+        axes.set(xscale="log", yscale="log")
         tick_words(axes.xaxis, caps if len(caps) <= 8 else word_steps(left, right))
         tick_words(axes.yaxis, word_steps(low, high))
-        axes.set_xlim(left, right)
-        axes.set_ylim(low, high)
-        axes.set_xlabel("longest training answer, words")
-        axes.set_ylabel("words written")
+        axes.set(xlim=(left, right), ylim=(low, high))
+        axes.set(xlabel="longest training answer, words", ylabel="words written")
 
-    line = (
-        f" Solid: the fitted line, longest = {10**result.fit.intercept:.2f} x^{result.fit.slope:.2f}."
-        if result.fit
-        else ""
-    )
+    fit = result.fit
+    line = f" Solid: the fitted line, longest = {10**fit.intercept:.2f} x^{fit.slope:.2f}." if fit else ""
     caption = (
         "Marks: the longest answer of each trial; short bars below them: its median answer. Dashed: as long as the "
         f"longest training answer.{line} Both axes are logarithmic."
@@ -92,17 +85,14 @@ def _metric_figure(result: SweepResult, places: Mapping[str, int]) -> Picture:
             own = [setting for setting in settings if setting.mean is not None]
             shade = colour(number) if len(lines) > 1 else INK
             if is_numeric or len(lines) > 1:
-                axes.plot(
-                    [across(setting) for setting in own], [setting.mean for setting in own], color=shade, linewidth=1.5
-                )
+                axes.plot([across(each) for each in own], [each.mean for each in own], color=shade, linewidth=1.5)
             for setting in own:
                 _draw_setting(axes, across(setting), setting, result.metric.name, shade, places)
             if len(lines) > 1 and own:
                 axes.annotate(one_line(name, 28), (across(own[-1]), own[-1].mean), xytext=(8, 0), color=shade,
                               textcoords="offset points", va="center")  # fmt: skip
         _ticks(axes, values, [across(setting) for setting in result.settings], is_numeric=is_numeric, is_log=is_log)
-        axes.set_xlabel(result.name if is_narrow else result.factor)
-        axes.set_ylabel(result.metric.title)
+        axes.set(xlabel=result.name if is_narrow else result.factor, ylabel=result.metric.title)
 
     caption = (
         "Means over prompts; bars are 95% bootstrap intervals over prompts."
