@@ -1,4 +1,4 @@
-"""pages: what every HTML page of lwexp is made with, and nothing about what stands in it.
+"""pages: what all HTML pages of lwexp share; the contents of a page come from its own room.
 
 Reads its own templates, style sheet and script. Writes one self-contained HTML file at a time. Never touches runs,
 models or the network.

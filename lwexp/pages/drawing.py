@@ -65,7 +65,7 @@ class Picture(NamedTuple):
 
 
 def colour(place: int) -> str:
-    """A stand-in for the colour of the model at this place; it becomes the CSS variable ``--m<place>``."""
+    """Placeholder for the colour of the model at this place; it becomes the CSS variable ``--m<place>``."""
     return f"#ee{place:04x}"
 
 

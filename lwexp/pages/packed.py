@@ -1,4 +1,4 @@
-"""Much text in a page, to search and read: an index, and compressed blocks that the page's script unpacks on demand.
+"""Packs many texts into a page that searches them: an index, and blocks that its script unpacks on demand.
 
 Blocks are JSON, deflated, as base64: nothing in them can end the element that holds them, and browsers unpack them by
 themselves. A page stays usable at 120 prompts x 2 models x 20,000 words, or 6,000 long drafts (docs/LOG.md).

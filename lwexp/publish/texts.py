@@ -1,4 +1,4 @@
-"""A run's rows as entries of the viewer: one line for the list, one object for the page of a text. Streams."""
+"""Reads a run's rows as entries of the viewer, one at a time."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _draft(draft: Draft, trace: Trace | None) -> Entry:
         notes += ["retried"] if trace.plans_asked > 1 or any(step.attempts > 1 for step in trace.steps) else []
     return Entry(
         id=draft.id, language=draft.instruction.language, status="kept", asked=asked, words=words,
-        title=draft.instruction.text, notes=tuple(notes), gap=_off(asked, words), ask=draft.instruction.text,
+        title=draft.instruction.text, notes=tuple(notes), gap=_s_l_gap(asked, words), ask=draft.instruction.text,
         facts=facts, groups=[["", [{"kind": "plan", "summary": summary, "text": draft.plan.text}, *panels]]],
     )  # fmt: skip
 
@@ -134,7 +134,7 @@ def _conversation(row: Conversation) -> Entry:
     first, *rest = row.messages
     return Entry(
         id=row.id, language=row.language, status="kept", asked=row.required_words, words=row.actual_words,
-        title=_question(row.messages), notes=(), gap=_off(row.required_words, row.actual_words), ask=first.content,
+        title=_question(row.messages), notes=(), gap=_s_l_gap(row.required_words, row.actual_words), ask=first.content,
         facts=facts, groups=_turns(rest),
     )  # fmt: skip
 
@@ -185,5 +185,5 @@ def _length_facts(asked: int | None, words: int) -> list[list[str]]:
     return [*facts, ["S_l", f"{score_length(asked, words):.1f}"]] if asked else facts
 
 
-def _off(asked: int | None, words: int) -> float | None:
+def _s_l_gap(asked: int | None, words: int) -> float | None:
     return round(100 - score_length(asked, words), 1) if asked else None

@@ -24,7 +24,7 @@ _OPTIONS = {"out": "report.html", "study": "docs/study/output_cap.md", "wandb": 
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command and return its exit code: 0 done, 2 a mistake the user can mend."""
+    """Run the command and return its exit code: 0 done, 2 an error that the user can correct."""
     if not arguments or any(word in ("--help", "-h") for word in arguments):
         print(__doc__)
         return 0 if arguments else 2

@@ -1,4 +1,4 @@
-"""Paths in, files out: the shell around the pure parts of this room."""
+"""Reads the runs, computes, and writes the files of a report."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Evaluation:
 
     @cached_property
     def total(self) -> Cell:
-        """What it got over the whole bench."""
+        """Scores and lengths over the whole bench."""
         return cell(self.answers)
 
     @cached_property
@@ -94,7 +94,7 @@ def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:
-    """Of the values that are known; None where none is."""
+    """Sum of the known values; None if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 

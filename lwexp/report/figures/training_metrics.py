@@ -1,4 +1,4 @@
-"""What a training run wrote while it trained, as curves and shares."""
+"""Curves and shares from a training run's metrics.jsonl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep's question is answered by: one axis, one metric, a fit where the question is the output cap; pure.
+"""The answer to a sweep's question: one axis, one metric, and a fit where the question is the output cap; pure.
 
 The output cap is fitted on logarithmic axes, log(longest answer) = a + b log(longest training answer), least squares;
 the 95% interval of the slope b is Student's with n - 2 degrees of freedom. Slope 1 is a model that writes as long as

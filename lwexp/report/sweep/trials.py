@@ -1,4 +1,4 @@
-"""A sweep as its folder tells it: every trial, finished or not, with the evaluation that belongs to it."""
+"""Reads a sweep's folder: every trial, finished or not, with its evaluation."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def label_of(settings: Mapping[str, str], varied: Sequence[str]) -> str:
 
 
 def number_of(value: str | None) -> float | None:
-    """A setting as a number; None where it is none."""
+    """A setting as a number; None if it is not one."""
     try:
         number = ast.literal_eval(str(value))
     except (ValueError, SyntaxError):
