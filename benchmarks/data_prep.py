@@ -117,7 +117,7 @@ def child(system: str, path: Path, *more: str) -> dict[str, float]:
 def ours(path: Path, tokenizer: object) -> dict[str, float]:
     """Build packs from the file."""
     from lwexp.config.data import PackConfig
-    from lwexp.pack import build_packs
+    from lwexp.pack.build import build_packs
     from lwexp.pack.rows import ConversationRows
     from lwexp.records import Conversation, StoredRows
 

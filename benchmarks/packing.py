@@ -27,8 +27,8 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.output import Results, show
+from lwexp.pack.batch_schedule import BatchSchedule, Order
 from lwexp.pack.packing import pack
-from lwexp.pack.plan import BatchPlan, Order
 
 CAPACITY = 32_768
 RANKS = 8
@@ -145,7 +145,7 @@ def balance(sizes: np.ndarray) -> dict[str, dict[str, float]]:
     results = {}
     orders: dict[str, Order] = {"ours": "balanced", "random_order": "random"}
     for name, order in orders.items():
-        plan = BatchPlan(len(packs), squares, seed=0, epochs=1, global_batch=RANKS, order=order)
+        plan = BatchSchedule(len(packs), squares, seed=0, epochs=1, global_batch=RANKS, order=order)
         steps = [step for step in plan if len(step) == RANKS]
         busy = sum(flops[step].mean() for step in steps) / sum(flops[step].max() for step in steps)
         held = [[item for number in step for item in packs[number]] for step in steps]

@@ -29,10 +29,22 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 
 
-def build(
+def build_packs(
     rows: Collection[R], kind: TrainingRows[R], tokenizer: PreTrainedTokenizerFast, config: PackConfig, out: Path
 ) -> PackReport:
-    """See ``pack.build_packs``."""
+    """Tokenise and pack into the folder ``out``, or return the report of what is already there.
+
+    Args:
+        rows: Read in order, perhaps twice: a list, or ``StoredRows``.
+        kind: How they become documents, such as ``pack.rows.PairRows()``. All documents of a row go into one pack.
+        tokenizer: From ``pack.tokenizer``: it knows its chat format.
+        config: Capacity, and what happens to a document that exceeds it.
+        out: Replaced in one step when its fingerprint (of data, tokenizer and settings) differs. One process at
+            a time may build it: call on rank 0, under the run's lock.
+
+    Raises:
+        LwexpError: If there is nothing to pack, or a document is too long and ``config.overflow`` is "error".
+    """
     if not len(rows):
         raise LwexpError(f"nothing to pack: the mixture holds no {kind.plural}: check mixture.{kind.section}")
     if (out / "meta.json").is_file():
@@ -106,7 +118,6 @@ class Fingerprint:
         return unit
 
     def hexdigest(self) -> str:
-        """64 hex digits over what was added so far."""
         return self._digest.hexdigest()
 
 

@@ -88,33 +88,6 @@ def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistan
     return None
 
 
-def encode_conversation(tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message]) -> Encoded:
-    """Encode one conversation for training; see ``encode_many``."""
-    return encode_many(tokenizer, format, [messages])[0]
-
-
-def encode_many(
-    tokenizer: PreTrainedTokenizerFast,
-    format: ChatFormat,
-    conversations: Sequence[Sequence[Message]],
-    *,
-    answers: Literal["all", "last"] = "all",
-) -> list[Encoded]:
-    """Encode conversations for training, with one batched call of the tokenizer.
-
-    Args:
-        tokenizer: Speaks ``format``.
-        format: How messages become tokens.
-        conversations: Messages of each.
-        answers: Which answers carry loss: all of them, or the last one only, as in preference pairs, where the
-            earlier ones belong to the prompt.
-
-    Raises:
-        LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
-    """
-    return _encode(tokenizer, [_pieces(format, messages, answers) for messages in conversations])
-
-
 def encode_stream(
     tokenizer: PreTrainedTokenizerFast,
     format: ChatFormat,
@@ -122,10 +95,20 @@ def encode_stream(
     *,
     answers: Literal["all", "last"] = "all",
 ) -> Iterator[list[Encoded]]:
-    """``encode_many`` of each batch, in order; two batches are in memory at a time.
+    """Encode batches of conversations for training, in order; two batches are in memory at a time.
 
     The tokenizer runs without Python's lock, so while it encodes one batch, the ids of the batch before become
     arrays and the batch behind is read.
+
+    Args:
+        tokenizer: Speaks ``format``.
+        format: How messages become tokens.
+        batches: Messages of each conversation; the texts of a batch are one call of the tokenizer.
+        answers: Which answers carry loss: all of them, or the last one only, as in preference pairs, where the
+            earlier ones belong to the prompt.
+
+    Raises:
+        LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
     """
     waiting: deque[tuple[list[list[Piece]], list[str], Future[list[Encoding]]]] = deque()
     with ThreadPoolExecutor(1) as worker:
@@ -162,7 +145,9 @@ def encode_prompt(
         LwexpError: If the turns do not alternate or do not end with a question.
     """
     _require_turns(messages, "user")
-    return _encode(tokenizer, [[*format.pieces(messages), *format.generation]])[0].ids
+    pieces = [[*format.pieces(messages), *format.generation]]
+    texts = _distinct_texts(pieces)
+    return _collect(tokenizer, pieces, texts, _encode_texts(tokenizer, texts))[0].ids
 
 
 def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
@@ -174,12 +159,6 @@ def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str
 def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
     if problem := turn_problem(messages, last=last):
         raise LwexpError(f"cannot encode a conversation of {len(messages)} messages: {problem}; mend or drop it")
-
-
-def _encode(tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence[Piece]]) -> list[Encoded]:
-    """Encode pieces."""
-    texts = _distinct_texts(conversations)
-    return _collect(tokenizer, conversations, texts, _encode_texts(tokenizer, texts))
 
 
 def _distinct_texts(conversations: Sequence[Sequence[Piece]]) -> list[str]:

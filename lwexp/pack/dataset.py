@@ -120,12 +120,11 @@ class PackedDataset(Dataset[PackBatch]):
         return np.add.reduceat(values, self._pack_offsets[:-1])
 
     def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
-        """Workers open the folder anew; pickling the maps would send them all the tokens."""
+        """Workers open the folder themselves; pickling the maps would send them all the tokens."""
         return PackedDataset, (self.folder,)
 
     @property
     def num_packs(self) -> int:
-        """How many packs there are."""
         return len(self._pack_offsets) - 1
 
     @property

@@ -154,7 +154,7 @@ def _count(done: Tokenized, unit: Unit, documents: Sequence[Encoded], capacity: 
     """Account for a unit; returns whether it fits."""
     lengths = [len(document.ids) for document in documents]
     targets = [int(np.count_nonzero(document.is_target)) for document in documents]
-    # The hidden state before a target predicts it; a format starts with control tokens that are none.
+    # The hidden state before a target predicts it; every format starts with control tokens, which are no targets.
     assert not any(document.is_target[0] for document in documents), unit.id
     counts = (len(documents), sum(lengths), sum(targets))
     if sum(lengths) > capacity:
@@ -192,7 +192,6 @@ class GrowingArray:
         self._start = self._out.tell()
 
     def append(self, values: Integer[np.ndarray, " values"]) -> None:
-        """Write more values."""
         assert values.dtype == self.dtype, (values.dtype, self.dtype)
         self._out.write(np.ascontiguousarray(values).data)
         self.size += values.size

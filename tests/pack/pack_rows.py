@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
+from transformers import PreTrainedTokenizerFast
+
+from lwexp.extend import ChatFormat
+from lwexp.pack.chat import Encoded, encode_stream
 from lwexp.records import Conversation, Message, PreferencePair
 
 TEXT = [
@@ -36,3 +43,18 @@ def pair(name: str, prompt: tuple[Message, ...], chosen: str, rejected: str) -> 
         chosen_words=1,
         rejected_words=1,
     )
+
+
+def encode_many(
+    tokenizer: PreTrainedTokenizerFast,
+    format: ChatFormat,
+    conversations: Sequence[Sequence[Message]],
+    answers: Literal["all", "last"] = "all",
+) -> list[Encoded]:
+    """One batch through the stream that training packs are made by."""
+    return next(encode_stream(tokenizer, format, [conversations], answers=answers))
+
+
+def encode_conversation(tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message]) -> Encoded:
+    """A batch of one."""
+    return encode_many(tokenizer, format, [messages])[0]

@@ -10,15 +10,15 @@ import torch
 
 from lwexp.config.data import PackConfig
 from lwexp.extend import CHAT_FORMATS
-from lwexp.pack import build_packs
 from lwexp.pack import tokens as tokens_module
-from lwexp.pack.chat import chat_of, encode_conversation
+from lwexp.pack.build import build_packs
+from lwexp.pack.chat import chat_of
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import train_tokenizer
 from lwexp.pack.tokens import GrowingArray
 from lwexp.records import LwexpError
-from tests.pack.pack_rows import TEXT, conversation, pair, turns
+from tests.pack.pack_rows import TEXT, conversation, encode_conversation, pair, turns
 
 
 def config(max_tokens=64, overflow="error", strategy="best_fit_decreasing"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lwexp.extend import CHAT_FORMATS
-from lwexp.pack.chat import chat_of, encode_conversation, encode_many, encode_prompt
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.records import LwexpError, Message
-from tests.pack.pack_rows import turns
+from tests.pack.pack_rows import encode_conversation, encode_many, turns
 
 GLM4, LLAMA31 = CHAT_FORMATS["glm4"](), CHAT_FORMATS["llama31"]()
 CONVERSATIONS = {

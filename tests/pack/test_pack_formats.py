@@ -7,9 +7,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.extend import CHAT_FORMATS, control
-from lwexp.pack.chat import encode_conversation, encode_many, encode_prompt
+from lwexp.pack.chat import encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
-from tests.pack.pack_rows import turns
+from tests.pack.pack_rows import encode_conversation, encode_many, turns
 
 # As in the published vocabularies of GLM-4-9B, Llama-3.1-8B and Qwen2.
 REAL_IDS = {

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lwexp.config.data import PackConfig
 from lwexp.extend import CHAT_FORMATS
-from lwexp.pack import build_packs
+from lwexp.pack.build import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.inspection import inspect_packs
 from lwexp.pack.rows import ConversationRows

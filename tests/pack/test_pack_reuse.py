@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lwexp.config.data import PackConfig
 from lwexp.pack import build as build_module
-from lwexp.pack import build_packs
+from lwexp.pack.build import build_packs
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import Conversation, Message, StoredRows, write_rows

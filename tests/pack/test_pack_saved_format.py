@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 import pytest
 
 from lwexp.extend import CHAT_FORMATS, ChatFormat, control, register, text
-from lwexp.pack.chat import chat_of, encode_conversation, encode_prompt
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
-from tests.pack.pack_rows import TEXT, turns
+from tests.pack.pack_rows import TEXT, encode_conversation, turns
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.build import tokenizer_fingerprint
-from lwexp.pack.chat import chat_of, encode_conversation
+from lwexp.pack.chat import chat_of
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
 from tests import ROOT
-from tests.pack.pack_rows import TEXT, turns
+from tests.pack.pack_rows import TEXT, encode_conversation, turns
 
 
 def with_tokens(*tokens, special=True):

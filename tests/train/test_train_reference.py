@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from lwexp.pack import build_packs
+from lwexp.pack.build import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import PairRows
 from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer

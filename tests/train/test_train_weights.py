@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lwexp.pack.batch_schedule import BatchSchedule
 from lwexp.pack.dataset import PackedDataset
-from lwexp.pack.plan import BatchPlan
 from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
@@ -48,7 +48,7 @@ def test_the_weight_of_long_documents_is_the_formulas(tmp_path: Path, normalize:
     while half > 0:
         long_from = longest_first.pop(0)
         half -= long_from
-    plan = BatchPlan(dataset.num_packs, dataset.costs, config.seed, 2, 2, order=config.pack.order)
+    plan = BatchSchedule(dataset.num_packs, dataset.costs, config.seed, 2, 2, order=config.pack.order)
     steps = [[[int(targets[d]) for d in dataset[p].document_ids] for p in plan[step]] for step in range(len(plan))]
     expected = [by_formula(normalize, packs, long_from) for packs in steps]
     assert len(rows) == len(expected) > 3

@@ -7,8 +7,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from lwexp.config.schema import Config
+from lwexp.pack.batch_schedule import BatchSchedule
 from lwexp.pack.inspection import inspect_packs
-from lwexp.pack.plan import BatchPlan
 from lwexp.train.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def print_packs(config: Config, dataset: PackedDataset, tokenizer: PreTrainedTok
     No weights where they depend on the model, as in DPO: they follow from each pair's margin.
     """
     objective = config.objective
-    plan = BatchPlan(
+    plan = BatchSchedule(
         dataset.num_packs, dataset.costs, config.seed, objective.epochs, objective.global_batch, order=config.pack.order
     )
     pack_ids = list(islice(chain.from_iterable(plan), count))

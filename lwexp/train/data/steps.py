@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Plan(Protocol):
-    """``lwexp.pack.plan.BatchPlan`` as far as training sees it."""
+    """``lwexp.pack.batch_schedule.BatchSchedule`` as far as training sees it."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, step: int) -> list[int]: ...

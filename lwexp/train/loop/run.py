@@ -16,9 +16,9 @@ from lightning.pytorch import Callback, Trainer
 
 from lwexp.config.schema import Config
 from lwexp.config.train import Zero
-from lwexp.pack import build_packs
+from lwexp.pack.batch_schedule import BatchSchedule
+from lwexp.pack.build import build_packs
 from lwexp.pack.dataset import PackedDataset
-from lwexp.pack.plan import BatchPlan
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import METRICS, MODEL, NONFINITE, TrainResults
@@ -157,7 +157,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     config, settings = setup.config, setup.config.objective
     known = setup.known()
     dataset = setup.dataset
-    plan = BatchPlan(
+    plan = BatchSchedule(
         dataset.num_packs, dataset.costs, config.seed, settings.epochs, settings.global_batch, order=config.pack.order
     )
     total = min(len(plan), settings.max_steps or len(plan))
@@ -222,7 +222,7 @@ def _part_tokens(setup: TrainingSetup) -> int | None:
     return tokens
 
 
-def _callbacks(setup: TrainingSetup, plan: BatchPlan, total: int, done: int, tracker: Tracker) -> list[Callback]:
+def _callbacks(setup: TrainingSetup, plan: BatchSchedule, total: int, done: int, tracker: Tracker) -> list[Callback]:
     training, folder = setup.config.training, setup.run.path
     steps = Steps(setup.dataset, plan)
     targets = sum(steps.totals(plan[step]).target_tokens for step in range(done))

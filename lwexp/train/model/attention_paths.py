@@ -23,7 +23,7 @@ Attended = Float[Tensor, "1 tokens heads dim"]
 
 LONG_DOCUMENT = 4096
 """Tokens from which ``hybrid`` gives a document its own call. FlashAttention-2, which varlen runs, reaches about 60% of
-cuDNN's speed on Hopper, but a call a document costs launches. The threshold is reasoned, not measured."""
+cuDNN's speed on Hopper, but each call costs kernel launches. The threshold is reasoned, not measured."""
 
 
 class Documents(NamedTuple):

@@ -138,7 +138,7 @@ def keep_rotary_exact(model: nn.Module) -> None:
 
 
 def restore_rotary(model: nn.Module) -> None:
-    """Compute the rotary frequencies anew in float32.
+    """Compute the rotary frequencies again, in float32.
 
     Needed where the model was made in bf16 from the start: DeepSpeed's ``zero.Init`` rounds every floating-point
     tensor at birth, constants too. Call it outside of that context.

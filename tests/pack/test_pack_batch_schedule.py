@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lwexp.pack.plan import BatchPlan
+from lwexp.pack.batch_schedule import BatchSchedule
 
 
 def plan_of(num_packs, *, seed=0, epochs=1, global_batch=1, costs=None):
     costs = np.arange(num_packs) if costs is None else costs
-    return BatchPlan(num_packs, costs, seed, epochs, global_batch)
+    return BatchSchedule(num_packs, costs, seed, epochs, global_batch)
 
 
 @pytest.mark.parametrize("global_batch", [1, 2, 3, 4, 8, 25])
@@ -75,7 +75,7 @@ def busy(steps, costs):
 def test_packs_of_a_step_cost_alike_while_steps_come_in_random_order():
     rng = np.random.default_rng(0)
     costs = 1.48 + 0.9 * rng.random(2000) ** 3  # PFLOP a pack: even work, and attention that differs
-    plan = BatchPlan(2000, costs, 0, 1, 8)
+    plan = BatchSchedule(2000, costs, 0, 1, 8)
     steps = list(plan)
     random_order = rng.permutation(2000).reshape(-1, 8)
     means = np.array([costs[step].mean() for step in steps])
@@ -88,11 +88,13 @@ def test_packs_of_a_step_cost_alike_while_steps_come_in_random_order():
 
 def test_a_random_plan_ignores_costs_and_takes_each_pack_once():
     costs = np.arange(64.0)
-    plan = BatchPlan(64, costs, 3, 2, 8, order="random")
-    balanced = BatchPlan(64, costs, 3, 2, 8)
+    plan = BatchSchedule(64, costs, 3, 2, 8, order="random")
+    balanced = BatchSchedule(64, costs, 3, 2, 8)
 
     assert sorted(number for step in plan[:8] for number in step) == list(range(64))
-    assert [set(step) for step in plan] == [set(step) for step in BatchPlan(64, costs[::-1], 3, 2, 8, order="random")]
+    assert [set(step) for step in plan] == [
+        set(step) for step in BatchSchedule(64, costs[::-1], 3, 2, 8, order="random")
+    ]
     assert busy(list(plan), costs) < busy(list(balanced), costs)
     assert [set(step) for step in balanced] != [set(step) for step in plan]  # control: grouping is not a no-op
 

@@ -1,4 +1,4 @@
-"""The batch plan: which packs each optimiser step takes, over the whole run."""
+"""Which packs each optimiser step takes, over the whole run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WINDOW_STEPS = 32
 Order = Literal["balanced", "random"]
 
 
-class BatchPlan(Sequence[list[int]]):
+class BatchSchedule(Sequence[list[int]]):
     """Step k of a run as a pure function of the seed and k: a resumed run continues with what was to come.
 
     Each epoch is a fresh permutation; epochs follow each other without a gap and are cut into global batches, so a
@@ -36,7 +36,7 @@ class BatchPlan(Sequence[list[int]]):
         *,
         order: Order = "balanced",
     ) -> None:
-        """Plan a run.
+        """Draw the schedule of a run.
 
         Args:
             num_packs: Packs of an epoch.
