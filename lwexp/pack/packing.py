@@ -89,7 +89,6 @@ class Counts:
     targets: int = 0
 
     def plus(self, documents: int, tokens: int, targets: int) -> Counts:
-        """These counts and some more."""
         return Counts(self.documents + documents, self.tokens + tokens, self.targets + targets)
 
 
@@ -147,12 +146,10 @@ class PackReport:
         )
 
     def to_tree(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> PackReport:
-        """Back from ``to_tree``."""
         counts = {name: Counts(**tree[name]) for name in ("received", "packed", "dropped")}
         sources = {name: Counts(**value) for name, value in tree["sources"].items()}
         # Packs of earlier versions do not say how many documents a row has; theirs were conversations or pairs.

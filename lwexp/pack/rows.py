@@ -12,7 +12,6 @@ class ConversationRows(TrainingRows[Conversation]):
     kind, plural, row_type, answers, can_be_held_out = "sft", "conversations", Conversation, "all", True
 
     def documents(self, row: Conversation) -> tuple[tuple[Message, ...], ...]:
-        """The conversation."""
         return (row.messages,)
 
     def answer_words(self, row: Conversation) -> tuple[int, ...]:
@@ -27,9 +26,7 @@ class PairRows(TrainingRows[PreferencePair]):
     endings = ("/chosen", "/rejected")
 
     def documents(self, row: PreferencePair) -> tuple[tuple[Message, ...], ...]:
-        """Chosen, rejected."""
         return tuple((*row.prompt, Message(role="assistant", content=answer)) for answer in (row.chosen, row.rejected))
 
     def answer_words(self, row: PreferencePair) -> tuple[int, ...]:
-        """Chosen, rejected."""
         return row.chosen_words, row.rejected_words

@@ -69,7 +69,6 @@ def _gathered(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 
 def has_adapter(names: Iterable[str]) -> bool:
-    """Whether weights of these names hold an adapter."""
     return any(".lora_A." in name for name in names)
 
 

@@ -22,6 +22,7 @@ from lwexp.train.model.attention_paths import (
     Documents,
     KeysOrValues,
     Queries,
+    cudnn_alone,
     has_varlen,
     installed_flash,
 )
@@ -139,8 +140,6 @@ def attention_problem(choice: Choice) -> str | None:
 
 
 def _try_on_device(choice: str) -> None:
-    from lwexp.train.model.attention_paths import cudnn_alone
-
     lengths = (64, 32)
     query, key = (
         torch.zeros(1, heads, sum(lengths), 128, dtype=torch.bfloat16, device="cuda", requires_grad=True)

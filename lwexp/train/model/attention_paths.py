@@ -34,7 +34,6 @@ class Documents(NamedTuple):
     max_length: int
 
     def bounds(self, device: torch.device) -> Int32[Tensor, " bounds"]:
-        """``cu_seqlens`` on a device."""
         return self.cu_seqlens if self.cu_seqlens is not None else boundaries(self.lengths, device)
 
 
@@ -172,7 +171,6 @@ def varlen_parameters() -> frozenset[str]:
 
 
 def has_varlen() -> bool:
-    """Whether this torch has varlen attention."""
     return bool(varlen_parameters())
 
 

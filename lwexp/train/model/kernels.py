@@ -60,7 +60,6 @@ def install_kernels(model: nn.Module, choice: Choice, sizes: Sizes) -> None:
 
 
 def load_kernels(choice: Choice) -> LayerKernels:
-    """The functions of a choice."""
     if choice == "liger":
         norm = import_module("liger_kernel.ops.rms_norm").LigerRMSNormFunction
         swiglu = import_module("liger_kernel.ops.swiglu").LigerSiLUMulFunction
@@ -95,7 +94,6 @@ def rms_norm(x: Hidden, weight: Float[Tensor, " hidden"], eps: float) -> Hidden:
 
 
 def silu_mul(gate: Hidden, up: Hidden) -> Hidden:
-    """silu(gate) * up."""
     return F.silu(gate) * up
 
 
