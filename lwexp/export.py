@@ -16,8 +16,6 @@ A LoRA adapter is merged, the parts of a ZeRO-3 checkpoint are joined. The card 
 licence and the scores of its finished evaluations.
 """
 
-from __future__ import annotations
-
 import sys
 
 from lwexp.recipe.export import Wanted, export_run

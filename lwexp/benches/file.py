@@ -1,7 +1,5 @@
 """Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

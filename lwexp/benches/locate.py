@@ -1,7 +1,5 @@
 """Where a bench's files are: named directly, in a folder, or in a data set on the Hugging Face hub."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

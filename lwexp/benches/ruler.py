@@ -1,7 +1,5 @@
 """LongWrite-Ruler in miniature: the same topics at every length, made on the spot."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

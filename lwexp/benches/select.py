@@ -1,7 +1,5 @@
 """Which prompts of a bench are asked."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Any

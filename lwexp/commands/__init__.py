@@ -4,8 +4,6 @@ Reads the command line and hands it on. Writes nothing itself, and never touches
 has passed the gate.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 

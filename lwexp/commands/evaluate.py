@@ -9,8 +9,6 @@ python evaluate.py engine=vllm engine.model=hosted_vllm/glm engine.base_url=http
                                                           a served model; engine=litellm for any other
 """
 
-from __future__ import annotations
-
 from lwexp.config import Config, run_script
 
 

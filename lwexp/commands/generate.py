@@ -8,8 +8,6 @@ python generate_data.py task=export export.format=trl     the newest run for TRL
 python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
 """
 
-from __future__ import annotations
-
 from lwexp.config import Config, run_script
 
 

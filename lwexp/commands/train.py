@@ -6,8 +6,6 @@ python train.py model=llama31 objective=dpo           DPO from the newest finish
 python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
 """
 
-from __future__ import annotations
-
 from lwexp.config import Config, run_script
 
 

@@ -3,8 +3,6 @@
 YAML owns values, pydantic owns meaning. A field has a default only where its value is neutral, such as "no limit".
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any, TypeVar
 

@@ -5,8 +5,6 @@ mistake, no traceback), 130 interrupted by Ctrl-C, 141 nobody reads the output a
 SIGTERM and resumable.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import select

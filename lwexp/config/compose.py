@@ -1,7 +1,5 @@
 """Compose a config without Hydra's command line: for tests, notebooks and other rooms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

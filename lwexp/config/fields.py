@@ -1,7 +1,5 @@
 """The schema as a tree of dotted keys: which keys there are, and what each is for."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import types

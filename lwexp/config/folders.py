@@ -1,7 +1,5 @@
 """The folders that hold YAML, lwexp's own conf and those beside plugins, and what their files say."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``--help`` of an entry script: what it does, commands to copy, each group with its choices, its keys."""
 
-from __future__ import annotations
-
 from lwexp.config.fields import is_section
 from lwexp.config.folders import CONF, choices_of, first_comment, readers_of
 from lwexp.config.schema import EVERY, Config

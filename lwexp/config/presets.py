@@ -1,7 +1,5 @@
 """Group files read by name, for code that chooses among them."""
 
-from __future__ import annotations
-
 import yaml
 
 from lwexp.config.base import validate

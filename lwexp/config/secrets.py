@@ -4,8 +4,6 @@ A config holds at most the name of an environment variable. Whatever it holds be
 manifest's command line and in trackers, so a key there is refused, and the message never repeats it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Hydra's and OmegaConf's composition errors, said in one line with the fix."""
 
-from __future__ import annotations
-
 import re
 
 from lwexp.config.fields import closest, known_keys

@@ -1,7 +1,5 @@
 """Readers of a raw row's columns. Each names the column that is missing or wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

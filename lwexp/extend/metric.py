@@ -11,8 +11,6 @@ class Commas(ComputedMetric):
         return min(100, 100 * response.text.count(",") / max(1, response.words))
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean

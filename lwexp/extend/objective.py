@@ -3,8 +3,6 @@
 No torch here, so tensors are ``Any``; a class imports torch inside its methods.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 

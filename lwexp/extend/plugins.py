@@ -1,7 +1,5 @@
 """Plugins: users' modules, loaded before a config is read, so that their keys are checked and hinted like ours."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.util

@@ -1,7 +1,5 @@
 """Row formats: how one tool or another writes a conversation or a preference pair in a row of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 

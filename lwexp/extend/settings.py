@@ -1,7 +1,5 @@
 """The base of every config section, and what a key is for: one annotation, from which every list of keys follows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal
 

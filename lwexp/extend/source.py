@@ -1,7 +1,5 @@
 """Data sources: where the rows of a mixture come from. Found and fingerprinted first, read later."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Training rows: what an objective trains on, from a source's row to token documents with numbers beside them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Ranges of required lengths, and how they are written on the command line."""
 
-from __future__ import annotations
-
 import re
 
 from pydantic import Field

@@ -4,8 +4,6 @@ The format is told row by row; rows that hold a bare prompt are read too. Only t
 after it does not matter here, so a broken answer spoils nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Two kinds: rules that mend a paragraph (a label, an echo of the plan, invisible 
 drop the whole draft, with a reason. Nothing else is altered.
 """
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

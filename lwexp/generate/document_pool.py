@@ -1,7 +1,5 @@
 """The room's loop: many documents at once, each in order, whatever fails, resumable from the ledger."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -4,8 +4,6 @@ Step i of a document sends the text of steps 1 to i-1 again, so prompt tokens gr
 number of paragraphs: 30 paragraphs of 530 tokens send 30 * 29 / 2 * 530 = 230,000 tokens of text again.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The files of a generation run, in the order of its instructions whatever the order of completion."""
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the teacher is asked to write: made from topics and lengths, or read from a file."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random

@@ -1,7 +1,5 @@
 """The question that rules cannot settle: does an instruction need a long answer? Asked of a model, yes or no."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

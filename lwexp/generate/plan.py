@@ -5,8 +5,6 @@ The original takes every line for a step, so a preamble becomes a paragraph and 
 is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Plans that came as a table or as JSON, rewritten into lines of the paper's form."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The lines of a plan: which of them begin a step, what they count, what they say."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

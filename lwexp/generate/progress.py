@@ -4,8 +4,6 @@ The measure of work is the call: a document of n steps is 1 + n of them, as the 
 each call for equally dear, so they are low early on: later steps send more text again.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """AgentWrite's prompt templates: lwexp's own or a user's folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ memory holds what was kept, what is in flight and the sketches of the duplicate 
 and kept depends on their order alone, never on timing: a language never has more calls in flight than places left.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """Selection by rule: what needs no model to be turned away. Each rule has a name, which the tally counts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """One document: a plan, then its paragraphs, then cleaning. Everything that can go wrong is a ``Failure``."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol

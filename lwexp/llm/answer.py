@@ -1,7 +1,5 @@
 """What a call can end in: an answer, or a typed reason why there is none. Never an error message as text."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from lwexp.llm.ledger import Entry

@@ -1,7 +1,5 @@
 """A hard limit in dollars: the worst case of a call is set aside before it is sent."""
 
-from __future__ import annotations
-
 import asyncio
 
 from lwexp.records import LwexpError

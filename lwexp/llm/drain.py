@@ -1,7 +1,5 @@
 """How a step with calls in flight ends early: it starts nothing more, lets the calls end, and says why afterwards."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -4,8 +4,6 @@ litellm's own retries repeat a wrong key and a full context as well (measured, 1
 off and this table decides.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -1,7 +1,5 @@
 """API keys: named in the config, read from the environment at the last moment, kept nowhere."""
 
-from __future__ import annotations
-
 import os
 
 from lwexp.extend.endpoint import Endpoint, Hosted

@@ -1,7 +1,5 @@
 """Many questions at once through one client, which ends early in good order; and one asked again if not readable."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar

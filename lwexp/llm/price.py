@@ -1,7 +1,5 @@
 """What a model costs and takes: from the config, or from the table that litellm ships, read without importing it."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import json

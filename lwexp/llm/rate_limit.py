@@ -1,7 +1,5 @@
 """Requests and tokens a minute: a call that would go over waits for its turn instead of failing."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

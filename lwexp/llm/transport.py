@@ -1,7 +1,5 @@
 """The only place that talks to litellm. It is imported at the first call that the ledger cannot answer."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import gc

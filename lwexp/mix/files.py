@@ -3,8 +3,6 @@
 Reading never judges a row: what cannot even be parsed comes out as a problem, with the number it has.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterator

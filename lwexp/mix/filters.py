@@ -1,7 +1,5 @@
 """Which imported rows are worth training on. Pure: a row and the limits in, a reason or None out."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from lwexp.config.data import FilterConfig

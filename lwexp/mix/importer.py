@@ -1,7 +1,5 @@
 """Import a set of conversations or pairs: ``python generate_data.py task=import source=<file, folder or hub id>``."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """From raw rows to records: the format is found once a file, every broken row is reported with its number."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Preference pairs from scored answers: the best answer to a prompt, against another one. Pure."""
 
-from __future__ import annotations
-
 import logging
 import random
 from collections import defaultdict

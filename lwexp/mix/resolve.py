@@ -1,7 +1,5 @@
 """The sources of a mixture: found first, then read as conversations or pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

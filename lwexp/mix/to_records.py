@@ -4,8 +4,6 @@ Columns that no format names are passed over, except in rows that lwexp wrote (`
 a row whose turns do not alternate is reported, not dropped in silence.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Which packs each optimiser step takes, over the whole run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, overload
 

@@ -1,7 +1,5 @@
 """The rows that SFT and DPO train on, as documents."""
 
-from __future__ import annotations
-
 from lwexp.extend import TrainingRows
 from lwexp.records import Conversation, Message, PreferencePair
 

@@ -1,7 +1,5 @@
 """Numbers as a reader sees them, and sentences that carry models' names; pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ serves the light, the dark and the printed page. Text stays text, in the page's 
 drawn twice, at the width of a desktop column and of a phone, so that labels keep their size on both.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

@@ -4,8 +4,6 @@ Blocks are JSON, deflated, as base64: nothing in them can end the element that h
 themselves. A page stays usable at 120 prompts x 2 models x 20,000 words, or 6,000 long drafts (docs/LOG.md).
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import zlib

@@ -1,7 +1,5 @@
 """One self-contained HTML file: templates, one style sheet, one script whose hash the policy names."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -5,8 +5,6 @@ Reads the conversations, pairs, drafts and failures of one finished data, import
 LLaMA-Factory and ms-swift wherever the user wants them. Never touches a row's content, a model or the network.
 """
 
-from __future__ import annotations
-
 import logging
 
 from lwexp.publish.export_dataset import export_run

@@ -4,8 +4,6 @@ The front matter names the Parquet file, so ``datasets.load_dataset(<run directo
 else that lies there, and a folder that is uploaded as it is shows up on the hub with its rows.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Copy a run's rows into the shape of another trainer: ``python generate_data.py task=export export.format=...``."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

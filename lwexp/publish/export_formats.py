@@ -11,8 +11,6 @@ tool gives columns named ``id``, ``source`` or ``system`` a meaning of its own t
 Source: TRL docs/source/dataset_formats.md, LLaMA-Factory data/README.md, ms-swift Custom-dataset.md.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any, Literal

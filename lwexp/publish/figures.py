@@ -1,7 +1,5 @@
 """The viewer's figures: lengths, asked against written, and the gaps of pairs. A language is a colour."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

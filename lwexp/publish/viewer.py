@@ -4,8 +4,6 @@ What a model wrote can run no code in it: blocks are base64, the script sets tex
 other script run.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Teacher or files to conversations; SFT run to preference pairs."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Model to report: sample a bench, score the answers, compare."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence

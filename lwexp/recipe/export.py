@@ -1,7 +1,5 @@
 """A training run to a model folder that others can load, and, only if asked, to the hub."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Input runs: which one a config means, and what a step says when it ends."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

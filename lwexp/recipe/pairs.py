@@ -1,7 +1,5 @@
 """SFT run to preference pairs: sample n answers an instruction, score them, choose."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Iterable, Sequence

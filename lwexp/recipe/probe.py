@@ -3,8 +3,6 @@
 Here and not in ``train``, because a room does not import the one after it: ``train`` gets a function.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

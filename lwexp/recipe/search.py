@@ -1,7 +1,5 @@
 """A search: Optuna proposes, trials run, the study on disk remembers. The optional extra ``lwexp[search]``."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """A sweep: what its trials build on, the trials, and one comparison at the end."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Row types of an evaluation beyond answers and verdicts: single judgements, checks, positions, pairs of answers."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

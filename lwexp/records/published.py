@@ -1,7 +1,5 @@
 """Published numbers of others, each with its source. Values that were printed only as an image are None."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Rows that stay in their file: read anew on each pass, so that memory does not grow with them."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """What it took to write a draft. Apart from the draft itself: tries differ between two runs whose texts are equal."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from lwexp.records.rows import Row

@@ -7,8 +7,6 @@ changes a run. Uses the network only for a W&B report: where one is asked for by
 tracked online under an entity.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

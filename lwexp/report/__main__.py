@@ -13,8 +13,6 @@ without it, report.html beside the runs. Sweeps tracked with tracking=wandb and 
 by themselves. The page is one file: it opens without a network and can be mailed.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every answer of a report, to search and read. One entry is a prompt and repeat, with the answer of every model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

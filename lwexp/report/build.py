@@ -1,7 +1,5 @@
 """Reads the runs, computes, and writes the files of a report."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Every number here is counted or averaged from the files that ``lwexp.score`` des
 does not have leaves its part out.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What differs between configs, and names that say it; pure."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

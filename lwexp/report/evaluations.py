@@ -4,8 +4,6 @@ Damaged lines, unfinished runs and verdicts without an answer do not stop a repo
 that the page shows.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Nothing here knows a model by its name. Which model is capped, which is not and 
 from which comes from the training runs; a claim is made only where the numbers carry it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From paths to a comparison: finds evaluation runs, names the models, groups what may be compared."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What stands on the report's page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

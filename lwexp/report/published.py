@@ -1,7 +1,5 @@
 """Published numbers that may stand beside ours: same bench and version, whole bench or same range, same judge; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

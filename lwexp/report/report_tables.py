@@ -1,7 +1,5 @@
 """The same numbers for other programs and for the terminal: summary.json, a CSV, a Markdown table, a rich one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Answers to read: the first prompt of each length and language, with what every model made of it; pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

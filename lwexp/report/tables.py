@@ -5,8 +5,6 @@ prompts of the mean over that prompt's scored repeats, so a prompt with an unsco
 as any other.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median

@@ -1,7 +1,5 @@
 """A group of comparable models with everything computed that a page, a table or a file shows of it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

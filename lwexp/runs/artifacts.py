@@ -4,8 +4,6 @@ Writers and readers in all rooms use these, so that a key has one spelling. Read
 unknown keys are kept, and what an older version did not write yet has a default. Rows are in ``lwexp.records``.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

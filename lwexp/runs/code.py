@@ -1,7 +1,5 @@
 """Which code made a run: fingerprints of the rooms that shape its results and of plugins, and the commit."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 from collections.abc import Mapping

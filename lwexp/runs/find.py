@@ -1,7 +1,5 @@
 """Find a run by directory, by name, or as the newest finished one of its kind."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

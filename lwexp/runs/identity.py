@@ -1,7 +1,5 @@
 """A run's identity: the hash of what can change its results, and of nothing else."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

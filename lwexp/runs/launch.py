@@ -11,8 +11,6 @@ The process that waits imports nothing heavy, passes SIGTERM on, ends all ranks 
 does. Children are killed with it, even by ``kill -9``: the kernel sees to that.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os

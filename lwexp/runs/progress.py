@@ -4,8 +4,6 @@ with counted("training", total=650, done=100) as count:
     count.advance("loss 1.2345")
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

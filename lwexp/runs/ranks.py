@@ -1,7 +1,5 @@
 """Rank and world size, from the environment that torchrun, Lightning or SLURM sets."""
 
-from __future__ import annotations
-
 import os
 
 

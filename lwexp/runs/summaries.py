@@ -1,7 +1,5 @@
 """JSON objects and rows beside the manifest: mixture, metrics, judge, comparisons, sweep."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import ClassVar

@@ -5,8 +5,6 @@ sweep again), and because CUDA memory and an active W&B run outlive a trial that
 session of its own, so that stopping it stops the ranks it has started.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import os

@@ -4,8 +4,6 @@
 starts only those that have not finished.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

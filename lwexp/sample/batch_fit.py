@@ -1,7 +1,5 @@
 """How many answers fit into memory side by side."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

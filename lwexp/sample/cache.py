@@ -5,8 +5,6 @@ prompts are. transformers' own cache joins tensors at every token, which copies 
 against 17 for 128 rows of 600 tokens of a 1M-parameter model on one core.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """From logits to tokens. Pure, and row by row: no row's choice depends on another's."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor

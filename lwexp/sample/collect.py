@@ -1,7 +1,5 @@
 """All answers of a bench, one row each, kept as they come: stopping loses at most the answers under way."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections import Counter as Counts

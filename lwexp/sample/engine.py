@@ -1,7 +1,5 @@
 """A model folder answers prompts, through transformers."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Iterator, Sequence

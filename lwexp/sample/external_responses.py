@@ -1,7 +1,5 @@
 """Answers that something else wrote: matched to the bench by id or by the prompt's text, never by position."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A model behind an API answers prompts: many at once, each kept under its own id, every paid call in a ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What goes into an engine and what comes out of it. An answer carries the id it was asked under, never a position."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 from lwexp.records import Prompt

@@ -8,8 +8,6 @@ It answers POST /v1/chat/completions and GET /v1/models on 127.0.0.1, one at a t
 temperature, top_p, top_k, repetition_penalty, max_tokens and seed. Serve real models with vLLM.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """How far repeated judgements of the same answers agree. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Everything by position and by sign: checks.jsonl without a judge, positions.jsonl with one where it is wished."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

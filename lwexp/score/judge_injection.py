@@ -4,8 +4,6 @@ A flag is no proof: a story may well have a line "System: ready". It says which 
 S_q is believed.
 """
 
-from __future__ import annotations
-
 import re
 
 _NAMES = r"relevance|accuracy|coherence|clarity|breadth[ _]and[ _]depth|reading[ _]experience|overall"

@@ -1,7 +1,5 @@
 """Ask a judge many questions at once. What it said is in the ledger, so nothing is asked twice."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which of two answers is better, asked in both orders, because judges favour a place."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

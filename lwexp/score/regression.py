@@ -1,7 +1,5 @@
 """Whether a model is worse than another where it must not be: paired differences by required length. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from statistics import fmean
 

@@ -1,7 +1,5 @@
 """What a text shows without a judge: parts, repetition, distinctness. Pure, on the words of ``split_words``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The room's first job: every response gets its verdicts, in order, in one file."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

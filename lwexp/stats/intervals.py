@@ -5,8 +5,6 @@ prompt enters with the mean of its repeats. Percentile method, 95%, with a fixed
 give the same page. numpy only; scipy.stats takes most of a second to import and agrees (tests).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From verdicts to scores: per answer and per prompt, means of several metrics included."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean

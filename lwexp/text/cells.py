@@ -1,7 +1,5 @@
 """Cells and tables of Markdown and CSV that outside text cannot leave; pure."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

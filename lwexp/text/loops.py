@@ -1,7 +1,5 @@
 """Degenerate text: the same words again and again, as a model writes that has lost its thread."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

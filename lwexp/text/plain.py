@@ -4,8 +4,6 @@ What a model, a prompt file, a config or another library says may hide character
 run over many lines.
 """
 
-from __future__ import annotations
-
 import re
 
 _DIRECTION = "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates

@@ -1,7 +1,5 @@
 """A plan before a text in one answer, for models that learn to plan first: joined here, and taken apart again here."""
 
-from __future__ import annotations
-
 PLAN_END = "\n\n***\n\n"
 """Stands between plan and text. Three asterisks on a line of their own: no plan line and no paragraph is that."""
 

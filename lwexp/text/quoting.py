@@ -1,7 +1,5 @@
 """Text put into prompts: slots filled in one pass, and codes that a quoted text cannot contain."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping

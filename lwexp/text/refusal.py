@@ -1,7 +1,5 @@
 """How a model declines, in English and Chinese: a draft, a plan or an imported answer that is none."""
 
-from __future__ import annotations
-
 import re
 
 from lwexp.text.words import count_words

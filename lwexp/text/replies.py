@@ -1,7 +1,5 @@
 """What a model replied, read whole or not at all: one JSON object, bare or in a code fence."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

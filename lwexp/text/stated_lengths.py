@@ -4,8 +4,6 @@ Two users: the length an instruction states (``stated_words``), and the counts i
 ``count_of``). Words means what ``count_words`` counts, so a Chinese 字 and an English word are both one.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from typing import NamedTuple

@@ -5,8 +5,6 @@ published ones. Its oddities are part of it: "don't" counts 2, "state-of-the-art
 Latin word with an accent or glued to Chinese characters 0.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from typing import Any, Literal

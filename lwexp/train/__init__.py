@@ -5,8 +5,6 @@ packs/, reference/ (objectives with a reference), metrics.jsonl, checkpoints/ (w
 Hugging Face folder. Never touches the network but to fetch a model by hub id and, if asked, to report to W&B.
 """
 
-from __future__ import annotations
-
 import os
 
 

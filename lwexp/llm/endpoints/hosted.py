@@ -1,7 +1,5 @@
 """Any model that litellm reaches, as teacher, as judge, or answering a bench."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.endpoint import AskedJudge, Hosted, Teacher

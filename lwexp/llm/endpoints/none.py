@@ -1,7 +1,5 @@
 """No judge."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from lwexp.extend.endpoint import Judge

@@ -13,8 +13,6 @@ order, no sentence again and again, an ending, enough of it), so that the miniat
 | reading_experience | the text ends with a sentence that ends it, and no word run is stuck |
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

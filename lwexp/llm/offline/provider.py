@@ -4,8 +4,6 @@
 heuristic. What they produce shows that the recipe works, never how good a model is.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import litellm

@@ -8,8 +8,6 @@ Whether an instruction needs a long answer is answered in ``offline_select``.
 Source of the original's format: THUDM/LongWriter agentwrite/prompts at 3fcfdff.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple

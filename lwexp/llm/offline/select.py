@@ -4,8 +4,6 @@ It stands in for a model's judgement so that selection runs without a key. It sh
 which instructions are worth having.
 """
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -3,8 +3,6 @@
 ``{"instruction": "...", "input": "..."?, "output": "...", "system": "..."?, "history": [[question, answer], ...]?}``
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import BrokenRowError, JsonRow, json_type, require_text, with_system

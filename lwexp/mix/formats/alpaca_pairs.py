@@ -1,7 +1,5 @@
 """``{"instruction": "...", "input": "..."?, "chosen": "...", "rejected": "..."}``: LLaMA-Factory."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import JsonRow, read_answer, with_system

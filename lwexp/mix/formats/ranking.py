@@ -1,7 +1,5 @@
 """``{"conversations": [...], "chosen": {"from": "gpt", "value": "..."}, "rejected": {...}, "system": "..."?}``."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import JsonRow, read_answer, read_messages, with_system

@@ -1,7 +1,5 @@
 """``{"conversations": [{"from": "human", "value": "..."}, ...], "system": "..."?}``: ShareGPT, LLaMA-Factory."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import JsonRow, first_user_turn, read_messages, with_system

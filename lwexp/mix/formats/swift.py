@@ -1,7 +1,5 @@
 """``{"messages": [..., the chosen answer], "rejected_response": "..."}``: ms-swift."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import BrokenRowError, JsonRow, read_messages, require_text

@@ -4,8 +4,6 @@ TRL's implicit form is read too: there ``chosen`` and ``rejected`` are whole con
 they share is the prompt (``prompt`` may be missing, or repeat the question).
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import BrokenRowError, JsonRow, read_answer, read_messages, require_text

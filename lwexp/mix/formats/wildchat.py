@@ -1,7 +1,5 @@
 """``{"conversation": [{"role": "user", "content": "...", "toxic": ...}, ...], ...}``: WildChat."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend.columns import JsonRow, first_user_turn, read_messages

@@ -1,7 +1,5 @@
 """Conversations that a run of lwexp wrote."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal

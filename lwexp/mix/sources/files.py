@@ -1,7 +1,5 @@
 """Conversations from files, folders and hub sets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal

@@ -1,7 +1,5 @@
 """Preference pairs of a run, and from files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal

@@ -1,7 +1,5 @@
 """Finding a run that a source names, and its file."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

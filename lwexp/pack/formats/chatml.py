@@ -1,7 +1,5 @@
 """ChatML."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 

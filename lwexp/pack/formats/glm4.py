@@ -1,7 +1,5 @@
 """GLM-4's chat format."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 

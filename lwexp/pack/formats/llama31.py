@@ -1,7 +1,5 @@
 """Llama 3.1's chat format."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal

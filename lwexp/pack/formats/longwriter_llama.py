@@ -1,7 +1,5 @@
 """The chat format of the released LongWriter-Llama."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """The figures of an evaluation: requested against produced words, the Ruler curve, scores, caps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

@@ -1,7 +1,5 @@
 """The figure of what happens along a text: repetition, distinctness and quality, part by part."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

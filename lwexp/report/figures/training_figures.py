@@ -1,7 +1,5 @@
 """The figures of training: loss and what it weighs, DPO's margin, accuracy and drift, lengths of training answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

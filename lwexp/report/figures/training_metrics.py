@@ -1,7 +1,5 @@
 """Curves and shares from a training run's metrics.jsonl."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """A sweep as a page of the documentation: question, figure, numbers, and how to get them again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ the 95% interval of the slope b is Student's with n - 2 degrees of freedom. Slop
 what it was trained on.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean

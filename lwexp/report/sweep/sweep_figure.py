@@ -1,7 +1,5 @@
 """The figure that answers a sweep's question."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

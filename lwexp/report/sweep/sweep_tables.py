@@ -1,7 +1,5 @@
 """What the page, the Markdown, the CSV and summary.json show of a sweep's trials."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

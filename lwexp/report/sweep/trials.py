@@ -1,7 +1,5 @@
 """Reads a sweep's folder: every trial, finished or not, with its evaluation."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

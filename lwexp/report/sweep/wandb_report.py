@@ -3,8 +3,6 @@
 Runs are named by their ids, which are also the ids of their W&B runs (``tracking=wandb``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

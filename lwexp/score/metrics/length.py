@@ -1,7 +1,5 @@
 """S_l: how close an answer comes to the length that was asked for."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from lwexp.extend import register

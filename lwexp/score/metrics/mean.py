@@ -1,7 +1,5 @@
 """S-bar: the mean of S_l and S_q."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from lwexp.extend import register

@@ -5,8 +5,6 @@ markers with a code that it cannot contain; a reply is read whole or not at all,
 reply that stays unreadable leaves the answer unscored and counted, where they drop it in silence.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

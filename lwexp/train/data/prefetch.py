@@ -1,7 +1,5 @@
 """The next step's batch, read and pinned while the device works on this one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """README.md of an exported model: what it is, from what, how, under which licence, and what came out."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

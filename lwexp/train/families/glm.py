@@ -1,7 +1,5 @@
 """GLM-4: biases on queries, keys and values, and gate and up projection in one matrix."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend import Licence, ModelFamily, Published, Sizes, register

@@ -1,7 +1,5 @@
 """Llama 3.1."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from lwexp.extend import Licence, ModelFamily, Published, Sizes, register

@@ -1,7 +1,5 @@
 """What happens after each optimiser step: metrics, progress, held-out loss, length probe, checkpoints, stopping."""
 
-from __future__ import annotations
-
 import math
 import resource
 import time

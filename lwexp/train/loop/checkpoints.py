@@ -4,8 +4,6 @@ checkpoints/step-00000400/state.ckpt     Lightning's file (DeepSpeed: a folder)
 checkpoints/step-00000400/files.json     size and sha256 of each file
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

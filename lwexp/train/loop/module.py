@@ -1,7 +1,5 @@
 """The LightningModule: runs an optimiser step pack by pack. The maths is in losses, logprobs and optimizer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

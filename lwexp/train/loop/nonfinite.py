@@ -1,7 +1,5 @@
 """Losses and gradients that are not finite: record each, then stop, or skip a counted few."""
 
-from __future__ import annotations
-
 import json
 import logging
 from pathlib import Path

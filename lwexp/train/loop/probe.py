@@ -1,7 +1,5 @@
 """The length probe during training: requested against produced words, with the weights of the moment."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """One training run from rows to an exported model. Every part that is already on disk is used, not made again."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

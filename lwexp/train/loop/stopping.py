@@ -1,7 +1,5 @@
 """Being told to stop: at once while nothing is lost by it, at the next step boundary while training."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import signal

@@ -1,7 +1,5 @@
 """JSONL files with a row a step: a resumed run drops the rows of steps that it will do again."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Weights & Biases, the only place in this room that imports it. metrics.jsonl is written with or without."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,6 @@ from the merged model of an SFT run, so its reference is the base and the SFT ad
 which starts at zero, begins exactly there.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any

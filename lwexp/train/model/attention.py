@@ -6,8 +6,6 @@ otherwise) and hands ``lengths``, ``cu_seqlens`` and ``max_length`` from the mod
 ``packed_attention``. The paths themselves are in ``attention_paths``.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, Literal, get_args
 

@@ -3,8 +3,6 @@
 None copies keys or values for grouped queries (but see ``varlen`` before torch 2.12), none makes a mask over a pack.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from functools import lru_cache

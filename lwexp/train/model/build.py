@@ -1,7 +1,5 @@
 """Models: transformers' own Glm and Llama classes, loaded or randomly initialised, ready for packed training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast

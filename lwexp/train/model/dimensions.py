@@ -1,7 +1,5 @@
 """Sizes of a model, read without loading it: from the config, a config.json, or what is known of two hub ids."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields, replace
 from pathlib import Path

@@ -5,8 +5,6 @@ architecture, and skips it with no more than a log line. Only the arithmetic bet
 replaced, so that ZeRO-3's hooks, which sit on the modules, see nothing of it.
 """
 
-from __future__ import annotations
-
 import inspect
 import shutil
 from collections.abc import Callable

@@ -5,8 +5,6 @@ only the hidden states that predict a target token are multiplied with the head,
 the forward and again in the backward pass. SFT and DPO use the same op.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

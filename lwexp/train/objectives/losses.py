@@ -4,8 +4,6 @@ Every denominator is that of the whole optimiser step over all ranks, known befo
 gradient does not depend on how documents fall into packs, accumulation steps or ranks.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

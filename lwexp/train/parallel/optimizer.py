@@ -1,7 +1,5 @@
 """AdamW for whole models: which weights decay, the learning rate of each step, and float32 masters for bf16."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal

@@ -4,8 +4,6 @@ Only rank 0 resolves names such as "newest", opens the run and packs. A rank tha
 another run finished in between, and eight ranks would read 200,000 conversations eight times.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import time

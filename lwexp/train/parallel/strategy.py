@@ -1,7 +1,5 @@
 """DeepSpeed ZeRO through Lightning, on GPUs and, for tests and for trying things out, in CPU processes."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

@@ -1,7 +1,5 @@
 """Lightning's Trainer for each kind of hardware."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """The plan that ``dry_run=true`` prints: tokens, packs, steps, hours, memory. Needs neither weights nor a device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

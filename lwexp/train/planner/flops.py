@@ -15,8 +15,6 @@ subtracted, so that numbers compare with those of others.
 Source: docs/training_core.md lists who publishes by which convention.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Which hardware a run uses: what the config says, or for ``auto`` what this machine has."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

@@ -10,8 +10,6 @@ and the larger of the two. Activation terms were counted, not guessed: ``python 
 forward and backward on fake tensors of full size and prints what was alive at the peak beside these formulas.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """Which hardware holds a run: the plan of each preset against the memory it has."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Can this machine do it? Answered in seconds, before anything heavy, with everything that is missing at once."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """No preference loss: the control of what one adds."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from lwexp.extend import register
