@@ -126,7 +126,7 @@ def ours(path: Path, tokenizer: object) -> dict[str, float]:
         start, cpu_start = time.perf_counter(), time.process_time()
         report = build_packs(
             StoredRows(path, Conversation), ConversationRows(), tokenizer, config, Path(folder) / "packs"
-        )  # type: ignore[arg-type]
+        )
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         size = sum(file.stat().st_size for file in (Path(folder) / "packs").iterdir())
     tokens = report.packed.tokens

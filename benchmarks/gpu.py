@@ -32,8 +32,8 @@ def main() -> int:
     arguments = sys.argv[1:]
     quick = "--quick" in arguments
     if "--section" in arguments:
-        results = import_module(f"benchmarks.gpu_{arguments[arguments.index('--section') + 1]}").run(find_place(quick))
-        print(json.dumps(results))
+        section = import_module(f"benchmarks.gpu_{arguments[arguments.index('--section') + 1]}")
+        print(json.dumps(section.run(find_place(quick))))
         return 0
     place = find_place(quick)
     print(

@@ -55,8 +55,8 @@ def parity(
     documents, scale = Documents(lengths, None, max(lengths)), shape[2] ** -0.5
 
     def both(path: Path, tensors: list[Tensor]) -> list[Tensor]:
-        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
-        output = path(*leaves, documents, scale)
+        query, key, value = leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+        output = path(query, key, value, documents, scale)
         return [output.detach(), *torch.autograd.grad((output * slopes.to(output)).sum(), leaves)]
 
     exact = [tensor.double().cpu() for tensor in inputs]
@@ -71,12 +71,12 @@ def parity(
 
 def speed(place: Place, path: Path, shape: tuple[int, int, int], tokens: int, count: int) -> dict[str, float]:
     """Forward and backward of one layer's attention."""
-    inputs = make_inputs(place, shape, tokens)
+    query, key, value = inputs = make_inputs(place, shape, tokens)
     rng = random.Random(0)
     draws = [cut(rng, tokens, count) for _ in range(5)]
 
     def once(lengths: tuple[int, ...]) -> None:
-        output = path(*inputs, Documents(lengths, None, max(lengths)), shape[2] ** -0.5)
+        output = path(query, key, value, Documents(lengths, None, max(lengths)), shape[2] ** -0.5)
         torch.autograd.grad(output.sum(), inputs)
 
     same = place.time(lambda number: once(draws[0]), 3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def liger(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 def make_inputs(place: Place, tokens: int, words: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator(place.device).manual_seed(0)
-    options = {"generator": generator, "device": place.device}
-    hidden = torch.randn(tokens, width, **options).to(place.dtype).requires_grad_()  # type: ignore[arg-type]
-    weight = (torch.randn(words, width, **options) * 0.02).to(place.dtype).requires_grad_()  # type: ignore[arg-type]
-    return hidden, weight, torch.randint(0, words, (tokens,), **options)  # type: ignore[call-overload]
+    options: dict[str, Any] = {"generator": generator, "device": place.device}
+    hidden = torch.randn(tokens, width, **options).to(place.dtype).requires_grad_()
+    weight = (torch.randn(words, width, **options) * 0.02).to(place.dtype).requires_grad_()
+    return hidden, weight, torch.randint(0, words, (tokens,), **options)

@@ -23,12 +23,13 @@ from benchmarks.gpu_place import Place
 from benchmarks.output import Results
 from benchmarks.train_step import Tokenizer
 from lwexp.config import compose
+from lwexp.extend import StepTotals
 from lwexp.pack.dataset import PackBatch
 from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.model.kernels import kernels_problem
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
+from lwexp.train.objectives.losses import sft_loss, sft_weights
 from lwexp.train.parallel.optimizer import build_optimizer
 from lwexp.train.planner.flops import peak_flops, step_flops
 
@@ -45,7 +46,7 @@ def run_family(place: Place, name: str) -> Results:
     variants |= {f"ours_{path}": {"attend": path} for path in ("varlen", "cudnn", "flash", "hybrid")
                  if is_available(path, place)}  # fmt: skip
     variants |= {f"ours_{kernels}": {"fuse": kernels} for kernels in ("compile", "liger")
-                 if place.is_cuda and kernels_problem(kernels, "cuda") is None}  # type: ignore[arg-type]  # fmt: skip
+                 if place.is_cuda and kernels_problem(kernels, "cuda") is None}  # fmt: skip
     variants["ours_offload"] = {"offload": True}
     if not place.is_cuda:  # nothing to offload from
         del variants["ours_offload"]
@@ -74,7 +75,7 @@ def full(name: str) -> Any:
     sizes = model_sizes(config.model)
     free = torch.cuda.get_device_properties(0).total_memory / 2**30 - ACTIVATION_GIB
     room = free * 2**30 - 18 * 2 * sizes.embedding_parameters
-    layers = max(1, min(MAX_LAYERS, int(room / (18 * sizes.layer_parameters))))
+    layers = max(1, min(MAX_LAYERS, int(room / (18 * sizes.family.layer_parameters(sizes)))))
     shape = {"num_hidden_layers": layers, "vocab_size": sizes.vocab_size}
     return with_shape(config, shape)
 
@@ -186,5 +187,5 @@ def make_pack(lengths: tuple[int, ...], words: int, number: int) -> PackBatch:
         cu_seqlens=torch.tensor(starts, dtype=torch.int32), max_length=max(lengths), lengths=lengths,
         source_positions=targets - 1, target_ids=ids[targets],
         target_documents=torch.cat([torch.full_like(place, i) for i, place in enumerate(places)]),
-        document_ids=tuple(range(len(lengths))), pack_id=number,
+        document_ids=tuple(range(len(lengths))), pack_id=number, labels=torch.zeros(len(lengths), 0),
     )  # fmt: skip

@@ -105,7 +105,7 @@ def _case(
 
 
 def _rows(root: Path) -> list[tuple[Any, ...]]:
-    from lwexp.train.metrics.rowfile import read_metrics
+    from lwexp.runs.summaries import read_metrics
 
     (run,) = root.iterdir()
     names = ("step", "loss", "lr", "grad_norm", "target_tokens")

@@ -36,7 +36,7 @@ class Alive(TorchDispatchMode):
     """Bytes of all storages made inside it, now and at most."""
 
     def __init__(self, known: list[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._seen = {tensor.untyped_storage()._cdata for tensor in known}
 
@@ -72,7 +72,7 @@ def counted_gib(model: str, tokens: int, *overrides: str) -> float:
     """Most bytes alive in a forward and backward with recomputation, weights and their gradients left out."""
     config = compose(f"model={model}", "model.init=random", "model.tokenizer=train", *overrides)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        made = build_model(config.model, Tokenizer(), seed=0, dtype=torch.bfloat16)
+        made: Any = build_model(config.model, Tokenizer(), seed=0, dtype=torch.bfloat16)
         made.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         for parameter in made.parameters():
             parameter.grad = torch.empty_like(parameter)
@@ -94,7 +94,7 @@ def counted_gib(model: str, tokens: int, *overrides: str) -> float:
         gradients = [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
         with Alive([*made.parameters(), *made.buffers(), *gradients]) as alive:
             pack_logprobs(made, batch).sum().backward()
-        return alive.peak / GIB
+        return float(alive.peak / GIB)
 
 
 def planned_gib(model: str, tokens: int, *overrides: str) -> float:

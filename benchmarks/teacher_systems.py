@@ -17,11 +17,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from lwexp.config import Config, compose
+from lwexp.config.data import InstructionFile
 from lwexp.generate.document_pool import write_all
 from lwexp.generate.instructions import load_instructions
-from lwexp.generate.prompts import Templates, fill, load_templates
+from lwexp.generate.prompts import Templates, load_templates
 from lwexp.records import Instruction, Language
 from lwexp.runs import RunDirectory
+from lwexp.text.quoting import fill
 
 PARAGRAPH_WORDS = 40  # what the server's canned plans ask for
 TRIES = 10
@@ -48,23 +50,19 @@ def ours(config: Config, rows: Sequence[Instruction], templates: Filled, folder:
     results, _ = write_all(config, cast(RunDirectory, SimpleNamespace(path=folder)), rows, templates)
     drafts = [json.loads(line) for line in (folder / "drafts.jsonl").read_text(encoding="utf-8").splitlines()]
     wrong = [draft for draft in drafts if not all(text.startswith("Paragraph ") for text in draft["paragraphs"])]
-    return {"calls": results["calls"], "documents": len(drafts), "documents_with_error_text": len(wrong)}
+    return {"calls": results.calls, "documents": len(drafts), "documents_with_error_text": len(wrong)}
 
 
 def original(config: Config, rows: Sequence[Instruction], templates: Filled, workers: int) -> dict[str, float]:
     """The original's loop: a worker a document, blocking requests, every line of the plan a step."""
-    asked = 0
+    url, asked = f"{config.teacher.parameters()['base_url']}/chat/completions", 0
 
     def ask(prompt: str) -> str:
         nonlocal asked
         asked += 1
         body = {"model": "local", "messages": [{"role": "user", "content": prompt}], "temperature": 0.5}
         for _ in range(TRIES):
-            request = urllib.request.Request(
-                f"{config.teacher.base_url}/chat/completions",
-                json.dumps(body).encode(),
-                {"Content-Type": "application/json"},
-            )
+            request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
             try:
                 with urllib.request.urlopen(request, timeout=180) as answer:
                     return str(json.loads(answer.read())["choices"][0]["message"]["content"])
@@ -126,7 +124,9 @@ def main() -> None:
         "teacher=local_openai", f"teacher.base_url={url}", f"teacher.limits.concurrency={workers}",
         "instructions=file", f"generate.instructions.path={file}",
     )  # fmt: skip
-    rows, templates = load_instructions(config.generate.instructions, seed=config.seed), load_templates(config.generate)
+    wanted = config.generate.instructions
+    assert isinstance(wanted, InstructionFile)
+    rows, templates = load_instructions(wanted, seed=config.seed), load_templates(config.generate)
     started, cpu = time.perf_counter(), time.process_time()
     if system == "ours":
         found = ours(config, rows, templates, Path(file).parent)

@@ -141,6 +141,7 @@ def make_pack(documents: list[list[int]], number: int) -> PackBatch:
         target_documents=torch.cat([torch.full_like(place, i) for i, place in enumerate(places)]),
         document_ids=tuple(range(number * DOCUMENTS, number * DOCUMENTS + len(documents))),
         pack_id=number,
+        labels=torch.zeros(len(documents), 0),
     )
 
 

@@ -38,14 +38,14 @@ class OptunaSweeper(Sweeper):
         self.metric = metric
         self.direction = direction
         self.seed = seed
-        self.params = dict(params or {})
+        self.params: dict[str, Any] = {str(key): value for key, value in (params or {}).items()}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher whose trials these will be."""
         from hydra.core.plugins import Plugins
 
         self.context = hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
@@ -75,14 +75,15 @@ def distribution(override: Override) -> Any:
     value = override.value()
     if isinstance(value, ChoiceSweep):
         return CategoricalDistribution(list(override.sweep_string_iterator()))
+    assert isinstance(value, (RangeSweep, IntervalSweep)), value
     is_log = "log" in value.tags
     if isinstance(value, RangeSweep):
         start, stop, step = value.start or 0, value.stop, value.step
-        if all(isinstance(number, int) for number in (start, stop, step)):
+        assert stop is not None, value
+        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
             # Hydra's range leaves its end out, Optuna's takes it in.
             return IntDistribution(start, start + (stop - 1 - start) // step * step, step=step)
         return FloatDistribution(start, stop, step=step)
-    assert isinstance(value, IntervalSweep), value
     low, high = value.start, value.end
     if all(isinstance(number, int) for number in (low, high)):
         return IntDistribution(low, high, log=is_log)
