@@ -36,7 +36,7 @@ def open_page(browser):
         problems = []
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: request.url.startswith("file://") or problems.append(request.url))
+        page.on("request", lambda request: problems.extend([] if request.url.startswith("file://") else [request.url]))
         page.on("dialog", lambda dialog: problems.append(dialog.message))
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready=yes]")

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -89,8 +90,8 @@ def test_every_config_file_opens_with_a_comment_for_the_help(path: Path):
     assert len(first_comment(path)) > 15
 
 
-def values_of(experiment: str) -> dict:
-    values = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
+def values_of(experiment: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text())
     values.pop("defaults", None)
     return values
 

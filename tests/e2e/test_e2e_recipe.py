@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run directories of one pass through the recipe."""
     folder = tmp_path_factory.mktemp("recipe") / "runs"
     for step in STEPS:

@@ -77,8 +77,8 @@ def test_answers_are_scored_by_the_checks_of_their_prompts(folder: Path, judge: 
     assert {part: line["passed"] for part, line in lines.items()} == {"all": "58.3333", "en": "58.3333", "zh": ""}
     page = (run / "report.html").read_text()
     assert "checks passed, per cent" in page
-    for file in ("summary.json", "report.csv", "report.html", "report.md"):
-        text = (run / file).read_text()
+    for name in ("summary.json", "report.csv", "report.html", "report.md"):
+        text = (run / name).read_text()
         assert "passed" in text
         for absent in ("S_l", "S_q", "S_bar", "S-bar", "S<sub>", "words asked for"):
             assert absent not in text, f"{file} speaks of {absent}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lwexp.config import compose
 from lwexp.generate import write_drafts
@@ -12,7 +13,14 @@ OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "draft_failures.jsonl")
 
 
 def write(root: Path, *overrides: str) -> RunDirectory:
-    return write_drafts(compose(f"root={root}", *overrides))
+    run = write_drafts(compose(f"root={root}", *overrides))
+    assert run is not None
+    return run
+
+
+def results_of(run: RunDirectory) -> dict[str, Any]:
+    assert run.manifest.results is not None
+    return run.manifest.results
 
 
 def outputs(run: RunDirectory) -> list[bytes]:

@@ -20,7 +20,7 @@ from lwexp.generate import write_drafts
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory, find_run
-from tests.generate.draft_runs import outputs, write
+from tests.generate.draft_runs import outputs, results_of, write
 
 
 def over_http(url: str, *overrides: str) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def test_faults_on_a_third_of_all_attempts_change_nothing(start_server: Callable
     rough = write(tmp_path, *over_http(start_server("--fault-rate", "0.3")))
     texts = [[draft.text for draft in read_rows(run.path / "drafts.jsonl", Draft)] for run in (calm, rough)]
     assert texts[0] == texts[1]
-    assert rough.manifest.results["tally"] == "10 in = 10 kept"
+    assert results_of(rough)["tally"] == "10 in = 10 kept"
     with sqlite3.connect(rough.path / "ledger.sqlite") as ledger:
         [retried] = ledger.execute("SELECT COUNT(*) FROM answers WHERE attempts > 1").fetchone()
     assert retried > 5
@@ -60,7 +60,7 @@ def test_what_never_comes_is_a_failure_and_never_text(start_server: Callable[...
         ("set-000003", "plan", "context_length", 1),
         ("set-000004", "plan", "server_error", 2),
     ]
-    assert run.manifest.results["tally"] == "4 in = 1 kept + 1 content filter + 1 context length + 1 server error"
+    assert results_of(run)["tally"] == "4 in = 1 kept + 1 content filter + 1 context length + 1 server error"
     assert b"injected" not in (run.path / "drafts.jsonl").read_bytes()
     assert run.manifest.inputs.keys() == {"instructions"}
 
@@ -91,7 +91,7 @@ def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callabl
         assert run is not None
         with urllib.request.urlopen(url.removesuffix("v1") + "now") as answer:
             attempts = json.load(answer)["attempts"]
-        results = run.manifest.results
+        results = results_of(run)
         seen.append((run.manifest.status, run.manifest.reason, results["conversations"], attempts))
         assert find_run("newest", root=tmp_path / "runs", stages=("data",), key="run", make_it="").id == run.id
     missing = "2 missing: 1 rate limit, 1 time out"
@@ -162,4 +162,4 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(number: signal.Signals, tmp_pat
     resumed = write(tmp_path / "stopped", *overrides)
     undisturbed = write(tmp_path / "undisturbed", *overrides)
     assert outputs(resumed) == outputs(undisturbed)
-    assert 40 <= paid < resumed.manifest.results["calls"] == undisturbed.manifest.results["calls"]
+    assert 40 <= paid < results_of(resumed)["calls"] == results_of(undisturbed)["calls"]

@@ -13,7 +13,7 @@ from lwexp.llm.ledger import Ledger
 from lwexp.records import Conversation, Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory
 from lwexp.text.words import count_words
-from tests.generate.draft_runs import outputs, write
+from tests.generate.draft_runs import outputs, results_of, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,7 +39,7 @@ def test_an_offline_run_writes_every_file_in_order(tmp_path: Path) -> None:
 
 def test_the_manifest_adds_up(tmp_path: Path) -> None:
     run = write(tmp_path, "generate.instructions.count=12", "generate.min_words=80")
-    results = run.manifest.results
+    results = results_of(run)
     kept, dropped = results["conversations"], 12 - results["conversations"]
     assert 0 < kept < 12
     assert results["tally"] == f"12 in = {kept} kept + {dropped} too short"
@@ -79,7 +79,7 @@ def test_parallel_writing_sends_no_text_so_far(tmp_path: Path) -> None:
     tokens = {}
     for mode in ("sequential", "parallel"):
         run = write(tmp_path, "generate.instructions.count=6", f"generate.mode={mode}")
-        tokens[mode] = run.manifest.results["prompt_tokens"]
+        tokens[mode] = results_of(run)["prompt_tokens"]
     assert tokens["parallel"] < tokens["sequential"]
 
 
@@ -88,7 +88,7 @@ def test_direct_writing_asks_once_a_document(tmp_path: Path) -> None:
     run = write(tmp_path, "generate.instructions.count=6", "generate.mode=direct", "teacher.miss=0.0")
 
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
-    assert run.manifest.results["calls"] == 6
+    assert results_of(run)["calls"] == 6
     assert [len(draft.plan.steps) for draft in drafts] == [1] * 6
     assert {draft.plan.text for draft in drafts} == {""}
     for draft in drafts:
@@ -113,7 +113,13 @@ def test_a_missing_key_is_one_line_and_leaves_nothing_behind(tmp_path: Path, tas
     """As a user types it: exit code 2, one line, no run directory."""
     (tmp_path / "chat.jsonl").write_text('{"prompt": "Write a 3000-word essay about the history of tea."}\n')
     environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
-    command = [sys.executable, REPOSITORY / "generate_data.py", "teacher=gpt4o", *task, f"root={tmp_path / 'runs'}"]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "generate_data.py"),
+        "teacher=gpt4o",
+        *task,
+        f"root={tmp_path / 'runs'}",
+    ]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     [line] = done.stderr.splitlines()
@@ -139,8 +145,8 @@ def test_a_paragraph_that_stays_cut_is_kept_and_flagged(tmp_path: Path) -> None:
     run = write(tmp_path, *long_paragraphs("teacher.max_tokens=60"))
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"length"}
-    assert run.manifest.results["cut_at_max_tokens"] == 2
-    assert run.manifest.results["cut_and_asked_again"] == 4
+    assert results_of(run)["cut_at_max_tokens"] == 2
+    assert results_of(run)["cut_and_asked_again"] == 4
     assert all(count_words(paragraph) == 120 for draft in drafts for paragraph in draft.paragraphs)
 
 
@@ -149,10 +155,10 @@ def test_a_cut_paragraph_is_whole_with_more_room(tmp_path: Path) -> None:
     run = write(tmp_path, *long_paragraphs("teacher.max_tokens=100"))
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"stop"}
-    assert run.manifest.results["cut_and_asked_again"] == 4
-    assert run.manifest.results["calls"] == 2 + 2 * 4
+    assert results_of(run)["cut_and_asked_again"] == 4
+    assert results_of(run)["calls"] == 2 + 2 * 4
     plain = write(tmp_path, *long_paragraphs("teacher.max_tokens=100", "generate.retry_room=null"))
-    assert plain.manifest.results["calls"] == 2 + 4
+    assert results_of(plain)["calls"] == 2 + 4
 
 
 def test_a_dry_run_prices_the_text_that_is_sent_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from lwexp.config.folders import REPOSITORY
-from lwexp.generate import progress as module
 from lwexp.generate.progress import Progress
 from lwexp.llm import Answer, NoAnswer
 from lwexp.records import Conversation, Failure, read_rows
@@ -29,7 +28,7 @@ def answer(tokens: int, *, from_ledger: bool = False) -> Answer:
 def test_the_numbers_of_the_view(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten calls in all. After 10 s five are settled, two of them replayed: $1 becomes $2; three fresh in 10 s."""
     clock = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     progress = Progress([4, 6])
     clock[0] = 10.0
     progress.called(0, answer(100, from_ledger=True), 0.2)

@@ -18,6 +18,7 @@ from lwexp.llm.offline.select import long_output_reply
 from lwexp.recipe.data import select
 from lwexp.records import Failure, Instruction, LwexpError, read_rows
 from lwexp.runs import RunDirectory
+from tests.generate.draft_runs import results_of
 
 NOVEL = "Write a long novel about {} and the people who care for it over a hundred years."
 HAIKU = "Tell me in one line what {} is good for, I am in a hurry today."
@@ -77,11 +78,11 @@ def test_a_wildchat_file_is_selected_and_every_row_is_counted(tmp_path: Path) ->
         ("chat-2", "toxic"), ("chat-3", "short_answer_will_do"), ("chat-5", "duplicate"), ("chat-6", "other_language"),
         ("chat-8", "scraping"), ("chat-12", "states_short_answer"),
     ]  # fmt: skip
-    assert run.manifest.results["tally"] == (
+    assert results_of(run)["tally"] == (
         "12 in = 6 kept + 1 duplicate + 1 other language + 1 scraping + 1 short answer will do + 1 states short answer"
         " + 1 toxic"
     )
-    assert run.manifest.results["asked"] == 7
+    assert results_of(run)["asked"] == 7
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])
@@ -94,10 +95,10 @@ def test_a_full_language_is_asked_about_no_more_whatever_the_concurrency(tmp_pat
     kept = list(read_rows(run.path / "instructions.jsonl", Instruction))
     assert [item.id for item in kept] == ["chat-1", "chat-4", "chat-9"]
     # Row 9 took the last place, so what stands behind it was not received.
-    assert run.manifest.results["tally"] == (
+    assert results_of(run)["tally"] == (
         "9 in = 3 kept + 1 duplicate + 2 language full + 1 other language + 1 scraping + 1 toxic"
     )
-    assert run.manifest.results["asked"] == 3
+    assert results_of(run)["asked"] == 3
 
 
 def test_a_folder_is_streamed(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_folder_is_streamed(tmp_path: Path) -> None:
     folder.mkdir()
     write_file(folder / "a.jsonl", rows())
     run = selected(tmp_path / "runs", folder, "select.max_rows=4")
-    assert run.manifest.results["tally"] == "4 in = 2 kept + 1 short answer will do + 1 toxic"
+    assert results_of(run)["tally"] == "4 in = 2 kept + 1 short answer will do + 1 toxic"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_the_newest_selection_can_be_written_from(tmp_path: Path) -> None:
     )
     assert drafts is not None
     assert list(drafts.parents) == [picked.id]
-    assert drafts.manifest.results["tally"] == "2 in = 2 kept"
+    assert results_of(drafts)["tally"] == "2 in = 2 kept"
 
 
 def test_no_selection_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:

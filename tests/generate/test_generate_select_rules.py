@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lwexp.config import compose
@@ -63,7 +65,7 @@ def test_rows_without_a_user_turn_say_why(row: object, reason: str) -> None:
     assert read(None, "is not JSON").reason == "not_json"  # type: ignore[union-attr]
 
 
-def verdict(text: str, language: str | None = None, **changes: object) -> str:
+def verdict(text: str, language: str | None = None, **changes: Any) -> str:
     """The name of the rule that turns a text away, or its language."""
     candidate = Candidate("i", text, language, is_toxic=False, is_redacted=False, required_words=None)
     found = check(candidate._replace(**changes), RULES, "set")

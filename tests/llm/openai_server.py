@@ -82,7 +82,7 @@ class Board:
         """Whether this request is one of those refused for ``--busy-seconds`` from its first attempt on."""
         first = self.first_asked.setdefault(key, time.time())
         chosen = random.Random(f"busy {key}").random() < self.options.busy_rate
-        return chosen and time.time() - first < self.options.busy_seconds
+        return bool(chosen and time.time() - first < self.options.busy_seconds)
 
     def drawn(self, key: str) -> list[str]:
         """Faults by the request's own hash: the same in every run."""

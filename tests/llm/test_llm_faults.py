@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.kills_generate import survive
 from lwexp.config import compose
+from lwexp.config.data import InstructionFile
 from lwexp.extend.endpoint import Price
 from lwexp.generate.document_pool import write_all
 from lwexp.generate.instructions import load_instructions
@@ -47,7 +48,9 @@ def test_five_hundred_documents_with_faults_at_a_third_of_the_calls(tmp_path: Pa
             "teacher.limits.first_pause_seconds=0.05", "teacher.limits.timeout_seconds=2.0", "instructions=file",
             f"generate.instructions.path={tmp_path / 'set.jsonl'}",
         )  # fmt: skip
-        instructions = load_instructions(config.generate.instructions, seed=0)
+        wanted = config.generate.instructions
+        assert isinstance(wanted, InstructionFile)
+        instructions = load_instructions(wanted, seed=0)
         run = cast(RunDirectory, SimpleNamespace(path=tmp_path))
         write_all(config, run, instructions, load_templates(config.generate))
         stats = server.stats()

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from lwexp.config import compose
+from lwexp.extend import AskedJudge
 from lwexp.llm.budget import Budget
 from lwexp.llm.price import FREE, rates_of, takes_schema
 from lwexp.records import LwexpError
@@ -85,9 +86,15 @@ def test_a_call_that_can_never_fit_stops_the_run() -> None:
         asyncio.run(run())
 
 
+def judge(*overrides: str) -> AskedJudge:
+    found = compose(*overrides).judge
+    assert isinstance(found, AskedJudge)
+    return found
+
+
 def test_a_schema_goes_only_to_models_that_take_one() -> None:
     """OpenAI takes JSON schemas since gpt-4o-2024-08-06; the model of May 2024 answers 400 to one."""
-    assert not takes_schema(compose("judge=gpt4o").judge)
-    assert takes_schema(compose("judge=gpt4o", "judge.model=openai/gpt-4o-2024-08-06").judge)
-    assert takes_schema(compose("judge=offline").judge)
-    assert takes_schema(compose("judge=gpt4o", "judge.base_url=http://127.0.0.1:1/v1").judge)
+    assert not takes_schema(judge("judge=gpt4o"))
+    assert takes_schema(judge("judge=gpt4o", "judge.model=openai/gpt-4o-2024-08-06"))
+    assert takes_schema(judge("judge=offline"))
+    assert takes_schema(judge("judge=gpt4o", "judge.base_url=http://127.0.0.1:1/v1"))

@@ -90,7 +90,7 @@ def test_parquet_and_a_local_data_set_give_the_same_rows_as_jsonl(
 
 def parse(*values: object, format: str = "auto") -> list[Conversation | Failure]:
     rows = [RawRow(number, "line", value) for number, value in enumerate(values, start=1)]
-    return list(parse_conversations(rows, origin="a.jsonl", name="a", format=ROW_FORMATS[format]()))
+    return list(parse_conversations(rows, origin="a.jsonl", name="a", format=ROW_FORMATS[format](kind=format)))
 
 
 def test_the_first_row_that_tells_a_shape_sets_it_for_the_file() -> None:

@@ -47,6 +47,7 @@ def test_the_filter_keeps_one_stated_length_that_the_answer_comes_near(tmp_path:
         "set-6": "several_stated_lengths", "set-7": "refusal",
     }  # fmt: skip
     assert lost["set-3"].detail.endswith("161 words where 100 were asked for: S_l 79.7, filter.min_length_score=80")
+    assert run.manifest.results is not None
     assert run.manifest.results["tally"] == (
         "7 in = 2 kept + 1 no stated length + 2 off length + 1 refusal + 1 several stated lengths"
     )
@@ -68,12 +69,14 @@ def test_word_limits(tmp_path: Path, override: str, kept: list[int]) -> None:
 def test_the_filter_is_part_of_the_runs_identity(tmp_path: Path) -> None:
     source = tmp_path / "set.json"
     source.write_text(json.dumps([row("Write 2 words", 2)]), encoding="utf-8")
-    runs = [
+    one, other = (
         import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={source}", f"filter={choice}"))
         for choice in ("none", "stated_length")
-    ]
+    )
 
-    assert runs[0].id != runs[1].id
+    assert one is not None
+    assert other is not None
+    assert one.id != other.id
 
 
 def test_different_lengths_are_counted_once_each() -> None:

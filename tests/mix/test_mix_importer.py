@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lwexp.config import compose
+from lwexp.config import Config, compose
 from lwexp.mix.importer import import_conversations
 from lwexp.mix.mixture import resolve_mixture, take
 from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
+from lwexp.runs import RunDirectory
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello there"}]}
 
@@ -19,14 +21,25 @@ def write(path: Path, *rows: object) -> Path:
     return path
 
 
+def imported(config: Config) -> RunDirectory:
+    run = import_conversations(config)
+    assert run is not None
+    return run
+
+
+def results_of(run: RunDirectory) -> dict[str, Any]:
+    assert run.manifest.results is not None
+    return run.manifest.results
+
+
 def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     source = write(tmp_path / "my data.json", GOOD, {"conversations": [{"from": "human", "value": "Hi"}]}, GOOD)
     config = compose(f"root={tmp_path}/runs", "task=import", f"source='{source}'")
-    run = import_conversations(config)
+    run = imported(config)
     assert run.id.startswith("import-my-data-")
-    assert run.manifest.results["tally"] == "3 in = 2 kept + 1 bad turns"
+    assert results_of(run)["tally"] == "3 in = 2 kept + 1 bad turns"
     rows = list(read_rows(run.path / "conversations.jsonl", Conversation))
     assert [row.id for row in rows] == ["my-data-1", "my-data-3"]
     assert pq.read_table(run.path / "conversations.parquet").column("id").to_pylist() == ["my-data-1", "my-data-3"]
@@ -42,12 +55,12 @@ def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tm
 def test_importing_again_does_nothing_and_a_changed_file_is_another_run(tmp_path: Path) -> None:
     source = write(tmp_path / "a.json", GOOD)
     config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}")
-    run = import_conversations(config)
+    run = imported(config)
     stamp = (run.path / "conversations.jsonl").stat().st_mtime_ns
-    assert import_conversations(config).id == run.id
+    assert imported(config).id == run.id
     assert (run.path / "conversations.jsonl").stat().st_mtime_ns == stamp
     write(source, GOOD, GOOD)
-    assert import_conversations(config).id != run.id
+    assert imported(config).id != run.id
 
 
 def test_a_file_without_one_usable_row_is_refused_with_its_first_problem(tmp_path: Path) -> None:
@@ -65,14 +78,13 @@ def test_a_preference_file_gives_pairs_and_its_chosen_answers_as_conversations(t
         "rejected": {"from": "gpt", "value": "what"},
     }
     source = write(tmp_path / "a.json", good, {**good, "rejected": None})
-    run = import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={source}"))
+    run = imported(compose(f"root={tmp_path}/runs", "task=import", f"source={source}"))
 
-    assert run is not None
     (pair,) = read_rows(run.path / "pairs.jsonl", PreferencePair)
     (conversation,) = read_rows(run.path / "conversations.jsonl", Conversation)
     assert (pair.chosen, pair.rejected) == ("good day", "what")
     assert [message.content for message in conversation.messages] == ["Hi", "good day"]
-    assert run.manifest.results["tally"].startswith("2 in = 1 kept + 1 ")
+    assert results_of(run)["tally"].startswith("2 in = 1 kept + 1 ")
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path) -> None:
@@ -102,9 +114,8 @@ def test_a_folder_is_read_through_datasets_and_a_hub_id_is_taken_for_one(
     folder.mkdir()
     row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello there"}]}
     (folder / "long.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n", encoding="utf-8")
-    run = import_conversations(compose(f"root={tmp_path}/runs", "task=import", f"source={folder}"))
+    run = imported(compose(f"root={tmp_path}/runs", "task=import", f"source={folder}"))
 
-    assert run is not None
     assert run.id.startswith("import-LongWriter-6k-")
     rows = list(read_rows(run.path / "conversations.jsonl", Conversation))
     assert [(row.id, row.actual_words) for row in rows] == [("LongWriter-6k-1", 2), ("LongWriter-6k-2", 2)]

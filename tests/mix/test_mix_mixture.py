@@ -137,7 +137,7 @@ def test_drafts_come_from_the_newest_finished_run_and_keep_what_they_know(tmp_pa
         resolve_mixture(config)
     draft = Conversation(
         id="d1", source="synthetic", language="en", required_words=50, actual_words=2, cost_usd=0.5,
-        messages=({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "two words"}),  # type: ignore[arg-type]
+        messages=({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "two words"}),
     )  # fmt: skip
     with open_run("data", config, default_name="data", inputs={}) as run:
         write_rows(run.path / "conversations.jsonl", [draft])

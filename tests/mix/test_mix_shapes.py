@@ -83,8 +83,13 @@ def test_a_broken_row_names_the_column(row: Any, reason: str, problem: str) -> N
 
 
 def test_columns_decide_the_shape_and_empty_columns_do_not() -> None:
-    assert detect(MESSAGES | {"instruction": None}).kind == "messages"
-    assert detect({"messages": None, "instruction": "Hi", "output": "x"}).kind == "alpaca"
+    for row, kind in (
+        (MESSAGES | {"instruction": None}, "messages"),
+        ({"messages": None, "instruction": "Hi", "output": "x"}, "alpaca"),
+    ):
+        found = detect(row)
+        assert found is not None
+        assert found.kind == kind
     assert detect({"text": "Hi"}) is None
     assert detect(["Hi"]) is None
     with pytest.raises(BrokenRowError, match="is a list, wanted an object"):

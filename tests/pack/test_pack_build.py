@@ -12,7 +12,7 @@ from lwexp.config.data import PackConfig
 from lwexp.extend import CHAT_FORMATS
 from lwexp.pack import tokens as tokens_module
 from lwexp.pack.build import build_packs
-from lwexp.pack.chat import chat_of
+from lwexp.pack.chat import chat_of, encode_stream
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import train_tokenizer
@@ -108,7 +108,7 @@ def test_documents_of_packs_are_the_conversations_encoded_alone(tokenizer, tmp_p
     rows = [conversation(f"c{i}", "Hello " * (i % 5), "well " * i, "大海", "蓝色") for i in range(40)]
     build_packs(rows, ConversationRows(), tokenizer, config(300), tmp_path / "packs")
     data = PackedDataset(tmp_path / "packs")
-    seen = []
+    seen: list[int] = []
     for pack in (data[number] for number in range(data.num_packs)):
         parts = pack.input_ids[0].split(list(pack.lengths))
         for place, (number, ids) in enumerate(zip(pack.document_ids, parts, strict=True)):
@@ -127,7 +127,7 @@ def test_answers_of_a_pair_share_a_pack_and_a_prompt(glm4, tmp_path):
     report = build_packs(pairs, PairRows(), glm4, config(100), tmp_path / "packs")
     data = PackedDataset(tmp_path / "packs")
     newline, end = ids_of(glm4, "Ċ", "<|endoftext|>")
-    seen = []
+    seen: list[int] = []
     for pack in (data[number] for number in range(data.num_packs)):
         chosen, rejected = pack.document_ids[::2], pack.document_ids[1::2]
         assert [number + 1 for number in chosen] == list(rejected)
@@ -195,9 +195,13 @@ def test_rows_that_cannot_be_packed_are_named(bytewise, tmp_path, rows, settings
 
 def test_the_same_input_is_built_once_and_any_other_anew(bytewise, glm4, tmp_path, monkeypatch):
     out = tmp_path / "packs"
-    calls = []
-    real = tokens_module.encode_stream
-    monkeypatch.setattr(tokens_module, "encode_stream", lambda *args, **more: calls.append(1) or real(*args, **more))
+    calls: list[int] = []
+
+    def counting(*args, **more):
+        calls.append(1)
+        return encode_stream(*args, **more)
+
+    monkeypatch.setattr(tokens_module, "encode_stream", counting)
 
     first = build_packs(ROWS, ConversationRows(), bytewise, config(25), out)
     assert build_packs(list(ROWS), ConversationRows(), bytewise, config(25), out) == first

@@ -130,7 +130,7 @@ def test_an_end_token_inside_a_text_ends_nothing(ascii_tokenizer, chat):
 def test_a_format_whose_prompt_is_no_beginning_of_its_conversation_is_our_bug(glm4):
     """Control of the prefix assertion: a generation prompt that the conversation does not contain."""
 
-    class Broken(CHAT_FORMATS["glm4"]):
+    class Broken(CHAT_FORMATS["glm4"]):  # type: ignore[misc, valid-type]
         generation = (control("<sop>"),)
 
     with pytest.raises(AssertionError, match="does not begin with its prompt"):

@@ -1,7 +1,7 @@
 """Packing strategies against their definitions, and the report that must balance."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -9,12 +9,12 @@ import pytest
 from lwexp.pack.packing import Counts, PackReport, Strategy, pack
 
 STRATEGIES = get_args(Strategy)
-DECREASING = "best_fit_decreasing"
+DECREASING: Literal["best_fit_decreasing"] = "best_fit_decreasing"
 
 
 def best_fit_by_definition(lengths, capacity):
     """Each item into the fullest pack that takes it: looked for among all packs, one item at a time."""
-    loads = []
+    loads: list[int] = []
     for length in lengths:
         fitting = [load for load in loads if load + length <= capacity]
         if fitting:

@@ -24,9 +24,14 @@ SETTINGS = PackConfig(max_tokens=64, overflow="error", strategy="exact_fit", ord
 def built(glm4, tmp_path, monkeypatch):
     """Packs of ROWS, and a function that says whether a call builds anew."""
     out = tmp_path / "packs"
-    calls = []
+    calls: list[int] = []
     real = build_module._write
-    monkeypatch.setattr(build_module, "_write", lambda *args: calls.append(1) or real(*args))
+
+    def counting(*args):
+        calls.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(build_module, "_write", counting)
     build_packs(ROWS, ConversationRows(), glm4, SETTINGS, out)
 
     def is_rebuilt(rows=ROWS, tokenizer=glm4, settings=SETTINGS, kind=None, folder=out):

@@ -1,5 +1,7 @@
 """The card: front matter that huggingface_hub reads, numbers that add up, a folder that ``datasets`` loads."""
 
+from typing import Any
+
 import datasets
 from huggingface_hub import DatasetCard
 
@@ -23,7 +25,7 @@ LOST = [
 def test_the_front_matter_is_one_that_huggingface_hub_reads(make_run):
     run = make_run(conversations=ROWS, failures=LOST)
     publish_run(run)
-    card = DatasetCard((run.path / "README.md").read_text(encoding="utf-8"))
+    card: Any = DatasetCard((run.path / "README.md").read_text(encoding="utf-8"))
 
     assert card.data.language == ["en", "zh"]
     assert card.data.size_categories == ["n<1K"]

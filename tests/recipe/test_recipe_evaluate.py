@@ -26,7 +26,7 @@ LENGTHS = {"[0,500)": 300, "[500,2000)": 600, "[2000,4000)": 3000, "[4000,20000]
 
 def write_bench(folder: Path) -> list[dict[str, Any]]:
     """Four ranges x two languages x six kinds; prompts name the kind, and every second is in the English file."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"prompt": f"{kind} {language} {words}", "type": kind, "length": words}
         for words in LENGTHS.values()
         for language in ("en", "zh")

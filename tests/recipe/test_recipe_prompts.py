@@ -3,6 +3,7 @@
 import pytest
 
 from lwexp.config import compose
+from lwexp.config.data import SyntheticInstructions
 from lwexp.generate.instructions import load_instructions
 from lwexp.recipe.pairs import _in_turn, _prompts
 from lwexp.records import LwexpError, Prompt
@@ -26,9 +27,11 @@ def test_more_than_there_are_is_refused_with_both_numbers():
 
 def test_synthetic_pair_instructions_are_not_those_of_the_drafts():
     config = compose("experiment=miniature")
-    drafts = {row.text for row in load_instructions(config.generate.instructions, seed=config.seed)}
+    synthetic = config.generate.instructions
+    assert isinstance(synthetic, SyntheticInstructions)
+    drafts = {row.text for row in load_instructions(synthetic, seed=config.seed)}
 
     answered = {row.text for row in _prompts(config, [])}
 
     assert len(answered & drafts) / len(answered) < 0.25  # the same topics, lengths and phrasings may meet by chance
-    assert {row.text for row in load_instructions(config.generate.instructions, seed=config.seed)} == drafts
+    assert {row.text for row in load_instructions(synthetic, seed=config.seed)} == drafts

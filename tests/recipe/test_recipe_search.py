@@ -3,6 +3,7 @@
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -36,7 +37,7 @@ def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "Which x?", Machine(slots=2), [])
-    options = {"metric": "S_l", "direction": "maximize", "seed": 0}
+    options: dict[str, Any] = {"metric": "S_l", "direction": "maximize", "seed": 0}
 
     search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
     first = (tmp_path / "starts.txt").read_text().split()
@@ -59,7 +60,7 @@ def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "", Machine(), [])
-    options = {"n_trials": 1, "metric": "S_l", "direction": "maximize", "seed": 0}
+    options: dict[str, Any] = {"n_trials": 1, "metric": "S_l", "direction": "maximize", "seed": 0}
 
     def dies(*_args, **_options):
         raise KeyboardInterrupt

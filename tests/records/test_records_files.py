@@ -92,7 +92,7 @@ def test_a_row_refuses_unknown_columns_and_changes():
         Message.model_validate(json.loads('{"role":"user","content":"a","mood":"good"}'))
     failure = Failure(id="1", stage="plan", reason="refusal", detail="", attempts=1)
     with pytest.raises(ValueError, match="frozen"):
-        failure.reason = "other"
+        failure.reason = "other"  # type: ignore[misc]
 
 
 def test_parquet_columns_do_not_hang_on_the_values(tmp_path):

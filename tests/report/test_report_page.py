@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,11 @@ class Structure(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.ids, self.links, self.headings, self.drawings, self.open = [], [], [], [], []
+        self.ids: list[Any] = []
+        self.links: list[Any] = []
+        self.headings: list[Any] = []
+        self.drawings: list[Any] = []
+        self.open: list[str] = []
         self.faults: list[str] = []
         self.feed(page)
 

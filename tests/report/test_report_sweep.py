@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,10 +53,16 @@ def make_sweep(root, cells, *, varied, question=QUESTION):
     return folder
 
 
+def result_of(sweep):
+    found = sweep_result(sweep)
+    assert found is not None
+    return found
+
+
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
     """Three caps that finish; a crash, a kill and a bad value that do not."""
-    cells = [([f"{KEY}={cap}"], cap, "finished", 0, None) for cap in (50, 100, 400)]
+    cells: list[Any] = [([f"{KEY}={cap}"], cap, "finished", 0, None) for cap in (50, 100, 400)]
     cells += [
         ([f"{KEY}=7"], None, "failed", 1, "RuntimeError: <script>boom</script>"),
         ([f"{KEY}=8"], None, "failed", -9, "killed by signal 9"),
@@ -120,6 +127,7 @@ def test_a_sweep_without_any_evaluation_still_shows_its_trials(tmp_path, open_pa
 def test_the_fit_of_a_power_law_is_that_power_law():
     """y = 3 x^0.5 exactly: slope 0.5, intercept log10(3), interval of width 0."""
     fit = fit_line([(x, 3 * x**0.5) for x in (50, 100, 200, 400)])
+    assert fit is not None
     assert fit.slope == pytest.approx(0.5)
     assert fit.intercept == pytest.approx(math.log10(3))
     assert fit.slope_interval == pytest.approx((0.5, 0.5))
@@ -134,6 +142,7 @@ def test_the_slope_and_its_interval_agree_with_numpy():
     residual = y - slope * x - intercept
     half = 3.1824 * math.sqrt(covariance[0, 0] * (residual @ residual) / 3)
     fit = fit_line(points)
+    assert fit is not None
     assert (fit.slope, fit.intercept) == (pytest.approx(slope), pytest.approx(intercept))
     assert fit.slope_interval == pytest.approx((slope - half, slope + half), rel=1e-4)
 
@@ -149,10 +158,13 @@ def test_seeds_are_averaged_and_other_settings_are_compared(tmp_path):
         ([f"lr={lr}", f"seed={seed}"], cap, "finished", 0, None) for lr, cap in ((1, 60), (2, 900)) for seed in (0, 1)
     ]
     sweep, comparison = read_sweep(make_sweep(tmp_path, cells, varied=["lr", "seed"]))
-    found = sweep_result(sweep)
+    found = result_of(sweep)
     assert (found.factor, found.is_cap, len(found.settings)) == ("lr", False, 2)
     assert [len(setting.points) for setting in found.settings] == [2, 2]
-    assert found.settings[1].mean > found.settings[0].mean
+    first, second = (setting.mean for setting in found.settings)
+    assert first is not None
+    assert second is not None
+    assert second > first
     assert found.finding.startswith("S-bar differs: ")
     assert {e.label for e in comparison.evaluations} == {f"lr={lr} seed={seed}" for lr in (1, 2) for seed in (0, 1)}
 
@@ -161,7 +173,7 @@ def test_equal_settings_make_no_difference(tmp_path):
     """Negative control: the same answers under two names."""
     cells = [([f"rule={rule}"], 60, "finished", 0, None) for rule in ("token", "sequence")]
     sweep, _ = read_sweep(make_sweep(tmp_path, cells, varied=["rule"]))
-    assert sweep_result(sweep).finding.startswith("No measurable difference in S-bar: ")
+    assert result_of(sweep).finding.startswith("No measurable difference in S-bar: ")
 
 
 def test_a_trials_file_that_cannot_be_read_is_said(tmp_path):
@@ -193,8 +205,8 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
     """Rows by hand: token 1/2 + 1/2 of weights 1 + 1 is 50%; release 0.02 + 0.05 of 0.1 + 0.1 is 35%."""
     cells = [([f"objective.normalize={rule}"], 60, "finished", 0, None) for rule in ("token", "release")]
     folder = make_sweep(tmp_path, cells, varied=["objective.normalize"])
-    weights = {"token": [(1, 0.5), (1, 0.5)], "release": [(0.1, 0.02), (0.1, 0.05)]}
-    for number, rows in enumerate(weights.values()):
+    weights: list[list[tuple[float, float]]] = [[(1, 0.5), (1, 0.5)], [(0.1, 0.02), (0.1, 0.05)]]
+    for number, rows in enumerate(weights):
         report_runs.write_jsonl(
             tmp_path / f"sft-{number:08x}" / "metrics.jsonl",
             [{"step": n, "loss": 1.0, "weight": w, "long_weight": long} for n, (w, long) in enumerate(rows)],
@@ -207,8 +219,8 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
         in found["finding"]
     )
     assert "Loss weight of long documents" in report.read_text()
-    rows = read_metrics(tmp_path / "sft-00000001" / "metrics.jsonl")
-    assert [share for _, share in long_shares(rows)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
+    read = read_metrics(tmp_path / "sft-00000001" / "metrics.jsonl")
+    assert [share for _, share in long_shares(read)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
     assert long_shares([{"step": 1, "loss": 1.0}]) == []
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()
 
@@ -222,7 +234,7 @@ def test_keys_with_the_same_last_part_keep_enough_to_be_told_apart(tmp_path):
     sweep, comparison = read_sweep(folder)
     assert list(sweep.names.values()) == ["long.count", "short.count"]
     assert [e.label for e in comparison.evaluations] == ["long.count=0 short.count=9", "long.count=9 short.count=0"]
-    found = sweep_result(sweep)
+    found = result_of(sweep)
     assert "long.count=0 short.count=9" in found.finding
     assert "| long.count | short.count |" in sweep_markdown(sweep, None)
     assert short_names(["lr", "a.lr", "b.lr"]) == {"lr": "lr", "a.lr": "a.lr", "b.lr": "b.lr"}
@@ -235,7 +247,7 @@ def test_settings_that_change_together_are_one_line_without_names(tmp_path):
     for name, points in {"tied": [(0, 9), (9, 0)], "grid": [(0, 9), (0, 0), (9, 9), (9, 0)]}.items():
         cells = [([f"s.a.n={a}", f"s.b.n={b}"], 60, "finished", 0, None) for a, b in points]
         sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["s.a.n", "s.b.n"]))
-        drawn.append(str(sweep_figure(sweep_result(sweep), {}).svg).count(">b.n="))
+        drawn.append(str(sweep_figure(result_of(sweep), {}).svg).count(">b.n="))
     assert drawn == [0, 4]
 
 
@@ -245,7 +257,7 @@ def test_small_settings_keep_their_digits_on_the_axis(tmp_path):
     for name, values in {"rate": ["0.001", "0.003"], "word": ["1.23456789", "#ee0001"]}.items():
         cells = [([f"lr={value}"], 60, "finished", 0, None) for value in values]
         sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["lr"]))
-        drawn[name] = str(sweep_figure(sweep_result(sweep), {}).svg)
+        drawn[name] = str(sweep_figure(result_of(sweep), {}).svg)
     assert all(drawn["rate"].count(f">{label}<") == 2 for label in ("0.001", "0.003"))  # wide and narrow
     assert drawn["word"].count(">#ee0001<") == 2
     assert drawn["word"].count(">1.23456789<") == 2

@@ -83,8 +83,8 @@ def test_spread_over_repeats():
     """Repeat 0: 100 and 50, mean 75. Repeat 1: 100 and 0, mean 50."""
     rows = answers(("a", 0, 100, 100, None), ("b", 0, 100, 50, None), ("a", 1, 100, 100, None), ("b", 1, 100, 0, None))
     score = cell(rows).scores["S_l"]
-    assert score.by_repeat == (75, 50)
-    assert score.spread == (50, 75)
+    assert score.by_repeat == (75.0, 50.0)
+    assert score.spread == (50.0, 75.0)
     assert seeds(rows) == [100, 101]
 
 

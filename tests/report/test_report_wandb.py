@@ -1,6 +1,7 @@
 """The W&B report: the specification that the library sends, captured without a network."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def captured(monkeypatch):
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
     """Two caps that were evaluated and a trial that crashed."""
-    cells = [([f"{KEY}={cap}"], cap, "finished", 0, None) for cap in (50, 400)]
+    cells: list[Any] = [([f"{KEY}={cap}"], cap, "finished", 0, None) for cap in (50, 400)]
     cells.append(([f"{KEY}=9"], None, "failed", 1, "boom"))
     return read_sweep(make_sweep(tmp_path_factory.mktemp("wandb"), cells, varied=[KEY], question="Does it follow?"))
 

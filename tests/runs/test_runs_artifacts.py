@@ -60,10 +60,14 @@ def test_every_run_of_an_older_version_has_its_stage_status_config_and_results(d
         assert run.config.seed == raw["seed"] == 0
     # by hand, from the files
     long, evaluated, data = (runs[id] for id in ("long-d326cf50", "eval-dpo-7dae2557", "data-offline-a75c8ce0"))
-    assert long.results(TrainResults).steps == 888
+    trained, scored, written = long.results(TrainResults), evaluated.results(EvaluateResults), data.results(DataResults)
+    assert trained is not None
+    assert scored is not None
+    assert written is not None
+    assert trained.steps == 888
     assert long.seconds == pytest.approx(134.427, abs=0.001)
-    assert evaluated.results(EvaluateResults).responses == 192
-    assert (data.results(DataResults).calls, data.tally) == (3559, "480 in = 480 kept")
+    assert scored.responses == 192
+    assert (written.calls, data.tally) == (3559, "480 in = 480 kept")
     assert evaluated.results(TrainResults) is None
 
 
@@ -81,15 +85,19 @@ def test_the_lineage_of_a_moved_tree_is_found_beside_it_and_what_is_gone_is_miss
 
 def test_objects_and_rows_of_an_older_version_are_read(demo: Path) -> None:
     judge = JudgeSummary.read(demo / "eval-dpo-7dae2557")
+    assert judge is not None
     assert (judge.model, judge.scored, judge.alpha["S_q"]) == ("offline/judge", 192, None)
     mixture = MixtureSummary.read(demo / "long-d326cf50")
+    assert mixture is not None
     assert (mixture.tally, mixture.table[0].words_median) == ("480 in = 480 kept", 168.0)
     sft, dpo = (
         [MetricsRow(**row) for row in read_metrics(demo / id / METRICS)] for id in ("long-d326cf50", "dpo-661ab685")
     )
     assert [(row.step, row.target_tokens) for row in sft] == [(1, 867), (10, 9235), (20, 18580)]
+    assert dpo[0].model_extra is not None
     assert dpo[0].model_extra["accuracy"] == 0.0
     left_out = failures_in(demo / "pairs-long-1b91ab93", PAIR_FAILURES)
+    assert left_out is not None
     assert [row.reason for row in read_rows(left_out, Failure)] == ["small_margin"] * 2
 
 

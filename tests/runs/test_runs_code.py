@@ -30,9 +30,15 @@ def finished(root: Path, stage: str = "train") -> RunDirectory:
     return run
 
 
+def manifest_of(path: Path) -> Manifest:
+    found = Manifest.read(path)
+    assert found is not None
+    return found
+
+
 def with_other_code(path: Path, room: str) -> None:
     """As if the run had been made by another version of a room."""
-    manifest = Manifest.read(path)
+    manifest = manifest_of(path)
     manifest.code[room] = "0" * 64
     manifest.git.commit = "2be0cdddc0ffee"
     manifest.write(path)
@@ -86,7 +92,7 @@ def test_a_run_of_an_older_version_says_nothing(tmp_path: Path, caplog: pytest.L
 
 def test_a_plugin_that_has_changed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = finished(tmp_path)
-    manifest = Manifest.read(run.path)
+    manifest = manifest_of(run.path)
     manifest.plugins = {"simpo.py": "0" * 64}
     manifest.write(run.path)
     opened(tmp_path)
@@ -128,7 +134,7 @@ def test_a_training_does_not_go_on_from_its_checkpoint_with_other_code(tmp_path:
     assert (allowed.id, len(allowed.manifest.code_changes)) == (run.id, 1)
     with allowed:
         pass
-    assert "code of train has changed" in Manifest.read(run.path).code_changes[0]
+    assert "code of train has changed" in manifest_of(run.path).code_changes[0]
     assert not opened(tmp_path).is_finished  # this code is now the run's own
 
 

@@ -79,6 +79,7 @@ def test_two_processes_cannot_work_in_one_run(tmp_path):
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == "in\n"
         with pytest.raises(LwexpError, match="in use by another process"), opened(tmp_path):
             pass

@@ -20,7 +20,7 @@ from lwexp.runs.progress import Count, counted, shown, track
 def test_the_text_has_done_total_rate_time_left_and_the_newest_note(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 of 100 were done before; 30 more in 60 s are 0.5 a second, so the last 50 take 100 s."""
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     count = Count(100, done=20)
     assert str(count) == "20 of 100"
     for _ in range(29):
@@ -74,12 +74,13 @@ def test_a_terminal_has_a_bar_with_the_same_text(monkeypatch: pytest.MonkeyPatch
         def __str__(self) -> str:
             return "$1.00 of about $2.00, 3 in flight"
 
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
     monkeypatch.setattr(module, "console_of", lambda: console)
     monkeypatch.setattr(module, "_REDRAW_SECONDS", 0.01)
     with shown("documents", Half()):
-        wait_until(lambda: console.file.getvalue().count("$1.00 of about $2.00, 3 in flight") > 1)
-    assert "documents" in console.file.getvalue()
+        wait_until(lambda: out.getvalue().count("$1.00 of about $2.00, 3 in flight") > 1)
+    assert "documents" in out.getvalue()
 
 
 def test_items_are_handed_on_and_an_error_ends_the_display(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.runs.trial_process import share_of_cores
+from lwexp.runs.trial_process import TrialProcess, share_of_cores
 from lwexp.runs.trials import Machine, last_words, make_trials, read_trials, run_trials, sweep_directory
 
 # A stand-in for an entry script: notes its run, says how it sees the machine, and ends as it is told.
@@ -158,7 +158,7 @@ def test_slurm_gets_the_right_batch_script(script, monkeypatch):
     Path(trial.log).parent.mkdir()
 
     executor = module._executor(script.parent / "sweep" / "submitit", machine)
-    executor.submit(module.TrialProcess((str(script), "lr=1"), trial.log, trial.record, processes=8, nodes=2))
+    executor.submit(TrialProcess((str(script), "lr=1"), trial.log, trial.record, processes=8, nodes=2))
 
     text = (script.parent / "submitted.sh").read_text()
     for line in ("--gpus-per-node=8", "--nodes=2", "--partition=long", "--time=600", "--signal=USR2@90"):

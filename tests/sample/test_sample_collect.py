@@ -39,10 +39,15 @@ def test_every_prompt_is_answered_as_often_as_asked_in_bench_order(glm_folder: P
     assert first.finish_reason in ("stop", "length")
 
 
+def seed_of(response: Response) -> int | None:
+    assert response.sampling is not None
+    return response.sampling.seed
+
+
 def test_each_repeat_has_a_seed_of_its_own_that_all_prompts_share(glm_folder: Path, tmp_path: Path) -> None:
     responses = run(glm_folder, tmp_path / "r.jsonl")
-    assert {response.sampling.seed for response in responses[::2]} == {repeat_seed(0, 0)}
-    assert {response.sampling.seed for response in responses[1::2]} == {repeat_seed(0, 1)}
+    assert {seed_of(response) for response in responses[::2]} == {repeat_seed(0, 0)}
+    assert {seed_of(response) for response in responses[1::2]} == {repeat_seed(0, 1)}
     assert responses[0].text != responses[1].text
     assert repeat_seed(0, 1) != repeat_seed(1, 0)
 

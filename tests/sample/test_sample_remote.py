@@ -84,7 +84,7 @@ def sampling(**changes: Any) -> SampleConfig:
 
 
 def run(url: str, out: Path, **options: Any) -> list[Response]:
-    given = {"prompts": PROMPTS, "sample": sampling(), "model": engine(url)} | options
+    given: dict[str, Any] = {"prompts": PROMPTS, "sample": sampling(), "model": engine(url)} | options
     return collect(given["prompts"], model=given["model"], model_name="m", sample=given["sample"], seed=0, out=out)
 
 

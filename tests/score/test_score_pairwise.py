@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
+from lwexp.extend import AskedJudge
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import PairJudgement, Verdict, read_rows
@@ -88,7 +89,9 @@ def test_the_offline_judge_chooses_too(tmp_path: Path) -> None:
     prompt = "Please write about 50 words on the history of tea."
     good = "Part 1 of 1 looks at the history of tea. Farmers know it well. Here the text ends."
     pair = [response("a#0", prompt=prompt, text=good)], [response("a#0", prompt=prompt, text="word " * 12)]
-    rows = compare_pairwise(*pair, "o", compose("judge=offline").judge, seed=0, out_dir=tmp_path)
+    judge = compose("judge=offline").judge
+    assert isinstance(judge, AskedJudge)
+    rows = compare_pairwise(*pair, "o", judge, seed=0, out_dir=tmp_path)
     assert [row.winner for row in rows] == ["ours", "ours"]
 
 

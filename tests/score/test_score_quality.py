@@ -161,7 +161,11 @@ def test_empty_answers_get_the_lowest_scores_and_missing_ones_none() -> None:
 
 def test_a_verdict_is_the_mean_of_what_could_be_read() -> None:
     """All threes are 50, all fives 100, one unreadable: 75 and 4, and unscored only without any."""
-    outcomes = [Scores(**dict.fromkeys(NAMES, 3)).marks, "unreadable", Scores(**dict.fromkeys(NAMES, 5)).marks]
+    outcomes: list[Marks | str] = [
+        Scores(**dict.fromkeys(NAMES, 3)).marks,
+        "unreadable",
+        Scores(**dict.fromkeys(NAMES, 5)).marks,
+    ]
     given = [judgement(METRIC, response(), repeat, "j", outcome) for repeat, outcome in enumerate(outcomes)]
     verdict = judged_verdict(METRIC, response(), "j", given)
     assert (verdict.score, set(verdict.dimensions.values()), verdict.unscored_reason) == (75, {4.0}, None)

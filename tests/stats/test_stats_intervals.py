@@ -20,7 +20,9 @@ def test_interval_agrees_with_scipy():
 
     values = [float(20 + (n * 37) % 80) for n in range(60)]
     theirs = bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
-    low, high = interval(values)
+    mine = interval(values)
+    assert mine is not None
+    low, high = mine
     assert low == pytest.approx(theirs.confidence_interval.low, abs=0.6)
     assert high == pytest.approx(theirs.confidence_interval.high, abs=0.6)
     assert interval(values) == (low, high)  # and is the same every time
@@ -35,6 +37,7 @@ def test_interval_of_too_little():
 def test_paired_difference_uses_shared_prompts_only():
     """Shared: a 3-1 = 2, b 5-1 = 4; mean 3."""
     found = paired_difference({"a": 3, "b": 5, "x": 99}, {"a": 1, "b": 1, "y": 0})
+    assert found is not None
     assert (found.mean, found.n_prompts) == (3, 2)
     assert paired_difference({"a": 1}, {"b": 1}) is None
 
@@ -42,7 +45,9 @@ def test_paired_difference_uses_shared_prompts_only():
 def test_paired_interval_is_narrow_where_models_differ_alike():
     """b is a minus 5 everywhere: the pairing knows the difference exactly, however wide the scores lie."""
     a = {str(n): float(n) for n in range(50)}
-    assert paired_difference(a, {k: v - 5 for k, v in a.items()}).interval == (5, 5)
+    found = paired_difference(a, {k: v - 5 for k, v in a.items()})
+    assert found is not None
+    assert found.interval == (5, 5)
 
 
 def test_rank_correlation_agrees_with_scipy():

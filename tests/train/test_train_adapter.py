@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lwexp.config.train import Lora
-from lwexp.train.metrics.rowfile import read_metrics
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.model.adapter import add_adapter, merged_state, trained_parameters
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.parallel.optimizer import build_optimizer

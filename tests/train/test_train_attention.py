@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from lwexp.extend import StepTotals
+from lwexp.pack.dataset import PackBatch
 from lwexp.records import LwexpError
 from lwexp.train.model import attention
 from lwexp.train.model.attention import packed_attention
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.losses import StepTotals, sft_loss, sft_weights
-from tests.train.tiny_packs import Document, Pack, make_documents, make_pack, tiny_model
+from lwexp.train.objectives.losses import sft_loss, sft_weights
+from tests.train.tiny_packs import Document, make_documents, make_pack, tiny_model
 
 DOCUMENTS = make_documents(1, [9, 23, 4, 14])
 
@@ -21,7 +23,7 @@ DOCUMENTS = make_documents(1, [9, 23, 4, 14])
 TOLERANCES = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 
-def loss_and_gradients(model: Any, packs: list[Pack], targets: int) -> tuple[float, dict[str, torch.Tensor]]:
+def loss_and_gradients(model: Any, packs: list[PackBatch], targets: int) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     totals = StepTotals(packs=len(packs), documents=4, target_tokens=targets)
     total = torch.zeros((), dtype=torch.float64)
@@ -33,13 +35,14 @@ def loss_and_gradients(model: Any, packs: list[Pack], targets: int) -> tuple[flo
     return float(total), {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
-def hidden_states(model: Any, pack: Pack) -> torch.Tensor:
-    return model.model(
+def hidden_states(model: Any, pack: PackBatch) -> torch.Tensor:
+    hidden: torch.Tensor = model.model(
         input_ids=pack.input_ids, position_ids=pack.position_ids, use_cache=False, lengths=pack.lengths
     ).last_hidden_state[0]
+    return hidden
 
 
-def separate(documents: list[Document]) -> list[Pack]:
+def separate(documents: list[Document]) -> list[PackBatch]:
     return [make_pack([document]) for document in documents]
 
 
@@ -169,6 +172,6 @@ def test_an_architecture_that_attends_otherwise_is_refused(more: dict[str, Any])
     """They come as further arguments, which would be dropped in silence. The control has them and they are None."""
     x = torch.randn(1, 2, 6, 8)
     arguments: tuple[Any, ...] = (torch.nn.Identity(), x, x, x, None)
-    packed_attention(*arguments, lengths=(6,), **dict.fromkeys(more))
+    packed_attention(*arguments, lengths=(6,), **dict[str, Any](dict.fromkeys(more)))
     with pytest.raises(LwexpError, match=f"packed attention has no {next(iter(more))}, which Identity asks for"):
         packed_attention(*arguments, lengths=(6,), **more)

@@ -42,12 +42,12 @@ def varlen_kernel(query: Any, key: Any, value: Any, bounds: Any, scale: float | 
     return torch.cat(parts, dim=1).transpose(0, 1)
 
 
-def varlen_of_2_10(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, return_aux=None):  # type: ignore[no-untyped-def]
+def varlen_of_2_10(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, is_causal=False, return_aux=None):
     assert query.shape[1] == key.shape[1]
     return varlen_kernel(query, key, value, cu_seq_q, None) if is_causal else None
 
 
-def varlen_of_2_13(  # type: ignore[no-untyped-def]
+def varlen_of_2_13(
     query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1),
     enable_gqa=False,
 ):  # fmt: skip
@@ -57,7 +57,7 @@ def varlen_of_2_13(  # type: ignore[no-untyped-def]
     return varlen_kernel(query, key, value, cu_seq_q, scale) if window_size == (-1, 0) else None
 
 
-def flash_kernel(q, k, v, cu_q, cu_k, max_q, max_k, *, softmax_scale, causal, gives_tuple):  # type: ignore[no-untyped-def]
+def flash_kernel(q, k, v, cu_q, cu_k, max_q, max_k, *, softmax_scale, causal, gives_tuple):
     attended = varlen_kernel(q, k, v, cu_q, softmax_scale) if causal else None
     return (attended, None) if gives_tuple else attended
 
@@ -117,8 +117,8 @@ def test_cudnn_is_asked_first_and_others_only_where_it_refuses(
 
     monkeypatch.setattr(F, "scaled_dot_product_attention", spy)
     check(PATHS["cudnn"], inputs)
-    assert orders == [int(SDPBackend.CUDNN_ATTENTION)] * len(LENGTHS)
-    assert torch._C._get_sdp_priority_order()[0] != int(SDPBackend.CUDNN_ATTENTION)  # put back afterwards
+    assert orders == [SDPBackend.CUDNN_ATTENTION.value] * len(LENGTHS)
+    assert torch._C._get_sdp_priority_order()[0] != SDPBackend.CUDNN_ATTENTION.value  # put back afterwards
     with pytest.raises(RuntimeError, match="backend"):
         attention_paths.cudnn_alone(*inputs, Documents(LENGTHS, None, max(LENGTHS)), SCALE)
 
@@ -192,9 +192,7 @@ def test_a_path_that_fails_on_the_device_is_refused_before_the_run(monkeypatch: 
     def no_kernel(choice: str) -> None:
         raise RuntimeError("No available kernel. Aborting execution.\nand a trace")
 
-    monkeypatch.setattr(
-        attention.torch, "cuda", SimpleNamespace(is_available=lambda: True, get_device_name=lambda: "T4")
-    )
+    monkeypatch.setattr(torch, "cuda", SimpleNamespace(is_available=lambda: True, get_device_name=lambda: "T4"))
     monkeypatch.setattr(attention, "_try_on_device", no_kernel)
     problem = attention.attention_problem("cudnn")
     assert problem == "hardware.attention=cudnn fails on T4: No available kernel. Aborting execution.; set it to auto"

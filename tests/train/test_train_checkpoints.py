@@ -16,7 +16,10 @@ from lwexp.train.loop.checkpoints import Checkpoint, newest_checkpoint, save_che
 
 
 def save(folder: Path, step: int) -> None:
-    save_checkpoint(folder, step, lambda path: path.write_text(f"state of {step}") and None, lambda: None, keep=2)
+    def write(path: Path) -> None:
+        path.write_text(f"state of {step}")
+
+    save_checkpoint(folder, step, write, lambda: None, keep=2)
 
 
 def test_the_newest_is_found_and_only_two_are_kept(tmp_path: Path) -> None:
@@ -92,7 +95,7 @@ def test_a_disk_that_takes_no_more_stops_a_run_with_one_line_and_it_goes_on_late
 
     options = ("objective.max_steps=6", "training.checkpoint_every_steps=2", "training.keep_checkpoints=3")
     whole = train_in(tiny_config(tmp_path / "whole", *options), rows=tiny_conversations())
-    real, hard = callbacks.save_checkpoint, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    real, hard = save_checkpoint, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
     def save_on_a_full_disk(folder: Path, step: int, *rest: Any) -> None:
         if step == 4:
@@ -122,7 +125,7 @@ def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes
     from lwexp.train.loop import callbacks
     from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
-    real = callbacks.save_checkpoint
+    real = save_checkpoint
 
     def save_and_crash(folder: Path, step: int, *rest: Any) -> None:
         real(folder, step, *rest)
@@ -184,7 +187,10 @@ def test_a_process_that_dies_at_any_point_of_saving_leaves_a_whole_checkpoint(ph
 
 @pytest.mark.parametrize("place", range(0, 100, 10))
 def test_a_bit_flipped_anywhere_is_noticed(place: int, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, 5, lambda path: path.write_bytes(bytes(range(100))) and None, lambda: None, keep=2)
+    def write(path: Path) -> None:
+        path.write_bytes(bytes(range(100)))
+
+    save_checkpoint(tmp_path, 5, write, lambda: None, keep=2)
     state = tmp_path / "step-00000005" / "state.ckpt"
     assert newest_checkpoint(tmp_path) is not None  # negative control
     content = bytearray(state.read_bytes())

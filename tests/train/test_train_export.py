@@ -101,9 +101,8 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
     )
     run = open_run("train", config, default_name="tiny", inputs={})
     kept = tmp_path / "kept"
-    import lwexp.train.loop.run as training
 
-    real = training.shutil.rmtree
+    real = shutil.rmtree
 
     def keeping(path: Any, **options: Any) -> None:
         if Path(path).name == "checkpoints":
@@ -111,7 +110,7 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
         real(path, **options)
 
     with pytest.MonkeyPatch.context() as patch, run:
-        patch.setattr(training.shutil, "rmtree", keeping)
+        patch.setattr(shutil, "rmtree", keeping)
         train_run(config, run, rows=tiny_conversations())
         run.leave()
     assert has_model(run.path / "model")

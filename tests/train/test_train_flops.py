@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from lwexp.extend import Sizes
+from lwexp.extend import Sizes, StepTotals
 from lwexp.train.families import Llama
 from lwexp.train.model.build import random_config
 from lwexp.train.model.dimensions import model_sizes, published_models
-from lwexp.train.objectives.losses import StepTotals
 from lwexp.train.planner.flops import Speedometer, flops_per_token, peak_flops, step_flops
 from tests.train.tiny_packs import NoTokenizer, tiny_model_config
 

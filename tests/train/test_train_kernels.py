@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from functools import partial
 from types import ModuleType
@@ -97,7 +98,7 @@ def test_compiled_kernels_give_the_same_gradients_and_are_traced_once(
     """
     from torch._dynamo.utils import counters
 
-    monkeypatch.setattr(kernels.torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     torch._dynamo.reset()
     counters.clear()
     compare(family, "compile")
@@ -113,7 +114,7 @@ def test_negative_control_swapped_halves_would_show(monkeypatch: pytest.MonkeyPa
 
 def test_what_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "find_spec", lambda name: None)
-    monkeypatch.setattr(kernels.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "pip install 'lwexp[gpu]'" in (kernels.kernels_problem("liger", "cuda") or "")
     assert "needs triton" in (kernels.kernels_problem("compile", "cuda") or "")
     assert "needs g++" in (kernels.kernels_problem("compile", "cpu") or "")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.train.metrics.rowfile import read_metrics
+from lwexp.runs.summaries import read_metrics
 from tests.train.tiny_packs import tiny_conversations
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -41,7 +41,7 @@ def test_weights_of_the_docstrings_example() -> None:
 )
 def test_the_loss_weight_of_long_documents(normalize: str, weight: float, long_weight: float) -> None:
     """The same two packs, long from 6 targets: 6 of 12 targets, 1 of 3 documents; release 2/(30*2) + 1/(30*2), 1/60."""
-    documents = [Document(list(range(10, 10 + 2 + n)), 2) for n in (2, 4, 6)]
+    documents = [Document(tuple(range(10, 10 + 2 + n)), 2) for n in (2, 4, 6)]
     packs = Packs([documents[:2], documents[2:]])
     batch = Steps(packs, [[0, 1]])[0]  # type: ignore[arg-type]
     objective = sft(normalize)
@@ -167,7 +167,7 @@ def test_dpo_gradients_do_not_depend_on_packs_and_the_first_loss_is_ln_2_plus_nl
         batch = Steps(dataset, [list(range(len(split)))], counted={"chosen_tokens": chosen})[0]  # type: ignore[arg-type]
         model.zero_grad()
         shares = [config.pack_loss(pack_logprobs(model, p), p, batch.totals, known) for p in batch.packs]
-        sum(share.loss for share in shares).backward()  # type: ignore[union-attr]
+        sum(share.loss for share in shares).backward()
         losses.append(sum(share.loss.item() for share in shares))
         gradients.append([p.grad.clone() for p in model.parameters()])
         watched = summed(shares)

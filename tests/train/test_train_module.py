@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback
 
 from lwexp.config import compose
+from lwexp.config.train import Auto
 from lwexp.train.data.steps import StepsModule
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.nonfinite import NonFinite
@@ -39,10 +40,12 @@ def train(
         config.objective, config.objective.optimizer, len(PLAN),
         recompute=recompute, offload=offload, nonfinite=NonFinite(tmp_path / "nonfinite.jsonl", allowed=0),
     )  # fmt: skip
+    assert not isinstance(config.hardware, Auto)
     with quiet_lightning():
         build_trainer(config.hardware, [seen], 1.0, tmp_path).fit(
-            module, datamodule=StepsModule(PACKS, PLAN, len(PLAN))
-        )  # type: ignore[arg-type]
+            module,
+            datamodule=StepsModule(PACKS, PLAN, len(PLAN)),  # type: ignore[arg-type]
+        )
     return seen.results
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lwexp.records import LwexpError
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.loop import module as module_file
-from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, train_in
 
 STEPS = ("objective.max_steps=5", "objective.optimizer.lr=0.01", "training.checkpoint_every_steps=1")

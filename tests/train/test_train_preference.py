@@ -39,11 +39,11 @@ def ours(policy, reference, settings):
     """Mean loss over the pairs, from flat token log-probs."""
     counts = target_counts(documents(), len(LENGTHS))
     weights = token_weights(is_tail(documents(), counts, PAIRS), settings.ld_alpha)
-    sums = [
+    chosen, known = (
         torch.zeros(len(LENGTHS), dtype=torch.float64).index_add(0, documents(), tokens * weights)
         for tokens in (policy, reference)
-    ]
-    return preference_losses(*sums, counts, PAIRS, settings).losses.mean()
+    )
+    return preference_losses(chosen, known, counts, PAIRS, settings).losses.mean()
 
 
 def trl(policy, reference, settings, loss_type, label_smoothing=0.0):

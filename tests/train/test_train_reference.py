@@ -18,9 +18,9 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import PairRows
 from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
-from lwexp.train.metrics.rowfile import read_metrics
 from lwexp.train.parallel.rank_sync import SingleProcess
 from lwexp.train.planner.hardware import settle_hardware
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from lwexp.train.metrics.rowfile import cut_metrics, read_metrics
+from lwexp.runs.summaries import read_metrics
+from lwexp.train.metrics.rowfile import cut_metrics
 from tests import ROOT
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
@@ -28,7 +29,7 @@ import os, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from lwexp.records import Preempted
-from lwexp.train.metrics.rowfile import read_metrics
+from lwexp.runs.summaries import read_metrics
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 def stop_after(root, steps, signal):
@@ -110,9 +111,9 @@ class StopError(Exception):
 
 
 def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lwexp.train.loop import callbacks
+    from lwexp.train.loop import callbacks, checkpoints
 
-    save = callbacks.save_checkpoint
+    save = checkpoints.save_checkpoint
 
     def save_and_crash(folder: Path, at: int, *rest: Any) -> None:
         save(folder, at, *rest)

@@ -15,7 +15,7 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError
-from lwexp.train.metrics.rowfile import read_metrics
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.model.logprobs import pack_logprobs
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 

@@ -11,8 +11,8 @@ import torch
 
 from lwexp.config.train import Validation
 from lwexp.records import LwexpError
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.data.holdout import hold_out
-from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 STEPS = ("objective.max_steps=6", "objective.optimizer.lr=0.01")

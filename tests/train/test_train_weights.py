@@ -10,7 +10,7 @@ import pytest
 
 from lwexp.pack.batch_schedule import BatchSchedule
 from lwexp.pack.dataset import PackedDataset
-from lwexp.train.metrics.rowfile import read_metrics
+from lwexp.runs.summaries import read_metrics
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 

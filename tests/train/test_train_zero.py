@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from lwexp.records import LwexpError
+from lwexp.runs.summaries import read_metrics
 from lwexp.train.loop import module as module_file
-from lwexp.train.metrics.rowfile import read_metrics
 from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_model_config, train_in
 from tests.train.zero_ranks import Ranks
 
@@ -44,7 +44,7 @@ def start_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp(f"base-{family}")
         config = tiny_model_config(family, tie_word_embeddings=False)
         texts = [message.content for row in tiny_conversations() for message in row.messages]
-        tokenizer = train_tokenizer(texts, 400, config.chat)
+        tokenizer = train_tokenizer(texts, 400, config.chat_format)
         shape = config.shape.model_copy(update={"vocab_size": 400, "max_position_embeddings": 512})
         model = build_model(config.model_copy(update={"shape": shape}), tokenizer, seed=3, dtype=torch.float32)
         writer: Any = model

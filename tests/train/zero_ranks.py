@@ -86,7 +86,7 @@ def serve() -> None:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         children = [fork(job, rank, port) for rank in range(max(1, job["world"]))]
-        codes = {}
+        codes: dict[int, int] = {}
         while len(codes) < len(children):
             child, status = os.wait()
             codes[child] = os.waitstatus_to_exitcode(status)
@@ -162,7 +162,7 @@ def gather_weights(report: Path) -> Any:
     from lightning.pytorch import Callback
     from safetensors.torch import load_file, save_file
 
-    class GatherWeights(Callback):
+    class GatherWeights(Callback):  # type: ignore[misc]
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             base = trainer.lightning_module.model.config._name_or_path
             if report.exists() or not base or trainer.world_size == 1:  # made here and not loaded, or not sharded
@@ -195,7 +195,7 @@ def gather_weights(report: Path) -> Any:
 def signal_self(root: str, kill: dict[str, Any]) -> None:
     import time
 
-    from lwexp.train.metrics.rowfile import read_metrics
+    from lwexp.runs.summaries import read_metrics
 
     while True:
         found = list(Path(root).glob("*/metrics.jsonl"))
