@@ -186,7 +186,7 @@ def test_the_legend_of_two_languages_shows_the_dots_of_the_figures(make_run):
     run = make_run(conversations=rows)
     write_viewer(run)
     page = (run.path / "viewer.html").read_text()
-    legend = re.search(r'<ul class="legend">(.*?)</ul>', page, re.DOTALL)[1]
+    [legend] = re.findall(r'<ul class="legend">(.*?)</ul>', page, re.DOTALL)
     shapes = re.findall(r'<path d="([^"]+)" fill="var\(--m(\d)\)"', legend)
     assert [place for _, place in shapes] == ["0", "1"]
     assert {shape for shape, _ in shapes} == {"M1.5 6a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z"}
