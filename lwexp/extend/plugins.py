@@ -18,6 +18,7 @@ ENTRY_POINTS = "lwexp.plugins"
 """Group under which an installed package names its module."""
 
 _loaded: dict[str, ModuleType] = {}
+_installed: set[str] = set()
 
 
 def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
@@ -30,15 +31,20 @@ def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
         LwexpError: One line that names the plugin, what went wrong and in which line of it.
     """
     for point in metadata.entry_points(group=ENTRY_POINTS):
+        _installed.add(point.value)
         _load(point.value, f"the entry point {point.name} of {point.dist.name if point.dist else 'a package'}")
     for name in names:
         _load(name, f"plugins={name}")
     return list(_loaded.values())
 
 
-def plugin_fingerprints() -> dict[str, str]:
-    """Name of each loaded plugin -> sha256 of its file."""
-    files = {name: module.__file__ for name, module in _loaded.items() if module.__file__}
+def plugin_fingerprints(names: Iterable[str]) -> dict[str, str]:
+    """Name of each of these plugins and of those of installed packages -> sha256 of its file.
+
+    Plugins that this process has loaded for another config do not shape the run.
+    """
+    wanted = {*_installed, *names}
+    files = {name: module.__file__ for name, module in _loaded.items() if name in wanted and module.__file__}
     return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items()}
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lwexp.config.folders import PACKAGE, REPOSITORY
@@ -25,12 +25,17 @@ def code_fingerprints(stage: str, package: Path = PACKAGE) -> dict[str, str]:
     return {room: _fingerprint(package / room) for room in ROOMS[stage] if (package / room).is_dir()}
 
 
-def changes_since(manifest: Manifest) -> list[str]:
-    """Rooms and plugins whose code is not what it was when the run was made; none where the run did not record it."""
+def changes_since(manifest: Manifest, plugins: Sequence[str]) -> list[str]:
+    """Rooms and plugins whose code is not what it was when the run was made; none where the run did not record it.
+
+    Args:
+        manifest: Of the run.
+        plugins: What the config of the present command names.
+    """
     if not manifest.code:
         return []
     rooms = _changed(manifest.code, code_fingerprints(manifest.stage))
-    return rooms + [f"plugin {name}" for name in _changed(manifest.plugins, plugin_fingerprints())]
+    return rooms + [f"plugin {name}" for name in _changed(manifest.plugins, plugin_fingerprints(plugins))]
 
 
 def what_changed(manifest: Manifest, changed: list[str]) -> str:
@@ -52,6 +57,9 @@ def checkout() -> Git:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top) != REPOSITORY:
+        return Git()  # installed into an environment that lies inside some other checkout
     status = git("status", "--porcelain")
     return Git(commit=git("rev-parse", "HEAD"), dirty=None if status is None else bool(status))
 

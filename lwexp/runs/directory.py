@@ -139,7 +139,7 @@ def open_run(
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
     old = RunDirectory.at(path)
     if old is not None and old.is_finished and not config.rerun:
-        _warn_of_changed_code(old)
+        _warn_of_changed_code(old, config)
         return old
     if check is not None:
         check()
@@ -159,7 +159,7 @@ def open_run(
         created=_now(),
         git=checkout(),
         code=code_fingerprints(stage),
-        plugins=plugin_fingerprints(),
+        plugins=plugin_fingerprints(config.plugins),
         python=sys.version.split()[0],
         versions={package: _version(package) for package in _PACKAGES},
     )
@@ -176,8 +176,8 @@ def open_run(
     return run
 
 
-def _warn_of_changed_code(run: Run) -> None:
-    if changed := changes_since(run.manifest):
+def _warn_of_changed_code(run: Run, config: Config) -> None:
+    if changed := changes_since(run.manifest, config.plugins):
         log.warning(
             "%s is finished, but the %s; rerun=true makes it again and keeps this one as %s",
             run.id, what_changed(run.manifest, changed), _aside(run.path).name,
@@ -190,7 +190,7 @@ def _resume_with_this_code(run: RunDirectory, config: Config) -> None:
     Raises:
         LwexpError: If it is a training that has a checkpoint, and its config does not allow it.
     """
-    changed = changes_since(run.manifest)
+    changed = changes_since(run.manifest, config.plugins)
     if not changed:
         return
     said = what_changed(run.manifest, changed)
@@ -203,7 +203,7 @@ def _resume_with_this_code(run: RunDirectory, config: Config) -> None:
     if run.manifest.starts:
         log.warning("%s goes on, but the %s", run.id, said)
         run.manifest.code_changes.append(said)
-    run.manifest.code, run.manifest.plugins = code_fingerprints(run.stage), plugin_fingerprints()
+    run.manifest.code, run.manifest.plugins = code_fingerprints(run.stage), plugin_fingerprints(config.plugins)
     run.manifest.git = checkout()
 
 

@@ -129,7 +129,7 @@ def test_dpo_resumes_exactly_at_the_first_a_middle_and_the_last_step(
 ) -> None:
     """5 steps. After the last one nothing is left to train, but the weights must be there to export."""
     options = ("objective=dpo", "objective.max_steps=5", "training.checkpoint_every_steps=1")
-    inputs = {"pairs": tiny_pairs(), "start_from": sft_run.path / "model"}
+    inputs = {"rows": tiny_pairs(), "start_from": sft_run.path / "model"}
     whole = train_in(tiny_config(tmp_path / "whole", *options), **inputs).path
     crash_at(step, monkeypatch)
     with pytest.raises(StopError):
