@@ -31,8 +31,8 @@ ROOMS = {
     "benches": {"llm"}, "score": {"llm"}, "pages": set(), "report": {"pages"}, "publish": {"pages"},
 }  # fmt: skip
 ABOVE = {
-    "recipe": set(ROOMS), "commands": {"recipe", ""}, "export": {"recipe"}, "__main__": {"commands"},
-    "": {"recipe", "report"},
+    "recipe": set(ROOMS), "commands": {"recipe", ""}, "api": {"recipe", "report"}, "export": {"recipe"},
+    "__main__": {"commands"}, "": set(),
 }  # fmt: skip
 ALLOWED = BASE | {room: others | set(BASE) for room, others in (ROOMS | ABOVE).items()}
 TRAIN = {

@@ -35,14 +35,14 @@ def test_the_example_of_the_page_runs_from_an_empty_folder(tmp_path):
     assert (tmp_path / "compare.html").is_file()
 
 
-def test_importing_the_package_loads_nothing_heavy(tmp_path):
-    code = "import sys, lwexp; print(sorted({'torch', 'hydra', 'pydantic', 'litellm'} & set(sys.modules)))"
+def test_importing_the_functions_loads_nothing_heavy(tmp_path):
+    code = "import sys, lwexp.api; print(sorted({'torch', 'transformers', 'litellm', 'matplotlib'} & set(sys.modules)))"
 
     assert python(tmp_path, code).stdout == "[]\n"
 
 
 def test_a_mistake_is_the_command_lines_message(tmp_path):
-    done = python(tmp_path, "import lwexp\nlwexp.compose('lr=3e-5')")
+    done = python(tmp_path, "from lwexp import api\napi.compose('lr=3e-5')")
 
     assert done.stderr.splitlines()[-1] == (
         "lwexp.records.rows.LwexpError: lr: no such key; did you mean objective.optimizer.lr?"
