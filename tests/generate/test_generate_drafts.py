@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lwexp.config import compose
+from lwexp.generate import write_drafts
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Conversation, Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory
@@ -97,7 +99,7 @@ def test_direct_writing_asks_once_a_document(tmp_path: Path) -> None:
 
 def test_a_dry_run_asks_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lengths = ("generate.instructions.count=4", "generate.instructions.required_words=[5000]")
-    assert write(tmp_path, "teacher=gpt4o", "dry_run=true", *lengths) is None
+    assert write_drafts(compose(f"root={tmp_path}", "teacher=gpt4o", "dry_run=true", *lengths)) is None
     shown = capsys.readouterr().out
     # 5,000 words in paragraphs of 500 are 10 steps, and a plan: 11 calls, four times.
     assert "calls         44" in shown
@@ -176,7 +178,7 @@ def test_a_dry_run_prices_the_text_that_is_sent_again(tmp_path: Path, capsys: py
     path = tmp_path / "set.jsonl"
     path.write_text('{"text": "Write 1000 words about tea."}\n' * 1000)
     source = ("instructions=file", f"generate.instructions.path={path}", f"generate.prompts={prompts}")
-    assert write(tmp_path / "runs", "teacher=gpt4o", "dry_run=true", *source) is None
+    assert write_drafts(compose(f"root={tmp_path / 'runs'}", "teacher=gpt4o", "dry_run=true", *source)) is None
     shown = capsys.readouterr().out
     assert "calls         3,000" in shown
     assert "prompt        1,063,000 tokens, of which 675,000 are text sent again" in shown
