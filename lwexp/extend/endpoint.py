@@ -104,7 +104,7 @@ class Teacher(Endpoint):
 
 
 class Judge(Strict):
-    """Whoever scores answers, or nobody."""
+    """Who scores answers; the kind ``none`` leaves them unscored."""
 
     kind: str
 

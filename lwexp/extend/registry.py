@@ -144,7 +144,6 @@ class OneOf:
 
 
 def _from_name(cls: type[Strict]) -> Any:
-    # Through JSON, because a strict model takes a list for a tuple only there.
     return lambda name: cls.model_validate({"kind": name})
 
 
