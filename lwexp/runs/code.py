@@ -10,12 +10,12 @@ from lwexp.extend.plugins import plugin_fingerprints
 from lwexp.runs.artifacts import Git, Manifest
 
 ROOMS = {
-    "data": ("generate", "llm", "text"),
-    "select": ("generate", "llm", "mix", "text"),
-    "import": ("mix", "text"),
-    "pairs": ("sample", "score", "mix", "llm", "pack", "text"),
-    "train": ("mix", "pack", "train"),
-    "evaluate": ("sample", "score", "benches", "llm", "pack", "stats", "text"),
+    "data": ("extend", "generate", "llm", "text"),
+    "select": ("extend", "generate", "llm", "mix", "text"),
+    "import": ("extend", "mix", "text"),
+    "pairs": ("extend", "sample", "score", "mix", "llm", "pack", "text"),
+    "train": ("extend", "mix", "pack", "train"),
+    "evaluate": ("extend", "sample", "score", "benches", "llm", "pack", "stats", "text"),
 }
 """Stage -> the rooms whose code shapes its results."""
 
