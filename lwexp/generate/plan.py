@@ -1,4 +1,4 @@
-"""AgentWrite step I: a plan text, as models really write it -> steps, or a reason why it is none.
+"""AgentWrite step I: read the steps of a plan as models really write it, or say why it cannot be used.
 
 The original takes every line for a step, so a preamble becomes a paragraph and a refusal a plan
 (THUDM/LongWriter agentwrite/write.py:61 at 3fcfdff). Here a step is a label and a word count, or the plan
@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.config.data import PlanLimits
-from lwexp.generate.plan_forms import as_lines
-from lwexp.generate.plan_lines import Block, find_blocks, plain_lines
+from lwexp.generate.plan_lines import Step, find_steps
 from lwexp.records import Plan, PlanStep
 from lwexp.text.refusal import is_refusal
 from lwexp.text.replies import without_reasoning
 
 
 class BadPlan(NamedTuple):
-    """A text that is no usable plan.
+    """A text that cannot be used as a plan.
 
     Attributes:
         reason: refusal, no_plan, no_word_count, numbering, too_many_steps, step_length or plan_length.
@@ -36,19 +35,19 @@ def parse_plan(text: str) -> Plan | BadPlan:
     digits of either width and in words.
     """
     text = without_reasoning(text).strip()
-    blocks = find_blocks(plain_lines(as_lines(text)))
+    found = find_steps(text)
     start = " ".join(text.split())[:120]
-    if not any(block.stated for block in blocks) and is_refusal(text):
+    if not any(step.count for step in found) and is_refusal(text):
         return BadPlan("refusal", start)
-    if not blocks:
+    if not found:
         return BadPlan("no_plan", f"no line is a step: {start or 'the text is empty'}")
     steps = []
-    for number, block in enumerate(blocks, 1):
-        count = block.stated
+    for number, step in enumerate(found, 1):
+        count = step.count
         if count is None:
-            return BadPlan("no_word_count", f"step {number} of {len(blocks)} states no word count: {block.head[:120]}")
-        steps.append(PlanStep(point=block.point, words=count.words, range=count.range))
-    return _numbering_fault(blocks) or Plan(text=text, steps=tuple(steps))
+            return BadPlan("no_word_count", f"step {number} of {len(found)} states no word count: {step.head[:120]}")
+        steps.append(PlanStep(point=step.point, words=count.words, range=count.range))
+    return _numbering_fault(found) or Plan(text=text, steps=tuple(steps))
 
 
 def plan_fault(plan: Plan, limits: PlanLimits, *, required_words: int | None) -> BadPlan | None:
@@ -73,16 +72,15 @@ def plan_fault(plan: Plan, limits: PlanLimits, *, required_words: int | None) ->
     return None
 
 
-def _numbering_fault(blocks: Sequence[Block]) -> BadPlan | None:
+def _numbering_fault(steps: Sequence[Step]) -> BadPlan | None:
     """Numbers must go up by one. They may start over below a new heading, as paragraphs of sections do."""
-    expected = None
-    for block in blocks:
-        if block.number is None:
+    expected = 1
+    for step in steps:
+        if step.number is None:
             return None
-        starts_over = block.after_heading and block.number == 1
-        if expected is None and block.number > 1:
-            return BadPlan("numbering", f"the first step has the number {block.number}: {block.head[:80]}")
-        if expected is not None and block.number != expected and not starts_over:
-            return BadPlan("numbering", f"step {expected} is missing before {block.head[:80]}")
-        expected = block.number + 1
+        if step.number != expected and not (step.after_heading and step.number == 1):
+            if step is steps[0]:
+                return BadPlan("numbering", f"the first step has the number {step.number}: {step.head[:80]}")
+            return BadPlan("numbering", f"step {expected} is missing before {step.head[:80]}")
+        expected = step.number + 1
     return None

@@ -1,56 +1,63 @@
-"""The lines of a plan: which of them begin a step, what they count, what they say."""
+"""A plan's text as lines, and the steps in them: which line begins a step, its word count, its main point."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
-from lwexp.text.stated_lengths import COUNT, UNIT, Count, count_of
+from lwexp.text.stated_lengths import COUNT, START, UNIT, Count, count_of
 
 # Full-width digits, and the spaces and invisible signs that come with text from web pages.
 _PLAIN_SIGNS = str.maketrans("０１２３４５６７８９\u3000", "0123456789 ", "\u200b\u200c\u200d\u2060\ufeff")
 _MARKUP = re.compile(r"\*\*|__|`")
 _BULLET = re.compile(r"^\s*(?:[-*+•>#|]+\s+|#+\s*)*")
+_FENCE = re.compile(r"^\s*```[\w-]*\s*$", re.MULTILINE)
 
-_HAN = "一二三四五六七八九十"
+# Columns of a table, or keys of JSON objects.
+_TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")
+_COUNT_COLUMN = re.compile(r"word|length|字数|篇幅", re.IGNORECASE)
+_NUMBER_COLUMN = re.compile(
+    r"^\W*(?:#|no\.?|number|id|index|(?:paragraph|section|step|part|chapter)(?:[_\s]*(?:number|no\.?|id))?|段落?|序号|编号|部分|章节)?\W*$",
+    re.IGNORECASE,
+)
+_TOTAL_ROW = re.compile(r"^\W*(?:total|sum|overall|合计|总计|总|共计)", re.IGNORECASE)
+
 _SPELLED = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV")
-_INDEX = rf"(?P<index>\d{{1,4}}|[{_HAN}百零两]{{1,5}}|(?:{'|'.join(_SPELLED)})\b)"
-_NUMBERING = r"(?:[(（]?\d{1,4}[.)）、:：]\s*)?"
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii", "xiii", "xiv", "xv")
+_HAN = "一二三四五六七八九十"
+_INDEX = rf"(?:\d{{1,4}}|[{_HAN}百零两]{{1,5}}|(?:{'|'.join(_SPELLED)})\b)"
+_ANY_INDEX = re.compile(rf"{_INDEX}|[IVX]+", re.IGNORECASE)
+
+
+def _label(english: str, chinese: str, counted: str) -> str:
+    """Labels such as "Section 3", "部分三" or "第三章", perhaps with a list number in front."""
+    numbering = r"(?:[(（]?\d{1,4}[.)）、:：]\s*)?"
+    return rf"^{numbering}(?:(?:{english})\s*#?{_INDEX}|(?:{chinese})\s*{_INDEX}|第\s*{_INDEX}\s*(?:{counted}))"
+
+
 # In the order of trust: where two kinds of label carry equally many word counts, the first is the plan.
 _LABELS = tuple(
-    tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
-    for patterns in (
-        (
-            rf"^{_NUMBERING}(?:paragraph|para\.?)\s*#?{_INDEX}",
-            rf"^{_NUMBERING}段落\s*{_INDEX}",
-            rf"^{_NUMBERING}第\s*{_INDEX}\s*(?:段落|自然段|段)",
-        ),
-        (
-            rf"^{_NUMBERING}(?:section|part|step|chapter|scene|subtask)\s*#?{_INDEX}",
-            rf"^{_NUMBERING}(?:步骤|部分|章节|子任务)\s*{_INDEX}",
-            rf"^{_NUMBERING}第\s*{_INDEX}\s*(?:部分|章|节|步|幕)",
-        ),
-        (
-            r"^[(（]?(?P<index>\d{1,4})[.)）、:：]",
-            rf"^(?:(?P<index>[{_HAN}]{{1,3}})、|[(（](?P<index2>[{_HAN}]{{1,3}})[)）])",
-            r"^(?P<index>[IVX]{1,5})[.)](?=\s)",
-        ),
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        _label(r"paragraph|para\.?", "段落", "段落|自然段|段"),
+        _label("section|part|step|chapter|scene|subtask", "步骤|部分|章节|子任务", "部分|章|节|步|幕"),
+        rf"^(?:[(（]?\d{{1,4}}[.)）、:：]|[{_HAN}]{{1,3}}、|[(（][{_HAN}]{{1,3}}[)）]|[IVX]{{1,5}}[.)](?=\s))",
     )
 )
 
-_START = r"(?<![\dA-Za-z第零〇一二两三四五六七八九十百千万])(?<!\d[.,])"
-_OTHER_UNIT = r"(?!\s*(?:sentences?|lines?|pages?|minutes?|paragraphs?|%|句|行|页|段|分钟))(?![\d%])"
+_NO_OTHER_UNIT = r"(?!\s*(?:sentences?|lines?|pages?|minutes?|paragraphs?|%|句|行|页|段|分钟))(?![\d%])"
 _OR_SO = "(?:左右|上下|以上|以内)?"
 _COUNT_NAME = r"(?:word\s*(?:count|target|limit)|words|(?:target\s*)?length|字数|篇幅)"
 _NAMED_COUNT = re.compile(
-    rf"{_COUNT_NAME}[^\d:：]{{0,24}}[:：]\s*[^\d]{{0,16}}?{COUNT}(?:{UNIT}{_OR_SO}|{_OTHER_UNIT})", re.IGNORECASE
+    rf"{_COUNT_NAME}[^\d:：]{{0,24}}[:：]\s*[^\d]{{0,16}}?{COUNT}(?:{UNIT}{_OR_SO}|{_NO_OTHER_UNIT})", re.IGNORECASE
 )
-_PLAIN_COUNT = re.compile(rf"{_START}{COUNT}{UNIT}{_OR_SO}", re.IGNORECASE)
-_IN_BRACKETS = re.compile(rf"[(（\[][^()（）\[\]]*?{COUNT}{UNIT}[^()（）\[\]]*[)）\]]", re.IGNORECASE)
+_COUNT_IN_BRACKETS = re.compile(rf"[(（\[][^()（）\[\]]*?{COUNT}{UNIT}[^()（）\[\]]*[)）\]]", re.IGNORECASE)
+_PLAIN_COUNT = re.compile(rf"{START}{COUNT}{UNIT}{_OR_SO}", re.IGNORECASE)
 _REMARK = re.compile(
     r"^\W*(?:total|in total|overall|altogether|here|below|sure|总|合计|共计|全文|以下|以上|下面|好的)", re.IGNORECASE
 )
 
+# What is left of a line when its count is cut out.
 _POINT_NAME = re.compile(
     r"(?:main\s*points?|main\s*idea|focus|topic|主要内容|主要观点|要点|内容)\s*[:：]\s*", re.IGNORECASE
 )
@@ -61,18 +68,18 @@ _LEFT_OF_A_COUNT = re.compile(r"(?:[-–—,，;；|]|\s)*(?:about|around|roughl
 _EDGES = " \t~-–—－:：;；,，.。|、"
 
 
-class Block(NamedTuple):
+class Step(NamedTuple):
     """A step's label line, and the indented or bulleted lines that belong to it."""
 
     head: str
-    tail: tuple[str, ...]
-    number: int | None
-    after_heading: bool  # a heading of another kind stands before it, so its number may start over
+    tail: tuple[str, ...] = ()
+    number: int | None = None
+    after_heading: bool = False  # a heading of another kind stands before it, so its number may start over
 
     @property
-    def stated(self) -> Count | None:
+    def count(self) -> Count | None:
         """The step's word count: a named one ("Word Count: 400") before one in brackets before any other."""
-        for pattern in (_NAMED_COUNT, _IN_BRACKETS, _PLAIN_COUNT):
+        for pattern in (_NAMED_COUNT, _COUNT_IN_BRACKETS, _PLAIN_COUNT):
             for line in (self.head, *self.tail):
                 # The last match of a line: what stands before it is more likely part of the point.
                 if matches := list(pattern.finditer(line)):
@@ -83,74 +90,53 @@ class Block(NamedTuple):
 
     @property
     def point(self) -> str:
-        """The main point: the block's words less label, count and names of fields."""
+        """The main point: the step's words less label, count and names of fields."""
         label = _match_label(self.head)
         pieces = []
         for line in (self.head[label.end() :] if label else self.head, *self.tail):
-            counts = list(_NAMED_COUNT.finditer(line)) or list(_PLAIN_COUNT.finditer(line))
-            if counts:
+            if counts := list(_NAMED_COUNT.finditer(line)) or list(_PLAIN_COUNT.finditer(line)):
                 before = _LEFT_OF_A_COUNT.sub("", line[: counts[-1].start()])
                 line = before + " " * bool(before and before[-1].isascii()) + line[counts[-1].end() :]
-            line = _EMPTY_BRACKETS.sub("", _POINT_NAME.sub("", line)).strip(_EDGES)
-            if line:
-                pieces.append(line)
-        return "; ".join(pieces) or self.head
+            pieces.append(_EMPTY_BRACKETS.sub("", _POINT_NAME.sub("", line)).strip(_EDGES))
+        return "; ".join(piece for piece in pieces if piece) or self.head
 
 
-def plain_lines(text: str) -> list[str]:
-    """Lines without markup and with plain digits; one leading space stands for indentation or a bullet."""
-    lines = []
-    for line in text.translate(_PLAIN_SIGNS).splitlines():
-        line = _MARKUP.sub("", line)
-        bullet = _BULLET.match(line)
-        assert bullet is not None
-        rest = line[bullet.end() :].strip()
-        if rest:
-            lines.append(f" {rest}" if bullet.end() and "#" not in bullet[0] else rest)
-    return lines
-
-
-def find_blocks(lines: Sequence[str]) -> list[Block]:
+def find_steps(text: str) -> list[Step]:
     """The steps by the kind of label that carries most word counts; without labels, each line with a count."""
-    labelled = [_labelled(lines, kind) for kind in range(len(_LABELS))]
-    blocks = max(labelled, key=lambda found: sum(block.stated is not None for block in found))
-    if any(block.stated for block in blocks):
-        return blocks
-    bare = [Block(line.strip(), (), None, False) for line in lines if not _is_remark(line)]
-    counted = [block for block in bare if block.stated]
+    lines = list(_plain_lines(text))
+    labelled = [_labelled(lines, kind) for kind in _LABELS]
+    most = max(labelled, key=lambda steps: sum(step.count is not None for step in steps))
+    if any(step.count for step in most):
+        return most
+    counted = [step for line in lines if not _is_remark(line) and (step := Step(line.strip())).count]
     # Labels without a single count are a plan all the same, to be refused as one.
-    return counted or next((found for found in labelled if found), [])
+    return counted or next((steps for steps in labelled if steps), [])
 
 
-def _labelled(lines: Sequence[str], kind: int) -> list[Block]:
-    blocks: list[Block] = []
+def _labelled(lines: Sequence[str], kind: re.Pattern[str]) -> list[Step]:
+    steps: list[Step] = []
     has_heading = False
     for line in lines:
         bare = line.strip()
-        if label := _match_label(bare, kind):
-            blocks.append(Block(bare, (), _number(label), has_heading))
+        if label := kind.match(bare):
+            steps.append(Step(bare, (), _number(label[0]), has_heading))
             has_heading = False
         elif _match_label(bare):
             has_heading = True
-        elif blocks and not _is_remark(line) and (line.startswith(" ") or _is_field(bare)):
-            blocks[-1] = blocks[-1]._replace(tail=(*blocks[-1].tail, bare))
-    return blocks
+        elif steps and not _is_remark(line) and (line.startswith(" ") or _is_field(bare)):
+            steps[-1] = steps[-1]._replace(tail=(*steps[-1].tail, bare))
+    return steps
 
 
-def _match_label(line: str, kind: int | None = None) -> re.Match[str] | None:
-    kinds = _LABELS if kind is None else (_LABELS[kind],)
-    return next((found for patterns in kinds for pattern in patterns if (found := pattern.match(line))), None)
+def _match_label(line: str) -> re.Match[str] | None:
+    return next((found for kind in _LABELS if (found := kind.match(line))), None)
 
 
-def _number(label: re.Match[str]) -> int | None:
-    groups = label.groupdict()
-    index = (groups["index"] or groups.get("index2") or "").strip()
-    if index.isdigit():
-        return int(index)
+def _number(label: str) -> int | None:
+    index: str = _ANY_INDEX.findall(label)[-1].lower()
     for names in (_SPELLED, _ROMAN):
-        for number, name in enumerate(names, 1):
-            if index.lower() == name.lower():
-                return number
+        if index in names:
+            return names.index(index) + 1
     return count_of(index, None).words
 
 
@@ -159,5 +145,63 @@ def _is_field(line: str) -> bool:
 
 
 def _is_remark(line: str) -> bool:
-    """Preambles and sums mention word counts, too."""
+    """Whether it is a preamble or a sum, which mention word counts, too."""
     return bool(_REMARK.match(line.strip())) or (line.rstrip().endswith((":", "：")) and not _is_field(line.strip()))
+
+
+def _plain_lines(text: str) -> Iterator[str]:
+    """Lines without markup and with plain digits; one leading space stands for indentation or a bullet."""
+    bare = _FENCE.sub("", text).strip()
+    lines = _json_lines(bare) if bare.startswith(("[", "{")) else []
+    for line in lines or _without_tables(bare.splitlines()):
+        line = _MARKUP.sub("", line.translate(_PLAIN_SIGNS))
+        bullet = _BULLET.match(line)
+        assert bullet is not None
+        if rest := line[bullet.end() :].strip():
+            yield f" {rest}" if bullet.end() and "#" not in bullet[0] else rest
+
+
+def _json_lines(text: str) -> list[str]:
+    """One line for each object of the first list of objects."""
+    import json_repair
+
+    rows = next(_lists_of_objects(json_repair.loads(text)), [])
+    return [_row_line(number, row.items()) for number, row in enumerate(rows, 1)]
+
+
+def _lists_of_objects(value: Any) -> Iterator[list[dict[str, Any]]]:
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _lists_of_objects(item)
+
+
+def _without_tables(lines: Sequence[str]) -> Iterator[str]:
+    """Lines as they are, with one line for each row of a table (a header, a rule, rows)."""
+    header: list[str] = []
+    number = 0
+    for line, following in zip_longest(lines, lines[1:], fillvalue=""):
+        cells = [cell.strip() for cell in line.strip().strip("|").replace("**", "").split("|")]
+        if "|" not in line:
+            header = []
+            yield line
+        elif _TABLE_RULE.match(following):
+            header = cells
+        elif not header:
+            yield line
+        elif any(cells) and not _TABLE_RULE.match(line) and not any(_TOTAL_ROW.match(cell) for cell in cells[:2]):
+            number += 1
+            yield _row_line(number, zip(header, cells, strict=False))
+
+
+def _row_line(number: int, row: Iterable[tuple[str, Any]]) -> str:
+    """A row in the paper's form."""
+    count, points = None, []
+    for name, value in row:
+        if _COUNT_COLUMN.search(name):
+            count = value if count is None else count
+        elif isinstance(value, str) and value and not _NUMBER_COLUMN.match(name):
+            points.append(value)
+    line = f"Paragraph {number} - Main Point: {': '.join(points) or '(no point given)'}"
+    return line if count in (None, "") else f"{line} - Word Count: {count}"

@@ -22,12 +22,11 @@ _DIGITS = r"\d{1,3}(?:[,，'\u00a0\u2009\u202f]\d{3})+|\d+(?:\.\d+)?"
 _HAN_NUMBER = "[零〇一二两三四五六七八九十百千万]+"
 _ENGLISH_WORD = rf"(?:{'|'.join(sorted(_ENGLISH_NUMBERS, key=len, reverse=True))})"
 _ENGLISH_NUMBER = rf"(?:(?:a|{_ENGLISH_WORD}(?:[\s-]{_ENGLISH_WORD})?)[\s-](?:hundred|thousand)|{_ENGLISH_WORD})\b"
-NUMBER = rf"(?:(?:{_DIGITS})\s*(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NUMBER}|{_ENGLISH_NUMBER})"
-"""Any spelling of a number, without a group."""
+_NUMBER = rf"(?:(?:{_DIGITS})\s*(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NUMBER}|{_ENGLISH_NUMBER})"
 
 _ABOUT = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.|[~∼～≈±+]|大约|大概|约|近)?\s*"
 _TO = r"\s*(?:words?\s*)?(?:[-–—‐-‑~～∼－]|\bto\b|\band\b|至|到|、)\s*"
-COUNT = rf"{_ABOUT}(?P<low>{NUMBER})\+?(?:(?:字|词)?{_TO}{_ABOUT}(?P<high>{NUMBER}))?"
+COUNT = rf"{_ABOUT}(?P<low>{_NUMBER})\+?(?:(?:字|词)?{_TO}{_ABOUT}(?P<high>{_NUMBER}))?"
 """A count or a range of counts, with the groups ``low`` and ``high``."""
 UNIT = (
     r"(?:\s*-?\s*(?:\+|plus|or more|多)?\s*(?:English |Chinese )?(?:words?\b|wds?\b)"
@@ -35,9 +34,10 @@ UNIT = (
 )
 """The unit behind a count."""
 
-_BEFORE_A_LENGTH = r"(?<![\dA-Za-z第$€¥零〇一二两三四五六七八九十百千万])(?<!\d[.,])"
+START = r"(?<![\dA-Za-z第$€¥零〇一二两三四五六七八九十百千万])(?<!\d[.,])"
+"""Where a count may begin: not within another number, an ordinal or a price."""
 _STATED = re.compile(
-    rf"{_BEFORE_A_LENGTH}{COUNT}{UNIT}"
+    rf"{START}{COUNT}{UNIT}"
     # The unit may be left out where the label says what is counted: "字数要求：2000左右".
     rf"|(?:字数|字符数|篇幅|word\s*(?:count|limit)|number of words|length)[^\d\n。；;]{{0,12}}?"
     rf"{COUNT.replace('low', 'low2').replace('high', 'high2')}"
@@ -83,12 +83,12 @@ def stated_lengths(text: str) -> list[int]:
     Example:
         ``stated_lengths("An essay of 800 words or a talk of 500 words; 800 words is better") == [800, 500]``
     """
-    text = normalise(text)
+    # Full-width digits, letters and punctuation become the plain ones.
+    text = unicodedata.normalize("NFKC", text)
     found: dict[int, None] = {}
     for match in _STATED.finditer(text):
-        if _OF_A_PART.search(text[max(0, match.start() - 40) : match.start()]) or _PART_FOLLOWS.match(
-            text[match.end() : match.end() + 24]
-        ):
+        before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 24]
+        if _OF_A_PART.search(before) or _PART_FOLLOWS.match(after):
             continue
         count = count_of(match["low"] or match["low2"], match["high"] or match["high2"])
         if 0 < count.words <= _LONGEST:
@@ -97,40 +97,32 @@ def stated_lengths(text: str) -> list[int]:
 
 
 def count_of(low: str, high: str | None) -> Count:
-    """What the groups of ``COUNT`` say. "2-3k" and "两三千" share their unit."""
+    """What the groups of ``COUNT`` say. "2-3k" and "2到3万" share their unit."""
     if high is None:
         return Count(round(_value(low)), None)
     most, least = _value(high), _value(low)
     unit = _unit(high)
-    if unit and not _unit(low) and least < most / unit * 10:
+    if _unit(low) == 1 and least < most / unit * 10:
         least *= unit
     if least > most:
         return Count(round(most), None)
     return Count(round((least + most) / 2), (round(least), round(most)))
 
 
-def normalise(text: str) -> str:
-    """Full-width digits, letters and punctuation as the plain ones; the length of the text may change."""
-    return unicodedata.normalize("NFKC", text)
-
-
 def _unit(number: str) -> int:
-    last = number.strip()[-1]
-    return {"k": 1000, "K": 1000, "千": 1000, "万": 10000}.get(last, 0)
+    endings = {"k": 1000, "千": 1000, "thousand": 1000, "万": 10000}
+    return next((value for ending, value in endings.items() if number.strip().lower().endswith(ending)), 1)
 
 
 def _value(number: str) -> float:
     number = number.strip().lower()
     if number[0].isdigit():
-        digits = re.match(_DIGITS, number)
-        assert digits is not None
-        factor = 1000 if number.endswith("thousand") else _unit(number) or 1
-        return float(re.sub(r"[^\d.]", "", digits[0])) * factor
-    return float(_han_value(number) if number[0] in _HAN_DIGITS or number[0] in _HAN_UNITS else _english_value(number))
+        return float(re.sub(r"[^\d.]", "", number)) * _unit(number)
+    return _han_value(number) if number[0] in _HAN_DIGITS or number[0] in _HAN_UNITS else _english_value(number)
 
 
 def _han_value(number: str) -> int:
-    """ "三千五" is 3,500: a last digit stands for the next lower unit; "两三千" is read as its lower end."""
+    """ "三千五" is 3,500: a last digit stands for the next lower unit."""
     total = section = digit = 0
     lowest = 1
     for sign in number:
@@ -140,18 +132,16 @@ def _han_value(number: str) -> int:
             continue
         unit = _HAN_UNITS[sign]
         if unit == 10000:
-            total, section, digit = (total + section + digit or 1) * unit, 0, 0
+            total, section = (total + section + digit or 1) * unit, 0
         else:
-            section, digit = section + (digit or 1) * unit, 0
-        lowest = unit
+            section += (digit or 1) * unit
+        lowest, digit = unit, 0
     return total + section + digit * (lowest // 10 if lowest > 10 else 1)
 
 
 def _english_value(number: str) -> int:
     total = 0
     for word in re.split(r"[\s-]+", number):
-        if word in ("hundred", "thousand"):
-            total = (total or 1) * (100 if word == "hundred" else 1000)
-        else:
-            total += _ENGLISH_NUMBERS.get(word, 0)
+        factor = {"hundred": 100, "thousand": 1000}.get(word)
+        total = (total or 1) * factor if factor else total + _ENGLISH_NUMBERS.get(word, 0)
     return total

@@ -14,6 +14,7 @@ from lwexp.text.stated_lengths import stated_words
         ("An essay on tea, about 3000 words", 3000),
         ("I want 3k words on this.", 3000),
         ("a 2-3k word essay", 2500),
+        ("an essay of 2 to 3 thousand words", 2500),
         ("between 500 and 800 words", 650),
         ("a speech of 800–1,000 words", 900),
         ("The post should be no less than 2000 words and give examples.", 2000),
