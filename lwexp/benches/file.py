@@ -1,7 +1,6 @@
 """Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 
 from lwexp.benches.locate import locate
 from lwexp.extend import Bench, register
-from lwexp.records import LwexpError, Prompt, first_problem
+from lwexp.records import LwexpError, Prompt, first_problem, read_json_lines
 from lwexp.text.words import language_of
 
 
@@ -89,19 +88,10 @@ class FileBench(Bench):
 
 def _rows(path: Path, columns: list[str]) -> list[tuple[int, dict[str, Any]]]:
     """Line number and row of every line that is not blank."""
-    rows = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                rows.append((number, _row(line, f"{path} line {number}", columns)))
-    return rows
+    return [(number, _row(row, f"{path} line {number}", columns)) for number, row in read_json_lines(path)]
 
 
-def _row(line: bytes, where: str, columns: list[str]) -> dict[str, Any]:
-    try:
-        row: Any = json.loads(line.decode("utf-8-sig"))
-    except ValueError as error:
-        raise LwexpError(f"{where}: is not JSON: {error}") from None
+def _row(row: Any, where: str, columns: list[str]) -> dict[str, Any]:
     missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
     if missing:
         raise LwexpError(

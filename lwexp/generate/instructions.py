@@ -1,8 +1,8 @@
 """What the teacher is asked to write: made from topics and lengths, or read from a file."""
 
 import hashlib
-import json
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
 from lwexp.llm.offline.text import TOPICS, instruction_text
-from lwexp.records import Instruction, LwexpError, first_problem
+from lwexp.records import Instruction, LwexpError, first_problem, read_json_lines
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import INSTRUCTIONS
 from lwexp.text.stated_lengths import stated_words
@@ -89,19 +89,14 @@ def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
         raise LwexpError(f"generate.instructions.path: {path} does not exist; give a JSONL file of instructions")
     rows: list[Instruction] = []
     seen: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if count is not None and len(rows) == count:
-                break
-            if not line.strip():
-                continue
-            row = _read_row(line, path, number)
-            if row.id in seen:
-                raise LwexpError(
-                    f"{path} line {number}: id {row.id!r} stands in line {seen[row.id]} already; make it unique"
-                )
-            seen[row.id] = number
-            rows.append(row)
+    for number, value in islice(read_json_lines(path), count):
+        row = _instruction(value, path, number)
+        if row.id in seen:
+            raise LwexpError(
+                f"{path} line {number}: id {row.id!r} stands in line {seen[row.id]} already; make it unique"
+            )
+        seen[row.id] = number
+        rows.append(row)
     if not rows:
         raise LwexpError(f"{path} holds no instructions")
     return rows
@@ -112,12 +107,8 @@ def stable_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
-def _read_row(line: str, path: Path, number: int) -> Instruction:
+def _instruction(row: Any, path: Path, number: int) -> Instruction:
     where = f"{path} line {number}"
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise LwexpError(f"{where}: not JSON ({error.msg}); mend or remove the line") from None
     text_key = next((key for key in _TEXT_KEYS if isinstance(row, dict) and isinstance(row.get(key), str)), None)
     if text_key is None or not row[text_key].strip():
         raise LwexpError(f"{where}: wanted an object with a text under one of {', '.join(_TEXT_KEYS)}")

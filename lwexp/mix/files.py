@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lwexp.extend.rows import RawRow
-from lwexp.records import LwexpError
+from lwexp.records import BadRow, LwexpError, scan_json_lines
 from lwexp.text.plain import first_line
 
 _ROWS_AT_ONCE = 256  # a long draft is about 100 KB, so a batch stays near 25 MB
@@ -91,14 +91,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield RawRow(number, "line", json.loads(line.decode("utf-8-sig")))
-            except ValueError as error:
-                yield RawRow(number, "line", None, f"is not JSON: {error}")
+    for item in scan_json_lines(path):
+        if isinstance(item, BadRow):
+            yield RawRow(item.line, "line", None, item.problem)
+        else:
+            yield RawRow(item[0], "line", item[1])
 
 
 def _read_json(path: Path) -> Iterator[RawRow]:

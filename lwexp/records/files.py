@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -46,6 +47,37 @@ def scan_rows(path: Path, row_type: type[R]) -> Iterator[R | BadRow]:
                 yield row_type.model_validate_json(line)
             except ValidationError as error:
                 yield BadRow(number, first_problem(error))
+
+
+def scan_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadRow]:
+    """Yield line number and value of each line of a file; a ``BadRow`` in place of each that is not JSON.
+
+    Blank lines are skipped, and a byte order mark is.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line.decode("utf-8-sig"))
+            except ValueError as error:
+                yield BadRow(number, f"is not JSON: {error}")
+
+
+def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:
+    """Yield line number and value of each line that is not blank.
+
+    Args:
+        path: A file that exists.
+        key: Stands before the path in messages, such as ``responses=``.
+
+    Raises:
+        LwexpError: At the first line that is not JSON.
+    """
+    for item in scan_json_lines(path):
+        if isinstance(item, BadRow):
+            raise LwexpError(f"{key}{path} line {item.line}: {item.problem}")
+        yield item
 
 
 def first_problem(error: ValidationError) -> str:

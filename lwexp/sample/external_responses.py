@@ -1,6 +1,5 @@
 """Answers that something else wrote: matched to the bench by id or by the prompt's text, never by position."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lwexp.records import LwexpError, Prompt, Response, Sampling, first_problem
+from lwexp.records import LwexpError, Prompt, Response, Sampling, first_problem, read_json_lines
 from lwexp.text.words import Counter, count_by
 
 _TEXT = ("response", "text", "answer", "output")  # the first is the release's name, the second ours
@@ -82,20 +81,12 @@ def _plain(text: str) -> str:
 
 def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row: Any = json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:
-                raise LwexpError(f"responses={path} line {number}: is not JSON: {error}") from None
-            if not isinstance(row, dict) or not any(key in row for key in _TEXT):
-                raise LwexpError(
-                    f"responses={path} line {number}: no answer; wanted an object with response, and prompt or "
-                    f"prompt_id"
-                )
-            rows.append((number, row))
+    for number, row in read_json_lines(path, key="responses="):
+        if not isinstance(row, dict) or not any(key in row for key in _TEXT):
+            raise LwexpError(
+                f"responses={path} line {number}: no answer; wanted an object with response, and prompt or prompt_id"
+            )
+        rows.append((number, row))
     if not rows:
         raise LwexpError(f"responses={path}: the file has no answers")
     return rows

@@ -62,7 +62,7 @@ def test_rows_of_several_shapes_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "torn', "line 2: not JSON"),
+        ('{"text": "torn', "line 2: is not JSON"),
         ('{"question": "?"}', "line 2: wanted an object with a text"),
         ('{"text": "  "}', "line 2: wanted an object with a text"),
         ('["text"]', "line 2: wanted an object with a text"),
