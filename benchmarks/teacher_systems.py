@@ -92,8 +92,8 @@ def replay(config: Config, folder: Path) -> dict[str, float]:
     drafts = [json.loads(line) for line in (folder / "drafts.jsonl").read_text(encoding="utf-8").splitlines()]
     templates = load_templates(config.generate)
     from lwexp.generate.instructions import stable_seed
-    from lwexp.generate.prompts import step_line
     from lwexp.records import Plan
+    from lwexp.text.plan_text import plan_line
 
     prompts = []
     for draft in drafts:
@@ -102,7 +102,7 @@ def replay(config: Config, folder: Path) -> dict[str, float]:
         prompts.append((fill(templates["en"].plan, values), seed))
         for number, step in enumerate(plan.steps, 1):
             text = "\n\n".join(draft["paragraphs"][: number - 1])
-            slots = {**values, "TEXT": text, "STEP": step_line(number, step, "en")}
+            slots = {**values, "TEXT": text, "STEP": plan_line(number, step.point, step.words, "en")}
             prompts.append((fill(templates["en"].write, slots), seed))
 
     async def ask_all() -> float:

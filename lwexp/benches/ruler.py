@@ -22,7 +22,7 @@ class RulerBench(Bench):
 
     def prompts(self) -> list[Prompt]:
         """``ruler-en-3-200`` is the third English topic, asked for in 200 words."""
-        from lwexp.llm.offline.text import BENCH_TOPICS, instruction_text
+        from lwexp.llm.offline.grammar import BENCH_TOPICS, instruction_text
 
         return [
             Prompt(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
-from lwexp.llm.offline.text import TOPICS, instruction_text
+from lwexp.llm.offline.grammar import TOPICS, instruction_text
 from lwexp.records import Instruction, LwexpError, first_problem, read_json_lines
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import INSTRUCTIONS

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.data import GenerateConfig
-from lwexp.records import Language, LwexpError, PlanStep
+from lwexp.records import Language, LwexpError
 from lwexp.text.quoting import slots_of
 from lwexp.text.words import LANGUAGES
 
@@ -36,13 +36,6 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
         )
         for language in LANGUAGES
     }
-
-
-def step_line(number: int, step: PlanStep, language: Language) -> str:
-    """A step in the plan's own format, which is what the writer is told to write."""
-    if language == "zh":
-        return f"段落{number} - 主要内容：{step.point} - 字数：{step.words}字"
-    return f"Paragraph {number} - Main Point: {step.point} - Word Count: {step.words} words"
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> str:

@@ -8,10 +8,11 @@ from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import clean_paragraph, draft_fault
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
-from lwexp.generate.prompts import Templates, step_line
+from lwexp.generate.prompts import Templates
 from lwexp.llm import Answer, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep
 from lwexp.records.trace import StepTrace, Trace
+from lwexp.text.plan_text import plan_line
 from lwexp.text.quoting import fill
 
 
@@ -171,13 +172,9 @@ def _no_plan(instruction: Instruction) -> Plan:
 
 def step_prompt(template: str, instruction: Instruction, plan: Plan, number: int, written: str) -> str:
     """The prompt for step ``number``, counted from 1, after ``written``."""
-    values = {
-        "INST": instruction.text,
-        "PLAN": plan.text,
-        "TEXT": written,
-        "STEP": step_line(number, plan.steps[number - 1], instruction.language),
-    }
-    return fill(template, values)
+    step = plan.steps[number - 1]
+    line = plan_line(number, step.point, step.words, instruction.language)
+    return fill(template, {"INST": instruction.text, "PLAN": plan.text, "TEXT": written, "STEP": line})
 
 
 async def _ask(client: Asks, prompt: str, seed: int, more_room: int | None) -> Paragraph:

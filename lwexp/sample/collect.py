@@ -11,7 +11,7 @@ from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Samplin
 from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
-from lwexp.text.plan_prefix import after_plan
+from lwexp.text.plan_text import after_plan
 from lwexp.text.words import Counter, count_by
 
 log = logging.getLogger(__name__)

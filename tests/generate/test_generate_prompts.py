@@ -9,9 +9,10 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.config.data import GenerateConfig
-from lwexp.generate.prompts import load_templates, step_line
+from lwexp.generate.prompts import load_templates
 from lwexp.generate.write import step_prompt
 from lwexp.records import Instruction, Language, LwexpError, Plan, PlanStep
+from lwexp.text.plan_text import plan_line
 from lwexp.text.quoting import fill
 
 
@@ -107,6 +108,5 @@ def test_parallel_writing_needs_no_text_so_far(tmp_path: Path) -> None:
 
 
 def test_a_step_is_told_in_the_plans_format() -> None:
-    step = PlanStep(point="A", words=400)
-    assert step_line(2, step, "en") == "Paragraph 2 - Main Point: A - Word Count: 400 words"
-    assert step_line(2, step, "zh") == "段落2 - 主要内容：A - 字数：400字"
+    assert plan_line(2, "A", 400, "en") == "Paragraph 2 - Main Point: A - Word Count: 400 words"
+    assert plan_line(2, "A", 400, "zh") == "段落2 - 主要内容：A - 字数：400字"

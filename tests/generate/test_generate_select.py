@@ -14,7 +14,7 @@ from lwexp.config import Config, compose
 from lwexp.generate import write_drafts
 from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output, read_judgement
 from lwexp.llm import Answer
-from lwexp.llm.offline.select import long_output_reply
+from lwexp.llm.offline.teacher import long_output_reply
 from lwexp.recipe.data import select
 from lwexp.records import Failure, Instruction, LwexpError, read_rows
 from lwexp.runs import RunDirectory

@@ -26,7 +26,7 @@ from typing import Any
 
 from aiohttp import web
 
-from lwexp.llm.offline.reply import Reply, teacher_reply
+from lwexp.llm.offline.teacher import Reply, teacher_reply
 
 RECOVERABLE = ("429:0.05", "429", "429date:1", "500", "502", "503", "drop", "cut", "garbage", "empty", "slow:3")
 FINAL = ("filter", "filter400", "context", "length")

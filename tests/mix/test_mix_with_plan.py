@@ -10,7 +10,7 @@ from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, LwexpError, Message, write_rows
 from lwexp.runs import open_run
 from lwexp.runs.artifacts import Artifact
-from lwexp.text.plan_prefix import after_plan, with_plan
+from lwexp.text.plan_text import after_plan, with_plan
 
 
 def drafts_run(root: Path, plan: str | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.llm.offline.text import write_paragraph
+from lwexp.llm.offline.grammar import write_paragraph
 from lwexp.score.checks import check
 from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric, read_scores

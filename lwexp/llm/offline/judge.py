@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwexp.llm.offline.reply import Reply
+from lwexp.llm.offline.teacher import Reply, first_length
 from lwexp.text.words import count_words
 
 DIMENSIONS = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
@@ -27,7 +27,6 @@ _ASKED = r"request|instruction|question|prompt|task"
 _GIVEN = r"response|answer|reply"
 _PART = re.compile(r"[Pp]art (\d+) of (\d+)|共\s*(\d+)\s*段，第\s*(\d+)\s*段")
 _SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]?")
-_STATED_WORDS = re.compile(r"(\d[\d,]*)\s*(?:-\s*)?(?:words?\b|字)")
 _CLOSING = re.compile(r"\b(?:end|ends|conclusion|finally|in short)\b|全文|总之|结束|写到这里", re.IGNORECASE)
 _STUCK = re.compile(r"(.{2,40}?)\1{3,}", re.DOTALL)
 _WORD = re.compile(r"[a-zA-Z]{3,}")
@@ -112,9 +111,8 @@ def _ordered_parts(response: str) -> float:
 
 
 def _filled(request: str, fresh: Sequence[str]) -> float:
-    stated = _STATED_WORDS.search(request)
-    wanted = int(stated[1].replace(",", "")) if stated else 400
-    return min(1.0, sum(count_words(sentence) for sentence in fresh) / max(1, wanted))
+    wanted = first_length(request)
+    return min(1.0, sum(count_words(sentence) for sentence in fresh) / max(1, 400 if wanted is None else wanted))
 
 
 def _readable(sentences: Sequence[str], response: str) -> float:

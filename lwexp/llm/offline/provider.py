@@ -10,7 +10,7 @@ import litellm
 from litellm.types.utils import Choices, Message, Usage
 
 from lwexp.llm.offline.judge import judge_reply
-from lwexp.llm.offline.reply import Reply, teacher_reply
+from lwexp.llm.offline.teacher import Reply, teacher_reply
 
 PROVIDER = "offline"
 

@@ -8,7 +8,7 @@ from lwexp.extend.registry import register
 from lwexp.extend.source import DataSource, Found
 from lwexp.mix.sources.runs import find_output
 from lwexp.records import Conversation, LwexpError, read_rows
-from lwexp.text.plan_prefix import with_plan
+from lwexp.text.plan_text import with_plan
 
 
 @register
