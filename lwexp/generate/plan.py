@@ -37,13 +37,13 @@ def parse_plan(text: str) -> Plan | BadPlan:
     text = without_reasoning(text).strip()
     found = find_steps(text)
     start = " ".join(text.split())[:120]
-    if not any(step.count for step in found) and is_refusal(text):
+    if not any(step.word_count for step in found) and is_refusal(text):
         return BadPlan("refusal", start)
     if not found:
         return BadPlan("no_plan", f"no line is a step: {start or 'the text is empty'}")
     steps = []
     for number, step in enumerate(found, 1):
-        count = step.count
+        count = step.word_count
         if count is None:
             return BadPlan("no_word_count", f"step {number} of {len(found)} states no word count: {step.head[:120]}")
         steps.append(PlanStep(point=step.point, words=count.words, range=count.range))

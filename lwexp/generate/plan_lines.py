@@ -77,7 +77,7 @@ class Step(NamedTuple):
     after_heading: bool = False  # a heading of another kind stands before it, so its number may start over
 
     @property
-    def count(self) -> Count | None:
+    def word_count(self) -> Count | None:
         """The step's word count: a named one ("Word Count: 400") before one in brackets before any other."""
         for pattern in (_NAMED_COUNT, _COUNT_IN_BRACKETS, _PLAIN_COUNT):
             for line in (self.head, *self.tail):
@@ -105,10 +105,10 @@ def find_steps(text: str) -> list[Step]:
     """The steps by the kind of label that carries most word counts; without labels, each line with a count."""
     lines = list(_plain_lines(text))
     labelled = [_labelled(lines, kind) for kind in _LABELS]
-    most = max(labelled, key=lambda steps: sum(step.count is not None for step in steps))
-    if any(step.count for step in most):
+    most = max(labelled, key=lambda steps: sum(step.word_count is not None for step in steps))
+    if any(step.word_count for step in most):
         return most
-    counted = [step for line in lines if not _is_remark(line) and (step := Step(line.strip())).count]
+    counted = [step for line in lines if not _is_remark(line) and (step := Step(line.strip())).word_count]
     # Labels without a single count are a plan all the same, to be refused as one.
     return counted or next((steps for steps in labelled if steps), [])
 

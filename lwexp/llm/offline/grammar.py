@@ -91,7 +91,7 @@ def write_paragraph(*, topic: str, part: int, parts: int, words: int, language: 
 def plan_points(
     *, topic: str, words: int, paragraph_words: int, miss: float, language: Language, seed: int
 ) -> list[tuple[str, int]]:
-    """Main points, all different, with word counts; the total misses ``words`` by up to ``miss``, as real teachers do."""
+    """Different main points with word counts; the total misses ``words`` by up to ``miss``, as real teachers do."""
     rng = random.Random(f"plan|{seed}|{language}|{topic}|{words}|{paragraph_words}|{miss}")
     total = words * (1 + rng.uniform(-miss, miss))
     parts = max(1, round(total / paragraph_words))
