@@ -100,6 +100,31 @@ def tick_words(axis: Any, ticks: Sequence[int]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
+def word_axes(
+    axes: Any, x: tuple[float, float], y: tuple[float, float], xlabel: str, ylabel: str, *, ticks: Sequence[int] = ()
+) -> None:
+    """Logarithmic axes in words with a dashed line where both are the same.
+
+    Args:
+        axes: Of matplotlib.
+        x: Ends of the horizontal axis.
+        y: Ends of the vertical axis.
+        xlabel: Under the horizontal axis.
+        ylabel: Beside the vertical axis.
+        ticks: Of the horizontal axis; word_steps where there are none, or more than eight.
+    """
+    ends = min(*x, *y), max(*x, *y)
+    axes.plot(ends, ends, color=MUTED, linewidth=1, dashes=(5, 4), zorder=1)
+    axes.set(xscale="log", yscale="log", xlim=x, ylim=y, xlabel=xlabel, ylabel=ylabel)
+    tick_words(axes.xaxis, ticks if 0 < len(ticks) <= 8 else word_steps(*x))
+    tick_words(axes.yaxis, word_steps(*y))
+
+
+def panels(figure: Any, count: int, *, is_narrow: bool, sharey: bool = False) -> list[Any]:
+    """Axes side by side, or one below the other on a phone."""
+    return list(figure.subplots(*((count, 1) if is_narrow else (1, count)), squeeze=False, sharey=sharey).flat)
+
+
 def dots(axes: Any, points: Sequence[tuple[float, float]], shade: str) -> None:
     """Many round dots as one path of round caps: 6,000 take 160 kB, as markers they would take 480."""
     from matplotlib.patches import PathPatch

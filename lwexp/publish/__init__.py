@@ -1,4 +1,4 @@
-"""publish: what a run leaves behind for people and for other tools.
+"""publish: a data set for people and for other tools: its card, its viewer, its exports.
 
 Reads the conversations, pairs, drafts and failures of one finished data, import or pairs run. Writes a data-set card
 (README.md) and a page to read the texts in (viewer.html) into that run's directory, and copies in the shapes of TRL,
@@ -9,6 +9,7 @@ import logging
 
 from lwexp.publish.export_dataset import export_run
 from lwexp.runs import Run
+from lwexp.runs.artifacts import CARD, VIEWER
 
 __all__ = ["export_run", "publish_run"]
 
@@ -17,11 +18,11 @@ log = logging.getLogger(__name__)
 
 def publish_run(run: Run, *, again: bool = False) -> None:
     """Write viewer.html and README.md into a run's directory, where they are not there yet or ``again`` is set."""
-    if not again and (run.path / "viewer.html").is_file() and (run.path / "README.md").is_file():
+    if not again and (run.path / VIEWER).is_file() and (run.path / CARD).is_file():
         return
     from lwexp.publish.card import write_card
     from lwexp.publish.viewer import write_viewer
 
     write_card(run, write_viewer(run))
-    size = (run.path / "viewer.html").stat().st_size / 1e6
-    log.info("%s: to read the texts, %.1f MB; README.md is the data-set card", run.path / "viewer.html", size)
+    page = run.path / VIEWER
+    log.info("%s: to read the texts, %.1f MB; README.md is the data-set card", page, page.stat().st_size / 1e6)

@@ -10,6 +10,7 @@ from lwexp.config.data import ExportConfig
 from lwexp.publish.export_formats import conversation_row, dataset_info, pair_row
 from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
 from lwexp.runs import Run
+from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _INFO = "dataset_info.json"
 _NEXT = {
     "trl": "datasets.load_dataset('json', data_files='{file}')",
     "llamafactory": "in LLaMA-Factory: dataset: {name}, dataset_dir: {folder}",
-    "swift": "swift {kind} --dataset {file}",
+    "swift": "swift {train} --dataset {file}",
 }
 
 
@@ -33,16 +34,15 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
         LwexpError: If the run has no such rows, or dataset_info.json cannot be extended without loss.
     """
     assert settings.format != "viewer", "the caller makes pages itself"
-    is_pairs = _wants_pairs(run, settings)
+    kind = _rows_to_export(run, settings)
     name = settings.name or run.id
     folder = Path(settings.to) if settings.to else run.path / "export" / settings.format
     target = folder / f"{name}.jsonl"
-    entry = dataset_info(target.name, is_pairs=is_pairs)
-    info = _extended_info(folder / _INFO, name, entry) if settings.format == "llamafactory" else None
+    info = _extended_info(folder / _INFO, name, target, kind) if settings.format == "llamafactory" else None
     rows: Iterator[dict[str, Any]] = (
-        (pair_row(pair, settings.format) for pair in read_rows(run.path / "pairs.jsonl", PreferencePair))
-        if is_pairs
-        else map(conversation_row, read_rows(run.path / "conversations.jsonl", Conversation))
+        (pair_row(pair, settings.format) for pair in read_rows(run.path / PAIRS, PreferencePair))
+        if kind == "pairs"
+        else map(conversation_row, read_rows(run.path / CONVERSATIONS, Conversation))
     )
     if dry_run:
         log.info("%s: %s rows would go to %s; dry run, nothing written", run.id, f"{sum(1 for _ in rows):,}", target)
@@ -58,33 +58,32 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
             count += 1
     if info is not None:  # after the file, so that no entry ever names a file that is not there
         write_json(folder / _INFO, info)
-    kind = "rlhf --rlhf_type dpo" if is_pairs else "sft"
-    use = _NEXT[settings.format].format(file=target, name=name, folder=folder, kind=kind)
-    log.info("%s %s of %s -> %s; %s", f"{count:,}", "pairs" if is_pairs else "conversations", run.id, target, use)
+    train = "rlhf --rlhf_type dpo" if kind == "pairs" else "sft"
+    use = _NEXT[settings.format].format(file=target, name=name, folder=folder, train=train)
+    log.info("%s %s of %s -> %s; %s", f"{count:,}", kind, run.id, target, use)
     return target
 
 
-def _wants_pairs(run: Run, settings: ExportConfig) -> bool:
-    """Whether pairs are exported; a run of a preference file has conversations too, and pairs come first."""
-    wanted = settings.rows
-    if wanted == "auto":
-        wanted = "pairs" if (run.path / "pairs.jsonl").is_file() else "conversations"
-    if not (run.path / f"{wanted}.jsonl").is_file():
-        there = [name for name in ("conversations", "pairs") if (run.path / f"{name}.jsonl").is_file()]
+def _rows_to_export(run: Run, settings: ExportConfig) -> str:
+    """pairs or conversations; a run of a preference file has both, and pairs come first."""
+    there = [name for name, file in (("pairs", PAIRS), ("conversations", CONVERSATIONS)) if (run.path / file).is_file()]
+    wanted = next(iter(there), "conversations") if settings.rows == "auto" else settings.rows
+    if wanted not in there:
         raise LwexpError(f"export.rows={wanted}: {run.id} has none; there: {', '.join(there) or 'no rows at all'}")
-    return wanted == "pairs"
+    return wanted
 
 
-def _extended_info(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _extended_info(path: Path, name: str, target: Path, kind: str) -> dict[str, Any]:
     """The content of dataset_info.json with this entry added and all others as they were."""
     info: Any = {}
     if path.is_file():
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise LwexpError(f"{path} is not JSON: {error}; mend it, or export to another folder") from None
+            raise LwexpError(f"{path} is not JSON: {error}; fix it, or export to another folder") from None
     if not isinstance(info, dict):
-        raise LwexpError(f"{path} holds no JSON object; wanted one entry a data set")
+        raise LwexpError(f"{path} holds no JSON object; wanted one entry per data set")
+    entry = dataset_info(target.name, is_pairs=kind == "pairs")
     taken = info.get(name)
     if taken is not None and not (isinstance(taken, dict) and taken.get("file_name") == entry["file_name"]):
         raise LwexpError(f"{path} has another data set named {name}; choose export.name=<name>")

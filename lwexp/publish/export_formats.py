@@ -26,24 +26,22 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 def conversation_row(row: Conversation) -> JsonObject:
     """A conversation; the three tools agree on its shape."""
     rest = row.model_dump(mode="json", exclude={"messages"}, exclude_none=True)
-    return {"messages": _turns(row.messages), "provenance": _as_text(rest)}
+    return {"messages": _turns(row.messages), "provenance": json.dumps(rest, ensure_ascii=False)}
 
 
 def pair_row(row: PreferencePair, format: Format) -> JsonObject:
     rest = row.model_dump(mode="json", exclude={"prompt", "chosen", "rejected"}, exclude_none=True)
-    provenance = {"provenance": _as_text({**rest, "prompt_sha": prompt_sha(row.prompt)})}
+    rest["prompt_sha"] = prompt_sha(row.prompt)
+    chosen, rejected = (Message(role="assistant", content=text) for text in (row.chosen, row.rejected))
+    found: JsonObject
     if format == "trl":
-        answers = {name: [_answer(text)] for name, text in (("chosen", row.chosen), ("rejected", row.rejected))}
-        return {"prompt": _turns(row.prompt), **answers, **provenance}
-    if format == "swift":
-        return {"messages": [*_turns(row.prompt), _answer(row.chosen)], "rejected_response": row.rejected, **provenance}
-    turns = [{"from": _SHAREGPT[message.role], "value": message.content} for message in row.prompt]
-    return {
-        "conversations": turns,
-        "chosen": {"from": "gpt", "value": row.chosen},
-        "rejected": {"from": "gpt", "value": row.rejected},
-        **provenance,
-    }
+        found = {"prompt": _turns(row.prompt), "chosen": _turns([chosen]), "rejected": _turns([rejected])}
+    elif format == "swift":
+        found = {"messages": _turns([*row.prompt, chosen]), "rejected_response": row.rejected}
+    else:
+        sharegpt = [{"from": _SHAREGPT[turn.role], "value": turn.content} for turn in (*row.prompt, chosen, rejected)]
+        found = {"conversations": sharegpt[:-2], "chosen": sharegpt[-2], "rejected": sharegpt[-1]}
+    return {**found, "provenance": json.dumps(rest, ensure_ascii=False)}
 
 
 def dataset_info(file_name: str, *, is_pairs: bool) -> JsonObject:
@@ -51,24 +49,13 @@ def dataset_info(file_name: str, *, is_pairs: bool) -> JsonObject:
 
     A system text stays the first turn: LLaMA-Factory finds it by ``system_tag``, whose default is ``system``.
     """
+    info = {"file_name": file_name, "formatting": "sharegpt"}
     if is_pairs:
         columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
-        return {"file_name": file_name, "formatting": "sharegpt", "ranking": True, "columns": columns}
-    return {
-        "file_name": file_name,
-        "formatting": "sharegpt",
-        "columns": {"messages": "messages"},
-        "tags": {f"{name}_tag": name for name in ("role", "content", "user", "assistant", "system")},
-    }
+        return {**info, "ranking": True, "columns": columns}
+    tags = {f"{name}_tag": name for name in ("role", "content", "user", "assistant", "system")}
+    return {**info, "columns": {"messages": "messages"}, "tags": tags}
 
 
 def _turns(messages: Sequence[Message]) -> list[JsonObject]:
     return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _answer(text: str) -> JsonObject:
-    return {"role": "assistant", "content": text}
-
-
-def _as_text(values: JsonObject) -> str:
-    return json.dumps(values, ensure_ascii=False)

@@ -1,10 +1,10 @@
 """The viewer's figures: lengths, asked against written, and the gaps of pairs. A language is a colour."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lwexp.pages.display import LANGUAGES
-from lwexp.pages.drawing import MUTED, Picture, colour, dots, picture, tick_words, word_steps
+from lwexp.pages.drawing import MUTED, Picture, colour, dots, picture, tick_words, word_axes, word_steps
 
 _PLACES = {language: place for place, language in enumerate(LANGUAGES)}
 _HEIGHT = 290
@@ -21,15 +21,14 @@ def asked_against_written(points: Sequence[tuple[int, int, str]]) -> Picture:
     def draw(figure: Any, _: bool) -> None:
         axes = figure.subplots()
         axes.fill_between(ends, [x / 1.4 for x in ends], [x * 1.6 for x in ends], color=MUTED, alpha=0.15, linewidth=0)
-        axes.plot(ends, ends, color=MUTED, linewidth=1, dashes=(5, 4))
-        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="words asked for", ylabel="words written")
+        word_axes(axes, ends, ends, "words asked for", "words written")
         _cloud(axes, placed)
-        for axis in (axes.xaxis, axes.yaxis):
-            tick_words(axis, word_steps(low, high))
 
-    caption = "One dot a text, logarithmic. Dashed: as long as asked. Shaded: S_l of at least 80."
-    alt = "Words asked for against words written, one dot a text"
-    return picture("Asked for, and written", caption, alt, draw, height=_HEIGHT, places=_places(points))
+    caption = "One dot per text, both axes logarithmic. Dashed: as long as asked. Shaded: S_l of at least 80."
+    alt = "Words asked for against words written, one dot per text"
+    return picture(
+        "Asked for, and written", caption, alt, draw, height=_HEIGHT, places=_places(own for *_, own in points)
+    )
 
 
 def lengths(words: Sequence[tuple[int, str]]) -> Picture:
@@ -50,7 +49,7 @@ def lengths(words: Sequence[tuple[int, str]]) -> Picture:
 
     caption = "Bins of equal ratio, logarithmic."
     return picture("Lengths", caption, "Texts by their length in words", draw, height=_HEIGHT,
-                   places=_places([(0, 0, language) for _, language in words]))  # fmt: skip
+                   places=_places(language for _, language in words))  # fmt: skip
 
 
 def gaps(points: Sequence[tuple[int, float, str]]) -> Picture:
@@ -66,11 +65,12 @@ def gaps(points: Sequence[tuple[int, float, str]]) -> Picture:
 
     longer = sum(x > 0 for x, _, _ in points)
     caption = (
-        f"One dot a pair. Right of the dashed line chosen is the longer answer: {longer:,} of {len(points):,} pairs "
-        f"({100 * longer / len(points):.0f}%)."
+        f"One dot per pair. Right of the dashed line the chosen answer is the longer one: {longer:,} of "
+        f"{len(points):,} pairs ({100 * longer / len(points):.0f}%)."
     )
-    alt = "Score gap against length gap, one dot a pair"
-    return picture("Score gap against length gap", caption, alt, draw, height=_HEIGHT, places=_places(points))
+    alt = "Score gap against length gap, one dot per pair"
+    return picture("Score gap against length gap", caption, alt, draw, height=_HEIGHT,
+                   places=_places(language for *_, language in points))  # fmt: skip
 
 
 def _cloud(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
@@ -78,5 +78,5 @@ def _cloud(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
         dots(axes, [(x, y) for x, y, own in points if own == language], colour(place))
 
 
-def _places(points: Sequence[tuple[float, float, str]]) -> list[int]:
-    return sorted({_PLACES[language] for _, _, language in points})
+def _places(languages: Iterable[str]) -> list[int]:
+    return sorted({_PLACES[language] for language in languages})

@@ -3,64 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lwexp.pages.display import dollars, plural
 from lwexp.records import Conversation, Draft, Failure, Message, PlanStep, PreferencePair, read_rows
 from lwexp.records.trace import StepTrace, Trace
-from lwexp.runs.artifacts import (
-    CONVERSATIONS,
-    DRAFT_FAILURES,
-    DRAFTS,
-    IMPORT_FAILURES,
-    PAIR_FAILURES,
-    PAIRS,
-    TRACE,
-    failures_in,
-)
+from lwexp.runs import artifacts
+from lwexp.runs.artifacts import CONVERSATIONS, DRAFTS, PAIRS, TRACE
 from lwexp.text.words import count_words, language_of, score_length
 
 Kind = Literal["draft", "conversation", "pair"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One text of the viewer.
+class Entry(NamedTuple):
+    """The numbers of one text; small, because 200,000 imported rows are kept in memory at once.
 
     Attributes:
         status: kept, pair, or failed; failed ones have no text, only the reason.
         asked: Words that the instruction asks for, where it states a length.
-        words: Words written; of a pair those of the chosen answer; None for a failure.
-        notes: Short words to filter by: the reason of a failure, cut, cleaned rules, retried.
+        words: Words written; of a pair those of the chosen answer; 0 for a failure.
+        notes: Short words to filter by: the reason of a failure, cut, cleaned, retried.
         gap: Of a pair the difference of scores, else how far S_l is from 100; None where unknown.
-        ask: With ``facts``, ``notice`` and ``groups``: what is shown of it (``lwexp.pages.packed``).
         length_gap: Of a pair, words of the chosen less those of the rejected answer.
     """
 
-    id: str
-    language: str
     status: Literal["kept", "pair", "failed"]
+    language: str
     asked: int | None
-    words: int | None
-    title: str
-    notes: tuple[str, ...]
-    gap: float | None
-    ask: str
-    facts: list[list[str]]
-    groups: list[Any] = field(default_factory=list)
-    notice: str = ""
+    words: int
+    notes: tuple[str, ...] = ()
+    gap: float | None = None
     length_gap: int | None = None
 
-    def without_texts(self) -> Entry:
-        """About 150 bytes: 200,000 imported rows stay near 30 MB."""
-        return replace(self, id="", title="", ask="", facts=[], groups=[], notice="")
+    @property
+    def length_score(self) -> float | None:
+        """S_l; None where no length is asked for."""
+        return score_length(self.asked, self.words) if self.asked else None
+
+
+class Text(NamedTuple):
+    """What the page shows of an entry; ``detail`` as ``lwexp.pages.packed`` takes it."""
+
+    id: str
+    title: str
+    detail: dict[str, Any]
 
 
 def failures_of(folder: Path) -> Path | None:
     """What did not become a draft, a conversation or a pair; None where there is no such file."""
-    return failures_in(folder, DRAFT_FAILURES, IMPORT_FAILURES, PAIR_FAILURES)
+    return artifacts.failures_in(folder, artifacts.DRAFT_FAILURES, artifacts.IMPORT_FAILURES, artifacts.PAIR_FAILURES)
 
 
 def kind_of(folder: Path) -> Kind:
@@ -69,7 +61,7 @@ def kind_of(folder: Path) -> Kind:
     return "pair" if (folder / PAIRS).is_file() else "conversation"
 
 
-def entries(folder: Path) -> Iterator[Entry]:
+def entries(folder: Path) -> Iterator[tuple[Entry, Text]]:
     """The kept texts of a run in their order, then its failures."""
     kind = kind_of(folder)
     if kind == "draft":
@@ -82,7 +74,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         yield from map(_failed, read_rows(failures, Failure))
 
 
-def _drafts(folder: Path) -> Iterator[Entry]:
+def _drafts(folder: Path) -> Iterator[tuple[Entry, Text]]:
     path = folder / TRACE  # runs of older versions have none
     traces = read_rows(path, Trace) if path.is_file() else iter(())
     for draft in read_rows(folder / DRAFTS, Draft):
@@ -90,30 +82,30 @@ def _drafts(folder: Path) -> Iterator[Entry]:
         yield _draft(draft, trace if trace is not None and trace.id == draft.id else None)
 
 
-def _draft(draft: Draft, trace: Trace | None) -> Entry:
-    asked = draft.instruction.required_words
-    words = count_words(draft.text)
-    calls: tuple[StepTrace | None, ...] = trace.steps if trace else (None,) * len(draft.paragraphs)
-    steps = zip(draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False)
-    panels = [_step(number, *step) for number, step in enumerate(steps, start=1)]
-    summary = f"The plan as the teacher wrote it, {plural(len(panels), 'paragraph')}"
+def _draft(draft: Draft, trace: Trace | None) -> tuple[Entry, Text]:
+    notes = {
+        "cut": "length" in draft.finish_reasons,
+        "cleaned": trace is not None and any(step.cleaned for step in trace.steps),
+        "retried": trace is not None and (trace.plans_asked > 1 or any(step.attempts > 1 for step in trace.steps)),
+    }
+    asked, words, n_steps = draft.instruction.required_words, count_words(draft.text), len(draft.plan.steps)
+    found = tuple(note for note, holds in notes.items() if holds)
+    entry = Entry("kept", draft.instruction.language, asked, words, found, _length_gap(asked, words))
     facts = [
-        *_length_facts(asked, words),
-        ["plan", f"{draft.plan.words:,} words in {plural(len(draft.plan.steps), 'paragraph')}"],
+        *_length_facts(entry),
+        ["plan", f"{draft.plan.words:,} words in {plural(n_steps, 'paragraph')}"],
         ["cost", dollars(draft.cost_usd)],
         ["teacher", draft.teacher],
     ]
     if trace and trace.plans_asked > 1:
         facts.append(["plan asked for", f"{trace.plans_asked} times"])
-    notes = ["cut"] if "length" in draft.finish_reasons else []
-    if trace:
-        notes += ["cleaned"] if any(step.cleaned for step in trace.steps) else []
-        notes += ["retried"] if trace.plans_asked > 1 or any(step.attempts > 1 for step in trace.steps) else []
-    return Entry(
-        id=draft.id, language=draft.instruction.language, status="kept", asked=asked, words=words,
-        title=draft.instruction.text, notes=tuple(notes), gap=_s_l_gap(asked, words), ask=draft.instruction.text,
-        facts=facts, groups=[["", [{"kind": "plan", "summary": summary, "text": draft.plan.text}, *panels]]],
-    )  # fmt: skip
+    calls: Sequence[StepTrace | None] = trace.steps if trace else (None,) * len(draft.paragraphs)
+    steps = zip(draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False)
+    panels = [_step(number, *step) for number, step in enumerate(steps, start=1)]
+    summary = f"The plan as the teacher wrote it, {plural(len(panels), 'paragraph')}"
+    plan = {"kind": "plan", "summary": summary, "text": draft.plan.text}
+    ask = draft.instruction.text
+    return entry, Text(draft.id, ask, {"ask": ask, "facts": facts, "groups": [["", [plan, *panels]]]})
 
 
 def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace | None) -> dict[str, Any]:
@@ -128,62 +120,59 @@ def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace |
     return {"kind": "step", "point": point, "gauge": [step.words, words], "tags": tags, "text": text}
 
 
-def _conversation(row: Conversation) -> Entry:
-    facts = [*_length_facts(row.required_words, row.actual_words), ["source", row.source]]
-    facts += [["teacher", row.teacher]] if row.teacher else []
-    first, *rest = row.messages
-    return Entry(
-        id=row.id, language=row.language, status="kept", asked=row.required_words, words=row.actual_words,
-        title=_question(row.messages), notes=(), gap=_s_l_gap(row.required_words, row.actual_words), ask=first.content,
-        facts=facts, groups=_turns(rest),
-    )  # fmt: skip
+def _conversation(row: Conversation) -> tuple[Entry, Text]:
+    gap = _length_gap(row.required_words, row.actual_words)
+    entry = Entry("kept", row.language, row.required_words, row.actual_words, gap=gap)
+    facts = [*_length_facts(entry), ["source", row.source], *([["teacher", row.teacher]] if row.teacher else [])]
+    return entry, Text(row.id, _question(row.messages), _conversation_detail(row.messages, facts))
 
 
-def _pair(row: PreferencePair) -> Entry:
-    scores = (row.chosen_score, row.rejected_score)
+def _pair(row: PreferencePair) -> tuple[Entry, Text]:
     gap = None if row.chosen_score is None or row.rejected_score is None else row.chosen_score - row.rejected_score
+    entry = Entry("pair", row.language, row.required_words, row.chosen_words, (), gap,
+                  length_gap=row.chosen_words - row.rejected_words)  # fmt: skip
     sides = []
-    for name, text, words, score in zip(
-        ("chosen", "rejected"), (row.chosen, row.rejected), (row.chosen_words, row.rejected_words), scores, strict=True
+    for name, text, words, score in (
+        ("chosen", row.chosen, row.chosen_words, row.chosen_score),
+        ("rejected", row.rejected, row.rejected_words, row.rejected_score),
     ):
         known = [["words", f"{words:,}"], *([["score", f"{score:.1f}"]] if score is not None else [])]
         known += [["S_l", f"{score_length(row.required_words, words):.1f}"]] if row.required_words else []
         sides.append({"kind": f"side {name} answer card", "name": name, "facts": known, "text": text})
-    length_gap = row.chosen_words - row.rejected_words
     facts = [["asked", f"{row.required_words:,} words"]] if row.required_words else []
-    facts += [["length gap", f"{length_gap:+,} words"]]
+    facts += [["length gap", f"{entry.length_gap:+,} words"]]
     facts += [["score gap", f"{gap:.1f}"]] if gap is not None else []
-    first, *rest = row.prompt
-    return Entry(
-        id=row.id, language=row.language, status="pair", asked=row.required_words, words=row.chosen_words,
-        title=_question(row.prompt), notes=(), gap=gap, length_gap=length_gap, ask=first.content,
-        facts=[*facts, ["source", row.source]], groups=[*_turns(rest), ["sides", sides]],
-    )  # fmt: skip
+    detail = _conversation_detail(row.prompt, [*facts, ["source", row.source]])
+    detail["groups"].append(["sides", sides])
+    return entry, Text(row.id, _question(row.prompt), detail)
 
 
-def _failed(row: Failure) -> Entry:
+def _failed(row: Failure) -> tuple[Entry, Text]:
     reason = row.reason.replace("_", " ")
-    return Entry(
-        id=row.id, language=language_of(row.detail), status="failed", asked=None, words=None,
-        title=f"{row.id}: {row.detail}", notes=(reason,), gap=None, ask=row.id, notice=row.detail,
-        facts=[["stage", row.stage], ["reason", reason, "bad"], ["tries", f"{row.attempts}"]],
-    )  # fmt: skip
+    facts = [["stage", row.stage], ["reason", reason, "bad"], ["tries", f"{row.attempts}"]]
+    detail = {"ask": row.id, "facts": facts, "notice": row.detail, "groups": []}
+    entry = Entry("failed", language_of(row.detail), None, 0, (reason,))
+    return entry, Text(row.id, f"{row.id}: {row.detail}", detail)
 
 
-def _turns(messages: Sequence[Message]) -> list[Any]:
-    return [["", [{"kind": "turn", "name": turn.role, "text": turn.content} for turn in messages]]]
+def _conversation_detail(messages: Sequence[Message], facts: list[list[str]]) -> dict[str, Any]:
+    """The first message as the question, the others as turns below it."""
+    first, *rest = messages
+    turns = [{"kind": "turn", "name": turn.role, "text": turn.content} for turn in rest]
+    return {"ask": first.content, "facts": facts, "groups": [["", turns]]}
 
 
-def _question(messages: tuple[Message, ...]) -> str:
-    """The first thing that a user says; a system text would be the same in every row of a list."""
+def _question(messages: Sequence[Message]) -> str:
+    """The first user message; a system text would be the same in every row of a list."""
     return next((message.content for message in messages if message.role == "user"), messages[0].content)
 
 
-def _length_facts(asked: int | None, words: int) -> list[list[str]]:
-    facts = [["asked", f"{asked:,} words"]] if asked else []
-    facts.append(["written", f"{words:,} words"])
-    return [*facts, ["S_l", f"{score_length(asked, words):.1f}"]] if asked else facts
+def _length_facts(entry: Entry) -> list[list[str]]:
+    written = ["written", f"{entry.words:,} words"]
+    if not entry.asked:
+        return [written]
+    return [["asked", f"{entry.asked:,} words"], written, ["S_l", f"{entry.length_score:.1f}"]]
 
 
-def _s_l_gap(asked: int | None, words: int) -> float | None:
+def _length_gap(asked: int | None, words: int) -> float | None:
     return round(100 - score_length(asked, words), 1) if asked else None

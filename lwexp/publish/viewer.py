@@ -1,7 +1,7 @@
 """The page to read a run's texts in: one file, nothing loaded from anywhere, every text on demand.
 
-What a model wrote can run no code in it: blocks are base64, the script sets text nodes only, and the policy lets no
-other script run.
+Model output cannot run code in it: blocks are base64, the script sets text nodes only, and the policy lets no other
+script run.
 """
 
 import statistics
@@ -18,9 +18,8 @@ from lwexp.publish import figures
 from lwexp.publish.texts import Entry, Kind, entries, kind_of
 from lwexp.records import write_text
 from lwexp.runs import Run
-from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
+from lwexp.runs.artifacts import CONVERSATIONS, PAIRS, VIEWER
 from lwexp.text.plain import one_line
-from lwexp.text.words import score_length
 
 _TEMPLATE = Path(__file__).parent / "templates" / "viewer.html"
 _MOST_TEXTS = 10_000  # with their texts; all rows of a larger set count in numbers and pictures (docs/LOG.md)
@@ -33,39 +32,33 @@ _NOUNS: dict[Kind, tuple[str, str]] = {
 
 
 def write_viewer(run: Run) -> list[Entry]:
-    """Write viewer.html into a run's directory; returns its entries without their texts."""
-    packer, seen = _pack(run.path)
-    labels = dict(enumerate(LANGUAGES.values()))
-    page = render(_TEMPLATE, labels=labels, packed=packer.pack(), all_dots=True, **_summary(run, seen))
-    write_text(run.path / "viewer.html", page)
-    return seen
-
-
-def _pack(folder: Path) -> tuple[Packer, list[Entry]]:
+    """Write viewer.html into a run's directory; returns its entries."""
     packer = Packer(("language", "status"), ("words", "gap"))
     seen: list[Entry] = []
-    for entry in entries(folder):
-        seen.append(entry.without_texts())
+    for entry, text in entries(run.path):
+        seen.append(entry)
         if len(packer) >= _MOST_TEXTS:
             continue
-        measures = {"words": entry.words, "gap": entry.gap}
+        measures = {"words": None if entry.status == "failed" else entry.words, "gap": entry.gap}
         packer.add(
-            entry.id,
-            one_line(entry.title, _TITLE),
+            text.id,
+            one_line(text.title, _TITLE),
             entry.language,
             meta=_meta(entry),
             facets={"language": [entry.language], "status": [entry.status, *entry.notes]},
             measures={name: [value] for name, value in measures.items() if value is not None},
-            detail={name: getattr(entry, name) for name in ("ask", "facts", "notice", "groups")} | {"about": []},
+            detail=text.detail,
         )
-    return packer, seen
+    labels = dict(enumerate(LANGUAGES.values()))
+    page = render(_TEMPLATE, labels=labels, packed=packer.pack(), all_dots=True, **_summary(run, seen))
+    write_text(run.path / VIEWER, page)
+    return seen
 
 
 def _meta(entry: Entry) -> list[list[str]]:
     if entry.status == "failed":
         return [[", ".join(entry.notes), "bad"]]
-    words = entry.words or 0
-    meta = [[f"{entry.asked:,} asked, {words:,} written" if entry.asked else f"{words:,} words", ""]]
+    meta = [[f"{entry.asked:,} asked, {entry.words:,} written" if entry.asked else f"{entry.words:,} words", ""]]
     if entry.status == "pair" and entry.gap is not None:
         meta.append([f"score gap {entry.gap:.1f}", ""])
     return [*meta, *([note, "note"] for note in entry.notes)]
@@ -75,64 +68,55 @@ def _summary(run: Run, seen: Sequence[Entry]) -> dict[str, Any]:
     kind = kind_of(run.path)
     kept = [entry for entry in seen if entry.status != "failed"]
     noun, how = _NOUNS[kind]
-    source = run.labels.teacher or run.labels.model or run.name
+    longest = f"{plural(len(kept), noun)}, the longest of {max((e.words for e in kept), default=0):,} words"
     notes = Counter(note for entry in seen for note in entry.notes)
-    statuses = [("failed", "left out", len(seen) - len(kept))] if len(seen) > len(kept) else []
+    failed = [("failed", "left out", len(seen) - len(kept))] if len(seen) > len(kept) else []
     languages = Counter(entry.language for entry in seen)
     return {
         "run": run.id,
-        "eyebrow": f"{how} {source}, {run.manifest.created[:10]}",
-        "headline": _headline(kept, noun),
-        "tiles": _tiles(kept, run.number("cost_usd"), kind),
+        "eyebrow": f"{how} {run.labels.teacher or run.labels.model or run.name}, {run.manifest.created[:10]}",
+        "headline": longest if kept else f"No {noun} was kept",
+        "tiles": _tiles(kept, run.number("cost_usd"), kind) if kept else [],
         "losses": len(seen) - len(kept),
         "tally": run.tally or "",
         "shown": min(len(seen), _MOST_TEXTS),
         "all": len(seen),
-        "figures": with_own_ids(_figures(kept, kind), "f"),
+        "figures": with_own_ids(_figures(kept, kind), "f") if kept else [],
         "choices": [
             ("Language", "language", [(code, name, n) for code, name in LANGUAGES.items() if (n := languages[code])]),
-            ("Status", "status", [*statuses, *((note, note, count) for note, count in notes.most_common())]),
+            ("Status", "status", [*failed, *((note, note, count) for note, count in notes.most_common())]),
         ],
         "gap_order": "largest score gap first" if kind == "pair" else "furthest from its length first",
         "file": PAIRS if kind == "pair" else CONVERSATIONS,
     }
 
 
-def _headline(kept: Sequence[Entry], noun: str) -> str:
-    if not kept:
-        return f"No {noun} was kept"
-    return f"{plural(len(kept), noun)}, the longest of {max(entry.words or 0 for entry in kept):,} words"
-
-
 def _tiles(kept: Sequence[Entry], cost: float | None, kind: Kind) -> list[tuple[str, str, str]]:
-    words = sorted(entry.words or 0 for entry in kept)
-    if not words:
-        return []
-    what = "chosen answer, median" if kind == "pair" else "words, median"
+    words = [entry.words for entry in kept]
+    scores = [score for entry in kept if (score := entry.length_score) is not None]
+    gaps = [entry.gap for entry in kept if entry.status == "pair" and entry.gap is not None]
+    length_gaps = [entry.length_gap for entry in kept if entry.length_gap is not None]
+    is_pair = kind == "pair"
     tiles = [
-        ("words in all", f"{sum(words):,}", "of the chosen answers" if kind == "pair" else ""),
-        (what, f"{statistics.median(words):,.0f}", f"{words[0]:,} to {words[-1]:,}"),
-    ]
-    scores = [score_length(entry.asked, entry.words or 0) for entry in kept if entry.asked]
+        ("words in all", f"{sum(words):,}", "of the chosen answers" if is_pair else ""),
+        ("chosen answer, median" if is_pair else "words, median", f"{statistics.median(words):,.0f}",
+         f"{min(words):,} to {max(words):,}"),
+    ]  # fmt: skip
     if scores:
         tiles.append(("S_l, mean", f"{statistics.mean(scores):.1f}", f"{len(scores):,} state a length"))
-    gaps = [entry.gap for entry in kept if entry.status == "pair" and entry.gap is not None]
     if gaps:
         tiles.append(("score gap, median", f"{statistics.median(gaps):.1f}", f"{min(gaps):.1f} to {max(gaps):.1f}"))
-    lengths = [entry.length_gap for entry in kept if entry.length_gap is not None]
-    if lengths:
-        tiles.append(("length gap, median", f"{statistics.median(lengths):+,.0f}", "words, chosen less rejected"))
+    if length_gaps:
+        tiles.append(("length gap, median", f"{statistics.median(length_gaps):+,.0f}", "words, chosen less rejected"))
     if cost is not None:
         tiles.append(("cost", dollars(cost), f"{dollars(cost / len(kept))} each"))
     return tiles
 
 
 def _figures(kept: Sequence[Entry], kind: Kind) -> list[Picture]:
-    if not kept:
-        return []
-    drawn = [figures.lengths([(entry.words or 0, entry.language) for entry in kept])]
-    asked = [(entry.asked, entry.words or 0, entry.language) for entry in kept if entry.asked]
+    gaps = [(e.length_gap or 0, e.gap, e.language) for e in kept if e.gap is not None]
+    asked = [(e.asked, e.words, e.language) for e in kept if e.asked]
+    drawn = [figures.lengths([(entry.words, entry.language) for entry in kept])]
     if kind == "pair":
-        gaps = [(e.length_gap or 0, e.gap, e.language) for e in kept if e.gap is not None]
         return [figures.gaps(gaps), *drawn] if gaps else drawn
     return [figures.asked_against_written(asked), *drawn] if asked else drawn

@@ -163,7 +163,7 @@
     const back = make("button", "back", "Back to the list");
     back.type = "button";
     back.onclick = () => { panes.classList.remove("reading"); location.hash = filters.closest("section").id; };
-    const header = make("header", "eyebrow", back, [...data.about, ""].join(" \u00b7 "), make("code", "", row[ID]));
+    const header = make("header", "eyebrow", back, [...(data.about ?? []), ""].join(" \u00b7 "), make("code", "", row[ID]));
     const parts = [header, said("h3", "prompt ask", data.ask, row[LANGUAGE])];
     if (data.facts) parts.push(facts(data.facts));
     if (data.notice) parts.push(make("p", "notice", data.notice));
