@@ -1,6 +1,7 @@
 """The gate: a composed YAML tree goes in, a frozen and validated config comes out.
 
-YAML owns values, pydantic owns meaning. A field has a default only where its value is neutral, such as "no limit".
+YAML holds the numbers of a recipe, the schema their meaning. A field has a default where its value is neutral, such as
+"no limit", or where nearly every choice has the same.
 """
 
 import json

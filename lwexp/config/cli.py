@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
+from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF, pinned_groups, readers_of
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
@@ -128,7 +129,8 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     sys.argv[1:] = [quoted_range(argument) for argument in sys.argv[1:]]
     try:
-        entry()
+        with defaults_in_hydra():
+            entry()
     except (HydraException, OmegaConfBaseException) as error:
         from lwexp.config.translate import in_one_line
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config.base import Tree, validate
-from lwexp.config.fields import with_neutral_values
+from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF
 from lwexp.config.schema import Config
 from lwexp.extend import load_plugins
@@ -43,7 +43,7 @@ def read_config(tree: Tree) -> Config:
     Raises:
         LwexpError: If this version cannot read it, or a plugin of it is gone.
     """
-    return gate(with_neutral_values(tree, Config))
+    return gate(tree)
 
 
 def plugins_named(overrides: Sequence[str]) -> list[str]:
@@ -61,7 +61,7 @@ def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
 
     own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
     try:
-        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"), defaults_in_hydra():
             return to_tree(hydra_compose(config_name="config", overrides=[*overrides, *own]))
     except (HydraException, OmegaConfBaseException) as error:
         from lwexp.config.translate import in_one_line

@@ -24,7 +24,7 @@ class InstructionFile(Strict):
 
     kind: Literal["file"]
     path: str
-    count: int | None = Field(ge=1)
+    count: int | None = Field(None, ge=1)
     """Take the first this many; null takes all."""
 
 
@@ -32,9 +32,9 @@ class SelectedInstructions(Strict):
     """What ``generate_data.py task=select`` kept."""
 
     kind: Literal["selected"]
-    run: str
+    run: str = "newest"
     """A run directory or run name; "newest" takes the newest finished select run under root."""
-    count: int | None = Field(ge=1)
+    count: int | None = Field(None, ge=1)
     """Take the first this many; null takes all."""
 
 
@@ -49,27 +49,27 @@ class SelectConfig(Strict):
     """Selection: which first-turn instructions of a conversation set need a long answer."""
 
     counts: SelectCounts
-    max_rows: int | None = Field(ge=1)
+    max_rows: int | None = Field(None, ge=1)
     """Read at most this many rows; null reads on until the counts are full or the rows end."""
     min_words: int = Field(ge=1)
     """A long answer has at least this many words (the paper: 2,000)."""
-    min_instruction_words: int = Field(ge=1)
-    max_instruction_words: int = Field(ge=1)
+    min_instruction_words: int = Field(5, ge=1)
+    max_instruction_words: int = Field(1000, ge=1)
     """Longer ones carry a text to work on, and the answer's length is then not the instruction's."""
-    near_duplicate: float | None = Field(gt=0, le=1)
+    near_duplicate: float | None = Field(0.8, gt=0, le=1)
     """Jaccard similarity from which on two instructions are one; null drops exact duplicates only."""
-    toxic: Literal["drop", "keep"]
+    toxic: Literal["drop", "keep"] = "drop"
     """What to do with rows that carry a toxicity flag. Rows without flags pass."""
 
 
 class PlanLimits(Strict):
     """What a plan may look like. One outside these bounds is asked for once more, then refused."""
 
-    max_steps: int = Field(ge=1)
+    max_steps: int = Field(50, ge=1)
     """A plan with more steps has exploded (the original: 50)."""
-    min_step_words: int = Field(ge=1)
+    min_step_words: int = Field(5, ge=1)
     """A step with fewer words is not worth a call, or its count was misread."""
-    max_step_words: int = Field(ge=1)
+    max_step_words: int = Field(2000, ge=1)
     """A step with more words than a model writes in one answer comes out short."""
     length_tolerance: float | None = Field(gt=0)
     """The steps may add up to the stated length times 1 -/+ this; null accepts any total."""
@@ -82,14 +82,14 @@ class GenerateConfig(Strict):
     mode: Literal["sequential", "parallel", "direct"]
     """parallel writes each paragraph without the text so far, direct asks for the whole text in one call without a
     plan: the paper's ablations."""
-    prompts: str | None
+    prompts: str | None = None
     """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
     plan: PlanLimits
-    retry_room: float | None = Field(gt=1)
+    retry_room: float | None = Field(2.0, gt=1)
     """A paragraph cut at teacher.max_tokens is asked for once more with this many times the tokens, then kept and
     flagged; null keeps the cut one at once."""
-    min_words: int = Field(ge=0)
+    min_words: int = Field(0, ge=0)
     """Drafts shorter than this are dropped."""
 
 
@@ -113,14 +113,14 @@ class PairsConfig(Strict):
     has the highest score that is still min_margin below the best: the hardest pair that is not noise."""
     min_margin: Annotated[float, Key("choice")] = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
-    min_scored: Annotated[int, Key("choice")] = Field(ge=2)
+    min_scored: Annotated[int, Key("choice")] = Field(2, ge=2)
     """Answers to an instruction that must have a score; the best of two is a weaker choice than the best of four."""
-    length_ratio: Annotated[float | None, Key("choice")] = Field(ge=1)
+    length_ratio: Annotated[float | None, Key("choice")] = Field(None, ge=1)
     """Length-matched pairs: the longer answer has at most this many times the words of the shorter, such as 1.25, so
     that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
-    min_chosen: Annotated[float, Key("choice")] = Field(ge=0, le=100)
+    min_chosen: Annotated[float, Key("choice")] = Field(0.0, ge=0, le=100)
     """The best of n bad answers is still a bad answer: chosen must score at least this."""
-    unfinished: Annotated[Literal["skip", "keep"], Key("choice")]
+    unfinished: Annotated[Literal["skip", "keep"], Key("choice")] = "skip"
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
     @model_validator(mode="after")
@@ -136,12 +136,12 @@ class PairsConfig(Strict):
 class FilterConfig(Strict):
     """task=import: which rows to leave out, each with a reason in import_failures.jsonl."""
 
-    drop_refusals: bool
+    drop_refusals: bool = False
     """Leave out rows in which an answer is a model declining."""
-    min_words: int | None = Field(ge=0)
+    min_words: int | None = Field(None, ge=0)
     """Of the longest answer."""
-    max_words: int | None = Field(ge=1)
-    min_length_score: float | None = Field(ge=0, le=100)
+    max_words: int | None = Field(None, ge=1)
+    min_length_score: float | None = Field(None, ge=0, le=100)
     """Keep rows whose instruction states exactly one length, with S_l of the answer at least this; null: all rows."""
 
     @model_validator(mode="after")
@@ -155,23 +155,23 @@ class FilterConfig(Strict):
 class ExportConfig(Strict):
     """task=export: a finished run's rows in the shape of another trainer, or its page and card made anew."""
 
-    run: str
+    run: str = "newest"
     """A data, import or pairs run: a run directory, a run name, or "newest"."""
-    format: Literal["trl", "llamafactory", "swift", "viewer"]
+    format: Literal["trl", "llamafactory", "swift", "viewer"] = "trl"
     """viewer writes viewer.html and README.md into the run directory again."""
-    rows: Literal["auto", "conversations", "pairs"]
+    rows: Literal["auto", "conversations", "pairs"] = "auto"
     """auto takes pairs where the run has them."""
-    to: str | None
+    to: str | None = None
     """Folder for the file; null takes export/<format> in the run directory."""
-    name: str | None = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")
     """Name of the file and of LLaMA-Factory's entry; null takes the run's id."""
 
 
 class MixtureConfig(Strict):
     """Explicit counts per source, in conversations (for SFT) and in pairs (for DPO)."""
 
-    sources: dict[str, Annotated[DataSource, OneOf(DATA_SOURCES)]]
-    pairs: dict[str, Annotated[PairSource, OneOf(PAIR_SOURCES)]]
+    sources: dict[str, Annotated[DataSource, OneOf(DATA_SOURCES)]] = Field(default_factory=dict)
+    pairs: dict[str, Annotated[PairSource, OneOf(PAIR_SOURCES)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def word_limits_leave_room(self) -> MixtureConfig:
@@ -188,10 +188,10 @@ class PackConfig(Strict):
 
     max_tokens: int = Field(ge=16)
     """Capacity of a pack, in tokens (the paper: 32,768)."""
-    overflow: Literal["error", "drop"]
+    overflow: Literal["error", "drop"] = "error"
     """A document longer than a pack stops the run, or is dropped and counted. Never truncated."""
-    strategy: Literal["exact_fit", "best_fit", "best_fit_decreasing"]
+    strategy: Literal["exact_fit", "best_fit", "best_fit_decreasing"] = "exact_fit"
     """exact_fit and best_fit keep the mixture's order, so lengths mix within a pack; decreasing puts documents of
     like length together, which teaches small steps badly (docs/decisions/003 and 013)."""
-    order: Literal["balanced", "random"]
+    order: Literal["balanced", "random"] = "balanced"
     """balanced gives a step packs of like attention cost, so that ranks finish together; random draws them freely."""

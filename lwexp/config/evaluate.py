@@ -17,9 +17,9 @@ class CheckpointEngine(Strict):
     """Our own decoding through transformers."""
 
     kind: Literal["checkpoint"]
-    path: str | None
+    path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
-    chat: str | None
+    chat: str | None = None
     """Chat format of a folder that no run of ours has saved; null takes the saved one."""
 
 
@@ -29,14 +29,14 @@ class ApiEngine(Strict):
     kind: Literal["api"]
     model: str
     """litellm's name, such as openai/gpt-4o or hosted_vllm/<the name the server gives it>."""
-    base_url: str | None
+    base_url: str | None = None
     """The server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
-    api_key_env: str | None
+    api_key_env: str | None = None
     """The NAME of the environment variable that holds the key. Never the key."""
-    sends_top_k: bool
+    sends_top_k: bool = False
     """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang take them, most providers refuse them)."""
-    price: Price | None
-    limits: Annotated[Limits, Key("speed")]
+    price: Price | None = None
+    limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
 
 Engine = Annotated[CheckpointEngine | ApiEngine, Field(discriminator="kind")]
@@ -46,16 +46,16 @@ class SampleConfig(Strict):
     """How answers are decoded; every value is stored with each response."""
 
     temperature: float = Field(ge=0)
-    top_p: float = Field(gt=0, le=1)
-    top_k: int = Field(ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
     """0 switches it off."""
-    repetition_penalty: float = Field(gt=0)
+    repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(ge=1)
-    repeats: int = Field(ge=1)
+    repeats: int = Field(1, ge=1)
     """Answers per prompt, each with its own seed."""
-    batch_size: Annotated[int, Key("speed")] = Field(ge=1)
+    batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)
     """Most prompts decoded together; fewer where memory does not hold them."""
-    after_plan: bool
+    after_plan: bool = False
     """The model was trained to plan first (with_plan): keep only what stands after the plan, in answers that have
     one."""
 
@@ -70,7 +70,7 @@ class SampleConfig(Strict):
 class ScoreConfig(Strict):
     """What is measured beside the bench's metrics."""
 
-    segments: int = Field(ge=1, le=20)
+    segments: int = Field(5, ge=1, le=20)
     """Parts of an answer for everything that is shown by position."""
-    pairwise: bool
+    pairwise: bool = True
     """With against=: also ask the judge which of the two answers is better, in both orders."""

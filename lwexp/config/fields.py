@@ -64,6 +64,29 @@ def closest(key: str, known: list[str]) -> str | None:
     return lasts[near[0]] if near else None
 
 
+def section_models(field: FieldInfo) -> tuple[list[type[BaseModel]], bool]:
+    """The sections that a field may hold, and whether it holds them under names of the user's."""
+    found = list(_models(field.annotation, field.metadata))
+    return [model for _, model in found], any(part.startswith(EACH) for part, _ in found)
+
+
+def is_open_mapping(schema: type[BaseModel], dotted: str, *, of_values: bool = False) -> bool:
+    """Whether a key holds a mapping with names of the user's: of sections, or only of plain values."""
+    wanted = dotted.split(".")
+    for key, field in walk(schema):
+        parts = key.split(".")
+        is_it = len(parts) == len(wanted) and all(p in (EACH, w) for p, w in zip(parts, wanted, strict=True))
+        if is_it and typing.get_origin(field.annotation) is dict:
+            return not (of_values and is_section(field))
+    return False
+
+
+def written(field: FieldInfo, tree: typing.Any) -> typing.Any:
+    """A class that is chosen by name alone is its name, as in config.json."""
+    by_name = any(isinstance(item, OneOf) and item.by_name for item in field.metadata)
+    return tree["kind"] if by_name and isinstance(tree, dict) and set(tree) == {"kind"} else tree
+
+
 def is_section(field: FieldInfo) -> bool:
     """Whether a field holds keys of its own."""
     return next(_models(field.annotation, field.metadata), None) is not None
@@ -120,22 +143,3 @@ def _sections(schema: type[BaseModel]) -> Iterator[type[BaseModel]]:
         for _, model in _models(field.annotation, field.metadata):
             yield from _sections(model)
     yield schema
-
-
-def with_neutral_values(tree: dict[str, typing.Any], schema: type[BaseModel]) -> dict[str, typing.Any]:
-    """A stored config with the keys that did not exist when it was written, at the value at which they do nothing."""
-    added = {}
-    for name, field in schema.model_fields.items():
-        sections = [model for part, model in _models(field.annotation, field.metadata) if not part]
-        found = tree.get(name)
-        if name not in tree and key_of(field).has_neutral:
-            added[name] = key_of(field).neutral
-        elif isinstance(found, dict) and sections:
-            kinds = [model for model in sections if _is_kind(model, found.get("kind"))] or sections[:1]
-            added[name] = with_neutral_values(found, kinds[0])
-    return {**tree, **added}
-
-
-def _is_kind(model: type[BaseModel], kind: object) -> bool:
-    field = model.model_fields.get("kind")
-    return field is not None and kind in typing.get_args(field.annotation)

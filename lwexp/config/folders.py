@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from lwexp.config.base import Tree
 from lwexp.config.fields import commands_that_read
 from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_config_folders
@@ -30,6 +31,23 @@ def first_comment(path: Path) -> str:
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").strip()
     return ""
+
+
+def read_choice(group: str, name: str) -> Tree:
+    """The values of ``<group>/<name>.yaml`` in lwexp's conf, on those of the choices that it builds on."""
+    import yaml
+
+    tree: Tree = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    bases = [read_choice(group, base) for base in tree.pop("defaults", ())]
+    merged: Tree = {}
+    for part in [*bases, tree]:
+        merged = _merged(merged, part)
+    return merged
+
+
+def _merged(under: Tree, over: Tree) -> Tree:
+    both = {key: _merged(under[key], over[key]) for key in under if isinstance(under[key], dict) and key in over}
+    return {**under, **over, **both}
 
 
 def package_of(group: str) -> str:

@@ -12,26 +12,26 @@ from lwexp.extend import CHAT_FORMATS, FAMILIES, ChatFormat, ModelFamily, OneOf,
 class Shape(Strict):
     """Sizes of a randomly initialised model; null keeps the checkpoint's own value."""
 
-    hidden_size: int | None = Field(ge=8)
-    intermediate_size: int | None = Field(ge=8)
-    num_hidden_layers: int | None = Field(ge=1)
-    num_attention_heads: int | None = Field(ge=1)
-    num_key_value_heads: int | None = Field(ge=1)
-    head_dim: int | None = Field(ge=4)
-    vocab_size: int | None = Field(ge=300)
+    hidden_size: int | None = Field(None, ge=8)
+    intermediate_size: int | None = Field(None, ge=8)
+    num_hidden_layers: int | None = Field(None, ge=1)
+    num_attention_heads: int | None = Field(None, ge=1)
+    num_key_value_heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=4)
+    vocab_size: int | None = Field(None, ge=300)
     """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
-    max_position_embeddings: int | None = Field(ge=64)
+    max_position_embeddings: int | None = Field(None, ge=64)
 
 
 class Lora(Strict):
     """A low-rank adapter, trained in place of the whole model where ``model.adapter`` is lora."""
 
-    r: int = Field(ge=1)
+    r: int = Field(16, ge=1)
     """Rank: each adapted matrix gets r * (in + out) trained weights."""
-    alpha: float = Field(gt=0)
+    alpha: float = Field(32.0, gt=0)
     """The adapter's output is scaled by alpha / r."""
-    dropout: float = Field(ge=0, lt=1)
-    targets: tuple[str, ...] | None
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] | None = None
     """Adapted matrices; null takes all of the family's decoder layers (GLM: gate_up_proj is one matrix)."""
 
 
@@ -42,24 +42,24 @@ class ModelConfig(Strict):
     """Short name; runs of a model are found by it."""
     family: Annotated[ModelFamily, OneOf(FAMILIES, by_name=True)]
     """Architecture: glm, llama, or a plugin's (docs/extend.md)."""
-    path: str | None
+    path: str | None = None
     """A hub id or a local folder in Hugging Face format; null only with init=random."""
-    revision: str | None
+    revision: str | None = None
     """Hub commit; null for local folders."""
-    init: Literal["pretrained", "random"]
-    chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)]
+    init: Literal["pretrained", "random"] = "pretrained"
+    chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
     """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
     saved with the tokenizer and read from there afterwards. null takes the family's."""
-    tokenizer: Literal["from_path", "train"]
+    tokenizer: Literal["from_path", "train"] = "from_path"
     """train fits a small byte-level BPE on the run's own text."""
-    shape: Shape
-    initializer_range: float | None = Field(gt=0)
+    shape: Shape = Field(default_factory=Shape)
+    initializer_range: float | None = Field(None, gt=0)
     """Standard deviation of random weights; null keeps the family's 0.02, which learns too slowly at small widths."""
-    tie_word_embeddings: bool | None
+    tie_word_embeddings: bool | None = None
     """Whether a random model shares input and output embeddings; null keeps the family's choice (no)."""
-    adapter: Literal["none", "lora"]
+    adapter: Literal["none", "lora"] = "none"
     """lora trains a low-rank adapter through peft and exports it merged; none trains all weights."""
-    lora: Lora
+    lora: Lora = Field(default_factory=Lora)
 
     @property
     def chat_format(self) -> str:

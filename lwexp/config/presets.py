@@ -1,9 +1,7 @@
 """Group files read by name, for code that chooses among them."""
 
-import yaml
-
 from lwexp.config.base import validate
-from lwexp.config.folders import CONF
+from lwexp.config.folders import CONF, read_choice
 from lwexp.config.train import Auto, Hardware, HardwareChoice
 from lwexp.extend import Strict
 
@@ -14,8 +12,7 @@ class _OneHardware(Strict):
 
 def hardware_preset(name: str) -> Hardware:
     """``lwexp/conf/hardware/<name>.yaml``, through the gate."""
-    text = (CONF / "hardware" / f"{name}.yaml").read_text(encoding="utf-8")
-    hardware = validate({"hardware": yaml.safe_load(text)}, _OneHardware).hardware
+    hardware = validate({"hardware": read_choice("hardware", name)}, _OneHardware).hardware
     assert not isinstance(hardware, Auto)
     return hardware
 

@@ -29,43 +29,43 @@ STAGES = ("data", "select", "import", "pairs", "train", "evaluate")
 class Config(Strict):
     """Everything a run can be told. More than twelve keys: it is the one place where all rooms meet."""
 
-    name: Annotated[str | None, Key("label", read_by=EVERY)]
+    name: Annotated[str | None, Key("label", read_by=EVERY)] = None
     """Readable part of the run directory's name; null derives one. Letters, digits, dot, dash, underscore."""
-    root: Annotated[str, Key("label", read_by=EVERY)]
+    root: Annotated[str, Key("label", read_by=EVERY)] = "runs"
     """Folder under which run directories live."""
-    seed: Annotated[int, Key(read_by=EVERY, shapes=STAGES)] = Field(ge=0)
+    seed: Annotated[int, Key(read_by=EVERY, shapes=STAGES)] = Field(0, ge=0)
     """Shapes everything random: instructions, draws, weights, order, sampling."""
-    dry_run: Annotated[bool, Key("label", read_by=EVERY)]
+    dry_run: Annotated[bool, Key("label", read_by=EVERY)] = False
     """Check everything, print the plan, compute and spend nothing."""
-    rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)]
+    rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)] = False
     """Make a finished run again; the earlier one is kept beside it as <id>.before-1, and its paid answers are used."""
-    resume_changed_code: Annotated[bool, Key("label", neutral=False, read_by=("train",))]
+    resume_changed_code: Annotated[bool, Key("label", neutral=False, read_by=("train",))] = False
     """train.py: go on from a checkpoint although the code that trains has changed since; noted in the manifest."""
-    plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)]
+    plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)] = ()
     """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
 
     task: Annotated[
         Literal["select", "agentwrite", "import", "pairs", "export"],
         Key(read_by=("generate",), shapes=("data", "select", "import")),
-    ]
+    ] = "agentwrite"
     """generate_data.py: select instructions, write drafts, import a set, build preference pairs, or export a run."""
-    source: Annotated[str | None, Key(read_by=("generate",))]
+    source: Annotated[str | None, Key(read_by=("generate",))] = None
     """generate_data.py task=import or select: a file, a local folder or a hub id such as THUDM/LongWriter-6k."""
-    split: Annotated[str, Key(read_by=("generate",), shapes=("select", "import"))]
+    split: Annotated[str, Key(read_by=("generate",), shapes=("select", "import"))] = "train"
     """generate_data.py task=import or select: which split of a folder or hub set."""
-    on_bad_row: Annotated[Literal["skip", "error"], Key(read_by=("generate",), shapes=("import",))]
+    on_bad_row: Annotated[Literal["skip", "error"], Key(read_by=("generate",), shapes=("import",))] = "skip"
     """generate_data.py task=import: a broken row is named and counted, or stops the import."""
-    init_from: Annotated[str, Key("label", read_by=("generate", "train"))]
+    init_from: Annotated[str, Key("label", read_by=("generate", "train"))] = "newest"
     """SFT run to sample pairs from or to start DPO from: a run directory, a run name, or "newest"."""
-    run: Annotated[str, Key("label", read_by=("evaluate",))]
+    run: Annotated[str, Key("label", read_by=("evaluate",))] = "newest"
     """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
-    responses: Annotated[str | None, Key(read_by=("evaluate",))]
+    responses: Annotated[str | None, Key(read_by=("evaluate",))] = None
     """evaluate.py: score this JSONL file of responses instead of sampling."""
-    against: Annotated[str | None, Key(read_by=("evaluate",))]
+    against: Annotated[str | None, Key(read_by=("evaluate",))] = None
     """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
-    then_evaluate: Annotated[bool, Key("label", read_by=("train",))]
+    then_evaluate: Annotated[bool, Key("label", read_by=("train",))] = False
     """train.py: evaluate the run when it has finished (sweeps set this)."""
-    inspect_batch: Annotated[int | None, Key(read_by=("train",))] = Field(ge=1)
+    inspect_batch: Annotated[int | None, Key(read_by=("train",))] = Field(None, ge=1)
     """train.py: print this many packs as they are trained on (targets, boundaries, loss weights), and stop."""
 
     teacher: Annotated[Teacher, OneOf(TEACHERS), Key(read_by=("generate",), shapes=("data", "select"))]
@@ -73,18 +73,24 @@ class Config(Strict):
     select: Annotated[SelectConfig, Key(read_by=("generate",), shapes=("select",))]
     generate: Annotated[GenerateConfig, Key(read_by=("generate",), shapes=("data",))]
     pairs: Annotated[PairsConfig, Key(read_by=("generate",), shapes=("pairs",))]
-    filter: Annotated[FilterConfig, Key(read_by=("generate",), shapes=("import",))]
-    export: Annotated[ExportConfig, Key(read_by=("generate",))]
+    filter: Annotated[FilterConfig, Key(read_by=("generate",), shapes=("import",))] = Field(
+        default_factory=FilterConfig
+    )
+    export: Annotated[ExportConfig, Key(read_by=("generate",))] = Field(default_factory=ExportConfig)
     mixture: Annotated[MixtureConfig, Key(read_by=("train",), shapes=("train",))]
     pack: Annotated[PackConfig, Key(read_by=("train",), shapes=("train",))]
     model: Annotated[ModelConfig, Key(read_by=EVERY, shapes=("train",))]
     objective: Annotated[Objective, OneOf(OBJECTIVES), Key(read_by=("train",), shapes=("train",))]
-    training: Annotated[TrainingConfig, Key(read_by=("train",), shapes=("train",))]
+    training: Annotated[TrainingConfig, Key(read_by=("train",), shapes=("train",))] = Field(
+        default_factory=TrainingConfig
+    )
     hardware: Annotated[HardwareChoice, Key(read_by=EVERY, shapes=("train",))]
     bench: Annotated[Bench, OneOf(BENCHES), Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
     engine: Annotated[Engine, Key(read_by=("generate", "evaluate"), shapes=("pairs", "evaluate"))]
     sample: Annotated[SampleConfig, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
-    score: Annotated[ScoreConfig, Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
+    score: Annotated[ScoreConfig, Key(read_by=("train", "evaluate"), shapes=("evaluate",))] = Field(
+        default_factory=ScoreConfig
+    )
     tracking: Annotated[Tracking, Key("label", read_by=("train", "evaluate"))]
 
     @field_validator("name")

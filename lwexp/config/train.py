@@ -18,11 +18,11 @@ class CPU(Strict):
     """Plain Lightning on the CPU."""
 
     kind: Literal["cpu"]
-    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """torch threads; null takes all cores this process may use."""
-    attention: Literal["auto", "per_document"]
+    attention: Literal["auto", "per_document"] = "auto"
     """One call a document; the other paths need a CUDA device."""
-    kernels: Literal["eager", "compile"]
+    kernels: Literal["eager", "compile"] = "eager"
     """RMSNorm and SwiGLU: transformers' own, or fused by torch.compile."""
 
     device: ClassVar[Literal["cpu", "cuda"]] = "cpu"
@@ -53,19 +53,19 @@ class GPU(Strict):
     """One CUDA device, everything resident."""
 
     kind: Literal["gpu"]
-    precision: Literal["bf16-true", "32-true"]
-    attention: Attention
-    kernels: LayerKernels
-    activation_checkpointing: Annotated[bool, Key("speed")]
+    precision: Literal["bf16-true", "32-true"] = "bf16-true"
+    attention: Attention = "auto"
+    kernels: LayerKernels = "eager"
+    activation_checkpointing: Annotated[bool, Key("speed")] = True
     """Keep only each layer's input and run the layer again in the backward pass."""
-    activation_offload: bool
+    activation_offload: bool = False
     """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
 
-    device_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
+    device_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of the device, for the planner; null asks the device."""
-    host_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
+    host_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of the host, for the planner; null asks this machine."""
-    peak_tflops: Annotated[float | None, Key("speed")] = Field(gt=0)
+    peak_tflops: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Peak of the device in bf16, dense, for the planner's hours; null estimates none."""
     mfu: Annotated[float, Key("speed")] = Field(gt=0, le=1)
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
@@ -93,30 +93,30 @@ class Zero(Strict):
     kind: Literal["zero"]
     stage: Annotated[Literal[2, 3], Key("speed")]
     """3 shards weights, gradients and optimiser over the ranks; 2 keeps the weights whole on each."""
-    accelerator: Literal["gpu", "cpu"]
+    accelerator: Literal["gpu", "cpu"] = "gpu"
     """cpu trains in gloo processes through the same strategy: the real path without a GPU."""
     devices: Annotated[int, Key("speed")] = Field(ge=1)
     """Ranks on each node. Where torchrun or SLURM has started the ranks, their count is used instead."""
-    num_nodes: Annotated[int, Key("speed")] = Field(ge=1)
-    precision: Literal["bf16-true", "32-true"]
-    attention: Attention
-    kernels: LayerKernels
-    activation_checkpointing: Annotated[bool, Key("speed")]
-    activation_offload: bool
-    offload_optimizer: Annotated[float, Key("speed")] = Field(ge=0, le=1)
+    num_nodes: Annotated[int, Key("speed")] = Field(1, ge=1)
+    precision: Literal["bf16-true", "32-true"] = "bf16-true"
+    attention: Attention = "auto"
+    kernels: LayerKernels = "eager"
+    activation_checkpointing: Annotated[bool, Key("speed")] = True
+    activation_offload: bool = False
+    offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
     """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
-    offload_parameters: Annotated[bool, Key("speed")]
-    pin_memory: Annotated[bool, Key("speed")]
+    offload_parameters: Annotated[bool, Key("speed")] = False
+    pin_memory: Annotated[bool, Key("speed")] = True
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
-    timeout_minutes: Annotated[int, Key("speed")] = Field(ge=1)
+    timeout_minutes: Annotated[int, Key("speed")] = Field(60, ge=1)
     """How long a rank waits for the others in a collective before it gives up."""
-    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """torch threads of each rank on the CPU; null shares the cores out."""
-    device_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
+    device_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of one device, for the planner; null asks the device."""
-    host_gib: Annotated[float | None, Key("speed")] = Field(gt=0)
+    host_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of a node's host, for the planner; null asks this machine."""
-    peak_tflops: Annotated[float | None, Key("speed")] = Field(gt=0)
+    peak_tflops: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Peak of one device in bf16, dense, for the planner's hours; null estimates none."""
     mfu: Annotated[float, Key("speed")] = Field(gt=0, le=1)
     """Share of that peak which model FLOPs are expected to reach (docs/planner.md); it changes no result."""
@@ -178,7 +178,7 @@ class Auto(Strict):
     """One of the other choices, by the devices found where the run starts."""
 
     kind: Literal["auto"]
-    threads: Annotated[int | None, Key("speed")] = Field(ge=1)
+    threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """torch threads where the CPU is chosen; null takes all cores this process may use."""
 
 
@@ -200,9 +200,9 @@ class WandbTracking(Strict):
     kind: Literal["wandb"]
     mode: Literal["offline", "online"]
     """offline needs no account; upload later with ``wandb sync``."""
-    entity: str | None
-    project: str
-    tags: tuple[str, ...]
+    entity: str | None = None
+    project: str = "lwexp"
+    tags: tuple[str, ...] = ()
 
 
 Tracking = Annotated[NoTracking | WandbTracking, Field(discriminator="kind")]
@@ -211,33 +211,33 @@ Tracking = Annotated[NoTracking | WandbTracking, Field(discriminator="kind")]
 class Validation(Strict):
     """Documents held out of training, whose loss is measured while training goes on."""
 
-    share: float = Field(ge=0, lt=1)
+    share: float = Field(0.0, ge=0, lt=1)
     """Of each source's documents, chosen by a hash of their ids; 0 holds nothing out."""
-    max_documents: int = Field(ge=1)
+    max_documents: int = Field(64, ge=1)
     """At most this many of each source."""
-    every_steps: Annotated[int, Key("speed")] = Field(ge=1)
+    every_steps: Annotated[int, Key("speed")] = Field(100, ge=1)
 
 
 class Probe(Strict):
     """A few ruler prompts answered with the weights of the moment, to see the longest output move."""
 
-    every_steps: int | None = Field(ge=1)
+    every_steps: int | None = Field(None, ge=1)
     """null never asks."""
-    required_words: tuple[int, ...] = Field(min_length=1)
-    topics: int = Field(ge=1, le=8)
+    required_words: tuple[int, ...] = Field((1000, 2000, 5000, 10000), min_length=1)
+    topics: int = Field(1, ge=1, le=8)
     """Prompts of each length."""
-    max_new_tokens: int = Field(ge=1)
+    max_new_tokens: int = Field(32768, ge=1)
 
 
 class TrainingConfig(Strict):
     """Where training starts and how it is watched."""
 
-    log_every_steps: Annotated[int, Key("speed")] = Field(ge=1)
-    checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(ge=1)
+    log_every_steps: Annotated[int, Key("speed")] = Field(10, ge=1)
+    checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """null saves only when told to stop; a re-run resumes from the newest whole checkpoint."""
-    keep_checkpoints: Annotated[int, Key("speed")] = Field(ge=1)
+    keep_checkpoints: Annotated[int, Key("speed")] = Field(2, ge=1)
     """Newest ones that stay; with 2 there is one to fall back on if the newest turns out damaged."""
-    skip_nonfinite: Annotated[int, Key("speed")] = Field(ge=0)
+    skip_nonfinite: Annotated[int, Key("speed")] = Field(0, ge=0)
     """Steps with a loss or gradient that is not finite which a run may pass over; with 0 the first one stops it."""
-    validation: Validation
-    probe: Annotated[Probe, Key("speed")]
+    validation: Validation = Field(default_factory=Validation)
+    probe: Annotated[Probe, Key("speed")] = Field(default_factory=Probe)

@@ -20,20 +20,20 @@ class Price(Strict):
 class Limits(Strict):
     """How hard a provider may be used. None of these can change an answer."""
 
-    concurrency: int = Field(ge=1)
+    concurrency: int = Field(16, ge=1)
     """Calls in flight at once."""
-    requests_per_minute: int | None = Field(ge=1)
+    requests_per_minute: int | None = Field(None, ge=1)
     """Calls wait for their turn; null means no limit."""
-    tokens_per_minute: int | None = Field(ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
     """Prompt and answer together in any 60 seconds, a call counted at its longest until it is answered."""
-    timeout_seconds: float = Field(gt=0)
+    timeout_seconds: float = Field(180.0, gt=0)
     """Wall time of one call, enforced by us (litellm does not enforce it for every provider)."""
-    max_attempts: int = Field(ge=1)
+    max_attempts: int = Field(6, ge=1)
     """Tries of one call, the first included; only errors worth repeating are repeated."""
-    first_pause_seconds: float = Field(gt=0)
+    first_pause_seconds: float = Field(1.0, gt=0)
     """Wait before the second try; doubles with each further one, less a random half at most. A provider's own
     Retry-After goes before it."""
-    budget_usd: float | None = Field(gt=0)
+    budget_usd: float | None = Field(None, gt=0)
     """The run stops before spending more; null means no cap."""
 
 
@@ -45,9 +45,9 @@ class Endpoint(Strict):
     """litellm's name, such as openai/gpt-4o-2024-08-06 or hosted_vllm/<name>."""
     temperature: float | None = Field(ge=0, le=2)
     """null sends none: for models that refuse every temperature but their own, such as gpt-5 and o3."""
-    top_p: float = Field(gt=0, le=1)
+    top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(ge=1)
-    limits: Annotated[Limits, Key("speed")]
+    limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
     section: ClassVar[str] = "endpoint"
     """Config section that it comes from, for messages."""
@@ -69,11 +69,11 @@ _OURS = {"messages", "seed", "n", "stream", "timeout", "num_retries", "max_retri
 class Hosted(Endpoint):
     """Any model litellm can reach."""
 
-    base_url: str | None
+    base_url: str | None = None
     """An OpenAI-compatible server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
-    api_key_env: str | None
+    api_key_env: str | None = None
     """The NAME of the environment variable that holds the key. Never the key."""
-    price: Price | None
+    price: Price | None = None
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
     """Handed on to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
 
@@ -114,11 +114,11 @@ class AskedJudge(Endpoint, Judge):
 
     section: ClassVar[str] = "judge"
 
-    prompt: str | None
+    prompt: str | None = None
     """A prompt file of yours with $INST$ and $RESPONSE$; null takes lwexp's own."""
-    repeats: int = Field(ge=1)
+    repeats: int = Field(1, ge=1)
     """Times each answer is judged; S_q is the mean, and how far they agree is reported."""
-    segments: bool
+    segments: bool = False
     """Judge each of score.segments parts of an answer as well: that many more calls."""
 
 

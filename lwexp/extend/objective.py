@@ -20,10 +20,10 @@ class Optimizer(Strict):
     """AdamW and its schedule."""
 
     lr: float = Field(gt=0, lt=1)
-    betas: tuple[float, float]
+    betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(ge=0)
-    grad_clip: float = Field(gt=0)
-    schedule: Literal["cosine", "constant"]
+    grad_clip: float = Field(1.0, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
     """Both follow a linear warm-up."""
     warmup_ratio: float = Field(ge=0, lt=1)
     """Share of all steps."""
@@ -75,7 +75,7 @@ class Objective(Strict):
 
     kind: str
     epochs: int = Field(ge=1)
-    max_steps: int | None = Field(ge=1)
+    max_steps: int | None = Field(None, ge=1)
     """Stop after this many optimiser steps; null runs all epochs."""
     global_batch: int = Field(ge=1)
     """Packs per optimiser step, over all ranks and accumulation. What a row gives is always in one pack."""

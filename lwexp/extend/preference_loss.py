@@ -48,11 +48,11 @@ class PreferenceForm(Strict):
     """sigmoid is DPO; none trains on the chosen answers alone (nll_weight), the control of what DPO adds."""
     beta: float = Field(gt=0)
     """How strongly the policy is pulled to its reference; ipo calls it tau."""
-    label_smoothing: float = Field(ge=0, lt=0.5)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     """sigmoid only: the share of pairs taken to be labelled the wrong way round; 0 trusts them all."""
-    length_normalize: bool
+    length_normalize: bool = False
     """sigmoid only: log-ratios per target token instead of per answer (ipo always divides so); beta is then larger."""
-    ld_alpha: float = Field(ge=0, le=1)
+    ld_alpha: float = Field(1.0, ge=0, le=1)
     """Weight of the tokens by which one answer is longer than the other; 1 is DPO, less makes length matter less."""
 
     @model_validator(mode="after")

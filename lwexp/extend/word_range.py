@@ -12,7 +12,7 @@ class WordRange(Strict):
 
     low: int = Field(ge=0)
     high: int = Field(gt=0)
-    closed: bool
+    closed: bool = False
 
     @property
     def label(self) -> str:

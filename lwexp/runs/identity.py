@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
 from lwexp.config.base import Tree
-from lwexp.config.fields import sections_of
+from lwexp.config.fields import sections_of, written
 from lwexp.config.schema import Config
-from lwexp.extend import OneOf, Strict
+from lwexp.extend import Strict
 from lwexp.extend.settings import key_of
 
 
@@ -35,19 +33,13 @@ def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
             key, own = key_of(field), getattr(value, name)
             if key.affects in ignored or (key.has_neutral and own == key.neutral):
                 continue
-            tree[name] = _written(field, _shaping(own, ignored))
+            tree[name] = written(field, _shaping(own, ignored))
         return tree
     if isinstance(value, dict):
         return {name: _shaping(item, ignored) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_shaping(item, ignored) for item in value]
     return value
-
-
-def _written(field: FieldInfo, tree: Any) -> Any:
-    """A class that is chosen by name alone is its name, as in config.json."""
-    by_name = any(isinstance(item, OneOf) and item.by_name for item in field.metadata)
-    return tree["kind"] if by_name and isinstance(tree, dict) and set(tree) == {"kind"} else tree
 
 
 def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:

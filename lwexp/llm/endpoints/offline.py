@@ -26,7 +26,7 @@ class _Offline(Endpoint):
 class OfflineTeacher(_Offline, Teacher):
     """A seeded text grammar."""
 
-    model: Literal["offline/teacher"]
+    model: Literal["offline/teacher"] = "offline/teacher"
     paragraph_words: int = Field(ge=15)
     """Words it plans for a paragraph (real teachers are asked for 200 to 1,000)."""
     miss: float = Field(ge=0, lt=1)
@@ -44,7 +44,7 @@ class OfflineTeacher(_Offline, Teacher):
 class OfflineJudge(_Offline, AskedJudge):
     """A labelled heuristic. Its S_q is never shown beside a real judge's."""
 
-    model: Literal["offline/judge"]
+    model: Literal["offline/judge"] = "offline/judge"
 
     @model_validator(mode="after")
     def repeats_differ(self) -> OfflineJudge:

@@ -16,7 +16,7 @@ class DraftsSource(DataSource):
     """Conversations written by generate_data.py."""
 
     kind: Literal["drafts"] = "drafts"
-    run: str
+    run: str = "newest"
     """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root."""
     with_plan: bool = False
     """The teacher's plan stands before the text, and the model learns to plan first: the plan-then-write ablation.

@@ -17,7 +17,7 @@ class PairsRunSource(PairSource):
     """Preference pairs built by ``generate_data.py task=pairs``."""
 
     kind: Literal["built"] = "built"
-    run: str
+    run: str = "newest"
     """A run directory or run name; "newest" takes the newest finished pairs run under root."""
 
     def find(self, key: str, root: Path) -> Found:

@@ -23,7 +23,7 @@ class DPO(PreferenceForm, Objective):
     kind: Literal["dpo"] = "dpo"
     nll_weight: float = Field(ge=0)
     """Adds this times the token-mean NLL of the chosen answers; it keeps their likelihood up. TRL's rpo_alpha."""
-    passes: Literal["auto", "one", "two"]
+    passes: Literal["auto", "one", "two"] = "auto"
     """two trains a pack's answers one after the other: exact, at the memory of the longest answer instead of the whole
     pack, for one more forward pass. auto takes two where the planner finds that one pass does not fit."""
 

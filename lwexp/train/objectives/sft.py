@@ -23,7 +23,7 @@ class SFT(Objective):
     normalize: Literal["token", "sequence", "release"]
     """Loss is averaged over target tokens (the paper) or over conversations, both of the global batch;
     release is the published code's pack mean times n_sequences / release_divisor."""
-    release_divisor: float = Field(gt=0)
+    release_divisor: float = Field(30.0, gt=0)
     """The undocumented 30 of THUDM/LongWriter train/main.py:68 at 3fcfdff."""
 
     rows: ClassVar[ConversationRows] = ConversationRows()
