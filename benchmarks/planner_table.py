@@ -64,7 +64,7 @@ def case_hardware(case: Case) -> Zero:
 def planner_table() -> str:
     """The table as Markdown."""
     lines = [
-        "| model | GPUs | offloaded | tokens a pack | each GPU, GiB | host, GiB | verdict |",
+        "| model | GPUs | offloaded | tokens a pack | each GPU, GiB | host, GiB | fit |",
         "|---|---|---|--:|--:|--:|---|",
     ]
     for case in CASES:

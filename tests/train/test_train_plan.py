@@ -50,7 +50,7 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
 def test_the_miniature_of_dpo() -> None:
     plan = describe_plan(compose("objective=dpo", "hardware=cpu"), rows=tiny_pairs())
     assert re.search(r"preference pairs +8\n", plan.text)
-    assert plan.text.endswith("this machine can do it")
+    assert plan.text.endswith("this machine can run it")
     assert "time: not estimated" in plan.text
 
 

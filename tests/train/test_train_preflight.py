@@ -15,7 +15,8 @@ from lwexp.config import compose
 from lwexp.records import LwexpError
 from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes, published_models
-from lwexp.train.planner.readiness import preflight as check
+from lwexp.train.planner.hardware import settle_hardware
+from lwexp.train.planner.readiness import preflight
 from tests.train.tiny_packs import NoTokenizer, tiny_config, tiny_model, tiny_model_config
 
 
@@ -24,6 +25,10 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty cache and no questions to the hub."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def check(config: Any, start_from: Path | None = None) -> None:
+    preflight(settle_hardware(config), start_from)
 
 
 def refusal(config: Any, start_from: Path | None = None) -> str:

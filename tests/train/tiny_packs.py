@@ -132,10 +132,11 @@ TINY = (
 
 
 def tiny_config(root: Any, *overrides: str) -> Any:
-    """The miniature's config, smaller still."""
+    """The miniature's config, smaller still, on the hardware of this machine."""
     from lwexp.config import compose
+    from lwexp.train.planner.hardware import settle_hardware
 
-    return compose(f"root={root}", *TINY, *overrides)
+    return settle_hardware(compose(f"root={root}", *TINY, *overrides))
 
 
 def tiny_conversations(count: int = 24) -> list[Conversation]:

@@ -1,1 +1,1 @@
-"""What a run would need before it starts: memory, hours, readiness."""
+"""Checks and estimates before a run starts: memory, hours, what is missing on this machine."""

@@ -1,4 +1,4 @@
-"""The plan that ``dry_run=true`` prints: tokens, packs, steps, hours, memory. Needs neither weights nor a device."""
+"""The plan that ``dry_run=true`` prints: tokens, packs, steps, hours, memory. Needs no weights and no device."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import training_hours
-from lwexp.train.planner.hardware import hardware_of, settle_hardware
-from lwexp.train.planner.memory import GIB, plan_memory
+from lwexp.train.planner.hardware import hardware_of
+from lwexp.train.planner.memory import GIB, MemoryPlan
 from lwexp.train.planner.memory_fit import (
     MemoryFit,
     check_fit,
@@ -22,24 +22,24 @@ from lwexp.train.planner.memory_fit import (
 )  # fmt: skip
 from lwexp.train.planner.readiness import problems_here
 
-# Tokens of a document's chat format and of a word of English or a character of Chinese, for vocabularies of more
-# than 100,000; a miniature's 1,000 entries take about twice as many.
+# Tokens of a document's chat format, and of an English word or a Chinese character, for vocabularies of more than
+# 100,000 entries; a miniature's 1,000 entries give about twice as many.
 FORMAT_TOKENS = 10
 TOKENS_PER_WORD = 1.33
 
 
 class Description(NamedTuple):
-    """A plan as text, and what stands against it."""
+    """A plan as text, and why the run would be refused."""
 
     text: str
     refusal: str | None
-    """One line, if the hardware that the config describes cannot hold the run."""
+    """One line, if the run does not fit the hardware that the config describes."""
 
 
 class Data(NamedTuple):
-    """What is known of a run's data before anything is tokenised."""
+    """Estimates of a run's data before anything is tokenised."""
 
-    what: str
+    kind: str
     lengths: list[float]
     """Estimated tokens of each document."""
     units: list[float]
@@ -49,14 +49,13 @@ class Data(NamedTuple):
 
 
 def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from: Path | None = None) -> Description:
-    """What a run would do, as text, for the hardware its config describes, whether or not it is here.
+    """The plan of a run on the hardware that its config describes, whether or not this machine has it.
 
     Args:
-        config: The whole config.
+        config: The whole config, after ``settle_hardware``.
         rows: The mixture; None if it is not known yet.
         start_from: Folder of the model to start from.
     """
-    config = settle_hardware(config)
     hardware = hardware_of(config)
     sizes = model_sizes(config.model, start_from)
     tokens = max_forward_tokens(config, hardware, sizes, here=False)
@@ -65,15 +64,15 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     parts = []
     if rows is not None:
         data = estimate_data(config, rows)
-        parts += [steps_table(config, data), time_line(config, hardware, sizes, data)]
+        parts += [steps_table(config, data), time_line(config, sizes, data, tokens)]
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
-    parts += [memory_table(chosen, hardware), "which hardware holds it:\n" + fit_table(others, chosen)]
-    parts.append(disk_line(config, hardware, sizes))
+    parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
+    parts.append(disk_line(config, chosen.plan, sizes))
     refused = refusal(chosen, others, tokens)
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
-        parts.append(f"not on this machine: {missing}" if missing else "this machine can do it")
+        parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")
     return Description("\n\n".join(parts), refused)
 
 
@@ -101,7 +100,7 @@ def steps_table(config: Config, data: Data) -> str:
     batch, epochs = config.objective.global_batch, config.objective.epochs
     lines = [
         "data (estimated from word counts):",
-        f"  {data.what:<18}{len(data.units):>14,}",
+        f"  {data.kind:<18}{len(data.units):>14,}",
         f"  {'tokens':<18}{total:>14,}   {TOKENS_PER_WORD} a word",
         f"  {'packs':<18}{data.packs:>14,}   of {capacity:,} tokens",
         f"  {'steps':<18}{data.steps:>14,}   {batch} packs each, {epochs} epochs",
@@ -111,12 +110,20 @@ def steps_table(config: Config, data: Data) -> str:
     return "\n".join(lines)
 
 
-def time_line(config: Config, hardware: Hardware, sizes: Sizes, data: Data) -> str:
-    """Hours at the config's MFU, with what that means."""
+def time_line(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> str:
+    """Hours at the config's MFU, and what that is.
+
+    Args:
+        config: Of the run.
+        sizes: Of its model.
+        data: Of its mixture.
+        forward_tokens: Largest forward pass; fewer tokens than a pack mean training in two passes.
+    """
+    hardware = hardware_of(config)
     per_step = sum(data.units) * config.objective.epochs / max(data.steps, 1)
     if config.objective.max_steps is not None and data.packs:
         per_step = sum(data.units) / data.packs * config.objective.global_batch
-    passes = 1 if max_forward_tokens(config, hardware, sizes, here=False) == config.pack.max_tokens else 2
+    passes = 1 if forward_tokens == config.pack.max_tokens else 2
     hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
@@ -152,15 +159,14 @@ def memory_table(fit: MemoryFit, hardware: Hardware) -> str:
     return "\n".join(lines)
 
 
-def disk_line(config: Config, hardware: Hardware, sizes: Sizes) -> str:
-    """Disk that checkpoints (weights, master weights and moments) and the exported model take."""
-    plan = plan_memory(sizes, hardware, config.pack.max_tokens)
-    keep, b = config.training.keep_checkpoints, hardware.number_bytes
+def disk_line(config: Config, plan: MemoryPlan, sizes: Sizes) -> str:
+    """Disk space of checkpoints (weights, master weights and moments) and of the exported model."""
+    keep, b = config.training.keep_checkpoints, hardware_of(config).number_bytes
     # Float32 weights are their own master.
     one = (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
     model = b * sizes.base_parameters / GIB
     return (
-        f"disk: {_gib(one)} a checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
+        f"disk: {_gib(one)} per checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
         f"the exported model {_gib(model)}"
     )
 

@@ -1,16 +1,16 @@
-"""Model FLOPs of training, planned and done: hours at a share of the peak, and the share of the peak a run reaches.
+"""Model FLOPs of training: hours planned at an assumed MFU, and the MFU that a run reaches.
 
-With M parameters that are multiplied (all but the input embedding, which is looked up; a tied one is the head) and A
-of them trained, L layers, q the width of all query heads, documents of l_i tokens and packs of T_p tokens, forward
-and backward of a step take
+With M multiplied parameters (all but the input embedding, which is looked up; a tied one is the head), A of them
+trained, L layers, q the width of all query heads, documents of l_i tokens and packs of T_p tokens, forward and
+backward of a step take
 
-    matrix products     (4M + 2A) * tokens       the head counted for every token; 6M without an adapter
+    matrix products     (4M + 2A) * tokens         the head counted for every token; 6M without an adapter
     packed-exact        + 6 * L * q * sum(l_i^2)   causal attention within documents: what is computed
     non-causal          + 12 * L * q * sum(T_p^2)  every token attends to its whole pack: what most publish
 
-Frozen weights, as under a LoRA adapter, get no gradient of their own: that is the missing 2 of 6. MFU is such FLOPs a
-second over the peak of all devices. Recomputation is not counted, and that our head skips prompt tokens is not
-subtracted, so that numbers compare with those of others.
+Frozen weights, as under a LoRA adapter, have no gradient, hence the missing 2 of 6. MFU is these FLOPs per second over
+the peak of all devices. To be comparable with published numbers, recomputation is not counted, and the head's work is
+counted for prompt tokens too, although it is skipped.
 
 Source: docs/training_core.md lists who publishes by which convention.
 """
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from lwexp.config.train import Hardware
 from lwexp.extend import Objective, Sizes, StepTotals
 
-# Dense bf16 FLOPs a second, by a word of the device's name; more special names first. Source: NVIDIA's data sheets.
+# Dense bf16 FLOPs per second, by a word of the device's name; more specific names first. Source: NVIDIA's data sheets.
 PEAK_BF16 = {
     "GB200": 2.5e15, "B200": 2.25e15, "H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12,
     "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12, "A10G": 125e12, "A10": 125e12,
@@ -43,32 +43,31 @@ def step_flops(sizes: Sizes, totals: StepTotals) -> StepFlops:
     Example: 1,000 parameters beside embeddings, 2 layers with 4 heads of 8, one pack of 10 tokens in documents of 6
     and 4: products 6*1000*10 = 60,000; packed + 6*2*32*(36+16) = 19,968; non-causal + 12*2*32*100 = 76,800.
     """
-    products = _product_flops(sizes) * totals.tokens
-    width = sizes.num_hidden_layers * sizes.query_width
     return StepFlops(
-        packed=products + 6.0 * width * totals.document_squares,
-        noncausal=products + 12.0 * width * totals.pack_squares,
+        packed=_flops(sizes, totals.tokens, 6.0 * totals.document_squares),
+        noncausal=_flops(sizes, totals.tokens, 12.0 * totals.pack_squares),
     )
 
 
 def flops_per_token(sizes: Sizes, mean_context: float) -> float:
-    """Packed-exact FLOPs of one token's forward and backward.
+    """Packed-exact FLOPs of the forward and backward of one token.
 
     Args:
         sizes: The model.
         mean_context: sum(l^2) / sum(l) over the documents. Packs of short documents cost far less than the 12 L q T
             that many published numbers count.
     """
-    return _product_flops(sizes) + 6.0 * sizes.num_hidden_layers * sizes.query_width * mean_context
+    return _flops(sizes, 1, 6.0 * mean_context)
 
 
-def _product_flops(sizes: Sizes) -> float:
+def _flops(sizes: Sizes, tokens: int, attended: float) -> float:
     trained = sizes.adapter_parameters or sizes.matmul_parameters
-    return 4.0 * sizes.matmul_parameters + 2.0 * trained
+    products = (4.0 * sizes.matmul_parameters + 2.0 * trained) * tokens
+    return products + sizes.num_hidden_layers * sizes.query_width * attended
 
 
 def peak_flops(device_name: str) -> float | None:
-    """Dense bf16 peak of one device; None if it is not known (or it is a CPU)."""
+    """Dense bf16 peak of one device in FLOPs per second; None if it is unknown."""
     for name, peak in PEAK_BF16.items():
         if re.search(rf"\b{re.escape(name)}\b", device_name):
             return peak
@@ -76,18 +75,18 @@ def peak_flops(device_name: str) -> float | None:
 
 
 class Hours(NamedTuple):
-    """Wall-clock estimate and what it stands on."""
+    """Estimated wall-clock hours."""
 
     training: float
     other: float
     """Reference log-probs, and the forward passes that training in two passes adds."""
     flops: float
-    """Model FLOPs of the whole training, recomputation not counted."""
+    """Model FLOPs of the whole training, without recomputation."""
     gpus: int
 
 
 def mean_context(lengths: Sequence[float]) -> float:
-    """sum(l^2) / sum(l): the mean length of the document that a token is in."""
+    """sum(l^2) / sum(l): the mean length of the document of a token."""
     return sum(n * n for n in lengths) / max(sum(lengths), 1.0)
 
 
@@ -105,20 +104,20 @@ def training_hours(
 
     Args:
         sizes: The model.
-        hardware: States the peak of one GPU in bf16 and the share of it that model FLOPs are expected to reach.
-        objective: One with a reference adds one forward over the data.
+        hardware: States the bf16 peak of one GPU and the expected MFU.
+        objective: A reference adds one forward over the data.
         lengths: Tokens of each document.
         steps: Optimiser steps.
         tokens_per_step: Tokens of a step over all ranks.
-        passes: Two passes run one more forward in every epoch.
+        passes: Passes over each pack; the second adds a forward in every epoch.
     """
     if hardware.peak_tflops is None:
         return None
     gpus = hardware.ranks
     flops = steps * tokens_per_step * flops_per_token(sizes, mean_context(lengths))
     training = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
-    # A forward is one part of three; of four where the backward runs it again, because then a step at this MFU
-    # does a third more than its model FLOPs.
+    # A forward is a third of a step; a quarter where the backward repeats it, because then a step at this MFU does a
+    # third more than its model FLOPs.
     forward = 1 / (4 if hardware.activation_checkpointing else 3)
     other = training * forward * (passes - 1)
     if objective.needs_reference:
@@ -132,7 +131,7 @@ class Speedometer:
 
     Args:
         sizes: Of the model.
-        peak: FLOPs a second of all devices together; None where it is not known.
+        peak: FLOPs per second of all devices together; None if unknown.
     """
 
     def __init__(self, sizes: Sizes, peak: float | None) -> None:
@@ -145,7 +144,6 @@ class Speedometer:
         self._packed = self._noncausal = 0.0
 
     def add(self, totals: StepTotals) -> None:
-        """Count a step."""
         flops = step_flops(self._sizes, totals)
         self._tokens += totals.tokens
         self._targets += totals.target_tokens
@@ -153,7 +151,7 @@ class Speedometer:
         self._noncausal += flops.noncausal
 
     def row(self, seconds: float) -> dict[str, float | None]:
-        """Rates over ``seconds``: tokens, target tokens, model TFLOPs; MFU by both conventions, if there is a peak."""
+        """Rates over ``seconds``: tokens, target tokens, model TFLOPs; MFU by both conventions if the peak is known."""
         peak = self._peak
         return {
             "tokens_per_second": round(self._tokens / seconds, 1),

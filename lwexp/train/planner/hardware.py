@@ -1,4 +1,4 @@
-"""Which hardware a run uses: what the config says, or for ``auto`` what this machine has."""
+"""Which hardware a run uses: that of the config, or for ``auto`` that of this machine."""
 
 import logging
 import os
@@ -11,11 +11,9 @@ from lwexp.config.train import CPU, Auto, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.runs.launch import rank_environment
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.planner.memory import plan_memory
+from lwexp.train.planner.memory import GIB, plan_memory
 
 log = logging.getLogger(__name__)
-
-GIB = 2**30
 
 
 class Found(NamedTuple):
@@ -28,27 +26,27 @@ class Found(NamedTuple):
 
 
 def settle_hardware(config: Config) -> Config:
-    """Replace ``hardware=auto`` by what this machine has, and say what that is.
+    """Replace ``hardware=auto`` by the hardware of this machine, and log which that is.
 
-    Where torchrun or srun has started the ranks, their number counts and not the config's.
+    Commands call it once, before anything else reads the hardware. Where torchrun or srun has started the ranks, their
+    number replaces that of the config.
     """
     if isinstance(config.hardware, Zero):
         return config.model_copy(update={"hardware": _as_started(config.hardware)})
     if not isinstance(config.hardware, Auto):
         return config
     name, hardware, why = choose(find_devices(), config.model, config.pack.max_tokens, config.hardware, os.environ)
-    log.info("hardware=auto takes %s: %s", name, why)
+    log.info("hardware=auto selects %s: %s", name, why)
     return config.model_copy(update={"hardware": hardware})
 
 
 def hardware_of(config: Config) -> Hardware:
-    """The hardware of a config that ``settle_hardware`` has been through."""
-    assert not isinstance(config.hardware, Auto)
+    """The hardware of a config after ``settle_hardware``."""
+    assert not isinstance(config.hardware, Auto), "settle_hardware has not been called"
     return config.hardware
 
 
 def find_devices() -> Found:
-    """What torch sees."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -61,10 +59,10 @@ def find_devices() -> Found:
 def choose(
     found: Found, model: ModelConfig, tokens: int, auto: Auto, environment: Mapping[str, str]
 ) -> tuple[str, Hardware, str]:
-    """Name of the choice, its settings, and the reason.
+    """Name of the preset, its settings, and the reason.
 
-    Several GPUs: ZeRO-3 over all of them. One: whole if the model fits, else what offloads. None: the CPU. A
-    miniature (a model whose tokenizer is fitted to its data) takes one device wherever it is.
+    Several GPUs: ZeRO-3 over all of them. One: without offload if the model fits, else with. None: the CPU. A
+    miniature (a model whose tokenizer is fitted to its data) takes one device everywhere.
     """
     if found.devices == 0:
         cpu = hardware_preset("cpu")
@@ -84,17 +82,17 @@ def choose(
 
 
 def _as_started(hardware: Zero) -> Zero:
-    environment = rank_environment(os.environ, hardware.devices) or {}
-    ranks = {**os.environ, **environment}.get("WORLD_SIZE")
-    here = {**os.environ, **environment}.get("LOCAL_WORLD_SIZE", ranks)
+    environment = {**os.environ, **(rank_environment(os.environ, hardware.devices) or {})}
+    ranks = environment.get("WORLD_SIZE")
+    here = environment.get("LOCAL_WORLD_SIZE", ranks)
     if ranks is None or here is None or (int(ranks), int(here)) == (hardware.ranks, hardware.devices):
         return hardware
-    log.info("hardware: %s ranks were started, so not %d", ranks, hardware.ranks)
+    log.info("hardware: %s ranks were started; the config says %d", ranks, hardware.ranks)
     return hardware.model_copy(update={"devices": int(here), "num_nodes": int(ranks) // int(here)})
 
 
 def _nodes(environment: Mapping[str, str]) -> int:
-    """Nodes of the job, where torchrun or SLURM has started this process."""
+    """Nodes of the job, if torchrun or SLURM has started this process; else 1."""
     if ranks := environment.get("WORLD_SIZE"):
         return max(1, int(ranks) // int(environment.get("LOCAL_WORLD_SIZE", ranks)))
     return int(environment.get("SLURM_STEP_NUM_NODES", "1"))
@@ -109,5 +107,5 @@ def _zero(name: str, changes: dict[str, object]) -> Zero:
 def _need(model: ModelConfig, hardware: Hardware, tokens: int) -> float:
     try:
         return plan_memory(model_sizes(model), hardware, tokens).device_gib
-    except LwexpError:  # sizes that are not known yet: preflight says so
+    except LwexpError:  # unknown sizes, which preflight reports
         return 0.0

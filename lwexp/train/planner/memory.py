@@ -1,13 +1,12 @@
-"""Memory that a training run will take, term by term, from sizes alone. No torch, no device, no weights.
+"""Memory that a training run needs, term by term, from sizes alone. Needs no torch, device or weights.
 
 Letters: N parameters, A those that are trained (all of N, or a LoRA adapter's), W ranks, r the share of the optimiser
-in host memory, b bytes of a number of the weights, T tokens of a pack, h hidden, I intermediate, q and k widths of
-all query and key heads, V words, L layers.
+in host memory, b bytes of a weight, T tokens of a pack, h hidden, I intermediate, q and k widths of all query and key
+heads, V words, L layers.
 
-A term counts at some time of a step: the states always; what a pass needs in its backward, where the widest layer
-and the head have their peaks one after the other; and the update when activations are gone. The peak is the states
-and the larger of the two. Activation terms were counted, not guessed: ``python -m benchmarks.memory`` runs our
-forward and backward on fake tensors of full size and prints what was alive at the peak beside these formulas.
+Peak = always-resident terms + max(backward, update); within backward, max(widest layer, head). Activation terms are
+measured: ``python -m benchmarks.memory`` runs the forward and backward on fake tensors of full size and prints what was
+alive at the peak beside these formulas.
 """
 
 import math
@@ -18,7 +17,7 @@ from lwexp.extend import Sizes
 
 GIB = 2**30
 LOGIT_CHUNK = 0.5 * GIB
-"""``logprobs.CHUNK_BYTES``: float32 logits that exist at the same time."""
+"""``logprobs.CHUNK_BYTES``: largest float32 logits held at once."""
 
 # DeepSpeed's settings in ``strategy.zero_config``.
 LIVE_PARAMETERS = 1.0e9
@@ -43,7 +42,7 @@ class Term(NamedTuple):
 
 
 class MemoryPlan(NamedTuple):
-    """What one device holds, and what the host holds for all ranks of a node."""
+    """Memory of one device, and of the host for all ranks of a node."""
 
     device: tuple[Term, ...]
     host: tuple[Term, ...]
@@ -52,13 +51,12 @@ class MemoryPlan(NamedTuple):
 
     @property
     def device_gib(self) -> float:
-        """Peak of one device: the states, and the larger of a backward pass and an update."""
+        """Peak of one device."""
         backward = self._sum("pass") + max(self._sum("layer"), self._sum("head"))
         return (self._sum("always") + max(backward, self._sum("update"))) / GIB
 
     @property
     def host_gib(self) -> float:
-        """Sum over the host's terms."""
         return sum(term.bytes for term in self.host) / GIB
 
     def _sum(self, when: When) -> float:
@@ -68,7 +66,7 @@ class MemoryPlan(NamedTuple):
 def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
     """Memory for training with packs of ``tokens`` tokens.
 
-    On the CPU the "device" is the memory of one process. DPO takes what SFT takes on the same pack: its reference
+    On a CPU the "device" is the memory of one process. DPO needs as much as SFT on the same pack: its reference
     log-probs are on disk before training starts, and a pair is in one pack.
     """
     states, host = _states(sizes, hardware)
@@ -92,7 +90,7 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
 
 
 def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
-    """Gradients and optimiser in W parts, in stage 3 the weights too; see ``_host_states`` for what is offloaded."""
+    """Gradients and optimiser in W parts, in stage 3 the weights too. ``_host_states`` has the offloaded ones."""
     n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
     r, has_weight_parts = hardware.offload_optimizer, hardware.stage == 3
     here = []
@@ -110,7 +108,7 @@ def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
         ]
         largest, formula = (SUB_GROUP, "4 min(A/W, 1e9)") if has_weight_parts else (math.inf, "4A/W")
         here.append(Term("update", 4 * min(a / w, largest), f"{formula}: gradients, flattened", "update"))
-    # One rank has whole weights and gathers nothing, unless they are on the host.
+    # One rank has whole weights and gathers none, unless they are on the host.
     if has_weight_parts and (w > 1 or hardware.offload_parameters):
         live = min(n, LIVE_PARAMETERS + PREFETCHED_PARAMETERS + sizes.embedding_parameters)
         here.append(Term("gathered weights", b * live, f"{b} min(N, 1.1e9 + Vh): live and prefetched", "pass"))
@@ -153,7 +151,7 @@ def _pinned(size: float, hardware: Zero) -> float:
 
 
 def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    """What the forward keeps for the backward: each layer's input, or without recomputation all that is in it."""
+    """What the forward keeps for the backward: the input of each layer, or all its activations if not recomputed."""
     b, layers, h = hardware.number_bytes, sizes.num_hidden_layers, sizes.hidden_size
     if not hardware.activation_checkpointing:
         norms = 6 if b == 4 else 8  # two RMSNorms and their residuals; bf16 norms keep float32 copies
@@ -163,14 +161,14 @@ def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[
     if hardware.activation_offload:
         here = hardware.devices
         return (
-            (Term("layer inputs", 3 * tokens * h * b, f"3*T*h*{b}: on their way", "pass"),),
+            (Term("layer inputs", 3 * tokens * h * b, f"3*T*h*{b}: being copied", "pass"),),
             (Term("layer inputs", here * kept, f"L*T*h*{b} a rank"),),
         )
     return (Term("layer inputs", kept, f"L*T*h*{b}", "pass"),), ()
 
 
 def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
-    """The widest moment inside a layer's backward, beyond what the forward kept."""
+    """Peak inside the backward of one layer, beyond what the forward kept."""
     b, h, i = hardware.number_bytes, sizes.hidden_size, sizes.intermediate_size
     if not hardware.activation_checkpointing:
         widths, formula = (12 * h, "12h") if b == 2 else (2 * i + h, "2I + h")
@@ -181,7 +179,7 @@ def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
 
 
 def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
-    """The log-prob op at its widest: a tile of logits and of their slopes, the head's gradient, the rows it reads."""
+    """Peak of the log-prob op: a tile of logits and of their gradients, the head's gradient, the rows it reads."""
     b, rows = hardware.number_bytes, 4 if hardware.number_bytes == 4 else 6
     tiles = 2 * min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK)
     gradient = 0 if sizes.adapter_parameters else b * sizes.embedding_parameters

@@ -1,4 +1,4 @@
-"""Which hardware holds a run: the plan of each preset against the memory it has."""
+"""Which hardware fits a run: the memory plan of each preset against the memory it has."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,11 @@ from lwexp.train.planner.hardware import find_devices
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 
 TIGHT = 0.95
-"""Above this share of the memory a plan is called tight: the formulas are good to about 10%."""
+"""Above this share of the memory a plan is called tight: the formulas are accurate to about 10%."""
 
 
 class MemoryFit(NamedTuple):
-    """A plan beside what there is; a limit is None where it is not known."""
+    """A memory plan and the memory available, in GiB; a limit is None if unknown."""
 
     name: str
     plan: MemoryPlan
@@ -29,32 +29,31 @@ class MemoryFit(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Fullest memory as a share of what there is; 0 where nothing is known."""
+        """Share of the memory used, of device or host, whichever is fuller; 0 if both limits are unknown."""
         device = self.plan.device_gib / self.device_limit if self.device_limit else 0.0
         host = self.plan.host_gib / self.host_limit if self.host_limit else 0.0
         return max(device, host)
 
     @property
     def label(self) -> str:
-        """fits, tight or no; or that the device's memory is not known."""
         if self.device_limit is None:
             return "device unknown" if self.is_fitting else "no"
         return ("tight" if self.share > TIGHT else "fits") if self.is_fitting else "no"
 
 
 def check_fit(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> MemoryFit:
-    """Plan one hardware and compare it with the memory it has; ``here``: with what this machine has."""
+    """Plan one hardware and compare it with its memory, or with ``here`` with that of this machine."""
     return MemoryFit(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
 
 
 def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here: bool) -> int:
-    """Tokens of the largest forward and backward of a run, as its objective decides by what fits.
+    """Tokens of the largest forward and backward of a run, which its objective chooses by what fits.
 
     Args:
         config: Of the run.
         hardware: Where it runs.
         sizes: Of its model.
-        here: Compare with the memory of this machine and not with what the config says.
+        here: Compare with the memory of this machine instead of that in the config.
     """
 
     def fits(tokens: int) -> bool:
@@ -68,9 +67,9 @@ def check_presets(sizes: Sizes, tokens: int) -> list[MemoryFit]:
 
 
 def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
-    """GiB of one device and of a node's host: as the config states them, and of this machine where it does not.
+    """GiB of one device and of a node's host, from the config, and from this machine where the config is silent.
 
-    A run that is to start ``here`` has what is here; what the config says counts only where no device is found.
+    With ``here`` this machine comes first, and the config counts only where no device is found.
     """
     if isinstance(hardware, CPU) or hardware.device == "cpu":
         return host_gib() / hardware.devices, None
@@ -80,7 +79,7 @@ def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
 
 
 def preset_name(hardware: Hardware) -> str:
-    """The preset that a hardware is, or its kind where the command line has changed something."""
+    """Name of the preset that equals a hardware, or its kind if the command line has changed it."""
     for name, preset in hardware_presets().items():
         if preset == hardware:
             return name
@@ -88,9 +87,9 @@ def preset_name(hardware: Hardware) -> str:
 
 
 def fit_table(fits: list[MemoryFit], chosen: MemoryFit) -> str:
-    """One line a hardware, the chosen one first and marked."""
+    """One line per hardware, the chosen one first and marked."""
     rows = [chosen] + [fit for fit in fits if fit.name != chosen.name]
-    lines = [f"  {'hardware':<16}{'each device':>20}{'host of a node':>22}   verdict"]
+    lines = [f"  {'hardware':<16}{'each device':>20}{'host of a node':>22}   fit"]
     for row in rows:
         device, host = _of(row.plan.device_gib, row.device_limit), _of(row.plan.host_gib, row.host_limit)
         mark = ">" if row is chosen else " "
@@ -105,7 +104,7 @@ def _of(gib: float, limit: float | None) -> str:
 
 
 def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None:
-    """One line that says what does not fit and what would; None if the chosen hardware holds the run."""
+    """One line on what does not fit and what would; None if the run fits the chosen hardware."""
     if chosen.is_fitting:
         return None
     needs = []
@@ -114,19 +113,19 @@ def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None
     if chosen.host_limit and chosen.plan.host_gib > chosen.host_limit:
         needs.append(f"{chosen.plan.host_gib:,.0f} GiB of host memory, there are {chosen.host_limit:,.0f}")
     fitting = [f"hardware={other.name}" for other in fits if other.label in ("fits", "tight")]
-    instead = f"it fits with {', '.join(fitting)}" if fitting else "no preset of lwexp/conf/hardware holds it"
+    instead = f"it fits with {', '.join(fitting)}" if fitting else "it fits no preset of lwexp/conf/hardware"
     size = f"{chosen.plan.parameters / 1e9:.1f}B" if chosen.plan.parameters >= 1e8 else "this model's"
-    mend = "lower pack.max_tokens"
+    fix = "lower pack.max_tokens"
     if chosen.plan.trained == chosen.plan.parameters:
-        mend += " or set model.adapter=lora"
+        fix += " or set model.adapter=lora"
     return (
         f"memory: {size} parameters and packs of {tokens:,} tokens need {' and '.join(needs)} with "
-        f"hardware={chosen.name}; {instead}, or {mend} (dry_run=true shows every term)"
+        f"hardware={chosen.name}; {instead}, or {fix} (dry_run=true shows every term)"
     )
 
 
 def host_gib() -> float:
-    """Memory this process may use: the machine's, or less where a container limits it."""
+    """GiB this process may use: those of the machine, or fewer where a container limits them."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

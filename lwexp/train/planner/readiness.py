@@ -1,4 +1,4 @@
-"""Can this machine do it? Answered in seconds, before anything heavy, with everything that is missing at once."""
+"""Checks of a few seconds before a run starts, which report everything that is missing at once."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from lwexp.extend import FAMILIES, Sizes
 from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
-from lwexp.train.planner.hardware import hardware_of, settle_hardware
+from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory_fit import check_fit, check_presets, max_forward_tokens, preset_name, refusal
 
 HUB_TIMEOUT_SECONDS = 3.0
@@ -21,7 +21,7 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     """Refuse a training run that cannot work here.
 
     Args:
-        config: The whole config.
+        config: The whole config, after ``settle_hardware``.
         start_from: Folder of the model to start from; DPO needs one.
 
     Raises:
@@ -37,8 +37,7 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
 
 
 def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
-    """Everything that stands against a run on this machine."""
-    config = settle_hardware(config)
+    """Every reason why a run cannot start on this machine."""
     hardware = hardware_of(config)
     weights = weights_problem(config.model, start_from)
     devices = list(device_problems(hardware))
