@@ -159,7 +159,7 @@ def run_ours(config: Any, documents: list[list[int]]) -> Run:
         def on_train_batch_end(self, trainer: Any, module: Any, *_: Any) -> None:
             now = time.perf_counter()
             run.seconds.append(now - self.last)
-            run.targets.append(module.result.target_tokens)
+            run.targets.append(module.result.totals.target_tokens)
             run.losses.append(module.result.loss)
             self.last = now
 

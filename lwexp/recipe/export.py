@@ -96,7 +96,7 @@ def _from_finished(run: Run, config: Config, folder: Path, shard_size: str | Non
 
 def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> None:
     """Weights from a checkpoint, everything else as the run itself would make it."""
-    from lwexp.train.export.model_folder import SHARD_SIZE, export_checkpoint
+    from lwexp.train.export.model_folder import SHARD_SIZE, checkpoint_state, export_model
     from lwexp.train.loop.checkpoints import newest_checkpoint
     from lwexp.train.loop.training_setup import prepare_tokenizer
     from lwexp.train.model.build import build_model, training_dtype
@@ -122,8 +122,8 @@ def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> 
     tokenizer = prepare_tokenizer(config, run.path, (), start)
     dtype = training_dtype(hardware_of(config))
     model = build_model(config.model, tokenizer, seed=config.seed, dtype=dtype, weights=start)
-    export_checkpoint(
-        model, tokenizer, folder, _card(run, config), checkpoint=state, config=config.model,
+    export_model(
+        model, tokenizer, folder, _card(run, config), checkpoint_state(model, state), config=config.model,
         shard_size=wanted.shard_size or SHARD_SIZE,
     )  # fmt: skip
 

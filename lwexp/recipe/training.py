@@ -111,7 +111,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
         if not run.is_finished:
             rows = _draw(config, sources, run).rows
             start_from = start.path / "model" if start else None
-            results = train_run(config, run, rows, start_from=start_from, ranks=ranks, ask=length_probe(config))
+            results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
             if results is None:  # inspect_batch: looked, trained nothing
                 run.leave()
             else:

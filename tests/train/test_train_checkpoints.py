@@ -143,7 +143,7 @@ def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes
     monkeypatch.undo()
     run = train_in(config, rows=tiny_conversations())
     told = (run.path / "log.txt").read_text()
-    assert "step-00000004 is damaged (state.ckpt has changed since it was written) and passed over" in told
+    assert "step-00000004 is damaged (state.ckpt has changed since it was written) and skipped" in told
     assert "2 of 6 steps are done" in told
 
 

@@ -57,7 +57,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> list[StepResult]:
 def test_a_lightning_batch_is_an_optimiser_step(plain: list[StepResult]) -> None:
     assert [result.step for result in plain] == list(range(1, 13))
     targets = [sum(int(PACKS.target_counts[i]) for i in step) for step in PLAN]
-    assert [result.target_tokens for result in plain] == targets
+    assert [result.totals.target_tokens for result in plain] == targets
     assert [result.totals.tokens for result in plain] == [sum(sum(PACKS[i].lengths) for i in step) for step in PLAN]
     # warm-up of 3 steps of 12: 1/3, 2/3, 1
     assert [result.lr for result in plain[:3]] == pytest.approx([0.001, 0.002, 0.003])

@@ -51,17 +51,17 @@ def test_a_counted_few_are_passed_over_and_leave_the_weights_alone(what: str, po
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
     assert rows[1]["grad_norm"] is None
     assert all(math.isfinite(row["grad_norm"]) for row in rows if row["step"] != 2)
-    assert "step 2 passed over" in (run.path / "log.txt").read_text()
+    assert "step 2 skipped" in (run.path / "log.txt").read_text()
     assert "NaN" not in (run.path / "metrics.jsonl").read_text()
 
 
 def test_more_than_allowed_stops_and_a_resumed_run_remembers_the_count(poison: Any, tmp_path: Path) -> None:
     poison({3, 7}, "loss")
     config = tiny_config(tmp_path, *STEPS, "training.skip_nonfinite=1")
-    with pytest.raises(LwexpError, match=r"step 4: .*1 before it were passed over"):
+    with pytest.raises(LwexpError, match=r"step 4: .*1 before it were skipped"):
         train_in(config, rows=tiny_conversations())
     poison({1}, "loss")  # the resumed run starts with step 4
-    with pytest.raises(LwexpError, match=r"step 4: .*1 before it were passed over"):
+    with pytest.raises(LwexpError, match=r"step 4: .*1 before it were skipped"):
         train_in(config, rows=tiny_conversations())
 
 

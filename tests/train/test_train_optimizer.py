@@ -88,25 +88,19 @@ def test_masters_survive_saving_in_float32() -> None:
     assert second.state[other]["step"] == 1
 
 
-@pytest.mark.parametrize("family", ["glm", "llama"])
-def test_casting_the_model_leaves_rotary_frequencies_exact(family: str) -> None:
-    model = tiny_model(family, torch.float32)
-    before = model.model.rotary_emb.inv_freq.clone()
-    model.to(torch.bfloat16)
-    assert model.lm_head.weight.dtype == torch.bfloat16
-    assert torch.equal(model.model.rotary_emb.inv_freq, before)
-
-
 @pytest.mark.parametrize("positions", [256, 131_072])  # short: plain frequencies; long: Llama-3.1's stretched ones
 @pytest.mark.parametrize("family", ["glm", "llama"])
-def test_rounded_rotary_frequencies_are_restored(family: str, positions: int) -> None:
+def test_rotary_frequencies_are_restored_after_a_cast_of_the_model(family: str, positions: int) -> None:
+    """As DeepSpeed casts it."""
     config = tiny_model_config(family)
     shape = config.shape.model_copy(update={"max_position_embeddings": positions})
-    model: Any = build_model(config.model_copy(update={"shape": shape}), NoTokenizer(), seed=0, dtype=torch.bfloat16)
+    model: Any = build_model(config.model_copy(update={"shape": shape}), NoTokenizer(), seed=0, dtype=torch.float32)
     rotary = model.model.rotary_emb
     exact = rotary.inv_freq.clone()
-    rotary.inv_freq = rotary.inv_freq.bfloat16()
+    model.to(torch.bfloat16)
+    assert rotary.inv_freq.dtype == model.lm_head.weight.dtype == torch.bfloat16  # negative control
     restore_rotary(model)
+    assert model.lm_head.weight.dtype == torch.bfloat16
     assert rotary.inv_freq.dtype == torch.float32
     assert torch.equal(rotary.inv_freq, exact)
 

@@ -107,7 +107,7 @@ def test_training_does_not_notice_the_watchers(validated: Any, tmp_path: Path) -
         tmp_path / "probed", *STEPS, *HELD, "training.validation.every_steps=1", "training.probe.every_steps=2"
     )
     one = train_in(rarely, rows=of_two_sources())
-    two = train_in(probed, rows=of_two_sources(), ask=answers)
+    two = train_in(probed, rows=of_two_sources(), answer=answers)
     assert one.path.name == two.path.name == validated.path.name  # looking is no part of a run's identity
     assert curve(one) == curve(two) == curve(validated)
     rows = read_metrics(two.path / "probe.jsonl")
@@ -120,7 +120,7 @@ def test_dpo_is_probed_as_well_and_does_not_notice(sft_run: Any, tmp_path: Path)
     plain = tiny_config(tmp_path / "plain", *options, "pack.max_tokens=160")
     probed = tiny_config(tmp_path / "probed", *options, "pack.max_tokens=160", "training.probe.every_steps=2")
     one = train_in(plain, rows=tiny_pairs(), start_from=start)
-    two = train_in(probed, rows=tiny_pairs(), start_from=start, ask=answers)
+    two = train_in(probed, rows=tiny_pairs(), start_from=start, answer=answers)
     steps = [step for step, _, _ in curve(one)]
     assert len(steps) > 2
     assert curve(one) == curve(two)
@@ -142,7 +142,7 @@ def test_the_plain_view_has_the_trained_weights_and_logits(tmp_path: Path) -> No
 
     for family in ("glm", "llama"):
         config = tiny_config(tmp_path / family, *STEPS, f"model=tiny_{family}", "training.probe.every_steps=3")
-        run = train_in(config, rows=tiny_conversations(), ask=look)
+        run = train_in(config, rows=tiny_conversations(), answer=look)
         exported = AutoModelForCausalLM.from_pretrained(run.path / "model")
         with torch.no_grad():
             torch.testing.assert_close(seen[-1], exported(ids).logits, rtol=1e-4, atol=1e-5)

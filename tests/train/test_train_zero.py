@@ -185,7 +185,7 @@ def test_sigterm_to_one_rank_saves_on_all_and_resumes(
 def test_one_rank_whose_numbers_are_not_finite_stops_all_before_the_update(
     what: str, ranks: Ranks, start_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rank 1 in steps 2, which may be passed over, and 4. One process, poisoned in the same steps, goes the same way.
+    """Rank 1 in steps 2, which may be skipped, and 4. One process, poisoned in the same steps, goes the same way.
 
     Two packs a step and rank: calls 3 and 7. One process runs three: calls 4 and 10.
     """

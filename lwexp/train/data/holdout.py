@@ -1,4 +1,4 @@
-"""Documents held out of training, and their loss while training goes on."""
+"""Documents held out of training, and their loss during training."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Split(NamedTuple):
 
 
 def hold_out(rows: Iterable[NamedRow], validation: Validation) -> Split:
-    """Set a share of each source's documents aside.
+    """Hold out a share of each source's documents.
 
     A document is chosen by a hash of its id alone, so it stays held out when the mixture grows, is drawn again or
     comes in another order. A document that the mixture repeats is held out with all its repeats.
 
     Raises:
-        LwexpError: If nothing would be left of a source to train on.
+        LwexpError: If no document of some source would be left to train on.
     """
     kept = list(rows)
     by_source: dict[str, dict[str, float]] = {}
@@ -61,14 +61,22 @@ def hold_out(rows: Iterable[NamedRow], validation: Validation) -> Split:
 
 
 def _place(id: str) -> float:
-    """A number in [0, 1) that only the id determines."""
+    """A number in [0, 1) that depends on the id alone."""
     return int.from_bytes(hashlib.sha256(b"validation\0" + id.encode()).digest()[:7], "big") / 2**56
 
 
 class HeldOutLoss(Callback):  # type: ignore[misc]
-    """Every so many steps and at the last: mean loss of held-out target tokens, of each source and of all.
+    """Measures the mean loss of held-out target tokens, of all and of each source, and writes validation.jsonl.
 
     Under ZeRO each rank runs its share of the packs, all equally many.
+
+    Args:
+        dataset: Packs of the held-out documents.
+        path: The file.
+        every: Steps between two measurements; the last step is measured too.
+        total: Steps of the whole run.
+        done: Steps already done.
+        tracker: Gets the same rows.
     """
 
     def __init__(
@@ -83,7 +91,6 @@ class HeldOutLoss(Callback):  # type: ignore[misc]
         self._names = sorted(set(self._sources))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
-        """Measure if it is time."""
         step = pl_module.result.step
         if step % self._every and step != self._total:
             return
@@ -94,7 +101,7 @@ class HeldOutLoss(Callback):  # type: ignore[misc]
 
     @torch.no_grad()
     def measure(self, model: torch.nn.Module, device: torch.device, rank: int, world: int) -> dict[str, float]:
-        """Loss of all held-out target tokens, and of each source's."""
+        """Mean loss in nats a token (``loss``, ``loss/<source>``), and the number of held-out target tokens."""
         sums = torch.zeros(len(self._names), 2, dtype=torch.float64)
         ids, weights = rank_share(range(self._dataset.num_packs), rank, world)
         for pack_id, weight in zip(ids, weights, strict=True):

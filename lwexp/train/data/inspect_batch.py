@@ -1,4 +1,4 @@
-"""``inspect_batch``: the packs a run would start with, as they would be trained on."""
+"""``inspect_batch``: print the first packs of a run as they would be trained on."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def print_packs(config: Config, dataset: PackedDataset, tokenizer: PreTrainedTokenizerFast, count: int) -> None:
     """Print the first ``count`` packs in the order of the run, with the weight of each document in its step's loss.
 
-    No weights where they depend on the model, as in DPO: they follow from each pair's margin.
+    Where weights depend on the model, as in DPO, none are printed: they follow from each pair's margin.
     """
     objective = config.objective
-    plan = BatchSchedule(
+    schedule = BatchSchedule(
         dataset.num_packs, dataset.costs, config.seed, objective.epochs, objective.global_batch, order=config.pack.order
     )
-    pack_ids = list(islice(chain.from_iterable(plan), count))
-    steps = Steps(dataset, plan, counted=objective.count(dataset))
-    totals = {number: steps.totals(step) for step in reversed(plan[: len(pack_ids)]) for number in step}
+    pack_ids = list(islice(chain.from_iterable(schedule), count))
+    steps = Steps(dataset, schedule, counted=objective.count(dataset))
+    totals = {number: steps.totals(step) for step in reversed(schedule[: len(pack_ids)]) for number in step}
 
     def weigh(pack: PackBatch) -> Sequence[float] | None:
         weights = objective.target_weights(pack, totals[pack.pack_id])

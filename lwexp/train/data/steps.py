@@ -1,4 +1,4 @@
-"""Training data as Lightning sees it: one epoch whose batch k is everything this rank does in optimiser step k.
+"""Training data as Lightning sees it: one epoch whose batch k is all the work of this rank in optimiser step k.
 
 A Lightning batch is a whole optimiser step (the rank's packs of it), and gradients are accumulated inside
 ``training_step`` by manual optimisation. The classic alternative, one pack a batch with accumulate_grad_batches,
@@ -9,7 +9,8 @@ counts. Here batches done = optimiser steps done, and the state of the data is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -18,26 +19,56 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lwexp.extend import StepTotals
 from lwexp.records import LwexpError
-from lwexp.train.data.prefetch import Prefetched
-from lwexp.train.data.step_batch import StepBatch
 
 if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackedDataset
+    from lwexp.pack.dataset import PackBatch, PackedDataset
 
 
 @runtime_checkable
-class Plan(Protocol):
-    """``lwexp.pack.batch_schedule.BatchSchedule`` as far as training sees it."""
+class Schedule(Protocol):
+    """The packs of each optimiser step, over all ranks: ``lwexp.pack.batch_schedule.BatchSchedule``."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, step: int) -> list[int]: ...
 
 
-def rank_share(pack_ids: Sequence[int], rank: int, world_size: int) -> tuple[list[int], list[float]]:
-    """Packs of a step that one rank runs, with their weights.
+class StepBatch:
+    """The packs of one rank in one optimiser step.
 
-    All ranks run equally many, because each forward and backward is a collective under ZeRO-3. Where the step
-    has no pack left for a rank, it runs the step's first one with weight 0.
+    A plain class on purpose: Lightning walks into lists, tuples and dataclasses and rebuilds them.
+
+    Args:
+        step: 0-based.
+        packs: This rank's packs.
+        weights: One for each pack: 1, or 0 for a pack that only keeps this rank in step with the others.
+        totals: Counts over the packs of all ranks.
+        pack_ids: Packs of the whole step, over all ranks.
+    """
+
+    def __init__(
+        self, step: int, packs: Sequence[PackBatch], weights: Sequence[float], totals: StepTotals, pack_ids: list[int]
+    ) -> None:
+        self.step = step
+        self.packs = packs
+        self.weights = weights
+        self.totals = totals
+        self.pack_ids = pack_ids
+
+    def to(self, device: torch.device) -> StepBatch:
+        return self._map(lambda pack: pack.to(device, non_blocking=True))
+
+    def pin_memory(self) -> StepBatch:
+        return self._map(lambda pack: pack.pin_memory())
+
+    def _map(self, change: Callable[[PackBatch], PackBatch]) -> StepBatch:
+        return StepBatch(self.step, [change(pack) for pack in self.packs], self.weights, self.totals, self.pack_ids)
+
+
+def rank_share(pack_ids: Sequence[int], rank: int, world_size: int) -> tuple[list[int], list[float]]:
+    """The packs of a step that one rank runs, and their weights.
+
+    All ranks run equally many, because each forward and backward is a collective under ZeRO-3. A rank for which the
+    step has no pack left runs the step's first one with weight 0.
 
     Example: packs [7, 8, 9] on 2 ranks: rank 0 gets [7, 9] with [1, 1], rank 1 gets [8, 7] with [1, 0].
     """
@@ -48,26 +79,33 @@ def rank_share(pack_ids: Sequence[int], rank: int, world_size: int) -> tuple[lis
 
 
 class Steps(Dataset[StepBatch]):
-    """All optimiser steps of a run, from this rank's point of view."""
+    """All optimiser steps of a run, as one rank sees them.
+
+    Args:
+        dataset: The packs.
+        schedule: The packs of each step.
+        counted: What the objective counts in each pack (``Objective.count``).
+        rank: This rank.
+        world_size: Ranks of the run.
+    """
 
     def __init__(
         self,
         dataset: PackedDataset,
-        plan: Plan,
+        schedule: Schedule,
         *,
         counted: Mapping[str, Sequence[int]] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.dataset = dataset
-        self.plan = plan
+        self.schedule = schedule
         self.counted = counted or {}
-        """What the objective counts in each pack (``Objective.count``)."""
         self.rank = rank
         self.world_size = world_size
 
     def totals(self, pack_ids: Sequence[int]) -> StepTotals:
-        """Counts over the packs of a step, from the plan alone."""
+        """Counts over the packs of a step, from what the data set says of each pack, without reading them."""
         return StepTotals(
             packs=len(pack_ids),
             documents=sum(int(self.dataset.document_counts[i]) for i in pack_ids),
@@ -79,13 +117,13 @@ class Steps(Dataset[StepBatch]):
         )
 
     def __getitem__(self, step: int) -> StepBatch:
-        pack_ids = self.plan[step]
+        pack_ids = self.schedule[step]
         ids, weights = rank_share(pack_ids, self.rank, self.world_size)
         return StepBatch(step, [self.dataset[i] for i in ids], weights, self.totals(pack_ids), pack_ids)
 
 
 class Remaining(Sampler[int]):
-    """Steps still to do, in order. Its length is that of the whole run, as Lightning counts from the start."""
+    """Steps still to do, in order. Its length is that of the whole run, because Lightning counts from the start."""
 
     def __init__(self, start: int, total: int) -> None:
         self.start = start
@@ -98,50 +136,84 @@ class Remaining(Sampler[int]):
         return self.total
 
 
+class Prefetched:
+    """Steps read one ahead, in a thread, and pinned while the device works on the step before.
+
+    A thread and not a worker process: reading a pack is a copy out of mapped memory, which releases the interpreter,
+    and a pinned tensor cannot cross processes.
+
+    Args:
+        steps: What to read, in order.
+        pin: Put tensors into page-locked memory, from which copies to the device do not block.
+    """
+
+    def __init__(self, steps: DataLoader[StepBatch], *, pin: bool) -> None:
+        self.steps = steps
+        self.pin = pin
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        source = iter(self.steps)
+
+        def read() -> StepBatch | None:
+            batch: StepBatch | None = next(source, None)
+            return batch.pin_memory() if batch is not None and self.pin else batch
+
+        with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as thread:
+            coming = thread.submit(read)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(read)
+                yield batch
+
+
 class StepsModule(LightningDataModule):  # type: ignore[misc]
-    """Hands the steps to Lightning and remembers how many are done."""
+    """Gives the steps to Lightning; how many are done is its state in a checkpoint.
+
+    Args:
+        dataset: The packs.
+        schedule: The packs of each step.
+        total: Steps of the run, which ``objective.max_steps`` may make fewer than the schedule has.
+        counted: As in ``Steps``.
+    """
 
     def __init__(
-        self, dataset: PackedDataset, plan: Plan, total: int, counted: Mapping[str, Sequence[int]] | None = None
+        self, dataset: PackedDataset, schedule: Schedule, total: int, counted: Mapping[str, Sequence[int]] | None = None
     ) -> None:
         super().__init__()
         self.dataset = dataset
-        self.plan = plan
+        self.schedule = schedule
         self.total = total
         self.counted = counted
         self.done = 0
 
     def train_dataloader(self) -> Prefetched:
-        """Steps from the first that is not done, read one ahead."""
+        trainer = self.trainer
         steps = Steps(
-            self.dataset,
-            self.plan,
-            counted=self.counted,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
+            self.dataset, self.schedule, counted=self.counted, rank=trainer.global_rank, world_size=trainer.world_size
         )
         loader = DataLoader(steps, batch_size=None, sampler=Remaining(self.done, self.total))
-        return Prefetched(loader, pin=self.trainer.strategy.root_device.type == "cuda")
+        return Prefetched(loader, pin=trainer.strategy.root_device.type == "cuda")
 
     def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
-        """Move the step's packs; Lightning itself cannot look into a ``StepBatch``."""
+        # Lightning itself cannot look into a StepBatch.
         return batch if device.type == "cpu" else batch.to(device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps done, and what they were steps of."""
         return {"done": self.done, "total": self.total, "packs": self.dataset.num_packs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the steps that a checkpoint has done.
+        """Continue after the steps that a checkpoint has done.
 
         Raises:
-            LwexpError: If the checkpoint counts steps of another plan.
+            LwexpError: If the checkpoint counts steps of another schedule.
         """
-        mine = (self.total, self.dataset.num_packs)
-        theirs = (state_dict["total"], state_dict["packs"])
-        if mine != theirs:
+        total, packs = state_dict["total"], state_dict["packs"]
+        if (total, packs) != (self.total, self.dataset.num_packs):
             raise LwexpError(
-                f"the checkpoint has {theirs[0]} steps over {theirs[1]} packs, this run {mine[0]} over {mine[1]}; "
-                f"the data under this run has changed: remove its checkpoints folder to start over"
+                f"the checkpoint has {total} steps over {packs} packs, this run {self.total} over "
+                f"{self.dataset.num_packs}; the data of this run have changed: delete its checkpoints folder to start "
+                f"over"
             )
         self.done = state_dict["done"]

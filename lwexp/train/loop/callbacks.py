@@ -1,4 +1,4 @@
-"""What happens after each optimiser step: metrics, progress, held-out loss, length probe, checkpoints, stopping."""
+"""What happens after each optimiser step: metrics, progress bar, held-out loss, length probe, checkpoints."""
 
 import math
 import resource
@@ -18,7 +18,7 @@ from lwexp.runs.progress import counted
 from lwexp.train.data.holdout import HeldOutLoss
 from lwexp.train.loop.checkpoints import save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
-from lwexp.train.loop.probe import Ask, LengthProbe
+from lwexp.train.loop.probe import AnswerPrompts, LengthProbe
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
@@ -29,29 +29,28 @@ HELD_OUT = "packs-validation"
 
 
 def peak_memory_gib() -> float:
-    """Most memory that this process has held so far: what torch allocated on its CUDA device, else resident memory."""
+    """Peak memory of this process so far: what torch allocated on its CUDA device, else resident memory."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**30, 3)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 3)
 
 
 class Metrics(Callback):  # type: ignore[misc]
-    """Writes a row every so many steps, at the first and at the last one."""
+    """Writes a row of metrics.jsonl at the first step, every ``every`` steps and at the last.
+
+    Args:
+        path: metrics.jsonl. Rows of steps that will be repeated are dropped.
+        every: Steps between two rows.
+        total: Steps of the whole run.
+        done: Steps already done.
+        targets: Target tokens of those.
+        tracker: Gets the same rows.
+        speed: Turns counts into rates.
+    """
 
     def __init__(
         self, path: Path, every: int, total: int, *, done: int, targets: int, tracker: Tracker, speed: Speedometer
     ) -> None:
-        """Drop the rows of steps that are to be done again.
-
-        Args:
-            path: metrics.jsonl.
-            every: Steps between two rows.
-            total: Steps of the whole run.
-            done: Steps already done.
-            targets: Target tokens of those.
-            tracker: Gets the same rows.
-            speed: Turns counts into rates.
-        """
         self._every = every
         self._total = total
         self._tracker = tracker
@@ -62,15 +61,13 @@ class Metrics(Callback):  # type: ignore[misc]
         self._started = self._last_time = time.monotonic()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start the clock."""
         self._started = self._last_time = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
-        """Count, and write if it is time."""
         result = pl_module.result
         assert result is not None
         self._speed.add(result.totals)
-        self._target_tokens += result.target_tokens
+        self._target_tokens += result.totals.target_tokens
         if result.step % self._every == 0 or result.step in (1, self._total):
             self._write(result)
 
@@ -95,12 +92,12 @@ class Metrics(Callback):  # type: ignore[misc]
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no NaN: null, for a step that was passed over."""
+    """JSON has no NaN: a step that was skipped has null."""
     return value if math.isfinite(value) else None
 
 
 class Bar(Callback):  # type: ignore[misc]
-    """Steps done, rate, time left and the newest loss."""
+    """Shows steps done, rate, time left and the newest loss."""
 
     def __init__(self, total: int, done: int) -> None:
         self._total, self._done = total, done
@@ -113,28 +110,37 @@ class Bar(Callback):  # type: ignore[misc]
         assert pl_module.result is not None
         self._count.advance(f"loss {pl_module.result.loss:.4f}")
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Also after an error."""
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # also called after an error
         self._shown.close()
 
 
-def watchers(
-    config: Config, folder: Path, tokenizer: Any, ask: Ask | None, total: int, *, done: int, tracker: Tracker
+def validation_callbacks(
+    config: Config,
+    folder: Path,
+    tokenizer: Any,
+    answer: AnswerPrompts | None,
+    total: int,
+    *,
+    done: int,
+    tracker: Tracker,
 ) -> list[Callback]:
-    """What looks at the model between steps and changes nothing: held-out loss and the length probe."""
+    """Held-out loss and length probe, as far as the run has them. They read the model and change nothing."""
     training = config.training
     found: list[Callback] = []
     if (folder / HELD_OUT / "meta.json").is_file():
         packs, every = PackedDataset(folder / HELD_OUT), training.validation.every_steps
         found.append(HeldOutLoss(packs, folder / HELD_OUT_METRICS, every, total, done=done, tracker=tracker))
-    if ask is not None and training.probe.every_steps is not None:
+    if answer is not None and training.probe.every_steps is not None:
         every, path = training.probe.every_steps, folder / PROBE_METRICS
-        found.append(LengthProbe(ask, tokenizer, path, every, total, done=done, tracker=tracker))
+        found.append(LengthProbe(answer, tokenizer, path, every, total, done=done, tracker=tracker))
     return found
 
 
 class Checkpoints(Callback):  # type: ignore[misc]
-    """Saves every so many steps and when told to stop. Must come last: metrics reach the disk first."""
+    """Saves every ``every`` steps, and at the end of the step in which a stop signal arrived.
+
+    Must be the last callback, so that the metrics of a step are on disk before its checkpoint.
+    """
 
     def __init__(self, folder: Path, every: int | None, keep: int, stop: StopRequest) -> None:
         self._folder = folder
@@ -143,15 +149,12 @@ class Checkpoints(Callback):  # type: ignore[misc]
         self._stop = stop
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """From here on a signal waits for the end of the step."""
         self._stop.hold()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """A signal during the last step ends the run here; its checkpoint is there."""
         self._stop.release()
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
-        """Save if it is time; after SIGTERM save and leave."""
         assert pl_module.result is not None
         step = pl_module.result.step
         trainer.datamodule.done = step
@@ -165,7 +168,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
 
 
 def on_any_rank(trainer: Any, here: bool) -> bool:
-    """Whether something is so on any rank. All ranks call it, and all get the same answer."""
+    """Whether ``here`` is true on any rank. All ranks must call it, and all get the same answer."""
     if trainer.world_size == 1:
         return here
     flag = torch.tensor(float(here), device=trainer.strategy.root_device)

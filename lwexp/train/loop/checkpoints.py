@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, listed with sizes and hashes, then renamed.
+"""Checkpoints that are complete or absent: written to a temporary folder, hashed, synced, then renamed.
 
 checkpoints/step-00000400/state.ckpt     Lightning's file (DeepSpeed: a folder)
 checkpoints/step-00000400/files.json     size and sha256 of each file
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint whose files are as they were written."""
+    """A checkpoint whose files match their hashes."""
 
     step: int
     state: Path
@@ -29,23 +29,23 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(
     folder: Path, step: int, write: Callable[[Path], None], barrier: Callable[[], None], keep: int
 ) -> None:
-    """Write a checkpoint and drop those older than the newest ``keep``.
+    """Write a checkpoint and delete all but the newest ``keep``.
 
     Args:
         folder: The run's checkpoints.
         step: Optimiser steps done.
         write: Writes the state to a path; all ranks call it.
         barrier: Waits for all ranks.
-        keep: How many stay.
+        keep: How many are kept.
 
     Raises:
-        LwexpError: If the disk does not take it. Earlier checkpoints stay as they are.
+        LwexpError: If writing fails. Earlier checkpoints stay as they are.
     """
     target = folder / f"step-{step:08d}"
     aside = folder / f"{target.name}.tmp"
 
     def begin() -> None:
-        # A killed process leaves its half-written one, which need not have been at this step: 123 GiB for a 9B.
+        # A killed process leaves its half-written checkpoint, which may be of another step: 123 GiB for a 9B.
         for left in folder.glob("step-*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -68,19 +68,19 @@ def save_checkpoint(
         if is_rank_zero():
             commit()
     except (OSError, RuntimeError) as error:
-        if (problem := _of_the_disk(error)) is None:
+        if (problem := _write_problem(error)) is None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
-        # Other ranks may be inside the strategy's own collectives: whoever started them ends them.
+        # Other ranks may be inside the strategy's own collectives: their launcher ends them.
         raise LwexpError(
             f"cannot write the checkpoint of step {step} to {folder}: {problem}; earlier ones are intact. "
-            f"Free some space and run the same command again"
+            f"Free some space and rerun the command"
         ) from error
     barrier()
 
 
-def _of_the_disk(error: OSError | RuntimeError) -> str | None:
-    """What the disk had against it; None if it was not the disk. torch tells of a failed write as a RuntimeError."""
+def _write_problem(error: OSError | RuntimeError) -> str | None:
+    """Reason if the error is a failed write, else None. torch raises RuntimeError for those."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     text = str(error).splitlines()[0] if str(error) else ""
@@ -88,16 +88,16 @@ def _of_the_disk(error: OSError | RuntimeError) -> str | None:
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are whole, or None. Damaged ones are named in a warning."""
+    """The newest checkpoint whose files match their hashes, or None. A warning names each damaged one."""
     for path in reversed(_by_age(folder)):
         if (problem := _problem(path)) is None:
             return Checkpoint(int(path.name.removeprefix("step-")), path / "state.ckpt")
-        log.warning("checkpoint %s is damaged (%s) and passed over", path, problem)
+        log.warning("checkpoint %s is damaged (%s) and skipped", path, problem)
     return None
 
 
 def _by_age(folder: Path) -> list[Path]:
-    """Oldest first; what was being written when the process died ends in .tmp and is none."""
+    """Oldest first, without the .tmp folders that a killed process left."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".tmp")
 
 
@@ -128,7 +128,7 @@ def _sha256(file: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Force files and folders onto the disk before the rename makes them count."""
+    """Force files and folders onto the disk before the rename makes them valid."""
     for file in (*path.rglob("*"), path):
         _sync_folder(file)
 

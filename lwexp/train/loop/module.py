@@ -1,4 +1,4 @@
-"""The LightningModule: runs an optimiser step pack by pack. The maths is in losses, logprobs and optimizer."""
+"""The LightningModule: one optimiser step, pack by pack. The maths is in losses, logprobs and optimizer."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from lwexp.config.train import Optimizer as OptimizerConfig
 from lwexp.extend import Known, Objective, PackLoss, StepTotals
 from lwexp.pack.dataset import PackBatch
 from lwexp.records import LwexpError
-from lwexp.train.data.step_batch import StepBatch
+from lwexp.train.data.steps import StepBatch
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import ModelBuilder, restore_rotary
 from lwexp.train.model.logprobs import pack_logprobs
@@ -31,14 +31,7 @@ class StepResult(NamedTuple):
     grad_norm: float
     totals: StepTotals
     watched: dict[str, float]
-
-    @property
-    def target_tokens(self) -> int:
-        """Target tokens of the step."""
-        return self.totals.target_tokens
-
-
-_NOTHING = Known()
+    """Columns of metrics.jsonl that the objective adds."""
 
 
 class PackedTraining(LightningModule):  # type: ignore[misc]
@@ -49,11 +42,11 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         objective: What is trained.
         optimizer: AdamW and its schedule.
         total: Optimiser steps of the whole run.
-        recompute: Keep only layer inputs and run each layer's forward again in the backward pass.
+        recompute: Keep only layer inputs and run the forward of each layer again in the backward pass.
         offload: Keep those inputs in host memory.
-        nonfinite: What to do about a loss or gradient that is not finite; None stops at the first.
+        nonfinite: Handles a loss or gradient that is not finite; None stops at the first.
         make_optimizer: AdamW for the weights as the strategy holds them.
-        part_tokens: Train a pack in parts of at most this many tokens, by two passes; None: whole, by one.
+        part_tokens: Train a pack in parts of at most this many tokens, by two passes; None trains it in one.
         known: What the loss may use besides log-probs.
     """
 
@@ -69,14 +62,14 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         nonfinite: NonFinite | None = None,
         make_optimizer: Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer] = build_optimizer,
         part_tokens: int | None = None,
-        known: Known = _NOTHING,
+        known: Known | None = None,
     ) -> None:
         assert recompute or not offload, "there is nothing to offload without recomputation"
         super().__init__()
         self.automatic_optimization = False
         self.objective = objective
         self.result: StepResult | None = None
-        self._known = known
+        self._known = known or Known()
         self._watched: tuple[str, ...] = ()
         self._build = build
         self._optimizer = optimizer
@@ -89,8 +82,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self.model: nn.Module | None = None
 
     def configure_model(self) -> None:
-        """Make the model; Lightning calls this more than once."""
-        if self.model is None:
+        if self.model is None:  # Lightning calls this more than once
             self.model = self._build()
             if self._recompute:
                 recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
@@ -99,19 +91,18 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
                 )
 
     def on_fit_start(self) -> None:
-        """The strategy has made and moved the model: put right what it has rounded."""
         assert self.model is not None
-        restore_rotary(self.model)
+        restore_rotary(self.model)  # the strategy has built, cast and moved the model, and may have rounded it
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; its learning rate is set in each step, a pure function of the step's number."""
+        # The learning rate is set in each step, as a pure function of the step's number.
         assert self.model is not None
         return self._make_optimizer(self.model, self._optimizer)
 
     def training_step(self, batch: StepBatch, index: int) -> None:
         """One optimiser step: forward and backward of each pack, then clip, check and update.
 
-        The host waits for the device once a step, to read loss and gradient norm together before it updates: a
+        The host waits for the device once per step, to read loss and gradient norm together before the update: a
         number that is not finite must not reach the weights. At 32k tokens a step takes seconds, and refilling
         the device's queue milliseconds. (DeepSpeed's own step waits once more for its overflow check.)
         """
@@ -144,7 +135,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return lr
 
     def _accumulate(self, batch: StepBatch) -> Float64[Tensor, " loss_and_watched"]:
-        """Gradients of the step's loss; gives the loss and what the objective watches, of this rank."""
+        """Accumulate the gradients of the step's loss; returns this rank's loss and what the objective watches."""
         assert self.model is not None
         sums: Tensor | float = 0.0
         for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
@@ -183,12 +174,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return self.objective.pack_loss(logprobs, pack, totals, self._known)
 
     def _start_pack(self, is_last: bool) -> None:
-        """Tell DeepSpeed where in the step we are.
+        """Tell DeepSpeed whether the next backward ends the step.
 
-        It clips and updates after the backward that ends the step, and it adds a backward's gradients to the
-        earlier ones only if a forward has begun in between. It learns of forwards through its own, which Lightning
-        calls once around the whole ``training_step``; without the second call below the last pack's gradients
-        would replace the others'.
+        It clips and updates after the backward that ends the step. It adds the gradients of a backward to earlier
+        ones only if a forward has begun in between, and it sees only its own forward, which Lightning calls once
+        around the whole ``training_step``. Without the second call below the last pack's gradients would replace
+        those of the others.
         """
         if self._is_sharded:
             self.trainer.model.set_gradient_accumulation_boundary(is_last)
@@ -211,7 +202,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return total
 
     def _is_finite(self, loss: float, grad_norm: float, batch: StepBatch) -> bool:
-        """Whether the weights may take the step in; if not, it is on record, and passed over unless that raises."""
+        """Whether the step may update the weights. If not, it is recorded and skipped, unless recording raises."""
         for what, value in (("loss", loss), ("gradient norm", grad_norm)):
             if not math.isfinite(value):
                 self._nonfinite.meet(what, value, batch)
@@ -219,27 +210,24 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return True
 
     def _update_sharded(self, optimizer: Any, loss: float, batch: StepBatch) -> float:
-        """DeepSpeed clips inside its step, and skips the update itself if a gradient is not finite.
+        """Update through DeepSpeed, which clips in its own step and skips the update if a gradient is not finite.
 
-        Only that step puts its buffers back, so it is called for a step that is passed over, too.
+        Only that step resets its buffers, so it is called for a skipped step, too.
         """
         is_fine = self._is_finite(loss, 0.0, batch)
         optimizer.step()
         engine = self.trainer.model
         if engine.optimizer.overflow:
-            # After a step that it has skipped, the norm it gives is that of the step before.
+            # After a skipped step DeepSpeed returns the norm of the step before.
             if is_fine:
                 self._nonfinite.meet("gradient norm", math.nan, batch)
             return math.nan
         if not is_fine:
-            raise LwexpError("a loss that is not finite had finite gradients, and the weights have taken them in")
-        norm = float(engine.get_global_grad_norm())
-        return norm
+            raise LwexpError("a loss that is not finite had finite gradients, and the weights have been updated")
+        return float(engine.get_global_grad_norm())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What may still be passed over is part of the state."""
         checkpoint["skipped_nonfinite"] = self._nonfinite.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As saved."""
         self._nonfinite.skipped = checkpoint.get("skipped_nonfinite", 0)

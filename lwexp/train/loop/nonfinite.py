@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: record each, then stop, or skip a counted few."""
+"""Losses and gradients that are not finite: record each, then stop, or skip a limited number of them."""
 
 import json
 import logging
@@ -6,24 +6,24 @@ from pathlib import Path
 
 from lwexp.records import LwexpError
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.train.data.step_batch import StepBatch
+from lwexp.train.data.steps import StepBatch
 
 log = logging.getLogger(__name__)
 
 
 class NonFinite:
-    """What may be passed over, and what has been. All ranks see the same values, so they decide alike.
+    """Counts skipped steps against the number allowed. All ranks see the same values, so all decide alike.
 
     Args:
-        record: File that gets a row for each: step, what, value, packs; None keeps none.
-        allowed: Steps that a run may pass over, over all its starts.
+        record: File that gets a row for each: step, what, value, packs; None writes none.
+        allowed: Steps that a run may skip, over all its starts.
     """
 
     def __init__(self, record: Path | None, allowed: int) -> None:
         self._record = record
         self._allowed = allowed
         self.skipped = 0
-        """So far; part of a checkpoint."""
+        """Steps skipped so far; part of a checkpoint."""
 
     def meet(self, what: str, value: float, batch: StepBatch) -> None:
         """Record it; return if the step may be skipped.
@@ -37,14 +37,14 @@ class NonFinite:
             with self._record.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")
         if self.skipped >= self._allowed:
-            passed = f" ({self.skipped} before it were passed over)" if self.skipped else ""
+            before = f" ({self.skipped} before it were skipped)" if self.skipped else ""
             raise LwexpError(
-                f"step {step}: {what} is {value} on packs {batch.pack_ids}{passed}; the weights were not updated. "
-                f"Lower objective.optimizer.lr, look at the packs with inspect_batch=1, or pass over a few such steps "
+                f"step {step}: {what} is {value} on packs {batch.pack_ids}{before}; the weights were not updated. "
+                f"Lower objective.optimizer.lr, look at the packs with inspect_batch=1, or skip a few such steps "
                 f"with training.skip_nonfinite={self._allowed + 1}"
             )
         self.skipped += 1
         log.warning(
-            "step %d passed over: %s is %s on packs %s; %d of %d allowed", step, what, value, batch.pack_ids,
+            "step %d skipped: %s is %s on packs %s; %d of %d allowed", step, what, value, batch.pack_ids,
             self.skipped, self._allowed,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The length probe during training: requested against produced words, with the weights of the moment."""
+"""The length probe: requested against produced words of the model while it is trained."""
 
 import copy
 import logging
@@ -17,21 +17,21 @@ from lwexp.train.model.build import rotaries
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[Any, Any], list[dict[str, Any]]]
-"""Answers prompts with a plain model and its tokenizer; gives rows with requested and produced words."""
+AnswerPrompts = Callable[[Any, Any], list[dict[str, Any]]]
+"""Answers prompts with a plain model and its tokenizer; returns rows with ``requested`` and ``produced`` words."""
 
 
 class LengthProbe(Callback):  # type: ignore[misc]
-    """Asks every so many steps and writes probe.jsonl. Nothing of training is touched: see ``plain_view``.
+    """Probes every ``every`` steps and at the last, and writes probe.jsonl. Training is not affected: ``plain_view``.
 
-    Where the weights are sharded there is no model to ask, and the run says so once: gathering 9B parameters on one
-    GPU and writing 30,000 tokens while seven others wait would cost more than it tells. Evaluate a checkpoint instead.
+    Where the weights are sharded no process can answer, and the run warns once: gathering 9B parameters on one GPU and
+    writing 30,000 tokens while seven others wait would cost more than it tells. Evaluate a checkpoint instead.
     """
 
     def __init__(
-        self, ask: Ask, tokenizer: Any, path: Path, every: int, total: int, *, done: int, tracker: Tracker
+        self, answer: AnswerPrompts, tokenizer: Any, path: Path, every: int, total: int, *, done: int, tracker: Tracker
     ) -> None:
-        self._ask = ask
+        self._answer = answer
         self._tokenizer = tokenizer
         self._every = every
         self._total = total
@@ -39,22 +39,21 @@ class LengthProbe(Callback):  # type: ignore[misc]
         self._file = RowFile(path, done)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Say where it cannot work."""
         if not _is_whole(trainer, pl_module.model) and is_rank_zero():
             log.warning("training.probe: not asked, because no process holds the whole model (ZeRO, or an adapter)")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
-        """Ask if it is time."""
         step = pl_module.result.step
         if not _is_whole(trainer, pl_module.model) or (step % self._every and step != self._total):
             return
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            rows = self._ask(plain_view(pl_module.model), self._tokenizer)
+            rows = self._answer(plain_view(pl_module.model), self._tokenizer)
         for row in rows:
             self._file.write({"step": step, **row})
-        longest = max(row["produced"] for row in rows)
-        self._tracker.log({"step": step, "probe/longest_words": longest, "probe/mean_words": _mean(rows)})
-        log.info("step %d: asked for %s words, got %s", step, _column(rows, "requested"), _column(rows, "produced"))
+        requested, produced = ([row[name] for row in rows] for name in ("requested", "produced"))
+        mean = sum(map(float, produced)) / len(rows)
+        self._tracker.log({"step": step, "probe/longest_words": max(produced), "probe/mean_words": mean})
+        log.info("step %d: asked for %s words, got %s", step, _listed(requested), _listed(produced))
 
 
 def _is_whole(trainer: Any, model: nn.Module) -> bool:
@@ -63,7 +62,7 @@ def _is_whole(trainer: Any, model: nn.Module) -> bool:
 
 
 def plain_view(model: nn.Module) -> nn.Module:
-    """transformers' own model of the same architecture over the same weights, in evaluation mode; nothing is copied."""
+    """transformers' own model over the same weights, without packed attention, in evaluation mode. Copies nothing."""
     from transformers import AutoModelForCausalLM
 
     trained: Any = model
@@ -80,9 +79,5 @@ def plain_view(model: nn.Module) -> nn.Module:
     return plain
 
 
-def _mean(rows: list[dict[str, Any]]) -> float:
-    return sum(float(row["produced"]) for row in rows) / len(rows)
-
-
-def _column(rows: list[dict[str, Any]], name: str) -> str:
-    return ", ".join(f"{row[name]:,}" for row in rows)
+def _listed(words: list[int]) -> str:
+    return ", ".join(f"{count:,}" for count in words)

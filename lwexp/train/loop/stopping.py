@@ -1,4 +1,4 @@
-"""Being told to stop: at once while nothing is lost by it, at the next step boundary while training."""
+"""Stop signals: exit immediately outside training; during training finish the step, save, then exit."""
 
 import contextlib
 import logging
@@ -22,12 +22,12 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked: str | None = None
-        """Name of the signal, once there was one while signals were held back."""
+        """Name of the signal that arrived during training; None while there was none."""
         self._held = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Signals raise ``Preempted`` at once: what is on disk is whole, and a re-run goes on from it."""
+        """Signals raise ``Preempted`` at once: what is on disk is complete, and a re-run resumes from it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -39,11 +39,11 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def hold(self) -> None:
-        """From now on only remember: training looks at ``asked`` after each step."""
+        """From now on only record a signal: training checks ``asked`` after each step."""
         self._held = True
 
     def release(self) -> None:
-        """Training has ended. A signal that came after its last step counts now."""
+        """End of training: a signal that arrived during the last step takes effect now."""
         self._held = False
         if self.asked:
             raise Preempted(f"{self.asked} after the last step; saved")

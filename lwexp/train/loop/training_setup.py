@@ -1,9 +1,9 @@
-"""What the parts of a run share, and what follows from its config: tokenizer, model, reference, optimiser."""
+"""What the parts of a run share, and how its config makes tokenizer, model, reference and optimiser."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from lwexp.config.schema import Config
+from lwexp.config.train import Hardware, Zero
 from lwexp.config.train import Optimizer as OptimizerConfig
-from lwexp.config.train import Zero
-from lwexp.extend import Known
+from lwexp.extend import Known, Sizes
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError, atomic
 from lwexp.runs import RunDirectory, fingerprint
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.train.loop.probe import Ask
+from lwexp.train.loop.probe import AnswerPrompts
 from lwexp.train.loop.stopping import StopRequest
-from lwexp.train.model.build import build_model, training_device, training_dtype
+from lwexp.train.model.build import build_model, training_dtype
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.objectives.reference import compute_reference, load_or_compute
 from lwexp.train.parallel.optimizer import build_optimizer
@@ -36,7 +36,7 @@ class RunContext(NamedTuple):
     """Handles a run needs besides its config: process group, length-probe callback, stop signal."""
 
     ranks: Ranks
-    ask: Ask | None
+    answer: AnswerPrompts | None
     stop: StopRequest
 
 
@@ -48,41 +48,47 @@ class TrainingSetup(NamedTuple):
     dataset: PackedDataset
     tokenizer: PreTrainedTokenizerFast
     start_from: Path | None
+    """Model folder to start from instead of ``config.model``."""
     words: int
-    """Of the longest answer that is trained towards: what bounds the model's outputs."""
+    """Words of the longest answer that is trained on: about the longest output to expect of the model."""
     context: RunContext
 
-    def build_sharded(self) -> nn.Module:
-        """The same, inside the strategy's context: under ZeRO-3 no process ever holds it whole."""
-        hardware = hardware_of(self.config)
-        if not isinstance(hardware, Zero):
-            return self.build()
-        from lwexp.train.parallel.strategy import sharded_loading
+    @property
+    def hardware(self) -> Hardware:
+        return hardware_of(self.config)
 
-        with sharded_loading(hardware):
-            return self.build()
+    @property
+    def sizes(self) -> Sizes:
+        return model_sizes(self.config.model, self.start_from)
 
     def build(self) -> nn.Module:
-        """The model as it is before the first step."""
-        hardware = hardware_of(self.config)
+        """The whole model as it is before the first step."""
         return build_model(
             self.config.model,
             self.tokenizer,
             seed=self.config.seed,
-            dtype=training_dtype(hardware),
+            dtype=training_dtype(self.hardware),
             weights=self.start_from,
-            attend=hardware.attention,
-            fuse=hardware.kernels,
+            attend=self.hardware.attention,
+            fuse=self.hardware.kernels,
         )
 
-    def optimizer(self) -> Callable[[nn.Module, OptimizerConfig], torch.optim.Optimizer]:
-        """Makes AdamW for the weights as the strategy holds them."""
-        hardware = hardware_of(self.config)
-        if not isinstance(hardware, Zero):
-            return build_optimizer
+    def build_sharded(self) -> nn.Module:
+        """The model inside the strategy's context: under ZeRO-3 no process ever holds all of it."""
+        with contextlib.ExitStack() as stack:
+            if isinstance(self.hardware, Zero):
+                from lwexp.train.parallel.strategy import sharded_loading
+
+                stack.enter_context(sharded_loading(self.hardware))
+            return self.build()
+
+    def optimizer(self, model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+        """AdamW for the weights as the strategy holds them."""
+        if not isinstance(self.hardware, Zero):
+            return build_optimizer(model, config)
         from lwexp.train.parallel.strategy import zero_optimizer
 
-        return functools.partial(zero_optimizer, hardware=hardware)
+        return zero_optimizer(model, config, self.hardware)
 
     def known(self) -> Known:
         """What the loss may use besides log-probs: the reference, if the objective needs one."""
@@ -92,19 +98,18 @@ class TrainingSetup(NamedTuple):
             raise LwexpError(f"objective={objective.kind} starts from an SFT run's model; set init_from=<run>")
         if not objective.needs_reference:
             return Known(long_from=long_from)
-        device = training_device(hardware_of(self.config))
         made_from = {
             "model": fingerprint(self.start_from) if self.start_from else "initial weights",
             "packs": self.dataset.fingerprint,
-            "format": str(training_dtype(hardware_of(self.config))).removeprefix("torch."),
+            "format": str(training_dtype(self.hardware)).removeprefix("torch."),
         }
-        # Rank 0 computes them alone, with a whole copy of the model; however long it takes, nobody times out.
+        # Rank 0 computes alone, with a whole copy of the model; the others wait without a time limit.
         if not is_rank_zero() and self.context.ranks.wait_for("reference") is None:
-            raise SystemExit(1)  # rank 0 has gone, and has said why
+            raise SystemExit(1)  # rank 0 has ended, with a message of its own
         reference = load_or_compute(
             self.run.path / "reference",
             made_from,
-            lambda: compute_reference(self.build(), self.dataset, objective, device),
+            lambda: compute_reference(self.build(), self.dataset, objective, torch.device(self.hardware.device)),
         )
         self.context.ranks.publish("reference", "ready")
         return Known(reference, long_from)
@@ -113,7 +118,14 @@ class TrainingSetup(NamedTuple):
 def prepare_tokenizer(
     config: Config, folder: Path, rows: Sequence[Any], start_from: Path | None
 ) -> PreTrainedTokenizerFast:
-    """The start model's tokenizer, the base model's, or one fitted to the rows and kept in the run."""
+    """The tokenizer of the start model, of the base model, or one fitted to the rows.
+
+    Args:
+        config: The whole config.
+        folder: Of the run; a fitted tokenizer is kept in it.
+        rows: The mixture; not read where the tokenizer is on disk already.
+        start_from: Folder of the start model, if the run has one.
+    """
     if start_from is not None:
         return load_tokenizer(start_from, None, config.model.chat_format)
     if config.model.tokenizer == "from_path":

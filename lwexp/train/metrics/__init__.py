@@ -1,1 +1,1 @@
-"""Where the numbers of a training go: metrics.jsonl and its sisters, and Weights & Biases."""
+"""Outputs of metrics: metrics.jsonl and similar files, and Weights & Biases."""

@@ -1,4 +1,4 @@
-"""JSONL files with a row a step: a resumed run drops the rows of steps that it will do again."""
+"""JSONL files with one row per step. A resumed run drops the rows of steps that it repeats."""
 
 import json
 from pathlib import Path
@@ -10,22 +10,26 @@ from lwexp.runs.summaries import read_metrics
 
 
 def cut_metrics(path: Path, step: int) -> dict[str, Any] | None:
-    """Drop the rows of steps that will be done again, and give the last one that stays."""
+    """Drop the rows after ``step`` and return the last one that stays, if any."""
     kept = [row for row in read_metrics(path) if row["step"] <= step]
     write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
     return kept[-1] if kept else None
 
 
 class RowFile:
-    """Appends rows, on rank 0 only."""
+    """Appends rows, on rank 0 only.
+
+    Args:
+        path: The file.
+        done: Steps already done; later rows are dropped.
+    """
 
     def __init__(self, path: Path, done: int) -> None:
         self._path = path
         self.last = cut_metrics(path, done) if is_rank_zero() else None
-        """The last row of the steps that are done."""
+        """The row of the last step that is done."""
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row; it is in the file when this returns."""
         if is_rank_zero():
             with self._path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(row) + "\n")

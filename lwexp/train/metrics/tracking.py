@@ -1,63 +1,47 @@
-"""Weights & Biases, the only place in this room that imports it. metrics.jsonl is written with or without."""
+"""Weights & Biases, imported only here. metrics.jsonl is written with and without it."""
 
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lwexp.config.schema import Config
 from lwexp.config.train import NoTracking, Tracking, WandbTracking
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.artifacts import Parent
+from lwexp.runs.artifacts import MODEL, Parent
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.text.plain import first_line
 
 log = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Where metrics go besides the local file."""
+class Tracker:
+    """Receives metrics besides the local file. This one ignores them: ``tracking=none``, and ranks other than 0."""
 
     def log(self, row: Mapping[str, float | None]) -> None:
-        """Values by name; ``step`` says of which step."""
-        ...
+        """Values by name; ``step`` is the optimiser step they belong to."""
 
     def keep_model(self, folder: Path) -> None:
-        """Put the exported model into the lineage."""
-        ...
+        """Add the exported model to the lineage."""
 
     def finish(self) -> None:
         """Flush and close."""
-        ...
-
-
-class Nowhere:
-    """No tracking."""
-
-    def log(self, row: Mapping[str, float | None]) -> None:
-        """Nothing."""
-
-    def keep_model(self, folder: Path) -> None:
-        """Nothing."""
-
-    def finish(self) -> None:
-        """Nothing."""
 
 
 def open_tracker(config: Config, run: Run) -> Tracker:
-    """What ``config.tracking`` asks for."""
+    """The tracker that ``config.tracking`` asks for."""
     if isinstance(config.tracking, NoTracking) or not is_rank_zero():
-        return Nowhere()
+        return Tracker()
     return WandbTracker(config.tracking, config, run)
 
 
-class WandbTracker:
-    """A W&B run that continues when ours does, because both have one id.
+class WandbTracker(Tracker):
+    """A W&B run with the id of the lwexp run, so that a resumed run continues it.
 
-    The data that it trains on, the model that it starts from and the one that it leaves are artifacts by reference:
-    W&B learns where the files are and what came from what, and gets none of them.
+    Training data, start model and exported model are artifacts by reference: W&B learns where the files are and how
+    they depend on each other, but receives no file.
     """
 
     def __init__(self, tracking: WandbTracking, config: Config, run: Run) -> None:
@@ -83,46 +67,44 @@ class WandbTracker:
             )  # fmt: skip
         except wandb.errors.Error as error:
             raise LwexpError(
-                f"tracking: W&B refused the run: {str(error).splitlines()[0]}; "
+                f"tracking: W&B refused the run: {first_line(error)}; "
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
-        if tracking.mode == "online":  # W&B takes no inputs offline; config and manifest name them all the same
+        if tracking.mode == "online":  # W&B takes no inputs offline; config and manifest still name them
             self._use(run.manifest.parents)
 
     def log(self, row: Mapping[str, float | None]) -> None:
-        """At the row's step; W&B drops rows of steps that it has had, so a resumed run repeats none."""
+        # W&B drops rows of steps that it already has, so a resumed run repeats none.
         values = {key: value for key, value in row.items() if key != "step" and value is not None}
         self._run.log(values, step=int(row["step"] or 0))
 
     def keep_model(self, folder: Path) -> None:
-        """The exported model as an artifact named after the run, by reference."""
         self._artifact("the model", self._run.log_artifact, self._id, folder)
 
     def finish(self) -> None:
-        """Flush and close."""
         self._run.finish()
 
     def _use(self, parents: Sequence[Parent]) -> None:
-        """What the run was made from: the model of a training run, or a run's data."""
+        """Name the runs that this one was made from as inputs: the model of a training run, else the run's folder."""
         for parent in parents:
             path = Path(parent.path)
-            model = path / "model"
+            model = path / MODEL
             self._artifact("an input", self._run.use_artifact, parent.id, model if model.is_dir() else path)
 
     def _artifact(self, what: str, send: Callable[[Any], object], name: str, folder: Path) -> None:
-        """W&B may refuse; the run goes on, because its own files hold the same lineage."""
+        """Send an artifact. A refusal is a warning only, because the run's own files hold the same lineage."""
         import wandb
 
         try:
-            artifact = wandb.Artifact(name, type="model" if folder.name == "model" else "dataset")
+            artifact = wandb.Artifact(name, type="model" if folder.name == MODEL else "dataset")
             artifact.add_reference(folder.resolve().as_uri(), checksum=False)
             send(artifact)
         except (wandb.errors.Error, ValueError, OSError) as error:
-            log.warning("tracking: W&B did not take %s as an artifact (%s): %s", what, name, str(error).splitlines()[0])
+            log.warning("tracking: W&B did not take %s as an artifact (%s): %s", what, name, first_line(error))
 
 
 def tracking_problem(tracking: Tracking) -> str | None:
-    """Why an online run could not start, found without the network; None if nothing stands against it."""
+    """Why an online run cannot start, as far as that can be known without the network; None if nothing is found."""
     if not isinstance(tracking, WandbTracking) or tracking.mode == "offline":
         return None
     netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")

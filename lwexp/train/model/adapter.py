@@ -2,7 +2,7 @@
 
 The model stays transformers' own class: packed attention, the ``TargetHead`` and ZeRO-3 see nothing new. DPO starts
 from the merged model of an SFT run, so its reference is the base and the SFT adapter together, and its own adapter,
-which starts at zero, begins exactly there.
+which starts at zero, starts exactly there.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ ADAPTER = "default"
 
 
 def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Put a LoRA adapter on the family's matrices and freeze everything else; nothing for ``adapter=none``.
+    """Put a LoRA adapter on the family's matrices and freeze everything else. ``adapter=none`` changes nothing.
 
     Args:
-        model: Changed in place. Its outputs stay what they were, because B starts at zero.
+        model: Changed in place. Its outputs do not change, because B starts at zero.
         config: Rank, scale and matrices.
         seed: Of the random A.
 
@@ -56,7 +56,7 @@ def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
 
 @contextlib.contextmanager
 def _gathered(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Whole parameters where ZeRO-3 has sharded them, written back at the end."""
+    """Gathers parameters that ZeRO-3 has sharded, and writes them back at the end."""
     if not any(hasattr(parameter, "ds_id") for parameter in parameters):
         yield
         return
@@ -71,10 +71,10 @@ def has_adapter(names: Iterable[str]) -> bool:
 
 
 def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Ordinary weights, W + (alpha / r) B A for each adapted matrix; a state without an adapter as it is.
+    """Ordinary weights, W + (alpha / r) B A for each adapted matrix; a state without an adapter is returned as it is.
 
-    Summed in float32 (float64 for float64) and rounded once. Done on names and tensors because under ZeRO-3 the whole
-    weights exist only in a gathered state, not in a model that peft could merge; tests hold it against
+    Summed in float32 (float64 for float64) and rounded once. Works on names and tensors, because under ZeRO-3 the whole
+    weights exist only in a gathered state, not in a model that peft could merge. Tests compare with peft's
     ``merge_and_unload``.
     """
     if not has_adapter(state):
@@ -96,6 +96,6 @@ def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
 
 
 def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """What the optimiser sees: all of a whole model, an adapter's alone otherwise."""
+    """Parameters that the optimiser updates: all of them, or those of an adapter alone."""
     named: Any = model.named_parameters()
     return [(name, parameter) for name, parameter in named if parameter.requires_grad]

@@ -1,9 +1,9 @@
 """Attention that never crosses a document boundary inside a pack: one function, registered with transformers.
 
-It is registered once a path, as "packed_auto", "packed_varlen" and so on, and those names are kept out of
-transformers' AttentionMaskInterface: transformers then builds no mask at all (1 GiB of booleans at 32k tokens
-otherwise) and hands ``lengths``, ``cu_seqlens`` and ``max_length`` from the model's call through to
-``packed_attention``. The paths themselves are in ``attention_paths``.
+It is registered once per path, as "packed_auto", "packed_varlen" and so on. These names are not in transformers'
+AttentionMaskInterface, so transformers builds no mask (1 GiB of booleans at 32k tokens) and passes ``lengths``,
+``cu_seqlens`` and ``max_length`` from the model's call through to ``packed_attention``. The paths are in
+``attention_paths``.
 """
 
 from functools import partial
@@ -29,11 +29,11 @@ Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
 
 PREFIX = "packed_"
 _CHANGES_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
-"""Arguments with which some architectures of transformers attend otherwise."""
+"""Arguments by which some architectures of transformers change their attention."""
 
 
 def register_attention(choice: Choice = "auto") -> str:
-    """Make a choice known to transformers and return the name for its ``attn_implementation``."""
+    """Register a choice with transformers and return its name for ``attn_implementation``."""
     from transformers import AttentionInterface
 
     assert choice in get_args(Choice), choice
@@ -61,16 +61,18 @@ def packed_attention(
 
     Args:
         module: The attention layer; unused, transformers passes it.
-        query: Queries of one pack; ``key`` and ``value`` may have fewer heads (grouped queries).
-        attention_mask: Must be None: a mask would mean that the boundaries came from somewhere else.
+        query: Queries of one pack.
+        key: Keys; they and the values may have fewer heads (grouped queries).
+        value: Values.
+        attention_mask: Must be None: boundaries come from ``lengths`` alone.
         scaling: Factor on the scores; None for ``dim ** -0.5``.
         dropout: Must be 0; GLM-4 and Llama-3.1 train without.
         lengths: Tokens of each document, in order. Python integers, because reading them from the GPU would
-            wait for it in every layer.
-        cu_seqlens: Running sum of ``lengths`` from 0; made from them if it is not given.
+            synchronise in every layer.
+        cu_seqlens: Running sum of ``lengths`` from 0; computed if it is not given.
         max_length: The longest of ``lengths``.
         choice: Which path; ``auto`` takes ``best_path``.
-        more: What else transformers hands to an attention function; what would change the result is refused.
+        more: Further arguments of transformers; those that would change the result are refused.
 
     Raises:
         LwexpError: If the path cannot run on these tensors, or the architecture wants another attention.
@@ -93,8 +95,8 @@ def packed_attention(
 
 
 def best_path(device: str, dtype: torch.dtype) -> str:
-    """What ``auto`` stands for: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
-    documents. On a CPU, and for float32 and float64, only the loop exists.
+    """The path that ``auto`` takes: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
+    documents. On a CPU, and in float32 and float64, there is only the loop.
 
     Source: reasoned, not measured (docs/decisions/014).
     """

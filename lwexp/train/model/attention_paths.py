@@ -1,6 +1,6 @@
-"""The ways to compute packed attention. All take and give the same; ``per_document`` is the oracle of the others.
+"""The ways to compute packed attention, with one signature. Tests compare all with ``per_document``.
 
-None copies keys or values for grouped queries (but see ``varlen`` before torch 2.12), none makes a mask over a pack.
+No path copies keys or values for grouped queries (except ``varlen`` before torch 2.12) or builds a mask over a pack.
 """
 
 import inspect
@@ -25,7 +25,7 @@ cuDNN's speed on Hopper, but each call costs kernel launches. The threshold is r
 
 
 class Documents(NamedTuple):
-    """Where the documents of a pack are."""
+    """Where the documents of a pack begin and end."""
 
     lengths: tuple[int, ...]
     cu_seqlens: Int32[Tensor, " bounds"] | None
@@ -40,7 +40,7 @@ Path = Callable[[Queries, KeysOrValues, KeysOrValues, Documents, float], Attende
 
 @lru_cache(maxsize=64)
 def boundaries(lengths: tuple[int, ...], device: torch.device) -> Int32[Tensor, " bounds"]:
-    """Running sum of lengths from 0. Kept, so that the layers of a pass share one copy to the device."""
+    """Running sum of lengths from 0, cached so that the layers of a pass share one copy to the device."""
     sums = torch.tensor((0, *lengths), dtype=torch.int64).cumsum(0).to(torch.int32)
     return sums.to(device, non_blocking=True)
 
@@ -48,7 +48,7 @@ def boundaries(lengths: tuple[int, ...], device: torch.device) -> Int32[Tensor, 
 def per_document(
     query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float
 ) -> Attended:
-    """One SDPA call a document; torch chooses the kernel. On CPU the fastest of those tried.
+    """One SDPA call per document; torch chooses the kernel. The fastest of those tried on a CPU.
 
     Padding the documents to one batch instead took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
     """
@@ -59,8 +59,8 @@ def per_document(
 def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
     """The same with cuDNN's kernel, about 1.6 times as fast as FlashAttention-2 on Hopper for long documents.
 
-    cuDNN builds a plan for each length it has not met, on the host. It refuses documents of one token, which the
-    next kernel in the list takes.
+    cuDNN builds a plan on the host for each new length. It refuses documents of one token, which the next kernel in
+    the list takes.
     """
     order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with sdpa_kernel(order, set_priority=True):
@@ -68,7 +68,7 @@ def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Doc
 
 
 def cudnn_alone(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
-    """``cudnn`` with nothing to fall back on: whether it works here at all."""
+    """``cudnn`` without a fallback, to find out whether it works on a device."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         return per_document(query, key, value, documents, scale)
 
@@ -78,7 +78,7 @@ def varlen(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Do
     from torch.nn.attention.varlen import varlen_attn
 
     known = varlen_parameters()
-    # torch 2.10 says is_causal; later a window that looks back without end and never forward.
+    # torch 2.10 has is_causal; later versions a window: unlimited backwards, 0 forwards.
     options: dict[str, Any] = {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
     if "scale" in known:
         options["scale"] = scale
@@ -104,7 +104,7 @@ def flash(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Doc
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     bounds, longest = documents.bounds(query.device), documents.max_length
     attended = kernel(q, k, v, bounds, bounds, longest, longest, softmax_scale=scale, causal=True)
-    # Some releases of FlashAttention-3 give the softmax normalisers as well.
+    # Some releases of FlashAttention-3 return the softmax normalisers as well.
     return cast(Tensor, attended[0] if isinstance(attended, tuple) else attended)[None]
 
 
@@ -130,8 +130,8 @@ def hybrid(
     if short:
         lengths = tuple(length for place in short for length in runs[place])
         q, k, v = (torch.cat([pieces[place][i] for place in short], dim=2) for i in range(3))
-        together = varlen(q, k, v, Documents(lengths, None, max(lengths)), scale)
-        results.update(zip(short, torch.split(together, [sizes[place] for place in short], dim=1), strict=True))
+        attended = varlen(q, k, v, Documents(lengths, None, max(lengths)), scale)
+        results.update(zip(short, torch.split(attended, [sizes[place] for place in short], dim=1), strict=True))
     return torch.cat([results[place] for place in range(len(runs))], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Sizes of a model, read without loading it: from the config, a config.json, or what is known of two hub ids."""
+"""Sizes of a model, read without loading it: from the config, a config.json, or a family's published models."""
 
 import json
 from dataclasses import fields, replace
@@ -23,7 +23,7 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
         weights: Folder to start from instead of ``model.path``.
 
     Raises:
-        LwexpError: If some size is neither set nor to be found.
+        LwexpError: If a size is neither set nor found.
     """
     chosen: dict[str, Any] = {name: size for name, size in model.shape.model_dump().items() if size is not None}
     if model.init == "random" and model.tie_word_embeddings is not None:

@@ -1,8 +1,8 @@
 """RMSNorm and SwiGLU of every layer as fused kernels: by torch.compile, or Liger's.
 
-Both are put in by hand. Liger's own patching knows ``llama`` and ``glm4`` but not ``glm``, which is GLM-4-9B's
-architecture, and skips it with no more than a log line. Only the arithmetic between the matrix products is
-replaced, so that ZeRO-3's hooks, which sit on the modules, see nothing of it.
+Liger's own patching knows ``llama`` and ``glm4`` but not ``glm``, the architecture of GLM-4-9B, and skips it with a
+log line only, so layers are patched here. Only the arithmetic between the matrix products is replaced: the modules,
+which carry ZeRO-3's hooks, stay.
 """
 
 import inspect
@@ -27,17 +27,17 @@ Hidden = Float[Tensor, "*batch hidden"]
 
 
 class LayerKernels(NamedTuple):
-    """The two functions that a layer's arithmetic comes down to."""
+    """A layer's arithmetic between its matrix products."""
 
     rms_norm: Callable[[Hidden, Float[Tensor, " hidden"], float], Hidden]
     silu_mul: Callable[[Hidden, Hidden], Hidden]
 
 
 def install_kernels(model: nn.Module, choice: Choice, sizes: Sizes) -> None:
-    """Let each layer's norms and MLP compute with the chosen kernels; "eager" leaves the model as it is.
+    """Make the norms and MLP of each layer use the chosen kernels; "eager" leaves the model as it is.
 
     Raises:
-        LwexpError: If the model has other norms or MLPs than its family says; some would be left out in silence.
+        LwexpError: If the model has other norms or MLPs than its family says; some would silently stay eager.
     """
     if choice == "eager":
         return
@@ -67,8 +67,8 @@ def load_kernels(choice: Choice) -> LayerKernels:
             lambda gate, up: cast(Tensor, swiglu.apply(gate, up)),
         )
     if choice == "compile":
-        # Dynamic: packs differ in length by a few tokens, and each would be compiled again.
-        # Unwrapped: the tests check shapes in a wrapper, which torch.compile cannot trace.
+        # Dynamic, because packs differ in length by a few tokens and each would be compiled again. Unwrapped, because
+        # the tests check shapes in a wrapper, which torch.compile cannot trace.
         norm, gate = (torch.compile(inspect.unwrap(function), dynamic=True) for function in (rms_norm, silu_mul))
         return LayerKernels(norm, gate)
     return LayerKernels(rms_norm, silu_mul)
@@ -86,7 +86,7 @@ def kernels_problem(choice: Choice, device: str) -> str | None:
 
 
 def rms_norm(x: Hidden, weight: Float[Tensor, " hidden"], eps: float) -> Hidden:
-    """x / sqrt(mean(x^2) + eps) * weight, the division in float32 at least, as both architectures have it."""
+    """x / sqrt(mean(x^2) + eps) * weight, with the division in float32 or wider, as in both architectures."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
 

@@ -1,8 +1,8 @@
 """Log-probabilities of target tokens without ever holding the full logits.
 
-At 32,768 tokens GLM-4's logits take 18.5 GiB in float32, and a plain cross-entropy holds three such copies. Here
-only the hidden states that predict a target token are multiplied with the head, a chunk of tokens at a time, in
-the forward and again in the backward pass. SFT and DPO use the same op.
+At 32,768 tokens the logits of GLM-4 take 18.5 GiB in float32, and a plain cross-entropy holds three such copies. Here
+only the hidden states that predict a target token are multiplied with the head, a chunk at a time, in the forward and
+again in the backward pass. SFT and DPO use the same op.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def target_logprobs(
 
 
 class TargetHead(nn.Linear):
-    """A language-model head that can answer with target log-probs instead of logits.
+    """A language-model head that can return target log-probs instead of logits.
 
     The head multiplies inside its own ``forward`` because ZeRO-3 gathers a weight only around the forward and
     backward of the module that owns it.
@@ -52,18 +52,20 @@ class TargetHead(nn.Linear):
         source_positions: Int64[Tensor, " targets"] | None = None,
         target_ids: Int64[Tensor, " targets"] | None = None,
     ) -> Float[Tensor, "*tokens words"] | Float[Tensor, " targets"]:
-        """Logits of ``hidden``, or log-probs of the targets if there are any."""
+        """Logits of ``hidden``, or log-probs of the targets if they are given."""
         if source_positions is None or target_ids is None:
             return super().forward(hidden)
         return target_logprobs(hidden, self.weight, source_positions, target_ids)
 
 
 def install_head(model: nn.Module) -> None:
-    """Let ``model.lm_head`` answer with target log-probs. Its weight, name and hooks stay as they are."""
+    """Turn ``model.lm_head`` into a ``TargetHead``. Its weight, name and hooks stay as they are."""
     head = cast(nn.Module, model.lm_head)
     assert type(head) in (nn.Linear, TargetHead), head
     assert getattr(head, "bias", None) is None, head
-    head.__class__ = TargetHead  # a new module would leave tied weights and ZeRO-3's hooks behind
+    # Not a new module, which would lose tied weights and ZeRO-3's hooks; not a bound ``forward``, whose reference cycle
+    # would keep the model in memory until the next garbage collection.
+    head.__class__ = TargetHead
 
 
 def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets"]:
@@ -83,13 +85,13 @@ def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets
 
 
 class _TargetLogprobs(torch.autograd.Function):
-    """Own backward rather than torch.utils.checkpoint: the softmax's normaliser is computed once, not twice, and
-    nothing is rounded to bf16 before it has been summed.
+    """Target log-probs with a backward of their own. Compared with torch.utils.checkpoint the normaliser of the softmax
+    is computed once, not twice, and nothing is rounded to bf16 before it has been summed.
 
-    The forward goes over tokens, a row of logits being needed whole. The backward goes over words: a tile's rows of the
-    head's gradient then come out of one product over all tokens, and what is summed across tiles is the hidden
-    states' gradient, 0.5 GiB in float32 at 32k tokens. Going over tokens there, too, would sum the head's, 2.3 GiB
-    for GLM-4, read and written once a chunk.
+    The forward goes over tokens, because it needs whole rows of logits. The backward goes over words: the head's
+    gradient for a tile of words is then one product over all tokens, and only the gradient of the hidden states is
+    summed across tiles, 0.5 GiB in float32 at 32k tokens. A backward over tokens would sum the gradient of the head
+    instead, 2.3 GiB for GLM-4, read and written once per chunk.
     """
 
     @staticmethod
@@ -120,7 +122,7 @@ class _TargetLogprobs(torch.autograd.Function):
         rows, weight, source_positions, target_ids, normalisers = ctx.saved_tensors
         (grad,) = grads
         grad_rows = torch.zeros(rows.shape, dtype=_wide(rows.dtype), device=rows.device)
-        # A frozen head (an adapter is trained) has no gradient to make: bVh bytes and a third of the products less.
+        # A frozen head (under an adapter) needs no gradient: bVh bytes and a third of the products less.
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         # As many logits at a time as in the forward.
         width = max(1, ctx.chunk * weight.shape[0] // max(1, rows.shape[0]))
@@ -156,7 +158,7 @@ def _wide_matmul(left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> Flo
 
 
 def _add_product(total: Float[Tensor, "m n"], left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> None:
-    """``total += left @ right``, summed in the wide type of ``total`` and without a copy of it."""
+    """``total += left @ right``, summed in the wide type of ``total`` without copying it."""
     if left.is_cuda and left.dtype in (torch.float16, torch.bfloat16):
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
     else:

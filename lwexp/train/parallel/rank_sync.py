@@ -1,7 +1,7 @@
-"""The ranks of a run, from before the data are read: rank 0 prepares and publishes what it found, the others wait.
+"""The ranks of a run before training starts: rank 0 prepares and publishes what it found, the others wait.
 
-Only rank 0 resolves names such as "newest", opens the run and packs. A rank that did so by itself might find
-another run finished in between, and eight ranks would read 200,000 conversations eight times.
+Only rank 0 resolves names such as "newest", opens the run and packs. Another rank that resolved them itself might
+find a run that has finished in between, and eight ranks would read 200,000 conversations eight times.
 """
 
 import logging
@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.2
 
 
 class SingleProcess:
-    """A run of one process: no other rank to publish to or to wait for."""
+    """A run of one process: there is no other rank to publish to or to wait for."""
 
     def publish(self, what: str, value: str) -> None:
         pass
@@ -40,7 +40,7 @@ class RankGroup:
     """Messages from rank 0 to the others, through the store that also holds their process group together.
 
     Waiting for a message has no time limit, unlike a collective: packing 200,000 rows takes longer than NCCL's ten
-    minutes. If rank 0 dies the store dies with it, or whoever started the ranks ends them all.
+    minutes. If rank 0 dies the store dies with it, or the launcher ends all ranks.
     """
 
     def __init__(self, hardware: Zero) -> None:
@@ -54,26 +54,26 @@ class RankGroup:
             options = {"backend": "nccl", "device_id": device if ranks > 1 else None}
         store = torch._C._distributed_c10d.PrefixStore("ranks", self._store)
         dist.init_process_group(**options, store=store, rank=me, world_size=ranks, timeout=timeout)
-        self._told: set[str] = set()
+        self._published: set[str] = set()
 
     def publish(self, what: str, value: str) -> None:
-        """Leave a message for the other ranks; only the first of each name counts."""
-        if is_rank_zero() and what not in self._told:
-            self._store.set(f"told/{what}", value)
-            self._told.add(what)
+        """Send a message to the other ranks; only the first under each name counts."""
+        if is_rank_zero() and what not in self._published:
+            self._store.set(f"published/{what}", value)
+            self._published.add(what)
 
     def wait_for(self, what: str) -> str | None:
-        """A message of rank 0, as soon as there is one; None if rank 0 has gone without it, and has said why."""
+        """Wait for a message of rank 0; None if rank 0 has ended without sending it."""
         try:
-            while not self._store.check([f"told/{what}"]):
+            while not self._store.check([f"published/{what}"]):
                 time.sleep(_POLL_SECONDS)
-            value: bytes = self._store.get(f"told/{what}")
+            value: bytes = self._store.get(f"published/{what}")
         except RuntimeError:  # the store went with rank 0
             return None
         return value.decode() or None
 
     def leave(self) -> None:
-        """End the process group. Ranks that still wait learn that there is nothing to do."""
+        """End the process group. Ranks that still wait for the run return without training."""
         self.publish("run", "")
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO through Lightning, on GPUs and, for tests and for trying things out, in CPU processes."""
+"""DeepSpeed ZeRO through Lightning, on GPUs and, for tests and experiments, in CPU processes."""
 
 import argparse
 import contextlib
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
-    """Lightning's strategy with our config, in processes that torchrun, srun or ``runs.launch`` has started."""
+    """Lightning's strategy with lwexp's config, in processes that torchrun, srun or ``runs.launch`` has started."""
 
     def __init__(self, hardware: Zero, grad_clip: float) -> None:
         timeout = timedelta(minutes=hardware.timeout_minutes)
@@ -36,14 +36,14 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """As in Lightning; a checkpoint of another number of ranks goes through DeepSpeed's universal format.
 
-        DeepSpeed reads its files with pickle, whatever is asked: only load checkpoints that you wrote.
+        DeepSpeed reads its files with pickle, whatever ``weights_only`` says: only load checkpoints that you wrote.
         """
         source = Path(checkpoint_path)
         saved = len(list((source / "checkpoint").glob("*_optim_states.pt")))
         if saved == self.world_size:
             state: dict[str, Any] = super().load_checkpoint(checkpoint_path, weights_only)
             return state
-        log.info("the checkpoint was written by %d ranks, these are %d: converting it", saved, self.world_size)
+        log.info("the checkpoint was written by %d ranks, this run has %d: converting it", saved, self.world_size)
         return self._load_universal(source)
 
     def _load_universal(self, source: Path) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         engine._config.load_universal_checkpoint = False
         for group, before in zip(groups, settings, strict=True):
             group.update(before)
-        # It also gives all groups one and the same tensor that counts steps, which would count once a group.
+        # It also lets all groups share the tensor that counts steps, which would then count once per group.
         for held in engine.optimizer.optimizer.state.values():
             if isinstance(held.get("step"), torch.Tensor):
                 held["step"] = held["step"].clone()
@@ -72,7 +72,7 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
 
 
 class CPUZeroStrategy(ZeroStrategy):
-    """The same over gloo. Lightning's own refuses every accelerator but CUDA, DeepSpeed does not."""
+    """The same over gloo. Lightning's strategy refuses every accelerator but CUDA; DeepSpeed does not."""
 
     def __init__(self, hardware: Zero, grad_clip: float) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported: it looks once
@@ -81,31 +81,29 @@ class CPUZeroStrategy(ZeroStrategy):
         import deepspeed
 
         # DeepSpeed would compile an operator for inference at the start: it needs g++ and ninja, takes a minute, and
-        # a kill in mid-compilation leaves a lock on which every later start waits for ever. Training never calls it.
+        # a kill during compilation leaves a lock on which every later start waits forever. Training never calls it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
     @property
     def root_device(self) -> torch.device:
-        """DeepSpeed wants an index, which Lightning's CPU device has not."""
+        # DeepSpeed wants an index, which Lightning's CPU device does not have.
         return torch.device("cpu", 0)
 
     def setup_environment(self) -> None:
-        """As in Lightning, less the refusal."""
         self.accelerator.setup_device(torch.device("cpu"))
         self.setup_distributed()
 
     def setup_distributed(self) -> None:
-        """As in Lightning, less the question for CUDA indices."""
         self.set_world_ranks()
         self._init_deepspeed_distributed()
 
 
 @contextlib.contextmanager
 def sharded_loading(hardware: Zero) -> Iterator[None]:
-    """Within it, transformers shards each weight as it makes or loads it; only rank 0 reads the files.
+    """Inside it, transformers shards each weight as it makes or loads it; only rank 0 reads the files.
 
     Without it transformers would initialise what DeepSpeed has already sharded, and fail on tensors of size 0 or,
-    worse, leave them as they are.
+    worse, leave them uninitialised.
     """
     if hardware.stage != 3:
         yield
@@ -123,19 +121,17 @@ def sharded_loading(hardware: Zero) -> Iterator[None]:
 
 def zero_optimizer(model: nn.Module, config: OptimizerConfig, hardware: Zero) -> torch.optim.Optimizer:
     """AdamW for DeepSpeed to shard. DeepSpeed keeps float32 masters itself, on the host if they are offloaded."""
-    every = decay_groups(trained_parameters(model), config.weight_decay)
-    groups = [group for group in every if group["params"]]  # an adapter has neither biases nor norms
-    betas = (config.betas[0], config.betas[1])
+    groups = decay_groups(trained_parameters(model), config.weight_decay)
     if hardware.offload_optimizer:
         from deepspeed.ops.adam import DeepSpeedCPUAdam
 
-        offloaded: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, lr=config.lr, betas=betas, adamw_mode=True)
+        offloaded: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, lr=config.lr, betas=config.betas, adamw_mode=True)
         return offloaded
-    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
 def convert_to_universal(source: Path, target: Path) -> None:
-    """DeepSpeed's shards of one number of ranks as one file a tensor, which any number of ranks can load."""
+    """Write DeepSpeed's shards of one number of ranks as one file per tensor, which any number of ranks can load."""
     from deepspeed.checkpoint.ds_to_universal import main
 
     shutil.rmtree(target.parent, ignore_errors=True)
@@ -146,11 +142,6 @@ def convert_to_universal(source: Path, target: Path) -> None:
     )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         main(settings)
-
-
-def zero_strategy(hardware: Zero, grad_clip: float) -> ZeroStrategy:
-    """The strategy for a ``Zero`` section."""
-    return (CPUZeroStrategy if hardware.accelerator == "cpu" else ZeroStrategy)(hardware, grad_clip)
 
 
 def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
@@ -165,7 +156,7 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
         zero |= {
             "stage3_prefetch_bucket_size": 100_000_000,
             "stage3_param_persistence_threshold": 100_000,
-            # The original holds 1e8 and gathers every layer anew from the host; a layer here has 2.2e8.
+            # The paper's code holds 1e8 and gathers every layer again from the host; a layer here has 2.2e8.
             "stage3_max_live_parameters": 1_000_000_000,
             "stage3_max_reuse_distance": 1_000_000_000,
             "stage3_gather_16bit_weights_on_model_save": True,
@@ -185,7 +176,7 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
         "gradient_clipping": grad_clip,
     }
     if hardware.precision == "bf16-true":
-        # Without the check a gradient that is not finite would go into the weights before we see its norm.
+        # Without the check a gradient that is not finite would reach the weights before its norm is read.
         config["bf16"] = {"enabled": True, "check_grad_overflow": True}
         # Packs of a step are added up in float32; bf16 sums would lose the small ones.
         config["data_types"] = {"grad_accum_dtype": "fp32"}

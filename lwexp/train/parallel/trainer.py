@@ -16,12 +16,11 @@ from lwexp.config.train import Hardware, Zero
 
 
 def set_up_process(hardware: Hardware) -> None:
-    """Threads: those asked for, or this rank's share of the cores."""
-    asked = hardware.threads
+    """Set torch's threads: those of the config, or this rank's share of the cores."""
     if hardware.device == "cpu":
         # DeepSpeed, which transformers imports where it is installed, would look for accelerators and warn.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    torch.set_num_threads(asked or max(1, len(os.sched_getaffinity(0)) // hardware.devices))
+    torch.set_num_threads(hardware.threads or max(1, len(os.sched_getaffinity(0)) // hardware.devices))
 
 
 def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:
@@ -30,18 +29,19 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
     if hardware.kind == "gpu":
         options["accelerator"] = "gpu"
     elif isinstance(hardware, Zero):
-        from lwexp.train.parallel.strategy import zero_strategy
+        from lwexp.train.parallel.strategy import CPUZeroStrategy, ZeroStrategy
 
+        strategy = CPUZeroStrategy if hardware.accelerator == "cpu" else ZeroStrategy
         options = {
             "accelerator": hardware.accelerator,
             "devices": hardware.devices,
             "num_nodes": hardware.num_nodes,
-            "strategy": zero_strategy(hardware, grad_clip),
+            "strategy": strategy(hardware, grad_clip),
         }
     trainer = Trainer(
         **options,
-        # Precision is ours: Lightning's bf16-true would also round the rotary frequencies, and DeepSpeed's is in
-        # its own config.
+        # Outside ZeRO the model is built in its precision already; Lightning's bf16-true would also round the rotary
+        # frequencies.
         precision=hardware.precision if isinstance(hardware, Zero) else "32-true",
         max_epochs=1,
         callbacks=list(callbacks),
@@ -54,14 +54,14 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    # Signals are ``StopRequest``'s: Lightning's handler would broadcast to the other ranks from wherever it strikes.
+    # ``StopRequest`` handles signals: Lightning's handler would broadcast from within any other collective.
     trainer._signal_connector.register_signal_handlers = lambda: None
     return trainer
 
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Lightning's notices about loaders, devices and tips do not apply to how we use it."""
+    """Hide Lightning's notices about loaders, devices and tips, which do not apply to how it is used here."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
