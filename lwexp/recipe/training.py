@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lwexp.config import Config
 from lwexp.config.train import Zero
@@ -44,17 +44,34 @@ def train(config: Config) -> RunDirectory | None:
     if config.dry_run:
         return None
     _start_ranks(config, start)
-    from lwexp.train.loop.run import run_worker_rank
     from lwexp.train.parallel.rank_sync import join_process_group
 
     ranks = join_process_group(hardware_of(config) if config.inspect_batch is None else None)
+    if not is_rank_zero():
+        _work_and_exit(ranks)
     try:
-        if is_rank_zero():
-            return _train(config, start, ranks)
-        run_worker_rank(ranks)
-        return None
+        return _train(config, start, ranks)
     finally:
         ranks.leave()
+
+
+def _work_and_exit(ranks: Ranks) -> NoReturn:
+    """A rank other than 0, to its end. It leaves without Python's own shutdown: it has nothing left to write, and a
+    native thread (gloo's, the store's) that is still running then can abort the process. A rank that ends by a signal
+    would make the whole job look failed although rank 0 has finished the run."""
+    from lwexp.train.loop.run import run_worker_rank
+
+    code = 0
+    try:
+        run_worker_rank(ranks)
+    except SystemExit as stopped:  # preempted: the checkpoint is saved
+        code = stopped.code if isinstance(stopped.code, int) else 1
+    finally:
+        ranks.leave()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _check(config: Config) -> Run | None:
