@@ -106,7 +106,7 @@ def test_compiled_kernels_give_the_same_gradients_and_are_traced_once(
 
 
 def test_negative_control_swapped_halves_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    swapped = kernels.LayerKernels(kernels.rms_norm, lambda gate, up: kernels.silu_mul(up, gate))
+    swapped = kernels.KernelFunctions(kernels.rms_norm, lambda gate, up: kernels.silu_mul(up, gate))
     monkeypatch.setattr(kernels, "load_kernels", lambda choice: swapped)
     with pytest.raises(AssertionError, match=r"model\.|lm_head"):
         compare("glm", "liger")

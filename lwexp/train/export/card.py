@@ -1,4 +1,4 @@
-"""README.md of an exported model: what it is, from what, how, under which licence, and what came out."""
+"""README.md of an exported model: facts, lineage, scores, licence."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ class Score(NamedTuple):
 
 
 def base_licence(path: str | None) -> Licence | None:
-    """Licence of the base model: of a known hub id, or as the README.md of a local folder has it."""
+    """Licence of the base model: of a known hub id, or from the README.md of a local folder."""
     if path is None:
         return None
     if (known := published_models().get(path)) is not None:
@@ -39,22 +39,19 @@ def base_licence(path: str | None) -> Licence | None:
 
 
 def scores_of(run_id: str, evaluations: list[Run]) -> list[Score]:
-    """What the summary.json of each evaluation says of a run."""
+    """Scores of a run in the summary.json of each evaluation."""
     found = []
     for evaluation in evaluations:
         try:
             summary = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
+        bench, judge = str(summary["bench"]), summary["judge"]
         for model in summary["models"].values():
             for metric in ("S_l", "S_q", "S_bar"):
                 if isinstance(value := model.get(metric), int | float):
-                    found.append(
-                        Score(
-                            str(summary["bench"]), summary["judge"], metric, float(value), model["n"],
-                            model["n_unscored"] if metric != "S_l" else 0, evaluation.id,
-                        )
-                    )  # fmt: skip
+                    unscored = model["n_unscored"] if metric != "S_l" else 0
+                    found.append(Score(bench, judge, metric, float(value), model["n"], unscored, evaluation.id))
     return found
 
 
@@ -64,31 +61,50 @@ def model_card(config: Config, run: Run, results: TrainResults | None, scores: l
     Args:
         config: Of the run.
         run: For its id, parents, inputs, versions and commit.
-        results: Of the run; None where it has not finished.
-        scores: Of finished evaluations; None or empty says that there are none.
+        results: Of the run; None if it has not finished.
+        scores: Of finished evaluations.
     """
     from huggingface_hub import ModelCard
 
-    lines = [f"# {run.id}", "", "Trained with lwexp, a framework for the LongWriter recipe (arXiv 2408.07055).", ""]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in _facts(config, run, results).items())]
-    lines += ["", "## Lineage", "", *_lineage(run), "", "## Scores", "", *_scores(scores or [])]
-    lines += [
-        "", "## Use", "",
-        "The chat format is in the tokenizer: `tokenizer.apply_chat_template(messages, add_generation_prompt=True)`.",
-        "Stop ids are in generation_config.json, which sets no length; give `max_new_tokens` yourself.",
-        "", "## Licence", "", _licence_text(base_licence(_base(config)), _base(config)),
-    ]  # fmt: skip
-    return str(ModelCard(f"---\n{_metadata(config, run, scores or [])}\n---\n\n" + "\n".join(lines) + "\n"))
+    base = config.model.path if config.model.init == "pretrained" else None
+    facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(config, run, results, base).items())
+    text = f"""\
+---
+{_metadata(config, run, scores or [], base)}
+---
+
+# {run.id}
+
+Trained with lwexp, a framework for the LongWriter recipe (arXiv 2408.07055).
+
+| | |
+|---|---|
+{facts}
+
+## Lineage
+
+{_lineage(run)}
+
+## Scores
+
+{_scores(scores or [])}
+
+## Use
+
+The chat format is in the tokenizer: `tokenizer.apply_chat_template(messages, add_generation_prompt=True)`.
+Stop ids are in generation_config.json, which sets no length; give `max_new_tokens` yourself.
+
+## Licence
+
+{_licence_text(base_licence(base), base)}
+"""
+    return str(ModelCard(text))
 
 
-def _base(config: Config) -> str | None:
-    return config.model.path if config.model.init == "pretrained" else None
-
-
-def _metadata(config: Config, run: Run, scores: list[Score]) -> str:
+def _metadata(config: Config, run: Run, scores: list[Score], base: str | None) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    licence, base = base_licence(_base(config)), _base(config)
+    licence = base_licence(base)
     results = [
         EvalResult(
             task_type="text-generation", task_name="Long-form writing", dataset_type=score.bench,
@@ -113,8 +129,8 @@ def _metric_name(score: Score) -> str:
     return score.metric if score.judge is None or score.metric == "S_l" else f"{score.metric} (judge {score.judge})"
 
 
-def _facts(config: Config, run: Run, results: TrainResults | None) -> dict[str, str]:
-    objective, base, lora = config.objective, _base(config), config.model.lora
+def _facts(config: Config, run: Run, results: TrainResults | None, base: str | None) -> dict[str, str]:
+    objective, lora = config.objective, config.model.lora
     facts = {
         "run": run.id,
         "model": f"{config.model.name} ({'from ' + base if base else 'random initialisation'})",
@@ -129,42 +145,41 @@ def _facts(config: Config, run: Run, results: TrainResults | None) -> dict[str, 
         "seed": str(config.seed),
         "code": _commit(run.manifest.git),
     }
-    written = {
-        "steps": ("steps", "{:,}"), "target_tokens": ("target tokens", "{:,}"), "final_loss": ("final loss", "{:.4f}"),
-        "max_train_words": ("longest answer trained on", "{:,} words"),
-    }  # fmt: skip
-    return facts | {name: form.format(getattr(results, key)) for key, (name, form) in written.items() if results}
+    if results is not None:
+        facts |= {
+            "steps": f"{results.steps:,}",
+            "target tokens": f"{results.target_tokens:,}",
+            "final loss": f"{results.final_loss:.4f}",
+            "longest answer trained on": f"{results.max_train_words:,} words",
+        }
+    return facts
 
 
-def _lineage(run: Run) -> list[str]:
-    lines = []
-    for parent in run.manifest.parents:
-        lines.append(f"- made from run `{parent.id}`{_teacher(Path(parent.path))}")
+def _lineage(run: Run) -> str:
+    lines = [f"- made from run `{parent.id}`{_teacher(Path(parent.path))}" for parent in run.manifest.parents]
     lines += [f"- input `{name}`: `{digest}`" for name, digest in run.manifest.inputs.items()]
     versions = ", ".join(f"{name} {version}" for name, version in run.manifest.versions.items() if version)
-    return [*lines, f"- config hash `{run.id.rsplit('-', 1)[-1]}`", f"- versions: {versions or 'not recorded'}"]
+    lines += [f"- config hash `{run.id.rsplit('-', 1)[-1]}`", f"- versions: {versions or 'not recorded'}"]
+    return "\n".join(lines)
 
 
 def _teacher(parent: Path) -> str:
-    """The teacher of a data run, which its config names."""
+    """The teacher in the config of a data run; empty for other runs."""
     run = Run.at(parent)
     teacher = (run.config_tree.get("teacher") or {}).get("model") if run is not None and run.stage == "data" else None
     return f", teacher `{teacher}`" if teacher else ""
 
 
-def _scores(scores: list[Score]) -> list[str]:
+def _scores(scores: list[Score]) -> str:
     if not scores:
-        return ["No evaluation of this run had finished when the card was written."]
+        return "No evaluation of this run had finished when the card was written."
     rows = [
         f"| {s.bench} | {s.metric} | {s.value:.1f} | {s.judge if s.judge and s.metric != 'S_l' else '-'} "
         f"| {s.answers:,} | {s.unscored:,} | `{s.run}` |"
         for s in scores
     ]
-    return [
-        "| bench | score | value | judge | answers | unscored | evaluation |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
-    ]
+    head = "| bench | score | value | judge | answers | unscored | evaluation |\n|---|---|---|---|---|---|---|"
+    return "\n".join([head, *rows])
 
 
 def _licence_text(licence: Licence | None, base: str | None) -> str:
@@ -172,10 +187,8 @@ def _licence_text(licence: Licence | None, base: str | None) -> str:
         return "The weights were initialised at random; no base model's licence applies."
     if licence is None:
         return f"The licence of the base model {base} is not recorded; its terms apply to these weights."
-    named = licence.name or licence.id
-    return f"The licence of the base model {base} ({named}) applies to these weights" + (
-        f": {licence.link}" if licence.link else "."
-    )
+    link = f": {licence.link}" if licence.link else "."
+    return f"The licence of the base model {base} ({licence.name or licence.id}) applies to these weights{link}"
 
 
 def _commit(git: Git) -> str:

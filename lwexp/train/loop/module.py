@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -108,7 +108,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         """
         optimizer = self.optimizers()
         lr = self._set_learning_rate(optimizer, batch.step)
-        sums = self._over_ranks(self._accumulate(batch))
+        sums = self._reduced(self._accumulate(batch), "sum")
         if self._is_sharded:
             loss, *watched = sums.tolist()
             grad_norm = self._update_sharded(optimizer, loss, batch)
@@ -162,13 +162,8 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             self.manual_backward(loss * scale)
 
         parts = split_pack(pack, self._part_tokens)
-        return two_pass(
-            self.model,
-            parts,
-            self._most_over_ranks(len(parts)),
-            lambda logprobs: self._pack_loss(logprobs, pack, totals),
-            backward,
-        )
+        rounds = int(self._reduced(torch.tensor(float(len(parts)), device=self.device), "max"))
+        return two_pass(self.model, parts, rounds, lambda logprobs: self._pack_loss(logprobs, pack, totals), backward)
 
     def _pack_loss(self, logprobs: Float[Tensor, " targets"], pack: PackBatch, totals: StepTotals) -> PackLoss:
         return self.objective.pack_loss(logprobs, pack, totals, self._known)
@@ -189,17 +184,11 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def _is_sharded(self) -> bool:
         return hasattr(self.trainer.model, "set_gradient_accumulation_boundary")
 
-    def _most_over_ranks(self, count: int) -> int:
-        if self.trainer.world_size == 1:
-            return count
-        most = self.trainer.strategy.reduce(torch.tensor(float(count), device=self.device), reduce_op="max")
-        return int(most)
-
-    def _over_ranks(self, sums: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-        if self.trainer.world_size == 1:
-            return sums
-        total: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        return total
+    def _reduced(self, values: Float[Tensor, "*n"], how: Literal["sum", "max"]) -> Float[Tensor, "*n"]:
+        """Sum or maximum over the ranks."""
+        if self.trainer.world_size > 1:
+            values = self.trainer.strategy.reduce(values, reduce_op=how)
+        return values
 
     def _is_finite(self, loss: float, grad_norm: float, batch: StepBatch) -> bool:
         """Whether the step may update the weights. If not, it is recorded and skipped, unless recording raises."""

@@ -7,12 +7,13 @@ AttentionMaskInterface, so transformers builds no mask (1 GiB of booleans at 32k
 """
 
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Int32
 from torch import Tensor, nn
 
+from lwexp.config.train import Attention
 from lwexp.records import LwexpError
 from lwexp.train.model.attention_paths import (
     PATHS,
@@ -25,18 +26,15 @@ from lwexp.train.model.attention_paths import (
     installed_flash,
 )
 
-Choice = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
-
 PREFIX = "packed_"
 _CHANGES_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
 """Arguments by which some architectures of transformers change their attention."""
 
 
-def register_attention(choice: Choice = "auto") -> str:
+def register_attention(choice: Attention = "auto") -> str:
     """Register a choice with transformers and return its name for ``attn_implementation``."""
     from transformers import AttentionInterface
 
-    assert choice in get_args(Choice), choice
     name = PREFIX + choice
     AttentionInterface.register(name, partial(packed_attention, choice=choice))
     return name
@@ -54,7 +52,7 @@ def packed_attention(
     lengths: tuple[int, ...] | None = None,
     cu_seqlens: Int32[Tensor, " documents_and_one"] | None = None,
     max_length: int | None = None,
-    choice: Choice = "auto",
+    choice: Attention = "auto",
     **more: Any,
 ) -> tuple[Attended, None]:
     """Causal attention of each document over itself alone.
@@ -117,7 +115,7 @@ def unfit(device: str, dtype: torch.dtype) -> str | None:
     return None
 
 
-def attention_problem(choice: Choice) -> str | None:
+def attention_problem(choice: Attention) -> str | None:
     """Why a path cannot be used in this installation; None if it can, or if only a GPU could tell.
 
     With a CUDA device the path is run, forward and backward, on two small documents.

@@ -7,13 +7,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lwexp.config.train import Hardware, ModelConfig
+from lwexp.config.train import Attention, Hardware, LayerKernels, ModelConfig
 from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
-from lwexp.train.model import attention, kernels
 from lwexp.train.model.adapter import add_adapter
 from lwexp.train.model.attention import register_attention
 from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.model.kernels import install_kernels
 from lwexp.train.model.logprobs import install_head
 
 ModelBuilder = Callable[[], nn.Module]
@@ -33,8 +33,8 @@ def build_model(
     seed: int,
     dtype: torch.dtype,
     weights: Path | None = None,
-    attend: attention.Choice = "auto",
-    fuse: kernels.Choice = "eager",
+    attend: Attention = "auto",
+    fuse: LayerKernels = "eager",
 ) -> nn.Module:
     """A causal language model with packed attention and a ``TargetHead``, in training mode.
 
@@ -65,7 +65,7 @@ def build_model(
             f"set model.shape.vocab_size>={len(tokenizer)} with init=random, or choose the tokenizer that belongs to it"
         )
     install_head(model)
-    kernels.install_kernels(model, fuse, model_sizes(config, weights))
+    install_kernels(model, fuse, model_sizes(config, weights))
     add_adapter(model, config, seed)
     return cast(nn.Module, model.train())
 

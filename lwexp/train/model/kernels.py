@@ -11,29 +11,29 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lwexp.config.train import LayerKernels
 from lwexp.extend import Sizes
 from lwexp.records import LwexpError
 
-Choice = Literal["eager", "compile", "liger"]
 Hidden = Float[Tensor, "*batch hidden"]
 """Hidden states, or the wider ones inside an MLP."""
 
 
-class LayerKernels(NamedTuple):
+class KernelFunctions(NamedTuple):
     """A layer's arithmetic between its matrix products."""
 
     rms_norm: Callable[[Hidden, Float[Tensor, " hidden"], float], Hidden]
     silu_mul: Callable[[Hidden, Hidden], Hidden]
 
 
-def install_kernels(model: nn.Module, choice: Choice, sizes: Sizes) -> None:
+def install_kernels(model: nn.Module, choice: LayerKernels, sizes: Sizes) -> None:
     """Make the norms and MLP of each layer use the chosen kernels; "eager" leaves the model as it is.
 
     Raises:
@@ -57,11 +57,11 @@ def install_kernels(model: nn.Module, choice: Choice, sizes: Sizes) -> None:
         mlp.forward = partial(_fused_mlp if family.fuses_gate_and_up else _plain_mlp, mlp, kernels)
 
 
-def load_kernels(choice: Choice) -> LayerKernels:
+def load_kernels(choice: LayerKernels) -> KernelFunctions:
     if choice == "liger":
         norm = import_module("liger_kernel.ops.rms_norm").LigerRMSNormFunction
         swiglu = import_module("liger_kernel.ops.swiglu").LigerSiLUMulFunction
-        return LayerKernels(
+        return KernelFunctions(
             # offset 0 and Llama's casts; not in place: the residual stream shares the incoming gradient.
             lambda x, weight, eps: cast(Tensor, norm.apply(x, weight, eps, 0.0, "llama", False)),
             lambda gate, up: cast(Tensor, swiglu.apply(gate, up)),
@@ -70,11 +70,11 @@ def load_kernels(choice: Choice) -> LayerKernels:
         # Dynamic, because packs differ in length by a few tokens and each would be compiled again. Unwrapped, because
         # the tests check shapes in a wrapper, which torch.compile cannot trace.
         norm, gate = (torch.compile(inspect.unwrap(function), dynamic=True) for function in (rms_norm, silu_mul))
-        return LayerKernels(norm, gate)
-    return LayerKernels(rms_norm, silu_mul)
+        return KernelFunctions(norm, gate)
+    return KernelFunctions(rms_norm, silu_mul)
 
 
-def kernels_problem(choice: Choice, device: str) -> str | None:
+def kernels_problem(choice: LayerKernels, device: str) -> str | None:
     """Why a choice cannot be used here; None if it can."""
     if choice == "liger" and find_spec("liger_kernel") is None:
         return "hardware.kernels=liger needs liger-kernel; pip install 'lwexp[gpu]', or set hardware.kernels=eager"
@@ -95,14 +95,14 @@ def silu_mul(gate: Hidden, up: Hidden) -> Hidden:
     return F.silu(gate) * up
 
 
-def _norm(norm: Any, kernels: LayerKernels, hidden: Hidden) -> Hidden:
+def _norm(norm: Any, kernels: KernelFunctions, hidden: Hidden) -> Hidden:
     return kernels.rms_norm(hidden, norm.weight, norm.variance_epsilon)
 
 
-def _fused_mlp(mlp: Any, kernels: LayerKernels, hidden: Hidden) -> Hidden:
+def _fused_mlp(mlp: Any, kernels: KernelFunctions, hidden: Hidden) -> Hidden:
     gate, up = mlp.gate_up_proj(hidden).chunk(2, dim=-1)
     return cast(Tensor, mlp.down_proj(kernels.silu_mul(gate, up)))
 
 
-def _plain_mlp(mlp: Any, kernels: LayerKernels, hidden: Hidden) -> Hidden:
+def _plain_mlp(mlp: Any, kernels: KernelFunctions, hidden: Hidden) -> Hidden:
     return cast(Tensor, mlp.down_proj(kernels.silu_mul(mlp.gate_proj(hidden), mlp.up_proj(hidden))))

@@ -1,4 +1,4 @@
-"""What is trained, an objective a file; cheap to import: their tensor code is imported when it runs."""
+"""Training objectives, one per file. Cheap to import: tensor code is imported when it runs."""
 
 from lwexp.train.objectives import dpo, sft
 

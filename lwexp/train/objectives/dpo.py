@@ -1,4 +1,4 @@
-"""DPO and its relatives: a loss on pairs of answers, plus some likelihood of the chosen ones."""
+"""DPO and its relatives: a loss on pairs of answers, plus the NLL of the chosen ones."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ class DPO(PreferenceForm, Objective):
 
     kind: Literal["dpo"] = "dpo"
     nll_weight: float = Field(ge=0)
-    """Adds this times the token-mean NLL of the chosen answers; it keeps their likelihood up. TRL's rpo_alpha."""
+    """Weight of the token-mean NLL of the chosen answers, which keeps their likelihood up. TRL's rpo_alpha."""
     passes: Literal["auto", "one", "two"] = "auto"
-    """two trains a pack's answers one after the other: exact, at the memory of the longest answer instead of the whole
-    pack, for one more forward pass. auto takes two where the planner finds that one pass does not fit."""
+    """two trains the answers of a pack one after the other: exact, with the memory of the longest answer instead of the
+    whole pack, for one more forward pass. auto selects two where the planner finds that one pass does not fit."""
 
     rows: ClassVar[PairRows] = PairRows()
     starts_from_run: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def something_is_trained(self) -> DPO:
-        """loss=none leaves the likelihood of the chosen answers."""
         if not self.loss.trains and self.nll_weight == 0:
             raise ValueError(
                 f"objective.nll_weight=0: objective.loss={self.loss.kind} would train nothing; set nll_weight=1"
@@ -41,16 +40,13 @@ class DPO(PreferenceForm, Objective):
 
     @property
     def needs_reference(self) -> bool:
-        """As its loss."""
         return self.loss.needs_reference
 
     @property
     def summary(self) -> str:
-        """How strongly the policy is pulled to its reference."""
         return f"beta {self.beta}"
 
     def watched(self) -> dict[str, Watched]:
-        """Captions of the preference figures; without a reference there is no distance from it."""
         of_reference = " than its reference does" if self.needs_reference else ""
         found = {
             "preference_loss": Watched(
@@ -73,8 +69,8 @@ class DPO(PreferenceForm, Objective):
         return found
 
     def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals, known: Known) -> PackLoss:
-        """Share of the step's loss: mean over the step's pairs, plus ``nll_weight`` times the token-mean NLL of the
-        step's chosen answers. See ``preference.dpo_pack_loss`` for what is watched."""
+        """Share of the step's loss: the mean over its pairs, plus ``nll_weight`` times the token-mean NLL of its chosen
+        answers. ``preference.dpo_pack_loss`` describes the watched numbers."""
         from lwexp.train.objectives.preference import dpo_pack_loss
 
         return dpo_pack_loss(self, logprobs, batch, totals, known.reference)
@@ -87,7 +83,7 @@ class DPO(PreferenceForm, Objective):
         return {"chosen_tokens": dataset.sum_per_pack(dataset.document_targets * is_chosen).tolist()}
 
     def reference_parts(self, batch: PackBatch) -> dict[str, Tensor]:
-        """``tails``: what lies beyond the length of the other answer of the pair."""
+        """``tails``: the targets beyond the length of the other answer of the pair."""
         from lwexp.train.objectives.losses import target_counts
         from lwexp.train.objectives.preference import find_pairs, is_tail
 
@@ -95,16 +91,15 @@ class DPO(PreferenceForm, Objective):
         return {"tails": is_tail(batch.target_documents, counts, find_pairs(batch.document_ids))}
 
     def max_forward_tokens(self, max_tokens: int, fits: Callable[[int], bool]) -> int:
-        """With two passes half a pack: a pair fills a pack, and its two answers are trained one after the other.
+        """With two passes half a pack: a pair may fill a pack, and its answers are trained one after the other.
 
-        A pair whose longer answer has more than half of the pack's tokens takes more than that.
+        A pair whose longer answer has more than half of the pack's tokens needs more than that.
         """
         if self.passes == "one" or (self.passes == "auto" and fits(max_tokens)):
             return max_tokens
         return -(-max_tokens // 2)
 
     def passes_line(self, max_tokens: int, forward_tokens: int) -> str:
-        """How it goes through a pack."""
         if forward_tokens == max_tokens:
             return f"passes: one, both answers of a pair at once in packs of {max_tokens:,} tokens"
         return f"passes: two, one answer after the other at {forward_tokens:,} tokens; exact, one more forward"

@@ -1,7 +1,7 @@
 """Losses as pure tensor functions of per-token log-probs. No model, no config, no ranks.
 
-Every denominator is that of the whole optimiser step over all ranks, known before the step starts, so the
-gradient does not depend on how documents fall into packs, accumulation steps or ranks.
+Every denominator is that of the whole optimiser step over all ranks, known before the step starts, so the gradient does
+not depend on how documents are split into packs, accumulation steps or ranks.
 """
 
 from typing import Literal
@@ -25,10 +25,10 @@ def sft_weights(
     """Weight of each target token of one pack in the step's loss.
 
     ``token``: 1/(target tokens of the step). The paper's "averaged over all target tokens of the batch".
-    ``sequence``: 1/(documents of the step * target tokens of the document). Every answer weighs the same, so a
-    token of a long answer weighs little (LongAlign's weighting).
-    ``release``: n/(release_divisor * target tokens of the pack * packs of the step) with n documents in the pack:
-    what the released code trains with.
+    ``sequence``: 1/(documents of the step * target tokens of the document). Every answer has the same weight, so a
+    token of a long answer has little (LongAlign's weighting).
+    ``release``: n/(release_divisor * target tokens of the pack * packs of the step) with n documents in the pack, as in
+    the released code.
 
     Example: a step of two packs, targets per document (2, 4) and (6), divisor 30:
         token     1/12 everywhere

@@ -1,8 +1,8 @@
-"""DPO's pack loss as a pure function of per-token log-probs, whatever its preference loss. No model, no ranks.
+"""The pack loss of DPO as a pure function of per-token log-probs. No model, no ranks.
 
-Every form is a function of one number a document, the (weighted) sum of its target log-probs, and of that sum
-under the reference. So its gradient on a token is its gradient on the document's sum times the token's weight,
-which is what lets a pair be trained one answer at a time (``two_pass``).
+Every preference loss is a function of one number per document, the (weighted) sum of its target log-probs, and of the
+same sum under the reference. So the gradient on a token is the gradient on the document's sum times the token's weight,
+which allows training a pair one answer at a time (``two_pass``).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Pairs(NamedTuple):
-    """Where the pairs of a pack are: rows of its documents, and the global number of each pair."""
+    """The pairs of a pack: rows of their answers among its documents, and the global number of each pair."""
 
     chosen: list[int]
     rejected: list[int]
     numbers: list[int]
 
     def places(self, device: torch.device) -> Int64[Tensor, "2 pairs"]:
-        """Rows of the chosen and of the rejected answers. As tensors, because lists as indices, and blocking copies,
+        """Rows of the chosen and of the rejected answers. A tensor copied without blocking, because lists as indices
         would make the host wait for the device in every pack."""
         return torch.tensor([self.chosen, self.rejected]).to(device, non_blocking=True)
 
 
 class PairLosses(NamedTuple):
-    """One value a pair."""
+    """One value per pair."""
 
     losses: Float[Tensor, " pairs"]
     margins: Float[Tensor, " pairs"]
@@ -46,12 +46,11 @@ class PairLosses(NamedTuple):
 
     @property
     def correct(self) -> Bool[Tensor, " pairs"]:
-        """Whether that movement has the right sign."""
         return self.margins > 0
 
 
 def find_pairs(document_ids: tuple[int, ...]) -> Pairs:
-    """Pairs in a pack: global documents 2i and 2i+1 are the chosen and the rejected answer of pair i."""
+    """Pairs of a pack: global documents 2i and 2i+1 are the chosen and the rejected answer of pair i."""
     rows = {document: row for row, document in enumerate(document_ids)}
     numbers = [document // 2 for document in document_ids if document % 2 == 0]
     assert 2 * len(numbers) == len(document_ids), f"a pack splits a pair: documents {document_ids}"
@@ -61,7 +60,7 @@ def find_pairs(document_ids: tuple[int, ...]) -> Pairs:
 def is_tail(
     target_documents: Int64[Tensor, " targets"], counts: Int64[Tensor, " documents"], pairs: Pairs
 ) -> Bool[Tensor, " targets"]:
-    """Which targets lie beyond the length that both answers of their pair have.
+    """Which targets lie beyond the length of the shorter answer of their pair.
 
     Example: a chosen answer of 2 targets and a rejected one of 4: the last 2 of the rejected one are its tail.
     """
@@ -74,9 +73,9 @@ def is_tail(
 
 
 def token_weights(tail: Bool[Tensor, " targets"], ld_alpha: float) -> Float64[Tensor, " targets"]:
-    """1, or ``ld_alpha`` in the tail: a longer answer then counts for less because it is longer.
+    """1, or ``ld_alpha`` in the tail, so that the length of an answer counts for less.
 
-    Source: LD-DPO (arXiv 2409.06411); 1 gives DPO, 0 ignores all that only one answer has.
+    Source: LD-DPO (arXiv 2409.06411); 1 is DPO, 0 ignores the tail.
     """
     return torch.ones_like(tail, dtype=torch.float64).masked_fill(tail, ld_alpha)
 
@@ -88,10 +87,10 @@ def preference_losses(
     pairs: Pairs,
     form: PreferenceForm,
 ) -> PairLosses:
-    """The loss of each pair, of its two answers' log-ratios (policy to reference).
+    """The loss of each pair from the log-ratios (policy to reference) of its answers.
 
     Args:
-        policy: Sum of each document's (weighted) target log-probs.
+        policy: Sum of the (weighted) target log-probs of each document.
         reference: The same under the start model; 0 for a loss without reference.
         counts: Target tokens of each document.
         pairs: Which documents belong together.
@@ -107,17 +106,18 @@ def preference_losses(
 def weighted_reference(
     reference: Reference, documents: Sequence[int], ld_alpha: float
 ) -> Float64[np.ndarray, " documents"]:
-    """log p of these documents under the reference, their tails weighted by ``ld_alpha``."""
+    """log p of the documents under the reference, with tails weighted by ``ld_alpha``."""
     return reference.of("logprobs", documents) - (1 - ld_alpha) * reference.of("tails", documents)
 
 
 def dpo_pack_loss(
-    config: DPO, logprobs: Tensor, batch: PackBatch, totals: StepTotals, reference: Reference | None
+    config: DPO, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, reference: Reference | None
 ) -> PackLoss:
-    """Share of a pack in the step's loss, and what is watched: means over the step's pairs, nll over its chosen tokens.
+    """Share of a pack in the step's loss. Watched: means over the step's pairs, and ``nll`` over its chosen tokens.
 
-    ``kl``, in nats an answer, is log reference - log policy over both answers: on answers sampled from the reference
-    an estimate of KL(reference || policy), biased in that a pair is the best and another of several samples.
+    ``kl``, in nats per answer, is log reference - log policy, averaged over both answers of a pair. For answers sampled
+    from the reference it estimates KL(reference || policy), with a bias, because a pair is the best and one other of
+    several samples.
     """
     documents, pairs = len(batch.lengths), find_pairs(batch.document_ids)
     counts = target_counts(batch.target_documents, documents)

@@ -1,4 +1,4 @@
-"""Reference log-probs: those of the start model, computed once, on disk, tied to what they were made from."""
+"""Log-probs of the start model, computed once and stored with fingerprints of model, packs and number format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from lwexp.extend import Objective
@@ -28,17 +28,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reference:
-    """What an objective knows of the start model."""
+    """Sums of the start model's log-probs, one of each kind per document."""
 
     sums: Mapping[str, Float64[np.ndarray, " documents"]]
-    """``logprobs``: log p of each document's targets; then sums over parts of them (``Objective.reference_parts``)."""
+    """``logprobs``: log p of all targets of a document; then weighted sums of them (``Objective.reference_parts``)."""
 
     def of(self, name: str, documents: Sequence[int]) -> Float64[np.ndarray, " documents"]:
-        """One of the sums, for these documents."""
         return self.sums[name][list(documents)]
 
-    def logprobs(self, batch: PackBatch, like: Tensor) -> Tensor:
-        """log p of each document of a pack, on the device and in the format of ``like``."""
+    def logprobs(self, batch: PackBatch, like: Tensor) -> Float[Tensor, " documents"]:
+        """log p of each document of a pack, on the device and in the number format of ``like``."""
         found = torch.from_numpy(self.of("logprobs", batch.document_ids))
         return found.to(like.device, like.dtype, non_blocking=True)
 
@@ -64,15 +63,15 @@ def compute_reference(
 
 
 def load_or_compute(folder: Path, made_from: dict[str, str], compute: Callable[[], Reference]) -> Reference:
-    """The stored reference, or a new one that is stored.
+    """The stored reference, or a new one, which is then stored.
 
     Args:
-        folder: Where it is kept.
+        folder: Where it is stored.
         made_from: Name -> fingerprint of everything that shapes it: start model, packs, number format.
         compute: Makes it.
 
     Raises:
-        LwexpError: If what is stored was made from something else.
+        LwexpError: If the stored reference was made from something else.
     """
     if (folder / "made_from.json").is_file():
         stored = json.loads((folder / "made_from.json").read_text(encoding="utf-8"))

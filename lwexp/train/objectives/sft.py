@@ -21,8 +21,8 @@ class SFT(Objective):
 
     kind: Literal["sft"] = "sft"
     normalize: Literal["token", "sequence", "release"]
-    """Loss is averaged over target tokens (the paper) or over conversations, both of the global batch;
-    release is the published code's pack mean times n_sequences / release_divisor."""
+    """token: mean over the target tokens of the global batch (the paper). sequence: mean over its conversations.
+    release: the pack mean times n_sequences / release_divisor (the published code)."""
     release_divisor: float = Field(30.0, gt=0)
     """The undocumented 30 of THUDM/LongWriter train/main.py:68 at 3fcfdff."""
 
@@ -30,11 +30,9 @@ class SFT(Objective):
 
     @property
     def summary(self) -> str:
-        """Over what the loss is averaged."""
         return f"mean per {self.normalize}"
 
     def target_weights(self, batch: PackBatch, totals: StepTotals) -> Tensor:
-        """As ``sft_weights``."""
         from lwexp.train.objectives.losses import sft_weights
 
         return sft_weights(batch.target_documents, len(batch.lengths), totals, self.normalize, self.release_divisor)
@@ -42,8 +40,8 @@ class SFT(Objective):
     def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals, known: Known) -> PackLoss:
         """Share of the step's loss.
 
-        ``weight`` is the sum of the step's target weights (1, but for ``release``) and ``long_weight`` the part of it
-        on long documents. Their ratio is the share of the loss that long documents have, however wrong they still are.
+        Watched: ``weight``, the sum of the step's target weights (1 except for ``release``), and ``long_weight``, the
+        part of it on long documents. Their ratio is the weight of long documents in the loss.
         """
         from lwexp.train.objectives.losses import sft_loss, target_counts
 

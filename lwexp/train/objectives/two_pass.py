@@ -1,11 +1,11 @@
-"""A pack trained one part at a time, exactly: the memory of the longest document at the price of one more forward.
+"""Exact training of a pack one part at a time: the memory of the longest document, for one more forward.
 
-The loss of a pack of preference pairs is a function of its tokens' log-probs. The first pass computes these without
-keeping anything, and from them the gradient of the loss on each. The second pass runs each part again and sends
-that gradient into it. No approximation is made: it is the chain rule, cut between model and loss.
+The loss of a pack of preference pairs is a function of the log-probs of its tokens. The first pass computes these
+without keeping activations, and from them the gradient of the loss on each log-prob. The second pass runs each part
+again and backpropagates that gradient. This is the chain rule, split between model and loss, without approximation.
 
-Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. The original has no DPO
-code; trainers that keep both answers of a pair in memory need a cluster at 32k.
+Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. The paper's code has no
+DPO; trainers that keep both answers of a pair in memory need a cluster at 32k.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Some whole documents of a pack, as a pack of their own, and where their targets stand in the whole."""
+    """Some whole documents of a pack, as a pack of their own, and the place of their targets in the whole pack."""
 
     batch: PackBatch
     targets: slice
@@ -77,15 +77,15 @@ def two_pass(
     loss_of: Callable[[Float[Tensor, " targets"]], PackLoss],
     backward: Callable[[Float[Tensor, ""], bool], None],
 ) -> PackLoss:
-    """Put the gradients of a pack's loss into the model, part by part.
+    """Accumulate the gradients of a pack's loss in the model, part by part.
 
     Args:
         model: With packed attention and a ``TargetHead``.
         parts: Of one pack, in order.
-        rounds: Parts that every rank runs. Where this pack has fewer, its last one is run again for nothing, as each
-            forward and backward is a collective under ZeRO-3.
+        rounds: Parts that every rank runs. If this pack has fewer, its last part runs again with weight 0, because
+            each forward and backward is a collective under ZeRO-3.
         loss_of: The loss of the whole pack from the log-probs of all its targets.
-        backward: Called with a scalar whose gradient is wanted and whether it is the last of the pack.
+        backward: Called with a scalar to backpropagate and whether it is the last of the pack.
 
     Returns:
         The loss, detached, as ``loss_of`` gave it.
