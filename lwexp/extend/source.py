@@ -88,5 +88,5 @@ class RawPairSource(PairSource):
         raise NotImplementedError
 
 
-DATA_SOURCES = Registry("data source", DataSource, ("lwexp.mix.sources.drafts", "lwexp.mix.sources.files"))
-PAIR_SOURCES = Registry("source of pairs", PairSource, ("lwexp.mix.sources.pairs",))
+DATA_SOURCES = Registry("data source", DataSource, ("lwexp.mix.sources.files", "lwexp.mix.sources.runs"))
+PAIR_SOURCES = Registry("source of pairs", PairSource, ("lwexp.mix.sources.files", "lwexp.mix.sources.runs"))

@@ -10,8 +10,7 @@ from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates
 from lwexp.llm import Answer, NoAnswer
-from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep
-from lwexp.records.trace import StepTrace, Trace
+from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, StepTrace, Trace
 from lwexp.text.plan_text import plan_line
 from lwexp.text.quoting import fill
 

@@ -1,12 +1,14 @@
-"""Rows as they lie in files, folders and hub sets, one at a time, each with its number.
+"""Raw rows of files, folders and hub sets, one at a time, each with its number.
 
-Reading never judges a row: what cannot even be parsed comes out as a problem, with the number it has.
+A row that cannot be parsed is not an error here: it is yielded with its problem in place of a value.
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lwexp.extend.rows import RawRow
 from lwexp.records import BadRow, LwexpError, scan_json_lines
@@ -22,11 +24,26 @@ def read_file(path: Path) -> Iterator[RawRow]:
         LwexpError: If the file does not exist, has another ending, or is damaged as a whole.
     """
     if not path.is_file():
-        raise LwexpError(f"{path} does not exist; wanted a {', '.join(_READERS)} file")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise LwexpError(f"{path} {what}; wanted a {', '.join(_READERS)} file")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise LwexpError(f"{path}: cannot read {path.suffix or 'a file without ending'}; wanted {', '.join(_READERS)}")
+    with path.open("rb") as file:
+        start = file.read(4)
+    for first_bytes, problem in _OTHER_ENCODINGS.items():
+        if start.startswith(first_bytes):
+            raise LwexpError(f"{path} {problem}")
     return reader(path)
+
+
+_OTHER_ENCODINGS = {
+    b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "is UTF-16 text; save it as UTF-8",
+    b"\x1f\x8b": "is compressed with gzip; run gunzip on it first",
+    b"PK\x03\x04": "is a zip archive; unzip it first",
+}
+"""First bytes of files that are often given in place of text -> what they are, and what to do."""
 
 
 def read_hub(path: str, split: str) -> Iterator[RawRow]:
@@ -35,20 +52,12 @@ def read_hub(path: str, split: str) -> Iterator[RawRow]:
     Raises:
         LwexpError: If it cannot be opened or has no such split.
     """
-    import datasets
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
+    with _datasets(f"cannot open the data set {path} (split {split})") as datasets:
         rows = datasets.load_dataset(path, split=split)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        raise LwexpError(f"cannot open the data set {path} (split {split}): {_reason(error)}") from None
-    number = 0
-    for batch in rows.iter(batch_size=_ROWS_AT_ONCE):
-        columns = list(batch)
-        for values in zip(*batch.values(), strict=True):
-            number += 1
-            yield RawRow(number, "row", dict(zip(columns, values, strict=True)))
+    columns = rows.column_names
+    values = (row for batch in rows.iter(batch_size=_ROWS_AT_ONCE) for row in zip(*batch.values(), strict=True))
+    for number, row in enumerate(values, start=1):
+        yield RawRow(number, "row", dict(zip(columns, row, strict=True)))
 
 
 def stream(path: str, split: str) -> Iterator[RawRow]:
@@ -57,14 +66,9 @@ def stream(path: str, split: str) -> Iterator[RawRow]:
     Raises:
         LwexpError: If it cannot be opened or has no such split.
     """
-    import datasets
-
-    try:
-        rows = datasets.load_dataset(path, split=split, streaming=True)
-        for number, row in enumerate(rows, 1):
+    with _datasets(f"cannot read the data set {path} (split {split})") as datasets:
+        for number, row in enumerate(datasets.load_dataset(path, split=split, streaming=True), 1):
             yield RawRow(number, "row", row)
-    except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        raise LwexpError(f"cannot read the data set {path} (split {split}): {_reason(error)}") from None
 
 
 def hub_fingerprint(path: str) -> str:
@@ -73,21 +77,28 @@ def hub_fingerprint(path: str) -> str:
     Raises:
         LwexpError: If the hub cannot be reached and the set is not in the local cache.
     """
+    with _datasets(f"cannot find the data set {path}", "; wanted a hub id or a local folder") as datasets:
+        return str(datasets.load_dataset_builder(path).hash)
+
+
+@contextmanager
+def _datasets(problem: str, fix: str = "") -> Iterator[Any]:
+    """The package ``datasets``; what it raises inside the block is raised as one line."""
     import datasets
 
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    before = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs an error, and then raises it
     try:
-        return str(datasets.load_dataset_builder(path).hash)
+        yield datasets
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        raise LwexpError(
-            f"cannot find the data set {path}: {_reason(error)}; wanted a hub id or a local folder"
-        ) from None
-
-
-def _reason(error: BaseException) -> str:
-    """``datasets`` says only that an error occurred, and keeps the error itself as the cause."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return first_line(error)
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # datasets says only that an error occurred; its cause says which
+            cause = cause.__cause__
+        raise LwexpError(f"{problem}: {first_line(cause)}{fix}") from None
+    finally:
+        datasets.logging.set_verbosity(before)
 
 
 def _read_jsonl(path: Path) -> Iterator[RawRow]:

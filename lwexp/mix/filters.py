@@ -1,4 +1,4 @@
-"""Which imported rows are worth training on. Pure: a row and the limits in, a reason or None out."""
+"""Which imported rows are worth training on: a row and the limits in, a reason or None out."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ def filter_hit(row: Conversation, limits: FilterConfig) -> FilterHit | None:
     """Why the limits leave a row out, or None.
 
     ``min_length_score`` is the filter by which LongWriter-6k was cut to 666 rows: exactly one length stated, and
-    S_l of the longest answer against it at least so much.
+    S_l of the longest answer against it of at least this value.
 
     Source: arXiv 2410.10210; modelscope/evalscope third_party/longbench_write/tools/data_etl.py. How a stated
     length is recognised is ours (``lwexp.text.stated_lengths``), so the rows need not be the same 666.
@@ -48,19 +48,17 @@ def filter_hit(row: Conversation, limits: FilterConfig) -> FilterHit | None:
 
 
 def _off_length(row: Conversation, least: float) -> FilterHit | None:
-    asked = row.required_words or stated_length(row)
-    if asked is None:
-        lengths = _stated(row)
-        if not lengths:
-            return FilterHit("no_stated_length", "the instruction states no length")
-        return FilterHit(
-            "several_stated_lengths", f"the instruction states {', '.join(f'{n:,}' for n in lengths)} words"
-        )
-    score = score_length(asked, row.actual_words)
-    if score < least:
-        detail = f"{row.actual_words:,} words where {asked:,} were asked for: S_l {score:.1f}"
-        return FilterHit("off_length", f"{detail}, filter.min_length_score={least:g}")
-    return None
+    lengths = [row.required_words] if row.required_words else _stated(row)
+    if not lengths:
+        return FilterHit("no_stated_length", "the instruction states no length")
+    if len(lengths) > 1:
+        stated = ", ".join(f"{length:,}" for length in lengths)
+        return FilterHit("several_stated_lengths", f"the instruction states {stated} words")
+    score = score_length(lengths[0], row.actual_words)
+    if score >= least:
+        return None
+    detail = f"{row.actual_words:,} words where {lengths[0]:,} were asked for: S_l {score:.1f}"
+    return FilterHit("off_length", f"{detail}, filter.min_length_score={least:g}")
 
 
 def _stated(row: Conversation) -> list[int]:

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -42,35 +43,20 @@ class _Source(NamedTuple):
     rows: Iterator[RawRow]
 
 
-class _Kept(NamedTuple):
-    """A usable row. A preference file gives pairs, and prompt with chosen answer as conversations."""
-
-    conversation: Conversation
-    pair: PreferencePair | None
-
-
+@dataclass
 class _Counts:
-    """What became of the rows so far."""
+    """What became of the rows."""
 
-    def __init__(self) -> None:
-        self.conversations = self.pairs = self.max_words = 0
-        self.reasons: Counter[str] = Counter()
-        self.first: dict[str, str] = {}  # reason -> the first row that was left out for it
-
-    def note(self, item: _Kept | Failure) -> None:
-        """Count one row."""
-        if isinstance(item, Failure):
-            self.reasons[item.reason] += 1
-            self.first.setdefault(item.reason, item.detail)
-            return
-        self.conversations += 1
-        self.pairs += item.pair is not None
-        self.max_words = max(self.max_words, item.conversation.actual_words)
+    conversations: int = 0
+    pairs: int = 0
+    max_words: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)  # reason -> the first row that was left out for it
 
     @property
     def tally(self) -> Tally:
         """Every row is a conversation or a failure."""
-        return tally(self.conversations + self.reasons.total(), self.conversations, self.reasons.elements())
+        return tally(self.conversations + self.lost.total(), self.conversations, self.lost.elements())
 
 
 def import_conversations(config: Config) -> RunDirectory | None:
@@ -88,11 +74,7 @@ def import_conversations(config: Config) -> RunDirectory | None:
     """
     source = _open(config)
     if config.dry_run:
-        counts = _Counts()
-        for item in _parse(config, source):
-            counts.note(item)
-        _refuse_nothing(source, counts)
-        log.info("%s: %s; dry run, nothing written", source.origin, counts.tally)
+        log.info("%s: %s; dry run, nothing written", source.origin, _read(config, source).tally)
         return None
     run = open_run("import", config, default_name=f"import-{source.name}", inputs={"source": source.fingerprint})
     with run:
@@ -127,69 +109,77 @@ def _open(config: Config) -> _Source:
 
 
 def _write(config: Config, source: _Source, folder: Path) -> _Counts:
-    """Stream the rows into the files of a run."""
-    counts = _Counts()
+    """Stream the rows into the files of a run; there is a file of pairs only if the set has pairs."""
     for left_by_a_kill in (IMPORT_FAILURES, PAIRS, "pairs.parquet"):
         (folder / left_by_a_kill).unlink(missing_ok=True)
     with ExitStack() as stack:
         conversations = stack.enter_context(TableWriter(folder, "conversations", Conversation))
         failures = stack.enter_context(RowLog(folder / IMPORT_FAILURES))
         pairs: TableWriter[PreferencePair] | None = None
-        for item in _parse(config, source):
-            counts.note(item)
-            if isinstance(item, Failure):
-                failures.append(item)
-                continue
-            conversations.append(item.conversation)
-            if item.pair is not None:
+
+        def write(row: Conversation | PreferencePair | Failure) -> None:
+            nonlocal pairs
+            if isinstance(row, Failure):
+                failures.append(row)
+            elif isinstance(row, Conversation):
+                conversations.append(row)
+            else:
                 pairs = pairs or stack.enter_context(TableWriter(folder, "pairs", PreferencePair))
-                pairs.append(item.pair)
-        _refuse_nothing(source, counts)
+                pairs.append(row)
+
+        return _read(config, source, write)
+
+
+def _read(
+    config: Config, source: _Source, write: Callable[[Conversation | PreferencePair | Failure], None] = lambda row: None
+) -> _Counts:
+    """Parse and filter all rows, give each to ``write``, and count them. A pair's conversation is given to it too.
+
+    Raises:
+        LwexpError: If no row can be used; at the first broken one if on_bad_row=error.
+    """
+    counts = _Counts()
+    first = next(source.rows, None)
+    rows = source.rows if first is None else chain([first], source.rows)
+    parse = parse_pairs if first is not None and holds_pair(first.value) else parse_conversations
+    for parsed in parse(rows, origin=source.origin, name=source.name):
+        if isinstance(parsed, Failure) and config.on_bad_row == "error":
+            raise LwexpError(f"{parsed.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
+        row = parsed if isinstance(parsed, Failure) else _filtered(parsed, config.filter, source)
+        write(row)
+        if isinstance(row, Failure):
+            counts.lost[row.reason] += 1
+            counts.first.setdefault(row.reason, row.detail)
+            continue
+        if isinstance(row, PreferencePair):
+            counts.pairs += 1
+            row = _chosen(row)
+            write(row)
+        counts.conversations += 1
+        counts.max_words = max(counts.max_words, row.actual_words)
+    if not counts.conversations:
+        problem = next(iter(counts.first.values()), "the file has no rows")
+        raise LwexpError(f"source={source.origin}: not one of {counts.lost.total():,} rows can be used; {problem}")
     return counts
 
 
-def _refuse_nothing(source: _Source, counts: _Counts) -> None:
-    if counts.conversations:
-        return
-    problem = next(iter(counts.first.values()), "the file has no rows")
-    raise LwexpError(f"source={source.origin}: not one of {counts.reasons.total():,} rows can be used; {problem}")
-
-
-def _parse(config: Config, source: _Source) -> Iterator[_Kept | Failure]:
-    """Usable and broken rows in order; under on_bad_row=error the first broken one stops the import."""
-    first = next(source.rows, None)
-    rows = source.rows if first is None else chain([first], source.rows)
-    read = parse_pairs if first is not None and holds_pair(first.value) else parse_conversations
-    for row in read(rows, origin=source.origin, name=source.name):
-        if isinstance(row, Failure):
-            if config.on_bad_row == "error":
-                raise LwexpError(f"{row.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
-            yield row
-        else:
-            yield _filtered(row, config.filter, source)
-
-
-def _filtered(row: Conversation | PreferencePair, limits: FilterConfig, source: _Source) -> _Kept | Failure:
+def _filtered(
+    row: Conversation | PreferencePair, limits: FilterConfig, source: _Source
+) -> Conversation | PreferencePair | Failure:
     """The row, or why the filter leaves it out. Where lengths decide, the row keeps the one that it states."""
     conversation = _chosen(row) if isinstance(row, PreferencePair) else row
-    if (out := filter_hit(conversation, limits)) is not None:
-        detail = f"{source.origin}, row {row.id}: {out.detail}"
-        return Failure(id=row.id, stage="filter", reason=out.reason, detail=detail, attempts=1)
-    if limits.min_length_score is not None and conversation.required_words is None:
-        asked = {"required_words": stated_length(conversation)}
-        conversation = conversation.model_copy(update=asked)
-        row = row.model_copy(update=asked)
-    return _Kept(conversation, row if isinstance(row, PreferencePair) else None)
+    if (hit := filter_hit(conversation, limits)) is not None:
+        detail = f"{source.origin}, row {row.id}: {hit.detail}"
+        return Failure(id=row.id, stage="filter", reason=hit.reason, detail=detail, attempts=1)
+    if limits.min_length_score is not None and row.required_words is None:
+        return row.model_copy(update={"required_words": stated_length(conversation)})
+    return row
 
 
 def _chosen(pair: PreferencePair) -> Conversation:
     """The prompt with its chosen answer."""
     return Conversation(
-        id=pair.id,
-        source=pair.source,
-        language=pair.language,
+        id=pair.id, source=pair.source, language=pair.language,
         messages=(*pair.prompt, Message(role="assistant", content=pair.chosen)),
-        required_words=pair.required_words,
-        actual_words=pair.chosen_words,
-        prompt_sha=prompt_sha(pair.prompt),
-    )
+        required_words=pair.required_words, actual_words=pair.chosen_words, prompt_sha=prompt_sha(pair.prompt),
+    )  # fmt: skip

@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from operator import itemgetter
+from statistics import median
+from typing import TYPE_CHECKING, Generic
 
-from lwexp.extend.source import AnySource, DataSource
+from lwexp.extend.source import DataSource
 from lwexp.extend.training_rows import R, TrainingRows
-from lwexp.mix.resolve import Resolved, read_source, resolve_mixture
-from lwexp.mix.shares import Share, render, share_of
+from lwexp.mix.resolve import Resolved, read_source
 from lwexp.records import Failure, LwexpError, Tally, tally
+from lwexp.runs.summaries import MixtureRow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Mixture", "Resolved", "resolve_mixture", "take"]
-
 log = logging.getLogger(__name__)
 
-_WORD_LIMITS = ("too_short", "too_long")
+_ORDER = itemgetter(0, 1)  # of (hash, id, row)
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,27 @@ class Mixture(Generic[R]):
     """Rows drawn from all sources, in their seeded order. The table counts words of the answers trained towards."""
 
     rows: Sequence[R]
-    table: list[Share]
+    table: list[MixtureRow]
     tally: Tally
     failures: list[Failure]
 
     def render(self) -> Table:
         """The table of sources, for a terminal."""
-        return render(self.table)
+        from rich.box import SIMPLE
+        from rich.table import Table
+
+        out = Table(title="Mixture", title_justify="left", box=SIMPLE)
+        out.add_column("source", overflow="fold")
+        for name in ("readable", "filtered", "taken", "words min/median/max", "% rows", "% words"):
+            out.add_column(name, justify="right")
+        for row in self.table:
+            out.add_row(
+                row.source,
+                *(f"{number:,}" for number in (row.available, row.filtered, row.taken)),
+                f"{row.words_min:,} / {row.words_median:,.0f} / {row.words_max:,}",
+                *(f"{100 * share:.1f}" for share in (row.share_of_rows, row.share_of_words)),
+            )
+        return out
 
 
 def take(resolved: Sequence[Resolved], seed: int, kind: TrainingRows[R]) -> Mixture[R]:
@@ -54,111 +69,93 @@ def take(resolved: Sequence[Resolved], seed: int, kind: TrainingRows[R]) -> Mixt
     Raises:
         LwexpError: If a source has fewer rows than its count, or a broken row where ``on_bad_row`` is error.
     """
-    return _mix([_draw(item, read_source(item, kind), seed, kind) for item in resolved], kind)
-
-
-class _Place(NamedTuple, Generic[R]):
-    """A row and its place in the seeded order."""
-
-    hash: int
-    id: str
-    row: R
+    parts = [_draw(item, read_source(item, kind), seed, kind) for item in resolved]
+    taken = sorted((place for part in parts for place in part.taken), key=_ORDER)
+    words = [[kind.answer_words(row)[0] for _, _, row in part.taken] for part in parts]
+    all_words = sum(map(sum, words))
+    table = [
+        MixtureRow(
+            source=part.item.name,
+            available=part.passing + part.filtered,
+            filtered=part.filtered,
+            taken=len(own),
+            words_min=min(own),
+            words_median=float(median(own)),
+            words_max=max(own),
+            share_of_rows=len(own) / len(taken),
+            share_of_words=sum(own) / all_words if all_words else 0.0,
+        )
+        for part, own in zip(parts, words, strict=True)
+    ]
+    lost = sum((part.lost for part in parts), Counter[str]())
+    counts = tally(len(taken) + lost.total(), len(taken), lost.elements())
+    log.info("mixture: %s", counts)
+    failures = [failure for part in parts for failure in part.failures]
+    return Mixture(kind.arrange([row for _, _, row in taken]), table, counts, failures)
 
 
 @dataclass
 class _Drawn(Generic[R]):
-    """What came of one source."""
+    """The rows drawn from one source, each as (hash, id, row), and what became of the others."""
 
     item: Resolved
-    available: int = 0  # rows that could be read
-    losses: list[str] = field(default_factory=list)  # a reason for every row that was not taken
+    taken: list[tuple[int, str, R]] = field(default_factory=list)
+    passing: int = 0  # rows that may be drawn
+    lost: Counter[str] = field(default_factory=Counter)  # reason -> rows that were not taken
     failures: list[Failure] = field(default_factory=list)
-    taken: list[_Place[R]] = field(default_factory=list)
 
     @property
     def filtered(self) -> int:
         """Readable rows outside the word limits."""
-        return sum(reason in _WORD_LIMITS for reason in self.losses)
+        return self.lost["too_short"] + self.lost["too_long"]
 
 
 def _draw(item: Resolved, rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]) -> _Drawn[R]:
     drawn: _Drawn[R] = _Drawn(item)
     count = item.source.count
-    passing = _passing(drawn, rows, seed, kind)
-    if count is None:
-        drawn.taken = sorted(passing, key=_order)
-    else:  # a heap of ``count`` rows: the rest of a large set is never held in memory
-        drawn.taken = heapq.nsmallest(count, passing, key=_order)
-    fitting = drawn.available - drawn.filtered
+    places = _places(drawn, rows, seed, kind)
+    # With a count, a heap of so many rows: the rest of a large set is never held in memory.
+    drawn.taken = sorted(places, key=_ORDER) if count is None else heapq.nsmallest(count, places, key=_ORDER)
     if len(drawn.taken) < (count or 1):
-        raise LwexpError(_too_few(drawn, fitting))
-    drawn.losses += ["not_drawn"] * (fitting - len(drawn.taken))
+        raise LwexpError(_too_few(drawn))
+    drawn.lost["not_drawn"] = drawn.passing - len(drawn.taken)
     return drawn
 
 
-def _passing(drawn: _Drawn[R], rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]) -> Iterator[_Place[R]]:
-    """Rows that may be drawn, each with its place; the others are noted in ``drawn``."""
+def _places(
+    drawn: _Drawn[R], rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]
+) -> Iterator[tuple[int, str, R]]:
+    """Rows that may be drawn, each with its place in the seeded order; the others are counted in ``drawn``."""
     source, key = drawn.item.source, drawn.item.key
+    least, most = (source.min_words, source.max_words) if isinstance(source, DataSource) else (None, None)
     for row in rows:
         if isinstance(row, Failure):
             if getattr(source, "on_bad_row", "error") == "error":
                 raise LwexpError(f"{key}: {row.detail}; mend the row, or set {key}.on_bad_row=skip")
             drawn.failures.append(row)
-            drawn.losses.append("broken")
+            drawn.lost["broken"] += 1
             continue
-        drawn.available += 1
-        reason = _outside(kind.answer_words(row)[0], source)
-        if reason is None:
-            digest = hashlib.blake2b(f"{seed}|{drawn.item.name}|{row.id}".encode(), digest_size=8)
-            yield _Place(int.from_bytes(digest.digest(), "big"), row.id, row)
+        words = kind.answer_words(row)[0]
+        if least is not None and words < least:
+            drawn.lost["too_short"] += 1
+        elif most is not None and words > most:
+            drawn.lost["too_long"] += 1
         else:
-            drawn.losses.append(reason)
+            drawn.passing += 1
+            digest = hashlib.blake2b(f"{seed}|{drawn.item.name}|{row.id}".encode(), digest_size=8)
+            yield int.from_bytes(digest.digest(), "big"), row.id, row
 
 
-def _order(place: _Place[R]) -> tuple[int, str]:
-    return place.hash, place.id
-
-
-def _outside(words: int, source: AnySource) -> str | None:
-    """Which word limit of a source leaves a row out, or None."""
-    if not isinstance(source, DataSource):
-        return None
-    if source.min_words is not None and words < source.min_words:
-        return "too_short"
-    if source.max_words is not None and words > source.max_words:
-        return "too_long"
-    return None
-
-
-def _too_few(drawn: _Drawn[R], fitting: int) -> str:
-    item = drawn.item
-    read = drawn.available + len(drawn.failures)
-    asked = "at least one row" if item.source.count is None else f"count={item.source.count:,}"
-    first = f"; first broken row: {drawn.failures[0].detail}" if drawn.failures else ""
+def _too_few(drawn: _Drawn[R]) -> str:
+    key, path, broken = drawn.item.key, drawn.item.found.path, drawn.failures
+    read = drawn.passing + drawn.filtered + len(broken)
+    if len(broken) == read and broken:
+        return f"{key}: none of the {read:,} rows of {path} can be read; the first: {broken[0].detail}"
+    count = drawn.item.source.count
+    wanted = "at least one row" if count is None else f"count={count:,}"
+    fix = f"set {key}.count={drawn.passing} or less, or widen the source" if drawn.passing else "widen the word limits"
+    first = f"; first broken row: {broken[0].detail}" if broken else ""
     return (
-        f"{item.key}: wanted {asked}, but only {fitting:,} of {read:,} rows in {item.path} can be drawn "
-        f"({len(drawn.failures):,} broken, {drawn.filtered:,} outside the word limits); "
-        f"lower {item.key}.count or widen the source{first}"
+        f"{key}: wanted {wanted}, but only {drawn.passing:,} of {read:,} rows in {path} can be drawn "
+        f"({len(broken):,} broken, {drawn.filtered:,} outside the word limits); {fix}{first}"
     )
-
-
-def _mix(parts: list[_Drawn[R]], kind: TrainingRows[R]) -> Mixture[R]:
-    """Put the sources together in the seeded order, and add up what became of every row."""
-    places = sorted((place for part in parts for place in part.taken), key=_order)
-    words = [[kind.answer_words(place.row)[0] for place in part.taken] for part in parts]
-    table = [
-        share_of(
-            part.item.name,
-            available=part.available,
-            filtered=part.filtered,
-            words=own,
-            total_rows=len(places),
-            total_words=sum(map(sum, words)),
-        )
-        for part, own in zip(parts, words, strict=True)
-    ]
-    losses = [reason for part in parts for reason in part.losses]
-    counts = tally(len(places) + len(losses), len(places), losses)
-    log.info("mixture: %s", counts)
-    failures = [failure for part in parts for failure in part.failures]
-    return Mixture(kind.arrange([place.row for place in places]), table, counts, failures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_MOST_LENGTHS = 12  # rows of one length each; where more are asked for, the ranges of LongBench-Write are the rows
-_RANGES = ((0, 500), (500, 2_000), (2_000, 4_000), (4_000, None))
+_MOST_LENGTHS = 12  # rows of one length each; with more lengths, the rows are the ranges of LongBench-Write
+_RANGE_STARTS = (0, 500, 2_000, 4_000)
 
 
 class Line(NamedTuple):
-    """One row: the prompts of a required length."""
+    """One row of the table: the prompts of a required length."""
 
     label: str
     prompts: int
     skipped: dict[str, int]
     """Reason -> prompts."""
     gaps: tuple[float, float, float] | None
-    """Quartiles of chosen score less rejected score; None without pairs."""
+    """Quartiles of chosen score minus rejected score; None without pairs."""
     longer: int
     """Pairs whose chosen answer has more words than the rejected one."""
     shorter: int
@@ -41,58 +41,44 @@ class Line(NamedTuple):
 
 
 def summarise(prompts: Sequence[Prompt], pairs: Sequence[PreferencePair], failures: Sequence[Failure]) -> list[Line]:
-    """A line for each required length or range of them that has prompts, and last one for all.
+    """One line for each required length or range of lengths that has prompts, then one for all.
 
     Args:
         prompts: All that were asked.
-        pairs: At most one a prompt, under its id.
-        failures: The others, under their ids.
+        pairs: At most one per prompt, under its id.
+        failures: The other prompts, under their ids.
     """
-    lengths = {prompt.id: prompt.required_words or 0 for prompt in prompts}
-    label = _labels(set(lengths.values()))
-    of = {id: label[length] for id, length in lengths.items()}
-    lines = [
-        _line(
-            name,
-            sum(at == name for at in of.values()),
-            [pair for pair in pairs if of[pair.id] == name],
-            [failure for failure in failures if of[failure.id] == name],
-        )
-        for name in dict.fromkeys(label[length] for length in sorted(label))
+    lengths = sorted((prompt.required_words or 0, prompt.id) for prompt in prompts)
+    one_each = len({length for length, _ in lengths}) <= _MOST_LENGTHS
+    groups: dict[str, set[str]] = {}
+    for length, id in lengths:
+        groups.setdefault(f"{length:,}" if one_each else _range_of(length), set()).add(id)
+    groups["all"] = {id for _, id in lengths}
+    return [
+        _line(label, len(ids), [pair for pair in pairs if pair.id in ids], [f for f in failures if f.id in ids])
+        for label, ids in groups.items()
     ]
-    return [*lines, _line("all", len(prompts), pairs, failures)]
 
 
-def _labels(lengths: set[int]) -> Mapping[int, str]:
-    """Required length -> the row it belongs to."""
-    if len(lengths) <= _MOST_LENGTHS:
-        return {length: f"{length:,}" for length in lengths}
-    return {
-        length: f"{low:,} or more" if high is None else f"{low:,} to {high - 1:,}"
-        for length in lengths
-        for low, high in _RANGES
-        if length >= low and (high is None or length < high)
-    }
+def _range_of(length: int) -> str:
+    low = max(start for start in _RANGE_STARTS if start <= length)
+    above = [start for start in _RANGE_STARTS if start > length]
+    return f"{low:,} to {above[0] - 1:,}" if above else f"{low:,} or more"
 
 
-def _line(label: str, prompts: int, pairs: Sequence[PreferencePair], failures: Iterable[Failure]) -> Line:
-    gaps = [
-        pair.chosen_score - pair.rejected_score
-        for pair in pairs
-        if pair.chosen_score is not None and pair.rejected_score is not None
-    ]
-    sides = [(pair.chosen_words, pair.rejected_words) for pair in pairs]
-    low, middle, high = np.percentile(gaps, (25, 50, 75)) if gaps else (0, 0, 0)
+def _line(label: str, prompts: int, pairs: Sequence[PreferencePair], failures: Sequence[Failure]) -> Line:
+    scores = [(pair.chosen_score, pair.rejected_score) for pair in pairs]
+    gaps = [chosen - rejected for chosen, rejected in scores if chosen is not None and rejected is not None]
+    quartiles = [float(gap) for gap in np.percentile(gaps, (25, 50, 75))] if gaps else None
+    sides = np.array([(pair.chosen_words, pair.rejected_words) for pair in pairs]).reshape(-1, 2)
+    medians = [float(words) for words in np.median(sides, axis=0)] if pairs else None
+    signs = Counter(int(sign) for sign in np.sign(sides[:, 0] - sides[:, 1]))
     return Line(
-        label=label,
-        prompts=prompts,
-        skipped=dict(Counter(failure.reason for failure in failures).most_common()),
-        gaps=(float(low), float(middle), float(high)) if gaps else None,
-        longer=sum(chosen > rejected for chosen, rejected in sides),
-        shorter=sum(chosen < rejected for chosen, rejected in sides),
-        same=sum(chosen == rejected for chosen, rejected in sides),
-        words=(float(np.median([c for c, _ in sides])), float(np.median([r for _, r in sides]))) if sides else None,
-    )
+        label=label, prompts=prompts, skipped=dict(Counter(failure.reason for failure in failures).most_common()),
+        gaps=(quartiles[0], quartiles[1], quartiles[2]) if quartiles else None,
+        longer=signs[1], shorter=signs[-1], same=signs[0],
+        words=(medians[0], medians[1]) if medians else None,
+    )  # fmt: skip
 
 
 def render(lines: Sequence[Line]) -> Group:
@@ -101,8 +87,8 @@ def render(lines: Sequence[Line]) -> Group:
 
     kept = _table(
         "Pairs by required words", ("prompts", "pairs", "gap", "longer", "shorter", "same", "words"),
-        "gap: chosen less rejected score, median (quartiles). longer, shorter, same: words of chosen against rejected. "
-        "words: medians of chosen and rejected.",
+        "gap: chosen minus rejected score, median (quartiles). longer, shorter, same: words of chosen against "
+        "rejected. words: medians of chosen and rejected.",
     )  # fmt: skip
     reasons = list(dict.fromkeys(reason for line in lines for reason in line.skipped))
     skipped = _table("Prompts without a pair", [reason.replace("_", " ") for reason in reasons])
@@ -110,10 +96,10 @@ def render(lines: Sequence[Line]) -> Group:
         if line.label == "all":
             kept.add_section()
             skipped.add_section()
-        kept.add_row(
-            line.label, f"{line.prompts:,}", f"{line.kept:,}", _gap(line), f"{line.longer:,}", f"{line.shorter:,}",
-            f"{line.same:,}", f"{line.words[0]:,.0f}, {line.words[1]:,.0f}" if line.words else "-",
-        )  # fmt: skip
+        counts = [f"{count:,}" for count in (line.prompts, line.kept, line.longer, line.shorter, line.same)]
+        gap = "{1:.1f} ({0:.1f} to {2:.1f})".format(*line.gaps) if line.gaps else "-"
+        words = "{:,.0f}, {:,.0f}".format(*line.words) if line.words else "-"
+        kept.add_row(line.label, *counts[:2], gap, *counts[2:], words)
         skipped.add_row(line.label, *(f"{line.skipped.get(reason, 0):,}" for reason in reasons))
     return Group(kept, skipped) if reasons else Group(kept)
 
@@ -130,10 +116,3 @@ def _table(title: str, headings: Sequence[str], caption: str | None = None) -> T
     for heading in headings:
         table.add_column(heading, justify="right")
     return table
-
-
-def _gap(line: Line) -> str:
-    if line.gaps is None:
-        return "-"
-    low, middle, high = line.gaps
-    return f"{middle:.1f} ({low:.1f} to {high:.1f})"

@@ -1,4 +1,4 @@
-"""From raw rows to records: the format is found once a file, every broken row is reported with its number."""
+"""Raw rows become records: the format is found once for a file, and each broken row is reported with its number."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lwexp.extend.columns import BrokenRowError, require_object
-from lwexp.extend.rows import AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat, format_of
+from lwexp.extend.rows import AutoFormat, AutoPairFormat, F, PairFormat, RawRow, RowFormat, format_of
 from lwexp.extend.training_rows import R, TrainingRows
 from lwexp.mix.to_records import to_conversation, to_pair
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, first_problem
@@ -15,7 +15,7 @@ _AUTO, _AUTO_PAIR = AutoFormat(), AutoPairFormat()
 
 
 def holds_pair(row: object) -> bool:
-    """Whether a row's columns tell a format of preference pairs."""
+    """Whether a row's columns are those of a preference pair."""
     return format_of(row, _AUTO_PAIR) is not None
 
 
@@ -28,45 +28,36 @@ def parse_conversations(
         rows: In file order.
         origin: File or set they come from, for the messages.
         name: Source name; ids are ``<name>-<row number>``.
-        format: auto takes the first format that a row tells, for the whole file.
+        format: auto takes the format of the first row that has one, for the whole file.
 
     Raises:
         LwexpError: If the rows are preference pairs.
     """
-    known: RowFormat | None = None
 
-    def read(row: object, id: str) -> Conversation:
-        nonlocal known
-        if known is None and format.kind == "auto" and holds_pair(row):
-            raise LwexpError(_pairs_found(origin, name))
-        known = known or format_of(row, format)
-        if known is None:
-            raise BrokenRowError("missing_field", "messages, conversations or instruction is missing")
-        return to_conversation(row, known, id=id, source=name)
+    def refuse_pairs(row: object) -> None:
+        if format.kind == "auto" and holds_pair(row):
+            raise LwexpError(
+                f"{origin} holds preference pairs, not conversations; for DPO: "
+                f"'+mixture.pairs.{name}={{kind: file, path: {origin}}}'; for SFT on the chosen answers: "
+                f"python generate_data.py task=import source={origin}"
+            )
 
-    return _parsed(rows, read, origin, name)
+    missing = "messages, conversations or instruction is missing"
+    return _parsed(rows, _reader(format, _AUTO, to_conversation, name, missing, refuse_pairs), origin, name)
 
 
 def parse_pairs(
     rows: Iterable[RawRow], *, origin: Path | str, name: str, format: PairFormat = _AUTO_PAIR
 ) -> Iterator[PreferencePair | Failure]:
-    """Turn raw rows into preference pairs, and each broken one into a failure, in order."""
-    known: PairFormat | None = None
-
-    def read(row: object, id: str) -> PreferencePair:
-        nonlocal known
-        known = known or format_of(row, format)
-        if known is None:
-            raise BrokenRowError("missing_field", "chosen or rejected (ms-swift: rejected_response) is missing")
-        return to_pair(row, known, id=id, source=name)
-
-    return _parsed(rows, read, origin, name)
+    """As ``parse_conversations``, for preference pairs."""
+    missing = "chosen or rejected (ms-swift: rejected_response) is missing"
+    return _parsed(rows, _reader(format, _AUTO_PAIR, to_pair, name, missing), origin, name)
 
 
 def parse_rows(
     rows: Iterable[RawRow], kind: TrainingRows[R], *, origin: Path | str, name: str
 ) -> Iterator[R | Failure]:
-    """Turn raw rows into those that an objective of a plugin takes, and each broken one into a failure, in order."""
+    """As ``parse_conversations``, for the rows that a plugin's objective takes."""
 
     def read(row: object, id: str) -> R:
         try:
@@ -75,6 +66,39 @@ def parse_rows(
             raise BrokenRowError("broken_row", first_problem(error)) from None
 
     return _parsed(rows, read, origin, name)
+
+
+def _reader(
+    wanted: F,
+    auto: F,
+    convert: Callable[..., R],
+    source: str,
+    missing: str,
+    check_first: Callable[[object], None] = lambda row: None,
+) -> Callable[[object, str], R]:
+    """A function of row and id. It remembers the format once a row has told it; ``check_first`` sees rows up to then.
+
+    A row that a named format cannot read is compared with the other formats, because the name may be the mistake.
+    """
+    known: F | None = None
+
+    def read(row: object, id: str) -> R:
+        nonlocal known
+        if known is None:
+            check_first(row)
+            known = format_of(row, wanted)
+        if known is None:
+            raise BrokenRowError("missing_field", missing)
+        try:
+            return convert(row, known, id=id, source=source)
+        except BrokenRowError as error:
+            likely = None if wanted.kind == "auto" else format_of(row, auto)
+            if likely is None or likely.kind == wanted.kind:
+                raise
+            problem = f"{error}; this row is in format {likely.kind}, not {wanted.kind}"
+            raise BrokenRowError(error.reason, problem) from None
+
+    return read
 
 
 def _parsed(
@@ -89,11 +113,3 @@ def _parsed(
         except BrokenRowError as error:
             detail = f"{origin} {raw.unit} {raw.number}: {error}"
             yield Failure(id=id, stage="mix", reason=error.reason, detail=detail, attempts=1)
-
-
-def _pairs_found(origin: Path | str, name: str) -> str:
-    return (
-        f"{origin} holds preference pairs, not conversations; for DPO: "
-        f"'+mixture.pairs.{name}={{kind: file, path: {origin}}}'; for SFT on the chosen answers: "
-        f"python generate_data.py task=import source={origin}"
-    )

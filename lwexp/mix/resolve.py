@@ -1,9 +1,8 @@
-"""The sources of a mixture: found first, then read as conversations or pairs."""
+"""The sources of a mixture: found first, then read as the rows that the objective takes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple
 
 from lwexp.config import Config
 from lwexp.extend.rows import RawRow
@@ -13,27 +12,14 @@ from lwexp.mix.parse import parse_conversations, parse_pairs, parse_rows
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair
 from lwexp.runs import Run
 
-C = TypeVar("C", Conversation, PreferencePair)
 
-
-@dataclass(frozen=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A source of the mixture, found."""
 
     name: str
     key: str  # its config key, for messages: "mixture.sources.<name>" or "mixture.pairs.<name>"
     source: AnySource
     found: Found
-
-    @property
-    def path(self) -> str:
-        """A file, a folder, or a hub id."""
-        return self.found.path
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 of the content; for a hub id what ``datasets`` knows its content by."""
-        return self.found.fingerprint
 
     @property
     def run(self) -> Run | None:
@@ -50,12 +36,11 @@ def resolve_mixture(config: Config) -> list[Resolved]:
         LwexpError: If a file or run is missing, or no source is left.
     """
     section = config.objective.rows.section
-    sources: dict[str, AnySource] = dict(getattr(config.mixture, section))
-    keys = {name: f"mixture.{section}.{name}" for name in sources}
+    sources: dict[str, AnySource] = getattr(config.mixture, section)
     found = [
-        Resolved(name, keys[name], source, source.find(keys[name], Path(config.root)))
+        Resolved(name, key, source, source.find(key, Path(config.root)))
         for name, source in sources.items()
-        if source.count != 0
+        if source.count != 0 and (key := f"mixture.{section}.{name}")
     ]
     if not found:
         raise LwexpError(f"mixture.{section}: no source with a count above 0; choose a mixture that has one")
@@ -64,39 +49,18 @@ def resolve_mixture(config: Config) -> list[Resolved]:
 
 def read_source(item: Resolved, kind: TrainingRows[R]) -> Iterator[R | Failure]:
     """All rows of a source, of the kind that the objective takes; ``source`` of each is the mixture's name for it."""
-    readers: dict[type, Any] = {Conversation: read_conversations, PreferencePair: read_pairs}
-    if kind.row_type in readers:
-        yield from readers[kind.row_type](item)
+    source, origin, name = item.source, item.found.path, item.name
+    assert isinstance(source, DataSource | PairSource)
+    rows: Iterator[Any] = source.rows(item.key, item.found)
+    if kind.row_type not in (Conversation, PreferencePair):
+        # Rows of a run are finished records; their columns are read like those of a file.
+        numbered = enumerate(rows, start=1)
+        raw = (row if isinstance(row, RawRow) else RawRow(n, "row", row.model_dump()) for n, row in numbered)
+        yield from parse_rows(raw, kind, origin=origin, name=name)
         return
-    assert isinstance(item.source, DataSource | PairSource)
-    # Rows of a run are finished records; their columns are read like those of a file.
-    written = enumerate(item.source.rows(item.key, item.found), start=1)
-    raw = (row if isinstance(row, RawRow) else RawRow(number, "row", row.model_dump()) for number, row in written)
-    yield from parse_rows(raw, kind, origin=item.path, name=item.name)
-
-
-def read_conversations(item: Resolved) -> Iterator[Conversation | Failure]:
-    """All conversations of a source; the ``source`` column of each is the mixture's name for it."""
-    source = item.source
-    assert isinstance(source, DataSource)
     if isinstance(source, RawSource):
-        raw = source.rows(item.key, item.found)
-        yield from _renamed(parse_conversations(raw, origin=item.path, name=item.name, format=source.format), item.name)
-    else:
-        yield from _renamed(cast("Iterator[Conversation]", source.rows(item.key, item.found)), item.name)
-
-
-def read_pairs(item: Resolved) -> Iterator[PreferencePair | Failure]:
-    """All preference pairs of a source; the ``source`` column of each is the mixture's name for it."""
-    source = item.source
-    assert isinstance(source, PairSource)
-    if isinstance(source, RawPairSource):
-        raw = source.rows(item.key, item.found)
-        yield from _renamed(parse_pairs(raw, origin=item.path, name=item.name, format=source.format), item.name)
-    else:
-        yield from _renamed(cast("Iterator[PreferencePair]", source.rows(item.key, item.found)), item.name)
-
-
-def _renamed(rows: Iterator[C] | Iterator[C | Failure], source: str) -> Iterator[C | Failure]:
+        rows = parse_conversations(rows, origin=origin, name=name, format=source.format)
+    elif isinstance(source, RawPairSource):
+        rows = parse_pairs(rows, origin=origin, name=name, format=source.format)
     for row in rows:
-        yield row if isinstance(row, Failure) else row.model_copy(update={"source": source})
+        yield row if isinstance(row, Failure) else row.model_copy(update={"source": name})

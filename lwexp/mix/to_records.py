@@ -1,18 +1,27 @@
 """A raw row, read with its format, becomes a conversation or a preference pair. Pure.
 
-Columns that no format names are passed over, except in rows that lwexp wrote (``_provenance``). Unlike in LLaMA-Factory
-a row whose turns do not alternate is reported, not dropped in silence.
+Columns that no format names are ignored, except in rows that lwexp wrote (``_provenance``). A row whose turns do not
+alternate is reported; LLaMA-Factory drops it in silence.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from lwexp.extend.columns import BrokenRowError, JsonRow, require_object
 from lwexp.extend.rows import PairFormat, RowFormat
-from lwexp.records import Conversation, Language, Message, PreferencePair, Role, Row, first_problem, prompt_sha
+from lwexp.records import (
+    Conversation,
+    Language,
+    Message,
+    PreferencePair,
+    Row,
+    first_problem,
+    prompt_sha,
+    turn_problem,
+)
 from lwexp.text.words import count_words, language_of
 
 R = TypeVar("R", bound=Row)
@@ -21,8 +30,8 @@ R = TypeVar("R", bound=Row)
 def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> Conversation:
     """Turn one row into a conversation.
 
-    ``actual_words`` is that of the longest answer: it is the longest output in the data that caps a model's own.
-    ``language`` is that of the user's side, because answers in code count as English.
+    ``actual_words`` counts the longest answer, because the longest output in the data is what caps a model's own.
+    ``language`` is that of the user's messages, because answers in code count as English.
 
     Raises:
         BrokenRowError: Naming the column that is missing or wrong.
@@ -33,7 +42,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
     made = {
         "id": id,
         "source": source,
-        "language": _asked_in(messages),
+        "language": _language_of(messages),
         "messages": tuple(messages),
         "required_words": _required_words(columns),
         "actual_words": max(count_words(message.content) for message in messages if message.role == "assistant"),
@@ -44,13 +53,10 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
 
 
 def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> PreferencePair:
-    """Turn one row into a preference pair.
-
-    Scores, and the required length, are kept where a row has them (pairs that lwexp wrote do).
+    """Turn one row into a preference pair. Scores and the required length are kept where a row has them.
 
     Raises:
-        BrokenRowError: Naming the column that is missing or wrong, or if both answers are the same text, from
-            which there is nothing to learn.
+        BrokenRowError: Naming the column that is missing or wrong, or if both answers are the same text.
     """
     columns = require_object(row)
     prompt, chosen, rejected = format.turns(columns)
@@ -60,7 +66,7 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
     made = {
         "id": id,
         "source": source,
-        "language": _asked_in(prompt),
+        "language": _language_of(prompt),
         "prompt": tuple(prompt),
         "chosen": chosen,
         "rejected": rejected,
@@ -74,11 +80,10 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
 
 
 def _provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -> dict[str, Any]:
-    """Where a row came from, for a row that lwexp wrote, in whichever tool's shape.
+    """The columns that say where a row came from, if lwexp wrote the row, in whichever tool's format.
 
-    Other tools' files have columns such as ``id`` and ``source`` too, and mean other things by them. So these
-    columns count only where ``prompt_sha`` stands beside them and fits the row's own prompt. Exported files hold
-    them in one column, ``provenance``, as JSON text.
+    Other tools use columns such as ``id`` and ``source`` for other things. So they count only beside a
+    ``prompt_sha`` that fits the row's own prompt. Exported files hold them in one column, ``provenance``, as JSON.
     """
     columns: Any = row
     if isinstance(row.get("provenance"), str):
@@ -99,26 +104,13 @@ def _build(row_type: type[R], values: Mapping[str, Any]) -> R:
         raise BrokenRowError("wrong_type", first_problem(error)) from None
 
 
-def _asked_in(messages: list[Message]) -> Language:
-    """Language of what the user says."""
+def _language_of(messages: list[Message]) -> Language:
     return language_of("\n".join(message.content for message in messages if message.role == "user"))
 
 
-def _check_turns(messages: list[Message], *, last: Role) -> None:
-    """Messages must be: system where there is one, then user and assistant in turn, up to ``last``.
-
-    Raises:
-        BrokenRowError: Naming the first message that is out of turn.
-    """
-    turns = messages[1:] if messages and messages[0].role == "system" else messages
-    for index, message in enumerate(turns):
-        wanted = ("user", "assistant")[index % 2]
-        if message.role != wanted:
-            number = index + len(messages) - len(turns)
-            raise BrokenRowError("bad_turns", f"message {number} is from {message.role}, wanted {wanted}")
-    if not turns or turns[-1].role != last:
-        ending = f"ends with {turns[-1].role}" if turns else "holds no turn"
-        raise BrokenRowError("bad_turns", f"{ending}, wanted {last} at the end")
+def _check_turns(messages: list[Message], *, last: Literal["user", "assistant"]) -> None:
+    if problem := turn_problem(messages, last=last):
+        raise BrokenRowError("bad_turns", problem)
 
 
 def _required_words(row: JsonRow) -> int | None:

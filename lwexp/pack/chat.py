@@ -25,7 +25,7 @@ from jaxtyping import Int32, UInt8
 
 from lwexp.extend import CHAT_FORMATS, ChatFormat, Piece
 from lwexp.extend.chat import control_id
-from lwexp.records import LwexpError, Message
+from lwexp.records import LwexpError, Message, turn_problem
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -69,23 +69,6 @@ def chat_format(name: str | None, where: str) -> ChatFormat:
             f"exported, or load the plugin that has the format"
         )
     return CHAT_FORMATS[name]()
-
-
-def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistant"]) -> str | None:
-    """What is wrong with the order of messages, or null.
-
-    They must be: a system message where there is one, then user and assistant in turn, ending with ``last``. In
-    any other order some answer would have no end token to learn.
-    """
-    turns = messages[1:] if messages and messages[0].role == "system" else messages
-    for index, message in enumerate(turns):
-        wanted = ("user", "assistant")[index % 2]
-        if message.role != wanted:
-            number = index + 1 + len(messages) - len(turns)
-            return f"message {number} is from {message.role}, wanted {wanted}"
-    if not turns or turns[-1].role != last:
-        return f"the last message is not from {last}"
-    return None
 
 
 def encode_stream(

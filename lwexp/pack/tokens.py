@@ -27,9 +27,9 @@ import numpy as np
 from jaxtyping import Integer
 
 from lwexp.extend import TrainingRows
-from lwexp.pack.chat import Encoded, chat_of, encode_stream, turn_problem
+from lwexp.pack.chat import Encoded, chat_of, encode_stream
 from lwexp.pack.packing import Counts
-from lwexp.records import LwexpError, Message
+from lwexp.records import LwexpError, Message, turn_problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

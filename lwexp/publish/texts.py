@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lwexp.pages.display import dollars, plural
-from lwexp.records import Conversation, Draft, Failure, Message, PlanStep, PreferencePair, read_rows
-from lwexp.records.trace import StepTrace, Trace
+from lwexp.records import Conversation, Draft, Failure, Message, PlanStep, PreferencePair, StepTrace, Trace, read_rows
 from lwexp.runs import artifacts
 from lwexp.runs.artifacts import CONVERSATIONS, DRAFTS, PAIRS, TRACE
 from lwexp.text.words import count_words, language_of, score_length

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lwexp.config import Config
@@ -19,7 +18,7 @@ from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.runs.summaries import MixtureRow, MixtureSummary
+from lwexp.runs.summaries import MixtureSummary
 
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture
@@ -110,7 +109,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     kind = config.objective.kind
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
-    inputs = {source.name: source.fingerprint for source in sources}
+    inputs = {source.name: source.found.fingerprint for source in sources}
     if start is not None:
         _warn_off_policy(parents, start, kind)
         parents.append(start)
@@ -164,8 +163,7 @@ def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None)
     show(mixture.render())
     if run is not None:
         words = sorted(kind.answer_words(row)[0] for row in mixture.rows)
-        table = [MixtureRow(**asdict(share)) for share in mixture.table]
-        MixtureSummary(tally=str(mixture.tally), table=table, answer_words=words).write(run.path)
+        MixtureSummary(tally=str(mixture.tally), table=mixture.table, answer_words=words).write(run.path)
         write_rows(run.path / MIXTURE_FAILURES, mixture.failures)
     return mixture
 

@@ -1,10 +1,81 @@
-"""Row types of an evaluation beyond answers and verdicts: single judgements, checks, positions, pairs of answers."""
+"""Row types of an evaluation: prompts, answers, verdicts, judgements, checks, comparisons, published numbers."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
-from lwexp.records.rows import Row
+from lwexp.records.rows import Language, Row
+
+# Left out of files where it is empty, so that rows and ids of benches without it stay as they are.
+Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
+
+
+class Prompt(Row):
+    """One prompt of a bench."""
+
+    id: str
+    text: str
+    language: Language
+    type: str
+    required_words: int | None = Field(gt=0)  # the length it asks for; None: it asks for none
+    details: Details = Field(default_factory=dict)  # what else its bench says of it, for the bench's metrics
+
+
+class Sampling(Row):
+    """Every parameter that shapes a sampled answer. Nothing is left to a server's default."""
+
+    temperature: float = Field(ge=0)
+    top_p: float = Field(gt=0, le=1)
+    top_k: int = Field(ge=0)  # 0 switches it off
+    repetition_penalty: float = Field(gt=0)
+    max_new_tokens: int = Field(gt=0)
+    seed: int
+
+
+class Response(Row):
+    """A model's answer to one prompt of a bench (or to one instruction, when building pairs)."""
+
+    id: str  # "<prompt_id>#<repeat>"
+    prompt_id: str
+    repeat: int = Field(ge=0)
+    prompt: str
+    language: Language
+    type: str
+    required_words: int | None = Field(gt=0)
+    details: Details = Field(default_factory=dict)  # of the prompt
+    text: str
+    words: int = Field(ge=0)
+    # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
+    finish_reason: Literal["stop", "length", "error", "unknown"]
+    model: str
+    sampling: Sampling | None  # None: somebody else's answer that does not say
+
+    @classmethod
+    def unanswered(cls, prompt: Prompt, repeat: int, model: str, sampling: Sampling | None) -> Self:
+        """The response as it stands until an answer comes."""
+        return cls(
+            id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
+            language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
+            text="", words=0, finish_reason="error", model=model, sampling=sampling,
+        )  # fmt: skip
+
+
+class Verdict(Row):
+    """A score of one response by one metric, or the reason there is none."""
+
+    response_id: str
+    kind: str  # of the metric: "length", "quality" or a plugin's
+    scorer: str  # the metric's name, such as "S_l", or the judge's model name
+    score: float | None = Field(allow_inf_nan=False)  # on the metric's scale: 0..100 for the paper's
+    dimensions: dict[str, float] = Field(default_factory=dict)
+    unscored_reason: str | None = None
+
+    @model_validator(mode="after")
+    def the_papers_scores_are_on_a_hundred(self) -> Self:
+        """Other metrics have scales of their own, which are checked where their scores are made."""
+        if self.kind in ("length", "quality") and self.score is not None and not 0 <= self.score <= 100:
+            raise ValueError(f"score must lie on 0 to 100, got {self.score}")
+        return self
 
 
 class MetricInfo(Row):

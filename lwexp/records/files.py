@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -134,3 +134,24 @@ def _cut_torn_tail(path: Path) -> None:
     if content and not content.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)
+
+
+class StoredRows(Collection[R]):
+    """The rows of a JSONL file as a collection, read from the file on each pass: one row is in memory at a time."""
+
+    def __init__(self, path: Path, row_type: type[R]) -> None:
+        self.path = path  # must not change between passes
+        self.row_type = row_type
+        self._count: int | None = None
+
+    def __iter__(self) -> Iterator[R]:
+        return read_rows(self.path, self.row_type)
+
+    def __len__(self) -> int:
+        if self._count is None:
+            with self.path.open("rb") as lines:
+                self._count = sum(1 for line in lines if line.strip())
+        return self._count
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == mine for mine in self)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Language = Literal["en", "zh"]
 Role = Literal["system", "user", "assistant"]
-# Left out of files where it is empty, so that rows and ids of benches without it stay as they are.
-Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
 
 
 class LwexpError(Exception):
-    """A mistake the user can mend. Entry scripts print it in one line and exit with code 2."""
+    """A mistake that the user can fix. Entry scripts print it in one line and exit with code 2."""
 
 
 class Preempted(BaseException):
@@ -70,7 +68,7 @@ class Plan(Row):
 
 
 class Draft(Row):
-    """AgentWrite step II: one paragraph a step; joined by blank lines they are the output."""
+    """AgentWrite step II: one paragraph for each step of the plan; joined by blank lines they are the output."""
 
     id: str
     instruction: Instruction
@@ -84,6 +82,24 @@ class Draft(Row):
     def text(self) -> str:
         """The paragraphs, joined by blank lines."""
         return "\n\n".join(self.paragraphs)
+
+
+class StepTrace(Row):
+    """The call for one paragraph."""
+
+    cost_usd: float = Field(ge=0)
+    attempts: int = Field(ge=1)
+    cleaned: tuple[str, ...]  # cleaning rules that changed the paragraph
+
+
+class Trace(Row):
+    """The calls for one draft, under its id. Not part of the draft, because two runs may need different attempts
+    for equal texts."""
+
+    id: str
+    plan_cost_usd: float = Field(ge=0)
+    plans_asked: int = Field(ge=0)  # 2 where the first plan could not be used
+    steps: tuple[StepTrace, ...]
 
 
 class Conversation(Row):
@@ -118,76 +134,8 @@ class PreferencePair(Row):
     required_words: int | None = None
 
 
-class Prompt(Row):
-    """One prompt of a bench."""
-
-    id: str
-    text: str
-    language: Language
-    type: str
-    required_words: int | None = Field(gt=0)  # the length it asks for; None: it asks for none
-    details: Details = {}  # what else its bench says of it, for the bench's metrics
-
-
-class Sampling(Row):
-    """Every parameter that shapes a sampled answer. Nothing is left to a server's default."""
-
-    temperature: float = Field(ge=0)
-    top_p: float = Field(gt=0, le=1)
-    top_k: int = Field(ge=0)  # 0 switches it off
-    repetition_penalty: float = Field(gt=0)
-    max_new_tokens: int = Field(gt=0)
-    seed: int
-
-
-class Response(Row):
-    """A model's answer to one prompt of a bench (or to one instruction, when building pairs)."""
-
-    id: str  # "<prompt_id>#<repeat>"
-    prompt_id: str
-    repeat: int = Field(ge=0)
-    prompt: str
-    language: Language
-    type: str
-    required_words: int | None = Field(gt=0)
-    details: Details = {}  # of the prompt
-    text: str
-    words: int = Field(ge=0)
-    # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
-    finish_reason: Literal["stop", "length", "error", "unknown"]
-    model: str
-    sampling: Sampling | None  # None: somebody else's answer that does not say
-
-    @classmethod
-    def unanswered(cls, prompt: Prompt, repeat: int, model: str, sampling: Sampling | None) -> Response:
-        """The response as it stands until an answer comes."""
-        return cls(
-            id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
-            language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
-            text="", words=0, finish_reason="error", model=model, sampling=sampling,
-        )  # fmt: skip
-
-
-class Verdict(Row):
-    """A score of one response by one metric, or the reason there is none."""
-
-    response_id: str
-    kind: str  # of the metric: "length", "quality" or a plugin's
-    scorer: str  # the metric's name, such as "S_l", or the judge's model name
-    score: float | None = Field(allow_inf_nan=False)  # on the metric's scale: 0..100 for the paper's
-    dimensions: dict[str, float] = {}
-    unscored_reason: str | None = None
-
-    @model_validator(mode="after")
-    def the_papers_scores_are_on_a_hundred(self) -> Verdict:
-        """Other metrics have scales of their own, which are checked where their scores are made."""
-        if self.kind in ("length", "quality") and self.score is not None and not 0 <= self.score <= 100:
-            raise ValueError(f"score must lie on 0 to 100, got {self.score}")
-        return self
-
-
 class Failure(Row):
-    """Something that was asked for and did not come: typed, counted, never stored as text elsewhere."""
+    """Something that was asked for and not delivered: typed and counted, never stored as text in another row."""
 
     id: str
     stage: str
@@ -197,16 +145,32 @@ class Failure(Row):
 
 
 def prompt_sha(prompt: Sequence[Message]) -> str:
-    """What a prompt is known by across data sets: sha256 of its texts, 64 hex digits.
+    """Identifies a prompt across data sets: sha256 of its texts, 64 hex digits.
 
-    Of a single message it is the plain sha256 of its UTF-8 text; several are joined by a zero byte.
+    For a single message it is the plain sha256 of its UTF-8 text; several texts are joined by a zero byte.
     """
     text = "\0".join(message.content for message in prompt)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistant"]) -> str | None:
+    """What is wrong with the order of messages, or None.
+
+    They must be: a system message where there is one, then user and assistant in turn, ending with ``last``. In
+    any other order some answer would have no end token to learn.
+    """
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    for index, message in enumerate(turns):
+        wanted = ("user", "assistant")[index % 2]
+        if message.role != wanted:
+            return f"message {index + len(messages) - len(turns)} is from {message.role}, wanted {wanted}"
+    if not turns:
+        return f"holds no turn, wanted {last} at the end"
+    return None if turns[-1].role == last else f"ends with {turns[-1].role}, wanted {last} at the end"
+
+
 class Tally(NamedTuple):
-    """Counts of a step. They must add up: what came in is what was kept plus every named loss."""
+    """Counts of a step. They must add up: rows received = rows kept + rows lost for each reason."""
 
     received: int
     kept: int
@@ -219,7 +183,7 @@ class Tally(NamedTuple):
 
 
 def tally(received: int, kept: int, reasons: Iterable[str]) -> Tally:
-    """Build a tally and check that it adds up, because a row lost in silence is our bug."""
+    """Build a tally and check that it adds up: a row lost without a reason is a bug of lwexp."""
     lost = dict(Counter(reasons))
     assert received == kept + sum(lost.values()), (received, kept, lost)
     return Tally(received, kept, lost)

@@ -1,5 +1,6 @@
 """Rows come out of files with the numbers they have there, whatever is broken around them."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -62,8 +63,44 @@ def test_files_that_are_no_table_of_rows_are_refused(tmp_path: Path) -> None:
         read_file(write(tmp_path / "a.csv", "n\n1\n"))
     with pytest.raises(LwexpError, match="does not exist"):
         read_file(tmp_path / "none.jsonl")
+    with pytest.raises(LwexpError, match="is a folder"):
+        read_file(tmp_path)
     with pytest.raises(LwexpError, match="is no Parquet file"):
         list(read_file(write(tmp_path / "a.parquet", "n")))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"n": 1}\n'.encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        ('{"n": 1}\n'.encode("utf-16-be").join((b"\xfe\xff", b"")), "is UTF-16 text; save it as UTF-8"),
+        (gzip.compress(b'{"n": 1}\n'), "is compressed with gzip; run gunzip on it first"),
+        (b"PK\x03\x04rest", "is a zip archive; unzip it first"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
+def test_a_file_in_another_encoding_is_named_as_what_it_is(
+    tmp_path: Path, content: bytes, problem: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LwexpError) as error:
+        read_file(tmp_path / name)
+    assert str(error.value) == f"{tmp_path / name} {problem}"
+
+
+def test_a_folder_with_a_damaged_file_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"PAR1 and then nothing of the kind")
+    with pytest.raises(LwexpError, match=r"cannot open the data set .*set \(split train\): ") as error:
+        list(read_hub(str(folder), "train"))
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_parquet_and_a_local_data_set_give_the_same_rows_as_jsonl(
@@ -106,8 +143,12 @@ def test_the_first_row_that_tells_a_shape_sets_it_for_the_file() -> None:
 
 
 def test_a_named_format_is_not_guessed() -> None:
-    results = parse(ROW, format="alpaca")
-    assert [type(row) for row in results] == [Failure]
+    (row,) = parse(ROW, format="alpaca")
+    assert isinstance(row, Failure)
+    assert row.detail == "a.jsonl line 1: instruction is missing; this row is in format messages, not alpaca"
+    (broken,) = parse({"instruction": "Hi"}, format="alpaca")  # of the named format, but without its answer
+    assert isinstance(broken, Failure)
+    assert broken.detail == "a.jsonl line 1: output is missing"
 
 
 def test_preference_pairs_are_not_taken_for_conversations() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from lwexp.config import Config, compose
 from lwexp.mix.importer import import_conversations
-from lwexp.mix.mixture import resolve_mixture, take
+from lwexp.mix.mixture import take
+from lwexp.mix.resolve import resolve_mixture
 from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
 from lwexp.runs import RunDirectory

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from lwexp.config import Config, compose
-from lwexp.mix.mixture import Mixture, resolve_mixture, take
+from lwexp.mix.mixture import Mixture, take
+from lwexp.mix.resolve import resolve_mixture
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.records import Conversation, LwexpError, write_rows
 from lwexp.runs import open_run
@@ -122,13 +123,33 @@ def test_a_missing_file_is_named_with_its_key(tmp_path: Path) -> None:
         resolve_mixture(config_of(tmp_path, a=file_source(tmp_path / "none.jsonl")))
 
 
+def test_a_folder_named_as_a_file_is_refused_with_the_kind_that_reads_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        LwexpError, match=r"mixture\.sources\.a\.path=.* is a folder; set mixture\.sources\.a\.kind=hub$"
+    ):
+        resolve_mixture(config_of(tmp_path, a=file_source(tmp_path)))
+    pairs = ["objective=dpo", "~mixture.pairs.long", f"+mixture.pairs.a={{kind: file, path: {tmp_path}}}"]
+    with pytest.raises(LwexpError, match=r"mixture\.pairs\.a\.path=.* is a folder; give the path of one file in it$"):
+        resolve_mixture(compose(f"root={tmp_path}/runs", *pairs))
+
+
+def test_a_source_without_one_readable_row_is_not_told_to_lower_its_count(tmp_path: Path) -> None:
+    path = write_answers(tmp_path / "a.jsonl", [3, 4])
+    with pytest.raises(LwexpError) as error:
+        mix(tmp_path, a=file_source(path, count=2, format="sharegpt", on_bad_row="skip"))
+    assert str(error.value) == (
+        f"mixture.sources.a: none of the 2 rows of {path} can be read; the first: {path} line 1: conversations is "
+        "missing; this row is in format alpaca, not sharegpt"
+    )
+
+
 def test_fingerprints_follow_the_content(tmp_path: Path) -> None:
     path = write_answers(tmp_path / "a.jsonl", [1, 2])
     config = config_of(tmp_path, a=file_source(path))
-    before = resolve_mixture(config)[0].fingerprint
-    assert resolve_mixture(config)[0].fingerprint == before
+    before = resolve_mixture(config)[0].found.fingerprint
+    assert resolve_mixture(config)[0].found.fingerprint == before
     write_answers(path, [1, 3])
-    assert resolve_mixture(config)[0].fingerprint != before
+    assert resolve_mixture(config)[0].found.fingerprint != before
 
 
 def test_drafts_come_from_the_newest_finished_run_and_keep_what_they_know(tmp_path: Path) -> None:

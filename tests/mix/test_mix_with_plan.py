@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
-from lwexp.mix.mixture import resolve_mixture, take
+from lwexp.mix.mixture import take
+from lwexp.mix.resolve import resolve_mixture
 from lwexp.pack.rows import ConversationRows
 from lwexp.records import Conversation, LwexpError, Message, write_rows
 from lwexp.runs import open_run

@@ -184,7 +184,7 @@ def test_dropped_documents_are_counted_and_leave_no_gap(bytewise, tmp_path):
         (
             [conversation("odd", "q", "a", "q")],
             config(),
-            r"odd \(source made\): the last message is not from assistant",
+            r"odd \(source made\): ends with user, wanted assistant at the end",
         ),
     ],
 )

@@ -167,11 +167,11 @@ def test_of_a_preference_pair_only_the_last_answer_is_learned(glm4, llama31):
 @pytest.mark.parametrize(
     ("messages", "problem"),
     [
-        (turns("Q"), "last message is not from assistant"),
-        (turns("Q", "A", "Q"), "last message is not from assistant"),
-        ((Message(role="assistant", content="A"),), "message 1 is from assistant, wanted user"),
-        ((*turns("Q", "A"), *turns("Q", "A")[1:]), "message 3 is from assistant, wanted user"),
-        ((*turns("Q", "A"), *turns("Q", "A", system="S")), "message 3 is from system, wanted user"),
+        (turns("Q"), "ends with user, wanted assistant at the end"),
+        (turns("Q", "A", "Q"), "ends with user, wanted assistant at the end"),
+        ((Message(role="assistant", content="A"),), "message 0 is from assistant, wanted user"),
+        ((*turns("Q", "A"), *turns("Q", "A")[1:]), "message 2 is from assistant, wanted user"),
+        ((*turns("Q", "A"), *turns("Q", "A", system="S")), "message 2 is from system, wanted user"),
     ],
 )
 def test_turns_that_would_leave_an_answer_without_an_end_are_refused(glm4, messages, problem):
@@ -180,5 +180,5 @@ def test_turns_that_would_leave_an_answer_without_an_end_are_refused(glm4, messa
 
 
 def test_a_prompt_ends_with_a_question(glm4):
-    with pytest.raises(LwexpError, match="not from user"):
+    with pytest.raises(LwexpError, match="ends with assistant, wanted user at the end"):
         encode_prompt(glm4, GLM4, turns("Q", "A"))

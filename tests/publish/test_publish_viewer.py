@@ -7,8 +7,7 @@ import re
 import pytest
 
 from lwexp.publish.viewer import write_viewer
-from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, write_rows
-from lwexp.records.trace import StepTrace, Trace
+from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, StepTrace, Trace, write_rows
 from tests.publish.publish_rows import conversation, pair, turns
 
 HOSTILE = [

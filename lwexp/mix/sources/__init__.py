@@ -1,1 +1,1 @@
-"""The sources that lwexp knows: drafts of a run, files and hub sets; pairs of a run and of files."""
+"""The built-in sources: what runs of lwexp wrote (drafts, pairs), and files and hub sets of other tools."""

@@ -1,28 +1,43 @@
-"""Conversations from files, folders and hub sets."""
+"""Conversations and preference pairs in files, folders and hub sets."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lwexp.extend.registry import register
 from lwexp.extend.rows import RawRow
-from lwexp.extend.source import Found, RawSource
+from lwexp.extend.settings import Strict
+from lwexp.extend.source import Found, RawPairSource, RawSource
 from lwexp.mix.files import hub_fingerprint, read_file, read_hub
-from lwexp.mix.sources.runs import find_file
+from lwexp.records import LwexpError
 
 
-@register
-class FileSource(RawSource):
-    """A JSON, JSONL or Parquet file."""
-
-    kind: Literal["file"] = "file"
+class _OneFile(Strict):
     path: str
+    _instead_of_a_folder: ClassVar[str] = "give the path of one file in it"
 
     def find(self, key: str, root: Path) -> Found:
-        return find_file(key, self.path)
+        if Path(self.path).is_dir():
+            raise LwexpError(f"{key}.path={self.path} is a folder; {self._instead_of_a_folder.format(key=key)}")
+        return _found(key, self.path)
 
     def rows(self, key: str, found: Found) -> Iterator[RawRow]:
         return read_file(Path(self.path))
+
+
+@register
+class FileSource(_OneFile, RawSource):
+    """A JSON, JSONL or Parquet file of conversations."""
+
+    kind: Literal["file"] = "file"
+    _instead_of_a_folder: ClassVar[str] = "set {key}.kind=hub"
+
+
+@register
+class PairsFileSource(_OneFile, RawPairSource):
+    """A JSON, JSONL or Parquet file of preference pairs."""
+
+    kind: Literal["file"] = "file"
 
 
 @register
@@ -34,7 +49,15 @@ class HubSource(RawSource):
     split: str = "train"
 
     def find(self, key: str, root: Path) -> Found:
-        return find_file(key, self.path) if Path(self.path).exists() else Found(self.path, hub_fingerprint(self.path))
+        return _found(key, self.path) if Path(self.path).exists() else Found(self.path, hub_fingerprint(self.path))
 
     def rows(self, key: str, found: Found) -> Iterator[RawRow]:
         return read_hub(self.path, self.split)
+
+
+def _found(key: str, path: str) -> Found:
+    from lwexp.runs import fingerprint
+
+    if not Path(path).exists():
+        raise LwexpError(f"{key}.path={path} does not exist; wanted a .json, .jsonl or .parquet file")
+    return Found(path, fingerprint(Path(path)))
