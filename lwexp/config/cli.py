@@ -132,7 +132,7 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
         with defaults_in_hydra():
             entry()
     except (HydraException, OmegaConfBaseException) as error:
-        from lwexp.config.translate import in_one_line
+        from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
     for tree, overrides, choices in composed:

@@ -7,6 +7,7 @@ from lwexp.config.base import Tree, validate
 from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF
 from lwexp.config.schema import Config
+from lwexp.config.upgrade import upgrade
 from lwexp.extend import load_plugins
 from lwexp.records import LwexpError
 
@@ -32,9 +33,13 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
 def gate(tree: Tree) -> Config:
     """Validate a tree after loading the plugins that it names. Their files are kept with their full paths, so that the
     run can be read from any folder."""
-    files = [str(Path(name).resolve()) if Path(name).is_file() else name for name in tree.get("plugins") or ()]
+    files = _plugin_files(tree)
     load_plugins(files)
     return validate({**tree, "plugins": files}, Config)
+
+
+def _plugin_files(tree: Tree) -> list[str]:
+    return [str(Path(name).resolve()) if Path(name).is_file() else name for name in tree.get("plugins") or ()]
 
 
 def read_config(tree: Tree) -> Config:
@@ -43,7 +48,8 @@ def read_config(tree: Tree) -> Config:
     Raises:
         LwexpError: If this version cannot read it, or a plugin of it is gone.
     """
-    return gate(tree)
+    load_plugins(_plugin_files(tree))
+    return gate(upgrade(tree))
 
 
 def plugins_named(overrides: Sequence[str]) -> list[str]:
@@ -64,7 +70,7 @@ def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"), defaults_in_hydra():
             return to_tree(hydra_compose(config_name="config", overrides=[*overrides, *own]))
     except (HydraException, OmegaConfBaseException) as error:
-        from lwexp.config.translate import in_one_line
+        from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
 

@@ -8,65 +8,21 @@ every key can be overridden without a plus.
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from lwexp.config.base import Tree
-from lwexp.config.fields import is_open_mapping, section_models, written
+from lwexp.config.fields import each_section, is_open_mapping, written
 from lwexp.config.schema import Config
 
 
-def missing_defaults(tree: Tree, schema: type[BaseModel]) -> Tree:
-    """The keys that ``tree`` lacks and ``schema`` has a default for, at their defaults.
-
-    A section with a ``kind`` gets those of its class; one without a kind that is known gets none.
-    """
-    missing = {}
-    for name, field in schema.model_fields.items():
-        if name in tree:
-            found = _missing_below(tree[name], field)
-        elif field.is_required():
-            continue
-        else:
-            found = _default_of(field)
-        if name not in tree or found:
-            missing[name] = found
-    return missing
-
-
-def _missing_below(value: Any, field: FieldInfo) -> Tree:
-    if not isinstance(value, dict):
-        return {}
-    sections, is_mapping = section_models(field)
-    if is_mapping:
-        below = {
-            name: missing_defaults(item, model) for name, item in value.items() if (model := _chosen(item, sections))
-        }
-        return {name: found for name, found in below.items() if found}
-    model = _chosen(value, sections)
-    return missing_defaults(value, model) if model else {}
-
-
-def _chosen(value: Any, sections: list[type[BaseModel]]) -> type[BaseModel] | None:
-    """The section that a mapping is meant for, by its ``kind`` where there are several."""
-    if not isinstance(value, dict):
-        return None
-    if len(sections) == 1 and "kind" not in sections[0].model_fields:
-        return sections[0]
-    return next((model for model in sections if value.get("kind") in _kinds_of(model)), None)
-
-
-def _kinds_of(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("kind")
-    return get_args(field.annotation) if field is not None else ()
-
-
-def _default_of(field: FieldInfo) -> Any:
-    """A field's default as YAML would have it."""
-    return written(field, to_jsonable_python(field.get_default(call_default_factory=True)))
+def add_defaults(tree: Tree) -> None:
+    """Add every key that a section of the tree lacks and its class has a default for, as YAML would have it."""
+    for section, model in each_section(tree, Config):
+        for name, field in model.model_fields.items():
+            if name not in section and not field.is_required():
+                section[name] = written(field, to_jsonable_python(field.get_default(call_default_factory=True)))
 
 
 @contextmanager
@@ -98,13 +54,10 @@ def defaults_in_hydra() -> Iterator[None]:
 def _fill(cfg: Any) -> None:
     from omegaconf import OmegaConf, open_dict
 
-    sections = {name: cfg._get_node(name) for name in Config.model_fields if name in cfg}
-    tree = {
-        name: OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node._value()
-        for name, node in sections.items()
-    }
+    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [name for name in Config.model_fields if name in cfg]))
+    add_defaults(tree)  # type: ignore[arg-type]
     with open_dict(cfg):
-        cfg.merge_with(missing_defaults(tree, Config))
+        cfg.merge_with(tree)
 
 
 def _as_meant(override: Any) -> Any:

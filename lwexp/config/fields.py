@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from lwexp.config.base import Tree
 from lwexp.extend import Key, OneOf, Registry
 from lwexp.extend.settings import key_of
 
@@ -64,10 +65,34 @@ def closest(key: str, known: list[str]) -> str | None:
     return lasts[near[0]] if near else None
 
 
-def section_models(field: FieldInfo) -> tuple[list[type[BaseModel]], bool]:
-    """The sections that a field may hold, and whether it holds them under names of the user's."""
-    found = list(_models(field.annotation, field.metadata))
-    return [model for _, model in found], any(part.startswith(EACH) for part, _ in found)
+def each_section(tree: Tree, schema: type[BaseModel]) -> Iterator[tuple[Tree, type[BaseModel]]]:
+    """Every mapping of a config tree with the class it is meant for, outer ones first.
+
+    A mapping may be changed before the next one is asked for. One whose ``kind`` is not known is left out.
+    """
+    yield tree, schema
+    for name, field in schema.model_fields.items():
+        value = tree.get(name)
+        if not isinstance(value, dict):
+            continue
+        found = list(_models(field.annotation, field.metadata))
+        models = [model for _, model in found]
+        below = list(value.values()) if any(part.startswith(EACH) for part, _ in found) else [value]
+        for item in below:
+            if isinstance(item, dict) and (model := _chosen(item, models)):
+                yield from each_section(item, model)
+
+
+def _chosen(section: Tree, models: list[type[BaseModel]]) -> type[BaseModel] | None:
+    if len(models) == 1 and "kind" not in models[0].model_fields:
+        return models[0]
+    return next((model for model in models if section.get("kind") in kinds_of(model)), None)
+
+
+def kinds_of(model: type[BaseModel]) -> tuple[typing.Any, ...]:
+    """The names by which a section is chosen."""
+    field = model.model_fields.get("kind")
+    return typing.get_args(field.annotation) if field is not None else ()
 
 
 def is_open_mapping(schema: type[BaseModel], dotted: str, *, of_values: bool = False) -> bool:

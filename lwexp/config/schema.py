@@ -25,10 +25,15 @@ EVERY = ("generate", "train", "evaluate")
 STAGES = ("data", "select", "import", "pairs", "train", "evaluate")
 """Every kind of run."""
 
+SCHEMA_VERSION = 2
+"""Version of stored configs; grows when a key is renamed or changes its meaning. Version 1 did not write its number."""
+
 
 class Config(Strict):
     """Everything a run can be told. More than twelve keys: it is the one place where all rooms meet."""
 
+    schema_version: Annotated[Literal[2], Key("label")] = 2
+    """Written by lwexp, so that later versions can read the config of a run."""
     name: Annotated[str | None, Key("label", read_by=EVERY)] = None
     """Readable part of the run directory's name; null derives one. Letters, digits, dot, dash, underscore."""
     root: Annotated[str, Key("label", read_by=EVERY)] = "runs"

@@ -33,12 +33,15 @@ class Key:
             holds it, so that the ids of earlier runs stay.
         read_by: Commands that read it (keys of the root config only).
         shapes: Stages whose results it shapes (sections of the root config only).
+        formerly: Its name in earlier versions. Ids are still computed with it, and stored configs with it are read;
+            typing it is answered with the new name.
     """
 
     affects: Affects = "result"
     neutral: Any = _UNSET
     read_by: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
+    formerly: str | None = None
 
     @property
     def has_neutral(self) -> bool:

@@ -33,7 +33,7 @@ def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
             key, own = key_of(field), getattr(value, name)
             if key.affects in ignored or (key.has_neutral and own == key.neutral):
                 continue
-            tree[name] = written(field, _shaping(own, ignored))
+            tree[key.formerly or name] = written(field, _shaping(own, ignored))
         return tree
     if isinstance(value, dict):
         return {name: _shaping(item, ignored) for name, item in value.items()}

@@ -50,7 +50,7 @@ def _of_sweep(name: str) -> tuple[dict[str, Any], dict[str, str]]:
 @cache
 def flat(*overrides: str) -> Flat:
     """A composed and validated config, a line for each value."""
-    return dict(_leaves(compose(*overrides).model_dump(mode="json"), ""))
+    return flattened(compose(*overrides).model_dump(mode="json"))
 
 
 def _leaves(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -59,6 +59,23 @@ def _leaves(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def nested(flat: Flat) -> dict[str, Any]:
+    """The tree of a flat config."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *above, last = key.split(".")
+        node = tree
+        for part in above:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+def flattened(tree: dict[str, Any]) -> Flat:
+    """A line for each value of a tree."""
+    return dict(_leaves(tree, ""))
 
 
 def difference(base: Flat, other: Flat) -> Flat:

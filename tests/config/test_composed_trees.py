@@ -1,7 +1,8 @@
 """No composed value moves when the YAML files or the schema's defaults do.
 
 tests/golden/composed.json was written by the code of commit 3676473, when every value stood in a YAML file: the tree
-without overrides, and for each composition what differs from it.
+without overrides, and for each composition what differs from it. Keys that were renamed since are read through
+``upgrade``, as those of a run's stored config are.
 """
 
 import json
@@ -9,10 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.composed import applied, compositions, difference, flat
+from lwexp.config import compose
+from lwexp.config.base import ConfigError
+from lwexp.config.compose import read_config
+from lwexp.config.upgrade import upgrade
+from tests.config.composed import Flat, applied, compositions, difference, flat, flattened, nested
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "composed.json").read_text(encoding="utf-8"))
 COMPOSITIONS = compositions()
+
+
+def before(change: Flat) -> Flat:
+    """A composition as it was, under the names of today."""
+    return flattened(upgrade(nested(applied(GOLDEN["base"], change))))
 
 
 def test_every_composition_of_the_golden_file_is_still_there():
@@ -21,18 +31,18 @@ def test_every_composition_of_the_golden_file_is_still_there():
 
 
 def test_the_base_tree_is_as_before():
-    assert difference(GOLDEN["base"], flat()) == {}
+    assert difference(before({}), flat()) == {}
 
 
 @pytest.mark.parametrize("name", GOLDEN["differs"])
 def test_every_composed_value_is_as_before(name):
-    assert difference(applied(GOLDEN["base"], GOLDEN["differs"][name]), flat(*COMPOSITIONS[name])) == {}
+    assert difference(before(GOLDEN["differs"][name]), flat(*COMPOSITIONS[name])) == {}
 
 
 @pytest.mark.parametrize("override", ["seed=1", "pack.max_tokens=32767", "~mixture.sources.drafts"])
 def test_a_value_that_moved_would_be_noticed(override):
     """Negative control, for a changed value and for a key that is gone."""
-    assert difference(GOLDEN["base"], flat(override)) != {}
+    assert difference(before({}), flat(override)) != {}
 
 
 def test_a_difference_can_be_applied():
@@ -40,3 +50,17 @@ def test_a_difference_can_be_applied():
 
     assert difference(base, other) == {"a": 1.0, "d": [1], "-": ["b"]}
     assert applied(base, difference(base, other)) == other
+
+
+@pytest.mark.parametrize("name", ["experiment=smoke_dpo", "teacher=gpt4o", "hardware=cpu_zero3"])
+def test_a_stored_config_of_the_first_version_is_read(name):
+    stored = nested(applied(GOLDEN["base"], GOLDEN["differs"][name]))
+
+    assert "schema_version" not in stored
+    assert read_config(stored) == compose(*COMPOSITIONS[name])
+    assert read_config(compose(*COMPOSITIONS[name]).model_dump(mode="json")) == compose(*COMPOSITIONS[name])
+
+
+def test_a_stored_config_of_a_later_version_is_refused():
+    with pytest.raises(ConfigError, match="written by a later lwexp"):
+        read_config({**compose().model_dump(mode="json"), "schema_version": 99})
