@@ -34,22 +34,22 @@ class Candidate(NamedTuple):
     required_words: int | None
 
 
-class Unreadable(NamedTuple):
-    """A row without a first user turn, and why: not_json, not_an_object, unknown_shape or no_user_turn."""
+class Rejected(NamedTuple):
+    """Why a row was turned away: a short word for the tally, and a line for people."""
 
     reason: str
     detail: str
 
 
-def read_candidate(row: RawRow, source: str) -> Candidate | Unreadable:
-    """Find the first user turn of a row."""
+def read_candidate(row: RawRow, source: str) -> Candidate | Rejected:
+    """The first user turn of a row; rejected as not_json, not_an_object, unknown_shape or no_user_turn."""
     if row.problem is not None:
-        return Unreadable("not_json", row.problem)
+        return Rejected("not_json", row.problem)
     value = row.value
     if not isinstance(value, Mapping):
-        return Unreadable("not_an_object", f"is a {type(value).__name__}, wanted an object with named columns")
+        return Rejected("not_an_object", f"is a {type(value).__name__}, wanted an object with named columns")
     turn = _first_turn(value)
-    if isinstance(turn, Unreadable):
+    if isinstance(turn, Rejected):
         return turn
     text, details = turn
     own_id = next((str(value[key]) for key in _IDS if value.get(key)), None)
@@ -64,20 +64,20 @@ def read_candidate(row: RawRow, source: str) -> Candidate | Unreadable:
     )
 
 
-def _first_turn(row: JsonRow) -> tuple[str, JsonRow] | Unreadable:
+def _first_turn(row: JsonRow) -> tuple[str, JsonRow] | Rejected:
     """The text of the first user turn, and its columns."""
     format, broken = format_of(row, AutoFormat()), None
     if format is not None:
         try:
             return format.question(row)
         except BrokenRowError as error:
-            broken = Unreadable("no_user_turn", str(error))
+            broken = Rejected("no_user_turn", str(error))
     for column in _PROMPTS:
         if isinstance(row.get(column), str) and row[column].strip():
             return row[column], {}
     known = ", ".join(name for name in ROW_FORMATS if name != "auto")
     wanted = f"has none of the columns {', '.join(_PROMPTS)}, nor those of a known format ({known})"
-    return broken or Unreadable("unknown_shape", wanted)
+    return broken or Rejected("unknown_shape", wanted)
 
 
 def _is_flagged(moderation: object) -> bool:

@@ -1,6 +1,5 @@
 """The room's loop: many documents at once, each in order, whatever fails, resumable from the ledger."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -15,10 +14,10 @@ from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm import Client
 from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
-from lwexp.llm.pool import DRAINED, async_pool
+from lwexp.llm.pool import DRAINED, ask_all
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
-from lwexp.runs.artifacts import DRAFT_FAILURES, DataResults
+from lwexp.runs.artifacts import DRAFT_FAILURES, LEDGER, DataResults
 from lwexp.runs.progress import shown
 
 log = logging.getLogger(__name__)
@@ -41,21 +40,21 @@ def write_all(
     """
     started = time.monotonic()
     # An offline answer costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
-    with Ledger(run.path / "ledger.sqlite", power_safe=not config.teacher.is_free) as ledger:
+    with Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger:
         before = ledger.totals().answers
-        pool = DocumentPool(config, templates)
+        outcomes: dict[int, Outcome] = {}
         try:
-            asyncio.run(pool.run(instructions, ledger))
+            _write_documents(config, instructions, templates, ledger, outcomes)
         except BaseException:
-            done, of = len(pool.outcomes), len(instructions)
-            if pool.outcomes:
-                counts = write_files(run.path, instructions, pool.outcomes)
+            done, of = len(outcomes), len(instructions)
+            if outcomes:
+                counts = write_files(run.path, instructions, outcomes)
                 log.info("stopped after %d of %d documents; exported to %s: %s", done, of, run.path, counts)
             else:
                 log.info("stopped after %d of %d documents: nothing to export yet", done, of)
             raise
         totals = ledger.totals()
-    counts = write_files(run.path, instructions, pool.outcomes)
+    counts = write_files(run.path, instructions, outcomes)
     log.info("generate: %s", counts)
     if not counts.kept:
         raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / DRAFT_FAILURES}")
@@ -63,54 +62,51 @@ def write_all(
         "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
         f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
     )  # fmt: skip
-    reasons = (item.reason for item in pool.outcomes.values() if isinstance(item, Failure))
+    reasons = (item.reason for item in outcomes.values() if isinstance(item, Failure))
     missing = Counter(reason for reason in reasons if is_transient(reason))
     results = DataResults(
         tally=str(counts),
-        cut_and_asked_again=sum(item.retried for item in pool.outcomes.values() if isinstance(item, Written)),
+        cut_and_asked_again=sum(item.retried for item in outcomes.values() if isinstance(item, Written)),
         conversations=counts.kept,
         calls=totals.answers,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
         cost_usd=totals.cost_usd,
         lost_usd_at_most=totals.lost_usd,
-        **summarise(pool.outcomes.values()),
+        **summarise(outcomes.values()),
     )
     return results, missing
 
 
-class DocumentPool:
-    """Writes documents concurrently. ``outcomes`` is filled by position in the list of instructions."""
+def _write_documents(
+    config: Config,
+    instructions: Sequence[Instruction],
+    templates: Mapping[Language, Templates],
+    ledger: Ledger,
+    outcomes: dict[int, Outcome],
+) -> None:
+    """Fill ``outcomes``, by position in ``instructions``; raises what ``write_all`` says."""
+    generate, teacher = config.generate, config.teacher
+    rules = Rules(
+        mode=generate.mode,
+        plan=generate.plan,
+        min_words=generate.min_words,
+        seed=config.seed,
+        teacher=teacher.model,
+        more_room=None if generate.retry_room is None else round(generate.retry_room * teacher.max_tokens),
+    )
+    # Longest first, so that no long document is left to run alone at the end.
+    order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
+    progress = Progress([1 + expected_steps(config, row) for row in instructions])
 
-    def __init__(self, config: Config, templates: Mapping[Language, Templates]) -> None:
-        self.outcomes: dict[int, Outcome] = {}
-        self._config = config
-        self._templates = templates
-        generate = config.generate
-        self._rules = Rules(
-            mode=generate.mode,
-            plan=generate.plan,
-            min_words=generate.min_words,
-            seed=config.seed,
-            teacher=config.teacher.model,
-            more_room=None if generate.retry_room is None else round(generate.retry_room * config.teacher.max_tokens),
-        )
+    async def work(client: Client, index: int) -> str | None:
+        row = instructions[index]
+        outcome = await write_document(Counted(client, progress, index), templates[row.language], row, rules)
+        reason = outcome.reason if isinstance(outcome, Failure) else None
+        if reason != DRAINED:
+            outcomes[index] = outcome
+            progress.ended(index, outcome)
+        return reason
 
-    async def run(self, instructions: Sequence[Instruction], ledger: Ledger) -> None:
-        """Write all documents; raises what ``write_all`` says, once nothing is in flight any more."""
-        # Longest first, so that no long document is left to run alone at the end.
-        order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
-        progress = Progress([1 + expected_steps(self._config, row) for row in instructions])
-
-        async def work(client: Client, index: int) -> str | None:
-            row = instructions[index]
-            counted = Counted(client, progress, index)
-            outcome = await write_document(counted, self._templates[row.language], row, self._rules)
-            reason = outcome.reason if isinstance(outcome, Failure) else None
-            if reason != DRAINED:
-                self.outcomes[index] = outcome
-                progress.ended(index, outcome)
-            return reason
-
-        with shown("generate", progress):
-            await async_pool(order, self._config.teacher, ledger, work)
+    with shown("generate", progress):
+        ask_all(order, teacher, ledger, work)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, StrictBool
 
 from lwexp.llm import Client
-from lwexp.llm.pool import NothingRead, ask_and_read
+from lwexp.llm.pool import ask_and_read
 from lwexp.records import Instruction, Language
 from lwexp.text.quoting import code_of, fill
 from lwexp.text.replies import read_object, without_reasoning
@@ -25,32 +25,17 @@ class Judgement(BaseModel):
     needs_long_output: StrictBool
 
 
-class Unjudged(Exception):  # noqa: N818 - an outcome, not an error
-    """No verdict came.
-
-    Attributes:
-        reason: unjudged for a reply that stays unreadable, else the client's reason (content_filter, ...).
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
 async def needs_long_output(client: Client, instruction: Instruction, *, min_words: int, seed: int) -> bool:
-    """Ask once, and once more where the reply is unreadable.
+    """Ask once, and once more if the reply is unreadable.
 
     Raises:
-        Unjudged: If both replies are unreadable, or the call failed for good.
+        NothingRead: If both replies are unreadable, or the call failed for good.
         LwexpError: When the whole run has to stop.
     """
-    try:
-        return await ask_and_read(
-            client, judge_prompt(instruction, min_words), read_judgement, _REASK.format, seed=seed,
-            max_tokens=_MAX_TOKENS, schema=Judgement,
-        )  # fmt: skip
-    except NothingRead as error:
-        raise Unjudged("unjudged" if error.reason == "unreadable" else error.reason, str(error)) from None
+    return await ask_and_read(
+        client, judge_prompt(instruction, min_words), read_judgement, _REASK.format, seed=seed,
+        max_tokens=_MAX_TOKENS, schema=Judgement,
+    )  # fmt: skip
 
 
 def judge_prompt(instruction: Instruction, min_words: int) -> str:

@@ -7,8 +7,7 @@ and kept depends on their order alone, never on timing: a language never has mor
 
 import asyncio
 import logging
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -16,22 +15,23 @@ from typing import NamedTuple
 from lwexp.config.data import SelectConfig
 from lwexp.config.schema import Config
 from lwexp.extend.rows import RawRow
-from lwexp.generate.candidates import Unreadable, read_candidate
+from lwexp.generate.candidates import Rejected, read_candidate
 from lwexp.generate.instructions import stable_seed
-from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output
+from lwexp.generate.needs_long import judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm import Client
-from lwexp.llm.drain import Drain
 from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
+from lwexp.llm.pool import DRAINED, NothingRead, ask_all
 from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import INSTRUCTIONS, LEDGER, SELECT_FAILURES, SelectResults
+from lwexp.runs.progress import shown
+from lwexp.text.words import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-_SAY_EVERY = 15.0  # seconds between lines of progress
 _ROWS_AT_ONCE = 64
 _REPLY_TOKENS = 12
 _BYTES_PER_TOKEN = 3.5  # English and Chinese alike, for a price before asking
@@ -51,160 +51,145 @@ def select_instructions(
         LwexpError: If nothing was kept, or the run had to stop.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; what was found is written.
     """
-    kept: list[Instruction] = []
     failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
-    with (
-        Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger,
-        RowLog(failed) as out,
-    ):
-        selection = Selection(config, source, kept, out)
+    with Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger, RowLog(failed) as out:
+        selection = Selection(config, out)
+        to_ask = selection.to_ask(screened(rows, config.select, source))
         try:
-            asyncio.run(selection.run(rows, ledger))
+            with shown("select", selection):
+                ask_all(to_ask, config.teacher, ledger, selection.ask)
         finally:
-            write_rows(run.path / INSTRUCTIONS, kept)
+            write_rows(run.path / INSTRUCTIONS, selection.kept)
         totals = ledger.totals()
     counts = selection.tally
     log.info("select: %s", counts)
-    _warn_of_gaps(config.select, selection.accepted)
-    if not kept:
+    for language, wanted in selection.wanted.items():
+        if (accepted := selection.accepted[language]) < wanted:
+            log.warning(
+                "select.counts.%s=%s: the source ended after %s; add another source or lower it",
+                language, f"{wanted:,}", f"{accepted:,}",
+            )  # fmt: skip
+    if not counts.kept:
         raise LwexpError(f"select: nothing was kept ({counts}); the reasons are in {failed}")
     results = SelectResults(
-        tally=str(counts), instructions=len(kept), languages=dict(selection.accepted), lost=counts.lost,
+        tally=str(counts), instructions=counts.kept, languages=dict(selection.accepted), lost=counts.lost,
         asked=totals.answers, cost_usd=totals.cost_usd,
     )  # fmt: skip
     return results, {reason: count for reason, count in counts.lost.items() if is_transient(reason)}
 
 
 class Selection:
-    """Reads rows in order and settles them in order; the questions in between run at once."""
+    """Takes rows in order and settles them in order; the questions in between run at once."""
 
-    def __init__(self, config: Config, source: str, kept: list[Instruction], out: RowLog) -> None:
+    def __init__(self, config: Config, out: RowLog) -> None:
+        self.kept: list[Instruction] = []
         self.accepted: Counter[str] = Counter()
+        self.wanted = {language: getattr(config.select.counts, language) for language in LANGUAGES}
         self._config = config
-        self._source = source
-        self._kept = kept
         self._out = out
         self._lost: Counter[str] = Counter()
         self._yes: Counter[str] = Counter()  # as answers come in; ``accepted`` counts them in the order of rows
         self._in_flight: Counter[str] = Counter()
         self._answered = asyncio.Event()
-        self._pending: deque[Outcome | asyncio.Task[Outcome]] = deque()
-        self._said = time.monotonic()
+        self._decided: dict[int, Outcome | None] = {}  # by row, until all rows before it are decided
+        self._next = 0
+        self._spent_usd = 0.0
 
     @property
     def tally(self) -> Tally:
         """Rows settled so far."""
-        return tally(len(self._kept) + self._lost.total(), len(self._kept), self._lost.elements())
+        return tally(len(self.kept) + self._lost.total(), len(self.kept), self._lost.elements())
 
-    async def run(self, rows: Iterable[RawRow], ledger: Ledger) -> None:
-        """Go through the rows until every language has what it was to have, or the rows end."""
-        async with Client(self._config.teacher, ledger) as client:
-            drain = Drain(client)
-            with drain.on_signals():
-                async for row in _in_a_thread(screened(rows, self._config.select, self._source)):
-                    if drain.reason is not None:
-                        break
-                    await self._take(row, client, drain)
-                    await self._settle(wait=False)
-                    self._say(client.spent_usd)
-                    if self._is_full():
-                        break
-                await self._settle(wait=True)
-        drain.raise_reason()
+    @property
+    def share(self) -> float:
+        """Places taken, from 0 to 1."""
+        return len(self.kept) / max(1, sum(self.wanted.values()))
 
-    async def _take(self, row: Outcome, client: Client, drain: Drain) -> None:
-        if isinstance(row, Failure):
-            self._pending.append(row)
-            return
-        wanted = getattr(self._config.select.counts, row.language)
-        while self._yes[row.language] + self._in_flight[row.language] >= wanted and self._in_flight[row.language]:
-            self._answered.clear()
-            await self._answered.wait()
-        if self._yes[row.language] >= wanted:
-            self._pending.append(_failure(row.id, "language_full", f"select.counts.{row.language}={wanted}"))
-            return
-        while self._in_flight.total() >= self._config.teacher.limits.concurrency:
-            self._answered.clear()
-            await self._answered.wait()
-        self._in_flight[row.language] += 1
-        self._pending.append(asyncio.ensure_future(self._ask(row, client, drain)))
+    def __str__(self) -> str:
+        found = ", ".join(f"{name} {self.accepted[name]:,} of {wanted:,}" for name, wanted in self.wanted.items())
+        return f"{self._next:,} rows read, {found}, {self._in_flight.total()} in flight, ${self._spent_usd:,.2f}"
 
-    async def _ask(self, row: Instruction, client: Client, drain: Drain) -> Outcome:
-        select = self._config.select
+    async def to_ask(self, rows: Iterator[Outcome]) -> AsyncIterator[tuple[int, Instruction]]:
+        """Rows that a model must judge, with their places, until every language is full or the rows end."""
+        place = -1
+        async for row in _in_a_thread(rows):
+            place += 1
+            if isinstance(row, Instruction):
+                language, wanted = row.language, self.wanted[row.language]
+                while self._yes[language] + self._in_flight[language] >= wanted and self._in_flight[language]:
+                    self._answered.clear()
+                    await self._answered.wait()
+                if self._yes[language] < wanted:
+                    self._in_flight[language] += 1
+                    yield place, row
+                    continue
+                row = _failure(row.id, "language_full", f"select.counts.{language}={wanted}")
+            self._settle(place, row)
+            if self._is_full():
+                return
+
+    async def ask(self, client: Client, item: tuple[int, Instruction]) -> str | None:
+        """Ask about one of ``to_ask``; the reason if no verdict came."""
+        place, row = item
+        outcome: Outcome | None = None  # none came, because the run is being stopped
         try:
             seed = stable_seed(self._config.seed, row.id)
-            if await needs_long_output(client, row, min_words=select.min_words, seed=seed):
+            if await needs_long_output(client, row, min_words=self._config.select.min_words, seed=seed):
                 self._yes[row.language] += 1
-                return row
-            return _failure(row.id, "short_answer_will_do", "so says the model")
-        except Unjudged as error:
-            return _failure(row.id, error.reason, str(error))
-        except LwexpError as error:
-            drain.stop(error)
-            return _failure(row.id, "drained", str(error))
+                outcome = row
+            else:
+                outcome = _failure(row.id, "needs_short_answer", "teacher: no")
+        except NothingRead as error:
+            if error.reason == DRAINED:
+                return DRAINED
+            outcome = _failure(row.id, error.reason, str(error))
         finally:
             self._in_flight[row.language] -= 1
+            self._spent_usd = client.spent_usd
+            self._settle(place, outcome)
             self._answered.set()
+        return None
 
-    async def _settle(self, *, wait: bool) -> None:
-        """Count and write what is decided, in the order of rows, up to the first that is not (or all of it)."""
-        while self._pending:
-            first = self._pending[0]
-            if isinstance(first, asyncio.Task):
-                if not wait and not first.done():
-                    await asyncio.sleep(0)
-                    if not first.done():
-                        return
-                first = await first
-            self._pending.popleft()
-            if self._is_full() or (isinstance(first, Failure) and first.reason == "drained"):
-                # Rows read ahead of the last place taken, or cut off by a stop, were not received.
+    def _settle(self, place: int, outcome: Outcome | None) -> None:
+        """Keep what is decided about a row; count and write all rows up to the first that is not decided."""
+        self._decided[place] = outcome
+        while self._next in self._decided:
+            first = self._decided.pop(self._next)
+            self._next += 1
+            if first is None or self._is_full():
+                # Rows cut off by a stop, or read ahead of the last place taken, do not count as received.
                 continue
             if isinstance(first, Failure):
                 self._lost[first.reason] += 1
                 self._out.append(first)
             else:
                 self.accepted[first.language] += 1
-                self._kept.append(first)
+                self.kept.append(first)
 
     def _is_full(self) -> bool:
-        counts = self._config.select.counts
-        return self.accepted["en"] >= counts.en and self.accepted["zh"] >= counts.zh
-
-    def _say(self, spent_usd: float) -> None:
-        if time.monotonic() - self._said < _SAY_EVERY:
-            return
-        self._said = time.monotonic()
-        counts = self._config.select.counts
-        log.info(
-            "select: %s rows read, en %s of %s, zh %s of %s, %s in flight, $%.2f",
-            f"{self.tally.received:,}", f"{self.accepted['en']:,}", f"{counts.en:,}",
-            f"{self.accepted['zh']:,}", f"{counts.zh:,}", self._in_flight.total(), spent_usd,
-        )  # fmt: skip
+        return all(self.accepted[language] >= wanted for language, wanted in self.wanted.items())
 
 
 def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Iterator[Outcome]:
     """Each row after the rules: an instruction to ask about, or why not."""
     seen = Duplicates(config.near_duplicate)
     ids: set[str] = set()
-    for count, row in enumerate(rows):
-        if config.max_rows is not None and count >= config.max_rows:
-            return
+    for row in islice(rows, config.max_rows):
         candidate = read_candidate(row, source)
-        if isinstance(candidate, Unreadable):
+        if isinstance(candidate, Rejected):
             yield _failure(f"{source}-{row.number}", candidate.reason, f"row {row.number} {candidate.detail}")
             continue
         found = check(candidate, config, source)
-        if isinstance(found, Instruction):
-            fault = seen.check(found.id, found.text)
-            if fault is None and found.id in ids:
-                # Two texts under one id would be one document later.
-                found = found.model_copy(update={"id": f"{found.id}-{row.number}"})
-            ids.add(found.id)
-            yield found if fault is None else _failure(found.id, *fault)
-        else:
+        if isinstance(found, Rejected):
             yield _failure(candidate.id, *found)
+            continue
+        rejected = seen.check(found.id, found.text)
+        if rejected is None and found.id in ids:
+            # Two texts under one id would be one document later.
+            found = found.model_copy(update={"id": f"{found.id}-{row.number}"})
+        ids.add(found.id)
+        yield found if rejected is None else _failure(found.id, *rejected)
 
 
 class Forecast(NamedTuple):
@@ -256,12 +241,3 @@ async def _in_a_thread(rows: Iterator[Outcome]) -> AsyncIterator[Outcome]:
 
 def _failure(id: str, reason: str, detail: str) -> Failure:
     return Failure(id=id, stage="select", reason=reason, detail=detail, attempts=1)
-
-
-def _warn_of_gaps(config: SelectConfig, accepted: Counter[str]) -> None:
-    for language, wanted in (("en", config.counts.en), ("zh", config.counts.zh)):
-        if accepted[language] < wanted:
-            log.warning(
-                "select.counts.%s=%s: the source ended after %s; add another source or lower it",
-                language, f"{wanted:,}", f"{accepted[language]:,}",
-            )  # fmt: skip

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from lwexp.config.data import SelectConfig
-from lwexp.generate.candidates import Candidate
+from lwexp.generate.candidates import Candidate, Rejected
 from lwexp.records import Instruction, Language
 from lwexp.text.stated_lengths import stated_words
 from lwexp.text.words import count_words, language_of
@@ -55,13 +54,6 @@ _JAILBREAK = re.compile(
 _TOKEN = re.compile(r"[\u4e00-\u9fff]|\w+")
 _SHINGLE = 3  # words or Chinese characters
 _PERMUTATIONS = 64
-
-
-class Rejected(NamedTuple):
-    """A row that a rule turned away."""
-
-    reason: str
-    detail: str
 
 
 def check(candidate: Candidate, config: SelectConfig, source: str) -> Instruction | Rejected:

@@ -1,7 +1,11 @@
-"""Many questions at once through one client, which ends early in good order; and one asked again if not readable."""
+"""Many questions at once through one client, in a pool of workers that can end early; unreadable replies asked again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -9,9 +13,8 @@ from pydantic import BaseModel
 from lwexp.extend.endpoint import Endpoint
 from lwexp.llm.answer import NoAnswer
 from lwexp.llm.client import Client
-from lwexp.llm.drain import Drain
 from lwexp.llm.ledger import Ledger
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, Preempted
 from lwexp.text.replies import UnreadableError
 
 I = TypeVar("I")  # noqa: E741 - an item
@@ -20,14 +23,19 @@ T = TypeVar("T")
 DRAINED = "drained"
 """Reason of a question that was not asked any more."""
 
+log = logging.getLogger(__name__)
+
 
 def ask_all(
-    items: Iterable[I], endpoint: Endpoint, ledger: Ledger, work: Callable[[Client, I], Awaitable[str | None]]
+    items: Iterable[I] | AsyncIterable[I],
+    endpoint: Endpoint,
+    ledger: Ledger,
+    work: Callable[[Client, I], Awaitable[str | None]],
 ) -> None:
     """Work on every item, ``limits.concurrency`` at a time, in whatever order the replies come.
 
     Args:
-        items: Taken one by one.
+        items: Taken one by one, in order.
         endpoint: Who is asked.
         ledger: Where every paid call is.
         work: Asks, and keeps what comes itself; returns the reason where nothing came.
@@ -36,33 +44,78 @@ def ask_all(
         LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
     """
-    asyncio.run(async_pool(items, endpoint, ledger, work))
+    asyncio.run(_ask_all(items, endpoint, ledger, work))
 
 
-async def async_pool(
-    items: Iterable[I], endpoint: Endpoint, ledger: Ledger, work: Callable[[Client, I], Awaitable[str | None]]
+async def _ask_all(
+    items: Iterable[I] | AsyncIterable[I],
+    endpoint: Endpoint,
+    ledger: Ledger,
+    work: Callable[[Client, I], Awaitable[str | None]],
 ) -> None:
-    """``ask_all`` inside an event loop."""
-    queue = iter(items)
+    queue = aiter(items if isinstance(items, AsyncIterable) else _one_by_one(items))
+    turn = asyncio.Lock()
     async with Client(endpoint, ledger) as client:
-        drain = Drain(client)
+        drain = _Drain(client)
 
         async def worker() -> None:
-            for item in queue:
-                if drain.reason is not None:
-                    return
+            while drain.reason is None:
                 try:
-                    if await work(client, item) == DRAINED:
+                    async with turn:
+                        item = await anext(queue)
+                    if drain.reason is not None or await work(client, item) == DRAINED:
                         return
+                except StopAsyncIteration:
+                    return
                 except LwexpError as error:
                     drain.stop(error)
-                    return
                 # A replay from the ledger never waits by itself; this lets signals in.
                 await asyncio.sleep(0)
 
         with drain.on_signals():
             await asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
-    drain.raise_reason()
+    if drain.reason is not None:
+        raise drain.reason
+
+
+async def _one_by_one(items: Iterable[I]) -> AsyncIterator[I]:
+    for item in items:
+        yield item
+
+
+class _Drain:
+    """Ends a pool early: nothing more is started, the calls in flight end, and the reason is kept."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.reason: BaseException | None = None
+
+    def stop(self, reason: BaseException) -> None:
+        """Start nothing more; the first reason counts."""
+        self.reason = self.reason or reason
+        self._client.drain()
+
+    @contextlib.contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM stop the pool; a second Ctrl-C ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def caught(number: signal.Signals, reason: BaseException) -> None:
+            # Removed before the message: a second Ctrl-C must meet Python's own handler, not this one again.
+            loop.remove_signal_handler(signal.SIGINT)
+            self.stop(reason)
+            log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
+
+        loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
+        loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 class NothingRead(Exception):  # noqa: N818 - an outcome, not an error
@@ -87,7 +140,7 @@ async def ask_and_read(
     max_tokens: int | None = None,
     schema: type[BaseModel] | None = None,
 ) -> T:
-    """Ask once, and once more where the reply is unreadable.
+    """Ask once, and once more if the reply is unreadable.
 
     Args:
         client: Who is asked.

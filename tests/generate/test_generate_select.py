@@ -12,9 +12,10 @@ import pytest
 
 from lwexp.config import Config, compose
 from lwexp.generate import write_drafts
-from lwexp.generate.needs_long import Unjudged, judge_prompt, needs_long_output, read_judgement
+from lwexp.generate.needs_long import judge_prompt, needs_long_output, read_judgement
 from lwexp.llm import Answer
 from lwexp.llm.offline.teacher import long_output_reply
+from lwexp.llm.pool import NothingRead
 from lwexp.recipe.data import select
 from lwexp.records import Failure, Instruction, LwexpError, read_rows
 from lwexp.runs import RunDirectory
@@ -75,11 +76,11 @@ def test_a_wildchat_file_is_selected_and_every_row_is_counted(tmp_path: Path) ->
     assert Counter(item.language for item in kept) == {"en": 3, "zh": 3}
     assert {item.source for item in kept} == {"chat"}
     assert [(item.id, item.reason) for item in failures] == [
-        ("chat-2", "toxic"), ("chat-3", "short_answer_will_do"), ("chat-5", "duplicate"), ("chat-6", "other_language"),
+        ("chat-2", "toxic"), ("chat-3", "needs_short_answer"), ("chat-5", "duplicate"), ("chat-6", "other_language"),
         ("chat-8", "scraping"), ("chat-12", "states_short_answer"),
     ]  # fmt: skip
     assert results_of(run)["tally"] == (
-        "12 in = 6 kept + 1 duplicate + 1 other language + 1 scraping + 1 short answer will do + 1 states short answer"
+        "12 in = 6 kept + 1 duplicate + 1 needs short answer + 1 other language + 1 scraping + 1 states short answer"
         " + 1 toxic"
     )
     assert results_of(run)["asked"] == 7
@@ -106,7 +107,7 @@ def test_a_folder_is_streamed(tmp_path: Path) -> None:
     folder.mkdir()
     write_file(folder / "a.jsonl", rows())
     run = selected(tmp_path / "runs", folder, "select.max_rows=4")
-    assert results_of(run)["tally"] == "4 in = 2 kept + 1 short answer will do + 1 toxic"
+    assert results_of(run)["tally"] == "4 in = 2 kept + 1 needs short answer + 1 toxic"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_a_dry_run_asks_nobody_and_prices_every_question(tmp_path: Path, capsys:
 
 def test_nothing_kept_is_an_error_with_the_tally(tmp_path: Path) -> None:
     source = write_file(tmp_path / "x.jsonl", [row(HAIKU.format("tea"))])
-    with pytest.raises(LwexpError, match=r"nothing was kept .*1 short answer will do"):
+    with pytest.raises(LwexpError, match=r"nothing was kept .*1 needs short answer"):
         selected(tmp_path / "runs", source)
 
 
@@ -207,11 +208,11 @@ def test_anything_else_is_not_read(reply: str) -> None:
         read_judgement(reply)
 
 
-def test_an_unreadable_reply_is_asked_for_once_more_and_then_unjudged() -> None:
+def test_an_unreadable_reply_is_asked_for_once_more_and_then_unreadable() -> None:
     assert judge("Yes", '{"needs_long_output": true}') is True
-    with pytest.raises(Unjudged) as caught:
+    with pytest.raises(NothingRead) as caught:
         judge("Yes", "Yes, really", '{"needs_long_output": true}')
-    assert caught.value.reason == "unjudged"
+    assert caught.value.reason == "unreadable"
 
 
 def test_an_instruction_cannot_close_its_own_quotation() -> None:

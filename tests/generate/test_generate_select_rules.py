@@ -8,8 +8,8 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.extend.rows import RawRow
-from lwexp.generate.candidates import Candidate, Unreadable, read_candidate
-from lwexp.generate.select_rules import Duplicates, Rejected, check
+from lwexp.generate.candidates import Candidate, Rejected, read_candidate
+from lwexp.generate.select_rules import Duplicates, check
 from lwexp.records import Instruction
 
 RULES = compose().select  # answers of 2,000 words and more, instructions of 5 to 1,000
@@ -27,7 +27,7 @@ def wildchat(text: str, **changes: object) -> dict[str, object]:
     return row | changes
 
 
-def read(value: object, problem: str | None = None) -> Candidate | Unreadable:
+def read(value: object, problem: str | None = None) -> Candidate | Rejected:
     return read_candidate(RawRow(7, "row", value, problem), "set")
 
 
@@ -60,7 +60,7 @@ def test_the_first_user_turn_is_read_from_every_shape(row: object, id: str, text
 )
 def test_rows_without_a_user_turn_say_why(row: object, reason: str) -> None:
     found = read(row)
-    assert isinstance(found, Unreadable)
+    assert isinstance(found, Rejected)
     assert found.reason == reason
     assert read(None, "is not JSON").reason == "not_json"  # type: ignore[union-attr]
 
