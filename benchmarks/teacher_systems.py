@@ -86,7 +86,8 @@ def original(config: Config, rows: Sequence[Instruction], templates: Filled, wor
 
 def replay(config: Config, folder: Path) -> dict[str, float]:
     """Ask for everything in the ledger of ``folder`` again, through the client."""
-    from lwexp.llm import Answer, Client
+    from lwexp.llm.answer import Answer
+    from lwexp.llm.client import Client
     from lwexp.llm.ledger import Ledger
 
     drafts = [json.loads(line) for line in (folder / "drafts.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from lwexp.config.schema import Config
 from lwexp.generate.estimate import expected_steps
 from lwexp.generate.export import Outcome, summarise, write_files
-from lwexp.generate.progress import Counted, Progress
+from lwexp.generate.progress import Progress
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED, ask_all
@@ -101,7 +101,7 @@ def _write_documents(
 
     async def work(client: Client, index: int) -> str | None:
         row = instructions[index]
-        outcome = await write_document(Counted(client, progress, index), templates[row.language], row, rules)
+        outcome = await write_document(progress.count_calls(client, index), templates[row.language], row, rules)
         reason = outcome.reason if isinstance(outcome, Failure) else None
         if reason != DRAINED:
             outcomes[index] = outcome

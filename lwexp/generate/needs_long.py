@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, StrictBool
 
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.pool import ask_and_read
 from lwexp.records import Instruction, Language
 from lwexp.text.quoting import code_of, fill

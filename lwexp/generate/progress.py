@@ -1,7 +1,7 @@
-"""How far a generation run is: documents, calls in flight, dollars spent and to come, tokens a second, time left.
+"""Progress of a generation run: documents, calls in flight, dollars spent and projected, tokens per second, time left.
 
-The measure of work is the call: a document of n steps is 1 + n of them, as the dry run counts. Dollars to come take
-each call for equally dear, so they are low early on: later steps send more text again.
+Work is measured in calls: a document of n steps takes 1 + n, as the dry run counts. The projected cost assumes that all
+calls cost the same, so it is too low at first: later steps send more text again.
 """
 
 import time
@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.generate.write import Ask
+from lwexp.llm.answer import Answer, NoAnswer
+from lwexp.llm.client import Client
 from lwexp.records import Failure
 from lwexp.runs.progress import clock
 
 
 class Progress:
-    """Counts of one run. Pure but for the clock.
+    """Counts of one run.
 
     Args:
         expected_calls: Calls of each document, as the dry run expects them.
@@ -46,19 +48,33 @@ class Progress:
 
     @property
     def projected_usd(self) -> float | None:
-        """What the whole run will cost; None before the first twentieth is done."""
+        """Cost of the whole run; None before a twentieth of it is done."""
         return self.spent_usd / self.share if self.share >= 0.05 else None
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens written since this start, without those of the ledger."""
+        """Tokens written since this start, not counting answers from the ledger."""
         return self.tokens / max(1e-9, time.monotonic() - self._started)
 
     @property
     def seconds_left(self) -> float | None:
-        """By the pace of this start, without what the ledger answered; None while there is none."""
+        """By the rate since this start, not counting answers from the ledger; None before there is a rate."""
         fresh = self.share - min(self.share, self._replayed / max(1, sum(self.expected)))
         return (1 - self.share) / fresh * (time.monotonic() - self._started) if fresh > 0.01 else None
+
+    def count_calls(self, client: Client, index: int) -> Ask:
+        """``client.ask`` for document ``index``, with every call counted."""
+
+        async def ask(messages: Sequence[Mapping[str, str]], **options: Any) -> Answer | NoAnswer:
+            self.in_flight += 1
+            try:
+                answer = await client.ask(messages, **options)
+            finally:
+                self.in_flight -= 1
+            self.called(index, answer, client.spent_usd)
+            return answer
+
+        return ask
 
     def called(self, index: int, answer: Answer | NoAnswer, spent_usd: float) -> None:
         """Count a call of document ``index``."""
@@ -71,7 +87,7 @@ class Progress:
             self.tokens += real.completion_tokens
 
     def ended(self, index: int, outcome: object) -> None:
-        """Count a document that is done or failed."""
+        """Count a document that is written or has failed."""
         self.done += 1
         self._made.pop(index, None)
         self._finished += self.expected[index]
@@ -88,22 +104,3 @@ class Progress:
             f"{self.done:,} of {self.total:,} done ({failed or 'none failed'}), {self.in_flight:,} in flight, "
             f"{dollars}, {self.tokens_per_second:,.0f} tokens/s{left}"
         )
-
-
-class Counted:
-    """A client that counts its calls for one document."""
-
-    def __init__(self, client: Client, progress: Progress, index: int) -> None:
-        self._client = client
-        self._progress = progress
-        self._index = index
-
-    async def ask(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Answer | NoAnswer:
-        """``Client.ask``, counted."""
-        self._progress.in_flight += 1
-        try:
-            answer = await self._client.ask(messages, **options)
-        finally:
-            self._progress.in_flight -= 1
-        self._progress.called(self._index, answer, self._client.spent_usd)
-        return answer

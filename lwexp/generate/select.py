@@ -19,7 +19,7 @@ from lwexp.generate.candidates import Rejected, read_candidate
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.needs_long import judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.errors import is_transient
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all
@@ -85,7 +85,7 @@ class Selection:
     def __init__(self, config: Config, out: RowLog) -> None:
         self.kept: list[Instruction] = []
         self.accepted: Counter[str] = Counter()
-        self.wanted = {language: getattr(config.select.counts, language) for language in LANGUAGES}
+        self.wanted: dict[str, int] = {language: getattr(config.select.counts, language) for language in LANGUAGES}
         self._config = config
         self._out = out
         self._lost: Counter[str] = Counter()

@@ -1,8 +1,19 @@
 """What a call can end in: an answer, or a typed reason why there is none. Never an error message as text."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lwexp.llm.ledger import Entry
+
+
+class Reply(NamedTuple):
+    """A provider's answer as it came; ``cached_tokens`` are part of ``prompt_tokens``."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """No usable text came, and why.
+    """Why no usable text came.
 
     Attributes:
         reason: Short stable word: length, content_filter, empty, context_length, bad_request, rate_limit,
@@ -39,10 +50,7 @@ class NoAnswer:
 
 def outcome_of(entry: Entry, *, from_ledger: bool) -> Answer | NoAnswer:
     """What a stored answer means; the same whether it came from the provider just now or long ago."""
-    answer = Answer(
-        entry.text, entry.finish_reason, entry.prompt_tokens, entry.completion_tokens, entry.cost_usd, from_ledger,
-        entry.attempts,
-    )  # fmt: skip
+    answer = Answer(*entry[:5], from_ledger, entry.attempts)
     if entry.finish_reason == "length":
         return NoAnswer("length", f"cut at {entry.completion_tokens} tokens", entry.attempts, partial=answer)
     if entry.finish_reason == "content_filter":

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from lwexp.extend.endpoint import Endpoint, Hosted
+from lwexp.extend.endpoint import Endpoint
 from lwexp.llm import transport
 from lwexp.llm.answer import Answer, NoAnswer, outcome_of
 from lwexp.llm.budget import Budget
@@ -30,9 +30,9 @@ from lwexp.records import LwexpError
 
 log = logging.getLogger(__name__)
 
-FATAL_IN_A_ROW = 5  # refusals of a kind that every call will meet (a wrong key) before the run is stopped
-_LONGEST_PAUSE = 60.0  # seconds between tries, where the provider names no time
-_BYTES_A_TOKEN = 3  # or more, in English and in Chinese: a guess for the pace, where too many only costs time
+FATAL_IN_A_ROW = 5  # faults that every call will meet (a wrong key) before the run is stopped
+_LONGEST_PAUSE = 60.0  # seconds between tries, if the provider names no time
+_BYTES_PER_TOKEN = 3  # or more, in English and in Chinese; for the rate limit, where too high a guess only costs time
 
 
 class Client:
@@ -49,13 +49,14 @@ class Client:
         self._ledger = ledger
         limits = endpoint.limits
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._pace = RateLimiter(limits)
-        self._ramp = None if endpoint.is_free else StaggeredStart(limits.concurrency)
+        self._rate_limiter = RateLimiter(limits)
+        self._staggered_start = None if endpoint.is_free else StaggeredStart(limits.concurrency)
         self._rates = self._known_rates()
-        if isinstance(endpoint, Hosted) and endpoint.options.get("drop_params"):
+        if endpoint.parameters().get("drop_params"):
             log.warning(
-                "%s.options.drop_params: what %s does not take is left out without a word", self.section, endpoint.model
-            )
+                "%s.options.drop_params: parameters that %s does not take are left out without a warning",
+                self.section, endpoint.model,
+            )  # fmt: skip
         totals = ledger.totals()
         if self._rates != FREE and totals.lost_usd:
             log.info(
@@ -96,12 +97,12 @@ class Client:
         max_tokens: int | None = None,
         response_schema: type[BaseModel] | None = None,
     ) -> Answer | NoAnswer:
-        """Get an answer, from the ledger where it has one.
+        """Get an answer, from the ledger if it is there.
 
         Args:
             messages: Chat messages with ``role`` and ``content``.
             seed: Tells repeats of the same question apart; also sent to providers that take a seed.
-            max_tokens: Longest answer; the endpoint's own where None.
+            max_tokens: Longest answer; None takes the endpoint's own.
             response_schema: Asks the provider for JSON of this shape. The text comes back unparsed.
 
         Raises:
@@ -154,7 +155,7 @@ class Client:
         max_tokens: int | None,
         response_schema: type[BaseModel] | None,
     ) -> transport.Request:
-        """Everything that shapes the answer, and nothing else: it is both sent and hashed."""
+        """Everything that shapes the answer, and nothing else: it is sent, and its hash is the ledger's key."""
         endpoint = self._endpoint
         request: transport.Request = {
             "model": endpoint.model,
@@ -175,17 +176,17 @@ class Client:
         """One try. The answer is in the ledger before anyone sees it."""
         secret = require_key(self._endpoint)
         async with self._slots:
-            if self._ramp is not None:
+            if self._staggered_start is not None:
                 transport.load()  # its 2 s must not pass between the first calls
-                await self._ramp.take()
-            share = await self._wait_for_turn(request)
+                await self._staggered_start.wait()
+            reservation = await self._wait_for_turn(request)
             worst, cost, tokens = self._worst_case(request), 0.0, 0
             await self._budget.reserve(worst)
             try:
                 if self._hopeless is not None:
                     raise self._hopeless
                 if self._drained.is_set():
-                    raise Fault("drained", "not sent, because the run is being stopped")
+                    raise Fault("drained", "not sent, because the run is stopping")
                 entry = None
                 call = await self._ledger.open_call(key, worst)
                 try:
@@ -195,17 +196,17 @@ class Client:
                     self._ledger.lose(key, fault.reason, cost, call=call)
                     raise
                 except asyncio.CancelledError:
-                    cost = worst  # nobody can tell whether it was charged
+                    cost = worst  # it may have been charged
                     self._ledger.lose(key, "cancelled", cost, call=call)
                     raise
                 tokens = entry.prompt_tokens + entry.completion_tokens
                 return await self._ledger.settle(key, entry, model=self._endpoint.model, call=call)
             finally:
-                self._pace.correct(share, tokens)
+                self._rate_limiter.correct(reservation, tokens)
                 await self._budget.settle(worst, cost)
 
     async def _answer(self, request: transport.Request, secret: str | None, attempts: int) -> tuple[Entry, float]:
-        """Send, and refuse an answer without text; an entry and its cost in dollars."""
+        """Send, and refuse an answer without text. Returns an entry and its cost in dollars."""
         self._has_sent = True
         reply = await transport.send(self._endpoint, request, key=secret)
         cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
@@ -215,16 +216,17 @@ class Client:
         return Entry(reply.text, reply.finish_reason, *tokens, cost, attempts), cost
 
     def _worst_case(self, request: transport.Request) -> float:
-        """Dollars that a call cannot exceed: a token is at least a byte, and each message adds a few of its own."""
+        """The most dollars that a call can cost: a token is at least a byte, and each message adds a few of its own."""
         if self._rates == FREE:
             return 0.0
         return self._rates.cost(_prompt_bytes(request), request["max_tokens"])
 
     async def _wait_for_turn(self, request: transport.Request) -> Reservation | None:
         """Keep to the requests and tokens a minute, unless the run is being stopped."""
-        if self._pace.is_free:
+        if self._rate_limiter.is_unlimited:
             return None
-        turn = asyncio.ensure_future(self._pace.take(_prompt_bytes(request) // _BYTES_A_TOKEN + request["max_tokens"]))
+        tokens = _prompt_bytes(request) // _BYTES_PER_TOKEN + request["max_tokens"]
+        turn = asyncio.ensure_future(self._rate_limiter.take(tokens))
         stop = asyncio.ensure_future(self._drained.wait())
         try:
             await asyncio.wait((turn, stop), return_when=asyncio.FIRST_COMPLETED)
@@ -234,9 +236,9 @@ class Client:
             stop.cancel()
 
     def _pause(self, state: RetryCallState) -> float:
-        """Seconds before the next try: the provider's wish, or 1, 2, 4 ... first pauses, up to half less by chance."""
+        """Seconds to wait: the provider's Retry-After, else 1, 2, 4 ... first pauses, less a random half at most."""
         fault = state.outcome.exception() if state.outcome else None
-        jitter = random.uniform(0.5, 1.0)  # keeps calls that failed together from returning together
+        jitter = random.uniform(0.5, 1.0)  # calls that failed together should not return together
         if isinstance(fault, Fault) and fault.retry_after is not None:
             return fault.retry_after * (1.5 - 0.5 * jitter)
         doubled = self._endpoint.limits.first_pause_seconds * 2 ** (state.attempt_number - 1)
@@ -247,9 +249,9 @@ class Client:
             await asyncio.wait_for(self._drained.wait(), seconds)
 
     def _stop_if_hopeless(self, fault: Fault) -> None:
-        """Count refusals that every call will meet; from the fifth in a row on, nothing is sent any more.
+        """Count fatal faults; after the fifth in a row nothing more is sent.
 
-        What the model does not take is known before anything is sent, so the first such refusal stops the run.
+        litellm knows before sending which parameters a model does not take, so the first such fault stops the run.
         """
         self._fatal_in_a_row = self._fatal_in_a_row + 1 if fault.is_fatal else 0
         model = f"{self.section} {self._endpoint.model}"
@@ -266,14 +268,13 @@ class Client:
             raise self._hopeless
 
     def _without_unsupported(self, detail: str) -> str:
-        """The override that leaves out what the model does not take."""
+        """The override that leaves out a parameter which the model does not take."""
         if "temperature" in detail:
             return f"set {self.section}.temperature=null, which sends none"
         if "top_p" in detail:
             return f"set {self.section}.top_p=1.0, which is not sent"
-        options = self._endpoint.options if isinstance(self._endpoint, Hosted) else {}
-        named = [f"{self.section}.options.{name}" for name in options if name in detail]
-        return f"remove {named[0]}" if named else f"check {self.section}.options"
+        named = [name for name in getattr(self._endpoint, "options", {}) if name in detail]
+        return f"remove {self.section}.options.{named[0]}" if named else f"check {self.section}.options"
 
 
 def _prompt_bytes(request: transport.Request) -> int:

@@ -1,4 +1,4 @@
-"""What went wrong with a call, in our own words: which faults pass, which stay, which stop the run.
+"""What went wrong with a call: which faults pass, which stay, which stop the run.
 
 litellm's own retries repeat a wrong key and a full context as well (measured, 1.106), so they are switched
 off and this table decides.
@@ -7,6 +7,7 @@ off and this table decides.
 import asyncio
 import contextlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,6 +17,8 @@ _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset
 
 # Where litellm goes on to recommend leaving out what a model does not take without a word.
 _UNSUPPORTED = re.compile(r"To drop")
+
+_FATAL = {401: "authentication", 403: "authentication", 404: "not_found"}
 
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
@@ -31,10 +34,11 @@ def is_transient(reason: str | None) -> bool:
     return reason in _PASSING
 
 
+@dataclass(eq=False)
 class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted, not just raised
     """One failed try.
 
-    Args:
+    Attributes:
         reason: Short stable word, as in ``records.Failure``.
         detail: One line for people, without secrets.
         is_repeatable: The same call may succeed later.
@@ -44,35 +48,24 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
         retry_after: Seconds that the provider asked to wait.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        detail: str,
-        *,
-        is_repeatable: bool = False,
-        is_fatal: bool = False,
-        may_have_cost: bool = False,
-        cost_usd: float | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-        self.is_repeatable = is_repeatable
-        self.is_fatal = is_fatal
-        self.may_have_cost = may_have_cost
-        self.cost_usd = cost_usd
-        self.retry_after = retry_after
+    reason: str
+    detail: str
+    is_repeatable: bool = False
+    is_fatal: bool = False
+    may_have_cost: bool = False
+    cost_usd: float | None = None
+    retry_after: float | None = None
 
 
 def classify(error: Exception, *, secret: str | None) -> Fault:
     """Turn whatever the network layer raised into a ``Fault``.
 
     Args:
-        error: From litellm, or a time-out of ours.
+        error: From litellm, or from the time-out around it.
         secret: The API key, which is cut out of the message.
     """
-    detail = _one_line(error, secret)
+    detail = " ".join(str(error).split())
+    detail = (detail.replace(secret, "***") if secret else detail)[:300]
     if isinstance(error, asyncio.TimeoutError):
         return Fault("time_out", detail or "no answer in time", is_repeatable=True, may_have_cost=True)
     text = str(error).lower()
@@ -84,10 +77,8 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
         return Fault("context_length", detail)
     if "insufficient_quota" in text:
         return Fault("quota", detail, is_fatal=True)
-    if status in (401, 403):
-        return Fault("authentication", detail, is_fatal=True)
-    if status == 404:
-        return Fault("not_found", detail, is_fatal=True)
+    if status in _FATAL:
+        return Fault(_FATAL[status], detail, is_fatal=True)
     if status == 429:
         return Fault("rate_limit", detail, is_repeatable=True, retry_after=_retry_after(error))
     if status == 408 or "Timeout" in names:
@@ -121,9 +112,3 @@ def _seconds(value: str) -> float | None:
     with contextlib.suppress(ValueError):
         return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     return None
-
-
-def _one_line(error: Exception, secret: str | None) -> str:
-    text = " ".join(str(error).split())
-    text = text.replace(secret, "***") if secret else text
-    return text[:300]

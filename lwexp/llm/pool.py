@@ -1,4 +1,4 @@
-"""Many questions at once through one client, in a pool of workers that can end early; unreadable replies asked again."""
+"""Many questions at once through one client: workers that can end early, and unreadable replies asked for again."""
 
 import asyncio
 import contextlib

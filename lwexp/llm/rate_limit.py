@@ -11,14 +11,14 @@ from aiolimiter import AsyncLimiter
 from lwexp.extend.endpoint import Limits
 
 _MINUTE = 60.0
-_APART, _LONGEST_RAMP = 0.02, 2.0  # seconds between the first calls, and for all of them at most
+_APART, _LONGEST_START = 0.02, 2.0  # seconds between two first calls, and for all of them at most
 
 
 class StaggeredStart:
     """Starts the first call of each slot a little after the one before.
 
-    Calls that start together end together where they take equally long, and then each of their answers waits while the
-    event loop handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s a call.
+    Calls that start together and take equally long end together, and then each answer waits while the event loop
+    handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s a call.
 
     Args:
         slots: How many calls may be in flight.
@@ -26,11 +26,11 @@ class StaggeredStart:
 
     def __init__(self, slots: int) -> None:
         self._left = slots
-        self._apart = min(_APART, _LONGEST_RAMP / slots)
+        self._apart = min(_APART, _LONGEST_START / slots)
         self._next = 0.0
 
-    async def take(self) -> None:
-        """Wait until this call may start; from the second round on, not at all."""
+    async def wait(self) -> None:
+        """Delay each of the first ``slots`` calls; later calls do not wait."""
         if not self._left:
             return
         self._left -= 1
@@ -42,7 +42,7 @@ class StaggeredStart:
 
 @dataclass(slots=True)
 class Reservation:
-    """A call's part of a minute: when it was taken, and how many tokens."""
+    """A call's share of the window: when it was taken, and how many tokens."""
 
     at: float
     tokens: int
@@ -62,8 +62,8 @@ class RateLimiter:
         self._tokens = TokenWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
     @property
-    def is_free(self) -> bool:
-        """Whether there is no limit, so that no call ever waits."""
+    def is_unlimited(self) -> bool:
+        """Whether no call ever waits."""
         return self._requests is None and self._tokens is None
 
     async def take(self, tokens: int) -> Reservation | None:
@@ -72,15 +72,15 @@ class RateLimiter:
         Args:
             tokens: The most that the call may use: OpenAI, too, counts ``max_tokens`` before it knows the answer.
         """
-        share = await self._tokens.take(tokens) if self._tokens else None
+        reservation = await self._tokens.take(tokens) if self._tokens else None
         if self._requests:
             await self._requests.acquire()
-        return share
+        return reservation
 
-    def correct(self, share: Reservation | None, tokens: int) -> None:
-        """Put what the call did use in place of what it might have used."""
-        if share is not None and self._tokens is not None:
-            self._tokens.correct(share, tokens)
+    def correct(self, reservation: Reservation | None, tokens: int) -> None:
+        """Replace the reserved tokens by those that the call used."""
+        if reservation is not None and self._tokens is not None:
+            self._tokens.correct(reservation, tokens)
 
 
 class TokenWindow:
@@ -106,25 +106,24 @@ class TokenWindow:
                 self._freed.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._freed.wait(), pause)
-            share = Reservation(time.monotonic(), tokens)
-            self._taken.append(share)
-            return share
+            self._taken.append(Reservation(time.monotonic(), tokens))
+            return self._taken[-1]
 
-    def correct(self, share: Reservation, tokens: int) -> None:
-        """Replace a call's tokens by what it used."""
-        share.tokens = tokens
+    def correct(self, reservation: Reservation, tokens: int) -> None:
+        """Replace the reserved tokens by those that the call used."""
+        reservation.tokens = tokens
         self._freed.set()
 
     def _until_room(self, tokens: int) -> float:
-        """Seconds until ``tokens`` fit, should no call in flight give any back."""
+        """Seconds until ``tokens`` fit, if no call in flight gives any back."""
         now = time.monotonic()
         while self._taken and self._taken[0].at <= now - self._seconds:
             self._taken.popleft()
-        excess = sum(share.tokens for share in self._taken) + tokens - self._limit
-        for share in self._taken:
+        excess = sum(reservation.tokens for reservation in self._taken) + tokens - self._limit
+        wait = 0.0
+        for reservation in self._taken:
             if excess <= 0:
                 break
-            excess -= share.tokens
-            if excess <= 0:
-                return share.at + self._seconds - now
-        return 0.0
+            excess -= reservation.tokens
+            wait = reservation.at + self._seconds - now
+        return wait

@@ -5,24 +5,15 @@ import functools
 import gc
 import logging
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from lwexp.extend.endpoint import Endpoint, Hosted
+from lwexp.llm.answer import Reply
 from lwexp.llm.errors import Fault, classify
 
 Request = dict[str, Any]
 
 _prepared: set[type[Endpoint]] = set()
-
-
-class Reply(NamedTuple):
-    """A provider's answer before anyone has judged it; ``cached_tokens`` are part of ``prompt_tokens``."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
 
 
 async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Reply:
@@ -51,7 +42,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
         _prepared.add(type(endpoint))
     _price(endpoint.model)
     try:
-        # litellm's own time-out is not enforced by every provider class, so ours is the one that counts.
+        # litellm does not enforce its own time-out for every provider class; this one counts.
         async with asyncio.timeout(seconds):
             answer = await litellm.acompletion(**arguments, num_retries=0, max_retries=0, timeout=seconds + 5)
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
@@ -60,7 +51,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
 
 
 def load() -> None:
-    """Import litellm now, about 2 s, and not within the first call."""
+    """Import litellm now, which takes about 2 s, rather than within the first call."""
     _litellm()
 
 
@@ -87,8 +78,8 @@ def _read(answer: Any) -> Reply:
 def _litellm() -> Any:
     # Without this, importing litellm fetches its price table from the network.
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    # Its import makes objects by the hundred thousand that all stay. Not looking through them for garbage, now and
-    # later, saves 0.7 s of 2.5 here and 0.16 s at each full collection.
+    # The import makes hundreds of thousands of objects that all stay. Leaving them out of garbage collection saves
+    # 0.7 s of 2.5 here and 0.16 s at each full collection later.
     gc.disable()
     try:
         import litellm
@@ -98,28 +89,23 @@ def _litellm() -> Any:
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
-    # litellm logs each failed try, with parts of the request; our own failures are typed and counted.
+    # litellm logs each failed try, with parts of the request; here failures are typed and counted.
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
 
 
 @functools.cache
 def _price(model: str) -> None:
-    """Give litellm a price for a model that it does not list; ours is in ``price.rates_of``, its own is not used.
+    """Give litellm a price for a model that it does not list. Only its speed matters: ``price.rates_of`` counts.
 
-    Without one it looks for a price in ten ways in every call and then works out why there is none: 1 ms of the 5 that
-    a call takes. The price is not 0, because it explains a cost of 0, too.
+    Without a price litellm searches for one in ten ways at every call and explains why it found none: 1 ms of the 5
+    that a call takes. The price is above 0, because litellm explains a cost of 0, too.
     """
     litellm = _litellm()
     if model not in litellm.model_cost:
         provider = model.split("/", 1)[0]
-        row = {
-            "litellm_provider": provider,
-            "mode": "chat",
-            "input_cost_per_token": 1e-12,
-            "output_cost_per_token": 1e-12,
-        }
-        litellm.register_model({model: row})
+        row = {"input_cost_per_token": 1e-12, "output_cost_per_token": 1e-12}
+        litellm.register_model({model: {"litellm_provider": provider, "mode": "chat", **row}})
 
 
 @functools.cache

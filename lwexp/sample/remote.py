@@ -6,7 +6,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.llm import Client, NoAnswer, pool
+from lwexp.llm import pool
+from lwexp.llm.answer import NoAnswer
+from lwexp.llm.client import Client
 from lwexp.llm.endpoints.hosted import LiteLLMWriter
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED

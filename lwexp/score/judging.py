@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all, ask_and_read
 from lwexp.runs.artifacts import LEDGER

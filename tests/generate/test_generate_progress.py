@@ -16,7 +16,7 @@ import pytest
 
 from lwexp.config.folders import REPOSITORY
 from lwexp.generate.progress import Progress
-from lwexp.llm import Answer, NoAnswer
+from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.records import Conversation, Failure, read_rows
 from lwexp.runs import RunDirectory
 

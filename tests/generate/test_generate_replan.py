@@ -9,7 +9,7 @@ from typing import Any
 from lwexp.config import compose
 from lwexp.generate.prompts import load_templates
 from lwexp.generate.write import Planned, plan_document
-from lwexp.llm import Answer, NoAnswer
+from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.records import Failure, Instruction
 
 GOOD = "Paragraph 1 - Main Point: how tea began - Word Count: 300 words"
@@ -42,7 +42,7 @@ def plan(teacher: Scripted) -> Planned | Failure:
     config = compose()
     instruction = Instruction(id="a", text="Write about tea.", language="en", source="test", required_words=300)
     templates = load_templates(config.generate)["en"]
-    return asyncio.run(plan_document(teacher, templates, instruction, config.generate.plan, 0))  # type: ignore[arg-type]
+    return asyncio.run(plan_document(teacher.ask, templates, instruction, config.generate.plan, 0))
 
 
 def test_a_good_plan_is_asked_for_once():

@@ -13,7 +13,7 @@ import pytest
 from lwexp.config import Config, compose
 from lwexp.generate import write_drafts
 from lwexp.generate.needs_long import judge_prompt, needs_long_output, read_judgement
-from lwexp.llm import Answer
+from lwexp.llm.answer import Answer
 from lwexp.llm.offline.teacher import long_output_reply
 from lwexp.llm.pool import NothingRead
 from lwexp.recipe.data import select

@@ -26,7 +26,8 @@ from typing import Any
 
 from aiohttp import web
 
-from lwexp.llm.offline.teacher import Reply, teacher_reply
+from lwexp.llm.answer import Reply
+from lwexp.llm.offline.teacher import teacher_reply
 
 RECOVERABLE = ("429:0.05", "429", "429date:1", "500", "502", "503", "drop", "cut", "garbage", "empty", "slow:3")
 FINAL = ("filter", "filter400", "context", "length")

@@ -15,7 +15,8 @@ import pytest
 from pydantic import BaseModel
 
 from lwexp.extend.endpoint import Price
-from lwexp.llm import Answer, Client, NoAnswer
+from lwexp.llm.answer import Answer, NoAnswer
+from lwexp.llm.client import Client
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.endpoints.offline import OfflineTeacher
 from lwexp.llm.ledger import Ledger
@@ -113,7 +114,7 @@ def test_a_second_run_replays_without_litellm(server: Any, hosted: Hosted, tmp_p
 import asyncio, json, sys
 from pathlib import Path
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
 
 async def main(endpoint, folder, text, seed):

@@ -20,7 +20,7 @@ from lwexp.extend.endpoint import Price
 from lwexp.generate.document_pool import write_all
 from lwexp.generate.instructions import load_instructions
 from lwexp.generate.prompts import load_templates
-from lwexp.llm import Client
+from lwexp.llm.client import Client
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.rate_limit import StaggeredStart, TokenWindow
@@ -145,19 +145,19 @@ def test_tokens_a_minute_wait_and_give_back() -> None:
 
 def test_the_first_call_of_each_slot_starts_20_ms_after_the_one_before_and_later_ones_at_once() -> None:
     async def run() -> tuple[list[float], StaggeredStart]:
-        ramp, clock = StaggeredStart(3), asyncio.get_running_loop().time
+        slots, clock = StaggeredStart(3), asyncio.get_running_loop().time
 
         async def start() -> float:
-            await ramp.take()
+            await slots.wait()
             return clock()
 
-        return list(await asyncio.gather(*(start() for _ in range(3)))), ramp
+        return list(await asyncio.gather(*(start() for _ in range(3)))), slots
 
-    started, ramp = asyncio.run(run())
+    started, slots = asyncio.run(run())
     assert all(later - earlier > 0.015 for earlier, later in pairwise(started))
     with pytest.raises(StopIteration):  # a coroutine that ends at its first step has waited for nothing
-        ramp.take().send(None)
-    waiting = StaggeredStart(1).take()
+        slots.wait().send(None)
+    waiting = StaggeredStart(1).wait()
     waiting.send(None)  # the control: a first call does wait, if only for its turn
     waiting.close()
 

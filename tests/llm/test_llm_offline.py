@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from lwexp.llm.answer import Reply
 from lwexp.llm.offline.judge import DIMENSIONS, judge, judge_reply
-from lwexp.llm.offline.teacher import Reply, teacher_reply
+from lwexp.llm.offline.teacher import teacher_reply
 
 INSTRUCTION = "Write a 100-word article about the history of tea."
 ZH_INSTRUCTION = "请写一篇100字左右的关于茶的历史的文章。"

@@ -78,7 +78,7 @@ def test_dropping_parameters_is_said(
     teacher = hosted(key_env="TEA_KEY").model_copy(update={"model": "openai/o3", "options": {"drop_params": True}})
     assert isinstance(ask(teacher, tmp_path), Answer)
     assert "temperature" not in server.stats()["requests"][0]
-    assert "teacher.options.drop_params: what openai/o3 does not take is left out" in caplog.text
+    assert "teacher.options.drop_params: parameters that openai/o3 does not take are left out" in caplog.text
 
 
 @pytest.mark.parametrize(

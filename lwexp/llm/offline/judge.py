@@ -18,7 +18,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwexp.llm.offline.teacher import Reply, first_length
+from lwexp.llm.answer import Reply
+from lwexp.llm.offline.teacher import first_length
 from lwexp.text.words import count_words
 
 DIMENSIONS = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")

@@ -9,8 +9,9 @@ from typing import Any
 import litellm
 from litellm.types.utils import Choices, Message, Usage
 
+from lwexp.llm.answer import Reply
 from lwexp.llm.offline.judge import judge_reply
-from lwexp.llm.offline.teacher import Reply, teacher_reply
+from lwexp.llm.offline.teacher import teacher_reply
 
 PROVIDER = "offline"
 

@@ -11,8 +11,9 @@ Source of the original's format: THUDM/LongWriter agentwrite/prompts at 3fcfdff.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from lwexp.llm.answer import Reply
 from lwexp.llm.offline.grammar import BENCH_TOPICS, TOPICS, plan_points, write_paragraph
 from lwexp.records import Language
 from lwexp.text.plan_text import plan_line
@@ -49,15 +50,6 @@ _LONG_FORMS = re.compile(
 )
 
 
-class Reply(NamedTuple):
-    """An answer as a provider would give it; the stand-in's token is a word or a Chinese character."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-
-
 class _Brief(NamedTuple):
     topic: str
     words: int
@@ -67,7 +59,7 @@ class _Brief(NamedTuple):
 def teacher_reply(
     messages: Sequence[Mapping[str, str]], *, seed: int, paragraph_words: int, miss: float, max_tokens: int
 ) -> Reply:
-    """Answer the last message.
+    """Answer the last message. A token of the stand-in is a word or a Chinese character.
 
     Args:
         messages: Chat messages with ``role`` and ``content``.
