@@ -41,7 +41,7 @@ FOLDERS = sorted({path.parent for path in FILES})
 
 # What is still to be moved; nothing may be added.
 LEFT: dict[str, set[str]] = {}
-LEFT_FOLDERS = {"lwexp/report": 18}
+LEFT_FOLDERS = {"lwexp/report": 17}
 
 
 @pytest.mark.parametrize("module", sorted(GRAPH))

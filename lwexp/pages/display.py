@@ -30,6 +30,12 @@ def score(value: float | None, decimals: int = 1) -> str:
     return NO_VALUE if value is None else f"{value:.{decimals}f}"
 
 
+def share(value: float, scale: tuple[float, float]) -> float:
+    """Where a value lies on a scale, from 0 to 1."""
+    low, high = scale
+    return (value - low) / (high - low)
+
+
 def signed(value: float, decimals: int = 1) -> str:
     """With its sign; a real minus sign, so that it lines up with the plus."""
     return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")

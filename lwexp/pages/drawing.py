@@ -183,6 +183,20 @@ def with_own_ids(pictures: Sequence[Picture], prefix: str) -> list[Picture]:
     ]
 
 
+def as_file(figure: Picture) -> str:
+    """The wide drawing as an SVG file: light colours on white, for pages that show images as they are."""
+    wide = str(figure.svg).split("</svg>", 1)[0] + "</svg>\n"
+    places = [int(place) for place in re.findall(r"var\(--m(\d+)\)", wide)]
+    values = {f"--m{place}": light for place, (light, _) in enumerate(palette(max(places, default=0) + 1))}
+    values |= {name[4:-1]: shade for shade, name in _VARIABLES.items()} | {"--sans": "sans-serif"}
+    wide = re.sub(r"var\((--\w+)\)", lambda match: values[match[1]], wide)
+    box = re.search(r'viewBox="0 0 (\d+) (\d+)">', wide)
+    assert box is not None
+    size = f'width="{box[1]}" height="{box[2]}"'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return wide.replace(box[0], f'{spaces} {size} {box[0]}<rect {size} fill="{PAPER}"/>', 1)
+
+
 def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, is_narrow: bool, *, salt: str) -> str:
     """What stands between <svg> and </svg>, with page colours and without ids that could clash."""
     import matplotlib

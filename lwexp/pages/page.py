@@ -48,9 +48,8 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (display.score, display.signed, display.span, display.words, display.dollars, display.duration,
-                     display.hours, display.plural, subscripts):  # fmt: skip
-        environment.filters[function.__name__] = function
+    shown = ("score", "share", "signed", "span", "words", "dollars", "duration", "hours", "plural")
+    environment.filters |= {name: getattr(display, name) for name in shown} | {"subscripts": subscripts}
     environment.filters["count"] = "{:,}".format
     environment.filters["sentence"] = lambda text: _sentence(text, places or {})
     environment.globals.update(

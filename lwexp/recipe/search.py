@@ -10,9 +10,8 @@ from typing import Any
 
 from lwexp.recipe.sweep import Sweep
 from lwexp.records import LwexpError
-from lwexp.runs.artifacts import SUMMARY
 from lwexp.runs.logs import console_log
-from lwexp.runs.summaries import SweepSummary
+from lwexp.runs.summaries import ComparisonSummary, SweepSummary
 from lwexp.runs.trials import Trial, make_trials, read_trials, run_trials
 
 log = logging.getLogger(__name__)
@@ -86,10 +85,10 @@ def run(
 def score_of(trial: Trial, metric: str) -> float | None:
     """The metric of a trial's evaluation; None where the trial failed or was not evaluated."""
     for path in trial.runs if trial.status == "finished" else ():
-        summary = Path(path) / SUMMARY
-        if summary.is_file():
-            (model,) = json.loads(summary.read_text(encoding="utf-8"))["models"].values()
-            value = model.get(metric)
+        summary = ComparisonSummary.read(Path(path))
+        if summary is not None:
+            (model,) = summary.models.values()
+            value = getattr(model, metric, None)
             return float(value) if value is not None and math.isfinite(value) else None
     return None
 

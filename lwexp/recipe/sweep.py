@@ -11,7 +11,16 @@ from lwexp.records import LwexpError
 from lwexp.runs import Run
 from lwexp.runs.logs import console_log, console_of
 from lwexp.runs.summaries import SweepSummary
-from lwexp.runs.trials import Machine, Trial, make_trials, run_once, run_trials, sweep_directory, write_trials
+from lwexp.runs.trials import (
+    Machine,
+    Trial,
+    make_trials,
+    run_once,
+    run_trials,
+    sweep_directory,
+    varied_keys,
+    write_trials,
+)
 
 _ENTRY_WORDS = 3
 """-m lwexp <command>: options must come before the first override."""
@@ -92,16 +101,6 @@ class Sweep:
             print(f"  trial {trial.number + 1} of {len(trials)}: {words}")
         where = "submitted to SLURM" if self.machine.cluster == "slurm" else f"{self.machine.slots} at once"
         print(f"{len(trials)} trials, {where}; comparison: {folder / 'report.html'}")
-
-
-def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Keys whose value is not the same in every trial, in the order of the command line.
-
-    Example: [["seed=0", "lr=1"], ["seed=0", "lr=2"]] gives ["lr"].
-    """
-    rows = [dict(item.lstrip("+~").partition("=")[::2] for item in job) for job in job_overrides]
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
 
 
 def show_trials(trials: Sequence[Trial]) -> None:

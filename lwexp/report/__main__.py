@@ -4,13 +4,13 @@
     python -m lwexp.report runs/demo/eval-*                these evaluations
     python -m lwexp.report runs/long-1a2b3c4d              the evaluations of one training run
     python -m lwexp.report runs/a runs/b --out compare.html
-    python -m lwexp.report runs/x/sweep-lr-1a2b3c4d        a sweep: its question's answer, and every trial
+    python -m lwexp.report runs/x/sweep-lr-1a2b3c4d        a sweep: the answer to its question, and every trial
     python -m lwexp.report <sweep> study=docs/study/x.md   also a Markdown page with the figure as SVG beside it
     python -m lwexp.report <sweep> wandb=my-team/lwexp     also a W&B report of the runs tracked there
 
-Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) says where the page goes;
-without it, report.html beside the runs. Sweeps tracked with tracking=wandb and an entity get their W&B report
-by themselves. The page is one file: it opens without a network and can be mailed.
+Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) names the page; without it,
+report.html is written beside the runs. A sweep tracked with tracking=wandb and an entity gets a W&B report without
+being asked. The page is one file: it opens without a network and can be mailed.
 """
 
 import sys
@@ -23,7 +23,7 @@ _OPTIONS = {"out": "report.html", "study": "docs/study/output_cap.md", "wandb": 
 
 def main(arguments: list[str]) -> int:
     """Run the command and return its exit code: 0 done, 2 an error that the user can correct."""
-    if not arguments or any(word in ("--help", "-h") for word in arguments):
+    if not arguments or {"--help", "-h"} & set(arguments):
         print(__doc__)
         return 0 if arguments else 2
     try:
@@ -57,8 +57,7 @@ def read_arguments(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
         if name in _OPTIONS:
             options[name] = value if equals else next(words, "")
             if not options[name]:
-                joint = "=" if equals else " "
-                raise LwexpError(f"report: {key} needs a value, such as {key}{joint}{_OPTIONS[name]}")
+                raise LwexpError(f"report: {key} needs a value, such as {key}{equals or ' '}{_OPTIONS[name]}")
         elif word.startswith("-"):
             raise LwexpError(f"report: {word}: no such option; there are --out FILE and --help")
         else:

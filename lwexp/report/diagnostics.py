@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from lwexp.records import BadRow, Check, Position, scan_rows
 from lwexp.records import Row as RecordRow
-from lwexp.report.tables import ScoredResponse
+from lwexp.report.aggregation import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval

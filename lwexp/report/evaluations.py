@@ -1,4 +1,4 @@
-"""One evaluation: its answers with their verdicts, its configs, and the training run behind it.
+"""One evaluation: its answers with their verdicts, and the training run behind it.
 
 Damaged lines, unfinished runs and verdicts without an answer do not stop a report; each becomes a note
 that the page shows.
@@ -14,12 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.metric import standard_metrics
+from lwexp.extend.preference_loss import PREFERENCE_LOSSES
 from lwexp.extend.word_range import WordRange
+from lwexp.pages.display import named
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
+from lwexp.report.aggregation import Cell, ScoredResponse, cell, join, per_language, per_range, per_type
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
-from lwexp.report.tables import Cell, ScoredResponse, cell, join, per_language, per_range, per_type
 from lwexp.runs import Run
-from lwexp.runs.artifacts import Tree
+from lwexp.runs.artifacts import RESPONSES, VERDICTS, Tree
 from lwexp.runs.summaries import MixtureSummary
 from lwexp.text.plain import one_line
 
@@ -28,19 +30,45 @@ _NAME_LENGTH = 40
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model's answers to one bench."""
+    """One model's answers to one bench.
+
+    Attributes:
+        label: The model's name in the report.
+        node: The evaluation run.
+        train: The training run; None for a model that was not trained here.
+        started_from: Ids of the training runs that the model was trained from, nearest first; empty after SFT.
+        metrics: What it was scored by, in the order of the tables.
+        judge: Who gave the judged scores.
+        place: Of the model in the report, which is its colour.
+    """
 
     label: str
     node: Run
     train: Run | None
-    config: Tree
-    train_config: Tree
+    started_from: tuple[str, ...]
     answers: tuple[ScoredResponse, ...]
     metrics: tuple[MetricInfo, ...]
-    """What it was scored by, in the order of the tables."""
     ranges: tuple[WordRange, ...]
     judge: str | None
     diagnostics: Diagnostics
+    place: int = 0
+
+    @property
+    def config(self) -> Tree:
+        return self.node.config_tree
+
+    @property
+    def train_config(self) -> Tree:
+        return self.train.config_tree if self.train else {}
+
+    @property
+    def model_id(self) -> str:
+        return (self.train or self.node).id
+
+    @property
+    def named(self) -> str:
+        """The label, marked as a name inside a sentence."""
+        return named(self.label)
 
     @cached_property
     def total(self) -> Cell:
@@ -48,16 +76,10 @@ class Evaluation:
         return cell(self.answers)
 
     @cached_property
-    def by_range(self) -> dict[str, Cell]:
-        return per_range(self.answers, self.ranges)
-
-    @cached_property
-    def by_language(self) -> dict[str, Cell]:
-        return per_language(self.answers)
-
-    @cached_property
-    def by_type(self) -> dict[str, Cell]:
-        return per_type(self.answers)
+    def parts(self) -> dict[str, dict[str, Cell]]:
+        """Scores and lengths per range, language and type of prompt."""
+        by_range = per_range(self.answers, self.ranges)
+        return {"range": by_range, "language": per_language(self.answers), "type": per_type(self.answers)}
 
     @property
     def bench(self) -> str:
@@ -65,9 +87,20 @@ class Evaluation:
         return one_line(bench_heading(self.config.get("bench") or {}), 200)
 
     @property
-    def objective(self) -> str | None:
-        """sft or dpo; None for a model that was not trained here."""
-        return self.train.labels.objective if self.train else None
+    def method(self) -> str | None:
+        """How it was trained: SFT, DPO, DPO (hinge), or an own objective or loss by its name; None if not here."""
+        if self.train is None or self.train.is_missing:
+            return None
+        objective = self.train_config.get("objective") or {}
+        kind = self.train.labels.objective or "trained"
+        name = {"sft": "SFT", "dpo": "DPO"}.get(kind, kind)
+        loss = objective.get("loss", "sigmoid")
+        loss = str(loss.get("kind") if isinstance(loss, dict) else loss)
+        if loss == "sigmoid":
+            return name
+        known = dict(PREFERENCE_LOSSES.items()).get(loss)
+        # Without a reference it is no relative of DPO, and a loss of a plugin that is not loaded has only its name.
+        return loss if known is None or (known.trains and not known.needs_reference) else f"{name} ({loss})"
 
     @property
     def max_train_words(self) -> int | None:
@@ -85,6 +118,11 @@ class Evaluation:
         """Longest answer asked for; 0 where no prompt asks for a length."""
         return max((answer.response.required_words or 0 for answer in self.answers), default=0)
 
+    @property
+    def longest(self) -> int:
+        """Words of the longest answer."""
+        return self.total.max_words or 0
+
 
 def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
     """What at least one of them was scored by, each once, in the order of the tables."""
@@ -98,56 +136,67 @@ def known_sum(values: Iterable[float | None]) -> float | None:
 
 
 def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> Evaluation | None:
-    """Read one evaluation run; None where it has no answers.
+    """Read an evaluation run; None, with a note, if it has no answers.
 
     Args:
         path: The run's directory.
-        nodes: The lineage; it holds this run and its parents.
-        notes: Gets a sentence for everything a reader of the report must know.
+        nodes: The run and everything it was made from.
+        notes: Gets what a reader of the report must know.
     """
     node = nodes[path.resolve().name]
-    reason = one_line(node.manifest.reason or "", 300)
-    standing = f"{node.id}: {node.status}{f' ({reason})' if reason else ''}"
-    responses = rows_of(path / "responses.jsonl", Response, node.id, notes)
-    verdicts = rows_of(path / "verdicts.jsonl", Verdict, node.id, notes)
+    reason = one_line(node.manifest.reason or "", 200)
+    state = f"{node.id}: {node.status}{f' ({reason})' if reason else ''}"
+    responses = rows_of(path / RESPONSES, Response, node.id, notes)
+    verdicts = rows_of(path / VERDICTS, Verdict, node.id, notes)
     if not responses:
-        notes.append(f"{standing}; it has no answers and is left out.")
+        notes.append(f"{state}; it has no answers and is left out.")
         return None
     if node.status != "finished":
-        notes.append(f"{standing}; its numbers are partial.")
-    config = node.config_tree
+        notes.append(f"{state}; its numbers are partial.")
     metrics = _metrics(path, node.id, notes)
-    judged = [verdict for verdict in verdicts if any(m.kind == verdict.kind and m.needs_judge for m in metrics)]
-    judge = _judge(config, judged, node.id, notes)
+    judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
     joined = join(responses, verdicts, judge, metrics)
     if joined.n_repeated_ids:
         notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers came twice; the later one counts.")
     if joined.n_orphan_verdicts:
         notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
     train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
-    label = train.name if train else (responses[0].model or node.name)
-    train_config = train.config_tree if train else {}
+    if train and not train.is_missing and train.config is None:
+        notes.append(f"{train.id}: this version cannot read its config.json; figures of its objective are left out.")
     return Evaluation(
-        label=one_line(label, _NAME_LENGTH) or node.id,
+        label=one_line(train.name if train else (responses[0].model or node.name), _NAME_LENGTH) or node.id,
         node=node,
         train=train,
-        config=config,
-        train_config=train_config,
+        started_from=_started_from(train, nodes) if train else (),
         answers=joined.answers,
         metrics=metrics,
-        ranges=_ranges(config, node.id, notes),
+        ranges=_ranges(node, notes),
         judge=judge,
         diagnostics=read_diagnostics(path, node.id, notes),
     )
 
 
-def _ranges(config: Tree, run_id: str, notes: list[str]) -> tuple[WordRange, ...]:
-    """The bench's ranges of required lengths; none, with a note, where the config does not say."""
-    parts = (config.get("bench") or {}).get("ranges") or []
+def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
+    """Training runs from whose model it was trained, nearest first; not those that made its data."""
+    found: list[str] = []
+    node: Run | None = train
+    while node is not None:
+        trained = (parent for parent in node.parents if nodes[parent].stage == "train")
+        start = node.manifest.inputs.get("init_from") or next(trained, None)
+        if start is None or start in found:
+            break
+        found.append(start)
+        node = nodes.get(start)
+    return tuple(found)
+
+
+def _ranges(node: Run, notes: list[str]) -> tuple[WordRange, ...]:
+    """The bench's ranges of required lengths; empty, with a note, where the config does not say."""
+    parts = (node.config_tree.get("bench") or {}).get("ranges") or []
     try:
         return tuple(WordRange.model_validate(part) for part in parts)
     except ValidationError as error:
-        notes.append(f"{run_id}: bench.ranges cannot be read ({first_problem(error)}); there is no table per range.")
+        notes.append(f"{node.id}: bench.ranges cannot be read ({first_problem(error)}); there is no table per range.")
         return ()
 
 
@@ -163,14 +212,14 @@ def _metrics(path: Path, run_id: str, notes: list[str]) -> tuple[MetricInfo, ...
         return standard_metrics()
 
 
-def _judge(config: Tree, judged: Sequence[Verdict], run_id: str, notes: list[str]) -> str | None:
+def _judge(node: Run, judged: Sequence[Verdict], notes: list[str]) -> str | None:
     """Who gave the judged scores: the configured judge, else whoever gave most of them."""
     scorers = Counter(verdict.scorer for verdict in judged)
     if not scorers:
         return None
-    configured = (config.get("judge") or {}).get("model")
+    configured = (node.config_tree.get("judge") or {}).get("model")
     judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
     if len(scorers) > 1:
         others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
-        notes.append(f"{run_id}: scores by {others} are ignored beside those by {one_line(judge, 40)}.")
+        notes.append(f"{node.id}: scores by {others} are ignored beside those by {one_line(judge, 40)}.")
     return judge

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from lwexp.pages.display import dollars, words
 from lwexp.runs import Run
 from lwexp.text.plain import one_line
 
-_STAGES = {"train": "training", "evaluate": "evaluation", "missing": "not on disk"}
-
 
 def layers(nodes: Mapping[str, Run]) -> list[list[Run]]:
-    """Runs by distance from the start: every run stands in a later layer than all its parents."""
+    """Runs by distance from the start: every run is in a later layer than all its parents."""
     depth: dict[str, int] = {}
 
     def place(run_id: str, seen: frozenset[str]) -> int:
@@ -23,65 +21,52 @@ def layers(nodes: Mapping[str, Run]) -> list[list[Run]]:
             depth[run_id] = 1 + max(above, default=-1)
         return depth[run_id]
 
+    columns: dict[int, list[Run]] = {}
     for run_id in nodes:
-        place(run_id, frozenset())
-    columns: list[list[Run]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
-    for run_id, column in depth.items():
-        columns[column].append(nodes[run_id])
-    for nodes_of_column in columns:
-        nodes_of_column.sort(key=lambda node: (node.stage == "evaluate", node.name, node.id))
-    return columns
+        columns.setdefault(place(run_id, frozenset()), []).append(nodes[run_id])
+    return [
+        sorted(found, key=lambda node: (node.stage == "evaluate", node.name, node.id))
+        for _, found in sorted(columns.items())
+    ]
 
 
 class Branch(NamedTuple):
     """A run in the tree of runs, under the last of its parents; ``others`` are the parents it is not under."""
 
     node: Run
-    stage: str
-    result: str
     others: tuple[Run, ...]
     children: tuple[Branch, ...]
 
 
 def family(nodes: Mapping[str, Run]) -> list[Branch]:
     """The lineage as a tree, each run once."""
-    order = [node for column in layers(nodes) for node in column]
-    place = {node.id: number for number, node in enumerate(order)}
-    under: dict[str | None, list[tuple[Run, tuple[Run, ...]]]] = {}
-    for node in order:
-        before = sorted((parent for parent in node.parents if place[parent] < place[node.id]), key=place.__getitem__)
-        last, rest = (before[-1], before[:-1]) if before else (None, [])
-        under.setdefault(last, []).append((node, tuple(nodes[parent] for parent in rest)))
+    order = {node.id: number for number, node in enumerate(node for column in layers(nodes) for node in column)}
+    above = {
+        run: sorted((parent for parent in nodes[run].parents if order[parent] < order[run]), key=order.__getitem__)
+        for run in order
+    }
 
-    def grown(parent: str | None) -> list[Branch]:
-        branches = []
-        for node, others in under.get(parent, ()):
-            result = "missing" if node.is_missing else "; ".join(facts(node)) or node.status
-            stage = _STAGES.get(node.stage, node.stage)
-            branches.append(Branch(node, stage, result, others, tuple(grown(node.id))))
-        return branches
+    def grown(root: str | None) -> Iterator[Branch]:
+        for run, parents in above.items():
+            if (parents[-1] if parents else None) == root:
+                yield Branch(nodes[run], tuple(nodes[parent] for parent in parents[:-1]), tuple(grown(run)))
 
-    return grown(None)
+    return list(grown(None))
 
 
-def facts(node: Run) -> Sequence[str]:
+def facts(node: Run) -> str:
     """The few numbers that say what a run did, in a few words each."""
-    found = []
     kept = re.search(r"= ([\d,]+) kept", node.tally or "")
-    pairs, steps, loss = node.number("pairs"), node.number("steps"), node.number("final_loss")
-    if pairs is not None:
-        found.append(f"{words(pairs)} pairs")
-    elif kept:
-        found.append(f"{kept[1]} kept")
-    if steps is not None:
-        found.append(f"{words(steps)} steps")
-    if loss is not None:
-        found.append(f"loss {loss:.3f}")
-    if node.stage == "evaluate" and node.number("responses") is not None:
-        found.append(f"{words(node.number('responses'))} answers")
-    if node.number("cost_usd") is not None:
-        found.append(dollars(node.number("cost_usd")))
-    return found
+    loss = node.number("final_loss")
+    found = {
+        "kept": kept[1] if kept and node.number("pairs") is None else None,
+        "pairs": node.number("pairs"),
+        "steps": node.number("steps"),
+        "answers": node.number("responses") if node.stage == "evaluate" else None,
+    }
+    said = [f"{n if isinstance(n, str) else words(n)} {what}" for what, n in found.items() if n is not None]
+    said += [] if loss is None else [f"loss {loss:.3f}"]
+    return "; ".join([*said, *([dollars(cost)] if (cost := node.number("cost_usd")) is not None else [])])
 
 
 def versions_of(nodes: Mapping[str, Run]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""What stands on the report's page."""
+"""The report's page: what its templates show."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from lwexp.report.diagnostics import agreement, endings, other_name
 from lwexp.report.differences import differing
 from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
 from lwexp.report.figures.evaluation_figures import evaluation_figures
-from lwexp.report.figures.position_figure import along_the_text
+from lwexp.report.figures.position_figure import position_figure
 from lwexp.report.figures.training_figures import training_figures
+from lwexp.report.groups import Group
 from lwexp.report.lineage import facts, family, layers, versions_of
-from lwexp.report.published import beside
+from lwexp.report.load import Comparison
+from lwexp.report.published import comparable
 from lwexp.report.samples import choose
-from lwexp.report.sweep.sweep_tables import sweep_context
-from lwexp.report.view import GroupView, Report
+from lwexp.report.sweep.read_sweep import Sweep
+from lwexp.report.sweep.sweep_analysis import SweepResult
+from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.stats.intervals import RESAMPLES
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
@@ -28,114 +31,92 @@ _MOST_LEGENDS = 6  # above it, one legend for all figures
 _MOST_VERSIONS = 12
 
 
-def render(report: Report) -> str:
-    comparison, views = report.comparison, report.views
-    models = _models(views)
-    places = {row.label: row.place for view in views for row in view.rows}
-    reader = read_answers(views)
-    nodes = comparison.nodes
-    ends = [e.node.manifest.end or e.node.manifest.created for e in comparison.evaluations]
+def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> str:
+    groups, models, nodes = comparison.groups, comparison.models, comparison.nodes
+    reader = read_answers(groups)
+    ends = [each.node.manifest.end or each.node.manifest.created for each in comparison.evaluations]
     return render_page(
         _TEMPLATE,
-        labels={place: evaluation.label for place, evaluation in models.items()},
+        labels={each.place: each.label for each in models},
         packed=reader.packed,
-        places=places,
+        places={each.label: each.place for each in comparison.evaluations},
         reader=reader,
-        study=sweep_context(report.sweep, report.result, places) if report.sweep else None,
+        sweep=sweep,
+        result=result,
+        sweep_figure=with_own_ids([sweep_figure(result)], "q")[0] if result else None,
         resamples=RESAMPLES,
-        title=f"{views[0].group.bench}: {', '.join(row.label for row in views[0].rows[:4])}" if views else "sweep",
+        title=f"{groups[0].bench}: {', '.join(e.label for e in groups[0].evaluations[:4])}" if groups else "sweep",
         date=max(ends, default="")[:16].replace("T", " "),  # not the clock: the page depends on its runs alone
         notes=comparison.notes,
-        views=[_group_context(view, number) for number, view in enumerate(views)],
+        sections=[_section(group, number) for number, group in enumerate(groups)],
         training=with_own_ids(training_figures(models), "t"),
         has_legends=len(models) <= _MOST_LEGENDS,
         family=family(nodes),
-        names=_names(views),
-        runs=[(run, run.tally or "; ".join(facts(run))) for column in layers(nodes) for run in column],
+        facts=facts,
+        names=_names(comparison.evaluations),
+        runs=[run for column in layers(nodes) for run in column],
         total_cost=known_sum(node.number("cost_usd") for node in nodes.values()),
+        known_sum=known_sum,
         versions=versions_of(nodes)[:_MOST_VERSIONS],
-        mixtures=[(place, row) for place, e in models.items() for row in (e.mixture.table if e.mixture else ())],
+        mixtures=[(each, row) for each in models for row in (each.mixture.table if each.mixture else ())],
         differences=_differences(models),
         models=models,
-        meanings=[(m.label, m.meaning) for m in all_metrics(comparison.evaluations)],
-        objective_line=_objective_line,
+        meanings=[(metric.label, metric.meaning) for metric in all_metrics(comparison.evaluations)],
     )
 
 
-def _group_context(view: GroupView, number: int) -> dict[str, Any]:
-    samples = choose(view.rows)
-    pictures = evaluation_figures(view.rows, view.metrics, is_stand_in=view.group.is_stand_in)
+def _section(group: Group, number: int) -> dict[str, Any]:
+    samples = choose(group.evaluations)
+    pictures = evaluation_figures(group.evaluations, group.metrics, is_stand_in=group.is_stand_in)
     return {
-        "view": view,
+        "group": group,
         "number": number,
         "is_first": number == 0,
-        "has_cards": len(view.rows) <= _MOST_CARDS,
-        "has_legends": len(view.rows) <= _MOST_LEGENDS,
+        "has_cards": len(group.evaluations) <= _MOST_CARDS,
+        "has_legends": len(group.evaluations) <= _MOST_LEGENDS,
         "pictures": with_own_ids(pictures, f"f{number}"),
-        "diagnostics": _diagnostics(view, number),
+        "diagnostics": _diagnostics(group, number),
         "samples": samples,
         "sample_groups": list(dict.fromkeys(sample.group for sample in samples)),
         "sample_languages": list(dict.fromkeys(sample.asked.language for sample in samples)),
     }
 
 
-def _diagnostics(view: GroupView, number: int) -> dict[str, Any]:
-    """What was measured beside the scores; a part that no model has is empty."""
-    names = {row.evaluation.node.id: row.label for row in view.rows}
-    rows = [(row, row.evaluation) for row in view.rows]
-    pairwise = [(row, other_name(p.other, names), p) for row, e in rows if (p := e.diagnostics.pairwise)]
-    regressions = [(row, other_name(r.other, names), r.ranges) for row, e in rows if (r := e.diagnostics.regression)]
-    agreed = [(row, e.diagnostics.judge, found) for row, e in rows for found in agreement(e.diagnostics)]
-    found: dict[str, Any] = {
-        "pairwise": pairwise,
-        "regressions": regressions,
-        "pictures": with_own_ids(along_the_text(view.rows), f"p{number}"),
-        "endings": [(row, ends) for row, e in rows if (ends := endings(e.answers, e.diagnostics))],
+def _diagnostics(group: Group, number: int) -> dict[str, Any]:
+    """What was measured besides the scores; a part that no model has is empty."""
+    names = {each.node.id: each.label for each in group.evaluations}
+    each_with = [(each, each.diagnostics) for each in group.evaluations]
+    agreed = [(each, d.judge, found) for each, d in each_with for found in agreement(d)]
+    parts: dict[str, Any] = {
+        "pairwise": [(each, other_name(p.other, names), p) for each, d in each_with if (p := d.pairwise)],
+        "regressions": [(each, other_name(r.other, names), r.ranges) for each, d in each_with if (r := d.regression)],
+        "pictures": with_own_ids(position_figure(group.evaluations), f"p{number}"),
+        "endings": [(each, ends) for each, d in each_with if (ends := endings(each.answers, d))],
         "agreement": agreed,
-        "published": beside(view),
+        "published": comparable(group),
     }
-    any_of_it = any(found.values())
-    dimensions = list(dict.fromkeys(name for *_, found_by in agreed for name in found_by.alpha))
+    dimensions = list(dict.fromkeys(name for *_, found in agreed for name in found.alpha))
     heads = [(name if name.startswith("S_") else name.replace("_", " "), "number") for name in dimensions]
-    return {**found, "any": any_of_it, "dimensions": dimensions, "dimension_heads": heads}
+    return {**parts, "any": any(parts.values()), "dimensions": dimensions, "dimension_heads": heads}
 
 
-def _objective_line(evaluation: Evaluation) -> str:
-    """What kind of model this is, in a few words."""
-    if evaluation.train is None:
-        return "not trained here"
-    if evaluation.train.is_missing:
-        return "training run not on disk"
-    kind = {"sft": "SFT", "dpo": "DPO"}.get(evaluation.objective or "", evaluation.objective or "trained")
-    cap = evaluation.max_train_words
-    return kind if cap is None else f"{kind} on answers of up to {cap:,} words"
-
-
-def _models(views: Sequence[GroupView]) -> dict[int, Evaluation]:
-    """Place -> model, each trained model once even where several benches evaluated it."""
-    models: dict[int, Evaluation] = {}
-    for view in views:
-        for row in view.rows:
-            models.setdefault(row.place, row.evaluation)
-    return models
-
-
-def _names(views: Sequence[GroupView]) -> dict[str, tuple[str, int]]:
-    """Id of a training or evaluation run -> name and place of the model it belongs to."""
+def _names(evaluations: Sequence[Evaluation]) -> dict[str, tuple[str, int]]:
+    """Run -> the name and the place of its model, for the lineage."""
     names: dict[str, tuple[str, int]] = {}
-    for row in (row for view in views for row in view.rows):
-        names[row.evaluation.node.id] = f"eval {row.label}", row.place
-        if row.evaluation.train:
-            names.setdefault(row.evaluation.train.id, (row.label, row.place))
+    for each in evaluations:
+        names[each.node.id] = f"eval {each.label}", each.place
+        if each.train:
+            names.setdefault(each.train.id, (each.label, each.place))
     return names
 
 
-def _differences(models: Mapping[int, Evaluation]) -> dict[str, list[str]]:
+def _differences(models: Sequence[Evaluation]) -> dict[str, list[str]]:
     """What the configs of the compared models disagree on: how they were trained, and how evaluated."""
     own = set(sections_of(Config, "evaluate")) - set(sections_of(Config, "train"))
-    trees: list[dict[str, Any]] = []
-    for evaluation in models.values():
-        tree = {key: value for key, value in evaluation.train_config.items() if key not in own}
-        tree.update({key: evaluation.config[key] for key in own if key in evaluation.config})
-        trees.append(tree)
-    return differing(trees)
+    return differing(
+        [
+            {key: value for key, value in each.train_config.items() if key not in own}
+            | {key: each.config[key] for key in own if key in each.config}
+            for each in models
+        ]
+    )

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from lwexp.pages.display import words
 from lwexp.records import Response
-from lwexp.report.findings import Row
-from lwexp.report.tables import ScoredResponse
+from lwexp.report.aggregation import ScoredResponse
+from lwexp.report.evaluations import Evaluation
 from lwexp.text.plain import visible
 
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
@@ -19,7 +19,7 @@ _HEAD = {"en": 420, "zh": 170}
 class Shown(NamedTuple):
     """One model's answer; ``head`` and ``rest`` joined are its text, shortened in the middle where it is long."""
 
-    row: Row
+    evaluation: Evaluation
     answer: ScoredResponse | None
     head: str = ""
     rest: str = ""
@@ -39,46 +39,43 @@ class Sample(NamedTuple):
     shown: tuple[Shown, ...]
 
 
-def choose(rows: Sequence[Row]) -> list[Sample]:
+def choose(evaluations: Sequence[Evaluation]) -> list[Sample]:
     """The first prompt in bench order of each group and language, first repeat: never picked by hand."""
-    everything = [answer for row in rows for answer in row.evaluation.answers]
-    lengths = {answer.response.required_words for answer in everything}
-    first: dict[tuple[int, str, str], ScoredResponse] = {}
-    for answer in everything:
-        place, group = _group(answer.response.required_words, rows[0], by_length=len(lengths) <= _MOST_LENGTHS)
-        first.setdefault((place, group, answer.response.language), answer)
-    limit = TEXT_BUDGET // max(1, len(first) * len(rows))
-    by_prompt = [_first_repeats(row.evaluation.answers) for row in rows]
-    samples = []
-    for (_, group, _), answer in sorted(first.items(), key=lambda item: (item[0][0], item[0][2])):
-        asked = answer.response
-        own = [answers.get(asked.prompt_id) for answers in by_prompt]
-        shown = tuple(_shown(row, each, limit) for row, each in zip(rows, own, strict=True))
-        samples.append(Sample(group, asked, shown))
-    return samples
+    everything = [answer.response for each in evaluations for answer in each.answers]
+    by_length = len({response.required_words for response in everything}) <= _MOST_LENGTHS
+    first: dict[tuple[int, str, str], Response] = {}
+    for response in everything:
+        place, group = _group(response.required_words, evaluations[0], by_length=by_length)
+        first.setdefault((place, group, response.language), response)
+    limit = TEXT_BUDGET // max(1, len(first) * len(evaluations))
+    by_prompt = [
+        {answer.response.prompt_id: answer for answer in sorted(each.answers, key=lambda a: -a.response.repeat)}
+        for each in evaluations
+    ]
+    return [
+        Sample(group, asked, tuple(
+            _shown(each, answers.get(asked.prompt_id), limit)
+            for each, answers in zip(evaluations, by_prompt, strict=True)
+        ))
+        for (_, group, _), asked in sorted(first.items(), key=lambda item: (item[0][0], item[0][2]))
+    ]  # fmt: skip
 
 
-def _group(required: int | None, row: Row, *, by_length: bool) -> tuple[int, str]:
+def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> tuple[int, str]:
+    """Where a length comes in the order of the samples, and what its group is called."""
     if required is None:
         return 0, "no length"
     if by_length:
         return required, f"{words(required)} words"
-    for part in row.evaluation.ranges:
-        if required in part:
-            return part.low, f"{part.label} words"
-    return 10**9, "other lengths"
+    ranges = ((part.low, f"{part.label} words") for part in evaluation.ranges if required in part)
+    return next(ranges, (10**9, "other lengths"))
 
 
-def _first_repeats(answers: Sequence[ScoredResponse]) -> dict[str, ScoredResponse]:
-    last_first = sorted(answers, key=lambda answer: -answer.response.repeat)
-    return {answer.response.prompt_id: answer for answer in last_first}
-
-
-def _shown(row: Row, answer: ScoredResponse | None, limit: int) -> Shown:
+def _shown(evaluation: Evaluation, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None:
-        return Shown(row, None)
+        return Shown(evaluation, None)
     text, _ = cut_middle(visible(answer.response.text).strip(), limit)
-    return Shown(row, answer, *split_head(text, _HEAD[answer.response.language]))
+    return Shown(evaluation, answer, *split_head(text, _HEAD[answer.response.language]))
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:

@@ -1,10 +1,13 @@
 """JSON objects and rows beside the manifest: mixture, metrics, judge, comparisons, sweep."""
 
 import json
+import math
 from pathlib import Path
 from typing import ClassVar
 
-from lwexp.runs.artifacts import Artifact, Tree
+from pydantic import Field
+
+from lwexp.runs.artifacts import SUMMARY, Artifact, Tree
 
 
 class MixtureRow(Artifact):
@@ -36,14 +39,18 @@ class MetricsRow(Artifact):
     """A row of metrics.jsonl: means over the steps since the row before. Objectives add numbers of their own."""
 
     step: int
-    loss: float | None
+    loss: float | None = None
     """None where every step since the row before was passed over."""
-    lr: float
-    grad_norm: float | None
-    target_tokens: int
+    lr: float = math.nan
+    grad_norm: float | None = None
+    target_tokens: int = 0
     """Since the run began."""
-    seconds: float
+    seconds: float = 0
     """Of training, since the run began."""
+    weight: float | None = None
+    """Loss weight of all documents of these steps; older versions and some objectives do not record it."""
+    long_weight: float | None = None
+    """Of the long ones among them, which together hold half of all target tokens."""
 
 
 class MetricJudgeSummary(Artifact):
@@ -130,6 +137,49 @@ class SweepSummary(Artifact):
     question: str = ""
     varied: list[str] | None = None
     """Keys that differ between trials."""
+
+
+class ModelSummary(Artifact):
+    """A model's numbers over the whole bench. Each metric adds <name>, <name>_interval and <name>_by_seed."""
+
+    max_words: int | None = None
+    n: int = 0
+    """Answers."""
+    n_prompts: int = 0
+    n_unscored: int = 0
+    n_empty: int = 0
+    n_cut: int = 0
+    """Answers that hit the token limit."""
+    median_words: float | None = None
+    max_train_words: int | None = None
+    seeds: list[int | None] = Field(default_factory=list)
+    """Of sampling, one for each repeat; None where a repeat's answers do not share one."""
+    run: str = ""
+    """Id of the evaluation."""
+
+
+class GroupSummary(Artifact):
+    """Models that were compared with each other: one bench, one judge."""
+
+    models: dict[str, ModelSummary] = Field(default_factory=dict)
+    seeds: list[int] = Field(default_factory=list)
+    judge: str | None = None
+    bench: str = ""
+    checks: dict[str, Tree] = Field(default_factory=dict)
+    """Expectation -> whether it holds, in words and in numbers."""
+
+
+class ComparisonSummary(GroupSummary):
+    """A report in numbers: its first group, whose models are at the top level by their names as well."""
+
+    FILE: ClassVar[str] = SUMMARY
+
+    headline: str = ""
+    notes: list[str] = Field(default_factory=list)
+    groups: list[GroupSummary] = Field(default_factory=list)
+    """All groups, where there are several."""
+    sweep: Tree | None = None
+    """Question, finding, fit and trials of a sweep."""
 
 
 def read_metrics(path: Path) -> list[Tree]:

@@ -50,6 +50,12 @@ class Trial:
     """Finished by an earlier start of the sweep and not run again."""
 
     @property
+    def settings(self) -> dict[str, str]:
+        """Key -> value of its overrides, as typed."""
+        pairs = (item.lstrip("+~").partition("=") for item in self.overrides)
+        return {key: value for key, equals, value in pairs if equals}
+
+    @property
     def record(self) -> str:
         """File in which the trial notes its run directories."""
         return str(Path(self.log).with_suffix(".runs"))
@@ -86,6 +92,16 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
         label = " ".join(item for item in job if item not in shared and not item.startswith("+sweeps="))
         trials.append(Trial(number, list(job), str(folder / f"trial-{number}.log"), label or "the only trial"))
     return trials
+
+
+def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Keys whose value is not the same in every trial, in the order of the command line.
+
+    Example: [["seed=0", "lr=1"], ["seed=0", "lr=2"]] gives ["lr"].
+    """
+    rows = [dict(item.lstrip("+~").partition("=")[::2] for item in job) for job in job_overrides]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
 
 
 def run_trials(

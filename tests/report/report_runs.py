@@ -6,9 +6,11 @@ Nothing here is a result. ``python -m tests.report.report_runs <folder>`` makes 
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sys
+from functools import cache
 from pathlib import Path
 
 from tests.report.report_text import TOPICS, count, write_text
@@ -125,19 +127,22 @@ def bench(lengths=(50, 100, 200, 400)) -> dict:
     }
 
 
+@cache
+def composed(kind: str) -> dict:
+    """A whole config, as a run of this version stores it."""
+    from lwexp.config import compose
+
+    return compose(f"objective={kind}", "model=tiny_glm").model_dump(mode="json")
+
+
 def train_config(kind="sft", *, max_words=None, lr=0.002, seed=0) -> dict:
-    """The part of a config that training reads."""
-    objective = {"kind": kind, "epochs": 4, "max_steps": 650, "global_batch": 8, "optimizer": {"lr": lr}}
-    extra = {"normalize": "token"} if kind == "sft" else {"beta": 0.1, "nll_weight": 0.05}
-    return {
-        "name": None,
-        "root": "runs",
-        "seed": seed,
-        "model": {"name": "tiny_glm", "family": "glm"},
-        "objective": {**objective, **extra},
-        "pack": {"max_tokens": 1536},
-        "mixture": {"sources": {"drafts": {"kind": "drafts", "count": None, "max_words": max_words}}},
-    }
+    """The config of a training run."""
+    config = copy.deepcopy(composed(kind))
+    config["seed"] = seed
+    config["objective"] |= {"epochs": 4, "max_steps": 650, "global_batch": 8}
+    config["objective"]["optimizer"]["lr"] = lr
+    config["mixture"]["sources"]["drafts"]["max_words"] = max_words
+    return config
 
 
 def evaluation(
@@ -228,6 +233,8 @@ def training(
             "loss": floor + (start - floor) * 2.718 ** (-7 * done) + rng.gauss(0, 0.02) * done,
             "lr": lr * (1 - done),
             "grad_norm": 1.0 + rng.random(),
+            "target_tokens": 4000 * step,
+            "seconds": 0.5 * step,
             "tokens_per_second": 4000 + rng.random(),
         }
         if kind == "dpo":

@@ -6,12 +6,11 @@ import pytest
 
 from lwexp.pages.display import quoted
 from lwexp.report.load import load
-from lwexp.report.view import view_groups
 from tests.report import report_runs
 
 
 def found(*paths):
-    return view_groups(load(paths))[0].findings
+    return load(paths).groups[0].findings
 
 
 def verdicts_of(findings):

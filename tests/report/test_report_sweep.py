@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
 from lwexp.report import compare
+from lwexp.report.cap_fit import fit_line
 from lwexp.report.differences import short_names
-from lwexp.report.figures.training_metrics import long_shares
-from lwexp.report.sweep.sweep_analysis import fit_line, sweep_result
+from lwexp.report.figures.training_metrics import long_shares, training_rows
+from lwexp.report.sweep.read_sweep import gpu_hours, number_of, read_sweep
+from lwexp.report.sweep.sweep_analysis import sweep_result
 from lwexp.report.sweep.sweep_figure import sweep_figure
 from lwexp.report.sweep.sweep_tables import sweep_markdown
-from lwexp.report.sweep.trials import gpu_hours, number_of, read_sweep
-from lwexp.runs.summaries import read_metrics
+from lwexp.runs.summaries import MetricsRow
 from tests.report import report_runs
 
 KEY = "mixture.sources.drafts.max_words"
@@ -51,6 +53,10 @@ def make_sweep(root, cells, *, varied, question=QUESTION):
     (folder / "trials.json").write_text(json.dumps(trials))
     (folder / "sweep.json").write_text(json.dumps({"name": "x", "question": question, "varied": varied}))
     return folder
+
+
+def metrics_row(step, **more):
+    return {"step": step, "loss": 1.0, "lr": 1e-3, "grad_norm": 1.0, "target_tokens": step, "seconds": step, **more}
 
 
 def result_of(sweep):
@@ -96,7 +102,7 @@ def test_the_first_screen_holds_question_finding_and_figure(six, open_page):
     page, _ = open_page(six)
     assert page.locator("h1").inner_text() == QUESTION
     finding = page.locator(".finding").inner_text()
-    assert f"{longest(six)[-1]} where it has 400" in finding
+    assert f"{longest(six)[-1]} words where trained on up to 400" in finding
     assert "Of 6 trials, 3 failed" in finding
     box = page.locator(".answer-figure svg.wide").bounding_box()
     assert box["y"] + box["height"] <= 900
@@ -160,12 +166,14 @@ def test_seeds_are_averaged_and_other_settings_are_compared(tmp_path):
     sweep, comparison = read_sweep(make_sweep(tmp_path, cells, varied=["lr", "seed"]))
     found = result_of(sweep)
     assert (found.factor, found.is_cap, len(found.settings)) == ("lr", False, 2)
-    assert [len(setting.points) for setting in found.settings] == [2, 2]
+    assert [len(setting.evaluations) for setting in found.settings] == [2, 2]
     first, second = (setting.mean for setting in found.settings)
     assert first is not None
     assert second is not None
     assert second > first
-    assert found.finding.startswith("S-bar differs: ")
+    assert quoted(found.finding).startswith('"lr=2" leads with S-bar ')
+    # One answer to one of the 32 prompts is unscored.
+    assert re.search(r'"lr=1" has [\d.]+, a difference of \+[\d.]+ over 31 prompts', quoted(found.finding))
     assert {e.label for e in comparison.evaluations} == {f"lr={lr} seed={seed}" for lr in (1, 2) for seed in (0, 1)}
 
 
@@ -173,7 +181,7 @@ def test_equal_settings_make_no_difference(tmp_path):
     """Negative control: the same answers under two names."""
     cells = [([f"rule={rule}"], 60, "finished", 0, None) for rule in ("token", "sequence")]
     sweep, _ = read_sweep(make_sweep(tmp_path, cells, varied=["rule"]))
-    assert result_of(sweep).finding.startswith("No measurable difference in S-bar: ")
+    assert result_of(sweep).finding.startswith("No setting is clearly ahead: S-bar ")
 
 
 def test_a_trials_file_that_cannot_be_read_is_said(tmp_path):
@@ -209,7 +217,7 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
     for number, rows in enumerate(weights):
         report_runs.write_jsonl(
             tmp_path / f"sft-{number:08x}" / "metrics.jsonl",
-            [{"step": n, "loss": 1.0, "weight": w, "long_weight": long} for n, (w, long) in enumerate(rows)],
+            [metrics_row(n, weight=w, long_weight=long) for n, (w, long) in enumerate(rows)],
         )
     report = compare([folder], None)
     found = json.loads((report.parent / "summary.json").read_text())["sweep"]
@@ -219,9 +227,9 @@ def test_the_loss_averages_say_what_they_gave_to_long_documents(tmp_path):
         in found["finding"]
     )
     assert "Loss weight of long documents" in report.read_text()
-    read = read_metrics(tmp_path / "sft-00000001" / "metrics.jsonl")
+    read = training_rows(tmp_path / "sft-00000001")
     assert [share for _, share in long_shares(read)] == pytest.approx([0.2, 0.35])  # 0.02 of 0.1, then 0.07 of 0.2
-    assert long_shares([{"step": 1, "loss": 1.0}]) == []
+    assert long_shares([MetricsRow(**metrics_row(1))]) == []
     assert "Loss weight" not in compare([make_sweep(tmp_path / "x", cells, varied=["lr"])], None).read_text()
 
 
@@ -247,7 +255,7 @@ def test_settings_that_change_together_are_one_line_without_names(tmp_path):
     for name, points in {"tied": [(0, 9), (9, 0)], "grid": [(0, 9), (0, 0), (9, 9), (9, 0)]}.items():
         cells = [([f"s.a.n={a}", f"s.b.n={b}"], 60, "finished", 0, None) for a, b in points]
         sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["s.a.n", "s.b.n"]))
-        drawn.append(str(sweep_figure(result_of(sweep), {}).svg).count(">b.n="))
+        drawn.append(str(sweep_figure(result_of(sweep)).svg).count(">b.n="))
     assert drawn == [0, 4]
 
 
@@ -257,7 +265,7 @@ def test_small_settings_keep_their_digits_on_the_axis(tmp_path):
     for name, values in {"rate": ["0.001", "0.003"], "word": ["1.23456789", "#ee0001"]}.items():
         cells = [([f"lr={value}"], 60, "finished", 0, None) for value in values]
         sweep, _ = read_sweep(make_sweep(tmp_path / name, cells, varied=["lr"]))
-        drawn[name] = str(sweep_figure(result_of(sweep), {}).svg)
+        drawn[name] = str(sweep_figure(result_of(sweep)).svg)
     assert all(drawn["rate"].count(f">{label}<") == 2 for label in ("0.001", "0.003"))  # wide and narrow
     assert drawn["word"].count(">#ee0001<") == 2
     assert drawn["word"].count(">1.23456789<") == 2

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lwexp.records import LwexpError
+from lwexp.report.sweep.read_sweep import read_sweep
 from lwexp.report.sweep.sweep_analysis import sweep_result
-from lwexp.report.sweep.trials import read_sweep
 from lwexp.report.sweep.wandb_report import build_report, lineage_table, publish, read_target, scores_of, target_of
 from tests.report import report_runs
 from tests.report.test_report_sweep import KEY, make_sweep

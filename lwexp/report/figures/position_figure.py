@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lwexp.pages.drawing import PAPER, Picture, colour, marker, picture
+from lwexp.pages.drawing import PAPER, Picture, colour, marker, panels, picture
 from lwexp.report.diagnostics import MEASURES, Point, by_position
-from lwexp.report.findings import Row
+from lwexp.report.evaluations import Evaluation
 
 _TITLES = {"repeated": "repeated 4-grams, share", "distinct": "different 2-grams, share", "quality": "S_q of the part"}
 _SENTENCE = {
@@ -13,53 +13,44 @@ _SENTENCE = {
     "distinct": "share of different 2-grams, over windows of 100 words",
     "quality": "S_q of the part by itself",
 }
+_HEIGHT = 290
 
 
-def along_the_text(rows: Sequence[Row]) -> list[Picture]:
-    """One figure with a panel for each measure; nothing where no evaluation has positions."""
-    found = {row.place: by_position(row.evaluation.answers, row.evaluation.diagnostics) for row in rows}
+def position_figure(evaluations: Sequence[Evaluation]) -> list[Picture]:
+    """One figure with a panel for each measure; empty where no evaluation has positions."""
+    found = {each.place: by_position(each.answers, each.diagnostics) for each in evaluations}
     measures = [m for m in MEASURES if any(len(points.get(m, {})) > 1 for points in found.values())]
     if not measures:
         return []
 
     def draw(figure: Any, is_narrow: bool) -> None:
-        shape = (len(measures), 1) if is_narrow else (1, len(measures))
-        panels = figure.subplots(*shape, squeeze=False)
-        for panel, measure in zip(panels.flat, measures, strict=True):
-            for row in rows:
-                _draw_line(panel, row.place, found[row.place].get(measure, {}))
+        for panel, measure in zip(panels(figure, len(measures), is_narrow=is_narrow), measures, strict=True):
+            for place, points in found.items():
+                _draw_line(panel, place, points.get(measure, {}))
             panel.set_title(_TITLES[measure])
             panel.set_xlabel("part of the answer")
             last = max(max(points.get(measure, {0: None})) for points in found.values())
             panel.set_xticks(range(last + 1), [str(part + 1) for part in range(last + 1)])
             panel.margins(x=0.06)
 
-    parts = []
-    for row in rows:
-        for measure in measures:
-            points = found[row.place].get(measure, {})
-            if points:
-                ends = points[min(points)].mean, points[max(points)].mean
-                parts.append(f"{row.label}, {_SENTENCE[measure]}: {ends[0]:.2f} first, {ends[1]:.2f} last")
+    ends = [
+        f"{each.label}, {_SENTENCE[m]}: {points[min(points)].mean:.2f} first, {points[max(points)].mean:.2f} last"
+        for each in evaluations
+        for m in measures
+        if (points := found[each.place].get(m, {}))
+    ]
     caption = (
         "Each answer is cut into parts of equal length; means over prompts, bars are 95% bootstrap intervals. "
         + "; ".join(f"{_TITLES[m].split(',')[0]}: {_SENTENCE[m]}" for m in measures)
         + "."
     )
-    height = 290
-    return [
-        picture(
-            "Along the text", caption, "Measures by part of the answer. " + "; ".join(parts), draw,
-            height=height * len(measures), large_height=height, places=[row.place for row in rows], is_large=True,
-        )
-    ]  # fmt: skip
+    alt = "Measures by part of the answer. " + "; ".join(ends)
+    return [picture("Along the text", caption, alt, draw, height=_HEIGHT * len(measures), large_height=_HEIGHT,
+                    places=list(found), is_large=True)]  # fmt: skip
 
 
 def _draw_line(panel: Any, place: int, points: dict[int, Point]) -> None:
-    if not points:
-        return
-    parts = sorted(points)
-    shade = colour(place)
+    shade, parts = colour(place), sorted(points)
     for part in parts:
         if points[part].interval is not None:
             panel.plot([part, part], points[part].interval, color=shade, linewidth=1.2, alpha=0.7)

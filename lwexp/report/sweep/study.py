@@ -1,22 +1,21 @@
 """A sweep as a page of the documentation: question, figure, numbers, and how to get them again."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from lwexp.pages.display import quoted, span
-from lwexp.pages.drawing import INK, LINE, MUTED, PAPER, palette
-from lwexp.records import LwexpError
+from lwexp.pages.drawing import as_file
+from lwexp.records import LwexpError, write_text
+from lwexp.report.cap_fit import CapFit
 from lwexp.report.lineage import versions_of
+from lwexp.report.sweep.read_sweep import Sweep
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
-from lwexp.report.sweep.sweep_tables import sweep_markdown
-from lwexp.report.sweep.trials import Sweep
+from lwexp.report.sweep.sweep_tables import trials_table
 from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell, markdown_table
 from lwexp.text.plain import one_line
 
-_VARIABLES = {"--ink": INK, "--muted": MUTED, "--line": LINE, "--card": PAPER, "--sans": "sans-serif"}
 _PACKAGES = ("python", "torch", "transformers", "lightning", "tokenizers")
 
 
@@ -30,43 +29,24 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
         raise LwexpError(f"report: no trial of {sweep.folder} was evaluated, so there is no study to write")
     page.parent.mkdir(parents=True, exist_ok=True)
     figure = page.with_suffix(".svg")
-    figure.write_text(study_figure(result), encoding="utf-8")
-    page.write_text(study_page(sweep, result, nodes, figure.name), encoding="utf-8")
-    return page
-
-
-def study_figure(result: SweepResult) -> str:
-    """The answer's figure as a file of its own: light colours on white, for pages that show images as they are."""
-    places = {point.evaluation.label: place for place, point in enumerate(result.points)}
-    wide = str(sweep_figure(result, places).svg).split("</svg>", 1)[0] + "</svg>\n"
-    values = {f"--m{place}": light for place, (light, _) in enumerate(palette(max(1, len(places))))} | _VARIABLES
-    wide = re.sub(r"var\((--\w+)\)", lambda match: values[match[1]], wide)
-    box = re.search(r'viewBox="0 0 (\d+) (\d+)">', wide)
-    assert box is not None
-    size = f'width="{box[1]}" height="{box[2]}"'
-    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return wide.replace(box[0], f'{spaces} {size} {box[0]}<rect {size} fill="{PAPER}"/>', 1)
-
-
-def study_page(sweep: Sweep, result: SweepResult, nodes: Mapping[str, Run], figure: str) -> str:
-    title = sweep.question or sweep.name
+    write_text(figure, as_file(sweep_figure(result)))
+    title = markdown_cell(sweep.question or sweep.name, 300)
     parts = [
-        f"# {markdown_cell(title, 300)}",
+        f"# {title}",
         quoted(result.finding),
-        f"![{markdown_cell(title, 300)}]({figure})",
-        *([_fit(result)] if result.fit else []),
+        f"![{title}]({figure.name})",
+        *([_fit(result.fit)] if result.fit else []),
         "## Every trial",
-        sweep_markdown(sweep, None).split("\n\n", 1)[1].strip(),
+        trials_table(sweep),
         "Brackets: 95% bootstrap intervals over prompts. A dash: not known, or not used.",
         "## How it was made",
         _made(sweep, nodes),
     ]
-    return "\n\n".join(parts) + "\n"
+    write_text(page, "\n\n".join(parts) + "\n")
+    return page
 
 
-def _fit(result: SweepResult) -> str:
-    fit = result.fit
-    assert fit is not None
+def _fit(fit: CapFit) -> str:
     sure = f", 95% interval {span(fit.slope_interval, 3)}" if fit.slope_interval else ""
     rows = [
         ("models", f"{fit.n}"),
@@ -80,16 +60,14 @@ def _fit(result: SweepResult) -> str:
 
 
 def _made(sweep: Sweep, nodes: Mapping[str, Run]) -> str:
-    commits = sorted({_commit(node) for node in nodes.values() if _commit(node)})
+    commits = sorted({_commit(node) for node in nodes.values() if node.manifest.git.commit})
     versions = [f"{name} {version}" for name, version in versions_of(nodes) if name in _PACKAGES]
-    seconds = [outcome.trial.seconds for outcome in sweep.outcomes if outcome.trial.seconds is not None]
-    lines = [
-        f"- Command: `{_command(sweep)}`, then `python -m lwexp.report {one_line(sweep.folder.name, 120)} study=...`",
-        f"- Commit: {', '.join(commits) or 'not recorded'}",
-        f"- Versions: {markdown_cell('; '.join(versions) or 'not recorded', 400)}",
-        f"- Trials: {len(sweep.outcomes)}, {sum(seconds):,.0f} s of wall time in all",
-    ]
-    return "\n".join(lines)
+    seconds = sum(outcome.trial.seconds or 0 for outcome in sweep.outcomes)
+    return f"""\
+- Command: `{_command(sweep)}`, then `python -m lwexp.report {one_line(sweep.folder.name, 120)} study=...`
+- Commit: {", ".join(commits) or "not recorded"}
+- Versions: {markdown_cell("; ".join(versions) or "not recorded", 400)}
+- Trials: {len(sweep.outcomes)}, {seconds:,.0f} s of wall time in all"""
 
 
 def _command(sweep: Sweep) -> str:
@@ -102,5 +80,4 @@ def _command(sweep: Sweep) -> str:
 
 def _commit(node: Run) -> str:
     git = node.manifest.git
-    commit = one_line(git.commit or "", 40)[:12]
-    return f"`{commit}`{' with changes' if git.dirty else ''}" if commit else ""
+    return f"`{one_line(git.commit or '', 40)[:12]}`{' with changes' if git.dirty else ''}"

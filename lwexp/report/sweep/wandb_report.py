@@ -11,9 +11,9 @@ from lwexp.records import LwexpError
 from lwexp.report.evaluations import all_metrics
 from lwexp.report.lineage import layers
 from lwexp.report.load import Comparison
+from lwexp.report.sweep.read_sweep import Sweep
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_tables import sweep_markdown
-from lwexp.report.sweep.trials import Sweep
 from lwexp.runs import Run
 from lwexp.text.cells import markdown_cell, markdown_table
 
@@ -107,7 +107,7 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
 
     scores = [wr.SummaryMetric(f"eval/{metric.name}") for metric in all_metrics(comparison.evaluations)]
     factor = sweep.factors[0] if sweep and sweep.factors else None
-    is_number = result is not None and all(point.x is not None for point in result.points)
+    is_number = result is not None and result.is_numeric
     x: Any = wr.SummaryMetric("eval/max_train_words")
     if factor and is_number and result and not result.is_cap:
         x = wr.Config(factor)

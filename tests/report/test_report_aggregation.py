@@ -5,7 +5,7 @@ import pytest
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import Response, Verdict
-from lwexp.report.tables import cell, join, per_language, per_range, per_type, prompt_means, ruler, seeds
+from lwexp.report.aggregation import cell, join, per_language, per_range, per_type, prompt_means, ruler, seeds
 from tests.report import report_runs
 
 METRICS = standard_metrics()

@@ -36,13 +36,13 @@ class Joined(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One score of one cell."""
+    """One score of one cell. The defaults are those of a metric that no answer of the cell was scored by."""
 
-    mean: float | None
-    interval: Interval | None
-    n: int
-    n_unscored: int
-    by_repeat: tuple[float | None, ...]
+    mean: float | None = None
+    interval: Interval | None = None
+    n: int = 0
+    n_unscored: int = 0
+    by_repeat: tuple[float | None, ...] = ()
 
     @property
     def spread(self) -> Interval | None:
@@ -52,10 +52,10 @@ class Score(NamedTuple):
 
 
 class Scores(dict[str, Score]):
-    """Metric name -> score of a cell; a metric that no answer of the cell was scored by has an empty one."""
+    """Metric name -> score of a cell."""
 
     def __missing__(self, name: str) -> Score:
-        return Score(None, None, 0, 0, ())
+        return Score()
 
 
 class Cell(NamedTuple):
@@ -139,21 +139,21 @@ def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
     values = [answer.scores[name] for answer in answers if name in answer.scores]
     n = sum(value is not None for value in values)
     means = list(prompt_means(answers, name).values())
-    repeats = sorted({answer.response.repeat for answer in answers})
-    by_repeat = [
-        list(prompt_means([a for a in answers if a.response.repeat == repeat], name).values()) for repeat in repeats
-    ]
+    by_repeat: dict[int, list[ScoredResponse]] = defaultdict(list)
+    for answer in answers:
+        by_repeat[answer.response.repeat].append(answer)
+    repeats = [list(prompt_means(own, name).values()) for _, own in sorted(by_repeat.items())]
     return Score(
         mean=fmean(means) if means else None,
         interval=interval(means),
         n=n,
         n_unscored=len(values) - n,
-        by_repeat=tuple(fmean(values) if values else None for values in by_repeat),
+        by_repeat=tuple(fmean(values) if values else None for values in repeats),
     )
 
 
 def main_metric(metrics: Sequence[MetricInfo], cells: Sequence[Cell]) -> MetricInfo:
-    """What a sentence or figure about several models speaks of, if of one score: a mean of scores if all have it."""
+    """What a sentence or figure about several models is about: a mean of scores if all of them have it."""
     scored = [metric for metric in metrics if all(part.scores[metric.name].n for part in cells)]
     return next((metric for metric in scored if metric.of), (scored or list(metrics))[0])
 
@@ -174,29 +174,26 @@ def per_range(answers: Sequence[ScoredResponse], ranges: Sequence[WordRange]) ->
 
     Answers that were asked for no length are left out.
     """
-    cells = {}
-    for part in ranges:
-        cells[part.label] = cell([a for a in answers if a.response.required_words in part])
-    asked = [a for a in answers if a.response.required_words is not None]
+    asked = [answer for answer in answers if answer.response.required_words is not None]
+    cells = {part.label: cell([a for a in asked if a.response.required_words in part]) for part in ranges}
     outside = [a for a in asked if not any(a.response.required_words in part for part in ranges)]
-    if outside and ranges:
-        cells["outside all ranges"] = cell(outside)
-    return cells
+    return {**cells, "outside all ranges": cell(outside)} if outside and ranges else cells
 
 
 def per_language(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
-    """Language code -> cell, for the languages there are."""
-    languages = sorted({answer.response.language for answer in answers})
-    return {code: cell([a for a in answers if a.response.language == code]) for code in languages}
+    """Language code -> cell, for the languages that occur."""
+    return _per(answers, [answer.response.language for answer in answers])
 
 
 def per_type(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
     """Type of prompt (literature, news, ...) as a page shows it -> cell; nothing where all prompts are of one type."""
-    named = [(one_line(answer.response.type, 60), answer) for answer in answers]
-    types = sorted({name for name, _ in named})
-    if len(types) < 2:
-        return {}
-    return {name: cell([answer for own, answer in named if own == name]) for name in types}
+    found = _per(answers, [one_line(answer.response.type, 60) for answer in answers])
+    return found if len(found) > 1 else {}
+
+
+def _per(answers: Sequence[ScoredResponse], values: Sequence[str]) -> dict[str, Cell]:
+    pairs = list(zip(values, answers, strict=True))
+    return {value: cell([answer for own, answer in pairs if own == value]) for value in sorted(set(values))}
 
 
 def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:
@@ -205,10 +202,7 @@ def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:
     for answer in answers:
         if answer.response.required_words is not None:
             produced[answer.response.required_words].append(answer.response.words)
-    return [
-        RulerPoint(required, len(counts), min(counts), median(counts), max(counts))
-        for required, counts in sorted(produced.items())
-    ]
+    return [RulerPoint(asked, len(n), min(n), median(n), max(n)) for asked, n in sorted(produced.items())]
 
 
 def seeds(answers: Sequence[ScoredResponse]) -> list[int | None]:

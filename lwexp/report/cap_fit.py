@@ -1,0 +1,70 @@
+"""How the longest answer follows the longest training answer; pure.
+
+Fitted on logarithmic axes, log(longest answer) = a + b log(longest training answer), least squares; the 95% interval
+of the slope b is Student's with n - 2 degrees of freedom. Slope 1 is a model that writes as long as what it was
+trained on.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from lwexp.pages.display import span, words
+from lwexp.stats.intervals import Interval, rank_correlation
+
+_FOLLOWS = 0.9  # rank correlation above which the longest answer is said to follow
+
+
+class CapFit(NamedTuple):
+    """A straight line on logarithmic axes, and the rank correlations of all points and of the means of each x."""
+
+    slope: float
+    slope_interval: Interval | None
+    intercept: float
+    r_squared: float
+    rank_correlation: float
+    n: int
+    rank_correlation_of_means: float
+
+    def at(self, x: float) -> float:
+        return float(10**self.intercept * x**self.slope)
+
+    @property
+    def follows(self) -> bool:
+        return self.rank_correlation > _FOLLOWS
+
+
+def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
+    """Least squares on logarithms; None below two different x, or where a value is not positive."""
+    xs = sorted({x for x, _ in points})
+    if len(xs) < 2 or any(x <= 0 or y <= 0 for x, y in points):
+        return None
+    import numpy as np
+    from scipy import stats
+
+    line = stats.linregress(*(np.log10(side) for side in zip(*points, strict=True)))
+    slope, n = float(line.slope), len(points)
+    half = float(stats.t.ppf(0.975, n - 2) * line.stderr) if n > 2 else None
+    rank = rank_correlation(*zip(*points, strict=True))
+    of_means = rank_correlation(xs, [fmean(y for x, y in points if x == each) for each in xs])
+    spread = None if half is None else (slope - half, slope + half)
+    return CapFit(slope, spread, float(line.intercept), float(line.rvalue**2), rank, n, of_means)
+
+
+def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit) -> str:
+    """One clause: whether it follows, the fit, and the shortest and the longest training answer with their outcome.
+
+    Args:
+        points: Longest training answer and longest answer of each model.
+        fit: Of these points.
+    """
+    ends = [f"{words(y)} words where trained on up to {words(x)}" for x, y in (min(points), max(points))]
+    caps = len({x for x, _ in points})
+    of_means = f" ({fit.rank_correlation_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
+    sure = f", 95% interval {span(fit.slope_interval, 2)}" if fit.slope_interval else ""
+    verb = "follows" if fit.follows else "does not follow"
+    return (
+        f"the longest answer {verb} the longest training answer over {fit.n} models "
+        f"(Spearman rank correlation {fit.rank_correlation:.2f}{of_means}; slope {fit.slope:.2f}{sure}): "
+        f"{', '.join(ends)}"
+    )

@@ -1,0 +1,121 @@
+"""Models whose scores may be compared, with what a page, a table or a file shows of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from lwexp.pages.display import LANGUAGES
+from lwexp.records import MetricInfo
+from lwexp.report.aggregation import Cell, ScoredResponse, n_unscored, seeds
+from lwexp.report.evaluations import Evaluation, all_metrics
+from lwexp.report.findings import Findings, find
+from lwexp.text.plain import one_line
+
+_STAND_IN = "offline/"
+
+
+class PartTable(NamedTuple):
+    """A table of scores by some part of the bench. ``cells`` are the parts' titles with what each model got there."""
+
+    heading: str
+    first: str
+    cells: list[tuple[str, list[tuple[Evaluation, Cell]]]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Evaluations with the same bench, version and judge."""
+
+    bench: str
+    judge: str | None
+    evaluations: tuple[Evaluation, ...]
+
+    @cached_property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        return all_metrics(self.evaluations)
+
+    @cached_property
+    def findings(self) -> Findings:
+        return find(self.evaluations, self.metrics)
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether judged scores come from the offline heuristic."""
+        return (self.judge or "").startswith(_STAND_IN)
+
+    @property
+    def judge_label(self) -> str:
+        """Who gave the judged scores, and whether that is a stand-in."""
+        if self.judge is None:
+            return "not judged" if any(metric.needs_judge for metric in self.metrics) else "no judge needed"
+        name = one_line(self.judge, 60)
+        return f"stand-in judge {name}" if self.is_stand_in else f"judged by {name}"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Sampling seeds of the repeats; where each answer has its own, the seeds of the runs."""
+        sampled = {seed for each in self.evaluations for seed in seeds(each.answers)}
+        if None in sampled:
+            sampled = {each.node.manifest.seed for each in self.evaluations}
+        return tuple(sorted(seed for seed in sampled if isinstance(seed, int)))
+
+    def range_title(self, label: str) -> str:
+        """A range for readers: ``[4,000, 20,000] words``, or ``exactly 400 words``."""
+        for part in (part for each in self.evaluations for part in each.ranges):
+            if part.label == label:
+                if part.low == part.high:
+                    return f"exactly {part.low:,} words"
+                return f"[{part.low:,}, {part.high:,}{']' if part.closed else ')'} words"
+        return label
+
+    @property
+    def metric_heads(self) -> list[tuple[str, str]]:
+        """Of score columns, as the templates' tables take them."""
+        return [(metric.label, "number") for metric in self.metrics]
+
+    @property
+    def parts(self) -> list[PartTable]:
+        """The tables below the first: by required length, language and type of prompt; an empty one is left out."""
+        ranges = [(self.range_title(label), cells) for label, cells in self._cells("range")]
+        languages = [(LANGUAGES.get(code, code), cells) for code, cells in sorted(self._cells("language"))]
+        brackets = "A square bracket includes its end, a round one does not."
+        found = [
+            PartTable("By required length", "Required words", ranges, brackets),
+            PartTable("By language", "Language", languages),
+            PartTable("By type of prompt", "Type", sorted(self._cells("type"))),
+        ]
+        return [table for table in found if table.cells]
+
+    def _cells(self, by: str) -> list[tuple[str, list[tuple[Evaluation, Cell]]]]:
+        """Parts of the bench, each with the models that answered some of it and their cells."""
+        found: dict[str, list[tuple[Evaluation, Cell]]] = {}
+        for each in self.evaluations:
+            for key, part in each.parts[by].items():
+                if part.n:
+                    found.setdefault(key, []).append((each, part))
+        return list(found.items())
+
+    def label(self, name: str) -> str:
+        return next((metric.label for metric in self.metrics if metric.name == name), name)
+
+    def labels_of(self, *, judged: bool) -> str:
+        """Names of the scores that a judge gives, or of those that are measured; means of others left out."""
+        return " and ".join(m.label for m in self.metrics if m.needs_judge is judged and not m.of)
+
+    def scores_of(self, answer: ScoredResponse) -> list[tuple[MetricInfo, float | None]]:
+        """What one answer scored, means of other scores left out."""
+        wanted = [m for m in self.metrics if not m.of and (self.judge is not None or not m.needs_judge)]
+        return [(metric, answer.scores[metric.name]) for metric in wanted if metric.name in answer.scores]
+
+    def unscored(self, part: Cell) -> int | None:
+        """Answers without a judged score; None where a judge was wanted and there is none."""
+        is_open = self.judge is None and any(metric.needs_judge for metric in self.metrics)
+        return None if is_open else n_unscored(part, self.metrics)
+
+    def unscored_reasons(self, evaluations: Sequence[Evaluation]) -> str:
+        """``bad_json 7, time_out 2`` over the given models; empty where every answer is scored."""
+        counts = Counter(answer.reason for each in evaluations for answer in each.answers if answer.reason)
+        return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common())
