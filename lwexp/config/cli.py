@@ -61,8 +61,8 @@ def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoRetu
     except Preempted as told:
         print(f"{told}; run the same command again to go on", file=sys.stderr)
         sys.exit(143)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as told:
+        print(f"{str(told) or 'interrupted'}; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 

@@ -234,7 +234,10 @@ class TrainingConfig(Strict):
 
     log_every_steps: Annotated[int, Key("speed")] = Field(10, ge=1)
     checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(None, ge=1)
-    """null saves only when told to stop; a re-run resumes from the newest whole checkpoint."""
+    """Additional checkpoints by steps; null: by time only. A re-run resumes from the newest whole checkpoint."""
+    checkpoint_every_minutes: Annotated[float | None, Key("speed")] = Field(30.0, gt=0)
+    """Longest time between two checkpoints, which is the most that a crash can cost; null: never by time. The last step
+    and a stop signal always write one."""
     keep_checkpoints: Annotated[int, Key("speed")] = Field(2, ge=1)
     """Newest ones that stay; with 2 there is one to fall back on if the newest turns out damaged."""
     skip_nonfinite: Annotated[int, Key("speed")] = Field(0, ge=0)

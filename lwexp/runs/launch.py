@@ -31,6 +31,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What a scheduler sends before it kills: SIGTERM, or what ``sbatch --signal`` and submitit were told to send."""
 
 _PR_SET_PDEATHSIG = 1
+_SI_KERNEL = 0x80
+"""Sender of a Ctrl-C in a terminal, which reaches all ranks by itself; ``kill -INT`` has another."""
+
 _GRACE_SECONDS = 20.0
 _POLL_SECONDS = 0.1
 
@@ -133,14 +136,19 @@ def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
             child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all ranks itself
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # taken below, where its sender can be seen
     try:
         while True:
             codes = [child.poll() for child in children]  # all of them: one that waits must not hide one that died
             if None not in codes or any(codes):
                 return _end(children, first_rank)
-            time.sleep(_POLL_SECONDS)
+            told = signal.sigtimedwait({signal.SIGINT}, _POLL_SECONDS)
+            if told is not None and told.si_code != _SI_KERNEL:
+                pass_on(signal.SIGINT, None)
     finally:
+        while signal.sigtimedwait({signal.SIGINT}, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -31,6 +34,14 @@ what = behaviour[rank]
 if what == "save and leave":
     signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(143)))
     time.sleep(60)
+elif what == "count Ctrl-C":
+    times = []
+    signal.signal(signal.SIGINT, lambda *_: times.append(1))
+    deadline = time.monotonic() + 30
+    while not times and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    sys.exit(100 + len(times))
 elif what == "wait":
     time.sleep(60)
 elif what == "die":
@@ -85,6 +96,31 @@ def test_sigterm_goes_to_all_ranks_which_may_take_their_time(tmp_path: Path) -> 
     ranks_of(tmp_path)
     program.terminate()
     assert program.wait(30) == 143
+
+
+def test_kill_int_to_the_starter_reaches_each_rank_once(tmp_path: Path) -> None:
+    program = start(tmp_path, r0="count Ctrl-C", r1="count Ctrl-C")
+    ranks_of(tmp_path)
+    program.send_signal(signal.SIGINT)
+    assert program.wait(30) == 101
+
+
+def test_ctrl_c_in_a_terminal_reaches_each_rank_once(tmp_path: Path) -> None:
+    """The terminal sends it to the ranks itself, so the starter must not send it again."""
+    terminal, end_of_program = pty.openpty()
+
+    def own_the_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(end_of_program, termios.TIOCSCTTY, 0)
+
+    behaviour = json.dumps({"0": "count Ctrl-C", "1": "count Ctrl-C"})
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), behaviour],
+        env=environment(), stdin=end_of_program, preexec_fn=own_the_terminal,
+    )  # fmt: skip
+    ranks_of(tmp_path)
+    os.write(terminal, b"\x03")
+    assert program.wait(30) == 101
 
 
 def test_a_rank_that_is_killed_ends_the_run_with_a_line_that_names_it(

@@ -167,14 +167,20 @@ def test_a_rank_killed_in_the_middle_resumes_to_the_same_curve_on_two_ranks_and_
         assert alone == pytest.approx(together, abs=1e-5, rel=1e-5)
 
 
-def test_sigterm_to_one_rank_saves_on_all_and_resumes(
-    ranks: Ranks, whole: dict[str, Path], start_models: dict[str, Path], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("number", "codes", "status"),
+    [(signal.SIGTERM, [143, 143], "preempted"), (signal.SIGINT, [143, 130], "preempted")],
+)
+def test_a_signal_to_one_rank_saves_on_all_and_resumes(
+    number: signal.Signals, codes: list[int], status: str, ranks: Ranks, whole: dict[str, Path],
+    start_models: dict[str, Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    """Rank 1 gets it; rank 0 is told by rank 1."""
     options = overrides("llama", start_models["llama"], "hardware=cpu_zero3")
-    told = {"rank": 1, "step": 4, "signal": int(signal.SIGTERM)}
-    assert ranks.train(tmp_path, *options, world=2, kill=told) == [143, 143]
+    told = {"rank": 1, "step": 4, "signal": int(number)}
+    assert ranks.train(tmp_path, *options, world=2, kill=told) == codes
     run = run_in(tmp_path)
-    assert json.loads((run / "manifest.json").read_text())["status"] == "preempted"
+    assert json.loads((run / "manifest.json").read_text())["status"] == status
     (saved,) = (run / "checkpoints").iterdir()
     assert int(saved.name.removeprefix("step-")) == len(curve(tmp_path)) < STEPS
     assert ranks.train(tmp_path, *options, world=2) == [0, 0]

@@ -149,6 +149,8 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
             ranks.leave()
     except Preempted:
         return 143
+    except KeyboardInterrupt:
+        return 130
     except LwexpError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -59,7 +59,7 @@ def export_model(
         eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
     )
     writer.config.eos_token_id, writer.config.pad_token_id = stops, tokenizer.pad_token_id
-    with _written(folder, card, "free some space and rerun the command to resume from the newest checkpoint") as new:
+    with _written(folder, card, "free some space and rerun the command; no step is trained again") as new:
         if config.adapter != "none":
             state = merged_state(model.state_dict() if state is None else state, config)
         writer.save_pretrained(new, state_dict=state, max_shard_size=shard_size)
@@ -89,8 +89,12 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
         with atomic(folder) as new:
             yield new
             (new / "README.md").write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise LwexpError(f"cannot write the model to {folder}: {error.strerror or error}; {mend}") from error
+    except Exception as error:
+        # safetensors and tokenizers are written in Rust, and raise errors of their own for a full disk.
+        if not isinstance(error, OSError) and "(os error " not in str(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise LwexpError(f"cannot write the model to {folder}: {reason or error}; {mend}") from error
 
 
 def has_model(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 import math
 import resource
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import torch
 from lightning.pytorch import Callback
 
 from lwexp.config.schema import Config
+from lwexp.config.train import TrainingConfig
 from lwexp.pack.dataset import PackedDataset
-from lwexp.records import Preempted
 from lwexp.runs.artifacts import HELD_OUT_METRICS, PROBE_METRICS
 from lwexp.runs.progress import counted
 from lwexp.train.data.holdout import HeldOutLoss
@@ -22,6 +23,7 @@ from lwexp.train.loop.probe import AnswerPrompts, LengthProbe
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
+from lwexp.train.parallel.hashed_files import FileHash, HashedFiles
 from lwexp.train.planner.flops import Speedometer
 
 HELD_OUT = "packs-validation"
@@ -137,18 +139,28 @@ def validation_callbacks(
 
 
 class Checkpoints(Callback):  # type: ignore[misc]
-    """Saves every ``every`` steps, and at the end of the step in which a stop signal arrived.
+    """Saves by steps and by time, after the last step, and at the end of the step in which a stop signal arrived.
 
     Must be the last callback, so that the metrics of a step are on disk before its checkpoint.
     """
 
-    def __init__(self, folder: Path, every: int | None, keep: int, stop: StopRequest) -> None:
-        self._folder = folder
-        self._every = every
-        self._keep = keep
+    def __init__(self, folder: Path, config: TrainingConfig, total: int, *, done: int, stop: StopRequest) -> None:
+        """Create it before training.
+
+        Args:
+            folder: The run's checkpoints.
+            config: How often to save, and how many are kept.
+            total: Steps of the whole run. The last one is always saved, so that a failed export can be repeated alone.
+            done: Steps of the checkpoint that training resumes from, or 0.
+            stop: Asks training to stop; is told what is done and saved.
+        """
+        self._folder, self._config, self._total = folder, config, total
         self._stop = stop
+        stop.done = stop.saved = done
+        self._last_save = time.monotonic()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._last_save = time.monotonic()
         self._stop.hold()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -156,21 +168,37 @@ class Checkpoints(Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
         assert pl_module.result is not None
-        step = pl_module.result.step
-        trainer.datamodule.done = step
-        is_due = self._every is not None and step % self._every == 0
-        # A signal reaches ranks at different steps or only one of them; they save and leave together.
-        is_told = on_any_rank(trainer, self._stop.asked is not None)
-        if is_due or is_told:
-            save_checkpoint(self._folder, step, trainer.save_checkpoint, trainer.strategy.barrier, self._keep)
+        step = trainer.datamodule.done = self._stop.done = pl_module.result.step
+        # Clocks differ between ranks, and a signal may reach only one rank; all must save in the same step.
+        is_told, is_time = on_any_rank(trainer, self._stop.asked is not None, self._is_time())
+        if is_told or is_time or self._is_due(step):
+            self._save(trainer, step)
         if is_told:
-            raise Preempted(f"{self._stop.asked or 'another rank was told to stop'} at step {step}; saved")
+            self._stop.leave()
+
+    def _is_due(self, step: int) -> bool:
+        every = self._config.checkpoint_every_steps
+        return step == self._total or (every is not None and step % every == 0)
+
+    def _is_time(self) -> bool:
+        minutes = self._config.checkpoint_every_minutes
+        return minutes is not None and time.monotonic() - self._last_save >= 60 * minutes
+
+    def _save(self, trainer: Any, step: int) -> None:
+        def write(path: Path) -> Mapping[Path, FileHash]:
+            trainer.save_checkpoint(path)
+            files: HashedFiles = trainer.strategy.checkpoint_io
+            return files.take()
+
+        save_checkpoint(self._folder, step, write, trainer.strategy.barrier, self._config.keep_checkpoints)
+        self._stop.saved = step
+        self._last_save = time.monotonic()
 
 
-def on_any_rank(trainer: Any, here: bool) -> bool:
-    """Whether ``here`` is true on any rank. All ranks must call it, and all get the same answer."""
+def on_any_rank(trainer: Any, *here: bool) -> list[bool]:
+    """For each flag whether it is true on any rank. All ranks must call it, and all get the same answer."""
     if trainer.world_size == 1:
-        return here
-    flag = torch.tensor(float(here), device=trainer.strategy.root_device)
-    torch.distributed.all_reduce(flag)
-    return bool(flag > 0)
+        return list(here)
+    flags = torch.tensor(here, dtype=torch.float32, device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(flags)
+    return [flag > 0 for flag in flags.tolist()]

@@ -4,19 +4,23 @@ checkpoints/step-00000400/state.ckpt     Lightning's file (DeepSpeed: a folder)
 checkpoints/step-00000400/files.json     size and sha256 of each file
 """
 
-import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.records import LwexpError, write_json
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.train.parallel.hashed_files import FileHash, hash_file
+from lwexp.train.parallel.rank_sync import broadcast_from_rank0, gather_from_ranks, rank_and_world
 
 log = logging.getLogger(__name__)
+
+GIB = 2**30
 
 
 class Checkpoint(NamedTuple):
@@ -27,14 +31,19 @@ class Checkpoint(NamedTuple):
 
 
 def save_checkpoint(
-    folder: Path, step: int, write: Callable[[Path], None], barrier: Callable[[], None], keep: int
+    folder: Path,
+    step: int,
+    write: Callable[[Path], Mapping[Path, FileHash] | None],
+    barrier: Callable[[], None],
+    keep: int,
 ) -> None:
-    """Write a checkpoint and delete all but the newest ``keep``.
+    """Write a checkpoint, delete all but the newest ``keep``, and log its size and how long it took.
 
     Args:
         folder: The run's checkpoints.
         step: Optimiser steps done.
-        write: Writes the state to a path; all ranks call it.
+        write: Writes the state to a path; all ranks call it. Returns hashes of files that this rank has written and
+            synced; rank 0 reads, hashes and syncs the others.
         barrier: Waits for all ranks.
         keep: How many are kept.
 
@@ -43,6 +52,7 @@ def save_checkpoint(
     """
     target = folder / f"step-{step:08d}"
     aside = folder / f"{target.name}.tmp"
+    began = time.monotonic()
 
     def begin() -> None:
         # A killed process leaves its half-written checkpoint, which may be of another step: 123 GiB for a 9B.
@@ -50,24 +60,28 @@ def save_checkpoint(
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
 
-    def commit() -> None:
-        write_json(aside / "files.json", {"step": step, "files": _list_files(aside)})
-        _sync(aside)
+    def commit(known: Mapping[Path, FileHash]) -> None:
+        files = _list_files(aside, known)
+        write_json(aside / "files.json", {"step": step, "files": files})
+        _sync(aside, known)
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
         _sync_folder(folder)
         for old in _by_age(folder)[:-keep]:
             shutil.rmtree(old)
+        size = sum(entry.size for entry in files.values())
+        log.info("saved step %d: %s in %.1f s", step, _size(size), time.monotonic() - began)
 
     try:
         if is_rank_zero():
             begin()
         barrier()
-        write(aside / "state.ckpt")
-        barrier()
+        parts = gather_from_ranks(write(aside / "state.ckpt") or {})  # also waits for all ranks
         if is_rank_zero():
-            commit()
+            commit({path: entry for part in parts for path, entry in part.items()})
     except (OSError, RuntimeError) as error:
+        if (told := _interrupt_behind(error)) is not None:
+            raise told from None
         if (problem := _write_problem(error)) is None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
@@ -79,18 +93,34 @@ def save_checkpoint(
     barrier()
 
 
-def _write_problem(error: OSError | RuntimeError) -> str | None:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it: after a failed write torch's writer raises another error when it is closed."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    return next((cause for cause in _causes(error) if isinstance(cause, KeyboardInterrupt)), None)
+
+
+def _write_problem(error: BaseException) -> str | None:
     """Reason if the error is a failed write, else None. torch raises RuntimeError for those."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
+    for cause in _causes(error):
+        if isinstance(cause, OSError):
+            return cause.strerror or str(cause)
     text = str(error).splitlines()[0] if str(error) else ""
     return text[:160] if "PytorchStreamWriter" in text or "unexpected pos" in text else None
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files match their hashes, or None. A warning names each damaged one."""
-    for path in reversed(_by_age(folder)):
-        if (problem := _problem(path)) is None:
+    """The newest checkpoint whose files match their hashes, or None. A warning names each damaged one.
+
+    All ranks of a run call it: each reads its share of the files, and all get the same answer.
+    """
+    for path in broadcast_from_rank0(lambda: _by_age(folder)[::-1]):
+        problem = next(filter(None, gather_from_ranks(_problem(path, *rank_and_world()))), None)
+        if problem is None:
             return Checkpoint(int(path.name.removeprefix("step-")), path / "state.ckpt")
         log.warning("checkpoint %s is damaged (%s) and skipped", path, problem)
     return None
@@ -101,36 +131,38 @@ def _by_age(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".tmp")
 
 
-def _problem(path: Path) -> str | None:
+def _problem(path: Path, rank: int, world: int) -> str | None:
+    """What is wrong with this rank's share of the files: every ``world``-th, by size."""
     try:
-        listed: dict[str, list[object]] = json.loads((path / "files.json").read_text(encoding="utf-8"))["files"]
+        listed: dict[str, tuple[int, str]] = json.loads((path / "files.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError):
         return "files.json is missing or unreadable"
-    for name, (size, digest) in listed.items():
+    by_size = sorted(listed.items(), key=lambda item: (item[1][0], item[0]), reverse=True)
+    for name, (size, digest) in by_size[rank::world]:
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size} bytes, {size} were written"
-        if _sha256(file) != digest:
+        if hash_file(file).sha256 != digest:
             return f"{name} has changed since it was written"
     return None
 
 
-def _list_files(path: Path) -> dict[str, list[object]]:
+def _list_files(path: Path, known: Mapping[Path, FileHash]) -> dict[str, FileHash]:
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    return {str(file.relative_to(path)): [file.stat().st_size, _sha256(file)] for file in files}
+    return {str(file.relative_to(path)): known.get(file) or hash_file(file) for file in files}
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _size(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.1f} MiB"
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path, synced: Mapping[Path, FileHash]) -> None:
     """Force files and folders onto the disk before the rename makes them valid."""
     for file in (*path.rglob("*"), path):
-        _sync_folder(file)
+        if file not in synced:
+            _sync_folder(file)
 
 
 def _sync_folder(path: Path) -> None:

@@ -36,7 +36,7 @@ from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
 from lwexp.train.metrics.tracking import Tracker, open_tracker
 from lwexp.train.model.build import training_dtype
-from lwexp.train.parallel.rank_sync import Ranks, SingleProcess, broadcast_from_rank0
+from lwexp.train.parallel.rank_sync import Ranks, SingleProcess
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning, set_up_process
 from lwexp.train.planner.flops import Speedometer, peak_flops
 from lwexp.train.planner.hardware import hardware_of
@@ -72,6 +72,7 @@ def train_run(
     Raises:
         LwexpError: For what the user can fix, and for a loss or gradient that is not finite, with its packs.
         Preempted: After a stop signal, once the state is saved.
+        KeyboardInterrupt: After Ctrl-C, once the state is saved; after a second Ctrl-C at once.
     """
     stop = StopRequest()
     with stop.listening():
@@ -157,7 +158,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
         dataset.num_packs, dataset.costs, config.seed, objective.epochs, objective.global_batch, order=config.pack.order
     )
     total = min(len(schedule), objective.max_steps or len(schedule))
-    checkpoint = broadcast_from_rank0(lambda: newest_checkpoint(setup.run.path / CHECKPOINTS))
+    checkpoint = newest_checkpoint(setup.run.path / CHECKPOINTS)
     done = checkpoint.step if checkpoint else 0
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
     module = PackedTraining(
@@ -189,8 +190,10 @@ def _plain_errors(hardware: Hardware) -> Iterator[None]:
     """Errors of Lightning, CUDA and the process group as lines that say what to do."""
     try:
         yield
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except SystemExit as end:  # what Lightning makes of Ctrl-C
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise end.__context__ from None
+        raise
     except torch.OutOfMemoryError as error:
         raise LwexpError(
             "the device ran out of memory; lower pack.max_tokens, switch hardware.activation_checkpointing on, or "
@@ -227,7 +230,7 @@ def _callbacks(
         Metrics(folder / METRICS, every, total, done=done, targets=targets, tracker=tracker, speed=speed),
         Bar(total, done),
         *validation_callbacks(setup.config, folder, setup.tokenizer, context.answer, total, done=done, tracker=tracker),
-        Checkpoints(folder / CHECKPOINTS, training.checkpoint_every_steps, training.keep_checkpoints, context.stop),
+        Checkpoints(folder / CHECKPOINTS, training, total, done=done, stop=context.stop),
     ]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,9 +13,13 @@ from lwexp.runs.launch import STOP_SIGNALS
 
 log = logging.getLogger(__name__)
 
+SAME_PRESS_SECONDS = 1.0
+"""One Ctrl-C can reach a rank twice: from the terminal and from its launcher, such as torchrun."""
+
 
 class StopRequest:
-    """Listens for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM and submitit send before a job's time is up.
+    """Listens for Ctrl-C, for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM and submitit send before a job's time
+    is up.
 
     Lightning's own handling is not used: its handler broadcasts from within a signal handler, which meets
     whatever collective each rank is in.
@@ -23,15 +28,19 @@ class StopRequest:
     def __init__(self) -> None:
         self.asked: str | None = None
         """Name of the signal that arrived during training; None while there was none."""
+        self.done = self.saved = 0
+        """Steps trained, and steps of the newest checkpoint."""
         self._held = False
+        self._last_press = -SAME_PRESS_SECONDS
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Signals raise ``Preempted`` at once: what is on disk is complete, and a re-run resumes from it."""
+        """Signals raise ``Preempted`` and Ctrl-C ``KeyboardInterrupt`` at once: what is on disk is complete, and a
+        re-run resumes from it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._caught) for number in STOP_SIGNALS}
+        before = {number: signal.signal(number, self._caught) for number in (*STOP_SIGNALS, signal.SIGINT)}
         try:
             yield
         finally:
@@ -43,14 +52,39 @@ class StopRequest:
         self._held = True
 
     def release(self) -> None:
-        """End of training: a signal that arrived during the last step takes effect now."""
+        """End of training: a signal that arrived after the last step was saved takes effect now."""
         self._held = False
         if self.asked:
-            raise Preempted(f"{self.asked} after the last step; saved")
+            self.leave()
+
+    def leave(self) -> None:
+        """Stop, with the last step saved, because this or another rank was asked to.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C.
+            Preempted: After any other signal.
+        """
+        if self.asked == signal.SIGINT.name:
+            raise KeyboardInterrupt(f"Ctrl-C at step {self.done}; saved")
+        raise Preempted(f"{self.asked or 'another rank was told to stop'} at step {self.done}; saved")
 
     def _caught(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if not self._held:
-            raise Preempted(f"{name} while nothing was being trained")
-        log.info("%s: saving after this step", name)
+        if number == signal.SIGINT:
+            before, self._last_press = self._last_press, time.monotonic()
+            if self._last_press - before < SAME_PRESS_SECONDS:
+                return
+            if not self._held or self.asked is not None:
+                raise KeyboardInterrupt(f"Ctrl-C {self._what_is_lost()}")
+        elif not self._held:
+            raise Preempted(f"{name} {self._what_is_lost()}")
+        again = "; Ctrl-C once more leaves at once, without saving" if number == signal.SIGINT else ""
+        log.info("%s: saving after this step%s", "Ctrl-C" if number == signal.SIGINT else name, again)
         self.asked = name
+
+    def _what_is_lost(self) -> str:
+        if self.saved == self.done:
+            return f"after step {self.done}, which is saved" if self.done else "before the first step"
+        saved = f"step {self.saved} is saved" if self.saved else "no step is saved"
+        again = f"step {self.done}" if self.done == self.saved + 1 else f"steps {self.saved + 1} to {self.done}"
+        return f"after step {self.done}: {saved}, and {again} will be done again"

@@ -96,6 +96,20 @@ def broadcast_from_rank0(find: Callable[[], T]) -> T:
     return result
 
 
+def gather_from_ranks(value: T) -> list[T]:
+    """What each rank of the run gives, in the order of ranks, on every rank. All ranks call it."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process' rank and the number of ranks of its run; (0, 1) alone."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
 def join_process_group(hardware: Hardware | None) -> Ranks:
     """Join the other ranks of this run, which ``runs.launch`` or another launcher has started."""
     return RankGroup(hardware) if isinstance(hardware, Zero) else SingleProcess()

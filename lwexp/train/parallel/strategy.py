@@ -19,6 +19,7 @@ from torch import nn
 from lwexp.config.train import Optimizer as OptimizerConfig
 from lwexp.config.train import Zero
 from lwexp.train.model.adapter import trained_parameters
+from lwexp.train.parallel.hashed_files import HashedFiles
 from lwexp.train.parallel.optimizer import decay_groups
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         super().__init__(
             config=zero_config(hardware, grad_clip), cluster_environment=TorchElasticEnvironment(), timeout=timeout
         )
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
+        """As in Lightning, through files that each rank hashes while it writes them."""
+        self.deepspeed_engine.checkpoint_engine = _hashed_engine(self.checkpoint_io)
+        super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         """As in Lightning; a checkpoint of another number of ranks goes through DeepSpeed's universal format.
@@ -69,6 +75,17 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
             shutil.rmtree(root)
         loaded: dict[str, Any] = state
         return loaded
+
+
+def _hashed_engine(files: HashedFiles) -> Any:
+    """DeepSpeed's checkpoint engine with another way to write a file."""
+    from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+
+    class HashedEngine(TorchCheckpointEngine):  # type: ignore[misc]
+        def save(self, state_dict: Any, path: str) -> None:
+            files.save(state_dict, Path(path))
+
+    return HashedEngine()
 
 
 class CPUZeroStrategy(ZeroStrategy):

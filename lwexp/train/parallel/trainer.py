@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from lwexp.config.train import Hardware, Zero
+from lwexp.train.parallel.hashed_files import HashedFiles
 
 
 def set_up_process(hardware: Hardware) -> None:
@@ -25,7 +26,7 @@ def set_up_process(hardware: Hardware) -> None:
 
 def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:
     """A Trainer that only trains: one pass, no validation, no logger, no checkpoints of its own."""
-    options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment()]}
+    options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment(), HashedFiles()]}
     if hardware.kind == "gpu":
         options["accelerator"] = "gpu"
     elif isinstance(hardware, Zero):
@@ -37,6 +38,7 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
             "devices": hardware.devices,
             "num_nodes": hardware.num_nodes,
             "strategy": strategy(hardware, grad_clip),
+            "plugins": [HashedFiles()],
         }
     trainer = Trainer(
         **options,
