@@ -7,16 +7,19 @@ SIGTERM and resumable.
 
 import gc
 import os
+import re
 import select
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
 from lwexp.config.defaults import defaults_in_hydra
-from lwexp.config.folders import CONF, pinned_groups, readers_of
+from lwexp.config.folders import CONF, readers_of
+from lwexp.config.overrides.groups import folders_of, refuse_half_undone
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
@@ -118,14 +121,15 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     # Hydra only composes; the work starts after it has returned, so that its own error report,
     # which would come between ours and the user, never runs. Sweeps and --cfg leave this empty.
-    composed: list[tuple[Tree, list[str], dict[str, str]]] = []
+    composed: list[tuple[Tree, list[str], dict[str, str], list[Path]]] = []
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
     def entry(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         seen = HydraConfig.get()
-        composed.append((to_tree(cfg), list(seen.overrides.task), dict(seen.runtime.choices)))
+        folders = folders_of(seen.runtime.config_sources)
+        composed.append((to_tree(cfg), list(seen.overrides.task), dict(seen.runtime.choices), folders))
 
     sys.argv[1:] = [quoted_range(argument) for argument in sys.argv[1:]]
     try:
@@ -135,8 +139,9 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
-    for tree, overrides, choices in composed:
-        check_overrides(command, overrides, choices)
+    for tree, overrides, choices, folders in composed:
+        refuse_foreign(command, overrides)
+        refuse_half_undone(overrides, choices, folders)
         main(gate(tree))
 
 
@@ -171,24 +176,14 @@ def quoted_range(argument: str) -> str:
     return argument
 
 
-def check_overrides(command: str, overrides: list[str], choices: dict[str, str]) -> None:
-    """Refuse an override that this script would ignore, or that an experiment would half undo.
+def refuse_foreign(command: str, overrides: list[str]) -> None:
+    """Refuse an override that this command would ignore.
 
     Raises:
-        LwexpError: If a key belongs to another script, or a group is chosen that the experiment pins
-            (Hydra would then put the experiment's values onto the other choice).
+        LwexpError: Naming the command that reads the key.
     """
-    experiment = choices.get("experiment")
-    # What a run is computed on is not part of an experiment.
-    pinned = pinned_groups(experiment) - {"hardware"} if experiment not in (None, "null") else set()
     for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        top = key.split(".")[0].split("@")[0].split("/")[0]
-        if key in pinned:
-            raise LwexpError(
-                f"{key}={value}: experiment={experiment} pins the group {key} and sets values for its own choice; "
-                f"write a new file in lwexp/conf/experiment/ for this combination, or drop experiment="
-            )
+        top = re.split(r"[.@/=]", override.lstrip("+~"))[0]
         owners = readers_of(top)
         if owners and command not in owners:
             raise LwexpError(f"{override}: {SCRIPTS[command]} does not read {top}; it belongs to {SCRIPTS[owners[0]]}")

@@ -1,14 +1,15 @@
 """The folders that hold YAML, lwexp's own conf and those beside plugins, and what their files say."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import yaml
 
 from lwexp.config.base import Tree
 from lwexp.config.fields import commands_that_read
 from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_config_folders
-from lwexp.records import LwexpError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 REPOSITORY = PACKAGE.parent
@@ -33,20 +34,40 @@ def first_comment(path: Path) -> str:
     return ""
 
 
-def read_choice(group: str, name: str) -> Tree:
-    """The values of ``<group>/<name>.yaml`` in lwexp's conf, on those of the choices that it builds on."""
-    import yaml
+def read_choice(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> Tree:
+    """The values of ``<group>/<name>.yaml`` on those of the choices of its group that it builds on.
 
-    tree: Tree = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    bases = [read_choice(group, base) for base in tree.pop("defaults", ())]
+    Args:
+        group: Such as hardware or experiment.
+        name: Of the file, without .yaml.
+        folders: Where it may lie; the first that has it counts, as for Hydra.
+    """
     merged: Tree = {}
-    for part in [*bases, tree]:
-        merged = _merged(merged, part)
+    for tree in _chain(group, name, folders):
+        merged = _merged(merged, {key: value for key, value in tree.items() if key != "defaults"})
     return merged
 
 
+def choices_made_by(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> dict[str, str]:
+    """The choice in each group under an experiment or a sweep: its own, else the root's."""
+    entries = [entry for tree in _chain(group, name, folders) for entry in tree.get("defaults", ())]
+    root = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    chosen = [item for entry in [*root, *entries] if isinstance(entry, dict) for item in entry.items()]
+    return {str(key).removeprefix("override /"): str(choice) for key, choice in chosen}
+
+
+def _chain(group: str, name: str, folders: Sequence[Path]) -> list[Tree]:
+    """A choice after those that it builds on; empty where there is no such file."""
+    path = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
+    if path is None:
+        return []
+    tree: Tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    bases = [base for base in tree.get("defaults", ()) if isinstance(base, str) and base != "_self_"]
+    return [*(part for base in bases for part in _chain(group, base, folders)), tree]
+
+
 def _merged(under: Tree, over: Tree) -> Tree:
-    both = {key: _merged(under[key], over[key]) for key in under if isinstance(under[key], dict) and key in over}
+    both = {key: _merged(under[key], over[key]) for key in under if isinstance(under[key], dict) and over.get(key)}
     return {**under, **over, **both}
 
 
@@ -61,24 +82,3 @@ def package_of(group: str) -> str:
 def readers_of(top: str) -> tuple[str, ...]:
     """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
     return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])
-
-
-def pinned_groups(name: str) -> set[str]:
-    """Groups that lwexp/conf/experiment/<name>.yaml overrides, those of the experiments it builds on included."""
-    import yaml
-
-    path = CONF / "experiment" / f"{name}.yaml"
-    if not path.is_file():
-        return set()
-    defaults: list[Any] = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", [])
-    groups: set[str] = set()
-    for entry in defaults:
-        if isinstance(entry, str):
-            if entry != "_self_":
-                groups |= pinned_groups(entry)
-            continue
-        for key in entry:
-            if not str(key).startswith("override /"):
-                raise LwexpError(f"{path}: defaults may only override groups or name other experiments, got {key}")
-            groups.add(str(key).removeprefix("override /"))
-    return groups

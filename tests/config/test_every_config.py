@@ -9,7 +9,7 @@ import yaml
 
 from lwexp.config import compose
 from lwexp.config.compose import compose_tree
-from lwexp.config.folders import CONF, pinned_groups
+from lwexp.config.folders import CONF
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "sweeps")
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -88,6 +88,18 @@ def test_every_config_file_opens_with_a_comment_for_the_help(path: Path):
     from lwexp.config.folders import first_comment
 
     assert len(first_comment(path)) > 15
+
+
+def pinned_groups(name: str) -> set[str]:
+    """Groups that an experiment overrides, those of the experiments it builds on included."""
+    groups: set[str] = set()
+    for entry in yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text())["defaults"]:
+        if isinstance(entry, dict):
+            assert all(key.startswith("override /") for key in entry)
+            groups |= {key.removeprefix("override /") for key in entry}
+        elif entry != "_self_":
+            groups |= pinned_groups(entry)
+    return groups
 
 
 def values_of(experiment: str) -> dict[str, Any]:

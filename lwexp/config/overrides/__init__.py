@@ -1,0 +1,1 @@
+"""Overrides of the command line: what they mean, and which of them are refused."""
