@@ -10,7 +10,7 @@ from lwexp.config.cli import command_line
 from lwexp.records import LwexpError
 from lwexp.runs import Run
 from lwexp.runs.logs import console_log, console_of
-from lwexp.runs.summaries import SweepSummary
+from lwexp.runs.summaries import SweepSummary, varied_keys
 from lwexp.runs.trials import (
     Machine,
     Trial,
@@ -18,7 +18,6 @@ from lwexp.runs.trials import (
     run_once,
     run_trials,
     sweep_directory,
-    varied_keys,
     write_trials,
 )
 

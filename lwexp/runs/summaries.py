@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -137,6 +138,16 @@ class SweepSummary(Artifact):
     question: str = ""
     varied: list[str] | None = None
     """Keys that differ between trials."""
+
+
+def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Keys whose value is not the same in every trial, in the order of the command line.
+
+    Example: [["seed=0", "lr=1"], ["seed=0", "lr=2"]] gives ["lr"].
+    """
+    rows = [dict(item.lstrip("+~").partition("=")[::2] for item in job) for job in job_overrides]
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
 
 
 class ModelSummary(Artifact):

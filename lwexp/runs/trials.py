@@ -94,16 +94,6 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
     return trials
 
 
-def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Keys whose value is not the same in every trial, in the order of the command line.
-
-    Example: [["seed=0", "lr=1"], ["seed=0", "lr=2"]] gives ["lr"].
-    """
-    rows = [dict(item.lstrip("+~").partition("=")[::2] for item in job) for job in job_overrides]
-    keys = dict.fromkeys(key for row in rows for key in row)
-    return [key for key in keys if len({row.get(key) for row in rows}) > 1]
-
-
 def run_trials(
     entry: Sequence[str], trials: Sequence[Trial], machine: Machine, folder: Path, others: Sequence[Trial] = ()
 ) -> None:

@@ -16,8 +16,8 @@ from lwexp.report.groups import Group
 from lwexp.report.load import Comparison, load
 from lwexp.runs.artifacts import TRIALS, Manifest, Tree
 from lwexp.runs.run import Run, trace
-from lwexp.runs.summaries import SweepSummary
-from lwexp.runs.trials import Trial, read_trials, varied_keys
+from lwexp.runs.summaries import SweepSummary, varied_keys
+from lwexp.runs.trials import Trial, read_trials
 from lwexp.text.plain import one_line
 
 _SEED = "seed"
