@@ -16,12 +16,12 @@ Order = Literal["balanced", "random"]
 
 
 class BatchSchedule(Sequence[list[int]]):
-    """Step k of a run as a pure function of the seed and k: a resumed run continues with what was to come.
+    """Step k of a run as a function of the seed and k alone, so that a resumed run takes the same steps.
 
-    Each epoch is a fresh permutation; epochs follow each other without a gap and are cut into global batches, so a
-    step may straddle two epochs and the last step may be short. Ranks and accumulation do not appear: of
-    ``plan[k]``, the packs of micro-step m on R ranks are ``[m * R : (m + 1) * R]``, one a rank. They are ordered by
-    cost, so that ranks finish together.
+    Each epoch is a new permutation. Epochs follow each other without a gap and are cut into global batches, so a
+    step may span two epochs and the last step may be short. Ranks and accumulation do not appear: of
+    ``schedule[k]``, the packs of micro-step m on R ranks are ``[m * R : (m + 1) * R]``, one for each rank. They are
+    ordered by cost, so that ranks finish together.
     """
 
     def __init__(
@@ -44,10 +44,8 @@ class BatchSchedule(Sequence[list[int]]):
             global_batch: Packs of a step, over all ranks and accumulation.
             order: ``balanced`` puts packs of like cost into a step, ``random`` draws each step freely.
         """
-        assert num_packs >= 1, num_packs
+        assert min(num_packs, epochs, global_batch) >= 1, (num_packs, epochs, global_batch)
         assert costs.shape == (num_packs,), costs.shape
-        assert epochs >= 1, epochs
-        assert global_batch >= 1, global_batch
         self.num_packs = num_packs
         self.seed = seed
         self.epochs = epochs
@@ -68,7 +66,7 @@ class BatchSchedule(Sequence[list[int]]):
         if isinstance(k, slice):
             return [self[step] for step in range(*k.indices(len(self)))]
         if not 0 <= k < len(self):
-            raise IndexError(f"step {k} of a plan of {len(self)} steps")
+            raise IndexError(f"step {k} of a schedule of {len(self)} steps")
         start = k * self.global_batch
         stop = min(start + self.global_batch, self.num_packs * self.epochs)
         taken: list[int] = []
@@ -81,7 +79,7 @@ class BatchSchedule(Sequence[list[int]]):
 
     def _order(self, epoch: int) -> Int[np.ndarray, " packs"]:
         if epoch not in self._orders:
-            # Two epochs are enough: steps are asked for in order, and one may straddle a boundary.
+            # Two epochs are enough: steps are asked for in order, and one may span a boundary.
             for old in [known for known in self._orders if known < epoch - 1 or known > epoch + 1]:
                 del self._orders[old]
             self._orders[epoch] = self._draw(epoch)

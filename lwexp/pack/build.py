@@ -16,7 +16,7 @@ from lwexp.extend import TrainingRows
 from lwexp.extend.training_rows import R
 from lwexp.pack.chat import chat_of
 from lwexp.pack.packing import Counts, PackReport, pack
-from lwexp.pack.tokens import Tokenized, Unit, tokenize_documents, unit_of
+from lwexp.pack.tokens import RowDocuments, Tokenized, documents_of, tokenize_documents
 from lwexp.records import LwexpError, atomic, write_json
 from lwexp.runs.progress import track
 
@@ -48,7 +48,12 @@ def build_packs(
     if not len(rows):
         raise LwexpError(f"nothing to pack: the mixture holds no {kind.plural}: check mixture.{kind.section}")
     if (out / "meta.json").is_file():
-        if report := finished_report(out, fingerprint(rows, tokenizer, config, kind)):
+        mark = Fingerprint(tokenizer, config, kind)
+        for row in rows:
+            mark.add(documents_of(row, kind))
+        meta = json.loads((out / "meta.json").read_text(encoding="utf-8"))
+        if meta.get("fingerprint") == mark.hexdigest():
+            report = PackReport.from_tree(meta["report"])
             log.info("packs in %s are up to date: %s", out, report)
             return report
     elif out.exists():
@@ -56,16 +61,14 @@ def build_packs(
     try:
         with atomic(out) as aside:
             aside.mkdir(parents=True)
-            # With nothing to compare it to, the fingerprint is taken as rows pass by: they are read only once.
+            # With no earlier packs to compare with, the fingerprint is taken as rows pass: they are read only once.
             mark = Fingerprint(tokenizer, config, kind)
-            units = (mark.add(unit_of(row, kind)) for row in rows)
-            report = _write(units, len(rows), kind, tokenizer, config, aside)
+            read = (mark.add(documents_of(row, kind)) for row in rows)
+            report = _write(read, len(rows), kind, tokenizer, config, aside)
             meta = {
-                "fingerprint": mark.hexdigest(),
-                "kind": kind.kind,
-                "chat": chat_of(tokenizer).kind,
+                "fingerprint": mark.hexdigest(), "kind": kind.kind, "chat": chat_of(tokenizer).kind,
                 "report": report.to_tree(),
-            }
+            }  # fmt: skip
             write_json(aside / "meta.json", meta)
     except OSError as error:
         raise LwexpError(
@@ -73,25 +76,6 @@ def build_packs(
         ) from error
     log.info("packed %s", report)
     return report
-
-
-def finished_report(out: Path, mark: str) -> PackReport | None:
-    """The report of a finished folder with this fingerprint, or null. ``meta.json`` is written last."""
-    try:
-        meta = json.loads((out / "meta.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return PackReport.from_tree(meta["report"]) if meta.get("fingerprint") == mark else None
-
-
-def fingerprint(
-    rows: Iterable[R], tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: TrainingRows[R]
-) -> str:
-    """The fingerprint of packs made from these rows."""
-    mark = Fingerprint(tokenizer, config, kind)
-    for row in rows:
-        mark.add(unit_of(row, kind))
-    return mark.hexdigest()
 
 
 class Fingerprint:
@@ -103,19 +87,19 @@ class Fingerprint:
         self._digest = hashlib.sha256(json.dumps(settings).encode())
         self._digest.update(tokenizer_fingerprint(tokenizer).encode())
 
-    def add(self, unit: Unit) -> Unit:
-        """Take the next unit in and hand it on."""
-        parts = [unit.id, unit.source]
-        for document in unit.documents:
+    def add(self, row: RowDocuments) -> RowDocuments:
+        """Include the next row, and return it."""
+        parts = [row.id, row.source]
+        for document in row.documents:
             parts.append(str(len(document)))
             for message in document:
                 parts += (message.role, message.content)
-        parts += [repr(value) for labels in unit.labels for value in labels]
-        # The lengths in front say where each part ends, so that no two lists of parts look alike when joined.
+        parts += [repr(value) for labels in row.labels for value in labels]
+        # The lengths in front say where each part ends, so that no two lists of parts are equal when joined.
         self._digest.update(
             f"{' '.join([str(len(part)) for part in parts])}\n{''.join(parts)}".encode(errors="surrogatepass")
         )
-        return unit
+        return row
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
@@ -129,7 +113,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _write(
-    units: Iterable[Unit],
+    rows: Iterable[RowDocuments],
     total: int,
     kind: TrainingRows[Any],
     tokenizer: PreTrainedTokenizerFast,
@@ -137,30 +121,22 @@ def _write(
     folder: Path,
 ) -> PackReport:
     """Fill a folder and account for every token."""
-    capacity = config.max_tokens
-    done = tokenize_documents(track(units, "tokenising", total), tokenizer, capacity, folder, kind)
+    capacity, size = config.max_tokens, len(kind.endings)
+    done = tokenize_documents(track(rows, "tokenising", total), tokenizer, capacity, folder, kind)
     _refuse_too_long(done, total, kind, config)
-    size = len(kind.endings)
-    unit_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
-    packs = pack(unit_lengths, capacity, config.strategy)
-    unit_numbers = np.concatenate([np.array(units_of_pack, dtype=np.int64) for units_of_pack in packs])
-    # Units in pack order -> their documents in pack order: 3 -> 3 for conversations, 3 -> 6, 7 for pairs.
-    documents = (unit_numbers[:, None] * size + np.arange(size)).reshape(-1)
+    row_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
+    packs = pack(row_lengths, capacity, config.strategy)
+    row_numbers = np.concatenate([np.array(rows_of_pack, dtype=np.int64) for rows_of_pack in packs])
+    # Rows in pack order -> their documents in pack order: 3 -> 3 for conversations, 3 -> 6, 7 for pairs.
+    documents = (row_numbers[:, None] * size + np.arange(size)).reshape(-1)
     np.save(folder / "packs.npy", documents)
-    np.save(folder / "pack_offsets.npy", np.cumsum([0, *(len(units_of_pack) * size for units_of_pack in packs)]))
+    np.save(folder / "pack_offsets.npy", np.cumsum([0, *(len(rows_of_pack) * size for rows_of_pack in packs)]))
     received = done.packed.plus(done.dropped.documents, done.dropped.tokens, done.dropped.targets)
     return PackReport(
-        kind=kind.kind,
-        rows=kind.plural,
-        documents_per_row=size,
-        capacity=capacity,
-        packs=len(packs),
-        received=received,
-        packed=done.packed,
-        dropped=done.dropped,
-        longest=int(unit_lengths.max()),
+        kind=kind.kind, rows=kind.plural, documents_per_row=size, capacity=capacity, packs=len(packs),
+        received=received, packed=done.packed, dropped=done.dropped, longest=int(row_lengths.max()),
         sources=done.sources,
-    )
+    )  # fmt: skip
 
 
 def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], config: PackConfig) -> None:

@@ -8,12 +8,13 @@ off, so that ``<|user|>`` inside a message stays the eight characters it is.
         [gMASK] <sop> <|user|> \\n Hi <|assistant|> \\n Yo <|endoftext|>
                                                     ^  ^  ^
 
-All text between two control tokens is encoded as one string, as a server does that renders the template first;
-only where generation starts is there a seam, because the model itself goes on from there.
+All text between two control tokens is encoded as one string, as by a server that renders the template first. The
+only other boundary is where generation starts, because the model continues from there.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from lwexp.extend import CHAT_FORMATS, ChatFormat, Piece
+from lwexp.extend import CHAT_FORMATS, ChatFormat, Piece, control, text
 from lwexp.extend.chat import control_id
 from lwexp.records import LwexpError, Message, turn_problem
 
@@ -40,29 +41,55 @@ class Encoded(NamedTuple):
 
 
 def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-    """The format that a tokenizer of a training run was saved with.
+    """The format that a training run saved with its tokenizer.
 
     Raises:
-        LwexpError: If no training run has saved it.
+        LwexpError: If the tokenizer carries no format.
     """
     name, folder = tokenizer.init_kwargs.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
     if name not in CHAT_FORMATS and name and tokenizer.init_kwargs.get("lwexp_stop_tokens"):
-        from lwexp.pack.saved_format import saved_format
-
-        return saved_format(tokenizer)
+        return _saved_format(tokenizer)
     return chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
 
 
-def chat_format(name: str | None, where: str) -> ChatFormat:
-    """A registered format by name.
+def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
+    """A format whose plugin is not loaded, from the saved template: enough for prompts. Targets are not saved.
 
-    Args:
-        name: Such as "glm4".
-        where: Beginning of the message about an unknown one.
-
-    Raises:
-        LwexpError: If there is no such format.
+    The template is rendered with a marker in place of each message; the messages are put back as text afterwards, so
+    that none of them can contain a control token.
     """
+    saved = tokenizer.init_kwargs
+    markers = re.compile("\ue000(\\d+)\ue001")
+    controls = re.compile("(" + "|".join(map(re.escape, saved["lwexp_control_tokens"])) + ")")
+
+    class Saved(ChatFormat):
+        control_tokens = tuple(saved["lwexp_control_tokens"])
+        stop_tokens = tuple(saved["lwexp_stop_tokens"])
+        bos_token = tokenizer.bos_token
+        eos_token = str(tokenizer.eos_token)
+        pad_token = str(tokenizer.pad_token)
+        template = str(tokenizer.chat_template)
+
+        def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
+            if messages[-1].role == "assistant":
+                raise LwexpError(
+                    f"chat format {self.kind}: a saved tokenizer knows prompts only; to train with it, load its plugin"
+                )
+            marked = [{"role": m.role, "content": f"\ue000{n}\ue001"} for n, m in enumerate(messages)]
+            rendered = str(tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True))
+            if [int(n) for n in markers.findall(rendered)] != list(range(len(messages))):
+                raise LwexpError(f"chat format {self.kind}: its template changes messages; load its plugin")
+            for number, part in enumerate(controls.split(rendered)):
+                if number % 2:
+                    yield control(part)
+                elif part:
+                    yield text(markers.sub(lambda found: messages[int(found[1])].content, part))
+
+    return Saved(kind=saved["lwexp_chat"])
+
+
+def chat_format(name: str | None, where: str) -> ChatFormat:
+    """A registered format by name, such as "glm4". ``where`` begins the message about an unknown one."""
     if name is None or name not in CHAT_FORMATS:
         raise LwexpError(
             f"{where} is {name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run "
@@ -80,8 +107,8 @@ def encode_stream(
 ) -> Iterator[list[Encoded]]:
     """Encode batches of conversations for training, in order; two batches are in memory at a time.
 
-    The tokenizer runs without Python's lock, so while it encodes one batch, the ids of the batch before become
-    arrays and the batch behind is read.
+    The tokenizer runs without Python's global lock: while it encodes one batch, the ids of the previous batch become
+    arrays and the next batch is read.
 
     Args:
         tokenizer: Speaks ``format``.

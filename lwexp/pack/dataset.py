@@ -51,14 +51,13 @@ class PackBatch:
     """Numbers of the documents in the whole data set."""
     pack_id: int
     labels: Float[Tensor, "documents labels"]
-    """What the rows say of each document (``TrainingRows.labels``); no columns where they say nothing."""
+    """The numbers that rows give each document (``TrainingRows.labels``); often no columns."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackBatch:
-        """The same batch on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> PackBatch:
-        """The same batch in page-locked memory; a DataLoader with ``pin_memory`` calls this."""
+        """Called by a DataLoader with ``pin_memory``."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> PackBatch:
@@ -68,14 +67,12 @@ class PackBatch:
 
 
 class DocumentName(NamedTuple):
-    """Where a document comes from."""
-
     name: str
     source: str
 
 
 class PackedDataset(Dataset[PackBatch]):
-    """The packs of a folder that ``build_packs`` wrote. Opening it reads nothing but headers and offsets."""
+    """The packs in a folder written by ``build_packs``. Opening it reads only headers and offsets."""
 
     def __init__(self, folder: Path) -> None:
         """Open a folder.
@@ -95,9 +92,8 @@ class PackedDataset(Dataset[PackBatch]):
             known = folder / "labels.npy"  # packs of earlier versions have none
             self._labels = np.load(known) if known.is_file() else np.zeros((len(targets), 0))
         except (OSError, ValueError) as error:
-            raise LwexpError(
-                f"{folder} holds no finished packs ({error}); delete it and run the command again"
-            ) from None
+            message = f"{folder} holds no finished packs ({error}); delete it and run the command again"
+            raise LwexpError(message) from None
         self.kind: str = meta["kind"]
         self.fingerprint: str = meta["fingerprint"]
         self.report = PackReport.from_tree(meta["report"])
@@ -133,9 +129,9 @@ class PackedDataset(Dataset[PackBatch]):
         return len(self._packs)
 
     def long_from(self) -> int:
-        """Target tokens from which a document counts as long here: the longest ones, which hold half of all targets.
+        """Target tokens from which a document counts as long: the longest ones together hold half of all targets.
 
-        Example: documents of 1, 2, 3 and 6 targets: 6, because the longest alone holds 6 of 12.
+        Example: for documents of 1, 2, 3 and 6 targets it is 6, because the longest alone holds 6 of 12.
         """
         longest_first = np.sort(self.document_targets)[::-1]
         enough = np.cumsum(longest_first, dtype=np.int64) * 2 >= longest_first.sum(dtype=np.int64)

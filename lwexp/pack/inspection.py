@@ -1,4 +1,4 @@
-"""What is trained on, for eyes: packs decoded, with target tokens, document boundaries and loss weights.
+"""Prints what is trained on: decoded packs with target tokens, document boundaries and loss weights.
 
 On a terminal targets are green and the rest is dim; in a pipe ``{+`` and ``+}`` enclose them.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lwexp.pack.dataset import DocumentName, PackBatch, PackedDataset
 
-# Of a longer stretch of text, this many characters of either end are shown; of more documents, the first and the last.
+# Of a longer text, this many characters at either end are shown; of many documents, the first and the last.
 _SHOWN_CHARACTERS = 300
 _FIRST_DOCUMENTS, _LAST_DOCUMENTS = 6, 2
 _STYLES = {True: "green", False: "dim"}
@@ -40,24 +40,19 @@ def inspect_packs(
         dataset: Any packs.
         tokenizer: The one they were built with.
         pack_ids: Which packs, in this order.
-        weigh: Weight of each target of a pack in its step's loss; null shows none.
-        console: Where to print; null for standard output.
+        weigh: Weight of each target of a pack in its step's loss; None shows none.
+        console: Where to print; None for standard output.
     """
     console = console or Console(highlight=False, soft_wrap=True)
     names = dataset.document_names()
     console.print(Text(str(dataset.report)))
     legend = "green" if console.is_terminal else "{+ and +}"
-    console.print(Text(f"{legend}: target tokens, which carry loss; the rest is read and not learned."))
+    console.print(Text(f"{legend}: target tokens, which carry loss; the rest is context."))
     for pack_id in pack_ids:
         pack = dataset[pack_id]
         tokens, targets = sum(pack.lengths), len(pack.target_ids)
-        console.print(
-            Text(
-                f"\n=== pack {pack_id}: {len(pack.lengths)} documents, {tokens:,} of {dataset.report.capacity:,} "
-                f"tokens, {targets:,} targets ===",
-                style="bold",
-            )
-        )
+        heading = f"\n=== pack {pack_id}: {len(pack.lengths)} documents, {tokens:,} of {dataset.report.capacity:,} "
+        console.print(Text(f"{heading}tokens, {targets:,} targets ===", style="bold"))
         _show_documents(pack, names, tokenizer, weigh(pack) if weigh else None, console)
 
 
@@ -91,13 +86,9 @@ def _show_documents(
 
 
 def _text_of(
-    places: Iterable[int],
-    ids: Sequence[int],
-    targets: set[int],
-    tokenizer: PreTrainedTokenizerFast,
-    console: Console,
+    places: Iterable[int], ids: Sequence[int], targets: set[int], tokenizer: PreTrainedTokenizerFast, console: Console
 ) -> Text:
-    """Text of one document, stretch by stretch."""
+    """Text of one document, in runs of targets and of other tokens."""
     shown = Text()
     for is_target, stretch in groupby(places, key=targets.__contains__):
         text = tokenizer.decode([ids[place] for place in stretch], skip_special_tokens=False)

@@ -16,12 +16,12 @@ from lwexp.records import LwexpError, write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_NUMBER_WEIGHT = 20
-
 log = logging.getLogger(__name__)
 
-# Line breaks stand on their own, so that a message tokenises alike behind a header's line break and behind nothing;
-# words take one leading space along; digits go in groups of up to three, as in both of the paper's models.
+_NUMBER_WEIGHT = 20  # times that each number of a text is repeated, see ``_with_numbers``
+
+# Line breaks are separate, so that a message has the same tokens after a header's line break and after nothing; a
+# word includes one leading space; digits go in groups of up to three, as in both of the paper's models.
 _WORDS = r"\s*[\r\n]+| ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 _BYTES = 256  # a byte-level BPE knows every byte before its first merge
@@ -49,12 +49,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
             f"model.shape.vocab_size={vocab_size} is too small to train a {chat} tokenizer; set {smallest} or more"
         )
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    words, bytes_only = Regex(_WORDS), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(words, "isolated"), bytes_only])
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -70,8 +66,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
 def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
     """The texts, and their numbers often enough that each becomes one token.
 
-    GLM-4 and Llama-3 both hold every group of up to three digits as a token. A small vocabulary would spell a rare
-    length such as 350 in digits, and a small model then confuses it with 50.
+    In GLM-4 and Llama-3 every group of up to three digits is a token. A small vocabulary would spell a rare length
+    such as 350 in digits, and a small model then confuses it with 50.
     """
     for text in texts:
         yield text
@@ -112,11 +108,11 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write a tokenizer so that transformers 4 and 5, and the servers built on them, open it alike."""
+    """Write a tokenizer in a form that transformers 4 and 5, and the servers built on them, read the same way."""
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    # transformers 5 writes a class name and a list that 4.x does not understand; 5 still reads the older words.
+    # transformers 5 writes a class name and a list that 4.x does not understand; 5 still reads the older form.
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     if extra := config.pop("extra_special_tokens", None):
         config["additional_special_tokens"] = extra
@@ -128,22 +124,18 @@ def _fetch(hub_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    named = f"tokenizer {hub_id}" + (f" at {revision}" if revision else "")
-    mend = "set model.path=<folder> to use a local copy"
+    fix = "set model.path=<folder> to use a local copy"
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_FILES))
     except HFValidationError:
-        raise LwexpError(f"{named}: neither a folder on this machine nor a hub id; {mend}") from None
+        problem = f"neither a folder on this machine nor a hub id; {fix}"
     except LocalEntryNotFoundError:
-        raise LwexpError(f"{named}: the hub cannot be reached and its cache has no copy; {mend}") from None
+        problem = f"the hub cannot be reached and its cache has no copy; {fix}"
     except GatedRepoError:
-        raise LwexpError(
-            f"{named}: access needs a licence; accept it on the hub and run `hf auth login`, or {mend}"
-        ) from None
+        problem = f"access needs a licence; accept it on the hub and run `hf auth login`, or {fix}"
     except HfHubHTTPError as error:
-        raise LwexpError(
-            f"{named}: the hub answered {error.response.status_code}; check model.path, or {mend}"
-        ) from None
+        problem = f"the hub answered {error.response.status_code}; check model.path, or {fix}"
+    raise LwexpError(f"tokenizer {hub_id}{f' at {revision}' if revision else ''}: {problem}")
 
 
 def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTrainedTokenizerFast:

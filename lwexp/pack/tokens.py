@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _BATCH_CHARACTERS = 1 << 21
 
 
-class Unit(NamedTuple):
-    """What is packed as a whole: the documents of one row."""
+class RowDocuments(NamedTuple):
+    """One row of the mixture as its documents, which are packed together."""
 
     id: str
     source: str
@@ -47,13 +47,8 @@ class Unit(NamedTuple):
     labels: tuple[tuple[float, ...], ...]
     """Of each document."""
 
-    @property
-    def characters(self) -> int:
-        """Length of all texts, a cheap stand-in for tokens."""
-        return sum(len(message.content) for document in self.documents for message in document)
 
-
-def unit_of(row: Any, kind: TrainingRows[Any]) -> Unit:
+def documents_of(row: Any, kind: TrainingRows[Any]) -> RowDocuments:
     """The documents of a row.
 
     Raises:
@@ -65,11 +60,11 @@ def unit_of(row: Any, kind: TrainingRows[Any]) -> Unit:
     for document in documents:
         if problem := turn_problem(document, last="assistant"):
             raise LwexpError(f"{row.id} (source {row.source}): {problem}; mend or remove this row")
-    return Unit(row.id, row.source, documents, labels)
+    return RowDocuments(row.id, row.source, documents, labels)
 
 
 class TooLong(NamedTuple):
-    """The longest unit that exceeds a pack."""
+    """The longest row that does not fit into a pack."""
 
     id: str
     source: str
@@ -78,7 +73,7 @@ class TooLong(NamedTuple):
 
 @dataclass
 class Tokenized:
-    """What was written, and what was too long to be."""
+    """Counts of the documents that were written, and of those that were too long."""
 
     lengths: array[int] = field(default_factory=lambda: array("q"))
     targets: array[int] = field(default_factory=lambda: array("q"))
@@ -91,18 +86,18 @@ class Tokenized:
 
 
 def tokenize_documents(
-    units: Iterable[Unit],
+    rows: Iterable[RowDocuments],
     tokenizer: PreTrainedTokenizerFast,
     capacity: int,
     folder: Path,
     kind: TrainingRows[Any],
 ) -> Tokenized:
-    """Write tokens, targets, offsets and names of all units that fit into a pack.
+    """Write tokens, targets, offsets and names of all rows that fit into a pack.
 
     Args:
-        units: Read once, in order.
+        rows: Read once, in order.
         tokenizer: Knows its chat format.
-        capacity: Tokens of a pack; a unit with more is counted and not written.
+        capacity: Tokens of a pack; a row with more is counted and not written.
         folder: Must exist.
         kind: Says which answers carry loss, and how documents are named and labelled.
     """
@@ -113,16 +108,16 @@ def tokenize_documents(
         GrowingArray(folder / "is_target.npy", np.uint8) as is_target,
         (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
     ):
-        sent: deque[list[Unit]] = deque()
-        for documents_of_batch in encode_stream(tokenizer, chat, _documents(units, sent), answers=kind.answers):
+        sent: deque[list[RowDocuments]] = deque()
+        for documents_of_batch in encode_stream(tokenizer, chat, _documents(rows, sent), answers=kind.answers):
             encoded = iter(documents_of_batch)
-            for unit in sent.popleft():
-                documents = [next(encoded) for _ in unit.documents]
-                if _count(done, unit, documents, capacity):
-                    for document in documents:
+            for row in sent.popleft():
+                documents = [next(encoded) for _ in row.documents]
+                if _count(done, row, documents, capacity):
+                    for document, ending in zip(documents, kind.endings, strict=True):
                         tokens.append(document.ids)
                         is_target.append(document.is_target)
-                    _write_names(names, unit, kind)
+                        names.write(json.dumps({"name": row.id + ending, "source": row.source}) + "\n")
     offsets = np.concatenate([[0], np.cumsum(np.array(done.lengths, dtype=np.int64))])
     np.save(folder / "offsets.npy", offsets.astype(np.int64))
     np.save(folder / "targets.npy", np.array(done.targets, dtype=np.int64))
@@ -130,58 +125,49 @@ def tokenize_documents(
     return done
 
 
-def _documents(units: Iterable[Unit], sent: deque[list[Unit]]) -> Iterator[list[tuple[Message, ...]]]:
-    """The documents of each batch; its units are left in ``sent`` for when their tokens come back."""
-    for batch in _batches(units):
+def _documents(rows: Iterable[RowDocuments], sent: deque[list[RowDocuments]]) -> Iterator[list[tuple[Message, ...]]]:
+    """The documents of each batch of rows; the batch is left in ``sent`` for when its tokens come back."""
+    rows = iter(rows)
+    while batch := list(_take_batch(rows)):
         sent.append(batch)
-        yield [document for unit in batch for document in unit.documents]
+        yield [document for row in batch for document in row.documents]
 
 
-def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
-    batch: list[Unit] = []
+def _take_batch(rows: Iterator[RowDocuments]) -> Iterator[RowDocuments]:
+    """The next rows, until they have ``_BATCH_CHARACTERS`` (characters are a cheap stand-in for tokens)."""
     size = 0
-    for unit in units:
-        batch.append(unit)
-        size += unit.characters
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    while size < _BATCH_CHARACTERS and (row := next(rows, None)) is not None:
+        yield row
+        size += sum(len(message.content) for document in row.documents for message in document)
 
 
-def _count(done: Tokenized, unit: Unit, documents: Sequence[Encoded], capacity: int) -> bool:
-    """Account for a unit; returns whether it fits."""
+def _count(done: Tokenized, row: RowDocuments, documents: Sequence[Encoded], capacity: int) -> bool:
+    """Account for a row; returns whether it fits."""
     lengths = [len(document.ids) for document in documents]
     targets = [int(np.count_nonzero(document.is_target)) for document in documents]
     # The hidden state before a target predicts it; every format starts with control tokens, which are no targets.
-    assert not any(document.is_target[0] for document in documents), unit.id
+    assert not any(document.is_target[0] for document in documents), row.id
     counts = (len(documents), sum(lengths), sum(targets))
     if sum(lengths) > capacity:
         done.dropped = done.dropped.plus(*counts)
         done.num_too_long += 1
         if done.longest is None or sum(lengths) > done.longest.tokens:
-            done.longest = TooLong(unit.id, unit.source, sum(lengths))
+            done.longest = TooLong(row.id, row.source, sum(lengths))
         return False
     done.packed = done.packed.plus(*counts)
-    done.sources[unit.source] = done.sources.get(unit.source, Counts()).plus(*counts)
+    done.sources[row.source] = done.sources.get(row.source, Counts()).plus(*counts)
     done.lengths.extend(lengths)
     done.targets.extend(targets)
-    for labels in unit.labels:
+    for labels in row.labels:
         done.labels.extend(labels)
     return True
-
-
-def _write_names(out: IO[str], unit: Unit, kind: TrainingRows[Any]) -> None:
-    for ending in kind.endings:
-        out.write(json.dumps({"name": unit.id + ending, "source": unit.source}) + "\n")
 
 
 class GrowingArray:
     """A one-dimensional .npy file written piece by piece.
 
-    The header is written again at the end, when the length is known; numpy pads headers so that a longer shape
-    fits into the same 128 bytes.
+    The header is written again at the end, when the length is known. It fits, because numpy pads headers to 128
+    bytes, more than the longest shape needs.
     """
 
     def __init__(self, path: Path, dtype: type[np.generic]) -> None:

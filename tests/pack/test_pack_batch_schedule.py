@@ -107,5 +107,5 @@ def test_steps_of_two_epochs_are_not_the_same_groups():
 
 
 def test_a_step_beyond_the_plan_is_an_error():
-    with pytest.raises(IndexError, match="step 10 of a plan of 10 steps"):
+    with pytest.raises(IndexError, match="step 10 of a schedule of 10 steps"):
         plan_of(10)[10]
