@@ -19,43 +19,20 @@ licence and the scores of its finished evaluations.
 import sys
 
 from lwexp.recipe.export import Wanted, export_run
-from lwexp.records import LwexpError
+from lwexp.runs.command_line import run_command
+from lwexp.runs.logs import console_log
+
+_EXAMPLES = dict.fromkeys(Wanted._fields, "...") | {"shard_size": "5GB"}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 2 a mistake the user can mend."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or any(word in ("--help", "-h") for word in arguments):
-        print(__doc__)
-        return 0 if arguments else 2
-    try:
-        wanted = read_arguments(arguments)
-        from lwexp.runs.logs import console_log
+def main(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
 
+    def export(options: dict[str, str]) -> None:
         console_log()
-        print(f"export: {export_run(wanted)}")
-    except LwexpError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    return 0
+        print(f"export: {export_run(Wanted(**options))}")
 
-
-def read_arguments(arguments: list[str]) -> Wanted:
-    """The words of the command line.
-
-    Raises:
-        LwexpError: At an unknown word or an option without its value.
-    """
-    given: dict[str, str] = {}
-    for word in arguments:
-        key, equals, value = word.removeprefix("--").partition("=")
-        if key not in Wanted._fields:
-            raise LwexpError(f"export: {word}: no such option; there are {', '.join(f + '=' for f in Wanted._fields)}")
-        if not equals or not value:
-            raise LwexpError(f"export: {key} needs a value, such as {key}={'5GB' if key == 'shard_size' else '...'}")
-        given[key] = value
-    return Wanted(**given)
+    return run_command("export", arguments, __doc__ or "", _EXAMPLES, export)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
 """Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
 
 import hashlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from lwexp.benches.locate import locate
 from lwexp.extend import Bench, register
 from lwexp.records import LwexpError, Prompt, first_problem, read_json_lines
+from lwexp.text.plain import first_line
 from lwexp.text.words import language_of
+
+_PUBLISHED = "https://github.com/THUDM/LongWriter/tree/main/evaluation"
+_RELEASE = "3fcfdff"  # version of the benches that are published there
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?<!\.jsonl)(?<!\.json)")
 
 
 @register
 class FileBench(Bench):
-    """JSONL with prompt, length and, if there, type, id and language."""
+    """JSONL with prompt, length and, optionally, type, id and language."""
 
     kind: Literal["file"] = "file"
     path: str
@@ -22,17 +28,17 @@ class FileBench(Bench):
     filename: str
     """The file's name, for a folder or a hub data set."""
     english: str | None = None
-    """File beside it that holds the English prompts again: what it lacks is Chinese. Null: by the letters."""
+    """File beside it that repeats the English prompts; the others are Chinese. Null: languages by their letters."""
     sha256: str | None = None
     """Of the file; another file is refused. Null takes any."""
     revision: str | None = None
     """Hub commit; null for the newest."""
 
     def prompts(self) -> list[Prompt]:
-        """One a line; ids are ``<bench name>-<line>`` where a line has none.
+        """One per line; a line without an id gets ``<bench name>-<line>``.
 
-        With ``english``, a prompt is English where that file has it and Chinese where not. So the one prompt of
-        LongBench-Write that asks in Chinese for English text (line 94) counts as English, as in the paper.
+        With ``english``, a prompt is English if that file has it, else Chinese. So the one prompt of LongBench-Write
+        that asks in Chinese for English text (line 94) counts as English, as in the paper.
         """
         path = self._locate(self.filename)
         self._refuse_another_file(path)
@@ -56,7 +62,36 @@ class FileBench(Bench):
         return prompts
 
     def _locate(self, name: str) -> Path:
-        return locate(name, path=self.path, filename=self.filename, version=self.version, revision=self.revision)
+        """The local path of ``filename`` or of a file beside it; one on the hub is downloaded into the hub's cache."""
+        found = Path(self.path)
+        if found.is_file():
+            found = found if name == self.filename else found.with_name(name)
+        elif _HUB_ID.fullmatch(self.path) and not found.is_dir():
+            return self._from_hub(name)
+        elif found.is_dir() or not found.suffix:
+            found = found / name
+        if found.is_file():
+            return found
+        advice = "" if name == self.filename else ", or bench.english=null to tell languages by their letters"
+        raise LwexpError(f"bench.path={self.path}: there is no {found}; {self._where_to_get(name)}{advice}")
+
+    def _from_hub(self, name: str) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(self.path, name, repo_type="dataset", revision=self.revision))
+        except Exception as error:  # offline, no such data set, no such file, no access: each with many types
+            raise LwexpError(
+                f"bench.path={self.path}: there is no such folder, and the hub gave no {name} "
+                f"({type(error).__name__}: {first_line(error, '')[:160]}); {self._where_to_get(name)}"
+            ) from None
+
+    def _where_to_get(self, name: str) -> str:
+        if self.version != _RELEASE:
+            return "set bench.path=<file, folder or hub data set>"
+        return (
+            f"THUDM/LongWriter publishes {name} at {_PUBLISHED}; download it there and set bench.path=<file or folder>"
+        )
 
     def _further_columns(self) -> list[str]:
         return list(dict.fromkeys(column for metric in self.scored_by for column in metric.needs_columns))
@@ -75,28 +110,23 @@ class FileBench(Bench):
             language = "en" if row["prompt"] in english else "zh"
         try:
             return Prompt(
-                id=str(row.get("id") or id),
-                text=row["prompt"],
-                language=language,
-                type=str(row.get("type") or "unknown"),
-                required_words=row.get("length"),
+                id=str(row.get("id") or id), text=row["prompt"], language=language,
+                type=str(row.get("type") or "unknown"), required_words=row.get("length"),
                 details={column: row[column] for column in self._further_columns()},
-            )
+            )  # fmt: skip
         except ValidationError as error:
             raise LwexpError(f"{where}: {first_problem(error)}, got length={row.get('length')!r}") from None
 
 
-def _rows(path: Path, columns: list[str]) -> list[tuple[int, dict[str, Any]]]:
+def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and row of every line that is not blank."""
-    return [(number, _row(row, f"{path} line {number}", columns)) for number, row in read_json_lines(path)]
-
-
-def _row(row: Any, where: str, columns: list[str]) -> dict[str, Any]:
-    missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
-    if missing:
-        raise LwexpError(
-            f"{where}: {' and '.join(missing)} missing; wanted {', '.join(columns)} and, if you like, type"
-        )
-    if not isinstance(row["prompt"], str) or not row["prompt"].strip():
-        raise LwexpError(f"{where}: prompt must be text, got {row['prompt']!r:.60}")
-    return dict(row)
+    for number, row in read_json_lines(path):
+        missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
+        if missing:
+            raise LwexpError(
+                f"{path} line {number}: {' and '.join(missing)} missing; wanted {', '.join(columns)} and, optionally, "
+                f"type"
+            )
+        if not isinstance(row["prompt"], str) or not row["prompt"].strip():
+            raise LwexpError(f"{path} line {number}: prompt must be text, got {row['prompt']!r:.60}")
+        yield number, row

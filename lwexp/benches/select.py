@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 from lwexp.extend import Bench
 from lwexp.extend.word_range import parse_range
@@ -26,40 +25,33 @@ def load_bench(bench: Bench) -> list[Prompt]:
 
 
 def select(prompts: Sequence[Prompt], wanted: Bench) -> list[Prompt]:
-    """Those of the required lengths, language and type; of these, a seeded draw, still in order.
+    """Prompts of the wanted lengths, language and type; of these, a seeded draw, still in order.
 
     Which prompts a draw takes depends on their ids alone, so adding prompts to a bench moves few of them.
 
     Raises:
         LwexpError: If nothing is left, or fewer than ``subset``.
     """
-    kept = list(prompts)
-    if wanted.range is not None:
-        lengths = parse_range(wanted.range)
-        kept = [prompt for prompt in kept if prompt.required_words in lengths]
-    if wanted.language is not None:
-        kept = [prompt for prompt in kept if prompt.language == wanted.language]
-    if wanted.type is not None:
-        kept = [prompt for prompt in kept if prompt.type == wanted.type]
+    lengths = None if wanted.range is None else parse_range(wanted.range)
+    kept = [
+        prompt
+        for prompt in prompts
+        if (lengths is None or prompt.required_words in lengths)
+        and wanted.language in (None, prompt.language)
+        and wanted.type in (None, prompt.type)
+    ]
     if not kept:
         there = [prompt.required_words for prompt in prompts if prompt.required_words is not None]
         asked = f"of {min(there):,} to {max(there):,} words" if there else "that ask for no length"
+        languages, types = (", ".join(sorted({getattr(p, name) for p in prompts})) for name in ("language", "type"))
         raise LwexpError(
             f"bench: no prompt has range={wanted.range} language={wanted.language} type={wanted.type}; there are "
-            f"{len(prompts)} {asked}, in {_listed(p.language for p in prompts)}, of "
-            f"type {_listed(p.type for p in prompts)}"
+            f"{len(prompts)} {asked}, in {languages}, of type {types}"
         )
     if wanted.subset is None:
         return kept
     if wanted.subset > len(kept):
         raise LwexpError(f"bench.subset={wanted.subset}: the selection has only {len(kept)} prompts; set that or less")
-    drawn = {p.id for p in sorted(kept, key=lambda prompt: _rank(prompt.id, wanted.subset_seed))[: wanted.subset]}
+    rank = {prompt.id: random.Random(f"{wanted.subset_seed}|{prompt.id}").random() for prompt in kept}
+    drawn = set(sorted(rank, key=rank.__getitem__)[: wanted.subset])
     return [prompt for prompt in kept if prompt.id in drawn]
-
-
-def _rank(id: str, seed: int) -> float:
-    return random.Random(f"{seed}|{id}").random()
-
-
-def _listed(values: Any) -> str:
-    return ", ".join(sorted(set(values)))

@@ -91,7 +91,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
-        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "JSONL, a line an answer"))
+        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "JSONL, one answer per line"))
     if isinstance(config.judge, AskedJudge) and config.judge.prompt is not None:
         inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
     if trained is not None:

@@ -1,4 +1,4 @@
-"""All answers of a bench, one row each, kept as they come: stopping loses at most the answers under way."""
+"""All answers of a bench, one row each, stored as they come: stopping loses only the answers being written."""
 
 import hashlib
 import logging
@@ -32,14 +32,14 @@ def collect(
 
     Args:
         prompts: In bench order.
-        model: Folder with weights and tokenizer, or a model behind an API. Not opened when all answers are there.
+        model: Folder with weights and tokenizer, or a model behind an API. Not opened if all answers are there.
         model_name: Stored in each response.
         sample: Decoding; stored in each response.
         seed: Of the run. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
-        out: JSONL of responses. What it holds already is not sampled again. Answers that never came stand in
+        out: JSONL of responses. What it holds already is not sampled again. Answers that never came are listed in
             ``answer_failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for
             them again.
-        chat: Chat format of a folder that no run of ours has saved.
+        chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
 
     Returns:
@@ -58,36 +58,39 @@ def collect(
     failures: list[Failure] = []
     with RowLog(out) as file:
         have = {row.id: row for row in read_rows(out, Response) if row.finish_reason != "error"}
-        _refuse_strangers(have.values(), blank, out)
-        missing = [id for id in blank if id not in have]
-        if have and missing:
-            log.info("%s: %d of %d answers are there, going on", out, len(have), len(blank))
-        if missing:
-            asks = [
-                SampleRequest(id, prompt_of[blank[id].prompt_id], repeat_seed(seed, blank[id].repeat)) for id in missing
-            ]
+        _refuse_other_answers(have.values(), blank, out)
+        requests = [
+            SampleRequest(id, prompt_of[row.prompt_id], repeat_seed(seed, row.repeat))
+            for id, row in blank.items()
+            if id not in have
+        ]
+        if have and requests:
+            log.info("%s: %d of %d answers are there, sampling the rest", out, len(have), len(blank))
 
-            def keep(answer: SampleResult | Failure) -> None:
-                """Store an answer under its own id, whichever came before it."""
-                if isinstance(answer, Failure):
-                    failures.append(answer)
-                    return
-                text = after_plan(answer.text) if sample.after_plan else answer.text
-                filled = {"text": text, "words": count_by(counter, text), "finish_reason": answer.finish_reason}
-                row = blank[answer.id].model_copy(update=filled)
-                file.append(row)
-                have[row.id] = row
+        def keep(answer: SampleResult | Failure) -> None:
+            """Store an answer under its own id, whichever came before it."""
+            count.advance()
+            if isinstance(answer, Failure):
+                failures.append(answer)
+                return
+            text = after_plan(answer.text) if sample.after_plan else answer.text
+            filled = {"text": text, "words": count_by(counter, text), "finish_reason": answer.finish_reason}
+            row = blank[answer.id].model_copy(update=filled)
+            file.append(row)
+            have[row.id] = row
 
-            _answer(asks, model, sample, chat, out.parent, keep)
+        if requests:
+            with counted("answers", len(requests)) as count:
+                _answer(requests, model, sample, chat, out.parent, keep)
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
-    _note_failures(failures, blank, out.parent / ANSWER_FAILURES)
+    _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
     _report(responses, failures)
     return responses
 
 
 def _answer(
-    asks: Sequence[SampleRequest],
+    requests: Sequence[SampleRequest],
     model: Path | ApiEngine,
     sample: SampleConfig,
     chat: str | None,
@@ -95,21 +98,15 @@ def _answer(
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Give each answer to ``keep`` as soon as it is there."""
-    with counted("answers", len(asks)) as count:
+    if isinstance(model, ApiEngine):
+        from lwexp.sample.remote import ask_all
 
-        def keep_and_advance(answer: SampleResult | Failure) -> None:
-            keep(answer)
-            count.advance()
+        ask_all(requests, model, sample, folder / ENGINE_LEDGER, keep)
+        return
+    from lwexp.sample.engine import TransformersEngine
 
-        if isinstance(model, ApiEngine):
-            from lwexp.sample.remote import ask_all
-
-            ask_all(asks, model, sample, folder / ENGINE_LEDGER, keep_and_advance)
-            return
-        from lwexp.sample.engine import TransformersEngine
-
-        for answer in TransformersEngine(model, chat=chat).answers(asks, sample):
-            keep_and_advance(answer)
+    for answer in TransformersEngine(model, chat=chat).answers(requests, sample):
+        keep(answer)
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -118,32 +115,25 @@ def repeat_seed(seed: int, repeat: int) -> int:
 
 
 def _unanswered(prompts: Sequence[Prompt], model_name: str, sample: SampleConfig, seed: int) -> Iterable[Response]:
-    """Every response as it will be, but without its text."""
+    """Every response, complete but for its text."""
+    parameters = {name: getattr(sample, name) for name in Sampling.model_fields if name != "seed"}
     for prompt in prompts:
         for repeat in range(sample.repeats):
-            sampling = Sampling(
-                temperature=sample.temperature,
-                top_p=sample.top_p,
-                top_k=sample.top_k,
-                repetition_penalty=sample.repetition_penalty,
-                max_new_tokens=sample.max_new_tokens,
-                seed=repeat_seed(seed, repeat),
-            )
+            sampling = Sampling(**parameters, seed=repeat_seed(seed, repeat))
             yield Response.unanswered(prompt, repeat, model_name, sampling)
 
 
-def _refuse_strangers(rows: Iterable[Response], blank: dict[str, Response], out: Path) -> None:
-    """Answers that this command would not give must not be mixed with those it will."""
+def _refuse_other_answers(rows: Iterable[Response], blank: Mapping[str, Response], out: Path) -> None:
+    """Answers to other prompts, or of another model or sampling, must not be mixed with those of this command."""
     for row in rows:
-        wanted = blank.get(row.id)
-        if wanted is None or row.model_copy(update={"text": "", "words": 0, "finish_reason": "error"}) != wanted:
+        if row.model_copy(update={"text": "", "words": 0, "finish_reason": "error"}) != blank.get(row.id):
             raise LwexpError(
-                f"{out}: {row.id} is from another bench, model or sampling; remove the file to sample anew"
+                f"{out}: {row.id} is from another bench, model or sampling; remove the file to sample again"
             )
 
 
-def _note_failures(failures: Sequence[Failure], blank: Mapping[str, Response], path: Path) -> None:
-    """Write why answers never came, in bench order; no file where all came."""
+def _write_failures(failures: Sequence[Failure], blank: Mapping[str, Response], path: Path) -> None:
+    """Write why answers never came, in bench order; no file if all came."""
     if failures:
         order = {id: number for number, id in enumerate(blank)}
         ordered: list[Failure] = sorted(failures, key=lambda failure: order[failure.id])
@@ -154,9 +144,8 @@ def _note_failures(failures: Sequence[Failure], blank: Mapping[str, Response], p
 
 def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
     reasons = Counts(response.finish_reason for response in responses)
-    empty = sum(response.words == 0 for response in responses if response.finish_reason != "error")
-    lost = [failure.reason for failure in failures]
     log.info(
         "answers: %s (%d ended by themselves, %d cut at max_new_tokens, %d empty)",
-        tally(len(responses), len(responses) - len(lost), lost), reasons["stop"], reasons["length"], empty,
+        tally(len(responses), len(responses) - len(failures), (failure.reason for failure in failures)),
+        reasons["stop"], reasons["length"], sum(not row.words for row in responses if row.finish_reason != "error"),
     )  # fmt: skip

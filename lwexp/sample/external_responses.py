@@ -1,4 +1,4 @@
-"""Answers that something else wrote: matched to the bench by id or by the prompt's text, never by position."""
+"""Answers written elsewhere: matched to the bench by id or by the prompt's text, never by position."""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from lwexp.text.words import Counter, count_by
 _TEXT = ("response", "text", "answer", "output")  # the first is the release's name, the second ours
 _ID = ("prompt_id", "id")
 _FINISH = ("stop", "length", "error")
-_NAMED = 3  # strangers or duplicates that a message names
+_NAMED = 3  # unknown or duplicate lines that a message names
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +22,22 @@ def read_responses(path: Path, prompts: Sequence[Prompt], counter: Counter = "lo
     """Read answers to a bench, in bench order.
 
     A line is an object with the answer under ``response`` (or text, answer, output) and the prompt's id under
-    ``prompt_id`` (or id), or else its text under ``prompt``: the release's pred.jsonl, or our responses.jsonl. Taken
-    along where there: repeat, model, finish_reason, sampling. Words are counted here, whatever the file says. A
-    prompt that no line answers gets a response that never came, so that it is counted as unscored.
+    ``prompt_id`` (or id), or else its text under ``prompt``: the release's pred.jsonl, or lwexp's responses.jsonl.
+    Optional: repeat, model, finish_reason, sampling. Words are counted again here. A prompt that no line answers
+    gets an empty response with finish_reason "error", which counts as unscored.
 
     Raises:
         LwexpError: If a line cannot be read, answers no prompt of this bench, or answers one again.
     """
     if not path.is_file():
-        raise LwexpError(f"responses={path}: the file does not exist (wanted: JSONL, a line an answer)")
+        raise LwexpError(f"responses={path}: the file does not exist (wanted: JSONL, one answer per line)")
     by_id = {prompt.id: prompt for prompt in prompts}
     by_text: dict[str, Prompt] = {}
     for asked in prompts:
         by_text.setdefault(_plain(asked.text), asked)
     found: dict[str, Response] = {}
     lines: dict[str, int] = {}
-    strangers: list[str] = []
+    unknown: list[str] = []
     again: list[str] = []
     for number, row in _rows(path):
         where = f"{path} line {number}"
@@ -45,14 +45,14 @@ def read_responses(path: Path, prompts: Sequence[Prompt], counter: Counter = "lo
         prompt = named[0] if named else by_text.get(_plain(str(row.get("prompt", ""))))
         if prompt is None:
             shown = next((row[key] for key in (*_ID, "prompt") if row.get(key)), None)
-            strangers.append(f"line {number} ({str(shown)[:60]!r})")
+            unknown.append(f"line {number} ({str(shown)[:60]!r})")
             continue
         response = _response(row, prompt, where, path.stem, counter)
         if response.id in found:
             again.append(f"line {number} answers {prompt.id} as line {lines[response.id]} does")
             continue
         found[response.id], lines[response.id] = response, number
-    _refuse(path, strangers, "are to prompts that this bench does not have (choose the right bench= and bench.range=)")
+    _refuse(path, unknown, "are to prompts that this bench does not have (choose the right bench= and bench.range=)")
     _refuse(path, again, 'come twice; keep one, or give each a "repeat": 0, 1, ...')
     return _in_bench_order(prompts, found, path)
 
@@ -94,23 +94,18 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counter: Counter) -> Response:
     text = next(row[key] for key in _TEXT if key in row)
-    if text is None:  # how other tools write an answer that never came
-        return Response.unanswered(prompt, _repeat(row, where), str(row.get("model") or name), None)
-    if not isinstance(text, str):
+    if not isinstance(text, str | None):
         raise LwexpError(f"responses={where}: the answer must be text, got {text!r:.60}")
-    repeat = _repeat(row, where)
-    reason = row.get("finish_reason")
     try:
-        sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") else None
+        sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") and text is not None else None
     except ValidationError as error:
         raise LwexpError(f"responses={where}: sampling: {first_problem(error)}") from None
-    return Response.unanswered(prompt, repeat, str(row.get("model") or name), sampling).model_copy(
-        update={
-            "text": text,
-            "words": count_by(counter, text),
-            "finish_reason": reason if reason in _FINISH else "unknown",
-        }
-    )
+    blank = Response.unanswered(prompt, _repeat(row, where), str(row.get("model") or name), sampling)
+    if text is None:  # how other tools write an answer that never came
+        return blank
+    reason = row.get("finish_reason")
+    reason = reason if reason in _FINISH else "unknown"
+    return blank.model_copy(update={"text": text, "words": count_by(counter, text), "finish_reason": reason})
 
 
 def _repeat(row: dict[str, Any], where: str) -> int:

@@ -23,7 +23,7 @@ def ask_all(
     ledger_path: Path,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
-    """Ask for every answer, and hand each to ``keep`` as it comes, in whatever order.
+    """Ask for every answer, and give each to ``keep`` as it comes, in any order.
 
     Raises:
         LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
@@ -64,7 +64,7 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
 
 
 async def _ask(client: Client, ask: SampleRequest) -> SampleResult | Failure:
-    """One answer. Cut at the limit it is an answer all the same; empty it is one too, and scores 0."""
+    """One answer. Truncated and empty outputs count as answers; an empty one scores 0."""
     outcome = await client.ask([{"role": "user", "content": ask.prompt.text}], seed=ask.seed)
     if not isinstance(outcome, NoAnswer):
         return SampleResult(ask.id, outcome.text.strip(), "stop")

@@ -1,10 +1,15 @@
-"""A small OpenAI-compatible server for a model folder: for trying the API engine and for tests, not for production.
+"""A small OpenAI-compatible server for a model folder, to try the API engine; not for production.
 
     python -m lwexp.sample.serve run=runs/long-1a2b3c4d port=8000
     python -m lwexp.sample.serve model=<folder in Hugging Face format> chat=llama31
     python evaluate.py engine=vllm engine.model=hosted_vllm/<name> engine.base_url=http://127.0.0.1:8000/v1
 
-It answers POST /v1/chat/completions and GET /v1/models on 127.0.0.1, one at a time, without streaming, and takes
+run=     a training run's directory, whose exported model is served
+model=   or a folder in Hugging Face format
+chat=    chat format, for a tokenizer that lwexp has not saved
+port=    on 127.0.0.1 (a free one)
+
+It answers POST /v1/chat/completions and GET /v1/models, one request at a time, without streaming, and takes
 temperature, top_p, top_k, repetition_penalty, max_tokens and seed. Serve real models with vLLM.
 """
 
@@ -18,9 +23,10 @@ from typing import Any
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.engine import TransformersEngine
+from lwexp.runs.command_line import run_command
 from lwexp.sample.requests import SampleRequest
 
+_EXAMPLES = {"run": "runs/long-1a2b3c4d", "model": "models/longwriter", "port": "8000", "chat": "llama31"}
 _LARGEST_BODY = 10_000_000  # bytes
 
 
@@ -28,6 +34,8 @@ class Service:
     """One model, and a lock: two requests at once would only wait for each other inside torch."""
 
     def __init__(self, folder: Path, name: str, chat: str | None = None) -> None:
+        from lwexp.sample.engine import TransformersEngine  # torch takes seconds to load, --help must not
+
         self.name = name
         self._engine = TransformersEngine(folder, chat=chat)
         self._lock = threading.Lock()
@@ -48,28 +56,21 @@ class Service:
             top_k=max(0, int(request.get("top_k") or 0)),  # -1 switches it off too
             repetition_penalty=float(request.get("repetition_penalty") or 1.0),
             max_new_tokens=int(request.get("max_tokens") or request.get("max_completion_tokens") or 1024),
-            repeats=1,
-            batch_size=1,
-            after_plan=False,
-        )
+            repeats=1, batch_size=1, after_plan=False,
+        )  # fmt: skip
         # The same text and seed give the same answer, whatever was asked before.
         id = hashlib.sha256(text.encode()).hexdigest()[:16]
         prompt = Prompt(id=id, text=text, language="en", type="chat", required_words=None)
         with self._lock:
             (answer,) = self._engine.answers([SampleRequest(id, prompt, int(request.get("seed") or 0))], sample)
             tokens = len(self._engine.tokenizer.encode(answer.text, add_special_tokens=False))
+        message = {"role": "assistant", "content": answer.text}
         return {
             "id": f"chatcmpl-{id}",
             "object": "chat.completion",
             "created": 0,
             "model": self.name,
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": answer.finish_reason,
-                    "message": {"role": "assistant", "content": answer.text},
-                }
-            ],
+            "choices": [{"index": 0, "finish_reason": answer.finish_reason, "message": message}],
             "usage": {"prompt_tokens": len(text) // 4, "completion_tokens": tokens, "total_tokens": tokens},
         }
 
@@ -78,12 +79,10 @@ def server_of(service: Service, port: int) -> ThreadingHTTPServer:
     """A server on 127.0.0.1; port 0 takes a free one."""
 
     class Handler(BaseHTTPRequestHandler):
-        """One request."""
-
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            pass
 
         def do_GET(self) -> None:
             self._send(200, {"object": "list", "data": [{"id": service.name, "object": "model"}]})
@@ -110,25 +109,24 @@ def server_of(service: Service, port: int) -> ThreadingHTTPServer:
     return server
 
 
-def main(arguments: list[str]) -> None:
-    """Serve until Ctrl-C; the first line printed is the base URL."""
-    options = dict(item.split("=", 1) for item in arguments if "=" in item)
-    unknown = set(options) - {"run", "model", "port", "chat"}
-    if unknown or len(arguments) != len(options) or ("run" in options) == ("model" in options):
-        raise LwexpError("serve: wanted run=<run directory> or model=<folder>, and if you like port=<n> chat=<format>")
+def main(arguments: list[str]) -> int:
+    """Serve until Ctrl-C; the first line printed is the base URL. Returns the exit code."""
+    return run_command("serve", arguments, __doc__ or "", _EXAMPLES, _serve)
+
+
+def _serve(options: dict[str, str]) -> None:
+    if ("run" in options) == ("model" in options):
+        raise LwexpError("serve: wanted run=<run directory> or model=<folder>, not both")
+    port = options.get("port", "0")
+    if not port.isdecimal():
+        raise LwexpError(f"serve: port={port}: wanted a whole number, such as port=8000")
     folder = Path(options["run"]) / "model" if "run" in options else Path(options["model"])
     name = Path(options.get("run") or options["model"]).resolve().name
-    server = server_of(Service(folder, name, options.get("chat")), int(options.get("port", "0")))
+    server = server_of(Service(folder, name, options.get("chat")), int(port))
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
     print(f"serving {name}; evaluate it with engine=vllm engine.model=hosted_vllm/{name}", file=sys.stderr, flush=True)
     server.serve_forever()
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except LwexpError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(main(sys.argv[1:]))

@@ -8,8 +8,7 @@ import torch
 
 from lwexp.config import compose
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.batch_fit import bytes_a_token, fitting_batch_size
-from lwexp.sample.engine import TransformersEngine
+from lwexp.sample.engine import TransformersEngine, bytes_a_token, fitting_batch_size
 from lwexp.sample.requests import SampleRequest
 
 ASKS = [
@@ -61,7 +60,7 @@ def test_slots_follow_from_free_memory(llama_folder: Path, monkeypatch: pytest.M
     class Memory:
         available = 2**20
 
-    monkeypatch.setattr("lwexp.sample.batch_fit.psutil.virtual_memory", Memory)
+    monkeypatch.setattr("lwexp.sample.engine.psutil.virtual_memory", Memory)
     assert fitting_batch_size(model, 100, at_most=32) == 9
     assert fitting_batch_size(model, 100, at_most=4) == 4
     assert fitting_batch_size(model, 10**6, at_most=32) == 1

@@ -163,9 +163,29 @@ def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_pa
     assert all(row.text for row in here)
 
 
-@pytest.mark.parametrize("arguments", [[], ["run=x", "model=y"], ["model=x", "prt=1"]])
-def test_serving_nothing_is_one_line(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["port=1"], "wanted run=<run directory> or model=<folder>"),
+        (["run=x", "model=y"], "wanted run=<run directory> or model=<folder>"),
+        (["model=x", "prt=1"], "prt=1: no such option; there are run=, model=, port=, chat="),
+        (["model=x", "port="], "port needs a value, such as port=8000"),
+        (["model=x", "port=http"], "port=http: wanted a whole number"),
+    ],
+)
+def test_serving_nothing_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     from lwexp.sample.serve import main
 
-    with pytest.raises(LwexpError, match="wanted run=<run directory> or model=<folder>"):
-        main(arguments)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: serve: {said}")
+    assert error.count("\n") == 1
+
+
+def test_help_is_printed_without_loading_torch() -> None:
+    check = "import sys; from lwexp.sample.serve import main; code = main(['--help']); "
+    done = subprocess.run(
+        [sys.executable, "-c", check + "sys.exit(code or 'torch' in sys.modules)"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "port=    on 127.0.0.1" in done.stdout
