@@ -1,4 +1,4 @@
-"""Preference pairs from scored answers: the best answer to a prompt, against another one. Pure."""
+"""Preference pairs from scored answers: the best answer to a prompt against another one."""
 
 import logging
 import random
@@ -14,29 +14,25 @@ log = logging.getLogger(__name__)
 
 
 def choose_pairs(
-    responses: Sequence[Response],
-    verdicts: Sequence[Verdict],
-    settings: PairsConfig,
-    *,
-    seed: int,
+    responses: Sequence[Response], verdicts: Sequence[Verdict], settings: PairsConfig, *, seed: int
 ) -> tuple[list[PreferencePair], list[Failure]]:
-    """Build at most one pair a prompt.
+    """Build at most one pair for each prompt.
 
-    An answer's score is the mean of its S_l and S_q; an answer that lacks one of them takes no part, because a
-    half score does not compare with a whole one. Where no answer has a quality verdict at all (judge=none) the
-    score is S_l alone, and the log says so. Equal best scores: the earliest repeat is chosen.
+    An answer's score is the mean of its S_l and S_q; an answer that lacks one of them is ignored, because half a
+    score does not compare with a whole one. If no answer has a quality verdict at all (judge=none), the score is S_l
+    alone, and the log says so. Of equal best scores, the earliest repeat is chosen.
 
     Args:
-        responses: Several answers a prompt, in any order.
+        responses: Several answers to each prompt, in any order.
         verdicts: Of these responses.
-        settings: How the rejected answer is chosen, and what makes a prompt give no pair. random is the paper's
-            policy: any of the others, drawn with ``seed`` and the prompt's id, so that one prompt's draw does not
-            hang on the others; worst has the lowest score; margin the highest that is ``min_margin`` below the best.
-            With ``length_ratio`` only answers of about the best one's words can be rejected.
+        settings: How the rejected answer is chosen, and when a prompt gives no pair. random is the paper's policy:
+            any other answer, drawn with ``seed`` and the prompt's id, so that the draw of one prompt does not depend
+            on the others; worst has the lowest score; margin the highest that is ``min_margin`` below the best.
+            With ``length_ratio``, only answers of about as many words as the best one can be rejected.
         seed: Of the run.
 
     Returns:
-        Pairs, and for every prompt that gave none the reason: too_few_scored, unfinished_best, low_chosen,
+        Pairs, and for every prompt without a pair the reason: too_few_scored, unfinished_best, low_chosen,
         empty_chosen, no_length_match, small_margin or equal_answers.
 
     Source: the paper, section 3.3 (4 answers a prompt; best against a random one of the rest). It does not match
@@ -49,34 +45,26 @@ def choose_pairs(
     groups: dict[str, list[Response]] = defaultdict(list)
     for response in responses:
         groups[response.prompt_id].append(response)
-    pairs: list[PreferencePair] = []
-    failures: list[Failure] = []
-    for prompt_id, group in groups.items():
-        group.sort(key=lambda response: response.repeat)
-        made = _pair(group, scores, settings, random.Random(f"{seed}|{prompt_id}"))
-        if isinstance(made, Failure):
-            failures.append(made)
-        else:
-            pairs.append(made)
+    made = [
+        _pair(sorted(group, key=lambda response: response.repeat), scores, settings, random.Random(f"{seed}|{id}"))
+        for id, group in groups.items()
+    ]
     basis = "the mean of S_l and S_q" if has_quality else "S_l alone, because there is no judge"
     log.info("answers of %d prompts ranked by %s", len(groups), basis)
-    return pairs, failures
+    failures = [outcome for outcome in made if isinstance(outcome, Failure)]
+    return [outcome for outcome in made if isinstance(outcome, PreferencePair)], failures
 
 
 def _pair(
-    group: list[Response],
-    scores: dict[str, float],
-    settings: PairsConfig,
-    draw: random.Random,
+    group: list[Response], scores: dict[str, float], settings: PairsConfig, draw: random.Random
 ) -> PreferencePair | Failure:
-    """The pair of one prompt, or why there is none."""
     scored = [response for response in group if response.id in scores]
     if len(scored) < settings.min_scored:
         found = f"{len(scored)} of {len(group)} answers have a score, wanted {settings.min_scored}"
         return _skip(group, "too_few_scored", found)
     best = max(scored, key=lambda response: scores[response.id])  # the first of equals
     if best.finish_reason == "length" and settings.unfinished == "skip":
-        return _skip(group, "unfinished_best", f"{best.id} was cut off, and training on it would teach to stop there")
+        return _skip(group, "unfinished_best", f"{best.id} was cut off; DPO would learn to stop there")
     if scores[best.id] < settings.min_chosen:
         return _skip(group, "low_chosen", f"{best.id} scores {scores[best.id]:.1f}, wanted {settings.min_chosen:g}")
     if not best.text.strip():
@@ -93,18 +81,11 @@ def _pair(
     if best.text == other.text:
         return _skip(group, "equal_answers", f"{best.id} and {other.id} are the same text")
     return PreferencePair(
-        id=best.prompt_id,
-        source=best.model,
-        language=best.language,
-        prompt=(Message(role="user", content=best.prompt),),
-        chosen=best.text,
-        rejected=other.text,
-        chosen_score=scores[best.id],
-        rejected_score=scores[other.id],
-        chosen_words=best.words,
-        rejected_words=other.words,
-        required_words=best.required_words,
-    )
+        id=best.prompt_id, source=best.model, language=best.language,
+        prompt=(Message(role="user", content=best.prompt),), chosen=best.text, rejected=other.text,
+        chosen_score=scores[best.id], rejected_score=scores[other.id],
+        chosen_words=best.words, rejected_words=other.words, required_words=best.required_words,
+    )  # fmt: skip
 
 
 def _is_matched(best: Response, other: Response, settings: PairsConfig) -> bool:

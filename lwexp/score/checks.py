@@ -1,4 +1,4 @@
-"""Everything by position and by sign: checks.jsonl without a judge, positions.jsonl with one where it is wished."""
+"""What answers show beside their scores: checks.jsonl and, by segment, positions.jsonl."""
 
 import logging
 from collections import Counter
@@ -8,6 +8,7 @@ from pathlib import Path
 from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import Marks
 from lwexp.records import Check, Position, Response, write_rows
+from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, segments, shares_by_segment
@@ -26,8 +27,8 @@ def check_texts(
 
     Args:
         responses: In the order of the files.
-        judge: Judges each part of an answer where ``judge.segments`` says so, through the same ledger.
-        parts: Segments of an answer, at most.
+        judge: Judges each segment of an answer if ``judge.segments`` is set, through the same ledger.
+        parts: The largest number of segments of an answer.
         seed: Of the run.
         out_dir: An existing folder.
 
@@ -37,16 +38,16 @@ def check_texts(
     came = [response for response in responses if response.finish_reason != "error"]
     texts = {response.id: segments(response.text, parts) for response in came}
     checks = [check(response, texts[response.id]) for response in came]
-    write_rows(out_dir / "checks.jsonl", checks)
+    write_rows(out_dir / CHECKS, checks)
     outcomes: Mapping[str, Marks | str] = {}
     if isinstance(judge, AskedJudge) and judge.segments:
         outcomes = _judge(came, texts, judge, seed, out_dir)
     positions = [row for response in came for row in _positions(response, texts[response.id], outcomes)]
-    write_rows(out_dir / "positions.jsonl", positions)
+    write_rows(out_dir / POSITIONS, positions)
     flags = Counter(flag for row in checks for flag in row.directed)
     named = ", ".join(f"{flag.replace('_', ' ')} {count}" for flag, count in flags.most_common())
     log.info(
-        "texts: %d answers, %d stopped early, %d loop, %d talk to a judge%s",
+        "%d answers: %d stopped early, %d end in a loop, %d address the judge%s",
         len(came), sum(row.stopped_early for row in checks), sum(row.loops for row in checks),
         sum(bool(row.directed) for row in checks), f" ({named})" if named else "",
     )  # fmt: skip
@@ -79,7 +80,7 @@ def _judge(
     seed: int,
     out_dir: Path,
 ) -> Mapping[str, Marks | str]:
-    """Segment key -> S_q, or why there is none. An answer of one segment is judged again, as a part."""
+    """Segment key -> S_q, or why there is none. An answer of a single segment is judged again, as a part."""
     from lwexp.score.judging import JudgeRequest, ask_judge
 
     metric = QualityMetric()
@@ -101,13 +102,8 @@ def _positions(response: Response, texts: Sequence[Segment], outcomes: Mapping[s
         outcome = outcomes.get(_key(response.id, number))
         marks = outcome if isinstance(outcome, Marks) else None
         yield Position(
-            response_id=response.id,
-            segment=number,
-            segments=len(texts),
-            words=len(part.words),
-            repeated=shares.repeated,
-            distinct=shares.distinct,
-            quality=marks.score if marks else None,
-            dimensions=dict(marks.dimensions) if marks else {},
+            response_id=response.id, segment=number, segments=len(texts), words=len(part.words),
+            repeated=shares.repeated, distinct=shares.distinct,
+            quality=marks.score if marks else None, dimensions=dict(marks.dimensions) if marks else {},
             unscored_reason=outcome if isinstance(outcome, str) else None,
-        )
+        )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Signs that an answer talks to its judge instead of its reader: flagged and counted; nothing is altered.
+"""Signs that an answer addresses its judge instead of its reader: flagged and counted; no score or text is changed.
 
-A flag is no proof: a story may well have a line "System: ready". It says which answers to read before their
-S_q is believed.
+A flag is no proof: a story may well have a line "System: ready". It says which answers to read before trusting
+their S_q.
 """
 
 import re
@@ -19,7 +19,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
         rf"""["'*]?(?:{_NAMES})["'*]*\s*[:=]\s*["'*]*(?:[1-5]\b|10\b)""",
         r"\b(?:score|rating|grade)\s*[:=]\s*\d+\s*/\s*\d+",
     ),
-    # A wish for a score.
+    # A request for a score.
     "asks_for_score": (
         rf"\b(?:give|award|assign|rate|score|grade|output|return|mark|choose|say)\b[^.\n]{{0,60}}{_GOOD}[^.\n]{{0,40}}"
         r"\b(?:scores?|ratings?|marks?|points?|stars?|grades?|dimensions?|categor(?:y|ies)|aspects?|criteri(?:on|a))\b",
@@ -53,7 +53,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
         r"^[ \t]*#{0,4}[ \t]*\[?(?:system|assistant|developer)(?: (?:prompt|message|note))?\]?[ \t]*[:：]",
     ),
     "template_slot": (r"\$(?:inst|response|request|code|part)\$",),
-    # Invisible characters and those that turn the reading direction; joiners of emoji and Arabic are left out.
+    # Invisible characters and those that change the reading direction; joiners of emoji and Arabic are left out.
     "hidden_characters": (
         "[\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2064\\u2066-\\u2069\\ufeff\\U000e0000-\\U000e007f]",
     ),

@@ -1,4 +1,4 @@
-"""Ask a judge many questions at once. What it said is in the ledger, so nothing is asked twice."""
+"""Ask a judge many questions at once. Its replies are in the ledger, so nothing is asked twice."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class JudgeRequest(NamedTuple, Generic[T]):
-    """One question, and what its outcome is kept under."""
+    """One question, and the key that its outcome is kept under."""
 
     key: str
     question: Question[T]
@@ -41,7 +41,7 @@ def ask_judge(
         judge: Who is asked.
         seed: Of the run; sent with every question.
         folder: Existing.
-        outcomes: Filled as replies come, so that a caller has those of a run that is stopped.
+        outcomes: Filled as replies come, so that the caller has them even when the run is stopped.
 
     Returns:
         Request key -> what was read, or why nothing was: ``unreadable``, or ``llm.NoAnswer.reason``.
@@ -53,25 +53,21 @@ def ask_judge(
     with Ledger(folder / LEDGER, power_safe=not judge.is_free) as ledger, counted("judging", len(requests)) as count:
 
         async def work(client: Client, request: JudgeRequest[T]) -> str | None:
-            outcome = await _ask(client, request, seed)
-            if outcome != DRAINED:
-                found[request.key] = outcome
-                count.advance()
-            return outcome if isinstance(outcome, str) else None
+            question = request.question
+            # A prime far from any seed in use keeps repeat 1 of seed 0 apart from repeat 0 of seed 1.
+            of_repeat = seed + 1_000_003 * request.repeat
+            try:
+                found[request.key] = await ask_and_read(
+                    client, question.text, question.read, question.reask, seed=of_repeat, schema=question.schema
+                )
+            except NothingRead as error:
+                if error.reason != DRAINED:
+                    log.debug("%s: nothing read: %s: %s", request.key, error.reason, error)
+                    found[request.key] = error.reason
+                    count.advance()
+                return error.reason
+            count.advance()
+            return None
 
         ask_all(requests, judge, ledger, work)
     return found
-
-
-async def _ask(client: Client, request: JudgeRequest[T], seed: int) -> T | str:
-    """Ask once; after an unreadable reply once more; then there is only a reason."""
-    question = request.question
-    # A prime far from any seed in use keeps repeat 1 of seed 0 apart from repeat 0 of seed 1.
-    repeat_seed = seed + 1_000_003 * request.repeat
-    try:
-        return await ask_and_read(
-            client, question.text, question.read, question.reask, seed=repeat_seed, schema=question.schema
-        )
-    except NothingRead as error:
-        log.debug("%s: nothing read: %s: %s", request.key, error.reason, error)
-        return error.reason

@@ -1,8 +1,8 @@
-"""Which of two answers is better, asked in both orders, because judges favour a place."""
+"""Which of two answers is better, asked in both orders, because judges favour the one shown first or second."""
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -21,7 +21,8 @@ from lwexp.text.replies import read_object
 log = logging.getLogger(__name__)
 
 _PROMPT = Path(__file__).parent / "prompts" / "pair.txt"
-_ORDERS: tuple[Literal["ours", "other"], ...] = ("ours", "other")
+Side = Literal["ours", "other"]
+_ORDERS: tuple[Side, Side] = ("ours", "other")  # who is shown first
 
 
 class Better(BaseModel):
@@ -56,7 +57,9 @@ def compare_pairwise(
     """
     from lwexp.score.judging import JudgeRequest, ask_judge
 
-    pairs = [(a, b, first) for a, b in _pairs(ours, others) for first in _ORDERS]
+    theirs = {(b.prompt_id, b.repeat): b for b in others if b.finish_reason != "error"}
+    both = [(a, theirs.get((a.prompt_id, a.repeat))) for a in ours if a.finish_reason != "error"]
+    pairs = [(a, b, first) for a, b in both if b is not None for first in _ORDERS]
     requests = [JudgeRequest(f"{a.id}|{first} first", question(a, b, first)) for a, b, first in pairs]
     outcomes = ask_judge(requests, judge, seed=seed, folder=out_dir)
     rows = [
@@ -73,14 +76,7 @@ def compare_pairwise(
     return rows
 
 
-def _pairs(ours: Iterable[Response], others: Iterable[Response]) -> list[tuple[Response, Response]]:
-    """Answers to the same prompt with the same repeat; those that never came have nothing to compare."""
-    theirs = {(b.prompt_id, b.repeat): b for b in others if b.finish_reason != "error"}
-    keys = [(a, (a.prompt_id, a.repeat)) for a in ours if a.finish_reason != "error"]
-    return [(a, theirs[key]) for a, key in keys if key in theirs]
-
-
-def question(ours: Response, other: Response, first: Literal["ours", "other"]) -> Question[Better]:
+def question(ours: Response, other: Response, first: Side) -> Question[Better]:
     """Which of two answers is better, one of them shown first."""
     texts = (ours.text, other.text) if first == "ours" else (other.text, ours.text)
     values = {"CODE": code_of(ours.prompt, *texts), "REQUEST": ours.prompt, "FIRST": texts[0], "SECOND": texts[1]}
@@ -103,12 +99,10 @@ def _reask(problem: str) -> str:
     )
 
 
-def _row(
-    a: Response, b: Response, first: Literal["ours", "other"], other: str, scorer: str, outcome: Better | str
-) -> PairJudgement:
+def _row(a: Response, b: Response, first: Side, other: str, scorer: str, outcome: Better | str) -> PairJudgement:
     winner: Literal["ours", "other", "tie"] | None = None
     if isinstance(outcome, Better):
-        second: Literal["ours", "other"] = "other" if first == "ours" else "ours"
+        second: Side = "other" if first == "ours" else "ours"
         winner = "tie" if outcome.better == "tie" else first if outcome.better == "first" else second
     return PairJudgement(
         prompt_id=a.prompt_id, repeat=a.repeat, response_id=a.id, other_response_id=b.id, other=other,
@@ -121,8 +115,8 @@ def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> Pairwi
     """Counts of pairs, and the win rate with its interval over prompts.
 
     A pair is won where the two orders together favour one side: both, or one and a tie. Where they contradict each
-    other the place decided and not the text: a tie. Without a choice in either order it is unscored and enters no rate.
-    The win rate counts a tie as half.
+    other, the order decided and not the text: a tie. A pair without a choice in either order is unscored and enters
+    no rate. The win rate counts a tie as half.
     """
     worth = {"ours": 1.0, "tie": 0.5, "other": 0.0}
     both: dict[tuple[str, int], list[PairJudgement]] = defaultdict(list)
@@ -141,14 +135,8 @@ def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> Pairwi
     single = [value for values in outcomes.values() for value in values]
     by_prompt = [fmean(values) for values in outcomes.values()]
     return PairwiseSummary(
-        other=other,
-        scorer=scorer,
-        prompts=len(by_prompt),
-        ours=single.count(1.0),
-        other_wins=single.count(0.0),
-        ties=single.count(0.5),
-        unscored=unscored,
-        win_rate=fmean(by_prompt) if by_prompt else None,
-        interval=interval(by_prompt),
+        other=other, scorer=scorer, prompts=len(by_prompt),
+        ours=single.count(1.0), other_wins=single.count(0.0), ties=single.count(0.5), unscored=unscored,
+        win_rate=fmean(by_prompt) if by_prompt else None, interval=interval(by_prompt),
         first_shown_wins=fmean(row.winner == row.shown_first for row in decided) if decided else None,
-    )
+    )  # fmt: skip

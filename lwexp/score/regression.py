@@ -1,4 +1,4 @@
-"""Whether a model is worse than another where it must not be: paired differences by required length. Pure."""
+"""Whether a model got worse than another: paired differences of their scores, by required length."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -24,11 +24,14 @@ def regression(
     lengths = {response.prompt_id: response.required_words for response in ours[0]}
     tests: dict[str, Callable[[int | None], bool]] = {ALL: lambda words: True}
     tests |= {part.label: part.__contains__ for part in ranges}
-    scored = [_by_answer(*side, metrics) for side in (ours, other)]
+    scores = [scores_by_answer(verdicts, metrics) for _, verdicts in (ours, other)]
     found: dict[str, dict[str, PairedDifference]] = {}
-    for metric in metrics:
-        mine, theirs = (prompt_means(side, metric.name) for side in scored)
-        for label, is_inside in tests.items():
+    for label, is_inside in tests.items():
+        for metric in metrics:
+            mine, theirs = (
+                prompt_means(((r.prompt_id, by_id.get(r.id, {})) for r in responses), metric.name)
+                for by_id, (responses, _) in zip(scores, (ours, other), strict=True)
+            )
             inside = {prompt: score for prompt, score in mine.items() if is_inside(lengths[prompt])}
             difference = paired_difference(inside, theirs)
             if difference is None:
@@ -44,12 +47,4 @@ def regression(
                 interval=between,
                 is_worse=is_worse,
             )
-    return {label: found[label] for label in tests if label in found}
-
-
-def _by_answer(
-    responses: Sequence[Response], verdicts: Sequence[Verdict], metrics: Sequence[MetricInfo]
-) -> list[tuple[str, dict[str, float]]]:
-    """Prompt id and scores of each answer."""
-    scores = scores_by_answer(verdicts, metrics)
-    return [(response.prompt_id, scores.get(response.id, {})) for response in responses]
+    return found

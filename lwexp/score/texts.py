@@ -1,4 +1,4 @@
-"""What a text shows without a judge: parts, repetition, distinctness. Pure, on the words of ``split_words``."""
+"""What a text shows without a judge: segments, repetition, distinctness, all on the words of ``split_words``."""
 
 import re
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from lwexp.text.words import split_words
 
 _SMALLEST = 40  # words of a segment: below that, shares jump with single words
 _GRAM = 4
-_WINDOW = 100  # words over which distinctness is taken, because it falls with length by itself
+_WINDOW = 100  # words; distinctness is measured in windows, because it falls as texts get longer
 
 _PARAGRAPH = re.compile(r"[^\n]*(?:\n+|$)")
 _SENTENCE = re.compile(r"[\s\S]+?(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\"'”’）]*\s*|\n+|\Z)")
 
 
 class Shares(NamedTuple):
-    """Of one segment: 4-grams that stand earlier in the text, and different 2-grams; None without any."""
+    """Of one segment: the share of its 4-grams that occur earlier in the text, and of different 2-grams."""
 
     repeated: float | None
     distinct: float | None
@@ -30,10 +30,10 @@ class Segment(NamedTuple):
 
 
 def segments(text: str, count: int) -> list[Segment]:
-    """Cut a text into up to ``count`` consecutive parts of about equal words; joined they are the text.
+    """Cut a text into up to ``count`` consecutive parts of about as many words each; joined they are the text.
 
-    Cut between paragraphs where there are at least twice as many of these as parts, else between sentences. Fewer parts
-    where a part would have less than 40 words; one part for a short text, none for an empty one.
+    Cuts lie between paragraphs if there are at least twice as many of these as parts, else between sentences. There
+    are fewer parts if one would have less than 40 words; a short text is one part, an empty one has none.
     """
     pieces = [Segment(piece, split_words(piece)) for piece in _PARAGRAPH.findall(text) if piece]
     total = sum(len(piece.words) for piece in pieces)
@@ -56,7 +56,7 @@ def segments(text: str, count: int) -> list[Segment]:
 
 
 def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
-    """Repetition and distinctness of the words of each part; what a part repeats may stand in any place before."""
+    """Repetition and distinctness of the words of each part; a 4-gram is repeated if it occurs anywhere before."""
     seen: set[tuple[str, ...]] = set()
     before: list[str] = []
     shares = []
@@ -73,12 +73,8 @@ def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
 
 
 def _distinct(words: Sequence[str]) -> float | None:
-    """Mean over windows of 100 words of different 2-grams over 2-grams; a rest shorter than a window is left out."""
+    """Mean over windows of 100 words of different 2-grams / 2-grams; a remainder shorter than a window is ignored."""
     starts = range(0, max(1, len(words) - _WINDOW + 1), _WINDOW)
-    shares = []
-    for start in starts:
-        window = words[start : start + _WINDOW]
-        pairs = list(pairwise(window))
-        if pairs:
-            shares.append(len(set(pairs)) / len(pairs))
+    windows = [list(pairwise(words[start : start + _WINDOW])) for start in starts]
+    shares = [len(set(pairs)) / len(pairs) for pairs in windows if pairs]
     return sum(shares) / len(shares) if shares else None
