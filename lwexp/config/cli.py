@@ -96,9 +96,9 @@ def where_configs_are(arguments: list[str]) -> list[str]:
     for place, item in enumerate(arguments):
         if item in ("--config-dir", "-cd"):
             options += arguments[place : place + 2]
-        elif item.startswith("--config-dir="):
+        elif item.startswith(("--config-dir=", "-cd=")):
             options.append(item)
-        elif item.startswith("hydra.searchpath="):
+        elif item.lstrip("+").startswith("hydra.searchpath="):
             overrides.append(item)
     return options + overrides
 

@@ -1,5 +1,6 @@
 """A sweep by the real command: its trials and preparations see the folders and plugins that the sweep was given."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,19 +37,68 @@ with open(pathlib.Path(__file__).with_name("loaded.txt"), "a") as out:
 """
 
 
+EXPERIMENT = """# @package _global_
+defaults:
+  - smoke
+  - _self_
+objective:
+  max_steps: 2
+"""
+TRAINING = """# @package _global_
+defaults:
+  - override /experiment: own
+then_evaluate: true
+hydra:
+  launcher:
+    slots: 2
+    prepare:
+      - lwexp generate experiment=own root={root}
+  sweeper:
+    params:
+      objective.optimizer.lr: 1.0e-3,3.0e-3
+"""
+SEARCH = ["then_evaluate=true", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.launcher.slots=2"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sweeps_whose_configs_lie_elsewhere_train_and_evaluate(tmp_path: Path) -> None:
+    """A grid by ``--config-dir`` and a search by ``hydra.searchpath``, of two processes each, side by side."""
+    for name, text in (("conf/sweeps/mine.yaml", TRAINING), ("conf/experiment/own.yaml", EXPERIMENT)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    lwexp(tmp_path, "train", "-m", "--config-dir", "conf", "+sweeps=mine")
+    grid = "objective.optimizer.lr=tag(log, interval(1e-3, 1e-2))"
+    lwexp(tmp_path, "train", "-m", "hydra.searchpath=[file://conf]", "experiment=own", grid, *SEARCH)
+
+    for folder in (*tmp_path.glob("runs/sweep-mine-*"), *tmp_path.glob("runs/search-adhoc-*")):
+        trials = read_trials(folder)
+        assert [(trial.status, len(trial.runs)) for trial in trials] == [("finished", 2)] * 2
+        configs = [json.loads((tmp_path / trial.runs[0] / "config.json").read_text()) for trial in trials]
+        assert {config["objective"]["max_steps"] for config in configs} == {2}
+        assert len({config["objective"]["optimizer"]["lr"] for config in configs}) == 2
+        assert (folder / "report.html").is_file()
+    assert len(list(tmp_path.glob("runs/search-adhoc-*"))) == 1
+
+
+def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lwexp", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    logs = "\n".join(path.read_text() for path in sorted(folder.glob("runs/*/*-[0-9].log")))
+    assert done.returncode == 0, done.stderr + logs
+    return done
+
+
 def test_config_folder_and_plugins_reach_every_trial_and_preparation(tmp_path: Path) -> None:
     """The sweep's own file is in the folder, and so is a group that a preparation chooses from."""
     for name, text in (("conf/sweeps/mine.yaml", SWEEP), ("conf/mine/few.yaml", FEW), ("extra.py", PLUGIN)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    command = ["-m", "lwexp", "generate", "-m", "--config-dir", "conf", "+sweeps=mine", "plugins=[extra.py]"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    lwexp(tmp_path, "generate", "-m", "--config-dir", "conf", "+sweeps=mine", "plugins=[extra.py]")
     (folder,) = (tmp_path / "runs").glob("sweep-mine-*")
-    logs = "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
-    assert done.returncode == 0, done.stderr + logs
     trials = read_trials(folder)
     assert [(trial.status, trial.label) for trial in trials] == [("finished", "seed=1"), ("finished", "seed=2")]
     assert len(list(folder.glob("prepare-*.log"))) == 2
