@@ -24,7 +24,7 @@ BASE = {
     "stats": {"records"},
     "extend": {"records", "text"},
     "config": {"records", "extend"},
-    "runs": {"records", "extend", "config"},
+    "runs": {"records", "text", "extend", "config"},
 }  # fmt: skip
 ROOMS = {
     "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(), "train": {"pack"}, "sample": {"pack", "llm"},

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from lwexp.text.plain import plural as plural  # sentences of pages take it from here
+
 # Around a name inside a sentence. Private-use characters, which outside text loses in lwexp.text.plain.visible.
 NAME_OPEN, NAME_CLOSE = "\ue000", "\ue001"
 NO_VALUE = "\N{EN DASH}"
@@ -54,11 +56,6 @@ def confidence(interval: Sequence[float] | None, decimals: int = 1) -> str:
 def words(value: float | None) -> str:
     """A whole number with thousands separators, or a dash."""
     return NO_VALUE if value is None else f"{value:,.0f}"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 model``, ``1,200 models``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def dollars(value: float | None) -> str:

@@ -44,6 +44,11 @@ def one_line(text: str, limit: int) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def plural(count: int, noun: str) -> str:
+    """``1 model``, ``1,200 models``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def first_line(error: BaseException, otherwise: str | None = None) -> str:
     """What an error says, in one line.
 
