@@ -4,7 +4,6 @@
 Optuna's ask and tell. Hydra loads plugin modules in a way that string annotations break, so none are used here.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,20 +13,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from lwexp.config.sweep_keys import CHOICES
 
-@dataclass
-class OptunaConfig:
-    """A search: its space is in params, as Hydra writes sweeps."""
-
-    _target_: str = "hydra_plugins.lwexp.optuna_sweeper.OptunaSweeper"
-    n_trials: int = 20
-    metric: str = "S_l"  # a number of the trial's evaluation, as in its summary.json
-    direction: str = "maximize"
-    seed: int = 0  # of Optuna's sampler
-    params: dict[str, Any] = field(default_factory=dict)
-
-
-ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=OptunaConfig, provider="lwexp")
+ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=CHOICES["sweeper"]["optuna"], provider="lwexp")
 
 
 class OptunaSweeper(Sweeper):
@@ -45,12 +33,13 @@ class OptunaSweeper(Sweeper):
         from hydra.core.plugins import Plugins
 
         self.context = hydra_context
+        self.dry_run = bool(config.dry_run)
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the search to its ``n_trials``; trials of an earlier start count."""
+        """Run the search to its ``n_trials``, where trials of an earlier start count; or show what it would do."""
         from lwexp.recipe import search
 
         parser = OverridesParser.create(config_loader=self.context.config_loader)
@@ -61,11 +50,12 @@ class OptunaSweeper(Sweeper):
                 space[override.get_key_element()] = distribution(override)
             else:
                 fixed.append(f"{override.get_key_element()}={override.get_value_element_as_str()}")
-        sweep = self.launcher.describe()
-        search.run(
-            sweep, space, fixed,
-            n_trials=self.n_trials, metric=self.metric, direction=self.direction, seed=self.seed,
-        )  # fmt: skip
+        fixed = [item for item in fixed if not item.startswith("dry_run=")]
+        wanted = search.Search(space, fixed, self.n_trials, self.metric, self.direction, self.seed)
+        if self.dry_run:
+            search.plan(self.launcher.describe(), wanted, self.launcher.compose)
+        else:
+            search.run(self.launcher.describe(), wanted)
 
 
 def distribution(override: Override) -> Any:

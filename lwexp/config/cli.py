@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
@@ -121,15 +121,13 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     # Hydra only composes; the work starts after it has returned, so that its own error report,
     # which would come between ours and the user, never runs. Sweeps and --cfg leave this empty.
-    composed: list[tuple[Tree, list[str], dict[str, str], list[Path]]] = []
+    composed: list[Composed] = []
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
     def entry(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        seen = HydraConfig.get()
-        folders = folders_of(seen.runtime.config_sources)
-        composed.append((to_tree(cfg), list(seen.overrides.task), dict(seen.runtime.choices), folders))
+        composed.append(Composed.of(cfg, HydraConfig.get()))
 
     sys.argv[1:] = [quoted_range(argument) for argument in sys.argv[1:]]
     try:
@@ -139,10 +137,55 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
-    for tree, overrides, choices, folders in composed:
-        refuse_foreign(command, overrides)
-        refuse_half_undone(overrides, choices, folders)
-        main(gate(tree))
+    for seen in composed:
+        main(seen.checked(command))
+
+
+class Composed(NamedTuple):
+    """What Hydra has composed, and from which words."""
+
+    tree: Tree
+    overrides: list[str]
+    choices: dict[str, str]
+    folders: list[Path]
+    """Where configs lie."""
+
+    @classmethod
+    def of(cls, cfg: Any, hydra: Any) -> Self:
+        """Take it over: ``cfg`` is the config without Hydra's own part, ``hydra`` that part."""
+        folders = folders_of(hydra.runtime.config_sources)
+        return cls(to_tree(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices), folders)
+
+    def checked(self, command: str) -> Config:
+        """The config, through every check."""
+        refuse_foreign(command, self.overrides)
+        refuse_half_undone(self.overrides, self.choices, self.folders)
+        return gate(self.tree)
+
+
+def trial_config(load: Callable[[], Any]) -> Config:
+    """The config of one trial of a sweep, as its own process would have it.
+
+    Args:
+        load: Composes the trial; raises what Hydra raises.
+
+    Raises:
+        LwexpError: For every mistake, in one line.
+    """
+    from hydra.errors import HydraException
+    from omegaconf import open_dict
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        cfg = load()
+        hydra = cfg.hydra
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return Composed.of(cfg, hydra).checked(running_command())
+    except (HydraException, OmegaConfBaseException) as error:
+        from lwexp.config.mistakes.translate import in_one_line
+
+        raise LwexpError(in_one_line(error)) from None
 
 
 def at_scale(arguments: list[str]) -> list[str]:

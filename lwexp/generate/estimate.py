@@ -6,10 +6,12 @@ number of paragraphs: 30 paragraphs of 530 tokens send 30 * 29 / 2 * 530 = 230,0
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.schema import Config
-from lwexp.generate.prompts import Templates
+from lwexp.generate.instructions import find_instructions
+from lwexp.generate.prompts import Templates, load_templates
 from lwexp.llm.price import rates_of
 from lwexp.records import Instruction, Language
 from lwexp.text.words import count_words
@@ -49,6 +51,20 @@ def estimate(config: Config, instructions: Sequence[Instruction], templates: Map
         resent += round(again)
         completion += round(plan + text)
     return Estimate(calls, prompt, resent, completion)
+
+
+def estimate_cost(config: Config) -> float | None:
+    """Dollars for the drafts of a config; None where no price is known for the teacher.
+
+    Raises:
+        LwexpError: If the instructions or prompts cannot be read.
+    """
+    rates = rates_of(config.teacher)
+    if rates is None or config.teacher.is_free:
+        return None if rates is None else 0.0
+    rows = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root)).rows
+    found = estimate(config, rows, load_templates(config.generate))
+    return rates.cost(found.prompt_tokens, found.completion_tokens)
 
 
 def expected_steps(config: Config, row: Instruction) -> int:

@@ -28,11 +28,11 @@ def evaluate(config: Config) -> RunDirectory | None:
     console_log()
     _refuse_a_judge_that_does_not_fit(config)
     prompts = load_bench(config.bench)
-    trained = _trained(config)
+    trained = trained_run(config)
     other = _other(config)
     if config.dry_run:
         print(f"{_subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
-        print(describe_sampling(prompts, config, repeats=config.sample.repeats))
+        print(describe_sampling(prompts, config, config.sample.repeats, config.bench.scored_by))
         return None
     run = open_run(
         "evaluate", config, default_name=f"eval-{_name(config, trained)}",
@@ -65,7 +65,7 @@ def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
         raise LwexpError(f"judge.segments=true: parts get an S_q, which bench={config.bench.name} is not scored by")
 
 
-def _trained(config: Config) -> Run | None:
+def trained_run(config: Config) -> Run | None:
     """The training run whose model answers; None where something else answers."""
     if config.responses or isinstance(config.engine, ApiEngine) or config.engine.path is not None:
         return None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lwexp.config import Config
+from lwexp.extend import Metric
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.records import Failure, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run
@@ -42,15 +43,31 @@ def train_run_of(config: Config) -> Run:
     )  # fmt: skip
 
 
-def describe_sampling(prompts: Sequence[Prompt], config: Config, repeats: int) -> str:
-    """What ``dry_run=true`` prints before sampling and scoring."""
+def describe_sampling(
+    prompts: Sequence[Prompt], config: Config, repeats: int, metrics: Sequence[Metric] | None = None
+) -> str:
+    """What ``dry_run=true`` prints before sampling and scoring.
+
+    Args:
+        prompts: What would be answered.
+        config: Names the judge and its settings.
+        repeats: Answers to each prompt.
+        metrics: What answers are scored by; None takes the paper's three.
+    """
+    from lwexp.score.estimate import estimate_judging
+
+    judging = estimate_judging(config.judge, prompts, repeats, parts=config.score.segments, metrics=metrics)
     answers = len(prompts) * repeats
     asked = sorted({prompt.required_words for prompt in prompts if prompt.required_words is not None})
     lengths = ""
     if asked:
         words = answers * sum(asked) // len(asked)
         lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each has its length"
-    judge = f"{answers:,} calls to {config.judge.model}" if isinstance(config.judge, AskedJudge) else "no judge calls"
+    judge = "no judge calls"
+    if judging.calls and isinstance(config.judge, AskedJudge):
+        price = "at an unknown price; set judge.price" if judging.dollars is None else f"about ${judging.dollars:,.2f}"
+        tokens = f"{judging.prompt_tokens:,} tokens in, {judging.completion_tokens:,} out"
+        judge = f"{judging.calls:,} calls to {config.judge.model}, {tokens}, {price}"
     return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
 
 

@@ -42,7 +42,7 @@ def pairs(config: Config) -> RunDirectory | None:
     if config.dry_run:
         prompts = _prompts(config, parents[1:])
         print(f"{name} would answer {len(prompts):,} instructions {config.pairs.n} times each")
-        print(describe_sampling(prompts, config, repeats=config.pairs.n))
+        print(describe_sampling(prompts, config, config.pairs.n))
         return None
     run = open_run(
         "pairs", config, default_name=f"pairs-{start.name}", inputs={"sft": start.id},

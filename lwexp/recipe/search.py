@@ -4,82 +4,158 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from lwexp.config import Config
 from lwexp.recipe.sweep import Sweep
+from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import ComparisonSummary, SweepSummary
-from lwexp.runs.trials import Trial, make_trials, read_trials, run_trials
+from lwexp.runs.trial_runner import run_trials
+from lwexp.runs.trials import Trial, make_trials, read_trials
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
+_SAME_MISTAKES = 3
+"""So many trials failing alike at the start of a search end it."""
 
-def run(
-    sweep: Sweep,
-    space: Mapping[str, Any],
-    fixed: Sequence[str],
-    *,
-    n_trials: int,
-    metric: str,
-    direction: str,
-    seed: int,
-) -> None:
+
+class Search(NamedTuple):
+    """What a search looks for, and how long."""
+
+    space: Mapping[str, Any]
+    """Key -> Optuna distribution."""
+    fixed: Sequence[str]
+    """Overrides of every trial."""
+    n_trials: int
+    """Of the whole study, earlier starts included."""
+    metric: str
+    """Key of a model in the evaluation's ``summary.json``, such as S_l or S_bar."""
+    direction: str
+    """maximize or minimize."""
+    seed: int
+    """Of the sampler."""
+
+    def sampler(self, optuna: Any, asked_before: int) -> Any:
+        """A sampler whose first proposals are not those of an earlier start, which had the same seed."""
+        return optuna.samplers.TPESampler(seed=self.seed + asked_before)
+
+    def overrides(self, params: Mapping[str, Any]) -> list[str]:
+        """Of the trial with these settings."""
+        return [*(f"{key}={value}" for key, value in params.items()), *self.fixed]
+
+
+def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config]) -> None:
+    """Print the search space and what its first trial would take; starts and writes nothing.
+
+    Raises:
+        LwexpError: If that trial would fail.
+    """
+    optuna = _optuna()
+    _require_space(search)
+    console_log()
+    sweep.describe()
+    for key, found in search.space.items():
+        print(f"  {key}: {_described(found)}")
+    kind = f"{plural(search.n_trials, 'trial')} to {search.direction} {search.metric}"
+    print(f"{kind}, {sweep.where.summary}; one of them, as the sampler's first:")
+    first = optuna.create_study(sampler=search.sampler(optuna, 0), direction=search.direction).ask(dict(search.space))
+    overrides = search.overrides(first.params)
+    label = " ".join(f"{key}={value}" for key, value in first.params.items())
+    show_plans([plan_trial(label, sweep.command, lambda: compose(overrides), has_setup=sweep.has_setup)])
+
+
+def run(sweep: Sweep, search: Search) -> None:
     """Run trials until the study has ``n_trials`` that ended.
 
     The study is an SQLite file in the sweep's folder. A trial that was cut off by the end of its process is
     asked again with the same settings; its own run resumes.
 
-    Args:
-        sweep: The sweep whose trials these are.
-        space: Key -> Optuna distribution.
-        fixed: Overrides of every trial.
-        n_trials: Of the whole study, earlier starts included.
-        metric: Key of a model in the evaluation's ``summary.json``, such as S_l or S_bar.
-        direction: "maximize" or "minimize".
-        seed: Of the sampler.
+    Raises:
+        LwexpError: If the first trials all fail for the same mistake in their config.
     """
     optuna = _optuna()
     console_log()
-    if not space:
+    _require_space(search)
+    folder = _folder(optuna, sweep, search)
+    folder.mkdir(parents=True, exist_ok=True)
+    SweepSummary(name=sweep.name, question=sweep.where.question, varied=list(search.space)).write(folder)
+    storage = f"sqlite:///{folder / 'study.sqlite'}"
+    study = optuna.create_study(
+        study_name=folder.name, storage=storage, direction=search.direction, load_if_exists=True
+    )
+    study.sampler = search.sampler(optuna, len(study.trials))
+    _ask_again(optuna, study)
+    sweep.run_setup_commands(folder)
+    trials = read_trials(folder)
+    ended: list[Trial] = []
+    while (missing := search.n_trials - _ended(study)) > 0:
+        batch = [study.ask(dict(search.space)) for _ in range(min(sweep.where.max_parallel_trials or 1, missing))]
+        started = make_trials(folder, [search.overrides(asked.params) for asked in batch], first=batch[0].number)
+        for trial, asked in zip(started, batch, strict=True):
+            trial.label = " ".join(f"{key}={value}" for key, value in asked.params.items())
+        run_trials(sweep.entry, started, sweep.where, folder, others=trials, total=search.n_trials)
+        trials, ended = [*trials, *started], [*ended, *started]
+        for trial, asked in zip(started, batch, strict=True):
+            _tell(optuna, study, asked, trial, search.metric)
+        _stop_at_the_same_mistake(ended)
+    _say_best(optuna, study, search.metric)
+    sweep.finish(trials, folder)
+
+
+def _require_space(search: Search) -> None:
+    if not search.space:
         raise LwexpError(
             "hydra/sweeper=optuna: nothing to search; give a sweep such as "
             "'objective.optimizer.lr=tag(log, interval(1e-6, 1e-4))'"
         )
-    described = {key: json.loads(optuna.distributions.distribution_to_json(found)) for key, found in space.items()}
-    digest = hashlib.sha256(json.dumps([described, list(fixed), metric]).encode()).hexdigest()[:8]
-    folder = sweep.root / f"search-{sweep.name}-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    SweepSummary(name=sweep.name, question=sweep.question, varied=list(space)).write(folder)
-    study = optuna.create_study(
-        study_name=folder.name,
-        storage=f"sqlite:///{folder / 'study.sqlite'}",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        direction=direction,
-        load_if_exists=True,
-    )
-    _ask_again(optuna, study)
-    sweep.prepare_in(folder)
-    trials = read_trials(folder)
-    while (missing := n_trials - _ended(study)) > 0:
-        batch = [study.ask(dict(space)) for _ in range(min(sweep.machine.slots, missing))]
-        jobs = [[f"{key}={value}" for key, value in asked.params.items()] + list(fixed) for asked in batch]
-        started = make_trials(folder, jobs, first=batch[0].number)
-        for trial, asked in zip(started, batch, strict=True):
-            trial.label = " ".join(f"{key}={value}" for key, value in asked.params.items())
-        run_trials(sweep.entry, started, sweep.machine, folder, others=trials)
-        trials = [*trials, *started]
-        for trial, asked in zip(started, batch, strict=True):
-            value = score_of(trial, metric)
-            if value is None:
-                study.tell(asked, state=optuna.trial.TrialState.FAIL)
-            else:
-                study.tell(asked, value)
-                log.info("trial %d: %s = %.4g", trial.number + 1, metric, value)
-    _say_best(optuna, study, metric)
-    sweep.finish(trials, folder)
+
+
+def _folder(optuna: Any, sweep: Sweep, search: Search) -> Path:
+    """Of this space, these fixed settings and this metric: the same search again finds its study."""
+    space = {key: json.loads(optuna.distributions.distribution_to_json(found)) for key, found in search.space.items()}
+    digest = hashlib.sha256(json.dumps([space, list(search.fixed), search.metric]).encode()).hexdigest()[:8]
+    return sweep.root / f"search-{sweep.name}-{digest}"
+
+
+def _described(distribution: Any) -> str:
+    """A distribution in words."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        return "one of " + ", ".join(map(str, choices))
+    whole = "whole numbers " if "Int" in type(distribution).__name__ else ""
+    step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
+    log_scale = ", on a logarithmic scale" if distribution.log else ""
+    return f"{whole}{distribution.low:g} to {distribution.high:g}{step}{log_scale}"
+
+
+def _tell(optuna: Any, study: Any, asked: Any, trial: Trial, metric: str) -> None:
+    value = score_of(trial, metric)
+    if value is None:
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(asked, value)
+        log.info("trial %d: %s = %.4g", trial.number + 1, metric, value)
+
+
+def _stop_at_the_same_mistake(ended: Sequence[Trial]) -> None:
+    """A mistake in what all trials share would fail each of them; numbers in it are those of the trial.
+
+    Raises:
+        LwexpError: If the first trials of this start all ended with exit code 2 and the same words.
+    """
+    first = ended[:_SAME_MISTAKES]
+    said = {re.sub(r"[-+.\w]*\d[-+.\w]*", "#", trial.reason or "") for trial in first}
+    if len(first) == _SAME_MISTAKES and len(said) == 1 and all(trial.exit_code == 2 for trial in first):
+        raise LwexpError(
+            f"the first {_SAME_MISTAKES} trials failed for the same mistake, so the search has stopped: "
+            f"{first[-1].reason}; correct it and run the same command again"
+        )
 
 
 def score_of(trial: Trial, metric: str) -> float | None:
@@ -115,7 +191,9 @@ def _say_best(optuna: Any, study: Any, metric: str) -> None:
         return
     settings = " ".join(f"{key}={value}" for key, value in best.params.items())
     count = _ended(study)
-    log.info("best of %d trials: trial %d, %s = %.4g: %s", count, best.number + 1, metric, best.value, settings)
+    log.info(
+        "best of %s: trial %d, %s = %.4g: %s", plural(count, "trial"), best.number + 1, metric, best.value, settings
+    )
 
 
 def _optuna() -> Any:

@@ -2,67 +2,71 @@
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from lwexp.config import Config
 from lwexp.config.cli import command_line
+from lwexp.config.sweep_keys import Subprocess
+from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.logs import console_log, console_of
+from lwexp.runs.logs import console_log, console_of, each_message_once
 from lwexp.runs.summaries import SweepSummary, varied_keys
-from lwexp.runs.trials import (
-    Machine,
-    Trial,
-    make_trials,
-    run_once,
-    run_trials,
-    sweep_directory,
-    write_trials,
-)
+from lwexp.runs.trial_runner import run_setup, run_trials
+from lwexp.runs.trials import Trial, make_trials, sweep_directory, write_trials
+from lwexp.text.plain import plural
 
-_ENTRY_WORDS = 3
-"""-m lwexp <command>: options must come before the first override."""
+_ENTRY_WORDS = 3  # -m lwexp <command>
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep file and the command line say of it.
+    """A sweep before it runs.
 
-    ``entry`` are the arguments of Python that start a trial, before its overrides. ``prepare`` holds commands such as
-    "lwexp generate experiment=miniature root={root}": each runs once, in order, before the trials, and is itself a run
-    that is found finished the next time. {root} is the sweep's own. ``settings`` are further arguments of each
-    preparation: where configs lie, and plugins.
+    Args:
+        entry: Arguments of Python that start a trial, before its overrides.
+        root: Where runs live; ``{root}`` in a setup command.
+        name: Of its folder.
+        where: The launcher's keys: where trials run, what runs before them, and the question.
+        shared: Arguments of each setup command too: where configs lie, and plugins.
     """
 
     entry: Sequence[str]
     root: Path
     name: str
-    question: str
-    machine: Machine
-    prepare: Sequence[str]
-    settings: Sequence[str] = ()
+    where: Subprocess
+    shared: Sequence[str] = ()
 
-    def run(self, job_overrides: Sequence[Sequence[str]], *, dry_run: bool) -> list[Trial]:
-        """Prepare, run what is not finished, compare. Gives every trial, the failed ones included.
+    @property
+    def has_setup(self) -> bool:
+        """Whether runs are made before the trials."""
+        return bool(self.where.setup_commands)
+
+    @property
+    def command(self) -> str:
+        """generate, train or evaluate."""
+        return self.entry[_ENTRY_WORDS - 1]
+
+    def run(self, job_overrides: Sequence[Sequence[str]]) -> list[Trial]:
+        """Run the setup commands and the trials that are not finished, and compare. Gives all trials, also failed ones.
 
         Raises:
-            LwexpError: If a preparation failed: no trial was started.
+            LwexpError: If a setup command failed: no trial was started.
             KeyboardInterrupt: After running trials were stopped and ``trials.json`` was written.
         """
         console_log()
         folder = sweep_directory(self.root, self.name, job_overrides)
         trials = make_trials(folder, job_overrides)
-        if dry_run:
-            self._describe(trials, folder)
-            return [_as_finished(trial) for trial in trials]
         folder.mkdir(parents=True, exist_ok=True)
         keys = varied_keys(job_overrides)
-        SweepSummary(name=self.name, question=self.question, varied=keys).write(folder)
-        self.prepare_in(folder)
-        run_trials(self.entry, trials, self.machine, folder)
+        SweepSummary(name=self.name, question=self.where.question, varied=keys).write(folder)
+        self.run_setup_commands(folder)
+        run_trials(self.entry, trials, self.where, folder)
         self.finish(trials, folder)
         return trials
 
@@ -71,7 +75,7 @@ class Sweep:
         show_trials(trials)
         compare_trials(trials, folder)
 
-    def prepare_in(self, folder: Path) -> None:
+    def run_setup_commands(self, folder: Path) -> None:
         """Run what the trials build on.
 
         Raises:
@@ -79,27 +83,45 @@ class Sweep:
         """
         for number, command in enumerate(self._commands(), start=1):
             entry, overrides = command_line(command)[:_ENTRY_WORDS], command_line(command)[_ENTRY_WORDS:]
-            words = [*entry, *self.settings, *overrides]
-            log.info("preparation %d of %d: %s", number, len(self.prepare), command)
-            done = run_once(words, folder / f"prepare-{number}.log", self.machine)
+            words = [*entry, *self.shared, *overrides]
+            log.info("setup command %d of %d: %s", number, len(self.where.setup_commands), command)
+            done = run_setup(words, folder / f"setup-{number}.log", self.where)
             if done.exit_code != 0:
                 raise LwexpError(
-                    f"sweep {self.name}: preparation {number} of {len(self.prepare)} failed with exit code "
-                    f"{done.exit_code} ({command}): {done.reason}; its log is {done.log}, no trial was started"
+                    f"sweep {self.name}: setup command {number} ({command}) failed with exit code {done.exit_code}: "
+                    f"{done.reason}; its log is {done.log}, no trial was started"
                 )
 
     def _commands(self) -> list[str]:
-        return [command.replace("{root}", shlex.quote(str(self.root))) for command in self.prepare]
+        return [command.replace("{root}", shlex.quote(str(self.root))) for command in self.where.setup_commands]
 
-    def _describe(self, trials: Sequence[Trial], folder: Path) -> None:
-        print(f"sweep {self.name}: {self.question}".rstrip(": "))
+    def plan(self, job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Config]) -> None:
+        """Check every trial and print what the sweep would take; starts and writes nothing.
+
+        Args:
+            job_overrides: Of each trial.
+            compose: Gives a trial's config, or raises its LwexpError.
+
+        Raises:
+            LwexpError: If a trial would fail, naming each that would.
+        """
+        console_log()
+        folder = sweep_directory(self.root, self.name, job_overrides)
+        trials = make_trials(folder, job_overrides)
+        self.describe()
+        print(f"{plural(len(trials), 'trial')}, {self.where.summary}; comparison: {folder / 'report.html'}")
+        with each_message_once():
+            plans = [
+                plan_trial(trial.label, self.command, partial(compose, trial.overrides), has_setup=self.has_setup)
+                for trial in trials
+            ]
+        show_plans(plans)
+
+    def describe(self) -> None:
+        """Print the question and what runs before the trials."""
+        print(f"sweep {self.name}: {self.where.question}".rstrip(": "))
         for command in self._commands():
             print(f"  first: {command}")
-        for trial in trials:
-            words = " ".join(["python", *self.entry, *trial.overrides])
-            print(f"  trial {trial.number + 1} of {len(trials)}: {words}")
-        where = "submitted to SLURM" if self.machine.cluster == "slurm" else f"{self.machine.slots} at once"
-        print(f"{len(trials)} trials, {where}; comparison: {folder / 'report.html'}")
 
 
 def show_trials(trials: Sequence[Trial]) -> None:
@@ -118,7 +140,7 @@ def show_trials(trials: Sequence[Trial]) -> None:
         status: sum(trial.status == status for trial in trials) for status in ("finished", "failed", "interrupted")
     }
     parts = " + ".join(f"{count} {status}" for status, count in counts.items() if count)
-    log.info("%d trials = %s", len(trials), parts)
+    log.info("%s = %s", plural(len(trials), "trial"), parts)
 
 
 def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
@@ -130,15 +152,9 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     evaluated = sum(_is_evaluated(trial) for trial in trials)
     if not evaluated:
         log.warning("no trial was evaluated: the report lists them, without scores; set then_evaluate=true")
-    log.info("comparison of %d trials, %d of them evaluated: %s", len(trials), evaluated, report)
+    log.info("comparison of %s, %d of them evaluated: %s", plural(len(trials), "trial"), evaluated, report)
 
 
 def _is_evaluated(trial: Trial) -> bool:
     runs = (Run.at(Path(path)) for path in trial.runs)
     return any(run is not None and run.stage == "evaluate" for run in runs)
-
-
-def _as_finished(trial: Trial) -> Trial:
-    """A dry run fails no trial."""
-    trial.exit_code = 0
-    return trial

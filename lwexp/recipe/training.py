@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lwexp.config import Config
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture
     from lwexp.mix.resolve import Resolved
     from lwexp.train.parallel.rank_sync import Ranks
+    from lwexp.train.planner.dry_run import Description
 
 log = logging.getLogger(__name__)
 
@@ -75,19 +77,44 @@ def _work_and_exit(ranks: Ranks) -> NoReturn:
 
 def _check(config: Config) -> Run | None:
     """Print the plan of a dry run, or refuse what cannot work here; gives the run that training starts from."""
-    from lwexp.train.planner.dry_run import describe_plan
     from lwexp.train.planner.readiness import preflight
 
+    if config.dry_run:
+        plan, problem = plan_training(config, may_lack_runs=False)
+        print(plan.text)
+        if problem is not None:
+            raise LwexpError(problem)
+        return None
     start = _start(config)
-    start_from = start.path / "model" if start else None
-    if not config.dry_run:
-        preflight(config, start_from)
-        return start
-    plan = describe_plan(config, _rows_if_any(config), start_from)
-    print(plan.text)
-    if plan.refusal is not None:
-        raise LwexpError(plan.refusal)
+    preflight(config, start.path / "model" if start else None)
     return start
+
+
+def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, str | None]:
+    """What a training run would do, without doing it, and why it would fail.
+
+    The newest run of a kind may still have to be made: the plan goes without it, and says so.
+
+    Args:
+        config: After ``settle_hardware``.
+        may_lack_runs: Runs and files that the config names may still have to be made, too.
+    """
+    from lwexp.mix.resolve import resolve_mixture
+    from lwexp.train.planner.dry_run import describe_plan
+
+    problem, start, rows = None, None, None
+    try:
+        start = _start(config)
+    except LwexpError as error:
+        problem = None if may_lack_runs or config.init_from == "newest" else str(error)
+        log.warning("the plan is for the base model, because there is no SFT run yet: %s", error)
+    try:
+        rows = _draw(config, resolve_mixture(config), None).rows
+    except LwexpError as error:
+        problem = problem or (None if may_lack_runs or _only_newest_is_missing(config) else str(error))
+        log.warning("no token counts in this plan, because there are no data yet: %s", error)
+    plan = describe_plan(config, rows, start.path / "model" if start else None)
+    return plan, plan.refusal or problem
 
 
 def _start_ranks(config: Config, start: Run | None) -> None:
@@ -139,17 +166,11 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
 
 
 def _start(config: Config) -> Run | None:
-    """The SFT run that the objective starts from, if it does; a dry run may go without one."""
+    """The SFT run that the objective starts from, if it does."""
     if not config.objective.starts_from_run:
         return None
     resolved = os.environ.get(_RESOLVED_START)
-    try:
-        return sft_run(config if resolved is None else config.model_copy(update={"init_from": resolved}))
-    except LwexpError as error:
-        if not config.dry_run:
-            raise
-        log.warning("the plan is for the base model, because there is no SFT run yet: %s", error)
-        return None
+    return sft_run(config if resolved is None else config.model_copy(update={"init_from": resolved}))
 
 
 def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None) -> Mixture[Any]:
@@ -168,16 +189,19 @@ def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None)
     return mixture
 
 
-def _rows_if_any(config: Config) -> Sequence[Any] | None:
-    """The mixture for a dry run; without data yet, the plan goes without token counts and says so."""
-    from lwexp.mix.resolve import resolve_mixture
-
-    try:
-        sources = resolve_mixture(config)
-    except LwexpError as error:
-        log.warning("no token counts in this plan, because there are no data yet: %s", error)
-        return None
-    return _draw(config, sources, None).rows
+def _only_newest_is_missing(config: Config) -> bool:
+    """Whether every source that cannot be found is the newest run of a kind, which may still be made."""
+    sources = getattr(config.mixture, config.objective.rows.section)
+    if not any(source.count != 0 for source in sources.values()):
+        return False
+    for name, source in sources.items():
+        if source.count == 0 or getattr(source, "run", None) == "newest":
+            continue
+        try:
+            source.find(f"mixture.{config.objective.rows.section}.{name}", Path(config.root))
+        except LwexpError:
+            return False
+    return True
 
 
 def _warn_off_policy(pair_runs: Sequence[Run], start: Run, kind: str) -> None:

@@ -6,6 +6,8 @@ import functools
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +73,27 @@ def console_log() -> None:
     handler.setLevel(logging.INFO if is_rank_zero() else logging.ERROR)
     handler.set_name(_NAME)
     logger.addHandler(handler)
+
+
+@contextmanager
+def each_message_once() -> Iterator[None]:
+    """While the block runs, show a message only the first time: for checks that are made for many configs."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_first = text not in seen
+        seen.add(text)
+        return is_first
+
+    handlers = logging.getLogger("lwexp").handlers
+    for handler in handlers:
+        handler.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_new)
 
 
 class _PlainLines(logging.Handler):

@@ -49,7 +49,9 @@ class TrialProcess:
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
             environment["OMP_NUM_THREADS"] = str(len(self.cores))
-        with open(self.log, "a", encoding="utf-8") as out:
+        node = self._node()
+        log = self.log if node == 0 else str(Path(self.log).with_suffix(f".node{node}.log"))
+        with open(log, "a", encoding="utf-8") as out:
             child = subprocess.Popen(
                 self._command_line(),
                 stdout=out,
@@ -58,12 +60,12 @@ class TrialProcess:
                 start_new_session=True,
                 preexec_fn=self._prepare,
             )
-        pid_file(self.log).write_text(str(child.pid), encoding="utf-8")
+        pid_file(log).write_text(str(child.pid), encoding="utf-8")
         try:
             return child.wait()
         finally:
             stop(child.pid)
-            pid_file(self.log).unlink(missing_ok=True)
+            pid_file(log).unlink(missing_ok=True)
 
     def checkpoint(self, *_: Any) -> Any:
         """submitit's hook at a time limit or preemption: let the run save, then queue the same trial again."""
@@ -72,6 +74,14 @@ class TrialProcess:
         if (pid := read_pid(self.log)) is not None:
             stop(pid)
         return submitit.helpers.DelayedSubmission(self)
+
+    def _node(self) -> int:
+        """Which node of the trial this is; each has a log of its own."""
+        if self.nodes == 1:
+            return 0
+        import submitit
+
+        return int(submitit.JobEnvironment().node)
 
     def _command_line(self) -> list[str]:
         if self.processes == 0:

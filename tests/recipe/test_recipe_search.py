@@ -3,16 +3,17 @@
 import json
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_plugins.lwexp.optuna_sweeper import distribution
+from lwexp.config.sweep_keys import Subprocess
 from lwexp.recipe import search
 from lwexp.recipe.sweep import Sweep
-from lwexp.runs.trials import Machine, read_trials
+from lwexp.records import LwexpError
+from lwexp.runs.trials import read_trials
 
 # Stands in for train.py: its score is best at x = 3, and x = 7 crashes.
 SCRIPT = """
@@ -32,22 +33,23 @@ with open(os.environ["LWEXP_TRIAL_RECORD"], "a") as out:
 
 
 @pytest.mark.slow
-def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypatch, caplog):
+def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
     """Six of ten values tried at random first (TPE starts so); a failed one is counted and never scored."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "Which x?", Machine(slots=2), [])
-    options: dict[str, Any] = {"metric": "S_l", "direction": "maximize", "seed": 0}
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess(max_parallel_trials=2, question="Which x?"))
+    four = search.Search({"x": IntDistribution(0, 9)}, ["y=1"], 4, "S_l", "maximize", seed=0)
 
-    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
+    search.run(sweep, four)
     first = (tmp_path / "starts.txt").read_text().split()
-    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=4, **options)
+    search.run(sweep, four)
     assert (tmp_path / "starts.txt").read_text().split() == first, "a finished search runs nothing"
-    search.run(sweep, {"x": IntDistribution(0, 9)}, ["y=1"], n_trials=6, **options)
+    search.run(sweep, four._replace(n_trials=6))
 
     (folder,) = tmp_path.glob("search-x-*")
     trials = read_trials(folder)
     assert [trial.number for trial in trials] == list(range(6))
+    assert "trial 5 of 6 started" in capsys.readouterr().err
     import optuna
 
     study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.sqlite'}")
@@ -59,8 +61,8 @@ def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypa
 def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
-    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", "", Machine(), [])
-    options: dict[str, Any] = {"n_trials": 1, "metric": "S_l", "direction": "maximize", "seed": 0}
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess())
+    one = search.Search({"x": IntDistribution(0, 6)}, [], 1, "S_l", "maximize", seed=0)
 
     def dies(*_args, **_options):
         raise KeyboardInterrupt
@@ -68,8 +70,8 @@ def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(search, "run_trials", dies)
         with pytest.raises(KeyboardInterrupt):
-            search.run(sweep, {"x": IntDistribution(0, 6)}, [], **options)
-    search.run(sweep, {"x": IntDistribution(0, 6)}, [], **options)
+            search.run(sweep, one)
+    search.run(sweep, one)
 
     import optuna
 
@@ -99,12 +101,60 @@ def test_hydra_sweeps_become_distributions(text, expected):
     assert distribution(override) == expected
 
 
+REFUSES = """
+import sys
+sys.exit(print(f"error: x: {sys.argv[1]} is refused", file=sys.stderr) or 2)
+"""
+
+
+def test_a_mistake_that_all_trials_share_ends_the_search_after_three(tmp_path, monkeypatch):
+    """Exit code 2 and the same words but for the trial's own numbers; a crash (code 1) would not count."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(REFUSES)
+    wanted = search.Search({"x": IntDistribution(0, 99)}, [], 20, "S_l", "maximize", seed=0)
+
+    with pytest.raises(LwexpError, match=r"the first 3 trials failed for the same mistake.*is refused; correct it"):
+        search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
+
+    (folder,) = tmp_path.glob("search-x-*")
+    assert len(read_trials(folder)) == 3
+
+
+def test_trials_that_fail_in_different_ways_do_not_end_a_search(tmp_path, monkeypatch):
+    """Negative control: the second trial crashes, so all five run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(
+        "import pathlib, sys\n"
+        "with open('starts', 'a') as out: out.write('.')\n"
+        "second = pathlib.Path('starts').read_text() == '..'\n"
+        "sys.exit(1 if second else print('error: x: is refused', file=sys.stderr) or 2)\n"
+    )
+    wanted = search.Search({"x": IntDistribution(0, 99)}, [], 5, "S_l", "maximize", seed=0)
+
+    search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
+
+    assert (tmp_path / "starts").read_text() == "....."
+
+
+def test_a_search_that_goes_on_proposes_other_settings(tmp_path, monkeypatch):
+    """Optuna's sampler starts again with each process: with the same seed it would propose trial 0 again."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess())
+    wanted = search.Search({"x": IntDistribution(0, 10**6)}, [], 1, "S_l", "maximize", seed=0)
+
+    for n_trials in (1, 2, 3):
+        search.run(sweep, wanted._replace(n_trials=n_trials))
+
+    assert len(set((tmp_path / "starts.txt").read_text().split())) == 3
+
+
 def test_a_script_that_is_not_there_is_a_failed_trial(tmp_path, monkeypatch):
     """Negative control of scoring: no run, no score."""
     monkeypatch.chdir(tmp_path)
-    sweep = Sweep([str(tmp_path / "missing.py")], tmp_path, "x", "", Machine(), [])
+    sweep = Sweep([str(tmp_path / "missing.py")], tmp_path, "x", Subprocess())
 
-    search.run(sweep, {"x": IntDistribution(0, 1)}, [], n_trials=1, metric="S_l", direction="maximize", seed=0)
+    search.run(sweep, search.Search({"x": IntDistribution(0, 1)}, [], 1, "S_l", "maximize", seed=0))
 
     (folder,) = tmp_path.glob("search-x-*")
     (trial,) = read_trials(Path(folder))

@@ -1,4 +1,4 @@
-"""A sweep by the real command: its trials and preparations see the folders and plugins that the sweep was given."""
+"""A sweep by the real command: its trials and setup commands see the folders and plugins that the sweep was given."""
 
 import json
 import os
@@ -19,7 +19,7 @@ defaults:
 root: runs
 hydra:
   launcher:
-    prepare:
+    setup_commands:
       - generate_data.py +mine=few root={root} dry_run=true
       - lwexp generate experiment=smoke root={root} dry_run=true
   sweeper:
@@ -50,14 +50,16 @@ defaults:
 then_evaluate: true
 hydra:
   launcher:
-    slots: 2
-    prepare:
+    max_parallel_trials: 2
+    setup_commands:
       - lwexp generate experiment=own root={root}
   sweeper:
     params:
       objective.optimizer.lr: 1.0e-3,3.0e-3
 """
-SEARCH = ["then_evaluate=true", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.launcher.slots=2"]
+SEARCH = [
+    "then_evaluate=true", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.launcher.max_parallel_trials=2",
+]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -92,8 +94,8 @@ def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_config_folder_and_plugins_reach_every_trial_and_preparation(tmp_path: Path) -> None:
-    """The sweep's own file is in the folder, and so is a group that a preparation chooses from."""
+def test_config_folder_and_plugins_reach_every_trial_and_setup_command(tmp_path: Path) -> None:
+    """The sweep's own file is in the folder, and so is a group that a setup command chooses from."""
     for name, text in (("conf/sweeps/mine.yaml", SWEEP), ("conf/mine/few.yaml", FEW), ("extra.py", PLUGIN)):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -101,8 +103,8 @@ def test_config_folder_and_plugins_reach_every_trial_and_preparation(tmp_path: P
     (folder,) = (tmp_path / "runs").glob("sweep-mine-*")
     trials = read_trials(folder)
     assert [(trial.status, trial.label) for trial in trials] == [("finished", "seed=1"), ("finished", "seed=2")]
-    assert len(list(folder.glob("prepare-*.log"))) == 2
-    # the sweep itself, two preparations, two trials
+    assert len(list(folder.glob("setup-*.log"))) == 2
+    # the sweep itself, two setup commands, two trials
     loaded = (tmp_path / "loaded.txt").read_text().splitlines()
     assert len(loaded) == 5
     assert sum("+mine=few" in line for line in loaded) == 1
@@ -118,12 +120,12 @@ def test_config_folder_and_plugins_reach_every_trial_and_preparation(tmp_path: P
         ("python -m lwexp train", ["-m", "lwexp", "train"]),
     ],
 )
-def test_a_preparation_is_a_script_or_a_command(typed: str, wanted: list[str]) -> None:
+def test_a_setup_command_is_a_script_or_a_command(typed: str, wanted: list[str]) -> None:
     assert command_line(typed) == wanted
 
 
 @pytest.mark.parametrize("typed", ["rm -r /", "", "lwexp fly"])
-def test_a_preparation_that_is_no_command_of_ours_is_refused(typed: str) -> None:
+def test_a_setup_command_that_is_no_command_of_ours_is_refused(typed: str) -> None:
     with pytest.raises(LwexpError, match=r"is no command of lwexp; wanted lwexp generate\|train\|evaluate"):
         command_line(typed)
 

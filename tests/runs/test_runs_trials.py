@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.runs.trial_process import TrialProcess, share_of_cores
-from lwexp.runs.trials import Machine, last_words, make_trials, read_trials, run_trials, sweep_directory
+from lwexp.runs.trial_runner import executor_for, run_trials
+from lwexp.runs.trials import last_words, make_trials, read_trials, sweep_directory
 
 # A stand-in for an entry script: notes its run, says how it sees the machine, and ends as it is told.
 SCRIPT = """
@@ -46,10 +48,10 @@ def script(tmp_path, monkeypatch):
     return path
 
 
-def sweep(script, rates, slots=2):
+def sweep(script, rates, parallel=2):
     folder = script.parent / "sweep"
     trials = make_trials(folder, [[f"lr={rate}"] for rate in rates])
-    run_trials([str(script)], trials, Machine(slots=slots), folder)
+    run_trials([str(script)], trials, Subprocess(max_parallel_trials=parallel), folder)
     return trials
 
 
@@ -108,9 +110,9 @@ def test_two_slots_have_their_own_cpus_and_logs(script):
 def test_interrupting_the_sweep_stops_its_trials(script, sent):
     """The sweep in a process of its own, interrupted while a trial sleeps for a minute."""
     code = (
-        "from pathlib import Path; from lwexp.runs.trials import *\n"
+        "from pathlib import Path; from lwexp.runs.trial_runner import *; from lwexp.runs.trials import *\n"
         "folder = Path('sweep'); trials = make_trials(folder, [['lr=9'], ['lr=1']])\n"
-        "try: run_trials([str(Path('script.py').resolve())], trials, Machine(), folder)\n"
+        "try: run_trials([str(Path('script.py').resolve())], trials, Subprocess(), folder)\n"
         "except KeyboardInterrupt: raise SystemExit(130)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=script.parent, env=os.environ | {"PYTHONPATH": root()})
@@ -146,24 +148,30 @@ echo "Submitted batch job 4711"
 @pytest.mark.slow
 def test_slurm_gets_the_right_batch_script(script, monkeypatch):
     """sbatch is a stand-in that keeps its input: no cluster was there to try it on."""
-    import lwexp.runs.trials as module
-
     for name in ("sbatch", "srun", "sacct", "scancel"):
         tool = script.parent / name
         tool.write_text(SBATCH if name == "sbatch" else "#!/bin/bash\n")
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
-    machine = Machine("slurm", gpus=8, processes=8, nodes=2, parameters={"slurm_partition": "long", "timeout_min": 600})
+    where = Slurm(
+        gpus=8, processes=8, nodes=2, partition="long", account="lab", qos="high", time="10:00:00", cpus=16,
+        memory_gb=512, container="/images/lwexp.sqsh", sbatch={"nodelist": "gpu[1-2]"},
+    )  # fmt: skip
     trial = make_trials(script.parent / "sweep", [["lr=1"]])[0]
     Path(trial.log).parent.mkdir()
 
-    executor = module._executor(script.parent / "sweep" / "submitit", machine)
+    executor = executor_for(script.parent / "sweep" / "submitit", where, "sweep-lr-0")
     executor.submit(TrialProcess((str(script), "lr=1"), trial.log, trial.record, processes=8, nodes=2))
 
     text = (script.parent / "submitted.sh").read_text()
-    for line in ("--gpus-per-node=8", "--nodes=2", "--partition=long", "--time=600", "--signal=USR2@90"):
+    wanted = [
+        "--gpus-per-node=8", "--nodes=2", "--partition=long", "--account=lab", "--qos=high", "--time=600",
+        "--cpus-per-task=16", "--mem=512GB", "--signal=USR2@150", "--job-name=sweep-lr-0", "--nodelist='gpu[1-2]'",
+    ]  # fmt: skip
+    for line in wanted:
         assert f"#SBATCH {line}" in text, text
-    assert "srun" in text
+    (srun,) = [line for line in text.splitlines() if line.startswith("srun ")]
+    assert "--container-image=/images/lwexp.sqsh" in srun
     assert "submitit.core._submit" in text
 
 

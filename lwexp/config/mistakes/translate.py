@@ -4,6 +4,7 @@ import re
 
 from lwexp.config.fields import closest, known_keys
 from lwexp.config.schema import Config
+from lwexp.config.sweep_keys import unknown_key
 
 
 def in_one_line(error: Exception) -> str:
@@ -12,7 +13,13 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error.__cause__, Exception):
         text = f"{text}\n{error.__cause__}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(match[1])
+        key = match[1]
+        return unknown_key(key) if key.startswith(("hydra.launcher.", "hydra.sweeper.")) else _unknown_key(key)
+    if match := re.search(r"Ambiguous value for argument '(.*)'", text):
+        key, _, value = match[1].partition("=")
+        return f"{match[1]}: several values are a sweep; add -m, or quote it as one text: '{key}=\"{value}\"'"
+    if match := re.search(r"Error merging override (.+)\n(.+)", text):
+        return f"{match[1]}: {match[2]}"
     if match := re.search(r"Could not find '([^']+)'", text):
         group, _, choice = match[1].rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)

@@ -8,7 +8,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.planner.flops import training_hours
+from lwexp.train.planner.flops import Hours, training_hours
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory import GIB, MemoryPlan
 from lwexp.train.planner.memory_fit import (
@@ -34,6 +34,11 @@ class Description(NamedTuple):
     text: str
     refusal: str | None
     """One line, if the run does not fit the hardware that the config describes."""
+    memory: MemoryFit
+    steps: int | None
+    """Optimiser steps; None while the data are not known."""
+    hours: Hours | None
+    """None while the data or the hardware's peak are not known."""
 
 
 class Data(NamedTuple):
@@ -61,10 +66,11 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     tokens = max_forward_tokens(config, hardware, sizes, here=False)
     chosen = check_fit(preset_name(hardware), sizes, hardware, tokens)
     others = check_presets(sizes, tokens)
-    parts = []
+    parts, steps, hours = [], None, None
     if rows is not None:
         data = estimate_data(config, rows)
-        parts += [steps_table(config, data), time_line(config, sizes, data, tokens)]
+        steps, hours = data.steps, estimate_hours(config, sizes, data, tokens)
+        parts += [steps_table(config, data), time_line(hardware, hours)]
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
@@ -73,7 +79,7 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
         parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")
-    return Description("\n\n".join(parts), refused)
+    return Description("\n\n".join(parts), refused, chosen, steps, hours)
 
 
 def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
@@ -110,8 +116,8 @@ def steps_table(config: Config, data: Data) -> str:
     return "\n".join(lines)
 
 
-def time_line(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> str:
-    """Hours at the config's MFU, and what that is.
+def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> Hours | None:
+    """Hours at the config's MFU; None where the config states no peak.
 
     Args:
         config: Of the run.
@@ -124,7 +130,11 @@ def time_line(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> 
     if config.objective.max_steps is not None and data.packs:
         per_step = sum(data.units) / data.packs * config.objective.global_batch
     passes = 1 if forward_tokens == config.pack.max_tokens else 2
-    hours = training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
+    return training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
+
+
+def time_line(hardware: Hardware, hours: Hours | None) -> str:
+    """Hours, and what the estimate assumes."""
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
     assert hardware.kind != "cpu"

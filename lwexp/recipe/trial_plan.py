@@ -1,0 +1,152 @@
+"""What the trials of a sweep would take: each config checked, its steps, hours, dollars and memory, and the sums."""
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from lwexp.config import Config
+from lwexp.records import LwexpError
+
+
+@dataclass
+class TrialPlan:
+    """One trial before it is started. None stands for what is not known, such as steps without data."""
+
+    label: str
+    steps: int | None = None
+    hours: float | None = None
+    """Wall time of training."""
+    gpu_hours: float | None = None
+    dollars: float | None = None
+    """For calls to a teacher or a judge."""
+    memory: str = ""
+    """fits, tight or no."""
+    problem: str | None = None
+    """Why the trial would fail: one line a mistake."""
+
+
+def plan_trial(label: str, command: str, compose: Callable[[], Config], *, has_setup: bool) -> TrialPlan:
+    """Compose and check one trial, and count what it would take.
+
+    Args:
+        label: What sets the trial apart from the others.
+        command: generate, train or evaluate.
+        compose: Gives the trial's config; its LwexpError is the trial's problem.
+        has_setup: The sweep makes runs before its trials, so that a missing run is no problem yet.
+    """
+    plan = TrialPlan(label)
+    try:
+        config = compose()
+        # A room may print what a dry run of one config shows; here a row stands for it.
+        with redirect_stdout(io.StringIO()):
+            {"generate": _plan_generate, "train": _plan_train, "evaluate": _plan_evaluate}[command](
+                config, plan, has_setup
+            )
+    except LwexpError as error:
+        plan.problem = str(error)
+    return plan
+
+
+def _plan_train(config: Config, plan: TrialPlan, has_setup: bool) -> None:
+    from lwexp.recipe.training import plan_training
+    from lwexp.train.planner.hardware import settle_hardware
+
+    found, plan.problem = plan_training(settle_hardware(config), may_lack_runs=has_setup)
+    plan.steps, plan.memory = found.steps, found.memory.label
+    if found.hours is not None:
+        plan.hours = found.hours.training + found.hours.other
+        plan.gpu_hours = plan.hours * found.hours.gpus
+    if config.then_evaluate:
+        plan.dollars = _judging(config)
+
+
+def _plan_evaluate(config: Config, plan: TrialPlan, has_setup: bool) -> None:
+    from lwexp.recipe.evaluation import trained_run
+
+    if not has_setup:
+        trained_run(config)
+    plan.dollars = _judging(config)
+
+
+def _judging(config: Config) -> float | None:
+    from lwexp.benches.select import load_bench
+    from lwexp.score.estimate import estimate_judging
+
+    prompts, repeats = load_bench(config.bench), config.sample.repeats
+    metrics = config.bench.scored_by
+    return estimate_judging(config.judge, prompts, repeats, parts=config.score.segments, metrics=metrics).dollars
+
+
+def _plan_generate(config: Config, plan: TrialPlan, has_setup: bool) -> None:
+    """Drafts are priced; a file that select or import would read is only looked for, because reading may take long."""
+    if config.task == "agentwrite":
+        from lwexp.generate.estimate import estimate_cost
+
+        plan.dollars = estimate_cost(config)
+    elif config.task in ("import", "select") and not has_setup:
+        source = Path(str(config.source))
+        if source.suffix and not source.exists():
+            raise LwexpError(f"source={config.source}: does not exist")
+
+
+def show_plans(plans: Sequence[TrialPlan]) -> None:
+    """Print a row for each trial, and the sums.
+
+    Raises:
+        LwexpError: If a trial would fail: a line for each of its mistakes, with the trial's number and settings.
+    """
+    columns: dict[str, tuple[list[float | None], str]] = {
+        "steps": ([plan.steps for plan in plans], "{:,}"),
+        "hours": ([plan.hours for plan in plans], "{:,.1f}"),
+        "GPU hours": ([plan.gpu_hours for plan in plans], "{:,.0f}"),
+        "dollars": ([plan.dollars for plan in plans], "{:,.2f}"),
+    }
+    table = [["trial", "settings", *columns, "memory", "check"]]
+    for number, plan in enumerate(plans):
+        cells = [_cell(values[number], form) for values, form in columns.values()]
+        table.append([str(number + 1), plan.label, *cells, plan.memory or "-", "FAILS" if plan.problem else "ok"])
+    table.append(["", "sum", *(_sum(values, form) for values, form in columns.values()), "", ""])
+    print(_aligned(table))
+    if any(plan.steps is None and plan.memory for plan in plans):
+        print("-: not known before the data are there, or the hardware states no peak")
+    if any(plan.problem for plan in plans):
+        raise LwexpError("\n".join(_problems(plans)))
+
+
+def _problems(plans: Sequence[TrialPlan]) -> list[str]:
+    """A line for each mistake; one that all trials share stands there once."""
+    lines = [(plan.problem or "").splitlines() for plan in plans]
+    shared = [line for line in lines[0] if len(lines) > 1 and all(line in other for other in lines)]
+    own = [
+        f"trial {number} of {len(plans)} ({plan.label}): {line}"
+        for number, (plan, said) in enumerate(zip(plans, lines, strict=True), start=1)
+        for line in said
+        if line not in shared
+    ]
+    return [f"all {len(plans)} trials: {line}" for line in shared] + own
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _sum(values: Sequence[float | None], form: str) -> str:
+    """The sum of what is known; marked where something is not."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return form.format(sum(known)) + ("" if len(known) == len(values) else "+")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Text columns: words to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if 2 <= place < len(row) - 2 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
