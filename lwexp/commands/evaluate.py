@@ -9,7 +9,8 @@ python evaluate.py engine=vllm engine.model=hosted_vllm/glm engine.base_url=http
                                                           a served model; engine=litellm for any other
 """
 
-from lwexp.config import Config, run_script
+from lwexp.commands.shell import run_command
+from lwexp.config import Config
 
 
 def run(config: Config) -> None:
@@ -21,4 +22,4 @@ def run(config: Config) -> None:
 
 def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp evaluate`` and evaluate.py."""
-    run_script("evaluate", run, __doc__ or "")
+    run_command("evaluate", run, __doc__ or "")

@@ -8,7 +8,8 @@ python generate_data.py task=export export.format=trl     the newest run for TRL
 python generate_data.py task=pairs init_from=newest       n answers per instruction, scored, best against another
 """
 
-from lwexp.config import Config, run_script
+from lwexp.commands.shell import run_command
+from lwexp.config import Config
 
 
 def run(config: Config) -> None:
@@ -20,4 +21,4 @@ def run(config: Config) -> None:
 
 def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp generate`` and generate_data.py."""
-    run_script("generate", run, __doc__ or "")
+    run_command("generate", run, __doc__ or "")

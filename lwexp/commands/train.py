@@ -6,7 +6,8 @@ python train.py model=llama31 objective=dpo           DPO from the newest finish
 python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
 """
 
-from lwexp.config import Config, run_script
+from lwexp.commands.shell import run_command
+from lwexp.config import Config
 
 
 def run(config: Config) -> None:
@@ -20,4 +21,4 @@ def run(config: Config) -> None:
 
 def main(_: list[str] | None = None) -> None:
     """Entry point of ``lwexp train`` and train.py."""
-    run_script("train", run, __doc__ or "")
+    run_command("train", run, __doc__ or "")

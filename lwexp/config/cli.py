@@ -11,7 +11,7 @@ import re
 import select
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 
@@ -31,13 +31,15 @@ SCRIPTS = {"generate": "generate_data.py", "train": "train.py", "evaluate": "eva
 """Each command's script, as messages name it."""
 
 
-def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoReturn:
+def run_script(
+    command: str, main: Callable[[Config], None], instead: Mapping[str, Callable[[], None]] | None = None
+) -> NoReturn:
     """Run a command: compose its config, validate it, call ``main`` and exit.
 
     Args:
         command: generate, train or evaluate.
         main: Gets the validated config. Heavy imports belong inside it.
-        doc: The command's docstring; shown by ``--help``.
+        instead: Option -> what is done instead of the command, such as ``--help``.
     """
     # Python looks for garbage every 700 new objects; a short command makes millions and hardly any garbage. Scoring 120
     # given answers took 3.5 s, and 2.9 s so.
@@ -46,10 +48,9 @@ def run_script(command: str, main: Callable[[Config], None], doc: str) -> NoRetu
     try:
         refuse_arguments(sys.argv[1:])
         load_plugins(plugins_named(sys.argv[1:]))
-        if any(flag in sys.argv[1:] for flag in ("--help", "-h")):
-            from lwexp.config.help import print_help
-
-            print_help(command, doc)
+        asked = [option for option in instead or {} if option in sys.argv[1:]]
+        if instead is not None and asked:
+            instead[asked[0]]()
         else:
             sys.argv[1:] = at_scale(sys.argv[1:])
             _with_hydra(command, main)

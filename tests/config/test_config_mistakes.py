@@ -171,7 +171,7 @@ def test_another_broken_pipe_is_a_fault():
         "from lwexp.config import cli\n"
         "def broken(*_): raise BrokenPipeError('elsewhere')\n"
         "cli._with_hydra = broken\n"
-        "cli.run_script('train', print, '')\n"
+        "cli.run_script('train', print)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
 

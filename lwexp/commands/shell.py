@@ -1,0 +1,23 @@
+"""What generate, train and evaluate share: the options that lwexp answers itself."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lwexp.commands.help import print_help
+from lwexp.config import Config, run_script
+
+
+def run_command(command: str, work: Callable[[Config], None], doc: str) -> NoReturn:
+    """Compose, check and run a command, or print its help, and exit.
+
+    Args:
+        command: generate, train or evaluate.
+        work: Gets the checked config.
+        doc: What the command does, with commands to copy.
+    """
+
+    def show_help() -> None:
+        print_help(command, doc, sys.argv[1:])
+
+    run_script(command, work, {"--help": show_help, "-h": show_help})
