@@ -34,7 +34,7 @@ def compositions() -> dict[str, list[str]]:
         grid = itertools.product(*([f"{key}={value}" for value in values.split(",")] for key, values in params.items()))
         for number, (trial, point) in enumerate(itertools.product(trials, grid)):
             found[f"sweeps={sweep} trial {number}"] = [f"+sweeps={sweep}", *trial.split(), *point]
-        for number, command in enumerate(launcher["prepare"]):
+        for number, command in enumerate(launcher["setup_commands"]):
             found[f"sweeps={sweep} prepare {number}"] = shlex.split(command.replace("{root}", "runs/x"))[1:]
     return found
 
