@@ -23,7 +23,7 @@ def main() -> None:
     mishaps = json.loads(sys.argv.pop(1))
     slow_down(mishaps.get("pause", 0.0), mishaps.get("long", {}))
     fill_the_disk(mishaps.get("full"))
-    run_script("train", train, "")
+    run_script("train", train)
 
 
 def train(config: Any) -> None:
