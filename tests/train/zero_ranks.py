@@ -172,11 +172,12 @@ def gather_weights(report: Path) -> Any:
             saved = {k: v for file in Path(base).glob("*.safetensors") for k, v in load_file(file).items()}
             found: dict[str, Any] = {"equal": [], "unequal": [], "held": 0, "whole": 0}
             for name, parameter in pl_module.model.named_parameters():
-                found["held"] += parameter.ds_tensor.numel()
-                found["whole"] += parameter.ds_numel
+                is_sharded = hasattr(parameter, "ds_tensor")
+                found["held"] += parameter.ds_tensor.numel() if is_sharded else parameter.numel()
+                found["whole"] += parameter.ds_numel if is_sharded else parameter.numel()
                 if ".lora_" in name:
                     continue
-                with deepspeed.zero.GatheredParameters([parameter]):
+                with deepspeed.zero.GatheredParameters([parameter], enabled=is_sharded):
                     same = torch.equal(parameter.data, saved.pop(name.replace(".base_layer.", ".")))
                 found["equal" if same else "unequal"].append(name)
             found["missing"] = sorted(saved)
@@ -187,7 +188,7 @@ def gather_weights(report: Path) -> Any:
                 return
             trained = {}
             for name, parameter in pl_module.model.named_parameters():
-                with deepspeed.zero.GatheredParameters([parameter]):
+                with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_tensor")):
                     trained[name] = parameter.data.clone()
             save_file(trained, report.with_suffix(".safetensors"))
 

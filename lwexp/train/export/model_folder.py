@@ -108,9 +108,11 @@ def has_model(folder: Path) -> bool:
 
 def gather_state(trainer: Any) -> dict[str, Tensor] | None:
     """All weights on rank 0 under ZeRO-3, where each rank holds a part; None where the model has them itself."""
-    if not hasattr(trainer.model, "_zero3_consolidated_16bit_state_dict"):
+    engine = trainer.model
+    # DeepSpeed's engine has the method below at every stage; at stage 2 it only raises.
+    if not hasattr(engine, "zero_optimization_partition_weights") or not engine.zero_optimization_partition_weights():
         return None
-    gathered = trainer.model._zero3_consolidated_16bit_state_dict() or {}
+    gathered = engine._zero3_consolidated_16bit_state_dict() or {}
     return {name.removeprefix("model."): tensor for name, tensor in gathered.items()}
 
 

@@ -155,7 +155,7 @@ def convert_to_universal(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True)
     settings = argparse.Namespace(
         input_folder=str(source), output_folder=str(target), num_extract_workers=1, num_merge_workers=1,
-        keep_temp_folder=False, strict=True, inject_missing_state=False,
+        keep_temp_folder=False, strict=True, inject_missing_state=True,
     )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         main(settings)
