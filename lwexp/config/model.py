@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.extend import CHAT_FORMATS, FAMILIES, ChatFormat, ModelFamily, OneOf, Strict
+from lwexp.extend import CHAT_FORMATS, FAMILIES, ChatFormat, Key, ModelFamily, OneOf, Strict
 
 
 class Shape(Strict):
@@ -21,6 +21,15 @@ class Shape(Strict):
     vocab_size: int | None = Field(None, ge=300)
     """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
     max_position_embeddings: int | None = Field(None, ge=64)
+
+
+class RopeScaling(Strict):
+    """Stretches rotary frequencies over a longer context, as transformers' ``rope_parameters`` do."""
+
+    kind: Literal["linear", "yarn"]
+    """linear divides all frequencies by ``factor``; yarn (arXiv 2309.00071) divides low ones and keeps high ones."""
+    factor: float = Field(gt=1)
+    """New context over the context that the model was trained with."""
 
 
 class Lora(Strict):
@@ -53,6 +62,13 @@ class ModelConfig(Strict):
     tokenizer: Literal["from_path", "train"] = "from_path"
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape = Field(default_factory=Shape)
+    context_length: Annotated[int | None, Key("speed", neutral=None)] = Field(None, ge=64)
+    """Positions of the model, which bound pack.max_tokens and stand in the exported config.json; null keeps the model's
+    own. It changes no weight: rotary frequencies are the same for every length, unless rope_scaling changes them."""
+    rope_theta: Annotated[float | None, Key(neutral=None)] = Field(None, gt=0)
+    """Base of the rotary frequencies; null keeps the model's own."""
+    rope_scaling: Annotated[RopeScaling | None, Key(neutral=None)] = None
+    """null keeps the model's own."""
     initializer_range: float | None = Field(None, gt=0)
     """Standard deviation of random weights; null keeps the family's 0.02, which learns too slowly at small widths."""
     tie_word_embeddings: bool | None = None
@@ -78,6 +94,16 @@ class ModelConfig(Strict):
         if strangers := [name for name in self.lora_targets if name not in known]:
             raise ValueError(
                 f"model.lora.targets: {self.family.kind} has no {', '.join(strangers)}; choose from {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def scaling_is_for_a_longer_context(self) -> ModelConfig:
+        """A scaled model says how many positions it then has."""
+        if self.rope_scaling is not None and self.context_length is None:
+            raise ValueError(
+                "model.rope_scaling: stretches frequencies over a longer context, and model.context_length is null; "
+                "set model.context_length=<tokens>"
             )
         return self
 

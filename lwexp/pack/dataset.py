@@ -104,6 +104,8 @@ class PackedDataset(Dataset[PackBatch]):
         """What attention costs: the sum of squared document lengths."""
         self.token_counts: Int64[np.ndarray, " packs"] = self._in_pack_order(lengths)
         self.target_counts: Int64[np.ndarray, " packs"] = self.sum_per_pack(targets)
+        self.longest_document = int(lengths.max())
+        """Tokens of the longest document."""
         self.document_counts: Int64[np.ndarray, " packs"] = np.diff(self._pack_offsets)
         self.document_targets: Int64[np.ndarray, " documents"] = targets
         """Target tokens of each document, by its number."""

@@ -135,9 +135,9 @@ def test_a_pack_longer_than_a_trained_models_context(tmp_path: Path) -> None:
     """The tiny Llama's config.json says 256 positions."""
     tiny_model("llama").config.save_pretrained(tmp_path)
     with_path = ("model=tiny_llama", f"model.path={tmp_path}", "model.init=pretrained")
-    assert "context: tiny_llama has 256 positions, pack.max_tokens=257" in refusal(
-        compose(*with_path, "pack.max_tokens=257")
-    )
+    said = refusal(compose(*with_path, "pack.max_tokens=257"))
+    assert "context: tiny_llama has 256 positions, and a pack may hold a document of 257 tokens" in said
+    assert "set model.context_length=257 (docs/training.md, Context) or pack.max_tokens=256" in said
     check(compose(*with_path, "pack.max_tokens=256"))
 
 

@@ -8,6 +8,7 @@ from lwexp.config.schema import Config
 from lwexp.extend import Licence
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Git, TrainResults
+from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import published_models
 
 
@@ -145,6 +146,8 @@ def _facts(config: Config, run: Run, results: TrainResults | None, base: str | N
         "seed": str(config.seed),
         "code": _commit(run.manifest.git),
     }
+    if changes := context_changes(config.model):
+        facts["context"] = ", ".join(changes)
     if results is not None:
         facts |= {
             "steps": f"{results.steps:,}",

@@ -21,8 +21,10 @@ class Glm(ModelFamily):
     }
 
     def published(self) -> dict[str, Published]:
-        """Source: config.json and model card of the repository."""
-        sizes = Sizes(4096, 13696, 40, 32, 2, 128, 151_552, 131_072, family=self, attention_bias=True)
+        """Source: config.json and model card of the repository, which was not reachable when this was written; the
+        8,192 positions are from THUDM/LongWriter train/README.md at 0c2e460, FAQ 3, on the same model's older layout.
+        """
+        sizes = Sizes(4096, 13696, 40, 32, 2, 128, 151_552, 8192, family=self, attention_bias=True)
         licence = Licence("other", "glm-4", "https://huggingface.co/zai-org/glm-4-9b-hf/blob/main/LICENSE")
         return {"zai-org/glm-4-9b-hf": Published(sizes, licence)}
 

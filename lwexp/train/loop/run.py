@@ -36,6 +36,8 @@ from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
 from lwexp.train.metrics.tracking import Tracker, open_tracker
 from lwexp.train.model.build import training_dtype
+from lwexp.train.model.context import context_problem
+from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.parallel.rank_sync import Ranks, SingleProcess
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning, set_up_process
 from lwexp.train.planner.flops import Speedometer, peak_flops
@@ -100,6 +102,8 @@ def _prepare(
         build_packs(held_out, kind, tokenizer, config.pack, run.path / HELD_OUT)
     build_packs(rows, kind, tokenizer, config.pack, run.path / "packs")
     dataset = PackedDataset(run.path / "packs")
+    if problem := context_problem(config.model, model_sizes(config.model, start_from), dataset.longest_document):
+        raise LwexpError(problem)
     if config.inspect_batch is not None:
         if is_rank_zero():
             print_packs(config, dataset, tokenizer, config.inspect_batch)

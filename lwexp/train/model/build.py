@@ -12,6 +12,7 @@ from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
 from lwexp.train.model.adapter import add_adapter
 from lwexp.train.model.attention import register_attention
+from lwexp.train.model.context import set_context
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.model.kernels import install_kernels
 from lwexp.train.model.logprobs import install_head
@@ -78,7 +79,9 @@ def random_config(config: ModelConfig, tokenizer: Any) -> Any:
     for name in ("initializer_range", "tie_word_embeddings"):
         if (value := getattr(config, name)) is not None:
             options[name] = value
-    return config.family.random_config(**options)
+    made = config.family.random_config(**options)
+    set_context(made, config)
+    return made
 
 
 def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, Any]) -> Any:
@@ -96,8 +99,9 @@ def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, An
             f"model.family={config.family.kind}; choose a model of that family "
             f"(GLM-4-9B is zai-org/glm-4-9b-hf, not the older remote-code layout)"
         )
+    set_context(found, config)
     try:
-        return AutoModelForCausalLM.from_pretrained(source, revision=revision, **options)
+        return AutoModelForCausalLM.from_pretrained(source, config=found, revision=revision, **options)
     except (OSError, ValueError) as error:
         raise LwexpError(f"model={config.name}: cannot load weights from {source}: {first_line(error)}") from None
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
+from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import Hours, training_hours
 from lwexp.train.planner.hardware import hardware_of
@@ -71,6 +72,7 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         data = estimate_data(config, rows)
         steps, hours = data.steps, estimate_hours(config, sizes, data, tokens)
         parts += [steps_table(config, data), time_line(hardware, hours)]
+    parts.append(context_line(config, sizes))
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
@@ -147,6 +149,13 @@ def time_line(hardware: Hardware, hours: Hours | None) -> str:
         f"share of the peak that model FLOPs reach,\n  attention counted within documents, recomputation not counted; "
         f"an assumption until `python -m benchmarks.gpu` has measured it"
     )
+
+
+def context_line(config: Config, sizes: Sizes) -> str:
+    """Positions of the model, and what the config changes."""
+    changes = context_changes(config.model)
+    set_to = f"; set to {', '.join(changes)}" if changes else ""
+    return f"context: the model's own is {sizes.max_position_embeddings:,} positions{set_to}"
 
 
 def memory_table(fit: MemoryFit, hardware: Hardware) -> str:

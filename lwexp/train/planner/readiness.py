@@ -7,9 +7,10 @@ from pathlib import Path
 
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, ModelConfig, Zero
-from lwexp.extend import FAMILIES, Sizes
+from lwexp.extend import FAMILIES
 from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
+from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory_fit import check_fit, check_presets, max_forward_tokens, preset_name, refusal
@@ -52,7 +53,9 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
         tokens = max_forward_tokens(config, hardware, sizes, here=not devices)
         chosen = check_fit(preset_name(hardware), sizes, hardware, tokens, here=not devices)
         problems.append(refusal(chosen, check_presets(sizes, tokens), tokens))
-        problems.append(context_problem(config, sizes))
+        # A random model may have fewer positions than a pack has tokens if documents are short: checked after packing.
+        if config.model.init == "pretrained":
+            problems.append(context_problem(config.model, sizes, config.pack.max_tokens))
     return [problem for problem in problems if problem]
 
 
@@ -90,17 +93,6 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     return (
         f"vocabulary: {path} has a token with id {highest:,} and an embedding of {rows:,} rows; "
         f"use the tokenizer that belongs to the model"
-    )
-
-
-def context_problem(config: Config, sizes: Sizes) -> str | None:
-    """A pack may hold one document that is as long as itself, and a trained model must know its positions."""
-    longest = sizes.max_position_embeddings
-    if config.pack.max_tokens <= longest or config.model.init == "random":
-        return None
-    return (
-        f"context: {config.model.name} has {longest:,} positions, pack.max_tokens={config.pack.max_tokens:,} could "
-        f"hold a longer document; set pack.max_tokens={longest} or choose a model with a longer context"
     )
 
 
