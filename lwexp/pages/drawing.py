@@ -93,11 +93,11 @@ def word_steps(low: float, high: float) -> list[int]:
 
 def tick_words(axis: Any, ticks: Sequence[int]) -> None:
     """Label an axis at these word counts and nowhere else."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     axis.set_major_locator(FixedLocator(list(ticks)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_major_formatter("{x:,.0f}")
 
 
 def word_axes(

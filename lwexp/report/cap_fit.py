@@ -51,20 +51,22 @@ def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
     return CapFit(slope, spread, float(line.intercept), float(line.rvalue**2), rank, n, of_means)
 
 
-def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit) -> str:
+def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit, *, has_slope: bool) -> str:
     """One clause: whether it follows, the fit, and the shortest and the longest training answer with their outcome.
 
     Args:
         points: Longest training answer and longest answer of each model.
         fit: Of these points.
+        has_slope: Whether the slope is told too; a headline stays shorter without.
     """
     ends = [f"{words(y)} words where trained on up to {words(x)}" for x, y in (min(points), max(points))]
     caps = len({x for x, _ in points})
     of_means = f" ({fit.rank_correlation_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
     sure = f", 95% interval {span(fit.slope_interval, 2)}" if fit.slope_interval else ""
+    slope = f"; slope {fit.slope:.2f}{sure}" if has_slope else ""
     verb = "follows" if fit.follows else "does not follow"
     return (
         f"the longest answer {verb} the longest training answer over {fit.n} models "
-        f"(Spearman rank correlation {fit.rank_correlation:.2f}{of_means}; slope {fit.slope:.2f}{sure}): "
+        f"(Spearman rank correlation {fit.rank_correlation:.2f}{of_means}{slope}): "
         f"{', '.join(ends)}"
     )

@@ -1,4 +1,4 @@
-"""What an evaluation measured beside its scores: checks, positions, agreement, pairs, regression; read and summed up.
+"""What an evaluation measured besides its scores: checks, positions, agreement, pairs, regression.
 
 Every number here is counted or averaged from the files that ``lwexp.score`` describes; a file that an evaluation
 does not have leaves its part out.
@@ -70,7 +70,7 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
 
 
 def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Counter[str] | None:
-    """How many answers have each of the ``signs``, and how many were "checked"; None where none was."""
+    """How many answers have each of the ``signs``, and how many were "checked"; None where no answer was."""
     if not diagnostics.checks:
         return None
     found = Counter(sign for answer in answers for sign in signs(answer, diagnostics))

@@ -60,7 +60,7 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
     points = [(float(cap), float(e.longest)) for e, cap in trained]
     fit = fit_line(points) if len({cap for _, cap in trained}) > 2 else None
     if fit is not None:
-        clauses = [describe_fit(points, fit)] if clauses else []
+        clauses = [describe_fit(points, fit, has_slope=False)] if clauses else []
         checks.insert(0, Check(
             "maximum_follows_cap", "The longer the longest training answer, the longer the longest answer.",
             f"Spearman rank correlation {fit.rank_correlation:.2f} over {fit.n} models.", fit.follows,

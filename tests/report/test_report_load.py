@@ -130,3 +130,32 @@ def test_only_differences_that_matter_are_listed():
     ]
     assert differing(trees) == {"o.lr": ["0.1", "0.2"]}
     assert differing([{"a": None}, {}]) == {"a": ["null", "\N{EN DASH}"]}
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [("sigmoid", "DPO"), ("hinge", "DPO (hinge)"), ({"kind": "simpo", "gamma": 0.5}, "simpo"), ("gone", "gone")],
+)
+def test_a_model_is_called_by_how_it_was_trained(tmp_path, loss, name):
+    """simpo is the example's loss, and not loaded here: a report has its name all the same."""
+    train = report_runs.training(tmp_path, "t-00000001", parents=[], max_train_words=9, kind="dpo", steps=10)
+    config = json.loads((train / "config.json").read_text())
+    config["objective"]["loss"] = loss
+    (train / "config.json").write_text(json.dumps(config))
+    path = report_runs.evaluation(tmp_path, "eval-t-00000002", "t-00000001", plain, repeats=1)
+    comparison = load([path])
+    assert comparison.evaluations[0].method == name
+    unreadable = "this version cannot read its config.json" in " ".join(comparison.notes)
+    assert unreadable is (name in ("simpo", "gone"))
+
+
+def test_a_model_started_from_another_is_told_from_one_trained_on_its_data(tmp_path):
+    """pairs are made with the model of long, and dpo starts from it; sft is only trained on those pairs' answers."""
+    report_runs.training(tmp_path, "long-00000001", parents=[], max_train_words=9)
+    report_runs.make_run(tmp_path, "pairs-00000002", "pairs", parents=["long-00000001"])
+    report_runs.training(tmp_path, "sft-00000003", parents=["pairs-00000002"], max_train_words=9)
+    report_runs.training(tmp_path, "dpo-00000004", parents=["pairs-00000002", "long-00000001"], max_train_words=9)
+    for name, train in (("a", "sft-00000003"), ("b", "dpo-00000004")):
+        report_runs.evaluation(tmp_path, f"eval-{name}-00000005", train, plain, repeats=1)
+    found = {e.label: e.started_from for e in load([tmp_path]).evaluations}
+    assert found == {"sft": (), "dpo": ("long-00000001",)}

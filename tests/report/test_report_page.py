@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import lwexp.pages
+from lwexp.config.compose import read_config
 from lwexp.report import compare
 from tests.report import report_runs
 from tests.report.report_text import write_text
@@ -84,6 +85,15 @@ def test_every_mark_and_clip_of_a_drawing_refers_to_something(page):
     assert len(used) > 20
     assert used <= ids
     assert page.count("<use ") > 2 * 3 * 192
+
+
+def test_the_figures_of_an_objective_are_those_that_it_watches(page):
+    """DPO watches four columns; the fabricated run has no kl. SFT has its loss, DPO's sum of terms is not drawn."""
+    watched = read_config(report_runs.composed("dpo")).objective.watched()
+    text = text_of(page)
+    assert all((about.caption in text) is (column != "kl") for column, about in watched.items())
+    (loss,) = re.findall(r"Training loss by step: ([^\"]*)", page)[:1]
+    assert len(loss.split(";")) == 2
 
 
 def test_every_figure_is_described(page):
@@ -256,7 +266,7 @@ def test_a_bench_with_another_metric_and_without_lengths_has_its_own_columns(tmp
 def test_repeats_are_not_counted_as_prompts_and_nothing_unscored_is_not_listed(demo_runs, page):
     """64 prompts, three repeats and three models are 576 answers; some of the fabricated ones are unscored."""
     assert "576 answers to 64 prompts × 3, unpacked" in text_of(page)
-    assert "Unscored, by reason: " in text_of(page)
+    assert re.search(r"Unscored, by reason: .*bad_json \d+\. Cut off: ", text_of(page))
     for verdict_file in [run / "verdicts.jsonl" for run in demo_runs]:
         assert "bad_json" in verdict_file.read_text()
 

@@ -208,8 +208,6 @@ def cap_figure(evaluations: Sequence[Evaluation]) -> Picture:
             axes.plot(
                 cap, longest, marker=marker(each.place), color=shade, markersize=10, markeredgecolor=PAPER, zorder=4
             )
-            if len(spots) <= 2 * _MOST_LANES:
-                axes.annotate(one_line(each.label, 20), (cap, longest), xytext=(8, -4), textcoords="offset points")
 
     line = f" Solid: the fitted line, longest = {10**fit.intercept:.2f} x^{fit.slope:.2f}." if fit else ""
     caption = (

@@ -45,15 +45,13 @@ def target_of(comparison: Comparison) -> tuple[str, str] | None:
 def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Training run id -> what its W&B summary gets: scores and the longest and median answer."""
     found: dict[str, dict[str, float]] = {}
-    for evaluation in comparison.evaluations:
-        if evaluation.train is None:
-            continue
-        total = evaluation.total
-        values: dict[str, float | None] = {f"eval/{m.name}": total.scores[m.name].mean for m in evaluation.metrics}
-        values |= {"eval/max_words": total.max_words, "eval/median_words": total.median_words}
-        values["eval/max_train_words"] = evaluation.max_train_words
-        known = {key: float(value) for key, value in values.items() if value is not None}
-        found.setdefault(evaluation.train.id, known)
+    for each in comparison.evaluations:
+        if each.train is not None:
+            values: dict[str, float | None] = {m.name: each.total.scores[m.name].mean for m in each.metrics}
+            values |= {"max_words": each.total.max_words, "median_words": each.total.median_words,
+                       "max_train_words": each.max_train_words}  # fmt: skip
+            known = {f"eval/{key}": float(value) for key, value in values.items() if value is not None}
+            found.setdefault(each.train.id, known)
     return found
 
 
@@ -72,9 +70,8 @@ def build_report(
     """
     import wandb_workspaces.reports.v2 as wr
 
-    title = (sweep.question or sweep.name) if sweep else "Comparison of " + ", ".join(
-        evaluation.label for evaluation in comparison.evaluations[:4]
-    )  # fmt: skip
+    names = ", ".join(evaluation.label for evaluation in comparison.evaluations[:4])
+    title = (sweep.question or sweep.name) if sweep else f"Comparison of {names}"
     finding = quoted(result.finding) if result else ""
     ids = ", ".join(f"'{node.id}'" for node in comparison.nodes.values() if node.stage == "train")
     runset = wr.Runset(  # one for all, so that panels compare within it
@@ -85,19 +82,16 @@ def build_report(
     models = list(dict.fromkeys(evaluation.train.id for evaluation in comparison.evaluations if evaluation.train))
     blocks = [
         wr.TableOfContents(),
-        wr.H1(text="Answer"),
-        wr.MarkdownBlock(text=finding or "See the table."),
-        wr.H1(text="Panels"),
-        wr.PanelGrid(runsets=[runset], panels=_panels(comparison, sweep, result)),
+        wr.H1(text="Answer"), wr.MarkdownBlock(text=finding or "See the table."),
+        wr.H1(text="Panels"), wr.PanelGrid(runsets=[runset], panels=_panels(comparison, sweep, result)),
         wr.H1(text="Table"),
         wr.MarkdownBlock(text=(sweep_markdown(sweep, result) + "\n" if sweep else "") + table),
-        wr.H1(text="Lineage"),
-        wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
+        wr.H1(text="Lineage"), wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
         *(  # training logs each model as an artifact of its run's name
             wr.WeaveBlockArtifact(entity=entity, project=project, artifact=name, tab="lineage")
             for name in models[:_MOST_GRAPHS]
         ),
-    ]
+    ]  # fmt: skip
     return wr.Report(entity=entity, project=project, title=title[:128], description=finding[:500], width="fluid",
                      blocks=blocks)  # fmt: skip
 
@@ -106,13 +100,12 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
     import wandb_workspaces.reports.v2 as wr
 
     scores = [wr.SummaryMetric(f"eval/{metric.name}") for metric in all_metrics(comparison.evaluations)]
-    factor = sweep.factors[0] if sweep and sweep.factors else None
-    is_number = result is not None and result.is_numeric
+    is_cap = result is None or result.is_cap
     x: Any = wr.SummaryMetric("eval/max_train_words")
-    if factor and is_number and result and not result.is_cap:
-        x = wr.Config(factor)
-    y = wr.SummaryMetric("eval/max_words" if result is None or result.is_cap else f"eval/{result.metric.name}")
-    is_log = result is not None and result.is_cap
+    if sweep and sweep.factors and result and result.is_numeric and not is_cap:
+        x = wr.Config(sweep.factors[0])
+    y = wr.SummaryMetric("eval/max_words" if result is None or is_cap else f"eval/{result.metric.name}")
+    is_log = result is not None and is_cap
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key)) for key in (sweep.varied if sweep else ())]
     columns += [wr.ParallelCoordinatesPlotColumn(score) for score in scores]
     return [
@@ -129,11 +122,12 @@ def _panels(comparison: Comparison, sweep: Sweep | None, result: SweepResult | N
 
 def lineage_table(nodes: Mapping[str, Run]) -> str:
     """Which run was made from which, from the teacher to the score."""
-    rows = []
-    for node in (node for column in layers(nodes) for node in column):
-        result = str(node.tally or node.number("final_loss") or "")
-        rows.append([markdown_cell(value) for value in (node.id, node.stage, ", ".join(node.parents), result)])
-    return markdown_table(["run", "stage", "made from", "result"], rows)
+    rows = [
+        [node.id, node.stage, ", ".join(node.parents), node.tally or node.number("final_loss") or ""]
+        for column in layers(nodes)
+        for node in column
+    ]
+    return markdown_table(["run", "stage", "made from", "result"], [map(markdown_cell, row) for row in rows])
 
 
 def publish(report: Any, scores: Mapping[str, Mapping[str, float]], entity: str, project: str) -> str:

@@ -54,10 +54,11 @@ class DPO(PreferenceForm, Objective):
                 "ln 2 = 0.69, hinge 1, ipo 1/(4 beta^2).", "loss",
             ),
             "margin": Watched(
-                "DPO margin", f"How much more the model prefers the chosen answer{of_reference}.", "reward margin"
+                "Preference margin", f"How much more the model prefers the chosen answer{of_reference}.",
+                "reward margin",
             ),
             "accuracy": Watched(
-                "DPO accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",
+                "Preference accuracy", "Share of pairs in which the chosen answer is preferred; 0.5 is chance.",
                 "share of pairs",
             ),
         }  # fmt: skip
