@@ -6,6 +6,8 @@ has passed the gate.
 
 import importlib
 import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 from lwexp.records import LwexpError
 
@@ -42,13 +44,22 @@ def main() -> None:
 
         print(f"lwexp {__version__}")
         sys.exit(0)
+    if name in ("-sc", "--shell-completion"):
+        from lwexp.commands.completion import answer_shell
+
+        _or_exit(lambda: answer_shell(sys.argv[2:], programs="lwexp", commands=tuple(COMMANDS)))
     if name not in COMMANDS:
         print(f"error: lwexp {name}: no such command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
     # Hydra and argparse name the program in their messages.
     sys.argv = [f"{sys.argv[0]} {name}", *sys.argv[2:]]
+    _or_exit(lambda: importlib.import_module(COMMANDS[name]).main(sys.argv[1:]))
+
+
+def _or_exit(work: Callable[[], int | None]) -> NoReturn:
+    """Exit as ``work`` says, or with 2 after a mistake of the user's."""
     try:
-        sys.exit(importlib.import_module(COMMANDS[name]).main(sys.argv[1:]))
+        sys.exit(work())
     except LwexpError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)

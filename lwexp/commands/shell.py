@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from lwexp import __version__
+from lwexp.commands.completion import answer_shell
 from lwexp.commands.help import print_help
 from lwexp.config import Config, run_script
 
@@ -20,4 +22,21 @@ def run_command(command: str, work: Callable[[Config], None], doc: str) -> NoRet
     def show_help() -> None:
         print_help(command, doc, sys.argv[1:])
 
-    run_script(command, work, {"--help": show_help, "-h": show_help})
+    def complete() -> None:
+        place = next(place for place, word in enumerate(sys.argv) if word in ("-sc", "--shell-completion"))
+        answer_shell(sys.argv[place + 1 :], programs="python", commands=())
+
+    def show_version() -> None:
+        print(f"lwexp {__version__}")
+
+    run_script(
+        command,
+        work,
+        {
+            "--help": show_help,
+            "-h": show_help,
+            "--version": show_version,
+            "-sc": complete,
+            "--shell-completion": complete,
+        },
+    )

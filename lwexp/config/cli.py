@@ -19,6 +19,7 @@ from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
 from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF, readers_of
+from lwexp.config.mistakes.options import ordered
 from lwexp.config.overrides.groups import folders_of, refuse_half_undone
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
@@ -52,7 +53,7 @@ def run_script(
         if instead is not None and asked:
             instead[asked[0]]()
         else:
-            sys.argv[1:] = at_scale(sys.argv[1:])
+            sys.argv[1:] = at_scale(ordered(sys.argv[1:]))
             _with_hydra(command, main)
         sys.stdout.flush()
     except BrokenPipeError:

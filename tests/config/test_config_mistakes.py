@@ -40,7 +40,7 @@ MISTAKES = [
     ("generate_data", ["experiment=smoke", "instructions=file"], ["sets generate.instructions.count"]),
     (
         "train",
-        ["+sweeps=miniature/output_cap", "bench=miniature", "model=glm4", "bench=jsonl"],
+        ["-m", "+sweeps=miniature/output_cap", "bench=miniature", "model=glm4", "bench=jsonl", "dry_run=true"],
         ["bench=jsonl: sweeps="],
     ),
     ("train", ["task=pairs"], ["train.py does not read task", "generate_data.py"]),
