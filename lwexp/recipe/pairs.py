@@ -168,10 +168,15 @@ def _in_turn(prompts: Iterable[Prompt], wanted: int) -> list[Prompt]:
     for prompt in prompts:
         by_length.setdefault(prompt.required_words or 0, []).append(prompt)
     available = sum(len(queue) for queue in by_length.values())
+    if not available:
+        raise LwexpError(
+            "pairs.instructions: the SFT run was not trained on single-turn instructions that state a length; set "
+            "pairs.instructions.kind=file pairs.instructions.path=<file>, or kind=synthetic"
+        )
     if available < wanted:
         raise LwexpError(
             f"pairs.instructions.count={wanted}: the SFT run's data hold only {available} single-turn instructions "
-            f"that state a length; lower it or generate more data"
+            f"that state a length; set {available} or less, or generate more data"
         )
     chosen: list[Prompt] = []
     while len(chosen) < wanted:

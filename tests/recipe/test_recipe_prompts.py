@@ -23,6 +23,8 @@ def test_lengths_take_turns_shortest_first():
 def test_more_than_there_are_is_refused_with_both_numbers():
     with pytest.raises(LwexpError, match=r"count=3: .* only 1 single-turn"):
         _in_turn([prompt("a", 100)], 3)
+    with pytest.raises(LwexpError, match=r"not trained on single-turn .* pairs\.instructions\.kind=file"):
+        _in_turn([], 3)
 
 
 def test_synthetic_pair_instructions_are_not_those_of_the_drafts():
