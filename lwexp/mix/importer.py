@@ -177,7 +177,6 @@ def _filtered(
 
 
 def _chosen(pair: PreferencePair) -> Conversation:
-    """The prompt with its chosen answer."""
     return Conversation(
         id=pair.id, source=pair.source, language=pair.language,
         messages=(*pair.prompt, Message(role="assistant", content=pair.chosen)),

@@ -1,4 +1,4 @@
-"""Many sources, explicit counts, one seeded order.
+"""Draws an explicit count of rows from each source and puts them in one seeded order.
 
 A row is drawn by the hash of (seed, source, row id), smallest first. So the draw and the order do not change
 when another source is added or a file grows at its end, and a larger count takes the same rows and more.

@@ -36,7 +36,6 @@ class Line(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """Pairs."""
         return self.longer + self.shorter + self.same
 
 

@@ -12,16 +12,7 @@ from pydantic import ValidationError
 
 from lwexp.extend.columns import BrokenRowError, JsonRow, require_object
 from lwexp.extend.rows import PairFormat, RowFormat
-from lwexp.records import (
-    Conversation,
-    Language,
-    Message,
-    PreferencePair,
-    Row,
-    first_problem,
-    prompt_sha,
-    turn_problem,
-)
+from lwexp.records import Conversation, Language, Message, PreferencePair, Row, first_problem, prompt_sha, turn_problem
 from lwexp.text.words import count_words, language_of
 
 R = TypeVar("R", bound=Row)

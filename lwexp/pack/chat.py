@@ -121,17 +121,20 @@ def encode_stream(
         LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
     """
     waiting: deque[tuple[list[list[Piece]], list[str], Future[list[Encoding]]]] = deque()
+
+    def collect_first() -> list[Encoded]:
+        pieces, texts, encodings = waiting.popleft()
+        return _collect(tokenizer, pieces, texts, encodings.result())
+
     with ThreadPoolExecutor(1) as worker:
         for conversations in batches:
             pieces = [_pieces(format, messages, answers) for messages in conversations]
             texts = _distinct_texts(pieces)
             waiting.append((pieces, texts, worker.submit(_encode_texts, tokenizer, texts)))
             if len(waiting) == 2:
-                pieces, texts, encodings = waiting.popleft()
-                yield _collect(tokenizer, pieces, texts, encodings.result())
+                yield collect_first()
         while waiting:
-            pieces, texts, encodings = waiting.popleft()
-            yield _collect(tokenizer, pieces, texts, encodings.result())
+            yield collect_first()
 
 
 def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:

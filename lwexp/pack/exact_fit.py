@@ -95,11 +95,10 @@ class _Left:
         self._present = sum(1 << length for length in self._of_length)
 
     def first(self) -> int | None:
-        """The next row in order."""
         return next(self.in_order(), None)
 
     def in_order(self) -> Iterator[int]:
-        """All rows left, in order. Take none while iterating."""
+        """All rows left, in order. Do not take rows while iterating."""
         while self._first < len(self._taken) and self._taken[self._first]:
             self._first += 1
         return (row for row in range(self._first, len(self._taken)) if not self._taken[row])
@@ -119,7 +118,7 @@ class _Left:
         return next(row for row in reversed(rows) if row != besides and not self._taken[row])
 
     def take(self, row: int) -> int:
-        """Remove an row and return its length."""
+        """Remove a row and return its length."""
         length = self.lengths[row]
         self._taken[row] = 1
         self._counts[length] -= 1

@@ -136,7 +136,6 @@ class PackReport:
 
     @property
     def tally(self) -> Tally:
-        """Rows that came in and where they went."""
         size = self.documents_per_row
         lost = {"too_long": self.dropped.documents // size} if self.dropped.documents else {}
         return Tally(self.received.documents // size, self.packed.documents // size, lost)

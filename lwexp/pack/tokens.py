@@ -17,10 +17,10 @@ from __future__ import annotations
 import json
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -104,8 +104,8 @@ def tokenize_documents(
     chat = chat_of(tokenizer)
     done = Tokenized()
     with (
-        GrowingArray(folder / "tokens.npy", np.int32) as tokens,
-        GrowingArray(folder / "is_target.npy", np.uint8) as is_target,
+        growing_array(folder / "tokens.npy", np.int32) as append_tokens,
+        growing_array(folder / "is_target.npy", np.uint8) as append_targets,
         (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
     ):
         sent: deque[list[RowDocuments]] = deque()
@@ -115,8 +115,8 @@ def tokenize_documents(
                 documents = [next(encoded) for _ in row.documents]
                 if _count(done, row, documents, capacity):
                     for document, ending in zip(documents, kind.endings, strict=True):
-                        tokens.append(document.ids)
-                        is_target.append(document.is_target)
+                        append_tokens(document.ids)
+                        append_targets(document.is_target)
                         names.write(json.dumps({"name": row.id + ending, "source": row.source}) + "\n")
     offsets = np.concatenate([[0], np.cumsum(np.array(done.lengths, dtype=np.int64))])
     np.save(folder / "offsets.npy", offsets.astype(np.int64))
@@ -163,40 +163,30 @@ def _count(done: Tokenized, row: RowDocuments, documents: Sequence[Encoded], cap
     return True
 
 
-class GrowingArray:
-    """A one-dimensional .npy file written piece by piece.
+@contextmanager
+def growing_array(path: Path, dtype: type[np.generic]) -> Iterator[Callable[[Integer[np.ndarray, " values"]], None]]:
+    """Write a one-dimensional .npy file piece by piece; the block gets the function that appends a piece.
 
     The header is written again at the end, when the length is known. It fits, because numpy pads headers to 128
     bytes, more than the longest shape needs.
     """
+    size = 0
 
-    def __init__(self, path: Path, dtype: type[np.generic]) -> None:
-        self.dtype = np.dtype(dtype)
-        self.size = 0
-        self._out = path.open("wb")
-        self._write_header()
-        self._start = self._out.tell()
+    def write_header() -> None:
+        described = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        header = {"descr": described, "fortran_order": False, "shape": (size,)}
+        np.lib.format.write_array_header_1_0(out, header)
 
-    def append(self, values: Integer[np.ndarray, " values"]) -> None:
-        assert values.dtype == self.dtype, (values.dtype, self.dtype)
-        self._out.write(np.ascontiguousarray(values).data)
-        self.size += values.size
+    def append(values: Integer[np.ndarray, " values"]) -> None:
+        nonlocal size
+        assert values.dtype == np.dtype(dtype), (values.dtype, dtype)
+        out.write(np.ascontiguousarray(values).data)
+        size += values.size
 
-    def _write_header(self) -> None:
-        described = np.lib.format.dtype_to_descr(self.dtype)
-        header = {"descr": described, "fortran_order": False, "shape": (self.size,)}
-        np.lib.format.write_array_header_1_0(self._out, header)
-
-    def __enter__(self) -> GrowingArray:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._out.seek(0)
-                self._write_header()
-                assert self._out.tell() == self._start
-        finally:
-            self._out.close()
+    with path.open("wb") as out:
+        write_header()
+        start = out.tell()
+        yield append
+        out.seek(0)
+        write_header()
+        assert out.tell() == start

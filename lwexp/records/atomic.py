@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place, then renamed into it."""
+"""Files and folders that are either complete or absent: written beside their place, then renamed."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a path beside ``path``; what the block writes there, a file or a folder, replaces ``path`` at its end.
+    """Gives a temporary path; what the block writes there, a file or a folder, replaces ``path`` at its end.
 
-    After an error ``path`` is as it was before, and nothing is left beside it. What a killed process has left is
-    removed by the next one that writes to the same place.
+    After an error ``path`` is unchanged and the temporary file is removed. What a killed process has left is removed
+    by the next one that writes to ``path``.
 
     Args:
         path: Where the file or folder goes.

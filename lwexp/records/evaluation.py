@@ -17,12 +17,12 @@ class Prompt(Row):
     text: str
     language: Language
     type: str
-    required_words: int | None = Field(gt=0)  # the length it asks for; None: it asks for none
-    details: Details = Field(default_factory=dict)  # what else its bench says of it, for the bench's metrics
+    required_words: int | None = Field(gt=0)  # the length it asks for; None if it asks for no length
+    details: Details = Field(default_factory=dict)  # further columns of the bench, for its metrics
 
 
 class Sampling(Row):
-    """Every parameter that shapes a sampled answer. Nothing is left to a server's default."""
+    """Every parameter that shapes a sampled answer, so that none is left to a server's default."""
 
     temperature: float = Field(ge=0)
     top_p: float = Field(gt=0, le=1)
@@ -45,14 +45,14 @@ class Response(Row):
     details: Details = Field(default_factory=dict)  # of the prompt
     text: str
     words: int = Field(ge=0)
-    # "unknown": somebody else's answer that does not say; "error": none came, and the text is empty.
+    # "unknown": an answer written elsewhere that does not say; "error": no answer came, and the text is empty.
     finish_reason: Literal["stop", "length", "error", "unknown"]
     model: str
-    sampling: Sampling | None  # None: somebody else's answer that does not say
+    sampling: Sampling | None  # None: an answer written elsewhere that does not say
 
     @classmethod
     def unanswered(cls, prompt: Prompt, repeat: int, model: str, sampling: Sampling | None) -> Self:
-        """The response as it stands until an answer comes."""
+        """The response before its answer has come."""
         return cls(
             id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
             language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
@@ -79,7 +79,7 @@ class Verdict(Row):
 
 
 class MetricInfo(Row):
-    """What a report must know of a metric; metrics.json of an evaluation run holds one for each of its metrics."""
+    """What a report needs to know about a metric; metrics.json of an evaluation run has one for each metric."""
 
     kind: str  # in verdicts.jsonl
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")  # in tables, columns and summary.json
@@ -107,25 +107,25 @@ class Judgement(Row):
 
 
 class Check(Row):
-    """What a text shows without a judge. A flag never changes a score."""
+    """What an answer's text shows without a judge. It never changes a score."""
 
     response_id: str
     words_longwriter: int = Field(ge=0)
     words_unicode: int = Field(ge=0)
-    stopped_early: bool  # ended by itself with less than half of what was asked for
+    stopped_early: bool  # ended on its own with less than half of the requested words
     loops: bool  # the end of the text repeats itself
     looped_words: int = Field(ge=0)  # unicode words of the repeating end; 0 without a loop
-    directed: tuple[str, ...]  # names of the signs that the text talks to a judge; empty for most
+    directed: tuple[str, ...]  # signs that the text addresses a judge; empty for most
 
 
 class Position(Row):
-    """One segment of one answer: segments are consecutive, cut between paragraphs where possible."""
+    """One segment of an answer; segments are consecutive, and cut between paragraphs if possible."""
 
     response_id: str
     segment: int = Field(ge=0)  # 0 is the beginning
     segments: int = Field(ge=1)
     words: int = Field(ge=0)  # of this segment, by the unicode counter
-    repeated: float | None = Field(ge=0, le=1)  # share of its 4-grams that stand earlier in the answer
+    repeated: float | None = Field(ge=0, le=1)  # share of its 4-grams that occur earlier in the answer
     distinct: float | None = Field(ge=0, le=1)  # different 2-grams / 2-grams, over windows of 100 words
     quality: float | None = Field(ge=0, le=100)  # S_q of the segment; None without judge.segments, or unscored
     dimensions: dict[str, float]
@@ -133,7 +133,7 @@ class Position(Row):
 
 
 class PairJudgement(Row):
-    """One comparison of two answers to a prompt, in one order; ``winner`` is who wrote it, not where it stood."""
+    """One comparison of two answers to a prompt, in one order; ``winner`` is who wrote it, not its position."""
 
     prompt_id: str
     repeat: int = Field(ge=0)  # of the answers
@@ -147,14 +147,14 @@ class PairJudgement(Row):
 
 
 class PublishedCell(Row):
-    """One published number, with where it stands and what was measured. Never shown beside another judge or bench."""
+    """One published number, with its source and what was measured. Not shown beside another judge or bench."""
 
     model: str
     bench: str  # as in its config, such as longbench_write
     range: str | None  # as WordRange.label; None for all prompts
     metric: str  # its name in tables, such as S_q; max_words for the longest answer
-    value: float | None  # None: printed in an image or nowhere; unknown
+    value: float | None  # None: published only as an image, or not at all
     judge: str | None  # None for lengths
     source: str
-    setup: str  # decoding and data, as far as known, and how it differs from ours
-    is_second_hand: bool  # read in a copy or a quotation, not in the paper itself
+    setup: str  # decoding and data, as far as known, and how they differ from lwexp's
+    is_second_hand: bool  # taken from a copy or a quotation, not from the paper itself

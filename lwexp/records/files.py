@@ -1,4 +1,4 @@
-"""The JSONL and Parquet files that hold rows: one row type a file, bad rows named by line, one-step writes."""
+"""JSONL files of rows: one row type per file, bad rows named by line, files written in one step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Row)
 
 
 class BadRow(NamedTuple):
-    """A line that is not a row of the wanted type."""
+    """A line that is not a row of the expected type."""
 
     line: int
     problem: str
@@ -36,7 +36,7 @@ def read_rows(path: Path, row_type: type[R]) -> Iterator[R]:
 
 
 def scan_rows(path: Path, row_type: type[R]) -> Iterator[R | BadRow]:
-    """Yield the rows of a JSONL file, and a ``BadRow`` in place of each line that is none."""
+    """Yield the rows of a JSONL file, and a ``BadRow`` in place of each line that is not a row."""
     if not path.is_file():
         raise LwexpError(f"{path} does not exist (wanted: a JSONL file of {row_type.__name__} rows)")
     with path.open("rb") as lines:
@@ -81,7 +81,7 @@ def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first complaint of pydantic in one line: field, message, and how many more there are."""
+    """The first problem that pydantic found, in one line: field, message, and how many more there are."""
     problems = error.errors(include_url=False)
     where = ".".join(str(part) for part in problems[0]["loc"]) or "row"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -101,7 +101,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> int:
 class RowLog:
     """An append-only JSONL file that survives ``kill -9``: rows are flushed one by one.
 
-    Opening an existing log cuts a torn last line (a kill in mid-write) off; earlier rows are kept.
+    Opening an existing log removes an incomplete last line, which a kill during a write leaves.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,12 +112,10 @@ class RowLog:
         self._out = path.open("a", encoding="utf-8")
 
     def append(self, row: Row) -> None:
-        """Write one row and hand it to the operating system at once."""
         self._out.write(row.model_dump_json() + "\n")
         self._out.flush()
 
     def close(self) -> None:
-        """Close the file after it has reached the disk."""
         self._out.flush()
         os.fsync(self._out.fileno())
         self._out.close()

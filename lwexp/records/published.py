@@ -1,4 +1,4 @@
-"""Published numbers of others, each with its source. Values that were printed only as an image are None."""
+"""Published numbers of others, each with its source. Values published only as an image are listed as None."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ def published_cells(path: Path = _FILE) -> list[PublishedCell]:
     """All cells, in the file's order.
 
     Raises:
-        LwexpError: If a cell comes twice, has no source, is off its scale, or names a judge where none took part.
+        LwexpError: If a cell comes twice, has no source, is off its scale, or names a judge for a metric without one.
     """
     cells = list(read_rows(path, PublishedCell))
     for number, cell in enumerate(cells, start=1):
@@ -31,7 +31,7 @@ def published_cells(path: Path = _FILE) -> list[PublishedCell]:
 
 def _problem(cell: PublishedCell) -> str | None:
     if not cell.source.strip() or not cell.setup.strip():
-        return "source and setup must say something"
+        return "source and setup must not be empty"
     if cell.value is not None and cell.metric in _HIGHEST and not 0 <= cell.value <= _HIGHEST[cell.metric]:
         return f"{cell.value} is off the scale"
     if (cell.judge is not None) != _NEEDS_JUDGE.get(cell.metric, cell.judge is not None):

@@ -63,7 +63,6 @@ class Plan(Row):
 
     @property
     def words(self) -> int:
-        """Sum of the word counts of all steps."""
         return sum(step.words for step in self.steps)
 
 
@@ -80,7 +79,6 @@ class Draft(Row):
 
     @property
     def text(self) -> str:
-        """The paragraphs, joined by blank lines."""
         return "\n\n".join(self.paragraphs)
 
 

@@ -1,11 +1,11 @@
-"""A JSONL file and its Parquet twin, written row by row, so that 200,000 long rows never stand in memory at once."""
+"""A JSONL file and its Parquet twin, written row by row, so that 200,000 long rows are never in memory together."""
 
 from __future__ import annotations
 
 import io
 from contextlib import ExitStack
 from pathlib import Path
-from types import NoneType, TracebackType, UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from lwexp.records.atomic import atomic
@@ -19,12 +19,12 @@ _BATCH_CHARACTERS = 32_000_000  # of JSON; a Parquet row group is about as large
 _PLAIN = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 
 
-class TableWriter(Generic[R]):
+class TableWriter(ExitStack[None], Generic[R]):
     """Writes ``<stem>.jsonl`` and ``<stem>.parquet``, equal in content.
 
-    Both are written aside and appear together when the block ends well; an error leaves what was there before.
-    The Parquet columns have the types of the row's fields whatever the values are, so that a column which is
-    empty in one run still fits beside the same column of another.
+    Both appear when the block ends without an error; after an error the files are as they were before. The Parquet
+    columns have the types of the row's fields, so that files of several runs can be read together even if a column
+    is empty in one of them.
 
     Args:
         folder: Where the two files go.
@@ -35,20 +35,19 @@ class TableWriter(Generic[R]):
     def __init__(self, folder: Path, stem: str, row_type: type[R]) -> None:
         import pyarrow.parquet as pq
 
+        super().__init__()
         self.count = 0
         self._schema = arrow_schema(row_type)
-        self._files = files = ExitStack()
         lines, columns = (
-            files.enter_context(atomic(folder / f"{stem}.{kind}", durable=True)) for kind in ("jsonl", "parquet")
+            self.enter_context(atomic(folder / f"{stem}.{kind}", durable=True)) for kind in ("jsonl", "parquet")
         )
-        self._lines = files.enter_context(lines.open("w", encoding="utf-8"))
-        self._columns = files.enter_context(pq.ParquetWriter(columns, self._schema))
-        files.push(self._write_rest)
+        self._lines = self.enter_context(lines.open("w", encoding="utf-8"))
+        self._columns = self.enter_context(pq.ParquetWriter(columns, self._schema))
+        self.push(self._write_rest)
         self._waiting: list[str] = []
         self._waiting_characters = 0
 
     def append(self, row: R) -> None:
-        """Write one row to both files."""
         line = row.model_dump_json() + "\n"
         self._lines.write(line)
         self._waiting.append(line)
@@ -58,7 +57,7 @@ class TableWriter(Generic[R]):
             self._write_batch()
 
     def _write_batch(self) -> None:
-        """Arrow reads the lines themselves: faster than from Python's objects, and that way would import pandas."""
+        """Arrow parses the lines: faster than converting Python objects, which would also import pandas."""
         from pyarrow import json
 
         data = "".join(self._waiting).encode()
@@ -67,14 +66,6 @@ class TableWriter(Generic[R]):
         table = json.read_json(io.BytesIO(data), one_block, by_schema) if data else self._schema.empty_table()
         self._columns.write_table(table)
         self._waiting, self._waiting_characters = [], 0
-
-    def __enter__(self) -> TableWriter[R]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._files.__exit__(kind, error, trace)
 
     def _write_rest(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:

@@ -1,4 +1,4 @@
-"""From logits to tokens. Pure, and row by row: no row's choice depends on another's."""
+"""From logits to tokens, row by row: no row's choice depends on another's."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -6,25 +6,20 @@ from torch import Tensor
 
 
 def choose_tokens(
-    logits: Float[Tensor, "rows vocab"],
-    draws: Float[Tensor, " rows"],
-    *,
-    temperature: float,
-    top_p: float,
-    top_k: int,
+    logits: Float[Tensor, "rows vocab"], draws: Float[Tensor, " rows"], *, temperature: float, top_p: float, top_k: int
 ) -> Int[Tensor, " rows"]:
     """Pick one token a row, by inverting the cumulative distribution at the row's draw.
 
     Args:
         logits: After any repetition penalty.
         draws: One number a row, uniform in [0, 1). The same logits and draw give the same token.
-        temperature: 0 takes the largest logit and looks at nothing else.
+        temperature: 0 takes the largest logit; all other settings are ignored.
         top_p: Keeps the fewest tokens whose probability adds up to this much; 1 keeps all.
         top_k: Keeps this many tokens; 0 keeps all. Applied before ``top_p``, as vLLM and transformers do.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    # float64, because in float32 the sum over 150,000 tokens is off by more than the rarest of them weighs.
+    # float64, because the error of a float32 sum over 150,000 tokens exceeds the probability of the rarest ones.
     probabilities = torch.softmax(logits.double() / temperature, dim=-1)
     order = None
     if top_k or top_p < 1:
@@ -44,7 +39,7 @@ def choose_tokens(
 def penalise_repeats(
     logits: Float[Tensor, "rows vocab"], seen: Bool[Tensor, "rows vocab"], penalty: float
 ) -> Float[Tensor, "rows vocab"]:
-    """Make tokens that stand in the prompt or the answer so far less likely (above 1) or more (below 1).
+    """Make tokens that occur in the prompt or the answer so far less likely (penalty > 1) or more likely (< 1).
 
     Source: Keskar et al. 2019 (arXiv 1909.05858), section 4.1, with the usual rule for negative logits: they are
     multiplied, because dividing would make them more likely.

@@ -1,10 +1,10 @@
-"""Many answers at once: slots are filled, every step adds a token to each, a finished answer makes room.
+"""Continuous batching: every step adds a token to each answer in its slot; a finished answer frees the slot.
 
-What determines an answer: the weights, its prompt's tokens, the sampling parameters, and its own stream of random
-numbers, seeded by its id. Neither the batch size, nor the other answers, nor the order takes part, except through
-floating-point rounding: a matrix product of 32 rows may differ from one of 8 in its last bit, which now and then
-turns a token. The engine decodes small models in float64, where that does not happen; in bf16 on a GPU it is
-common, so there a resumed run is equal in distribution, and what was stored is what is scored.
+An answer depends on the weights, its prompt's tokens, the sampling parameters, and its own stream of random numbers,
+seeded by its id. Batch size, other answers and order have no influence, except through floating-point rounding: a
+matrix product of 32 rows may differ from one of 8 in its last bit, which occasionally changes a token. The engine
+decodes small models in float64, where that does not happen. In bf16 on a GPU it is common: there a resumed run is
+equal in distribution only, and the stored answers are the ones that are scored.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ class DecodeResult(NamedTuple):
 class _Row:
     """An answer being written."""
 
-    question: DecodeRequest
+    request: DecodeRequest
     draws: random.Random
     tokens: list[int] = field(default_factory=list)
 
 
 @torch.inference_mode()
 def decode(
-    model: Any, questions: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
+    model: Any, requests: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
 ) -> Iterator[DecodeResult]:
-    """Answer questions, and yield each answer as it ends. Their order decides only the speed.
+    """Answer requests, and yield each answer as it ends. Their order affects only the speed.
 
     Args:
         model: A causal language model of transformers, in evaluation mode.
-        questions: Put those with long answers together: a step costs what its longest answer costs.
+        requests: Put those with long answers together: a step costs as much as its longest answer.
         sample: ``batch_size`` answers are written at once.
         stop_ids: An answer ends before the first of these.
     """
-    waiting = deque(questions)
+    waiting = deque(requests)
     rows: list[_Row] = []
     cache = SlotCache(sample.batch_size)
     logits = torch.empty(0, device=model.device)
@@ -72,13 +72,13 @@ def decode(
     stops = frozenset(stop_ids)
     while waiting or rows:
         free = sample.batch_size - len(rows)
-        # A quarter at a time, because a prompt alone costs as much time as a step of the whole batch.
+        # Fill a quarter of the slots at a time, because reading one prompt takes as long as a step of the batch.
         if waiting and (free >= sample.batch_size / 4 or not rows):
             new = [waiting.popleft() for _ in range(min(free, len(waiting)))]
             first = _read_prompts(model, new, cache)
             logits = torch.cat([logits, first]) if rows else first
             seen.admit(len(rows), new)
-            rows += [_Row(question, random.Random(question.seed)) for question in new]
+            rows += [_Row(request, random.Random(request.seed)) for request in new]
         tokens = _next_tokens(logits, rows, seen, sample)
         for slot in reversed(range(len(rows))):
             row = rows[slot]
@@ -87,7 +87,7 @@ def decode(
                 row.tokens.append(tokens[slot])
                 reason = "length" if len(row.tokens) == sample.max_new_tokens else None
             if reason is not None:
-                yield DecodeResult(row.question.id, row.tokens, reason)
+                yield DecodeResult(row.request.id, row.tokens, reason)
                 _close(slot, rows, tokens, cache, seen)
         if rows:
             logits = _step(model, tokens, cache)
@@ -104,12 +104,12 @@ def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, see
 def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) -> Logits:
     """Fill the cache with prompts, and return the logits after each.
 
-    Prompts are padded on the right: causal attention never looks there, so no mask is needed.
+    Prompts are padded on the right: causal attention never attends to the padding, so no mask is needed.
     """
-    lengths = [len(question.tokens) for question in new]
+    lengths = [len(request.tokens) for request in new]
     ids = torch.zeros(len(new), max(lengths), dtype=torch.long)
-    for row, question in enumerate(new):
-        ids[row, : lengths[row]] = torch.tensor(question.tokens)
+    for row, request in enumerate(new):
+        ids[row, : lengths[row]] = torch.tensor(request.tokens)
     prefill = DynamicCache(config=model.config)
     hidden = model.base_model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).last_hidden_state
     cache.admit(prefill, lengths)
@@ -142,7 +142,7 @@ def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen, sample: Samp
 
 
 class _Seen:
-    """Which tokens stand in each slot's prompt and answer. Costs nothing without a repetition penalty."""
+    """Which tokens occur in each slot's prompt and answer. Costs nothing without a repetition penalty."""
 
     def __init__(self, sample: SampleConfig, model: Any) -> None:
         self.penalty = sample.repetition_penalty
@@ -151,21 +151,17 @@ class _Seen:
         self.table = torch.zeros(shape, dtype=torch.bool, device=model.device)
 
     def admit(self, first: int, new: Sequence[DecodeRequest]) -> None:
-        """Note the tokens of prompts in the slots from ``first`` on."""
-        for slot, question in enumerate(new if self.is_on else (), start=first):
+        for slot, request in enumerate(new if self.is_on else (), start=first):
             self.table[slot] = False
-            self.table[slot, question.tokens] = True
+            self.table[slot, request.tokens] = True
 
     def add(self, chosen: Int64[Tensor, " rows"]) -> None:
-        """Note one new token a slot."""
         if self.is_on:
             self.table[torch.arange(len(chosen), device=chosen.device), chosen] = True
 
     def free(self, slot: int, last: int) -> None:
-        """Move the last slot into another's place."""
         if self.is_on:
             self.table[slot] = self.table[last]
 
     def penalise(self, logits: Logits) -> Logits:
-        """Logits after the penalty."""
         return penalise_repeats(logits, self.table[: len(logits)], self.penalty) if self.is_on else logits

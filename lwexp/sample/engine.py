@@ -19,8 +19,8 @@ from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
 from lwexp.sample.requests import SampleRequest, SampleResult
 
-# Of expected answers, for the first guess at how many fit: English takes 1.3 to 1.5 tokens a word, Chinese less than 1
-# a character; half as much again for answers that run on.
+# To estimate how many answers fit at first: English takes 1.3 to 1.5 tokens a word, Chinese less than 1 a character;
+# the rest is for answers longer than requested.
 _TOKENS_A_WORD = 2
 _SPARE = 512
 
@@ -45,10 +45,10 @@ class TransformersEngine:
 
         Args:
             folder: With config.json, weights and tokenizer.
-            chat: Chat format, for a tokenizer that no run of ours has saved.
+            chat: Chat format, for a tokenizer that lwexp has not saved.
 
         Raises:
-            LwexpError: If there is no model in the folder, or its tokenizer has no chat format of ours.
+            LwexpError: If there is no model in the folder, or its tokenizer carries no chat format.
         """
         if not (folder / "config.json").is_file():
             raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a training run's export")
@@ -71,35 +71,36 @@ class TransformersEngine:
         if self._is_small:
             self.model.double()
 
-    def answers(self, asks: Sequence[SampleRequest], sample: SampleConfig) -> Iterator[SampleResult]:
-        """Answer in any order, each as it ends.
+    def answers(self, requests: Sequence[SampleRequest], sample: SampleConfig) -> Iterator[SampleResult]:
+        """Answer in any order, and yield each answer as it ends.
 
         Raises:
             LwexpError: If prompt and answer together may not fit the model's positions.
         """
-        # Equal lengths side by side; the longest first, so that no lone long answer is left for the end.
-        ordered = sorted(asks, key=lambda ask: -(ask.prompt.required_words or 0))
-        questions = [
-            DecodeRequest(ask.id, self._encode(ask.prompt), seed=f"{ask.seed}|{ask.prompt.id}") for ask in ordered
+        # Similar lengths together; the longest first, so that no single long answer remains at the end.
+        ordered = sorted(requests, key=lambda request: -(request.prompt.required_words or 0))
+        encoded = [
+            DecodeRequest(request.id, self._encode(request.prompt), seed=f"{request.seed}|{request.prompt.id}")
+            for request in ordered
         ]
-        self._refuse_what_does_not_fit(questions, sample)
-        lengths = [_TOKENS_A_WORD * (ask.prompt.required_words or sample.max_new_tokens) for ask in asks]
+        self._refuse_what_does_not_fit(encoded, sample)
+        lengths = [_TOKENS_A_WORD * (request.prompt.required_words or sample.max_new_tokens) for request in requests]
         expected = max(*lengths, _SPARE)
-        longest = max(len(question.tokens) for question in questions) + min(sample.max_new_tokens, expected)
+        longest = max(len(request.tokens) for request in encoded) + min(sample.max_new_tokens, expected)
         slots = fitting_batch_size(self.model, longest, at_most=sample.batch_size)
         with self._threads():
-            for done in self._decode(questions, sample.model_copy(update={"batch_size": slots})):
+            for done in self._decode(encoded, sample.model_copy(update={"batch_size": slots})):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
                 # The format's own line break after <|assistant|> is not part of the answer.
                 yield SampleResult(done.id, text.strip(), done.finish_reason)
 
-    def _decode(self, questions: Sequence[DecodeRequest], sample: SampleConfig) -> Iterator[DecodeResult]:
-        """Decode; where memory runs out, go on with half as many at once. Answers under way begin again, the same.
+    def _decode(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> Iterator[DecodeResult]:
+        """Decode; if memory runs out, continue with half as many at once. Unfinished answers begin again, unchanged.
 
         Raises:
             LwexpError: If not even one answer at a time fits.
         """
-        waiting = {question.id: question for question in questions}
+        waiting = {request.id: request for request in encoded}
         stops = self.chat.stop_ids(self.tokenizer)
         while waiting:
             try:
@@ -120,9 +121,9 @@ class TransformersEngine:
         ids: list[int] = encode_prompt(self.tokenizer, self.chat, [Message(role="user", content=prompt.text)]).tolist()
         return ids
 
-    def _refuse_what_does_not_fit(self, questions: Sequence[DecodeRequest], sample: SampleConfig) -> None:
+    def _refuse_what_does_not_fit(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> None:
         positions = int(self.model.config.max_position_embeddings)
-        longest = max(len(question.tokens) for question in questions)
+        longest = max(len(request.tokens) for request in encoded)
         if longest + sample.max_new_tokens > positions:
             raise LwexpError(
                 f"sample.max_new_tokens={sample.max_new_tokens:,} after a prompt of {longest:,} tokens exceeds the "
@@ -131,7 +132,7 @@ class TransformersEngine:
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
-        """One thread for a small model, and as before afterwards."""
+        """One thread for a small model; the previous number is restored afterwards."""
         before = torch.get_num_threads()
         if self._is_small:
             torch.set_num_threads(1)

@@ -17,7 +17,7 @@ from lwexp.sample.requests import SampleRequest, SampleResult
 
 
 def ask_all(
-    asks: Sequence[SampleRequest],
+    requests: Sequence[SampleRequest],
     engine: ApiEngine,
     sample: SampleConfig,
     ledger_path: Path,
@@ -29,15 +29,15 @@ def ask_all(
         LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
     """
 
-    async def work(client: Client, ask: SampleRequest) -> str | None:
-        answer = await _ask(client, ask)
+    async def work(client: Client, request: SampleRequest) -> str | None:
+        answer = await _ask(client, request)
         reason = answer.reason if isinstance(answer, Failure) else None
         if reason != DRAINED:
             keep(answer)
         return reason
 
     with Ledger(ledger_path) as ledger:
-        pool.ask_all(asks, writer_of(engine, sample), ledger, work)
+        pool.ask_all(requests, writer_of(engine, sample), ledger, work)
 
 
 def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
@@ -63,13 +63,15 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
     )
 
 
-async def _ask(client: Client, ask: SampleRequest) -> SampleResult | Failure:
+async def _ask(client: Client, request: SampleRequest) -> SampleResult | Failure:
     """One answer. Truncated and empty outputs count as answers; an empty one scores 0."""
-    outcome = await client.ask([{"role": "user", "content": ask.prompt.text}], seed=ask.seed)
+    outcome = await client.ask([{"role": "user", "content": request.prompt.text}], seed=request.seed)
     if not isinstance(outcome, NoAnswer):
-        return SampleResult(ask.id, outcome.text.strip(), "stop")
+        return SampleResult(request.id, outcome.text.strip(), "stop")
     if outcome.partial is not None:
-        return SampleResult(ask.id, outcome.partial.text.strip(), "length")
+        return SampleResult(request.id, outcome.partial.text.strip(), "length")
     if outcome.reason == "empty":
-        return SampleResult(ask.id, "", "stop")
-    return Failure(id=ask.id, stage="sample", reason=outcome.reason, detail=outcome.detail, attempts=outcome.attempts)
+        return SampleResult(request.id, "", "stop")
+    return Failure(
+        id=request.id, stage="sample", reason=outcome.reason, detail=outcome.detail, attempts=outcome.attempts
+    )

@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out of it. An answer carries the id it was asked under, never a position."""
+"""What goes into an engine and what comes out of it. Requests and results are matched by id, never by position."""
 
 from typing import Literal, NamedTuple
 

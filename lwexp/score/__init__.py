@@ -1,7 +1,7 @@
-"""score: answers become verdicts by the metrics of their bench: counted, given by a judge, or the reason why not.
+"""score: answers become verdicts by the metrics of their bench: a computed or judged score, or a reason for none.
 
 Reads responses. Writes the files below. Never touches models or benches, never drops a response and never invents a
-score for one.
+score.
 
 An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.json:
 
@@ -19,9 +19,9 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with against=<run>
     pairwise.json     runs.summaries        the same counted; only with against=
     regression.json   runs.summaries        paired differences per range and metric; only with against=
-    answer_failures.jsonl records.Failure   answers that never came: why; absent where there are none
+    answer_failures.jsonl records.Failure   why answers never came; absent if all came
     answers.sqlite, ledger.sqlite           paid calls of the engine and of the judge
 
 Published numbers are ``records.published_cells()`` (records/published.jsonl). A bench with its selection is named by
-``extend.bench.bench_heading(config["bench"])``: runs with different headings are never put side by side.
+``extend.bench.bench_heading(config["bench"])``: runs with different headings are never compared.
 """

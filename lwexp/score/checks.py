@@ -74,11 +74,7 @@ def _key(id: str, segment: int) -> str:
 
 
 def _judge(
-    responses: Iterable[Response],
-    texts: Mapping[str, Sequence[Segment]],
-    judge: AskedJudge,
-    seed: int,
-    out_dir: Path,
+    responses: Iterable[Response], texts: Mapping[str, Sequence[Segment]], judge: AskedJudge, seed: int, out_dir: Path
 ) -> Mapping[str, Marks | str]:
     """Segment key -> S_q, or why there is none. An answer of a single segment is judged again, as a part."""
     from lwexp.score.judging import JudgeRequest, ask_judge

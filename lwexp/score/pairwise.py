@@ -34,13 +34,7 @@ class Better(BaseModel):
 
 
 def compare_pairwise(
-    ours: Sequence[Response],
-    others: Sequence[Response],
-    other: str,
-    judge: AskedJudge,
-    *,
-    seed: int,
-    out_dir: Path,
+    ours: Sequence[Response], others: Sequence[Response], other: str, judge: AskedJudge, *, seed: int, out_dir: Path
 ) -> list[PairJudgement]:
     """Ask about every prompt and repeat that both have answered, and write pairwise.jsonl and pairwise.json.
 

@@ -13,7 +13,7 @@ from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, Marks, M
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.runs.artifacts import JUDGEMENTS, VERDICTS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary
-from lwexp.score.agreement import krippendorff_alpha, mean_absolute_difference
+from lwexp.stats.intervals import krippendorff_alpha, mean_absolute_difference
 
 if TYPE_CHECKING:
     from lwexp.score.judging import JudgeRequest
@@ -24,12 +24,7 @@ METRICS_FILE = "metrics.json"
 
 
 def score_responses(
-    responses: Sequence[Response],
-    judge: Judge,
-    *,
-    metrics: Sequence[Metric] | None = None,
-    seed: int,
-    out_dir: Path,
+    responses: Sequence[Response], judge: Judge, *, metrics: Sequence[Metric] | None = None, seed: int, out_dir: Path
 ) -> list[Verdict]:
     """Score responses, and write ``verdicts.jsonl``: per response one verdict for each metric that applies to it.
 

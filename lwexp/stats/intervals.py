@@ -1,11 +1,12 @@
-"""How sure a number is: bootstrap intervals of means and paired differences, rank correlation; pure.
+"""Bootstrap intervals of means and paired differences, rank correlation, agreement of repeated judgements.
 
 Prompts are resampled, not answers: repeats of one prompt are not independent of each other, so each
 prompt enters with the mean of its repeats. Percentile method, 95%, with a fixed seed: the same verdicts
-give the same page. numpy only; scipy.stats takes most of a second to import and agrees (tests).
+give the same page. numpy only, because importing scipy.stats takes most of a second; the tests compare with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 RESAMPLES = 4000
@@ -55,3 +56,38 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     products = sum((x - middle) * (y - middle) for x, y in zip(*ranks, strict=True))
     squares = [sum((x - middle) ** 2 for x in side) for side in ranks]
     return products / (squares[0] * squares[1]) ** 0.5 if all(squares) else 0.0
+
+
+def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
+    """Krippendorff's alpha for interval data: 1 is perfect agreement, 0 is chance level.
+
+    Args:
+        units: The values that each answer was given; answers with fewer than two are ignored.
+
+    Returns:
+        None if there is nothing to compare, or all values are equal, so that chance always agrees.
+
+    Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section E.
+    """
+    pairable = [list(unit) for unit in units if len(unit) > 1]
+    values = [value for unit in pairable for value in unit]
+    expected = _squares(values) / (len(values) * (len(values) - 1)) if values else 0.0
+    if expected == 0:
+        return None
+    observed = sum(_squares(unit) / (len(unit) - 1) for unit in pairable) / len(values)
+    return 1 - observed / expected
+
+
+def _squares(values: Sequence[float]) -> float:
+    """Sum of squared differences over all ordered pairs."""
+    return 2 * (len(values) * sum(value * value for value in values) - sum(values) ** 2)
+
+
+def mean_absolute_difference(units: Iterable[Sequence[float]]) -> float | None:
+    """Mean over answers of the mean difference between two of an answer's values; None without two values anywhere."""
+    means = []
+    for unit in units:
+        differences = [abs(a - b) for a, b in combinations(unit, 2)]
+        if differences:
+            means.append(sum(differences) / len(differences))
+    return sum(means) / len(means) if means else None

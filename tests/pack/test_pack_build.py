@@ -16,7 +16,7 @@ from lwexp.pack.chat import chat_of, encode_stream
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import ConversationRows, PairRows
 from lwexp.pack.tokenizer import train_tokenizer
-from lwexp.pack.tokens import GrowingArray
+from lwexp.pack.tokens import growing_array
 from lwexp.records import LwexpError
 from tests.pack.pack_rows import TEXT, conversation, encode_conversation, pair, turns
 
@@ -289,9 +289,9 @@ def test_disk_use_is_five_bytes_a_token_and_little_a_document(packed):
 
 def test_an_array_written_in_pieces_opens_as_one(tmp_path):
     """The header of 2 values and that of 3,000,000 have the same size."""
-    with GrowingArray(tmp_path / "x.npy", np.uint8) as growing:
-        growing.append(np.array([7], np.uint8))
-        growing.append(np.zeros(3_000_000, np.uint8))
+    with growing_array(tmp_path / "x.npy", np.uint8) as append:
+        append(np.array([7], np.uint8))
+        append(np.zeros(3_000_000, np.uint8))
 
     values = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert values.shape == (3_000_001,)

@@ -1,8 +1,8 @@
 """S_q: six scores of a judge.
 
-How we differ from THUDM/LongWriter evaluation/eval_quality.py at 3fcfdff: our own prompt; the answer stands between
-markers with a code that it cannot contain; a reply is read whole or not at all, never searched for numbers; and a
-reply that stays unreadable leaves the answer unscored and counted, where they drop it in silence.
+Differences from THUDM/LongWriter evaluation/eval_quality.py at 3fcfdff: the prompt is lwexp's own; the answer is
+enclosed in markers with a code that it cannot contain; a reply is parsed completely or rejected, never searched for
+numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it in silence.
 """
 
 import json
@@ -57,7 +57,7 @@ class Scores(BaseModel):
 
 @register
 class QualityMetric(JudgedMetric):
-    """Takes a prompt file of the user's, and parts of an answer."""
+    """Accepts the user's own prompt file, and parts of an answer."""
 
     kind: Literal["quality"] = "quality"
     name = "S_q"
@@ -75,7 +75,7 @@ class QualityMetric(JudgedMetric):
 
         Args:
             response: Its text may be a part of an answer.
-            prompt: Ours asks for one JSON object and nothing else; another may ask for reasons first.
+            prompt: lwexp's own asks for one JSON object and nothing else; another may ask for reasons first.
             part: Number (from 1) and count, where it is a part.
         """
         request, text = response.prompt, response.text
@@ -83,13 +83,12 @@ class QualityMetric(JudgedMetric):
             filled = fill(prompt.text, {"INST": request, "RESPONSE": text})
             return Question(filled, lambda reply: read_scores_in_prose(reply).marks, self.reask)
         note = "" if part is None else _PART.format(number=part[0], count=part[1])
-        # An empty note takes its blank line along.
+        # Without a note, its blank line goes too.
         template = prompt.text if note else prompt.text.replace("$PART$\n\n", "")
         values = {"CODE": code_of(request, text), "REQUEST": request, "RESPONSE": text, "PART": note}
         return Question(fill(template, values), lambda reply: read_scores(reply).marks, self.reask, Scores)
 
     def reask(self, problem: str) -> str:
-        """Names the form again."""
         return (
             f"That reply could not be read: {problem}. Reply again with only the JSON object: the six keys "
             f"{', '.join(Scores.model_fields)}, each with a whole number from 1 to 5."
@@ -101,12 +100,12 @@ class QualityMetric(JudgedMetric):
 
 
 def read_scores(reply: str) -> Scores:
-    """Read a judge's reply: strict JSON, in a code fence or bare, else the same with its punctuation mended.
+    """Read a judge's reply: strict JSON, in a code fence or bare, else the same with its punctuation repaired.
 
     Text around the object is refused, because a score in prose may be one that the answer suggested.
 
     Raises:
-        UnreadableError: If it is anything else than six whole numbers from 1 to 5 under the six names.
+        UnreadableError: If it is not six whole numbers from 1 to 5 under the six names.
     """
     return read_object(reply, Scores, mends=_keeps_the_numbers)
 
