@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 
 def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | None = None) -> RunDirectory | None:
-    """Write the drafts of a run, or tell what they would cost where ``dry_run`` is set.
+    """Write the drafts of a run, or print what they would cost if ``dry_run`` is set.
 
-    A run that lacks documents for reasons that may pass (time-outs, a busy server) is incomplete: the same command
-    asks again for those, and for nothing else.
+    A run that lost documents to faults that may pass (time-outs, a busy server) is incomplete: the same command asks
+    again for those only.
 
     Args:
         config: The whole config.
-        publish: Called when the files of the run are written; also of a run that ends early, unless by SIGTERM.
+        publish: Called when the files of the run are written, also if it ends early, unless by SIGTERM.
 
     Returns:
         The run, or None after a dry run, which leaves nothing behind.

@@ -1,7 +1,7 @@
-"""Rows of any conversation set -> the first thing a user asked, with what the row says about it.
+"""The first user turn of a row of any conversation set, with the row's flags.
 
-The format is told row by row; rows that hold a bare prompt are read too. Only the first user turn is read; what comes
-after it does not matter here, so a broken answer spoils nothing.
+The format is detected row by row; rows that hold a bare prompt are read too. Later turns are not read, so a broken
+answer does not matter.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ class Candidate(NamedTuple):
         id: The row's own id where it has one, else ``<source>-<row number>``.
         text: What the user asked, stripped.
         language: The row's own word for it ("English", "zh"), or None.
-        is_toxic: Whether a flag of the row says so: its own, its first turn's or a moderation's.
+        is_toxic: Whether the row, its first turn or a moderation result is flagged.
         is_redacted: Whether personal data was cut out of the first turn.
-        required_words: A length that stands in the row itself, or None.
+        required_words: The row's own required length, or None.
     """
 
     id: str

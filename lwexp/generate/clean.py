@@ -1,7 +1,7 @@
 """Cleaning of what the teacher wrote: named rules, each counted.
 
-Two kinds: rules that mend a paragraph (a label, an echo of the plan, invisible characters) and rules that
-drop the whole draft, with a reason. Nothing else is altered.
+Some rules mend a paragraph (a label, an echo of the plan, invisible characters), others drop the whole draft, with a
+reason. Nothing else is changed.
 """
 
 import re
@@ -15,7 +15,7 @@ from lwexp.text.replies import without_reasoning
 from lwexp.text.words import count_words, language_of
 
 _INDEX = r"(?:\d{1,4}|[一二三四五六七八九十百]{1,5})"
-# A label ends in a colon, a dash or the line. "Part 3 of 8 looks at tea." is the text's own and stays.
+# A label ends in a colon, a dash or a line break. "Part 3 of 8 looks at tea." belongs to the text and stays.
 _LABEL = re.compile(
     rf"^\W*(?:paragraph\s*{_INDEX}|段落\s*{_INDEX}|第\s*{_INDEX}\s*(?:段落|自然段|段))\W{{0,4}}?"
     r"(?:[:：]|\s[-–—]|\*\*|\n|$)[\s*_:：–—-]*",
@@ -95,8 +95,8 @@ def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
         if is_refusal(paragraph):
             return _failure(draft, "refusal", f"paragraph {number}: {' '.join(paragraph.split())[:120]}")
         if loop := find_loop(paragraph):
-            return _failure(draft, "repetition", f"paragraph {number} goes round: {loop[:80]}")
-    if twice := _said_twice(draft):
+            return _failure(draft, "repetition", f"paragraph {number} repeats the same words: {loop[:80]}")
+    if twice := _repeated_paragraph(draft):
         return _failure(draft, "repetition", twice)
     if wrong := _wrong_language(draft):
         return _failure(draft, "wrong_language", wrong)
@@ -106,21 +106,21 @@ def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
     return None
 
 
-def _said_twice(draft: Draft) -> str | None:
-    """Which paragraph of some length is another one over again."""
+def _repeated_paragraph(draft: Draft) -> str | None:
+    """The first paragraph of some length that repeats an earlier one."""
     seen: dict[str, int] = {}
     for number, paragraph in enumerate(draft.paragraphs, 1):
         key = " ".join(paragraph.lower().split())
         if key in seen and count_words(paragraph) >= _PROSE_WORDS:
-            return f"paragraph {number} is paragraph {seen[key]} over again"
+            return f"paragraph {number} repeats paragraph {seen[key]}"
         seen.setdefault(key, number)
     return None
 
 
 def _wrong_language(draft: Draft) -> str | None:
-    """More than three words in ten stand in prose of the other language, and the instruction names no language.
+    """More than three words in ten are prose in the other language, and the instruction names no language.
 
-    Letters tell English and Chinese apart, nothing else: a draft in French passes for English.
+    Only English and Chinese are told apart, by their letters: a draft in French passes for English.
     """
     wanted = draft.instruction.language
     if _OTHER_LANGUAGE.search(draft.instruction.text):

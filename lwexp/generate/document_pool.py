@@ -1,4 +1,4 @@
-"""The room's loop: many documents at once, each in order, whatever fails, resumable from the ledger."""
+"""Writes the documents of a run: many at once, each step by step, resumable from the ledger."""
 
 import logging
 import time
@@ -31,7 +31,7 @@ def write_all(
     Returns:
         The results for the manifest, and counts by reason of the documents that another start may still get.
 
-    When the run is stopped, what is finished is written all the same: the next start goes on from the ledger.
+    If the run is stopped, finished documents are written first; the next start goes on from the ledger.
 
     Raises:
         LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
@@ -59,7 +59,7 @@ def write_all(
     if not counts.kept:
         raise LwexpError(f"no draft was kept ({counts}); the reasons are in {run.path / DRAFT_FAILURES}")
     log.info(
-        "%s calls sent, %s already in the ledger, $%.4f in all, %.1f s",
+        "calls: %s sent, %s already in the ledger, $%.4f in all, %.1f s",
         f"{totals.answers - before:,}", f"{before:,}", totals.cost_usd, time.monotonic() - started,
     )  # fmt: skip
     reasons = (item.reason for item in outcomes.values() if isinstance(item, Failure))
@@ -95,7 +95,7 @@ def _write_documents(
         teacher=teacher.model,
         more_room=None if generate.retry_room is None else round(generate.retry_room * teacher.max_tokens),
     )
-    # Longest first, so that no long document is left to run alone at the end.
+    # Longest first, so that no long document runs alone at the end.
     order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)
     progress = Progress([1 + expected_steps(config, row) for row in instructions])
 

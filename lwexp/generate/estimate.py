@@ -1,4 +1,4 @@
-"""What a run will cost, without a call: calls, tokens and dollars, the re-sent text included.
+"""Calls, tokens and dollars that a run will probably take, text that is sent again included.
 
 Step i of a document sends the text of steps 1 to i-1 again, so prompt tokens grow with the square of the
 number of paragraphs: 30 paragraphs of 530 tokens send 30 * 29 / 2 * 530 = 230,000 tokens of text again.
@@ -23,7 +23,7 @@ _SHOWN = 3  # instructions printed by a dry run
 
 
 class Estimate(NamedTuple):
-    """Sums over all documents. ``resent_tokens`` are the part of the prompt that is text sent again."""
+    """Sums over all documents; ``resent_tokens`` are the part of the prompts that was sent before."""
 
     calls: int
     prompt_tokens: int
@@ -68,7 +68,7 @@ def estimate_cost(config: Config) -> float | None:
 
 
 def expected_steps(config: Config, row: Instruction) -> int:
-    """Paragraphs that a document will probably be planned in; its calls are one more, for the plan."""
+    """Probable number of paragraphs of a document; the plan takes one more call."""
     if config.generate.mode == "direct":
         return 0
     return max(1, round((row.required_words or _UNSTATED_WORDS) / config.teacher.paragraph_length))

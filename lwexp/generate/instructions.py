@@ -1,4 +1,4 @@
-"""What the teacher is asked to write: made from topics and lengths, or read from a file."""
+"""Instructions for the teacher: made from topics and lengths, or read from a file."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ _LENGTH_KEYS = ("required_words", "length")
 
 
 class Loaded(NamedTuple):
-    """The instructions of a run, the file they came from and the run that wrote it, if there are such."""
+    """The instructions of a run; the file they came from and the run that wrote it, if any."""
 
     rows: list[Instruction]
     file: Path | None
@@ -48,7 +48,7 @@ def find_instructions(
 
 
 def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: int) -> list[Instruction]:
-    """Instructions that are made, or read from a file the user names."""
+    """Instructions made from topics, or read from a file of the user's."""
     if isinstance(config, SyntheticInstructions):
         return make_instructions(config.count, config.required_words, seed=seed)
     return read_instructions(Path(config.path), count=config.count)

@@ -8,12 +8,12 @@ from lwexp.records import Language, LwexpError
 from lwexp.text.quoting import slots_of
 from lwexp.text.words import LANGUAGES
 
-_OURS = Path(__file__).parent / "prompts"
+_BUILT_IN = Path(__file__).parent / "prompts"
 _KNOWN = ("INST", "PLAN", "TEXT", "STEP")
 
 
 class Templates(NamedTuple):
-    """The two prompts of AgentWrite in one language, and what is said to a plan that cannot be read."""
+    """The two prompts of AgentWrite in one language, and the reply to a plan that cannot be used."""
 
     plan: str
     write: str
@@ -26,13 +26,13 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
     Raises:
         LwexpError: If a file is missing, lacks a placeholder that it needs, or holds an unknown one.
     """
-    folder = Path(config.prompts) if config.prompts is not None else _OURS
+    folder = Path(config.prompts) if config.prompts is not None else _BUILT_IN
     needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))
     return {
         language: Templates(
             plan=_read(folder / f"plan_{language}.txt", ("INST",)),
             write=_read(folder / f"write_{language}.txt", needed_to_write),
-            replan=(_OURS / f"replan_{language}.txt").read_text(encoding="utf-8").strip(),
+            replan=(_BUILT_IN / f"replan_{language}.txt").read_text(encoding="utf-8").strip(),
         )
         for language in LANGUAGES
     }
@@ -42,7 +42,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> str:
     if not path.is_file():
         raise LwexpError(
             f"generate.prompts: {path} does not exist; the folder needs plan_en.txt, write_en.txt, plan_zh.txt and "
-            f"write_zh.txt (prompts=null takes our own)"
+            f"write_zh.txt (generate.prompts=null takes lwexp's own)"
         )
     text = path.read_text(encoding="utf-8").strip()
     slots = slots_of(text)

@@ -108,7 +108,7 @@ class Selection:
 
     def __str__(self) -> str:
         found = ", ".join(f"{name} {self.accepted[name]:,} of {wanted:,}" for name, wanted in self.wanted.items())
-        return f"{self._next:,} rows read, {found}, {self._in_flight.total()} in flight, ${self._spent_usd:,.2f}"
+        return f"rows: {self._next:,} read, {found}, {self._in_flight.total()} in flight, ${self._spent_usd:,.2f}"
 
     async def to_ask(self, rows: Iterator[Outcome]) -> AsyncIterator[tuple[int, Instruction]]:
         """Rows that a model must judge, with their places, until every language is full or the rows end."""
@@ -193,7 +193,7 @@ def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Itera
 
 
 class Forecast(NamedTuple):
-    """What a dry run finds: the tally of the rules, how many would be asked about, and at most for how much."""
+    """What a dry run finds: the tally of the rules, how many rows would be asked about, and the most it would cost."""
 
     tally: Tally
     askable: Counter[str]
@@ -206,7 +206,7 @@ class Forecast(NamedTuple):
         price = (
             "unknown; set teacher.price='{input_per_mtok: <dollars>, output_per_mtok: <dollars>}'"
             if self.cost_usd is None
-            else f"at most ${self.cost_usd:,.2f}: a language that is full is asked about no more"
+            else f"at most ${self.cost_usd:,.2f}: questions about a language stop when it is full"
         )
         lost = "".join(f"\n  {n:>9,}  {reason.replace('_', ' ')}" for reason, n in sorted(self.tally.lost.items()))
         return (
@@ -217,7 +217,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(config: Config, rows: Iterable[RawRow], source: str) -> Forecast:
-    """Apply the rules to all rows and price a question about each that passes; asks nobody."""
+    """Apply the rules to all rows and price a question about each that passes, without asking."""
     askable: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     tokens = 0
@@ -233,7 +233,7 @@ def forecast(config: Config, rows: Iterable[RawRow], source: str) -> Forecast:
 
 
 async def _in_a_thread(rows: Iterator[Outcome]) -> AsyncIterator[Outcome]:
-    """Rows read a few at a time beside the event loop: a shard that downloads for a minute must not time out calls."""
+    """Rows read a few at a time outside the event loop: a shard that downloads for a minute must not time out calls."""
     while batch := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
         for row in batch:
             yield row

@@ -1,4 +1,4 @@
-"""Selection by rule: what needs no model to be turned away. Each rule has a name, which the tally counts."""
+"""Selection rules that need no model. Each has a name, which the tally counts."""
 
 import re
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def check(candidate: Candidate, config: SelectConfig, source: str) -> Instructio
 
 
 def _language(candidate: Candidate) -> Language | None:
-    """By the characters, and the row's own flag must not say otherwise."""
+    """The language of the characters, or None if it is neither or the row's own flag disagrees."""
     text = candidate.text
     by_letters = language_of(text)
     letters = sum(sign.isalpha() for sign in text)
@@ -101,11 +101,11 @@ def _language(candidate: Candidate) -> Language | None:
 
 
 class Duplicates:
-    """What has been seen: exact texts, and near ones by MinHash.
+    """Texts seen so far: exact copies by hash, near ones by MinHash.
 
     Args:
-        threshold: Jaccard similarity of three-word (three-character) shingles from which on two texts are near
-            duplicates; None looks for exact ones only. Memory: about 2 KB a text that is kept.
+        threshold: Smallest Jaccard similarity of three-word (three-character) shingles between near duplicates; None
+            finds exact ones only. Memory: about 2 KB for each text kept.
     """
 
     def __init__(self, threshold: float | None) -> None:
@@ -119,7 +119,7 @@ class Duplicates:
             self._hashes: dict[str, object] = {}
 
     def check(self, id: str, text: str) -> Rejected | None:
-        """Whether a like text came before; if not, it is remembered."""
+        """Reject a text if the same or a similar one came before; otherwise remember it."""
         tokens = [token.lower() for token in _TOKEN.findall(text)]
         key = hash(tuple(tokens))
         if key in self._exact:

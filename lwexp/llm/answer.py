@@ -1,4 +1,4 @@
-"""What a call can end in: an answer, or a typed reason why there is none. Never an error message as text."""
+"""Outcome of a call: an answer, or a typed reason why there is none; never an error message as text."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,10 +49,10 @@ class NoAnswer:
 
 
 def outcome_of(entry: Entry, *, from_ledger: bool) -> Answer | NoAnswer:
-    """What a stored answer means; the same whether it came from the provider just now or long ago."""
+    """What an entry of the ledger means to the caller."""
     answer = Answer(*entry[:5], from_ledger, entry.attempts)
     if entry.finish_reason == "length":
         return NoAnswer("length", f"cut at {entry.completion_tokens} tokens", entry.attempts, partial=answer)
     if entry.finish_reason == "content_filter":
-        return NoAnswer("content_filter", "the provider's filter held the answer back", entry.attempts)
+        return NoAnswer("content_filter", "the provider's filter withheld the answer", entry.attempts)
     return answer

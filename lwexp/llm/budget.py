@@ -23,7 +23,7 @@ class Budget:
         self._settled = asyncio.Condition()
 
     async def reserve(self, worst: float) -> None:
-        """Set dollars aside; waits while calls in flight may still give enough back.
+        """Set dollars aside; waits as long as calls in flight may still give enough back.
 
         Raises:
             LwexpError: If the limit cannot cover the call even after all others are settled.

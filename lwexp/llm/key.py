@@ -7,7 +7,7 @@ from lwexp.records import LwexpError
 
 
 def require_key(endpoint: Endpoint) -> str | None:
-    """The key; None where the endpoint needs none. Also called before a run is opened, to fail before anything is made.
+    """The key, or None if the endpoint needs none. Called before a run is opened, too: a missing key fails early.
 
     Raises:
         LwexpError: If the environment variable is missing or empty.

@@ -88,14 +88,13 @@ def request_key(request: Mapping[str, object]) -> str:
 class Ledger:
     """Answers by key. Several processes may hold the same file open.
 
-    Every write is one transaction of a write-ahead log, so a ``kill -9`` at any moment loses nothing that was
-    reported. Whether a power cut may is a choice:
+    Every write is one transaction of a write-ahead log, so a ``kill -9`` at any moment loses no stored answer.
 
     Args:
-        path: The SQLite file; made where it does not exist.
-        power_safe: Wait for the disk before an answer is used (``synchronous=FULL``), as paid answers deserve. It
+        path: The SQLite file; made if it does not exist.
+        power_safe: Wait for the disk before an answer is used (``synchronous=FULL``), for answers that cost money. It
             takes about 3 ms, so answers that arrive together wait together, in a thread, while calls go on. False
-            (``NORMAL``) never waits, and a power cut may take the last seconds: right for what costs nothing.
+            (``NORMAL``) never waits, and a power cut may lose the last seconds: right for answers that are free.
     """
 
     def __init__(self, path: Path, *, power_safe: bool = True) -> None:
@@ -106,13 +105,13 @@ class Ledger:
         self._flush: asyncio.Task[None] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # Two connections: in a write-ahead log, who reads never waits for who writes.
+            # Two connections: with a write-ahead log, readers never wait for writers.
             self._db, self._writer = (
                 sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False) for _ in range(2)
             )
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
-            # The log is folded into the file every 40 MB, not every 4: each time waits for the disk.
+            # A checkpoint every 40 MB, not every 4: each one waits for the disk.
             self._writer.execute("PRAGMA wal_autocheckpoint=10000")
             self._writer.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
@@ -128,7 +127,7 @@ class Ledger:
         return Entry(*row) if row else None
 
     def put(self, key: str, entry: Entry, *, model: str) -> Entry:
-        """Store an answer and return the one to use: the first stored, where another process was faster."""
+        """Store an answer and return the one to use: another process may have stored its own first."""
         self._commit([_settlement(key, entry, model, None)])
         return self._stored(key)
 
@@ -151,7 +150,7 @@ class Ledger:
         return self._stored(key)
 
     def lose(self, key: str, reason: str, cost_usd: float, *, call: str | None = None) -> None:
-        """Close a call that gave nothing. What it may have cost counts against the budget."""
+        """Close a call without an answer. What it may have cost counts against the budget."""
         statements: list[_Statement] = []
         if cost_usd:
             statements.append(("INSERT INTO lost_calls VALUES (?, ?, ?, ?)", (key, reason, cost_usd, _now())))
@@ -171,7 +170,7 @@ class Ledger:
         return Totals(answers[0], answers[1], lost[0], int(answers[2]), int(answers[3]))
 
     def close(self) -> None:
-        """Close the file; SQLite folds its write-ahead log back in."""
+        """Close the file; SQLite merges its write-ahead log into it."""
         with self._writing:
             self._db.close()
             self._writer.close()
@@ -188,7 +187,7 @@ class Ledger:
         return stored
 
     async def _soon(self, statements: Sequence[_Statement]) -> None:
-        """Commit statements, together with those of others that wait for the same turn of the disk."""
+        """Commit statements, batched with others that are waiting for the disk."""
         if not self._power_safe:
             self._commit([statements])
             return
@@ -230,7 +229,7 @@ class Ledger:
 
 
 def _settlement(key: str, entry: Entry, model: str, call: str | None) -> list[_Statement]:
-    """Store the answer, unless another process was faster: then what ours cost is lost. Close the open call."""
+    """Store the answer, or count its cost as lost if another process stored one first; close the open call."""
     statements: list[_Statement] = [
         (
             "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

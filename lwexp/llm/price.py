@@ -1,4 +1,4 @@
-"""What a model costs and takes: from the config, or from the table that litellm ships, read without importing it."""
+"""Prices of models, and which take a JSON schema: from the config or from litellm's table, without importing it."""
 
 import functools
 import importlib.util
@@ -28,7 +28,7 @@ FREE = Rates(0.0, 0.0, 0.0)
 
 
 def rates_of(endpoint: Endpoint) -> Rates | None:
-    """Prices of an endpoint; None where neither the config nor litellm's table knows the model."""
+    """Prices of an endpoint; None if neither the config nor litellm's table has the model."""
     if endpoint.is_free:
         return FREE
     if not isinstance(endpoint, Hosted):
@@ -36,7 +36,7 @@ def rates_of(endpoint: Endpoint) -> Rates | None:
     if endpoint.price is not None:
         prompt = endpoint.price.input_per_mtok / 1e6
         return Rates(prompt, prompt, endpoint.price.output_per_mtok / 1e6)
-    # A server of one's own may serve any model under any name, so the table's price would be a guess.
+    # A self-hosted server may serve any model under any name, so the table's price would be a guess.
     return None if endpoint.base_url is not None else _listed(endpoint.model)
 
 

@@ -1,4 +1,4 @@
-"""Cells and tables of Markdown and CSV that outside text cannot leave; pure."""
+"""Markdown and CSV tables that are safe for text from outside."""
 
 import csv
 import io
@@ -32,14 +32,14 @@ def csv_table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
 
 
 def markdown_cell(value: object, limit: int = 200) -> str:
-    """A cell that cannot leave its table and carries no HTML, link or emphasis."""
+    """A cell without HTML, links or emphasis that cannot break out of its table."""
     text = one_line(str(value), limit)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|!~])", r"\\\1", text)
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]], *, align: str = "") -> str:
-    """A table of cells that are Markdown already. ``align``: l or r for each column, l where it says nothing."""
+    """A table of cells that are Markdown already. ``align``: l or r for each column; l if it is shorter."""
     titles = list(head)
     rules = ["--:" if align[n : n + 1] == "r" else ":--" for n in range(len(titles))]
     lines = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]

@@ -1,4 +1,4 @@
-"""Degenerate text: the same words again and again, as a model writes that has lost its thread."""
+"""Degenerate text: the same words again and again, from a model that is stuck."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ _REPEATS = 4  # a chorus comes three times; four times in a row, with nothing be
 _LEAST = 40  # tokens: shorter ones are "ha ha ha"
 _LONGEST_PERIOD = 200  # tokens of what is repeated
 
-_END_REPEATS = 3  # an answer that ends in a repetition needs fewer: it did not find its way out
+_END_REPEATS = 3  # fewer at the end of an answer, where the model did not get out of the loop
 _END_LEAST = 30  # words
 
 
 def find_loop(text: str) -> str | None:
-    """The words that come at least four times in a row, over forty words or characters in all, or None."""
+    """The words that come at least four times in a row, forty words or characters in all, or None."""
     tokens = _TOKEN.findall(text.lower())
     if len(tokens) < _LEAST:
         return None
@@ -32,9 +32,9 @@ def find_loop(text: str) -> str | None:
 
 
 def looped_words(words: Sequence[str]) -> int:
-    """Words of the longest end that repeats one passage three times or more, word by word; 0 where there is none.
+    """Words at the end of a text that repeat one passage three times or more, word by word; 0 without such an end.
 
-    An end shorter than 30 words is no loop, so a refrain or "ha, ha, ha" is none.
+    An end shorter than 30 words does not count, so a refrain or "ha, ha, ha" is no loop.
     """
     for period in range(1, len(words) // _END_REPEATS + 1):
         at = len(words) - 1

@@ -1,7 +1,7 @@
-"""Outside text made harmless and short: hidden characters, single lines, names for folders.
+"""Text from outside made safe and short: hidden characters, single lines, names for folders.
 
-What a model, a prompt file, a config or another library says may hide characters, change the reading direction and
-run over many lines.
+Text of a model, a prompt file, a config or another library may hide characters, change the reading direction and run
+over many lines.
 """
 
 import re
@@ -50,11 +50,11 @@ def plural(count: int, noun: str) -> str:
 
 
 def first_line(error: BaseException, otherwise: str | None = None) -> str:
-    """What an error says, in one line.
+    """The first line of an error's message.
 
     Args:
-        error: Of any library; many say the rest of their story in further lines.
-        otherwise: Said for an error without a message; None takes the name of its class.
+        error: From any library.
+        otherwise: Stands for an empty message; None takes the name of the class.
     """
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__ if otherwise is None else otherwise
@@ -65,7 +65,7 @@ def slug(text: str, otherwise: str, *, longest: int = 40) -> str:
 
     Args:
         text: A model's name, or a file's, a folder's or a hub set's.
-        otherwise: Taken where nothing is left.
+        otherwise: Taken if nothing is left.
         longest: Characters kept.
 
     Example:

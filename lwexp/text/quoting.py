@@ -24,9 +24,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def code_of(*enclosed: str) -> str:
-    """A code that the enclosed texts cannot contain: a hash of them.
+    """A code that the enclosed texts cannot contain: a hash of them. So no text can close its own quotation.
 
-    The same question so has the same text, which the ledger needs, and no text can close its own quotation.
+    The same question has the same code, which the ledger's key needs.
     """
     joined = "\0".join(enclosed)
     code = hashlib.sha256(joined.encode(errors="surrogatepass")).hexdigest()[:16]

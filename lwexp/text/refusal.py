@@ -1,4 +1,4 @@
-"""How a model declines, in English and Chinese: a draft, a plan or an imported answer that is none."""
+"""Refusals in English and Chinese, in place of a draft, a plan or an imported answer."""
 
 import re
 
@@ -19,5 +19,5 @@ _REFUSAL_WORDS = 120  # a longer text that starts so is a story in the first per
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text is a model declining: it starts like one, and is short."""
+    """Whether a text is a refusal: it starts like one and is short."""
     return bool(_REFUSAL.match(text.lstrip())) and count_words(text) <= _REFUSAL_WORDS

@@ -1,4 +1,4 @@
-"""What a model replied, read whole or not at all: one JSON object, bare or in a code fence."""
+"""Reads a model's reply: one JSON object, bare or in a code fence, or nothing."""
 
 import json
 import re
@@ -16,7 +16,7 @@ _FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 
 class UnreadableError(ValueError):
-    """A reply that is not what was asked for; the text says what is wrong with it, to the model."""
+    """A reply that is not what was asked for; the message tells the model what is wrong."""
 
 
 def without_reasoning(text: str) -> str:
@@ -36,13 +36,12 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_object(reply: str, schema: type[M], *, mends: Callable[[str, dict[str, Any]], bool] | None = None) -> M:
-    """Read a reply that is one JSON object. Text around it is refused: the quoted text may have suggested an answer.
+    """Read a reply that is one JSON object. Text around it is refused: it may come from the text being judged.
 
     Args:
         reply: As it came.
         schema: What the object must be.
-        mends: Where punctuation is broken: whether the object that ``json_repair`` makes of the text may stand for it.
-            None mends nothing.
+        mends: Whether the object that ``json_repair`` makes of broken JSON may be used; None repairs nothing.
 
     Raises:
         UnreadableError: If it is anything else.

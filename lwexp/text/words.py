@@ -1,7 +1,7 @@
-"""How long a text is, how close that comes to a wish, and which language it is in: one definition for every room.
+"""Word count, length score S_l and language detection: one definition for every room.
 
 Source: THUDM/LongWriter evaluation/pred.py:17-18 at 3fcfdff, kept exactly so that scores compare with the
-published ones. Its oddities are part of it: "don't" counts 2, "state-of-the-art" 4, digits and kana 0, a
+published ones, with its oddities: "don't" counts 2, "state-of-the-art" 4, digits and kana 0, a
 Latin word with an accent or glued to Chinese characters 0.
 """
 
@@ -82,7 +82,7 @@ def score_length(required: int, words: int) -> float:
 
     Args:
         required: Words asked for, above 0.
-        words: Words produced. None at all scores 0, where the published code divides by zero.
+        words: Words produced. 0 words score 0, where the published code divides by zero.
 
     Source: the paper, section 4.1; THUDM/LongWriter evaluation/eval_length.py at 3fcfdff.
     """

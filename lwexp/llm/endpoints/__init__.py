@@ -1,1 +1,1 @@
-"""Teachers and judges that lwexp knows: any model of litellm's, the offline stand-in, and no judge at all."""
+"""Built-in teachers and judges: any model that litellm reaches, the offline stand-ins, and no judge."""

@@ -42,13 +42,13 @@ class OfflineTeacher(_Offline, Teacher):
 
 @register
 class OfflineJudge(_Offline, AskedJudge):
-    """A labelled heuristic. Its S_q is never shown beside a real judge's."""
+    """A heuristic, labelled as one. Its S_q is never shown beside a real judge's."""
 
     model: Literal["offline/judge"] = "offline/judge"
 
     @model_validator(mode="after")
     def repeats_differ(self) -> OfflineJudge:
-        """It counts, so it always says the same."""
+        """The judge is deterministic, so a second opinion would repeat the first."""
         if self.repeats > 1:
-            raise ValueError("judge.repeats: the offline judge always says the same; set judge.repeats=1")
+            raise ValueError("judge.repeats: the offline judge always gives the same scores; set judge.repeats=1")
         return self

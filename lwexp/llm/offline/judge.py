@@ -1,7 +1,7 @@
 """The offline judge: six scores from counting, a stand-in that no published number may stand beside.
 
-It has no idea of quality. It rewards what the offline teacher's texts are made of (the asked topic, parts in
-order, no sentence again and again, an ending, enough of it), so that the miniature recipe has a signal to follow:
+It does not measure quality. It rewards what the offline teacher's texts are made of (the requested topic, parts in
+order, no repeated sentences, an ending, enough words), so that the miniature recipe has a signal to follow:
 
 | dimension | 5 where |
 |---|---|
@@ -124,7 +124,7 @@ def _readable(sentences: Sequence[str], response: str) -> float:
 
 
 def _tagged(names: str, prompt: str, start: int) -> tuple[str | None, int]:
-    """What stands in the first tag with such a name, and where it ends: at the LAST closing tag of that name."""
+    """Content of the first tag with such a name, and where it ends: at the LAST closing tag of that name."""
     opening = re.compile(rf"<([^<>/\n]*(?:{names})[^<>/\n]*)>", re.IGNORECASE).search(prompt, start)
     if opening is None:
         return None, start

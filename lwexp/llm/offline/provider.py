@@ -1,7 +1,7 @@
 """litellm provider ``offline``: the stand-ins that need no key, on the same path as every real model.
 
-``offline/teacher`` writes, ``offline/judge`` scores. Both are plainly stand-ins: a text grammar and a
-heuristic. What they produce shows that the recipe works, never how good a model is.
+``offline/teacher`` writes by a text grammar, ``offline/judge`` scores by a heuristic. Their output shows that the
+recipe works, never how good a model is.
 """
 
 from typing import Any
