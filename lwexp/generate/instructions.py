@@ -41,10 +41,10 @@ def find_instructions(
             config.run, root=root, stages=("select",), key="generate.instructions.run",
             make_it="python generate_data.py task=select source=<file, folder or hub id>",
         )  # fmt: skip
-        file = run.path / INSTRUCTIONS
-        return Loaded(read_instructions(file, count=config.count), file, run)
-    file_or_none = Path(config.path) if isinstance(config, InstructionFile) else None
-    return Loaded(load_instructions(config, seed=seed), file_or_none, None)
+        selected = run.path / INSTRUCTIONS
+        return Loaded(read_instructions(selected, count=config.count), selected, run)
+    file = Path(config.path) if isinstance(config, InstructionFile) else None
+    return Loaded(load_instructions(config, seed=seed), file, None)
 
 
 def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: int) -> list[Instruction]:
@@ -61,7 +61,8 @@ def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int)
     what a ledger holds of them.
     """
     cells = [(words, language) for words in required_words for language in LANGUAGES]
-    topics = {cell: _shuffled(TOPICS[cell[1]], f"{seed}|{cell}") for cell in cells}
+    # Sampling all of them is a shuffle.
+    topics = {cell: random.Random(f"{seed}|{cell}").sample(TOPICS[cell[1]], len(TOPICS[cell[1]])) for cell in cells}
     rows = []
     for i in range(count):
         words, language = cell = cells[i % len(cells)]
@@ -124,7 +125,3 @@ def _instruction(row: Any, path: Path, number: int) -> Instruction:
         )
     except ValidationError as error:
         raise LwexpError(f"{where}: {first_problem(error)}") from None
-
-
-def _shuffled(topics: tuple[str, ...], seed: str) -> list[str]:
-    return random.Random(seed).sample(topics, len(topics))

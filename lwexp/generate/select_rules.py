@@ -9,14 +9,7 @@ from lwexp.records import Instruction, Language
 from lwexp.text.stated_lengths import stated_words
 from lwexp.text.words import count_words, language_of
 
-_FLAGS: dict[str, Language] = {
-    "english": "en",
-    "en": "en",
-    "chinese": "zh",
-    "zh": "zh",
-    "zh-cn": "zh",
-    "mandarin": "zh",
-}
+_FLAGS: dict[Language, tuple[str, ...]] = {"en": ("english", "en"), "zh": ("chinese", "zh", "zh-cn", "mandarin")}
 
 # Latin letters alone do not make a text English; these words do. About two words in five of English prose.
 _COMMON = (
@@ -92,7 +85,7 @@ def _language(candidate: Candidate) -> Language | None:
     if letters and len(_OTHER_LETTERS.findall(text)) > _OTHER_SHARE * letters:
         return None
     if candidate.language is not None:
-        return by_letters if _FLAGS.get(str(candidate.language).lower()) == by_letters else None
+        return by_letters if str(candidate.language).lower() in _FLAGS[by_letters] else None
     if by_letters == "en":
         words = re.findall(r"[a-z']+", text.lower())
         if words and sum(word in _ENGLISH for word in words) < _ENGLISH_SHARE * len(words):

@@ -126,11 +126,6 @@ class Ledger:
         ).fetchone()
         return Entry(*row) if row else None
 
-    def put(self, key: str, entry: Entry, *, model: str) -> Entry:
-        """Store an answer and return the one to use: another process may have stored its own first."""
-        self._commit([_settlement(key, entry, model, None)])
-        return self._stored(key)
-
     async def open_call(self, key: str, worst_usd: float) -> str | None:
         """Record that a call is about to be sent, so that a kill cannot hide what it may have cost.
 
@@ -144,10 +139,16 @@ class Ledger:
         return call
 
     async def settle(self, key: str, entry: Entry, *, model: str, call: str | None) -> Entry:
-        """``put``, together with the answers that arrive while the disk is busy; also closes the open call."""
+        """Store an answer, close its open call, and return the answer to use.
+
+        Answers that arrive while the disk is busy are stored together. If another process stored an answer to the same
+        request first, that one is returned.
+        """
         # Shielded: an answer that has come is stored even if whoever asked for it is cancelled.
         await asyncio.shield(asyncio.ensure_future(self._soon(_settlement(key, entry, model, call))))
-        return self._stored(key)
+        stored = self.get(key)
+        assert stored is not None
+        return stored
 
     def lose(self, key: str, reason: str, cost_usd: float, *, call: str | None = None) -> None:
         """Close a call without an answer. What it may have cost counts against the budget."""
@@ -180,11 +181,6 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _stored(self, key: str) -> Entry:
-        stored = self.get(key)
-        assert stored is not None
-        return stored
 
     async def _soon(self, statements: Sequence[_Statement]) -> None:
         """Commit statements, batched with others that are waiting for the disk."""

@@ -44,38 +44,33 @@ def ask_all(
         LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
     """
-    asyncio.run(_ask_all(items, endpoint, ledger, work))
 
+    async def run() -> None:
+        queue = aiter(items if isinstance(items, AsyncIterable) else _one_by_one(items))
+        turn = asyncio.Lock()
+        async with Client(endpoint, ledger) as client:
+            drain = _Drain(client)
 
-async def _ask_all(
-    items: Iterable[I] | AsyncIterable[I],
-    endpoint: Endpoint,
-    ledger: Ledger,
-    work: Callable[[Client, I], Awaitable[str | None]],
-) -> None:
-    queue = aiter(items if isinstance(items, AsyncIterable) else _one_by_one(items))
-    turn = asyncio.Lock()
-    async with Client(endpoint, ledger) as client:
-        drain = _Drain(client)
-
-        async def worker() -> None:
-            while drain.reason is None:
-                try:
-                    async with turn:
-                        item = await anext(queue)
-                    if drain.reason is not None or await work(client, item) == DRAINED:
+            async def worker() -> None:
+                while drain.reason is None:
+                    try:
+                        async with turn:
+                            item = await anext(queue)
+                        if drain.reason is not None or await work(client, item) == DRAINED:
+                            return
+                    except StopAsyncIteration:
                         return
-                except StopAsyncIteration:
-                    return
-                except LwexpError as error:
-                    drain.stop(error)
-                # A replay from the ledger never waits by itself; this lets signals in.
-                await asyncio.sleep(0)
+                    except LwexpError as error:
+                        drain.stop(error)
+                    # A replay from the ledger never waits by itself; this lets signals in.
+                    await asyncio.sleep(0)
 
-        with drain.on_signals():
-            await asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
-    if drain.reason is not None:
-        raise drain.reason
+            with drain.on_signals():
+                await asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
+        if drain.reason is not None:
+            raise drain.reason
+
+    asyncio.run(run())
 
 
 async def _one_by_one(items: Iterable[I]) -> AsyncIterator[I]:

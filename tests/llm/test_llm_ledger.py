@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -25,10 +26,14 @@ REQUEST = {
 }
 
 
-def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
+def store(ledger: Ledger, entry: Entry) -> Entry:
+    return asyncio.run(ledger.settle("k", entry, model="m", call=None))
+
+
+def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
         assert ledger.get("k") is None
-        ledger.put("k", ENTRY, model="m")
+        store(ledger, ENTRY)
     with Ledger(tmp_path / "l.sqlite") as ledger:
         assert ledger.get("k") == ENTRY
         assert ledger.totals() == (1, 0.25, 0.0, 10, 20)
@@ -36,8 +41,8 @@ def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
 
 def test_the_first_writer_wins_and_the_second_answer_is_paid_for_all_the_same(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger, Ledger(tmp_path / "l.sqlite") as other:
-        ledger.put("k", ENTRY, model="m")
-        used = other.put("k", ENTRY._replace(text="later", cost_usd=0.5), model="m")
+        store(ledger, ENTRY)
+        used = store(other, ENTRY._replace(text="later", cost_usd=0.5))
         assert used == ENTRY
         assert ledger.totals()[:3] == (1, 0.25, 0.5)
 
@@ -64,13 +69,16 @@ def test_the_order_of_fields_is_not_in_the_key() -> None:
 
 
 WRITER = """
-import sys
+import asyncio, sys
 from pathlib import Path
 from lwexp.llm.ledger import Entry, Ledger
-with Ledger(Path(sys.argv[1]), power_safe=False) as ledger:
-    for i in range(int(sys.argv[3])):
-        ledger.put(f"{sys.argv[2]}{i}", Entry("x" * 2000, "stop", 1, 1, 0.001, 1), model="m")
-        print(i, flush=True)
+async def write():
+    with Ledger(Path(sys.argv[1]), power_safe=False) as ledger:
+        for i in range(int(sys.argv[3])):
+            entry = Entry("x" * 2000, "stop", 1, 1, 0.001, 1)
+            await ledger.settle(f"{sys.argv[2]}{i}", entry, model="m", call=None)
+            print(i, flush=True)
+asyncio.run(write())
 """
 
 

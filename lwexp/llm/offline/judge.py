@@ -48,19 +48,17 @@ def judge_reply(messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, A
     prompt = messages[-1]["content"]
     request, end = _tagged(_ASKED, prompt, 0)
     response, end = _tagged(_GIVEN, prompt, end)  # behind the request, which may hold such tags itself
-    if "better" in _properties(schema):
-        return _choice(request or "", response or "", _tagged(_GIVEN, prompt, end)[0] or "")
+    names = (schema or {}).get("json_schema", {}).get("schema", {}).get("properties", {})
+    if "better" in names:
+        other = _tagged(_GIVEN, prompt, end)[0]
+        texts = request or "", response or "", other or ""
+        a, b = (sum(judge(texts[0], text).values()) for text in texts[1:])
+        better = "first" if a > b else "second" if b > a else "tie"
+        return Reply(json.dumps({"better": better}), "stop", count_words("".join(texts)), 4)
     scores = judge(request or "", prompt if response is None else response)
-    named = {_plain(name): name for name in _properties(schema)}
+    named = {re.sub(r"[^a-z]+", "_", name.lower()).strip("_"): name for name in names}
     text = json.dumps({named.get(dimension, dimension): score for dimension, score in scores.items()})
     return Reply(text, "stop", sum(count_words(message["content"]) for message in messages), len(DIMENSIONS) * 4)
-
-
-def _choice(request: str, first: str, second: str) -> Reply:
-    """The one with the higher sum of scores; equal sums tie."""
-    a, b = (sum(judge(request, text).values()) for text in (first, second))
-    better = "first" if a > b else "second" if b > a else "tie"
-    return Reply(json.dumps({"better": better}), "stop", count_words(request + first + second), 4)
 
 
 def judge(request: str, response: str) -> dict[str, int]:
@@ -131,12 +129,3 @@ def _tagged(names: str, prompt: str, start: int) -> tuple[str | None, int]:
     closing = prompt.rfind(f"</{opening[1]}>", opening.end())
     end = closing if closing > 0 else len(prompt)
     return prompt[opening.end() : end].strip(), end
-
-
-def _properties(schema: Mapping[str, Any] | None) -> Sequence[str]:
-    inner = (schema or {}).get("json_schema", {}).get("schema", {})
-    return tuple(inner.get("properties", {}))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]+", "_", name.lower()).strip("_")

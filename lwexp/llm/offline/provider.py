@@ -9,7 +9,6 @@ from typing import Any
 import litellm
 from litellm.types.utils import Choices, Message, Usage
 
-from lwexp.llm.answer import Reply
 from lwexp.llm.offline.judge import judge_reply
 from lwexp.llm.offline.teacher import teacher_reply
 
@@ -28,15 +27,16 @@ class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
         **_: Any,
     ) -> Any:
         """Fill litellm's response with the stand-in's reply."""
-        reply = _reply(model, messages, optional_params)
+        if model == "judge":
+            reply = judge_reply(messages, schema=optional_params.get("response_format"))
+        elif model == "teacher":
+            names = ("seed", "paragraph_words", "miss", "max_tokens")
+            reply = teacher_reply(messages, **{name: optional_params[name] for name in names})
+        else:
+            raise litellm.NotFoundError(f"there is no {PROVIDER}/{model}; wanted teacher or judge", model, PROVIDER)
+        message = Message(role="assistant", content=reply.text)
         model_response.model = f"{PROVIDER}/{model}"
-        model_response.choices = [
-            Choices(
-                index=0,
-                finish_reason=reply.finish_reason,
-                message=Message(role="assistant", content=reply.text),
-            )
-        ]
+        model_response.choices = [Choices(index=0, finish_reason=reply.finish_reason, message=message)]
         model_response.usage = Usage(
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
@@ -50,21 +50,6 @@ def make_known() -> None:
     if all(entry["provider"] != PROVIDER for entry in litellm.custom_provider_map):
         handler = {"provider": PROVIDER, "custom_handler": OfflineProvider()}
         litellm.custom_provider_map = [*litellm.custom_provider_map, handler]
-    # A listed price of nothing: for an unlisted model litellm searches its table at each call (1.5 ms, not 1.2).
+    # A listed price of 0: for an unlisted model litellm searches its table at each call (1.5 ms, not 1.2).
     free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "litellm_provider": PROVIDER, "mode": "chat"}
-    for model in ("teacher", "judge"):
-        litellm.model_cost[f"{PROVIDER}/{model}"] = free
-
-
-def _reply(model: str, messages: list[dict[str, str]], parameters: dict[str, Any]) -> Reply:
-    if model == "judge":
-        return judge_reply(messages, schema=parameters.get("response_format"))
-    if model == "teacher":
-        return teacher_reply(
-            messages,
-            seed=parameters["seed"],
-            paragraph_words=parameters["paragraph_words"],
-            miss=parameters["miss"],
-            max_tokens=parameters["max_tokens"],
-        )
-    raise litellm.NotFoundError(f"there is no {PROVIDER}/{model}; there are teacher and judge", model, PROVIDER)
+    litellm.model_cost |= {f"{PROVIDER}/{model}": free for model in ("teacher", "judge")}
