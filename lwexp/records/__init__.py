@@ -5,15 +5,15 @@ Reads and writes JSONL and Parquet for every room. Imports no other room; never 
 
 from lwexp.records.atomic import atomic, write_json, write_text
 from lwexp.records.evaluation import (
-    Check,
+    AnswerCheck,
     Judgement,
     MetricInfo,
     PairJudgement,
-    Position,
     Prompt,
     PublishedCell,
     Response,
     Sampling,
+    SegmentCheck,
     Verdict,
 )
 from lwexp.records.files import (
@@ -52,9 +52,10 @@ from lwexp.records.rows import (
 from lwexp.records.table import TableWriter
 
 __all__ = [
-    "BadRow", "Check", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LwexpError",
-    "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Position", "Preempted", "PreferencePair", "Prompt",
-    "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "StepTrace", "StoredRows", "TableWriter",
-    "Tally", "Trace", "Verdict", "atomic", "first_problem", "prompt_sha", "published_cells", "read_json_lines",
-    "read_rows", "scan_json_lines", "scan_rows", "tally", "turn_problem", "write_json", "write_rows", "write_text",
+    "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LwexpError",
+    "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
+    "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "SegmentCheck", "StepTrace", "StoredRows",
+    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "first_problem", "prompt_sha", "published_cells",
+    "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally", "turn_problem", "write_json",
+    "write_rows", "write_text",
 ]  # fmt: skip

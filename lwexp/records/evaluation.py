@@ -106,7 +106,7 @@ class Judgement(Row):
     unscored_reason: str | None
 
 
-class Check(Row):
+class AnswerCheck(Row):
     """What an answer's text shows without a judge. It never changes a score."""
 
     response_id: str
@@ -118,7 +118,7 @@ class Check(Row):
     directed: tuple[str, ...]  # signs that the text addresses a judge; empty for most
 
 
-class Position(Row):
+class SegmentCheck(Row):
     """One segment of an answer; segments are consecutive, and cut between paragraphs if possible."""
 
     response_id: str

@@ -19,7 +19,7 @@ _BATCH_CHARACTERS = 32_000_000  # of JSON; a Parquet row group is about as large
 _PLAIN = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 
 
-class TableWriter(ExitStack[None], Generic[R]):
+class TableWriter(ExitStack[bool | None], Generic[R]):
     """Writes ``<stem>.jsonl`` and ``<stem>.parquet``, equal in content.
 
     Both appear when the block ends without an error; after an error the files are as they were before. The Parquet

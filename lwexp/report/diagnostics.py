@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
-from lwexp.records import BadRow, Check, Position, scan_rows
+from lwexp.records import AnswerCheck, BadRow, SegmentCheck, scan_rows
 from lwexp.records import Row as RecordRow
 from lwexp.report.aggregation import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, POSITIONS
@@ -28,8 +28,8 @@ MEASURES = ("repeated", "distinct", "quality")
 class Diagnostics:
     """The further files of one evaluation; empty where it has none."""
 
-    checks: Mapping[str, Check]
-    positions: tuple[Position, ...]
+    checks: Mapping[str, AnswerCheck]
+    positions: tuple[SegmentCheck, ...]
     judge: JudgeSummary | None
     pairwise: PairwiseSummary | None
     regression: RegressionSummary | None
@@ -44,8 +44,8 @@ class Point(NamedTuple):
 
 def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
     return Diagnostics(
-        {check.response_id: check for check in rows_of(path / CHECKS, Check, run_id, notes)},
-        tuple(rows_of(path / POSITIONS, Position, run_id, notes)),
+        {check.response_id: check for check in rows_of(path / CHECKS, AnswerCheck, run_id, notes)},
+        tuple(rows_of(path / POSITIONS, SegmentCheck, run_id, notes)),
         JudgeSummary.read(path),
         PairwiseSummary.read(path),
         RegressionSummary.read(path),

@@ -5,17 +5,17 @@ score.
 
 An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.json:
 
-    responses.jsonl   records.Response      every prompt x repeat, in bench order; one that never came has
+    responses.jsonl   records.Response      every prompt x repeat, in bench order; without an answer:
                                             finish_reason "error"; ``words`` by ``bench.counter``
-    metrics.json      [records.MetricInfo]  what it was scored by; absent in older runs, which have S_l, S_q and S_bar
+    metrics.json      [records.MetricInfo]  the metrics; absent in older runs, which have S_l, S_q and S_bar
     verdicts.jsonl    records.Verdict       per response x metric: kind "length" (scorer S_l), then "quality" (scorer:
                                             the judge's model) unless judge=none; ``score`` is the mean of its
                                             judgements. A mean of metrics has no rows; one that needs a length has
-                                            none where the prompt has none
+                                            none if the prompt states none
     judgements.jsonl  records.Judgement     per judged metric x response x ``judge.repeats``; absent without a judge
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
-    checks.jsonl      records.Check         per response that came: both word counts, stops early, loops, judge-directed
-    positions.jsonl   records.Position      per response x segment: repetition, distinctness, S_q with judge.segments
+    checks.jsonl      records.AnswerCheck   per response that came: word counts, early stop, loop, signs of injection
+    positions.jsonl   records.SegmentCheck  per response x segment: repetition, distinctness, S_q with judge.segments
     pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with against=<run>
     pairwise.json     runs.summaries        the same counted; only with against=
     regression.json   runs.summaries        paired differences per range and metric; only with against=

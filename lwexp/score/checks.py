@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import Marks
-from lwexp.records import Check, Position, Response, write_rows
+from lwexp.records import AnswerCheck, Response, SegmentCheck, write_rows
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric
@@ -22,7 +22,7 @@ _EARLY = 2  # an answer stops early where it has less than 1/2 of what was asked
 
 def check_texts(
     responses: Sequence[Response], judge: Judge, *, parts: int, seed: int, out_dir: Path
-) -> tuple[list[Check], list[Position]]:
+) -> tuple[list[AnswerCheck], list[SegmentCheck]]:
     """Write ``checks.jsonl`` and ``positions.jsonl`` for the answers that came.
 
     Args:
@@ -54,11 +54,11 @@ def check_texts(
     return checks, positions
 
 
-def check(response: Response, texts: Sequence[Segment]) -> Check:
+def check(response: Response, texts: Sequence[Segment]) -> AnswerCheck:
     """What one answer, cut into segments, shows by itself."""
     words = [word for part in texts for word in part.words]
     looped = looped_words(words)
-    return Check(
+    return AnswerCheck(
         response_id=response.id,
         words_longwriter=count_words(response.text),
         words_unicode=len(words),
@@ -92,12 +92,14 @@ def _judge(
     return ask_judge(requests, judge, seed=seed, folder=out_dir)
 
 
-def _positions(response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Marks | str]) -> Iterable[Position]:
+def _positions(
+    response: Response, texts: Sequence[Segment], outcomes: Mapping[str, Marks | str]
+) -> Iterable[SegmentCheck]:
     shares_of = shares_by_segment([part.words for part in texts])
     for number, (part, shares) in enumerate(zip(texts, shares_of, strict=True)):
         outcome = outcomes.get(_key(response.id, number))
         marks = outcome if isinstance(outcome, Marks) else None
-        yield Position(
+        yield SegmentCheck(
             response_id=response.id, segment=number, segments=len(texts), words=len(part.words),
             repeated=shares.repeated, distinct=shares.distinct,
             quality=marks.score if marks else None, dimensions=dict(marks.dimensions) if marks else {},

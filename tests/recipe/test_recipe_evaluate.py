@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lwexp.config.folders import REPOSITORY
-from lwexp.records import Check, Position, Verdict, read_rows
+from lwexp.records import AnswerCheck, SegmentCheck, Verdict, read_rows
 
 # Answers of known length: words produced for words required, and the score that the formula gives by hand.
 KINDS = {
@@ -79,10 +79,10 @@ def test_a_constructed_model_scores_as_by_hand(tmp_path: Path, swap: bool) -> No
     for part in ("all", *LENGTHS, "en", "zh"):
         assert float(table[part]["S_l"]) == pytest.approx(36.1111, abs=1e-3)
     assert [int(table[part]["answers"]) for part in ("all", *LENGTHS)] == [48, 12, 12, 12, 12]
-    checks = {row.response_id: row for row in read_rows(run / "checks.jsonl", Check)}
+    checks = {row.response_id: row for row in read_rows(run / "checks.jsonl", AnswerCheck)}
     early = [row["type"] for id, row in zip(by_id, rows, strict=True) if checks[id].stopped_early]
     assert set(early) == {"third", "empty"}
-    assert {row.response_id for row in read_rows(run / "positions.jsonl", Position)} <= set(by_id)
+    assert {row.response_id for row in read_rows(run / "positions.jsonl", SegmentCheck)} <= set(by_id)
 
 
 def test_scoring_a_file_imports_no_torch(tmp_path: Path) -> None:
