@@ -12,23 +12,14 @@ from lwexp.text.plain import visible
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
 TEXT_BUDGET = 500_000
 _MOST_LENGTHS = 8
-# What is shown before "read on", by how much of a card it fills.
-_HEAD = {"en": 420, "zh": 170}
 
 
 class Shown(NamedTuple):
-    """One model's answer; ``head`` and ``rest`` joined are its text, shortened in the middle where it is long."""
+    """One model's answer; ``text`` is shortened in the middle where it is long."""
 
     evaluation: Evaluation
     answer: ScoredResponse | None
-    head: str = ""
-    rest: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """Words written for each word asked for."""
-        asked = self.answer.response.required_words if self.answer else None
-        return self.answer.response.words / asked if self.answer and asked else None
+    text: str = ""
 
 
 class Sample(NamedTuple):
@@ -74,8 +65,7 @@ def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> 
 def _shown(evaluation: Evaluation, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None:
         return Shown(evaluation, None)
-    text, _ = cut_middle(visible(answer.response.text).strip(), limit)
-    return Shown(evaluation, answer, *split_head(text, _HEAD[answer.response.language]))
+    return Shown(evaluation, answer, cut_middle(visible(answer.response.text).strip(), limit)[0])
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:
@@ -92,19 +82,3 @@ def cut_middle(text: str, limit: int) -> tuple[str, int]:
     left_out = len(text) - start - end
     note = f"\n\n[ {left_out:,} characters left out here; the whole answer is in responses.jsonl ]\n\n"
     return text[:start] + note + text[len(text) - end :], left_out
-
-
-def split_head(text: str, limit: int) -> tuple[str, str]:
-    """Split after the last sentence, line or word that ends within ``limit``; short texts stay whole.
-
-    Example:
-        ``split_head("One two. Three four five six.", 12) == ("One two.", " Three four five six.")``
-    """
-    if len(text) <= 1.3 * limit:
-        return text, ""
-    window = text[:limit]
-    for marks in (".!?\n\u3002\uff01\uff1f", " ,\uff0c\uff1b"):
-        end = max(window.rfind(mark) for mark in marks) + 1
-        if end > limit // 2:
-            return text[:end], text[end:]
-    return window, text[limit:]
