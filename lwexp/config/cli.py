@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Self
 
-from lwexp.config.base import Tree
 from lwexp.config.compose import gate, plugins_named, to_tree
 from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF, readers_of
@@ -135,18 +134,20 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
     try:
         with defaults_in_hydra():
             entry()
+        configs = [seen.checked(command) for seen in composed]
     except (HydraException, OmegaConfBaseException) as error:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
-    for seen in composed:
-        main(seen.checked(command))
+    for config in configs:
+        main(config)
 
 
 class Composed(NamedTuple):
     """What Hydra has composed, and from which words."""
 
-    tree: Tree
+    cfg: Any
+    """Not resolved yet: inside Hydra's job runner a mistake would be reported by Hydra as well."""
     overrides: list[str]
     choices: dict[str, str]
     folders: list[Path]
@@ -156,13 +157,13 @@ class Composed(NamedTuple):
     def of(cls, cfg: Any, hydra: Any) -> Self:
         """Take it over: ``cfg`` is the config without Hydra's own part, ``hydra`` that part."""
         folders = folders_of(hydra.runtime.config_sources)
-        return cls(to_tree(cfg), list(hydra.overrides.task), dict(hydra.runtime.choices), folders)
+        return cls(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices), folders)
 
     def checked(self, command: str) -> Config:
         """The config, through every check."""
         refuse_foreign(command, self.overrides)
         refuse_half_undone(self.overrides, self.choices, self.folders)
-        return gate(self.tree)
+        return gate(to_tree(self.cfg))
 
 
 def trial_config(load: Callable[[], Any]) -> Config:

@@ -170,8 +170,18 @@ class ExportConfig(Strict):
 class MixtureConfig(Strict):
     """Explicit counts per source, in conversations (for SFT) and in pairs (for DPO)."""
 
+    path: Annotated[str | None, Key("label", neutral=None)] = None
+    """The file of mixture=file: one of your own, with conversations or, for DPO, preference pairs."""
     sources: dict[str, Annotated[DataSource, OneOf(DATA_SOURCES)]] = Field(default_factory=dict)
     pairs: dict[str, Annotated[PairSource, OneOf(PAIR_SOURCES)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def path_is_read(self) -> MixtureConfig:
+        """Only mixture=file has a source that reads it."""
+        everything = [*self.sources.values(), *self.pairs.values()]
+        if self.path is not None and all(getattr(source, "path", None) != self.path for source in everything):
+            raise ValueError(f"mixture.path={self.path}: no source reads it; add mixture=file")
+        return self
 
     @model_validator(mode="after")
     def word_limits_leave_room(self) -> MixtureConfig:

@@ -11,8 +11,9 @@ from lwexp.mix.importer import import_conversations
 from lwexp.mix.mixture import take
 from lwexp.mix.resolve import resolve_mixture
 from lwexp.pack.rows import ConversationRows
-from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows
-from lwexp.runs import RunDirectory
+from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, read_rows, write_rows
+from lwexp.runs import RunDirectory, open_run
+from lwexp.runs.artifacts import Artifact
 
 GOOD = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello there"}]}
 
@@ -49,8 +50,26 @@ def test_an_import_keeps_good_rows_lists_broken_ones_and_is_found_by_mixtures(tm
     named = compose(f"root={tmp_path}/runs", "mixture.sources.drafts.run=import-my-data")
     mixture = take(resolve_mixture(named), 0, ConversationRows())
     assert sorted(row.id for row in mixture.rows) == ["my-data-1", "my-data-3"]
-    with pytest.raises(LwexpError, match="no finished data run"):  # "newest" means what the teacher wrote
-        resolve_mixture(compose(f"root={tmp_path}/runs"))
+
+
+def test_newest_is_the_import_only_while_there_is_no_data_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs, plain = f"root={tmp_path}/runs", compose(f"root={tmp_path}/runs")
+    with pytest.raises(LwexpError, match="no finished data run"):
+        resolve_mixture(plain)
+    mine = imported(compose(runs, "task=import", f"source='{write(tmp_path / 'mine.json', GOOD)}'"))
+    assert [row.id for row in take(resolve_mixture(plain), 0, ConversationRows()).rows] == ["mine-1"]
+    with pytest.raises(LwexpError, match="no finished pairs run"):  # the import has no pairs
+        resolve_mixture(compose(runs, "objective=dpo"))
+
+    with open_run("data", plain, default_name="data", inputs={}) as data:
+        write_rows(data.path / "conversations.jsonl", [])
+        data.finish(Artifact())
+    other = imported(compose(runs, "task=import", f"source='{write(tmp_path / 'other.json', GOOD)}'"))
+    with caplog.at_level("INFO"):
+        (drafts,) = resolve_mixture(plain)
+    assert drafts.found.run == data.path
+    assert f"the import {other.id} is newer and is not used; to use it, add mixture.sources.drafts.run=" in caplog.text
+    assert mine.id not in caplog.text
 
 
 def test_importing_again_does_nothing_and_a_changed_file_is_another_run(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import re
 
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+
 from lwexp.config.fields import closest, known_keys
 from lwexp.config.schema import Config
 from lwexp.config.sweep_keys import unknown_key
@@ -9,6 +11,8 @@ from lwexp.config.sweep_keys import unknown_key
 
 def in_one_line(error: Exception) -> str:
     """What the user typed wrong and what to type instead."""
+    if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
+        return _missing(error)
     text = str(error).strip()
     if isinstance(error.__cause__, Exception):
         text = f"{text}\n{error.__cause__}"
@@ -37,3 +41,12 @@ def in_one_line(error: Exception) -> str:
 def _unknown_key(key: str) -> str:
     hint = closest(key, [*known_keys(Config), "experiment"])
     return f"{key}: no such key; {f'did you mean {hint}?' if hint else 'see --help for the keys there are'}"
+
+
+def _missing(error: OmegaConfBaseException) -> str:
+    """A value that a file leaves to the user with ``???``; another one may be made from it."""
+    made_from = re.search(r"Missing mandatory value: (\S+)|'([^']+)' is set to '\?\?\?'", str(error))
+    key = str(error.full_key)
+    if isinstance(error, InterpolationToMissingValueError) and made_from:
+        key = made_from[2] or made_from[1]
+    return f"{key}: must be set; add {key}=<value>"

@@ -19,7 +19,8 @@ class DraftsSource(DataSource):
 
     kind: Literal["drafts"] = "drafts"
     run: str = "newest"
-    """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root."""
+    """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root, or the
+    newest import where there is no AgentWrite run."""
     with_plan: bool = False
     """Put the teacher's plan before the text, so that the model learns to plan first (the plan-then-write ablation).
     Evaluation counts and judges only the text after the plan."""
@@ -38,7 +39,8 @@ class PairsRunSource(PairSource):
 
     kind: Literal["built"] = "built"
     run: str = "newest"
-    """A run directory or run name; "newest" takes the newest finished pairs run under root."""
+    """A run directory or run name; "newest" takes the newest finished pairs run under root, or the newest
+    import where there is no pairs run."""
 
     def find(self, key: str, root: Path) -> Found:
         make_it = "python generate_data.py task=pairs"
@@ -49,16 +51,41 @@ class PairsRunSource(PairSource):
 
 
 def _find_output(key: str, run: str, file: str, root: Path, stages: tuple[str, ...], make_it: str) -> Found:
-    """A file of a finished run. An import is found by its name only; "newest" means the first of ``stages``."""
+    """A file of a finished run of one of these stages."""
     from lwexp.runs import find_run, fingerprint
 
-    wanted = stages[:1] if run == "newest" else stages
-    found = find_run(run, root=root, stages=wanted, key=f"{key}.run", make_it=make_it)
+    wanted, stages = _newest(key, file, root, stages) if run == "newest" else (run, stages)
+    found = find_run(wanted, root=root, stages=stages, key=f"{key}.run", make_it=make_it)
     log.info("%s: %s", key, found.path)
     path = found.path / file
     if not path.is_file():
         raise LwexpError(f"{key}.run={run}: {path} is missing; remove {found.path} and make the run again")
     return Found(str(path), fingerprint(path), found.path)
+
+
+def _newest(key: str, file: str, root: Path, stages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The run and stages that "newest" means: the first stage, or an import where that stage has no run.
+
+    An import that is newer than the run is named, because it may be what is meant.
+    """
+    from lwexp.runs.find import list_runs
+
+    runs = [run for run in list_runs(root) if run.is_usable]
+    made = [number for number, run in enumerate(runs) if run.stage == stages[0]]
+    imports = [number for number, run in enumerate(runs) if run.stage in stages[1:] and _has_rows(run.path / file)]
+    if not imports or (made and made[-1] > imports[-1]):
+        return "newest", stages[:1]
+    newest = runs[imports[-1]].id
+    if not made:
+        log.info("%s: there is no %s run under %s, so the newest import is used", key, stages[0], root)
+        return newest, stages
+    log.info("%s: the import %s is newer and is not used; to use it, add %s.run=%s", key, newest, key, newest)
+    return "newest", stages[:1]
+
+
+def _has_rows(path: Path) -> bool:
+    """An import of conversations leaves its file of pairs empty."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _plan_first(key: str, row: Conversation) -> Conversation:

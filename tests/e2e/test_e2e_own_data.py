@@ -1,0 +1,62 @@
+"""The first screen of README.md: train on 40 rows of one's own, from the file and through an import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def rows(path: Path) -> Path:
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(40):
+            answer = " ".join(f"word{(number * 7 + place) % 23}" for place in range(20 + number))
+            turns = [("user", f"Write {20 + number} words on topic {number}."), ("assistant", answer)]
+            row = {"messages": [{"role": role, "content": text} for role, text in turns]}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def lwexp(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """A line of the README, typed in a folder of one's own."""
+    assert command in README.split("## What the demo shows")[0]
+    words = command.removeprefix("lwexp ").split()
+    return subprocess.run(
+        [sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def mixture_of(folder: Path) -> dict:
+    (path,) = (folder / "runs").glob("sft-*/mixture.json")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_file_of_ones_own_is_trained_on(tmp_path):
+    rows(tmp_path / "my.jsonl")
+
+    done = lwexp(tmp_path, "lwexp train mixture=file mixture.path=my.jsonl model=tiny_llama")
+
+    assert done.returncode == 0, done.stderr
+    assert mixture_of(tmp_path)["tally"] == "40 in = 40 kept"
+    (manifest,) = (tmp_path / "runs").glob("sft-tiny_llama-*/manifest.json")
+    assert json.loads(manifest.read_text(encoding="utf-8"))["status"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_plain_train_uses_the_import(tmp_path):
+    rows(tmp_path / "my.jsonl")
+    imported = lwexp(tmp_path, "lwexp generate task=import source=my.jsonl")
+    assert imported.returncode == 0, imported.stderr
+
+    done = lwexp(tmp_path, "lwexp train")
+
+    assert done.returncode == 0, done.stderr
+    assert "so the newest import is used" in done.stdout + done.stderr
+    assert mixture_of(tmp_path)["tally"] == "40 in = 40 kept"
