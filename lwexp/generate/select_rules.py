@@ -11,7 +11,7 @@ from lwexp.text.words import count_words, language_of
 
 _FLAGS: dict[Language, tuple[str, ...]] = {"en": ("english", "en"), "zh": ("chinese", "zh", "zh-cn", "mandarin")}
 
-# Latin letters alone do not make a text English; these words do. About two words in five of English prose.
+# Latin letters alone do not make a text English; these words do: they are about two in five of English prose.
 _COMMON = (
     "the a an of to and in for on with about is are be it that this write please me my you your from as by at or i can "
     "how what which should will into his her their not have has"

@@ -222,7 +222,7 @@ class Client:
         return self._rates.cost(_prompt_bytes(request), request["max_tokens"])
 
     async def _wait_for_turn(self, request: transport.Request) -> Reservation | None:
-        """Keep to the requests and tokens a minute, unless the run is being stopped."""
+        """Wait for the rate limits, unless the run is stopping."""
         if self._rate_limiter.is_unlimited:
             return None
         tokens = _prompt_bytes(request) // _BYTES_PER_TOKEN + request["max_tokens"]

@@ -15,14 +15,14 @@ from typing import Any
 # litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
 _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset")
 
-# Where litellm goes on to recommend leaving out what a model does not take without a word.
+# litellm's message goes on with advice to drop such parameters silently; it is cut here.
 _UNSUPPORTED = re.compile(r"To drop")
 
 _FATAL = {401: "authentication", 403: "authentication", 404: "not_found"}
 
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
-# All but what is wrong with the request itself or with the answer: asked again, such a call may succeed.
+# Everything but faults of the request itself or of the answer: asked again, such a call may succeed.
 _PASSING = frozenset(
     ("rate_limit", "server_error", "time_out", "connection", "garbage", "unexpected", "drained", "authentication",
      "quota", "not_found")
@@ -30,7 +30,7 @@ _PASSING = frozenset(
 
 
 def is_transient(reason: str | None) -> bool:
-    """Whether what failed for this reason may succeed at another start: the model was not reached, or not ready."""
+    """Whether a call that failed for this reason may succeed later: the model was not reached, or not ready."""
     return reason in _PASSING
 
 
@@ -91,7 +91,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
         return Fault("garbage", detail, is_repeatable=True, may_have_cost=True)
     if "UnsupportedParamsError" in names:
         return Fault("unsupported", _UNSUPPORTED.split(detail)[0].strip(" ."), is_fatal=True)
-    # Fatal, because what one request has wrong (an unsupported parameter) all requests of a run have wrong.
+    # Fatal, because all requests of a run share such a mistake (an unsupported parameter).
     reason = "bad_request" if isinstance(status, int) else "unexpected"
     return Fault(reason, f"{type(error).__name__}: {detail}", is_fatal=True)
 

@@ -1,7 +1,7 @@
 """The ledger: every answer that was paid for, on disk before anything uses it.
 
-One SQLite file a run. The key of an answer is the hash of everything that shapes it, so a changed prompt asks
-again, and only for itself; a repeated command replays at thousands of answers a second and never imports
+One SQLite file per run. The key of an answer is the hash of everything that shapes it, so only a changed prompt asks
+again; a repeated command replays thousands of answers per second and never imports
 litellm. Kept apart from litellm's own cache on purpose: that one has no repeat index in its key and does not
 work without fastapi (litellm 1.106).
 """

@@ -1,4 +1,4 @@
-"""Requests and tokens a minute: a call that would go over waits for its turn instead of failing."""
+"""Limits on requests and tokens per minute: a call that would exceed them waits instead of failing."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ class StaggeredStart:
     """Starts the first call of each slot a little after the one before.
 
     Calls that start together and take equally long end together, and then each answer waits while the event loop
-    handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s a call.
+    handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s per call.
 
     Args:
         slots: How many calls may be in flight.
@@ -49,7 +49,7 @@ class Reservation:
 
 
 class RateLimiter:
-    """Lets calls through one after the other, each when both limits allow it.
+    """Lets calls through in order, each when both limits allow it.
 
     Args:
         limits: ``requests_per_minute`` and ``tokens_per_minute``; null means no limit.

@@ -13,7 +13,7 @@ import yaml
 from lwexp.records import Language
 from lwexp.text.words import count_words
 
-_ATTEMPTS = 60  # draws a paragraph; the first close enough wins, otherwise the closest
+_ATTEMPTS = 60  # draws per paragraph; the first close enough wins, otherwise the closest
 _CLOSE_ENOUGH = 0.04  # relative distance from the requested words at which drawing stops
 _TOLERANCE = 0.1  # relative distance that no sentence may push a paragraph past
 _SHORTEST_PART = 15  # words; below this no sentence mix fits

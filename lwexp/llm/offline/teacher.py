@@ -64,7 +64,7 @@ def teacher_reply(
     Args:
         messages: Chat messages with ``role`` and ``content``.
         seed: The same seed and messages give the same answer.
-        paragraph_words: Words planned for a paragraph.
+        paragraph_words: Words planned per paragraph.
         miss: Plans add up to the required length times 1 + u, u uniform in [-miss, +miss].
         max_tokens: Longer answers are cut here, with finish reason ``length``.
     """
