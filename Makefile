@@ -9,13 +9,14 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study test check install lock clean help
+.PHONY: demo study test check install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
 	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
 	@echo "make test   install and pass the tests"
 	@echo "make check  ruff, format, mypy"
+	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
 	@echo "make lock   write the versions in .venv into constraints.txt"
 
 # The paper in miniature. Run it again: every step finds its run finished and says so.
@@ -53,6 +54,15 @@ test: $(READY)
 
 lock: $(READY)
 	(echo "# Exact versions of everything make installs. Remake: make lock, then read the diff."; $(BIN)/python -m pip freeze --exclude-editable | sed "s/+cpu//") > constraints.new && mv constraints.new constraints.txt
+
+# For another interpreter: make gpu-kit KIT_PYTHON=3.13
+KIT_PYTHON ?= 3.12
+gpu-kit: $(READY)
+	$(BIN)/python -m benchmarks.gpu.kit --python $(KIT_PYTHON)
+
+# Builds the kit, hides what a bare box lacks, installs from the kit alone and runs it on the CPU. Minutes.
+gpu-rehearsal: $(READY)
+	$(BIN)/python -m pytest -m rehearsal tests/benchmarks
 
 clean:
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,19 @@ class Place(NamedTuple):
         """Until the device has done what it was told."""
         if self.is_cuda:
             torch.cuda.synchronize()
+
+    def clear(self) -> float:
+        """Free what earlier cases left behind; gives the MiB that are still held.
+
+        transformers' models are reference cycles: without the collector they outlive ``del``, and the next case's
+        peak would count them.
+        """
+        gc.collect()
+        if not self.is_cuda:
+            return 0.0
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
 
     def poison(self) -> None:
         """Leave NaN in the memory that the next outputs come from: a kernel that skips a row then shows it."""
@@ -75,3 +89,8 @@ def relative_error(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
         for a, b in zip(got, wanted, strict=True)
     ]
     return max(error if error == error else float("inf") for error in errors)
+
+
+def within(error: float, limit: float) -> dict[str, float]:
+    """A parity check as a case reports it: the error, its limit, and 1.0 if it is kept."""
+    return {"max_error": error, "tolerance": limit, "parity_ok": float(error < limit)}

@@ -1,0 +1,117 @@
+"""Sections of the GPU benchmark on a CPU: the code that runs on a GPU, less what only a GPU has."""
+
+import gc
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from benchmarks.gpu import command, train_step, zero
+from benchmarks.gpu.cases import STAGES, Case, find_cases, run_case
+from benchmarks.gpu.models import checkpoint_activations
+from benchmarks.gpu.place import find_place, relative_error, within
+from tests import ROOT
+
+STAGE = {stage.name: stage for stage in STAGES}
+
+
+@pytest.fixture
+def place():
+    threads = torch.get_num_threads()
+    yield find_place(quick=True)
+    torch.set_num_threads(threads)
+
+
+def test_parity_and_deepspeed_pass_on_a_cpu_and_each_case_has_its_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--quick", "parity", "zero"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    first, *cases, last = map(json.loads, done.stdout.splitlines())
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert first["notes"] == ["CPU self-check, says nothing of a GPU"]
+    by_name = {line["case"]: line for line in cases}
+    checked = {"attention/parity_glm/per_document", "logprobs/parity/ours", "kernels/glm4_float32/eager", "zero/train",
+               "zero/resume", "zero/export"}  # fmt: skip
+    assert checked <= by_name.keys()
+    assert all(by_name[name]["parity_ok"] == 1.0 for name in checked)
+    assert by_name["zero/resume"]["is_bit_equal"]
+    assert last["failed"] == last["parity_missed"] == last["not_reached"] == []
+
+
+def test_lwexp_train_is_driven_to_its_export(place):
+    numbers = command.train(place, [])
+    assert (numbers["steps"], numbers["missing"], numbers["unexpected"], numbers["parity_ok"]) == (3, 0, 0, 1.0)
+
+    with pytest.raises(RuntimeError, match=r"exit code 2: .*model\.no_such_key"):
+        command.train(place, ["+model.no_such_key=1"])
+
+
+def test_a_rival_has_our_loss_on_our_weights_and_other_weights_have_not(place):
+    ours = {"train/glm4/ours": train_step.measure(place, "glm4", {})}
+    cases = {case.name: case for case in train_step.cases(place, ours)}
+    assert cases["train/glm4/rival_trl"].run()["parity_ok"] == 1.0
+    assert cases["train/glm4/rival_transformers"].run()["parity_ok"] == 1.0
+
+    other = {"train/glm4/ours": {**ours["train/glm4/ours"], "loss": 6.0}}
+    cases = {case.name: case for case in train_step.cases(place, other)}
+    assert cases["train/glm4/rival_transformers"].run()["parity_ok"] == 0.0
+
+
+def models_alive():
+    return sum(issubclass(type(found), PreTrainedModel) for found in gc.get_objects())
+
+
+def test_a_case_does_not_measure_the_models_of_earlier_cases(place):
+    gc.collect()
+    before = models_alive()
+    gc.disable()
+    try:
+        run_case(Case("ours", "first", lambda: train_step.measure(place, "glm4", {})), place)
+        assert models_alive() > before  # the control: without the collector a model outlives its last name
+        counted = run_case(Case("ours", "second", lambda: {"alive": models_alive()}), place)
+    finally:
+        gc.enable()
+    assert counted["alive"] == before
+
+
+def test_parity_comes_first_and_the_choice_of_auto_is_not_measured_twice(place):
+    names = {name: [case.name for case in find_cases(stage, place, {})] for name, stage in STAGE.items()}
+    assert names["ours"][:2] == ["train/glm4/ours", "train/llama31/ours"]
+    assert all("parity" in name or name.startswith("kernels/") for name in names["parity"])
+    assert not set(names["ours"]) & set(names["rivals"])
+    assert not any(name.endswith("per_document") for name in names["rivals"])  # which is what auto takes on a CPU
+    assert sum(len(found) for found in names.values()) == len(set().union(*names.values()))
+
+
+def test_update_error_is_relative_to_what_was_trained():
+    """Moves (3, 0) and (3, 4): the difference is 4, the wanted move 5."""
+    start = {"w": torch.tensor([1.0, 1.0])}
+    got, wanted = {"w": torch.tensor([4.0, 1.0])}, {"w": torch.tensor([4.0, 5.0])}
+    assert zero.update_error(got, wanted, start) == pytest.approx(0.8)
+    assert zero.update_error(start, wanted, start) == 1.0  # nothing was trained
+    assert zero.update_error(start, start, start) == float("inf")  # and nothing could be compared
+
+
+def test_nan_misses_parity():
+    error = relative_error([torch.tensor([1.0, float("nan")])], [torch.tensor([1.0, 2.0])])
+    assert within(error, 1e-2)["parity_ok"] == 0.0
+    assert within(relative_error([torch.tensor([1.0])], [torch.tensor([1.0])]), 1e-2)["parity_ok"] == 1.0
+
+
+def test_activation_checkpointing_works_under_the_older_name_too():
+    class Older:
+        def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs):
+            self.given = gradient_checkpointing_kwargs
+
+    class Newer:
+        def activation_checkpointing_enable(self, activation_checkpointing_kwargs):
+            self.given = activation_checkpointing_kwargs
+
+    for model in (Older(), Newer()):
+        checkpoint_activations(model)
+        assert model.given == {"use_reentrant": False}
