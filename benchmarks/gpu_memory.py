@@ -1,6 +1,6 @@
 """Predicted and measured peak memory of real training steps on one GPU; beside benchmarks.gpu, which is shorter.
 
-    python -m benchmarks.gpu_memory        three runs on an H200 (139 GiB) with 128 GiB of host memory
+    python -m benchmarks.gpu_memory        two runs on an H200 (139 GiB)
 
 Each case is a run of train.py in a process of its own, with random weights at full width and few steps, so that
 everything counts: DeepSpeed's buckets, the optimiser, fragmentation. It has not been run: no GPU was at hand.
@@ -28,7 +28,6 @@ CASES = {
         "hardware=gpu1",
         "pack.max_tokens=65536",
     ],
-    "glm4_whole_32k_twin_flow": ["model=glm4", "hardware=h200x1", "pack.max_tokens=32768"],
 }
 COMMON = ["model.init=random", "model.tokenizer=train", "objective.max_steps=3", "objective.global_batch=1"]
 

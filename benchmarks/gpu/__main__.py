@@ -1,4 +1,4 @@
-"""Everything that only a GPU can tell, one JSON line a case, printed when the case is done.
+"""Everything that only a GPU can tell, one JSON line per case, printed when the case is done.
 
     python -m benchmarks.gpu --deadline 380    all stages; what does not fit in 380 s is left out
     python -m benchmarks.gpu parity zero       two of them

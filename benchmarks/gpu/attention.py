@@ -23,7 +23,7 @@ from lwexp.train.model.attention_paths import PATHS, Documents, Path, cudnn_alon
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
 LENGTHS = (700, 1, 64, 4200, 129, 2)  # one that hybrid gives its own call, and one of a single token
 SHAPES = {"glm": (32, 2, 128), "llama": (32, 8, 128)}  # heads, key heads, width
-PARITY_SHAPES = {"glm": (16, 1, 128), "llama": (8, 2, 128)}  # as many queries a key, few enough for float64 on a CPU
+PARITY_SHAPES = {"glm": (16, 1, 128), "llama": (8, 2, 128)}  # as many queries per key, few enough for float64 on a CPU
 TINY = (4, 2, 16)
 TOKENS = 32_768
 PACKS = {"few_long": 3, "many_short": 96}  # documents

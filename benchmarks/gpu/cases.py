@@ -44,7 +44,7 @@ STAGES = (
     Stage("zero", ("zero",), 90),
     Stage("command", ("command",), 90),
     Stage("ours", ("train_step", "logprobs", "attention"), 90),
-    Stage("rivals", ("train_step", "logprobs", "attention"), 600, is_required=False),
+    Stage("rivals", ("attention", "logprobs", "train_step"), 600, is_required=False),  # cheap ones first
 )
 FATAL = 3
 """Exit code of a process whose CUDA context is broken: its other cases need a new one."""

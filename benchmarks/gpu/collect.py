@@ -1,4 +1,4 @@
-"""Starts a process a stage, passes each finished case on at once, and keeps them whatever becomes of the process."""
+"""Starts one process per stage and passes each finished case on at once, whatever becomes of the process later."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whole training steps at the real widths with random weights: tokens a second, MFU, memory, waits for the device.
+"""Whole training steps at the real widths with random weights: tokens per second, MFU, memory, waits for the device.
 
-At most MAX_LAYERS layers with bf16 weights and float32 masters (18 bytes a parameter): FLOPs of a layer are what MFU
+At most MAX_LAYERS layers with bf16 weights and float32 masters (18 bytes per parameter): FLOPs of a layer are what MFU
 needs, not their number. Packs of 32,768 tokens in three documents; all but the first 30 tokens of each are targets.
 Rivals run on the same weights with the same optimiser, so that their loss must be that of ours (parity_ok: within 1%).
 Goals: packed-exact MFU 45% or more, 1.2 times the best rival.
@@ -47,7 +47,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
         rivals += ["liger_kernel"] if find_spec("liger_kernel") else []
     found = [Case("ours", f"train/{model}/ours", partial(measure, place, model, {})) for model in MODELS]
     for model in MODELS:
-        against = partial(_compared, earlier, f"train/{model}/ours", place)
+        against = partial(compare, earlier, f"train/{model}/ours", place)
         found += [
             Case("rivals", f"train/{model}/ours_{name}", partial(against, partial(measure, place, model, options)))
             for name, options in choices.items()
@@ -59,7 +59,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
     return found
 
 
-def _compared(earlier: Mapping[str, Numbers], name: str, place: Place, run: Callable[[], Numbers]) -> Numbers:
+def compare(earlier: Mapping[str, Numbers], name: str, place: Place, run: Callable[[], Numbers]) -> Numbers:
     """Numbers of a rival, with its loss and its rate held against those of ours. One may need too much memory."""
     try:
         numbers = run()
@@ -77,7 +77,7 @@ def _compared(earlier: Mapping[str, Numbers], name: str, place: Place, run: Call
     }
 
 
-def measure(place: Place, name: str, choices: dict[str, str], rival: str | None = None) -> Numbers:
+def measure(place: Place, name: str, choices: dict[str, Any], rival: str | None = None) -> Numbers:
     """Median of two steps after three, each on documents of new lengths."""
     layers = MAX_LAYERS if place.quick else layers_that_fit(place, name)
     config = model_config(place, name, {"num_hidden_layers": layers})
@@ -110,7 +110,7 @@ def measure(place: Place, name: str, choices: dict[str, str], rival: str | None 
 
 
 def layers_that_fit(place: Place, name: str, activation_gib: float = 30.0) -> int:
-    """Up to MAX_LAYERS, with 18 bytes a parameter and room for activations."""
+    """Up to MAX_LAYERS, with 18 bytes per parameter and room for activations."""
     sizes = model_sizes(model_config(place, name, {}).model)
     free = torch.cuda.get_device_properties(0).total_memory - activation_gib * 2**30
     room = free - 18 * 2 * sizes.embedding_parameters

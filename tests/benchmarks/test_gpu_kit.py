@@ -40,7 +40,9 @@ def test_a_kit_holds_a_wheel_for_each_pin_the_repository_and_the_script(fake_pip
     assert "manylinux2014_x86_64" in wanted
     with tarfile.open(tmp_path / "kit" / "repository.tar.gz") as files:
         names = files.getnames()
-        commit = files.extractfile("COMMIT").read().decode()
+        entry = files.extractfile("COMMIT")
+        assert entry is not None
+        commit = entry.read().decode()
     assert {"lwexp/__main__.py", "benchmarks/gpu/__main__.py", "hydra_plugins/lwexp", "pyproject.toml"} <= set(names)
     assert re.match(r"[0-9a-f]{7,}", commit)
 

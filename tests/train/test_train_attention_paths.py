@@ -100,7 +100,7 @@ def test_one_call_a_document_equals_an_explicit_mask(inputs: tuple[Tensor, Tenso
 def test_what_is_around_a_stand_in_kernel_equals_an_explicit_mask(
     path: str, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    """Layouts, boundaries, scale and grouped heads. The kernels themselves: ``benchmarks.gpu attention`` on a GPU."""
+    """Layouts, boundaries, scale and grouped heads. The kernels themselves: ``benchmarks.gpu parity`` on a GPU."""
     check(PATHS[path], inputs)
 
 
