@@ -42,7 +42,7 @@ PACKAGE = "benchmarks.gpu"
 STAGES = (
     Stage("parity", ("attention", "logprobs", "kernels"), 90),
     Stage("zero", ("zero",), 90),
-    Stage("command", ("command",), 90),
+    Stage("command", ("command",), 110),
     Stage("ours", ("train_step", "logprobs", "attention"), 90),
     Stage("rivals", ("attention", "logprobs", "train_step"), 600, is_required=False),  # cheap ones first
 )

@@ -10,14 +10,13 @@ import math
 import random
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.cases import Case, Numbers
-from benchmarks.gpu.place import Place
+from benchmarks.gpu.place import Place, scratch_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 3
@@ -43,7 +42,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
 
 def train(place: Place, overrides: list[str]) -> Numbers:
     """Metrics of the last step, and whether the exported folder loads whole in transformers."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder(20e9) as folder:  # checkpoint 7 GB, export 1 GB
         rows = Path(folder) / "rows.jsonl"
         write_rows(rows, words=250 if place.quick else 8000)
         source = f"+mixture.sources.written={{kind: file, path: {rows}}}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -80,6 +83,13 @@ def find_place(quick: bool) -> Place:
         return Place(torch.device("cuda"), torch.bfloat16, quick, torch.cuda.get_device_name())
     torch.set_num_threads(2)
     return Place(torch.device("cpu"), torch.float32, True, "no CUDA device")
+
+
+def scratch_folder(size: float) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder, in memory where ``size`` bytes are free there: the disk is not what is measured."""
+    memory = Path("/dev/shm")
+    is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > size
+    return tempfile.TemporaryDirectory(dir=memory if is_roomy else None)
 
 
 def relative_error(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:

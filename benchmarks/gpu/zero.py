@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import socket
 import tempfile
 import time
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.attention import cut
 from benchmarks.gpu.cases import Case, Numbers
 from benchmarks.gpu.models import checkpoint_activations, make_model, make_pack, model_config, our_loss
-from benchmarks.gpu.place import Place
+from benchmarks.gpu.place import Place, scratch_folder
 from benchmarks.train_step import Tokenizer
 from lwexp.config.presets import hardware_preset
 from lwexp.pack.dataset import PackBatch
@@ -78,11 +77,9 @@ class Driven:
 
     @property
     def folder(self) -> Path:
-        """In memory where there is room: a checkpoint here is 12 GB, and the disk is not what is tried."""
+        """Made when it is first asked for; a checkpoint here is 12 GB."""
         if self._folder is None:
-            memory = Path("/dev/shm")
-            roomy = memory.is_dir() and shutil.disk_usage(memory).free > 40e9
-            self._folder = tempfile.TemporaryDirectory(dir=memory if roomy else None)
+            self._folder = scratch_folder(40e9)
         return Path(self._folder.name)
 
     def packs(self) -> list[PackBatch]:

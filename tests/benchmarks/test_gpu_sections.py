@@ -13,6 +13,8 @@ from benchmarks.gpu import command, train_step, zero
 from benchmarks.gpu.cases import STAGES, Case, find_cases, run_case
 from benchmarks.gpu.models import checkpoint_activations, make_model, model_config
 from benchmarks.gpu.place import find_place, relative_error, within
+from lwexp.config import compose
+from lwexp.train.model.dimensions import model_sizes
 from tests import ROOT
 
 STAGE = {stage.name: stage for stage in STAGES}
@@ -99,6 +101,17 @@ def test_a_case_does_not_measure_the_models_of_earlier_cases(place):
     finally:
         gc.enable()
     assert counted["alive"] == before
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+def test_the_gpu_form_of_the_command_is_a_config_of_today(adapter):
+    """Composed only: it needs a GPU."""
+    words = [word for word in (*command.FULL, *command.COMMON) if not word.startswith("~")]
+    config = compose(*words, f"model.adapter={adapter}")
+    sizes = model_sizes(config.model)
+    assert (sizes.hidden_size, sizes.num_hidden_layers, sizes.vocab_size) == (4096, 2, 16_384)
+    assert config.hardware.kind == "gpu"
+    assert config.objective.max_steps == 3
 
 
 def test_parity_comes_first_and_the_choice_of_auto_is_not_measured_twice(place):
