@@ -198,7 +198,7 @@ def as_file(figure: Picture) -> str:
 
 
 def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, is_narrow: bool, *, salt: str) -> str:
-    """What stands between <svg> and </svg>, with page colours and without ids that could clash."""
+    """What is between <svg> and </svg>, with page colours and without ids that could clash."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -232,7 +232,7 @@ def _for_the_page(svg: str) -> str:
 
 
 def _tag(tag: str) -> str:
-    """One tag for the page. Labels stand between tags and stay as they are: 0.001 must not become 0.00."""
+    """One tag for the page. Labels are between tags and stay as they are: 0.001 must not become 0.00."""
     tag = re.sub(r'^<g id="[^"]*"', "<g", tag)
     tag = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", tag)
     # Seven digits behind the point are a third of the file; a hundredth of a pixel cannot be seen.

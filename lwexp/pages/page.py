@@ -84,7 +84,7 @@ def _finalize(value: Any) -> Any:
 
 
 def _mark(place: int, shape: str) -> Markup:
-    """A model's mark, for legends, tables and cards; decoration, the name always stands beside it."""
+    """A model's mark, for legends, tables and cards; decoration, the name is always beside it."""
     return Markup(
         '<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}" fill="var(--m{})"/></svg>'
     ).format(MARK_PATHS[shape], place)

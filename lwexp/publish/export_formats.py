@@ -4,7 +4,7 @@
     llamafactory   {"messages": [...]}        {"conversations": [...], "chosen": {...}, "rejected": {...}}
     swift          {"messages": [...]}        {"messages": [..., chosen], "rejected_response": "..."}
 
-Where a row came from stands in one more column, ``provenance``, as JSON text. It is one column of one type on
+One more column, ``provenance``, says where a row came from, as JSON text. It is one column of one type on
 purpose: ``datasets`` fails on a JSONL file whose column is null in one block and text in the next, and no other
 tool gives columns named ``id``, ``source`` or ``system`` a meaning of its own this way.
 

@@ -38,7 +38,7 @@ def comparable(group: Group, cells: Sequence[PublishedCell] | None = None) -> li
 
 
 def _published_name(config: dict[str, object], heading: str) -> str | None:
-    """The published bench that a heading stands for; None for any other bench, version or selection."""
+    """The published bench that a heading names; None for any other bench, version or selection."""
     name = str(config.get("name"))
     for published, extra in ((name, {}), (f"{name}_en", {"language": "en"})):
         if heading == bench_heading({"name": name, "version": _VERSIONS.get(name), **extra}):

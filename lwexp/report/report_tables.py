@@ -15,8 +15,8 @@ from lwexp.text.plain import visible
 def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
     """Everything the first screen says, by model name.
 
-    The models of the first group also stand at the top level, so that ``summary["long"]["S_l"]`` works;
-    models of further groups stand under ``groups`` alone.
+    The models of the first group are at the top level as well, so that ``summary["long"]["S_l"]`` works;
+    models of further groups are under ``groups`` alone.
     """
     found = [_group_summary(group) for group in groups]
     if not found:

@@ -9,7 +9,7 @@ from lwexp.report.evaluations import Evaluation
 
 _TITLES = {"repeated": "repeated 4-grams, share", "distinct": "different 2-grams, share", "quality": "S_q of the part"}
 _SENTENCE = {
-    "repeated": "share of 4-grams that stand earlier in the answer",
+    "repeated": "share of 4-grams that occur earlier in the answer",
     "distinct": "share of different 2-grams, over windows of 100 words",
     "quality": "S_q of the part by itself",
 }
