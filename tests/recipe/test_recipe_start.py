@@ -1,5 +1,6 @@
 """``init_from=newest`` is resolved once in a command: a run that finishes in between is not picked up."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +46,6 @@ def test_ranks_are_told_what_the_command_has_resolved(
     training._start(config)  # what rank 0, a process of its own with this environment, does
 
     assert asked == ["newest", str(tmp_path / "sft-1")]
-    monkeypatch.delenv("LWEXP_INIT_FROM")
+    del os.environ["LWEXP_INIT_FROM"]  # not by monkeypatch, which would put it back for the tests that follow
     training._start(config)
     assert asked[-1] == "newest"  # the control: without it the rank would look again

@@ -74,7 +74,7 @@ def test_llama31_on_eight_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     message = refusal(compose("model=llama31", "hardware=zero3_8x80g"))
     assert "weights and tokenizer: meta-llama/Llama-3.1-8B" in message
-    assert "hardware=zero wants 8 CUDA devices, this machine has none" in message
+    assert "hardware=zero3_8x80g wants 8 CUDA devices, this machine has none" in message
     assert "memory" not in message  # 47 of 79 GiB
 
 

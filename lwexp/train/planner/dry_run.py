@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
+from lwexp.records import LwexpError
 from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import Hours, training_hours
@@ -21,7 +22,7 @@ from lwexp.train.planner.memory_fit import (
     preset_name,
     refusal,
 )  # fmt: skip
-from lwexp.train.planner.readiness import problems_here
+from lwexp.train.planner.readiness import problems_here, settings_problems
 
 # Tokens of a document's chat format, and of an English word or a Chinese character, for vocabularies of more than
 # 100,000 entries; a miniature's 1,000 entries give about twice as many.
@@ -61,9 +62,16 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         config: The whole config, after ``settle_hardware``.
         rows: The mixture; None if it is not known yet.
         start_from: Folder of the model to start from.
+
+    Raises:
+        LwexpError: If the sizes of the model cannot be found.
     """
     hardware = hardware_of(config)
-    sizes = model_sizes(config.model, start_from)
+    wrong = settings_problems(config, start_from)
+    try:
+        sizes = model_sizes(config.model, start_from)
+    except LwexpError as error:
+        raise LwexpError("; ".join(wrong) or str(error)) from None
     tokens = max_forward_tokens(config, hardware, sizes, here=False)
     chosen = check_fit(preset_name(hardware), sizes, hardware, tokens)
     others = check_presets(sizes, tokens)
@@ -77,7 +85,7 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
     parts.append(disk_line(config, chosen.plan, sizes))
-    refused = refusal(chosen, others, tokens)
+    refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens)))) or None
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
         parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")

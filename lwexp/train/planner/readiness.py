@@ -1,5 +1,6 @@
 """Checks of a few seconds before a run starts, which report everything that is missing at once."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -39,24 +40,43 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
 
 def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     """Every reason why a run cannot start on this machine."""
-    hardware = hardware_of(config)
-    weights = weights_problem(config.model, start_from)
+    hardware, model = hardware_of(config), config.model
     devices = list(device_problems(hardware))
-    problems = [weights, adapter_problem(config.model), *devices, tracking_problem(config.tracking)]
-    unfit = None if weights else architecture_problem(config.model, start_from)
-    problems.append(unfit)
+    problems = [weights_problem(model, start_from), adapter_problem(model), *devices, tracking_problem(config.tracking)]
+    problems += settings_problems(config, start_from)
     try:
-        sizes = model_sizes(config.model, start_from)
+        sizes = model_sizes(model, start_from)
     except LwexpError as error:
-        problems += [] if weights or unfit else [str(error)]
+        problems += [] if any(problems) else [str(error)]
     else:
         tokens = max_forward_tokens(config, hardware, sizes, here=not devices)
         chosen = check_fit(preset_name(hardware), sizes, hardware, tokens, here=not devices)
         problems.append(refusal(chosen, check_presets(sizes, tokens), tokens))
-        # A random model may have fewer positions than a pack has tokens if documents are short: checked after packing.
-        if config.model.init == "pretrained":
-            problems.append(context_problem(config.model, sizes, config.pack.max_tokens))
     return [problem for problem in problems if problem]
+
+
+def settings_problems(config: Config, start_from: Path | None = None) -> list[str]:
+    """Every reason why a run could start on no machine, which a dry run refuses too."""
+    model = config.model
+    problems = [folder_problem(model, start_from) or architecture_problem(model, start_from), batch_problem(config)]
+    # A random model may have fewer positions than a pack has tokens if documents are short: checked after packing.
+    if model.init == "pretrained" and not any(problems):
+        with contextlib.suppress(LwexpError):  # sizes that are not known, which ``problems_here`` reports
+            problems.append(context_problem(model, model_sizes(model, start_from), config.pack.max_tokens))
+    return [problem for problem in problems if problem]
+
+
+def batch_problem(config: Config) -> str | None:
+    """Why the packs of a step cannot be shared out evenly; None if they can."""
+    ranks, batch = hardware_of(config).ranks, config.objective.global_batch
+    if batch % ranks == 0:
+        return None
+    lower = batch // ranks * ranks
+    nearest = f"{lower} or {lower + ranks}" if lower else f"{ranks} or {2 * ranks}"
+    return (
+        f"objective.global_batch={batch}: in each step some of the {ranks} ranks would have no pack; set it to a "
+        f"multiple of {ranks}, such as {nearest}"
+    )
 
 
 def adapter_problem(model: ModelConfig) -> str | None:
@@ -96,29 +116,40 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     )
 
 
-def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
-    """Why weights or tokenizer cannot be read; None if they can."""
+def folder_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Why the model folder that is to be read is none; None if it is one, or if a hub id is given."""
     if start_from is not None:
         if find_config(str(start_from), None) is None:
             return f"weights: {start_from} holds no model (no config.json); choose another run with init_from="
         return None
+    path, needed = model.path, _read_from_path(model)
+    if not needed or path is None:
+        return None
+    if Path(path).is_dir():
+        if find_config(path, None) is None:
+            return f"{needed}: {path} has no config.json; set model.path=<folder in Hugging Face format>"
+    elif path.count("/") != 1 or path.startswith((".", "~", "/")):
+        return f"{needed}: there is no folder {path}; set model.path=<folder> or a hub id"
+    return None
+
+
+def _read_from_path(model: ModelConfig) -> str:
     needed = ["weights"] if model.init == "pretrained" else []
     needed += ["tokenizer"] if model.tokenizer == "from_path" else []
-    if not needed or model.path is None:
+    return " and ".join(needed)
+
+
+def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+    """Why a hub id cannot be read from here; None if it can, or if the model comes from a folder."""
+    needed = _read_from_path(model)
+    if start_from is not None or not needed or model.path is None or folder_problem(model, None):
         return None
-    what = " and ".join(needed)
-    if Path(model.path).is_dir():
-        if find_config(model.path, None) is None:
-            return f"{what}: {model.path} has no config.json; set model.path=<folder in Hugging Face format>"
-        return None
-    problem = hub_problem(model.path, model.revision)
-    return f"{what}: {problem}" if problem else None
+    problem = None if Path(model.path).is_dir() else hub_problem(model.path, model.revision)
+    return f"{needed}: {problem}" if problem else None
 
 
 def hub_problem(path: str, revision: str | None) -> str | None:
     """Why a hub id cannot be loaded; None if it is in the cache, or the hub answers for it."""
-    if path.count("/") != 1 or path.startswith((".", "~", "/")):
-        return f"there is no folder {path}; set model.path=<folder> or a hub id"
     if find_config(path, revision) is not None:
         return None
     import httpx
@@ -164,4 +195,4 @@ def device_problems(hardware: Hardware) -> Iterator[str]:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < wanted:
         devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
-        yield f"device: hardware={hardware.kind} wants {devices}, this machine has {found or 'none'}"
+        yield f"device: hardware={preset_name(hardware)} wants {devices}, this machine has {found or 'none'}"
