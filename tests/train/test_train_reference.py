@@ -21,6 +21,7 @@ from lwexp.records import LwexpError
 from lwexp.runs.summaries import read_metrics
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.loop.training_setup import RunContext, TrainingSetup, prepare_tokenizer
+from lwexp.train.objectives.reference import load_reference
 from lwexp.train.parallel.rank_sync import SingleProcess
 from lwexp.train.planner.hardware import settle_hardware
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
@@ -71,25 +72,27 @@ def test_the_stored_reference_gives_the_curve_of_a_live_model(
     stored = losses(train_in(tiny_config(tmp_path / "stored", *options), **inputs).path)
     dataset = PackedDataset(next((tmp_path / "stored").iterdir()) / "packs")
     live = Live(start, dataset)
-    monkeypatch.setattr("lwexp.train.loop.training_setup.load_or_compute", lambda *_: live)
+    monkeypatch.setattr("lwexp.train.loop.training_setup.load_reference", lambda *_: live)
     found = losses(train_in(tiny_config(tmp_path / "live", *options), **inputs).path)
     assert live.asked > len(stored)
     assert found == pytest.approx(stored, abs=1e-5)
     assert abs(stored[-1] - stored[0]) > 0.05  # it has moved
 
     other = Live(start, dataset, scale=0.9)  # negative control: the reference decides the curve
-    monkeypatch.setattr("lwexp.train.loop.training_setup.load_or_compute", lambda *_: other)
+    monkeypatch.setattr("lwexp.train.loop.training_setup.load_reference", lambda *_: other)
     assert losses(train_in(tiny_config(tmp_path / "other", *options), **inputs).path) != pytest.approx(stored, abs=1e-2)
 
 
-def known_in(root: Path, start: Path, pairs: Any, *overrides: str) -> Any:
-    """What the loss of a DPO run in ``root`` knows: its reference."""
+def stored_in(root: Path, start: Path, pairs: Any, *overrides: str, done: int = 0) -> Any:
+    """The reference that a DPO run in ``root`` finds; None if it would compute it."""
     config = settle_hardware(tiny_config(root, *OPTIONS, *overrides))
     tokenizer = prepare_tokenizer(config, root, (), start)
     build_packs(pairs, PairRows(), tokenizer, config.pack, root / "packs")
     run: Any = SimpleNamespace(path=root)
     context = RunContext(SingleProcess(), None, StopRequest())
-    return TrainingSetup(config, run, PackedDataset(root / "packs"), tokenizer, start, 0, context).known()
+    return (
+        TrainingSetup(config, run, PackedDataset(root / "packs"), tokenizer, start, 0, context).known(done)[0].reference
+    )
 
 
 def one_bit_of_the_weights(start: Path) -> None:
@@ -138,22 +141,29 @@ def another_letter(pairs: Any) -> Any:
 )  # fmt: skip
 def test_whatever_shapes_the_reference_is_noticed(
     change_start: Callable[[Path], None], change_pairs: Callable[[Any], Any], overrides: tuple[str, ...],
-    named: str | None, sft_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    named: str | None, sft_run: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
     start = tmp_path / "start"
     shutil.copytree(sft_run.path / "model", start)
-    known = known_in(tmp_path / "before", start, tiny_pairs()).reference
+    options = (*OPTIONS, "objective.max_steps=1")
+    before = train_in(tiny_config(tmp_path / "before", *options), rows=tiny_pairs(), start_from=start).path
+    known = load_reference(before / "reference")
+    assert known is not None
     change_start(start)
     (tmp_path / "after").mkdir()
-    shutil.copytree(tmp_path / "before" / "reference", tmp_path / "after" / "reference")
-    monkeypatch.setattr(
-        "lwexp.train.loop.training_setup.compute_reference", lambda *_: pytest.fail("computed anew without a word")
-    )
+    shutil.copytree(before / "reference", tmp_path / "after" / "reference")
     pairs = change_pairs(tiny_pairs())
     if named is None:
-        found = known_in(tmp_path / "after", start, pairs, *overrides).reference
+        found = stored_in(tmp_path / "after", start, pairs, *overrides)
         np.testing.assert_array_equal(found.sums["logprobs"], known.sums["logprobs"])
         np.testing.assert_array_equal(found.sums["tails"], known.sums["tails"])
         return
     with pytest.raises(LwexpError, match=rf"reference log-probs were made from another {named};"):
-        known_in(tmp_path / "after", start, pairs, *overrides)
+        stored_in(tmp_path / "after", start, pairs, *overrides)
+
+
+def test_a_reference_that_is_lost_is_not_made_from_a_model_that_has_moved(sft_run: Any, tmp_path: Path) -> None:
+    start = sft_run.path / "model"
+    assert stored_in(tmp_path, start, tiny_pairs()) is None  # before the first step it will be computed
+    with pytest.raises(LwexpError, match=r"reference is missing: .* 3 steps are done; restore it, or .*rerun=true"):
+        stored_in(tmp_path, start, tiny_pairs(), done=3)

@@ -11,9 +11,9 @@ import torch
 from lwexp.extend import Known, StepTotals
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.preference import weighted_reference
-from lwexp.train.objectives.reference import Reference, compute_reference
+from lwexp.train.objectives.reference import Reference, join_sums, reference_sums
 from lwexp.train.objectives.two_pass import split_pack, two_pass
-from tests.train.tiny_packs import Packs, dpo_config, make_documents, make_pack, tiny_model
+from tests.train.tiny_packs import dpo_config, make_documents, make_pack, tiny_model
 
 DOCUMENTS = make_documents(3, [40, 25, 9, 33, 18, 18])  # three pairs
 
@@ -123,8 +123,10 @@ def test_parts_are_whole_documents_with_their_own_positions() -> None:
 def test_reference_holds_the_tails_of_the_longer_answers() -> None:
     """Pairs of 37 and 22, 6 and 30, 15 and 15 targets: tails of 15, 0, 0, 24, 0, 0 log-probs."""
     model = tiny_model("llama")
-    found = compute_reference(model, Packs([DOCUMENTS]), dpo_config(), torch.device("cpu"))  # type: ignore[arg-type]
     pack, _ = batch_and_totals()
+    with torch.no_grad():
+        sums = reference_sums([pack], lambda given: pack_logprobs(model, given), dpo_config(), len(DOCUMENTS))
+    found = join_sums([sums])
     pieces = torch.split(pack_logprobs(model, pack).detach(), [37, 22, 6, 30, 15, 15])
 
     tails = [float(piece[len(piece) - tail :].sum()) for piece, tail in zip(pieces, (15, 0, 0, 24, 0, 0), strict=True)]

@@ -8,7 +8,6 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import torch
 from lwexp.records import LwexpError
 from lwexp.runs.summaries import read_metrics
 from lwexp.train.loop import module as module_file
-from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_model_config, train_in
+from tests.train.tiny_packs import poisoned_logprobs, save_start_model, tiny_config, tiny_conversations, train_in
 from tests.train.zero_ranks import Ranks
 
 pytestmark = pytest.mark.slow
@@ -41,23 +40,11 @@ def ranks() -> Iterator[Ranks]:
 
 @pytest.fixture(scope="module")
 def start_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Random weights in several safetensors shards with a tokenizer, as a hub would hold them."""
-    from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
-    from lwexp.train.model.build import build_model
-
     folders = {}
     for family in FAMILIES:
-        folder = tmp_path_factory.mktemp(f"base-{family}")
-        config = tiny_model_config(family, tie_word_embeddings=False)
-        texts = [message.content for row in tiny_conversations() for message in row.messages]
-        tokenizer = train_tokenizer(texts, 400, config.chat_format)
-        shape = config.shape.model_copy(update={"vocab_size": 400, "max_position_embeddings": 512})
-        model = build_model(config.model_copy(update={"shape": shape}), tokenizer, seed=3, dtype=torch.float32)
-        writer: Any = model
-        writer.save_pretrained(folder, max_shard_size="20KB")
-        save_tokenizer(tokenizer, folder)
+        folders[family] = folder = tmp_path_factory.mktemp(f"base-{family}")
+        save_start_model(folder, family)
         assert len(list(folder.glob("model-*.safetensors"))) > 3
-        folders[family] = folder
     return folders
 
 
@@ -228,7 +215,7 @@ def test_dpo_in_two_passes_on_two_ranks_gives_the_curve_of_one_pass_in_one_proce
 ) -> None:
     """8 pairs in 4 packs of 3, 3, 2 and 1 parts; a step holds 3 packs, so ranks differ in parts and in packs.
 
-    Rank 0 has computed the reference alone, from whole weights, and the other took it from the folder.
+    The ranks have computed the reference together, in parts.
     """
     options = (
         "model=tiny_glm", "objective=dpo", "objective.epochs=3", "objective.global_batch=3", "objective.nll_weight=0.2",
@@ -247,4 +234,4 @@ def test_dpo_in_two_passes_on_two_ranks_gives_the_curve_of_one_pass_in_one_proce
     assert one[0]["preference_loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert abs(one[-1]["margin"]) > 0.01  # it has moved
     alone, shared = (np.load(run_in(tmp_path / name) / "reference" / "logprobs.npy") for name in ("one", "two"))
-    np.testing.assert_allclose(shared, alone, rtol=1e-12)
+    np.testing.assert_allclose(shared, alone, rtol=1e-6)

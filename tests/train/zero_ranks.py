@@ -127,6 +127,7 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     make_callbacks = run_module._callbacks
     gathered = gather_weights(Path(job["root"]).with_suffix(f".gathered-{rank}.json"))
     run_module._callbacks = lambda *given: [*make_callbacks(*given), gathered]
+    record_reference_packs(Path(job["root"]).with_suffix(f".reference-{rank}.json"))
     kill, poison = job["kill"], job["poison"]
     if poison and poison["rank"] == rank:
         module_file: Any = importlib.import_module("lwexp.train.loop.module")
@@ -155,6 +156,26 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def record_reference_packs(report: Path) -> None:
+    """Keep the ids of the packs that this rank runs through the start model, in order."""
+    from lwexp.train.loop.module import PackedTraining
+    from lwexp.train.loop.reference_pass import ReferencePass
+
+    compute, run_pack = ReferencePass.on_train_start, PackedTraining.predict_step
+    ids: list[int] = []
+
+    def recorded(self: Any, trainer: Any, pl_module: Any) -> None:
+        compute(self, trainer, pl_module)
+        report.write_text(json.dumps(ids))
+
+    def counted(self: Any, pack: Any) -> Any:
+        ids.append(pack.pack_id)
+        return run_pack(self, pack)
+
+    PackedTraining.predict_step = counted  # type: ignore[method-assign]
+    ReferencePass.on_train_start = recorded  # type: ignore[method-assign]
 
 
 def gather_weights(report: Path) -> Any:

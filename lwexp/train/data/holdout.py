@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,10 +17,12 @@ from lwexp.records import LwexpError
 from lwexp.train.data.steps import rank_share
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
-from lwexp.train.model.logprobs import pack_logprobs
 
 if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackedDataset
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from lwexp.pack.dataset import PackBatch, PackedDataset
 
 log = logging.getLogger(__name__)
 
@@ -94,19 +96,21 @@ class HeldOutLoss(Callback):  # type: ignore[misc]
         step = pl_module.result.step
         if step % self._every and step != self._total:
             return
-        losses = self.measure(pl_module.model, trainer.strategy.root_device, trainer.global_rank, trainer.world_size)
+        losses = self.measure(pl_module.logprobs, trainer.strategy.root_device, trainer.global_rank, trainer.world_size)
         row = {"step": step, **losses}
         self._file.write(row)
         self._tracker.log({"step": step} | {f"validation/{key}": value for key, value in losses.items()})
 
     @torch.no_grad()
-    def measure(self, model: torch.nn.Module, device: torch.device, rank: int, world: int) -> dict[str, float]:
+    def measure(
+        self, logprobs_of: Callable[[PackBatch], Float[Tensor, " targets"]], device: torch.device, rank: int, world: int
+    ) -> dict[str, float]:
         """Mean loss in nats a token (``loss``, ``loss/<source>``), and the number of held-out target tokens."""
         sums = torch.zeros(len(self._names), 2, dtype=torch.float64)
         ids, weights = rank_share(range(self._dataset.num_packs), rank, world)
         for pack_id, weight in zip(ids, weights, strict=True):
             pack = self._dataset[pack_id].to(device)
-            losses = -pack_logprobs(model, pack).double().cpu()
+            losses = -logprobs_of(pack).double().cpu()
             owners = [self._names.index(self._sources[number]) for number in pack.document_ids]
             places = torch.tensor(owners)[pack.target_documents.cpu()]
             sums[:, 0].index_add_(0, places, losses * weight)

@@ -17,7 +17,7 @@ from lwexp.train.data.steps import StepBatch
 from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import ModelBuilder, restore_rotary
 from lwexp.train.model.logprobs import pack_logprobs
-from lwexp.train.objectives.two_pass import split_pack, two_pass
+from lwexp.train.objectives.two_pass import Part, part_logprobs, split_pack, two_pass
 from lwexp.train.parallel.optimizer import build_optimizer, learning_rate_factor
 
 
@@ -69,7 +69,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self.automatic_optimization = False
         self.objective = objective
         self.result: StepResult | None = None
-        self._known = known or Known()
+        self.known = known or Known()
         self._watched: tuple[str, ...] = ()
         self._build = build
         self._optimizer = optimizer
@@ -127,6 +127,23 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             watched=dict(zip(self._watched, watched, strict=True)),
         )
 
+    @torch.no_grad()
+    def logprobs(self, pack: PackBatch) -> Float[Tensor, " targets"]:
+        """Log-probs of all targets of a pack, computed as training does. All ranks call it, each with its own pack.
+
+        It goes through the strategy: at the start of each of its own forwards DeepSpeed resets the order in which it
+        expects layers, which it needs to prefetch them.
+        """
+        found: Tensor = self.trainer.strategy.predict_step(pack)
+        return found
+
+    def predict_step(self, pack: PackBatch) -> Float[Tensor, " targets"]:
+        assert self.model is not None
+        if self._part_tokens is None:
+            return pack_logprobs(self.model, pack)
+        parts = split_pack(pack, self._part_tokens)
+        return part_logprobs(self.model, parts, self._rounds(parts))
+
     def _set_learning_rate(self, optimizer: Any, step: int) -> float:
         config = self._optimizer
         lr = config.lr * learning_rate_factor(step, self._total, config.warmup_ratio, config.schedule)
@@ -162,11 +179,16 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             self.manual_backward(loss * scale)
 
         parts = split_pack(pack, self._part_tokens)
-        rounds = int(self._reduced(torch.tensor(float(len(parts)), device=self.device), "max"))
-        return two_pass(self.model, parts, rounds, lambda logprobs: self._pack_loss(logprobs, pack, totals), backward)
+        return two_pass(
+            self.model, parts, self._rounds(parts), lambda logprobs: self._pack_loss(logprobs, pack, totals), backward
+        )
+
+    def _rounds(self, parts: list[Part]) -> int:
+        """Parts that every rank runs of its pack."""
+        return int(self._reduced(torch.tensor(float(len(parts)), device=self.device), "max"))
 
     def _pack_loss(self, logprobs: Float[Tensor, " targets"], pack: PackBatch, totals: StepTotals) -> PackLoss:
-        return self.objective.pack_loss(logprobs, pack, totals, self._known)
+        return self.objective.pack_loss(logprobs, pack, totals, self.known)
 
     def _start_pack(self, is_last: bool) -> None:
         """Tell DeepSpeed whether the next backward ends the step.

@@ -157,13 +157,13 @@ def _start_process(config: Config) -> None:
 def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     """Train from the newest checkpoint, or from the start. The tracker is left open, unless training failed."""
     config, objective, hardware, dataset = setup.config, setup.config.objective, setup.hardware, setup.dataset
-    known = setup.known()
     schedule = BatchSchedule(
         dataset.num_packs, dataset.costs, config.seed, objective.epochs, objective.global_batch, order=config.pack.order
     )
     total = min(len(schedule), objective.max_steps or len(schedule))
     checkpoint = newest_checkpoint(setup.run.path / CHECKPOINTS)
     done = checkpoint.step if checkpoint else 0
+    known, reference_pass = setup.known(done)
     log.info("training %s: %d of %d steps are done", config.model.name, done, total)
     module = PackedTraining(
         setup.build_sharded,
@@ -181,7 +181,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     with ExitStack() as on_error:
         tracker = open_tracker(config, setup.run)
         on_error.callback(tracker.finish)
-        callbacks = _callbacks(setup, schedule, total, done, tracker)
+        callbacks = reference_pass + _callbacks(setup, schedule, total, done, tracker)
         with _plain_errors(hardware), quiet_lightning():
             trainer = build_trainer(hardware, callbacks, objective.optimizer.grad_clip, setup.run.path)
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint.state if checkpoint else None, weights_only=True)

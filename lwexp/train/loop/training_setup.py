@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 
 from lwexp.config.schema import Config
@@ -20,10 +21,11 @@ from lwexp.records import LwexpError, atomic
 from lwexp.runs import RunDirectory, fingerprint
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.loop.probe import AnswerPrompts
+from lwexp.train.loop.reference_pass import ReferencePass
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.model.build import build_model, training_dtype
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.objectives.reference import compute_reference, load_or_compute
+from lwexp.train.objectives.reference import load_reference
 from lwexp.train.parallel.optimizer import build_optimizer
 from lwexp.train.parallel.rank_sync import Ranks
 from lwexp.train.planner.hardware import hardware_of
@@ -90,29 +92,39 @@ class TrainingSetup(NamedTuple):
 
         return zero_optimizer(model, config, self.hardware)
 
-    def known(self) -> Known:
-        """What the loss may use besides log-probs: the reference, if the objective needs one."""
-        objective = self.config.objective
-        long_from = self.dataset.long_from()
+    def known(self, done: int) -> tuple[Known, list[Callback]]:
+        """What the loss may use besides log-probs, and the callback that computes it if it is not on disk.
+
+        Args:
+            done: Steps already done.
+
+        Raises:
+            LwexpError: If the objective lacks a start model, or the stored reference is of another one or lost.
+        """
+        objective, folder = self.config.objective, self.run.path / "reference"
         if objective.starts_from_run and self.start_from is None:
             raise LwexpError(f"objective={objective.kind} starts from an SFT run's model; set init_from=<run>")
         if not objective.needs_reference:
-            return Known(long_from=long_from)
-        made_from = {
-            "model": fingerprint(self.start_from) if self.start_from else "initial weights",
-            "packs": self.dataset.fingerprint,
-            "format": str(training_dtype(self.hardware)).removeprefix("torch."),
-        }
-        # Rank 0 computes alone, with a whole copy of the model; the others wait without a time limit.
-        if not is_rank_zero() and self.context.ranks.wait_for("reference") is None:
+            return Known(long_from=self.dataset.long_from()), []
+        made_from: dict[str, str] = {}
+        if is_rank_zero():
+            made_from = {
+                "model": fingerprint(self.start_from) if self.start_from else "initial weights",
+                "packs": self.dataset.fingerprint,
+                "format": str(training_dtype(self.hardware)).removeprefix("torch."),
+            }
+            if load_reference(folder, made_from) is None and done:
+                raise LwexpError(
+                    f"{folder} is missing: the log-probs of the model before step 1, and {done} steps are done; "
+                    f"restore it, or start the run over with rerun=true"
+                )
+            self.context.ranks.publish("reference", "checked")
+        elif self.context.ranks.wait_for("reference") is None:
             raise SystemExit(1)  # rank 0 has ended, with a message of its own
-        reference = load_or_compute(
-            self.run.path / "reference",
-            made_from,
-            lambda: compute_reference(self.build(), self.dataset, objective, torch.device(self.hardware.device)),
-        )
-        self.context.ranks.publish("reference", "ready")
-        return Known(reference, long_from)
+        reference = load_reference(folder)
+        if reference is None:
+            return Known(), [ReferencePass(folder, made_from, self.dataset, objective)]
+        return Known(reference, self.dataset.long_from()), []
 
 
 def prepare_tokenizer(

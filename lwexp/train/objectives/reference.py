@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from lwexp.extend import Objective
 from lwexp.records import LwexpError, atomic, write_json
-from lwexp.runs.progress import track
-from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.losses import sequence_logprobs
 
 if TYPE_CHECKING:
-    from lwexp.pack.dataset import PackBatch, PackedDataset
-
-log = logging.getLogger(__name__)
+    from lwexp.pack.dataset import PackBatch
 
 
 @dataclass(frozen=True)
@@ -42,53 +37,76 @@ class Reference:
         return found.to(like.device, like.dtype, non_blocking=True)
 
 
-@torch.no_grad()
-def compute_reference(
-    model: nn.Module, dataset: PackedDataset, objective: Objective, device: torch.device
-) -> Reference:
-    """One forward pass over all packs."""
-    sums: dict[str, Float64[np.ndarray, " documents"]] = {}
-    model.to(device)
-    for number in track(range(dataset.num_packs), "reference log-probs", dataset.num_packs):
-        pack = dataset[number].to(device)
-        tokens = pack_logprobs(model, pack)
+Sums = dict[str, Float64[np.ndarray, " documents"]]
+
+
+def reference_sums(
+    packs: Iterable[PackBatch],
+    logprobs_of: Callable[[PackBatch], Float[Tensor, " targets"]],
+    objective: Objective,
+    num_documents: int,
+) -> Sums:
+    """Sums for the documents of some packs.
+
+    Args:
+        packs: On the device of the model.
+        logprobs_of: Log-probs of a pack's targets under the start model.
+        objective: Says which sums it needs besides that over all targets.
+        num_documents: Of the whole data set; documents outside ``packs`` are NaN.
+    """
+    sums: Sums = {}
+    for pack in packs:
+        tokens = logprobs_of(pack)
         weights = {"logprobs": torch.ones_like(tokens), **objective.reference_parts(pack)}
         for name, weight in weights.items():
             found = sequence_logprobs(tokens * weight, pack.target_documents, len(pack.lengths)).cpu().numpy()
-            sums.setdefault(name, np.full(dataset.num_documents, np.nan))[list(pack.document_ids)] = found
-    if not np.isfinite(sums["logprobs"]).all():
-        bad = np.flatnonzero(~np.isfinite(sums["logprobs"]))[:5].tolist()
+            sums.setdefault(name, np.full(num_documents, np.nan))[list(pack.document_ids)] = found
+    return sums
+
+
+def join_sums(shares: Sequence[Sums]) -> Reference:
+    """The reference from sums over different packs.
+
+    Raises:
+        LwexpError: If a document has no finite log-prob.
+    """
+    joined: Sums = {}
+    for share in shares:
+        for name, values in share.items():
+            known = joined.setdefault(name, values)
+            joined[name] = np.where(np.isnan(known), values, known)
+    if not np.isfinite(joined["logprobs"]).all():
+        bad = np.flatnonzero(~np.isfinite(joined["logprobs"]))[:5].tolist()
         raise LwexpError(f"the start model gives no finite log-prob for documents {bad}; its weights are broken")
-    return Reference(sums)
+    return Reference(joined)
 
 
-def load_or_compute(folder: Path, made_from: dict[str, str], compute: Callable[[], Reference]) -> Reference:
-    """The stored reference, or a new one, which is then stored.
+def load_reference(folder: Path, made_from: Mapping[str, str] | None = None) -> Reference | None:
+    """The stored reference; None if there is none.
 
     Args:
         folder: Where it is stored.
-        made_from: Name -> fingerprint of everything that shapes it: start model, packs, number format.
-        compute: Makes it.
+        made_from: Name -> fingerprint of everything that shapes it: start model, packs, number format. None trusts it.
 
     Raises:
         LwexpError: If the stored reference was made from something else.
     """
-    if (folder / "made_from.json").is_file():
-        stored = json.loads((folder / "made_from.json").read_text(encoding="utf-8"))
-        if stored != made_from:
-            changed = ", ".join(
-                sorted(k for k in stored.keys() | made_from.keys() if stored.get(k) != made_from.get(k))
-            )
-            raise LwexpError(
-                f"{folder}: these reference log-probs were made from another {changed}; "
-                f"restore what they were made from, or delete the folder to compute them again"
-            )
-        log.info("reference log-probs in %s are up to date", folder)
-        return Reference({path.stem: np.load(path) for path in folder.glob("*.npy")})
-    reference = compute()
+    if not (folder / "made_from.json").is_file():
+        return None
+    stored = json.loads((folder / "made_from.json").read_text(encoding="utf-8"))
+    if made_from is not None and stored != made_from:
+        changed = ", ".join(sorted(k for k in stored.keys() | made_from.keys() if stored.get(k) != made_from.get(k)))
+        raise LwexpError(
+            f"{folder}: these reference log-probs were made from another {changed}; "
+            f"restore what they were made from, or start the run over with rerun=true"
+        )
+    return Reference({path.stem: np.load(path) for path in folder.glob("*.npy")})
+
+
+def store_reference(folder: Path, made_from: Mapping[str, str], reference: Reference) -> None:
+    """Write a reference with the fingerprints of what it was made from."""
     with atomic(folder) as aside:
         aside.mkdir(parents=True)
         for name, values in reference.sums.items():
             np.save(aside / f"{name}.npy", values)
-        write_json(aside / "made_from.json", made_from)
-    return reference
+        write_json(aside / "made_from.json", dict(made_from))

@@ -70,6 +70,14 @@ def _parts(batch: PackBatch, groups: list[list[int]], counts: list[int]) -> Iter
         token, target = token + tokens, target + targets
 
 
+def part_logprobs(model: nn.Module, parts: list[Part], rounds: int) -> Float[Tensor, " targets"]:
+    """Log-probs of all targets of a pack, part by part, without gradients; ``rounds`` as in ``two_pass``."""
+    filled = parts + [parts[-1]] * (rounds - len(parts))
+    with torch.no_grad():
+        found = [pack_logprobs(model, part.batch) for part in filled]
+    return torch.cat(found[: len(parts)])
+
+
 def two_pass(
     model: nn.Module,
     parts: list[Part],
@@ -91,9 +99,7 @@ def two_pass(
         The loss, detached, as ``loss_of`` gave it.
     """
     filled = [(part, 1.0) for part in parts] + [(parts[-1], 0.0)] * (rounds - len(parts))
-    with torch.no_grad():
-        found = [pack_logprobs(model, part.batch) for part, _ in filled]
-    logprobs = torch.cat(found[: len(parts)]).requires_grad_()
+    logprobs = part_logprobs(model, parts, rounds).requires_grad_()
     share = loss_of(logprobs)
     (slopes,) = torch.autograd.grad(share.loss, logprobs)
     for number, (part, weight) in enumerate(filled, start=1):

@@ -177,6 +177,9 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
             "stage3_max_live_parameters": 1_000_000_000,
             "stage3_max_reuse_distance": 1_000_000_000,
             "stage3_gather_16bit_weights_on_model_save": True,
+            # DeepSpeed's own linear rounds a product to bf16 before it adds the bias, unlike transformers. It saves
+            # memory only without recomputation, where autograd would keep every gathered weight.
+            "memory_efficient_linear": not hardware.activation_checkpointing,
         }
     if hardware.offload_optimizer:
         zero["offload_optimizer"] = {
