@@ -1,4 +1,4 @@
-"""The commands ``lwexp generate|train|evaluate|report|export|serve``; three scripts equal the first three.
+"""The commands ``lwexp generate|train|evaluate|runs|report|export|serve``; three scripts equal the first three.
 
 Reads the command line and hands it on. Writes nothing itself, and never touches torch or a provider before a config
 has passed the gate.
@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": "lwexp.commands.generate",
     "train": "lwexp.commands.train",
     "evaluate": "lwexp.commands.evaluate",
+    "runs": "lwexp.commands.runs",
     "report": "lwexp.report.__main__",
     "export": "lwexp.export",
     "serve": "lwexp.sample.serve",
@@ -25,6 +26,7 @@ _HELP = """lwexp: the LongWriter recipe as one tool.
 lwexp generate   instructions -> drafts, imported files, preference pairs (python generate_data.py in a clone)
 lwexp train      a mixture -> a model: SFT or DPO (python train.py)
 lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
+lwexp runs       lists the runs in a folder: state, scores, cost, parents
 lwexp report     any runs -> one page that compares them
 lwexp export     a training run -> an ordinary Hugging Face folder
 lwexp serve      a model folder behind an OpenAI-compatible address, for trying it

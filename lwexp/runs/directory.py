@@ -229,9 +229,14 @@ def _lock(path: Path) -> IO[str]:
     file = (path / LOCK).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise LwexpError(f"{path} is in use by another process; wait for it or stop it") from None
+    except OSError as error:
+        file.close()
+        raise LwexpError(
+            f"{path} cannot be locked: {error.strerror}; runs need a file system with flock (Lustre: mount -o flock)"
+        ) from None
     file.write(str(os.getpid()))
     file.flush()
     return file

@@ -42,25 +42,61 @@ def find_run(
     Raises:
         LwexpError: If there is none, naming those that exist.
     """
+    labels = labels or {}
+    if wanted == "newest":
+        fitting = [run for run in list_runs(root) if run.stage in stages and not _differing(run, labels)]
+        usable = [run for run in fitting if run.is_usable]
+        if not usable:
+            raise LwexpError(f"{key}=newest: {_no_newest(root, stages, labels, key)}; make one with: {make_it}")
+        return _warned(usable[-1], key)
     path = Path(wanted)
     if (path / Manifest.FILE).is_file():
-        run = Run.load(path)
-        if not run.is_usable:
-            raise LwexpError(f"{key}={wanted}: the run is {run.status}, not finished; run its command again")
-        return _told(run, key)
+        named = [Run.load(path)]
+    elif path.is_dir():
+        raise LwexpError(f"{key}={wanted}: this folder is not a run, it has no {Manifest.FILE}")
+    else:
+        named = [run for run in list_runs(root) if wanted in (run.id, run.name)]
+    if not named:
+        kin = _listed([run for run in list_runs(root) if run.stage in stages], "status")
+        there = f"there are {kin}" if kin else f"there is no {_or(stages)} run at all; make one with: {make_it}"
+        raise LwexpError(f"{key}={wanted}: no run is called {wanted} under {root}; {there}")
+    problems = {run.id: _problem(run, stages, labels) for run in named}
+    good = [run for run in named if problems[run.id] is None]
+    if not good:
+        raise LwexpError(f"{key}={wanted}: {problems[named[-1].id]}")
+    return _warned(good[-1], key)
+
+
+def _problem(run: Run, stages: tuple[str, ...], labels: Mapping[str, str]) -> str | None:
+    """Why a run that was named will not do."""
+    if run.stage not in stages:
+        return f"{run.id} is of kind {run.stage}, wanted {_or(stages)}"
+    if differing := [name for name in _differing(run, labels) if run.labels.get(name) is not None]:
+        has = ", ".join(f"{name}={run.labels.get(name)}" for name in differing)
+        return f"{run.id} has {has}, wanted {', '.join(f'{name}={labels[name]}' for name in differing)}"
+    if not run.is_usable:
+        return f"{run.id} is {run.status}, not finished; run its command again: {run.manifest.command or run.id}"
+    return None
+
+
+def _no_newest(root: Path, stages: tuple[str, ...], labels: Mapping[str, str], key: str) -> str:
+    """That there is no such run, and which ones could be meant."""
+    carrying = f" with {', '.join(f'{name}={value}' for name, value in labels.items())}" if labels else ""
+    parts = [f"no finished {_or(stages)} run{carrying} under {root}"]
     kin = [run for run in list_runs(root) if run.stage in stages]
-    fitting = [run for run in kin if all(run.labels.get(name) == value for name, value in (labels or {}).items())]
-    named = fitting if wanted == "newest" else [r for r in fitting if wanted in (r.id, r.name)]
-    usable = [run for run in named if run.is_usable]
-    if usable:
-        return _told(usable[-1], key)
-    asked = f"a finished {'/'.join(stages)} run" + "".join(f" with {k}={v}" for k, v in (labels or {}).items())
-    there = _listed(fitting, "status") or "none"
-    others = _listed([run for run in kin if run not in fitting], "status", *(labels or {}))
-    choose = f"; others: {others}; choose one with {key}=<id>" if others else ""
-    raise LwexpError(
-        f"{key}={wanted}: no {asked.removeprefix('a ')} under {root}; there: {there}{choose}; make one with: {make_it}"
-    )
+    if unfinished := [run for run in kin if not _differing(run, labels)]:
+        parts.append(f"unfinished: {_listed(unfinished, 'status')}")
+    if others := [run for run in kin if _differing(run, labels)]:
+        parts.append(f"others: {_listed(others, 'status', *labels)}; choose one with {key}=<id>")
+    return "; ".join(parts)
+
+
+def _differing(run: Run, labels: Mapping[str, str]) -> list[str]:
+    return [name for name, value in labels.items() if run.labels.get(name) != value]
+
+
+def _or(stages: tuple[str, ...]) -> str:
+    return " or ".join(stages)
 
 
 def _listed(runs: list[Run], *what: str) -> str:
@@ -73,8 +109,8 @@ def _listed(runs: list[Run], *what: str) -> str:
     return ", ".join(shown) + (f" and {earlier} earlier" if earlier else "")
 
 
-def _told(run: Run, key: str) -> Run:
-    """The run, with a warning where something in it is missing."""
+def _warned(run: Run, key: str) -> Run:
+    """The run, after a warning if something in it is missing."""
     if not run.is_finished:
         log.warning("%s: %s is incomplete: %s", key, run.id, run.manifest.reason)
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +12,8 @@ from typing import Any, Self, TypeVar
 from lwexp.config.compose import read_config
 from lwexp.config.schema import Config
 from lwexp.records import LwexpError
-from lwexp.runs.artifacts import CONFIG, RESULTS, Artifact, Labels, Manifest, Tree, read_object
+from lwexp.runs.artifacts import CONFIG, LOCK, RESULTS, Artifact, Labels, Manifest, Tree, read_object
+from lwexp.runs.summaries import ComparisonSummary
 
 A = TypeVar("A", bound=Artifact)
 
@@ -90,6 +92,34 @@ class Run:
     def is_usable(self) -> bool:
         """Whether others may read its results: it is finished, or incomplete and the rest may come later."""
         return self.status in ("finished", "incomplete")
+
+    @property
+    def state(self) -> str:
+        """finished, incomplete, running, stopped (its command goes on) or failed; "running" only while a process is."""
+        if self.status in ("finished", "incomplete", "failed"):
+            return self.status
+        return "running" if self.status == "running" and self._is_locked() else "stopped"
+
+    def _is_locked(self) -> bool:
+        """Whether a process holds the run; the lock of a process that was killed is free."""
+        try:
+            with (self.path / LOCK).open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Metric -> score of an evaluation; empty for other runs and before a report was written."""
+        summary = ComparisonSummary.read(self.path) if self.stage == "evaluate" else None
+        models = list(summary.models.values()) if summary is not None else []
+        values = (models[0].model_extra or {}) if len(models) == 1 else {}
+        # Every metric has an interval beside it.
+        metrics = [name for name in values if f"{name}_interval" in values]
+        return {name: float(values[name]) for name in metrics if isinstance(values[name], int | float)}
 
     @property
     def seconds(self) -> float | None:

@@ -127,7 +127,7 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run=nobody"], "run=nobody: no finished train run under"),
+        (["run=nobody"], "run=nobody: no run is called nobody under"),
         (["model=x"], "no such option; there are run="),
         (["run="], "run needs a value"),
         (["run={run}", "shard_size=big"], "wanted a number with KB, MB or GB"),
