@@ -8,7 +8,8 @@ from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
 from lwexp.pages.drawing import with_own_ids
 from lwexp.pages.page import render as render_page
-from lwexp.report.answers_reader import read_answers
+from lwexp.report.answers.reader import read_answers
+from lwexp.report.answers.samples import choose
 from lwexp.report.diagnostics import agreement, endings, other_name
 from lwexp.report.differences import differing
 from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
@@ -19,7 +20,6 @@ from lwexp.report.groups import Group
 from lwexp.report.lineage import facts, family, layers, versions_of
 from lwexp.report.load import Comparison
 from lwexp.report.published import comparable
-from lwexp.report.samples import choose
 from lwexp.report.sweep.read_sweep import Sweep
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
@@ -33,6 +33,7 @@ _MOST_VERSIONS = 12
 
 def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> str:
     groups, models, nodes = comparison.groups, comparison.models, comparison.nodes
+    with_cap = result is None or not result.is_cap  # a sweep of caps shows that figure in its answer
     reader = read_answers(groups)
     ends = [each.node.manifest.end or each.node.manifest.created for each in comparison.evaluations]
     return render_page(
@@ -48,7 +49,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         title=f"{groups[0].bench}: {', '.join(e.label for e in groups[0].evaluations[:4])}" if groups else "sweep",
         date=max(ends, default="")[:16].replace("T", " "),  # not the clock: the page depends on its runs alone
         notes=comparison.notes,
-        sections=[_section(group, number) for number, group in enumerate(groups)],
+        sections=[_section(group, number, with_cap=with_cap) for number, group in enumerate(groups)],
         training=with_own_ids(training_figures(models), "t"),
         has_legends=len(models) <= _MOST_LEGENDS,
         family=family(nodes),
@@ -65,9 +66,9 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     )
 
 
-def _section(group: Group, number: int) -> dict[str, Any]:
+def _section(group: Group, number: int, *, with_cap: bool) -> dict[str, Any]:
     samples = choose(group.evaluations)
-    pictures = evaluation_figures(group.evaluations, group.metrics, is_stand_in=group.is_stand_in)
+    pictures = evaluation_figures(group.evaluations, group.metrics, is_stand_in=group.is_stand_in, with_cap=with_cap)
     return {
         "group": group,
         "number": number,

@@ -22,14 +22,14 @@ _AXES = ("words asked for", "words written")
 
 
 def evaluation_figures(
-    evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo], *, is_stand_in: bool
+    evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo], *, is_stand_in: bool, with_cap: bool
 ) -> list[Picture]:
     curves = [ruler(each.answers) for each in evaluations]
     found = [score_bars(evaluations, metrics, is_stand_in=is_stand_in)]
     if any(curves):  # some prompt asks for a length
         found = [scatter(evaluations), ruler_curve(evaluations, curves), *found]
     caps = {each.max_train_words for each in evaluations if each.max_train_words}
-    return [cap_figure(evaluations), *found] if len(caps) > 2 else found
+    return [cap_figure(evaluations), *found] if with_cap and len(caps) > 2 else found
 
 
 def scatter(evaluations: Sequence[Evaluation]) -> Picture:

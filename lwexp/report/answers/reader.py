@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 from lwexp.pages.display import LANGUAGES, plural, score, words
 from lwexp.pages.packed import Packer
 from lwexp.report.aggregation import ScoredResponse
+from lwexp.report.answers.samples import cut_middle
 from lwexp.report.diagnostics import signs
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
-from lwexp.report.samples import cut_middle
 from lwexp.text.plain import one_line, visible
 
 # Bytes of all answers together, before compression (a third to a half of it after): beyond it each answer is cut

@@ -1,0 +1,1 @@
+"""The answers themselves: a few samples on the page, and the reader of all of them."""
