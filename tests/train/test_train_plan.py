@@ -10,9 +10,10 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
 from lwexp.records import Conversation, Message
+from lwexp.train.data.steps import rank_share
 from lwexp.train.model.dimensions import published_models
 from lwexp.train.planner.dry_run import describe_plan
-from lwexp.train.planner.flops import flops_per_token, mean_context, training_hours
+from lwexp.train.planner.flops import flops_per_token, mean_context, rank_slots, training_hours
 from tests.train.tiny_packs import tiny_conversations, tiny_pairs
 
 GLM, LLAMA = published_models()["zai-org/glm-4-9b-hf"].sizes, published_models()["meta-llama/Llama-3.1-8B"].sizes
@@ -98,6 +99,24 @@ def test_a_dpo_reference_costs_one_forward_of_the_four_parts_of_a_recomputed_ste
         )
         assert hours is not None
         assert hours.other == pytest.approx(hours.training * share)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 8, 16])
+@pytest.mark.parametrize(("packs", "batch"), [(20, 8), (6372, 16), (7, 3), (1, 8), (64, 8)])
+def test_hours_count_the_packs_that_each_rank_runs(packs: int, batch: int, ranks: int) -> None:
+    """Against the shares that training deals out, pack by pack, fillers included."""
+    steps = [range(first, min(first + batch, packs)) for first in range(0, packs, batch)]
+    run = [sum(len(rank_share(step, rank, ranks)[0]) for step in steps) for rank in range(ranks)]
+    assert len(set(run)) == 1  # the ranks keep step
+    assert rank_slots(packs, batch, ranks) == pytest.approx(run[0] * ranks / packs)
+    lengths = [4096.0] * 8
+    whole, padded = (
+        training_hours(LLAMA, hardware_preset("multinode"), compose().objective, lengths, 1, 1e6, slots=slots)
+        for slots in (1.0, rank_slots(8, 8, 16))
+    )
+    assert whole is not None
+    assert padded is not None
+    assert padded.training == pytest.approx(2 * whole.training)  # 8 packs on 16 ranks: half of them wait
 
 
 def test_a_conversation_longer_than_a_pack_is_named() -> None:

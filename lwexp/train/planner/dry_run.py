@@ -10,7 +10,7 @@ from lwexp.extend import Sizes
 from lwexp.records import LwexpError
 from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.planner.flops import Hours, training_hours
+from lwexp.train.planner.flops import Hours, rank_slots, training_hours
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory import GIB, MemoryPlan
 from lwexp.train.planner.memory_fit import (
@@ -28,6 +28,7 @@ from lwexp.train.planner.readiness import problems_here, settings_problems
 # 100,000 entries; a miniature's 1,000 entries give about twice as many.
 FORMAT_TOKENS = 10
 TOKENS_PER_WORD = 1.33
+REFERENCE_LINE = "reference: all ranks compute it before the first step, in the model that is then trained; no memory beyond training's"
 
 
 class Description(NamedTuple):
@@ -81,6 +82,8 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         steps, hours = data.steps, estimate_hours(config, sizes, data, tokens)
         parts += [steps_table(config, data), time_line(hardware, hours)]
     parts.append(context_line(config, sizes))
+    if config.objective.needs_reference:
+        parts.append(REFERENCE_LINE)
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
@@ -140,7 +143,19 @@ def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int
     if config.objective.max_steps is not None and data.packs:
         per_step = sum(data.units) / data.packs * config.objective.global_batch
     passes = 1 if forward_tokens == config.pack.max_tokens else 2
-    return training_hours(sizes, hardware, config.objective, data.lengths, data.steps, per_step, passes=passes)
+    objective, ranks = config.objective, hardware.ranks
+    trained = min(data.packs * objective.epochs, data.steps * objective.global_batch)
+    return training_hours(
+        sizes,
+        hardware,
+        objective,
+        data.lengths,
+        data.steps,
+        per_step,
+        passes=passes,
+        slots=rank_slots(trained, objective.global_batch, ranks),
+        reference_slots=rank_slots(data.packs, ranks, ranks),
+    )
 
 
 def time_line(hardware: Hardware, hours: Hours | None) -> str:

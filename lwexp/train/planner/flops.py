@@ -15,6 +15,7 @@ counted for prompt tokens too, although it is skipped.
 Source: docs/training_core.md lists who publishes by which convention.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -90,6 +91,16 @@ def mean_context(lengths: Sequence[float]) -> float:
     return sum(n * n for n in lengths) / max(sum(lengths), 1.0)
 
 
+def rank_slots(packs: int, batch: int, ranks: int) -> float:
+    """Packs that all ranks together have time for, per pack: above 1 where some ranks wait for the others.
+
+    Example: 20 packs, 8 a step, on 8 ranks: 3 steps, the last with 4 packs, take the time of 24; 24 / 20 = 1.2.
+    """
+    steps, rest = divmod(packs, batch)
+    rounds = steps * math.ceil(batch / ranks) + math.ceil(rest / ranks)
+    return rounds * ranks / max(packs, 1)
+
+
 def training_hours(
     sizes: Sizes,
     hardware: Hardware,
@@ -99,6 +110,8 @@ def training_hours(
     tokens_per_step: float,
     *,
     passes: int = 1,
+    slots: float = 1.0,
+    reference_slots: float = 1.0,
 ) -> Hours | None:
     """Hours of training at ``hardware.mfu`` of ``hardware.peak_tflops``; None where the config states no peak.
 
@@ -110,19 +123,22 @@ def training_hours(
         steps: Optimiser steps.
         tokens_per_step: Tokens of a step over all ranks.
         passes: Passes over each pack; the second adds a forward in every epoch.
+        slots: ``rank_slots`` of the steps.
+        reference_slots: ``rank_slots`` of the reference's forward.
     """
     if hardware.peak_tflops is None:
         return None
     gpus = hardware.ranks
     flops = steps * tokens_per_step * flops_per_token(sizes, mean_context(lengths))
-    training = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
+    busy = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
+    training = busy * slots
     # A forward is a third of a step; a quarter where the backward repeats it, because then a step at this MFU does a
     # third more than its model FLOPs.
     forward = 1 / (4 if hardware.activation_checkpointing else 3)
     other = training * forward * (passes - 1)
     if objective.needs_reference:
         epochs = max(steps * tokens_per_step / max(sum(lengths), 1.0), 1e-9)
-        other += training * forward / epochs
+        other += busy * reference_slots * forward / epochs
     return Hours(training, other, flops, gpus)
 
 
