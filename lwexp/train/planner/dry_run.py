@@ -28,7 +28,9 @@ from lwexp.train.planner.readiness import problems_here, settings_problems
 # 100,000 entries; a miniature's 1,000 entries give about twice as many.
 FORMAT_TOKENS = 10
 TOKENS_PER_WORD = 1.33
-REFERENCE_LINE = "reference: all ranks compute it before the first step, in the model that is then trained; no memory beyond training's"
+REFERENCE_LINE = (
+    "reference: by all ranks before the first step, in the model that is then trained; no memory of its own"
+)
 
 
 class Description(NamedTuple):
