@@ -1,4 +1,4 @@
-"""The commands ``lwexp generate|train|evaluate|runs|report|export|serve``; three scripts equal the first three.
+"""The commands ``lwexp generate|train|evaluate|runs|rerun|report|export|serve``; three scripts equal the first three.
 
 Reads the command line and hands it on. Writes nothing itself, and never touches torch or a provider before a config
 has passed the gate.
@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "lwexp.commands.train",
     "evaluate": "lwexp.commands.evaluate",
     "runs": "lwexp.commands.runs",
+    "rerun": "lwexp.commands.rerun",
     "report": "lwexp.report.__main__",
     "export": "lwexp.export",
     "serve": "lwexp.sample.serve",
@@ -27,6 +28,7 @@ lwexp generate   instructions -> drafts, imported files, preference pairs (pytho
 lwexp train      a mixture -> a model: SFT or DPO (python train.py)
 lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
 lwexp runs       lists the runs in a folder: state, scores, cost, parents
+lwexp rerun      a run's folder -> the same run again, or with other settings
 lwexp report     any runs -> one page that compares them
 lwexp export     a training run -> an ordinary Hugging Face folder
 lwexp serve      a model folder behind an OpenAI-compatible address, for trying it

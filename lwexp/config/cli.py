@@ -45,8 +45,8 @@ def run_script(
     # given answers took 3.5 s, and 2.9 s so.
     gc.set_threshold(20_000, 20, 20)
     _running[:] = [command]
-    try:
-        refuse_arguments(sys.argv[1:])
+
+    def work() -> None:
         load_plugins(plugins_named(sys.argv[1:]))
         asked = [option for option in instead or {} if option in sys.argv[1:]]
         if instead is not None and asked:
@@ -54,6 +54,19 @@ def run_script(
         else:
             sys.argv[1:] = at_scale(ordered(sys.argv[1:]))
             _with_hydra(command, main)
+
+    exit_after(work)
+
+
+def exit_after(work: Callable[[], None]) -> NoReturn:
+    """Do what a command does, and exit with the code that its end has (see above).
+
+    Args:
+        work: Gets nothing and gives nothing; a key on the command line is refused before it.
+    """
+    try:
+        refuse_arguments(sys.argv[1:])
+        work()
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():

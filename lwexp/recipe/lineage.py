@@ -8,13 +8,16 @@ from typing import TypeVar
 from lwexp.config import Config
 from lwexp.extend import Metric
 from lwexp.extend.endpoint import AskedJudge
-from lwexp.records import Failure, Prompt, Verdict, read_rows
-from lwexp.runs import Run, find_run
-from lwexp.runs.artifacts import ANSWER_FAILURES
+from lwexp.extend.source import AnySource
+from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
+from lwexp.runs import Run, find_run, fingerprint
+from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, PAIRS
 from lwexp.runs.trial_process import note_run
 
 R = TypeVar("R", bound=Run)
 log = logging.getLogger(__name__)
+
+_ROW_FILES = (CONVERSATIONS, PAIRS)
 
 
 def end(run: R) -> R:
@@ -41,6 +44,44 @@ def train_run_of(config: Config) -> Run:
         config.run, root=Path(config.root), stages=("train",), key="run",
         labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
     )  # fmt: skip
+
+
+def with_own_parents(config: Config, run: Run) -> Config:
+    """A run's config in which "newest" is the run that it was made from, where another one has become newer since.
+
+    Raises:
+        LwexpError: If the data that it read are gone.
+    """
+    changes: dict[str, object] = {}
+    trained = run.parent_runs("train")
+    if trained and config.init_from == "newest":
+        changes["init_from"] = str(trained[-1].path)
+    if trained and config.run == "newest":
+        changes["run"] = str(trained[-1].path)
+    if run.stage == "train":
+        section = config.objective.rows.section
+        sources = getattr(config.mixture, section).items()
+        own = {name: _own_source(config, run, name, source) for name, source in sources}
+        changes["mixture"] = config.mixture.model_copy(update={section: own})
+    return config.model_copy(update=changes)
+
+
+def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySource:
+    """The source as it is where it still finds what the run read, else with the path of the run that it read."""
+    read = run.manifest.inputs.get(name)
+    if read is None or getattr(source, "run", None) != "newest":
+        return source
+    key = f"mixture.{config.objective.rows.section}.{name}"
+    try:
+        if source.find(key, Path(config.root)).fingerprint == read:
+            return source
+    except LwexpError:
+        pass  # found by its path below, or said to be gone
+    for parent in run.parent_runs("data", "import", "pairs"):
+        if any((parent.path / file).is_file() and fingerprint(parent.path / file) == read for file in _ROW_FILES):
+            log.info("%s: another run is newer, %s is what %s was made from", key, parent.id, run.id)
+            return source.model_copy(update={"run": str(parent.path)})
+    raise LwexpError(f"{key}: the run that {run.id} was made from is gone; set {key}.run=<id>")
 
 
 def describe_sampling(

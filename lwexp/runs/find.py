@@ -75,7 +75,7 @@ def _problem(run: Run, stages: tuple[str, ...], labels: Mapping[str, str]) -> st
         has = ", ".join(f"{name}={run.labels.get(name)}" for name in differing)
         return f"{run.id} has {has}, wanted {', '.join(f'{name}={labels[name]}' for name in differing)}"
     if not run.is_usable:
-        return f"{run.id} is {run.status}, not finished; run its command again: {run.manifest.command or run.id}"
+        return f"{run.id} is {run.status}, not finished; run its command again: lwexp rerun {run.path}"
     return None
 
 

@@ -56,7 +56,7 @@ def test_long_lists_are_cut_to_the_newest(tmp_path: Path) -> None:
         ("{root}/c-3", "c-3 is of kind evaluate, wanted train"),
         ("a", "a-1 has model=tiny_glm, wanted model=glm4"),
         ("{root}/a-1", "a-1 has model=tiny_glm, wanted model=glm4"),
-        ("b", "b-2 is failed, not finished; run its command again: b-2"),
+        ("b", "b-2 is failed, not finished; run its command again: lwexp rerun {root}/b-2"),
         ("{root}", "this folder is not a run, it has no manifest.json"),
     ],
 )
