@@ -22,7 +22,7 @@ from lwexp.train.model.logprobs import pack_logprobs
 SHAPE = {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 2, "vocab_size": 2000,
          "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64}  # fmt: skip
 LENGTHS = (300, 7, 90)
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1e-1}
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:

@@ -78,7 +78,7 @@ def test_the_kit_runs_on_the_box_within_its_deadline(built, python, folder):
 
 
 def test_a_deadline_in_the_middle_keeps_what_was_finished(built, python, folder):
-    done = on_the_box(python, folder, "bash", str(built / "run.sh"), "--quick", "--deadline", "40", "parity", "zero",
+    done = on_the_box(python, folder, "bash", str(built / "run.sh"), "--quick", "--deadline", "25", "parity", "zero",
                       "command", "ours", "rivals", PYTHON=str(python), OUT=str(folder / "short"))  # fmt: skip
     first, *cases, last = map(json.loads, done.stdout.splitlines())
 
@@ -86,4 +86,4 @@ def test_a_deadline_in_the_middle_keeps_what_was_finished(built, python, folder)
     assert "device" in first
     assert any(line.get("parity_ok") == 1.0 for line in cases)
     assert last["not_reached"]
-    assert last["seconds"] < 60
+    assert last["seconds"] < 35
