@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from benchmarks.gpu import command, train_step, zero
+from benchmarks.gpu import attention, command, kernels, machine, train_step, zero
 from benchmarks.gpu.cases import STAGES, Case, find_cases, run_case
 from benchmarks.gpu.models import checkpoint_activations, make_model, model_config
-from benchmarks.gpu.place import find_place, relative_error, within
+from benchmarks.gpu.place import Place, find_place, relative_error, within
 from lwexp.config import compose
 from lwexp.train.model.dimensions import model_sizes
 from tests import ROOT
@@ -121,6 +121,36 @@ def test_parity_comes_first_and_the_choice_of_auto_is_not_measured_twice(place):
     assert not set(names["ours"]) & set(names["rivals"])
     assert not any(name.endswith("per_document") for name in names["rivals"])  # which is what auto takes on a CPU
     assert sum(len(found) for found in names.values()) == len(set().union(*names.values()))
+
+
+def test_on_a_gpu_every_path_and_kernel_is_tried_and_cudnn_is_spared_many_short_documents(monkeypatch):
+    """The list alone, as a GPU with all paths and Triton would get it; nothing of it runs here."""
+    gpu = Place(torch.device("cuda"), torch.bfloat16, quick=False, name="NVIDIA H200")
+    for module in (attention, train_step):
+        monkeypatch.setattr(module, "is_available", lambda name, place: name != "flash")
+        monkeypatch.setattr(module, "best_path", lambda *_: "varlen")
+    for module in (kernels, train_step):
+        monkeypatch.setattr(module, "kernels_problem", lambda *_: None)
+    names = {name: {case.name for case in find_cases(stage, gpu, {})} for name, stage in STAGE.items()}
+
+    paths = {f"attention/parity_{family}/{path}" for family in ("glm", "llama")
+             for path in ("per_document", "varlen", "cudnn", "hybrid")}  # fmt: skip
+    choices = {f"kernels/{family}_{number}/{kernel}" for family in ("glm4", "llama31")
+               for number in ("float32", "bfloat16") for kernel in ("eager", "compile", "liger")}  # fmt: skip
+    assert paths | choices | {"logprobs/parity/ours"} <= names["parity"]
+    assert "attention/few_long_glm/cudnn" in names["rivals"]
+    assert not any("many_short" in name and name.endswith("cudnn") for name in names["rivals"])
+    assert {name for name in names["rivals"] if name.startswith("train/glm4/ours")} == {
+        f"train/glm4/ours_{choice}" for choice in ("liger", "compile", "cudnn", "hybrid")
+    }
+
+
+@pytest.mark.parametrize(("known", "is_noted"), [({"scale"}, True), ({"scale", "enable_gqa"}, False), (set(), False)])
+def test_a_torch_whose_varlen_repeats_keys_is_noted(place, monkeypatch, known, is_noted):
+    monkeypatch.setattr(machine, "varlen_parameters", lambda: frozenset(known))
+    monkeypatch.setattr(machine, "has_varlen", lambda: bool(known))
+    notes = machine.describe_machine(place)["notes"]
+    assert any("torch before 2.12" in note for note in notes) == is_noted
 
 
 def test_update_error_is_relative_to_what_was_trained():
