@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import ROW_FORMATS, AutoFormat, RawRow, format_of
+from lwexp.text.encodable import encodable_json
 
 _PROMPTS = ("prompt", "text", "query", "question")
 _IDS = ("conversation_hash", "conversation_id", "id")
@@ -48,6 +49,7 @@ def read_candidate(row: RawRow, source: str) -> Candidate | Rejected:
     value = row.value
     if not isinstance(value, Mapping):
         return Rejected("not_an_object", f"is a {type(value).__name__}, wanted an object with named columns")
+    value = encodable_json(value).value
     turn = _first_turn(value)
     if isinstance(turn, Rejected):
         return turn

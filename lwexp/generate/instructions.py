@@ -1,6 +1,7 @@
 """Instructions for the teacher: made from topics and lengths, or read from a file."""
 
 import hashlib
+import logging
 import random
 from itertools import islice
 from pathlib import Path
@@ -13,11 +14,15 @@ from lwexp.llm.offline.grammar import TOPICS, instruction_text
 from lwexp.records import Instruction, LwexpError, first_problem, read_json_lines
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import INSTRUCTIONS
+from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.stated_lengths import stated_words
 from lwexp.text.words import LANGUAGES, language_of
 
+log = logging.getLogger(__name__)
+
 _TEXT_KEYS = ("text", "prompt", "instruction")
 _LENGTH_KEYS = ("required_words", "length")
+_LONGEST = 10_000_000  # words; no text is longer, and 2^63 fits into no table
 
 
 class Loaded(NamedTuple):
@@ -90,7 +95,10 @@ def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
         raise LwexpError(f"generate.instructions.path: {path} does not exist; give a JSONL file of instructions")
     rows: list[Instruction] = []
     seen: dict[str, int] = {}
-    for number, value in islice(read_json_lines(path), count):
+    unstorable = Replaced()
+    for number, raw in islice(read_json_lines(path), count):
+        value, replaced = encodable_json(raw)
+        unstorable.count(replaced, "rows")
         row = _instruction(value, path, number)
         if row.id in seen:
             raise LwexpError(
@@ -100,6 +108,8 @@ def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
         rows.append(row)
     if not rows:
         raise LwexpError(f"{path} holds no instructions")
+    if unstorable:
+        log.warning("%s: %s", path, unstorable)
     return rows
 
 
@@ -115,6 +125,8 @@ def _instruction(row: Any, path: Path, number: int) -> Instruction:
         raise LwexpError(f"{where}: wanted an object with a text under one of {', '.join(_TEXT_KEYS)}")
     text: str = row[text_key].strip()
     words = next((row[key] for key in _LENGTH_KEYS if row.get(key) is not None), stated_words(text))
+    if isinstance(words, int) and words > _LONGEST:
+        raise LwexpError(f"{where}: required_words: wanted at most {_LONGEST:,}")
     try:
         return Instruction(
             id=str(row.get("id", f"{path.stem}-{number:06d}")),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lwexp.config.data import PlanLimits
 from lwexp.generate.plan_lines import Step, find_steps
 from lwexp.records import Plan, PlanStep
+from lwexp.text.plain import first_line
 from lwexp.text.refusal import is_refusal
 from lwexp.text.replies import without_reasoning
 
@@ -34,7 +35,13 @@ def parse_plan(text: str) -> Plan | BadPlan:
     points and counts on lines of their own, ranges (their middle is taken and their ends are kept), counts in
     digits of either width and in words.
     """
-    text = without_reasoning(text).strip()
+    try:
+        return _parse(without_reasoning(text).strip())
+    except (ValueError, ArithmeticError, RecursionError) as error:  # a count of 5,000 digits, JSON 100,000 deep
+        return BadPlan("no_plan", f"it cannot be read ({first_line(error)[:80]})")
+
+
+def _parse(text: str) -> Plan | BadPlan:
     found = find_steps(text)
     start = " ".join(text.split())[:120]
     if not any(step.word_count for step in found) and is_refusal(text):

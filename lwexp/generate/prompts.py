@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from lwexp.config.data import GenerateConfig
 from lwexp.records import Language, LwexpError
+from lwexp.text.encodable import encodable
+from lwexp.text.plain import plural
 from lwexp.text.quoting import slots_of
 from lwexp.text.words import LANGUAGES
 
@@ -44,7 +46,12 @@ def _read(path: Path, needed: tuple[str, ...]) -> str:
             f"generate.prompts: {path} does not exist; the folder needs plan_en.txt, write_en.txt, plan_zh.txt and "
             f"write_zh.txt (generate.prompts=null takes lwexp's own)"
         )
-    text = path.read_text(encoding="utf-8").strip()
+    try:
+        text, replaced = encodable(path.read_text(encoding="utf-8-sig").strip())
+    except UnicodeDecodeError as error:
+        raise LwexpError(f"generate.prompts: {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    if replaced:
+        raise LwexpError(f"generate.prompts: {path} holds {plural(replaced, 'NUL character')}; remove them")
     slots = slots_of(text)
     if missing := [f"${name}$" for name in needed if name not in slots]:
         raise LwexpError(f"generate.prompts: {path} lacks the placeholder {', '.join(missing)}; add it to the file")

@@ -7,13 +7,23 @@ from lwexp.llm.ledger import Entry
 
 
 class Reply(NamedTuple):
-    """A provider's answer as it came; ``cached_tokens`` are part of ``prompt_tokens``."""
+    """A provider's answer.
+
+    Attributes:
+        text: As it came, but for characters that cannot be stored.
+        finish_reason: stop, or why the text is no finished one.
+        prompt_tokens: Tokens read, ``cached_tokens`` included.
+        completion_tokens: Tokens written, those of reasoning included.
+        cached_tokens: Tokens of the prompt that the provider had cached.
+        replaced: Characters of the text that became U+FFFD.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    replaced: int = 0
 
 
 @dataclass(frozen=True, slots=True)

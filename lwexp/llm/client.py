@@ -27,6 +27,7 @@ from lwexp.llm.ledger import Entry, Ledger, request_key
 from lwexp.llm.price import FREE, Rates, rates_of, takes_schema
 from lwexp.llm.rate_limit import RateLimiter, Reservation, StaggeredStart
 from lwexp.records import LwexpError
+from lwexp.text.encodable import Replaced, encodable
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Client:
         self._fatal_in_a_row = 0
         self._hopeless: LwexpError | None = None
         self._has_sent = False
+        self._replaced = Replaced()
         self._retrying = AsyncRetrying(
             stop=lambda state: state.attempt_number >= limits.max_attempts or self._drained.is_set(),
             retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.is_repeatable),
@@ -132,6 +134,8 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._replaced:
+            log.warning("%s: %s", self.section, self._replaced)
         if self._has_sent:
             await transport.close()
 
@@ -159,7 +163,7 @@ class Client:
         endpoint = self._endpoint
         request: transport.Request = {
             "model": endpoint.model,
-            "messages": [dict(message) for message in messages],
+            "messages": [self._mended(message) for message in messages],
             "max_tokens": max_tokens or endpoint.max_tokens,
             "top_p": endpoint.top_p,
             "seed": seed,
@@ -171,6 +175,12 @@ class Client:
             schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
             request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
         return request
+
+    def _mended(self, message: Mapping[str, str]) -> dict[str, str]:
+        """A message without characters that cannot be sent, whatever file it came from."""
+        content, replaced = encodable(message["content"])
+        self._replaced.count(replaced, "prompts")
+        return {**message, "content": content}
 
     async def _send(self, request: transport.Request, key: str, attempts: int) -> Entry:
         """One try. The answer is in the ledger before anyone sees it."""
@@ -212,6 +222,7 @@ class Client:
         cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
         if not reply.text.strip() and reply.finish_reason not in ("length", "content_filter"):
             raise Fault("empty", "the answer holds no text", is_repeatable=True, cost_usd=cost)
+        self._replaced.count(reply.replaced, "answers")
         tokens = reply.prompt_tokens, reply.completion_tokens
         return Entry(reply.text, reply.finish_reason, *tokens, cost, attempts), cost
 

@@ -9,6 +9,7 @@ work without fastapi (litellm 1.106).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lwexp.records import LwexpError
 
@@ -119,11 +120,11 @@ class Ledger:
 
     def get(self, key: str) -> Entry | None:
         """The stored answer, or None."""
-        row = self._db.execute(
+        row = self._one(
             "SELECT text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts"
             " FROM answers WHERE key = ?",
             (key,),
-        ).fetchone()
+        )
         return Entry(*row) if row else None
 
     async def open_call(self, key: str, worst_usd: float) -> str | None:
@@ -162,12 +163,10 @@ class Ledger:
 
     def totals(self) -> Totals:
         """Sums over everything stored, earlier starts of the run included."""
-        answers = self._db.execute(
+        answers = self._one(
             "SELECT COUNT(*), TOTAL(cost_usd), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM answers"
-        ).fetchone()
-        lost = self._db.execute(
-            "SELECT (SELECT TOTAL(cost_usd) FROM lost_calls) + (SELECT TOTAL(worst_usd) FROM open_calls)"
-        ).fetchone()
+        )
+        lost = self._one("SELECT (SELECT TOTAL(cost_usd) FROM lost_calls) + (SELECT TOTAL(worst_usd) FROM open_calls)")
         return Totals(answers[0], answers[1], lost[0], int(answers[2]), int(answers[3]))
 
     def close(self) -> None:
@@ -194,20 +193,35 @@ class Ledger:
         await done
 
     async def _commit_waiting(self) -> None:
+        """Commit whatever waits, and give each waiting call its own outcome: one that never hears hangs its run."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            error = None
             try:
-                await asyncio.to_thread(self._commit, [statements for statements, _ in batch])
-            except LwexpError as caught:
-                error = caught
-            for _, done in batch:
+                errors = await asyncio.to_thread(self._commit_each, [statements for statements, _ in batch])
+            except BaseException as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(_not_stored(self.path, error))
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            for (_, done), failed in zip(batch, errors, strict=True):
                 if done.cancelled():
                     continue
-                if error is None:
+                if failed is None:
                     done.set_result(None)
                 else:
-                    done.set_exception(error)
+                    done.set_exception(failed)
+
+    def _commit_each(self, groups: Sequence[Sequence[_Statement]]) -> list[LwexpError | None]:
+        """Commit all in one transaction; if that fails, each by itself, so that one costs the others nothing."""
+        try:
+            self._commit(groups)
+        except LwexpError as error:
+            if len(groups) == 1:
+                return [error]
+            return [failed for group in groups for failed in self._commit_each([group])]
+        return [None] * len(groups)
 
     def _commit(self, groups: Sequence[Sequence[_Statement]]) -> None:
         with self._writing:
@@ -216,12 +230,23 @@ class Ledger:
                 for statement, values in (item for group in groups for item in group):
                     self._writer.execute(statement, values)
                 self._writer.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise LwexpError(
-                    f"{self.path}: {error}; the answer could not be stored, so nothing more is asked"
-                ) from None
+            except Exception as error:  # SQLite's own errors, and Python's for a text or number that SQLite refuses
+                with contextlib.suppress(sqlite3.Error):
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                raise _not_stored(self.path, error) from None
+
+    def _one(self, query: str, values: tuple[object, ...] = ()) -> Any:
+        """The first row of a query, or None."""
+        try:
+            return self._db.execute(query, values).fetchone()
+        except sqlite3.Error as error:
+            raise LwexpError(f"{self.path} cannot be read: {error}; move it away to start a new one") from None
+
+
+def _not_stored(path: Path, error: BaseException) -> LwexpError:
+    reason = str(error) or type(error).__name__
+    return LwexpError(f"{path}: {reason}; the answer could not be stored, so nothing more is asked")
 
 
 def _settlement(key: str, entry: Entry, model: str, call: str | None) -> list[_Statement]:

@@ -15,6 +15,7 @@ from lwexp.llm.answer import NoAnswer
 from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
 from lwexp.records import LwexpError, Preempted
+from lwexp.text.plain import first_line
 from lwexp.text.replies import UnreadableError
 
 I = TypeVar("I")  # noqa: E741 - an item
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 DRAINED = "drained"
 """Reason of a question that was not asked any more."""
+
+_GRACE = 5.0  # seconds after a call's time-out, to write what has come
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +68,13 @@ def ask_all(
                     # A replay from the ledger never waits by itself; this lets signals in.
                     await asyncio.sleep(0)
 
-            with drain.on_signals():
-                await asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
+            workers = asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
+            with drain.on_signals(workers.cancel, after=endpoint.limits.timeout_seconds + _GRACE):
+                try:
+                    await workers
+                except asyncio.CancelledError:
+                    if drain.reason is None:
+                        raise
         if drain.reason is not None:
             raise drain.reason
 
@@ -91,8 +99,13 @@ class _Drain:
         self._client.drain()
 
     @contextlib.contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM stop the pool; a second Ctrl-C ends it at once."""
+    def on_signals(self, cancel: Callable[[], object], *, after: float) -> Iterator[None]:
+        """Ctrl-C and SIGTERM stop the pool; a second Ctrl-C ends it at once.
+
+        Args:
+            cancel: Called if the calls in flight have not ended.
+            after: Seconds from the signal.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -102,6 +115,7 @@ class _Drain:
             # Removed before the message: a second Ctrl-C must meet Python's own handler, not this one again.
             loop.remove_signal_handler(signal.SIGINT)
             self.stop(reason)
+            loop.call_later(after, cancel)
             log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
 
         loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
@@ -160,5 +174,8 @@ async def ask_and_read(
             return read(answer.text)
         except UnreadableError as error:
             problem = str(error)
+        except Exception as error:  # a reply is outside text, and the ledger would replay a crash at every start
+            problem = first_line(error)
+            log.debug("a reply that could not be read", exc_info=error)
         messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": reask(problem)}]
     raise NothingRead("unreadable", problem)

@@ -10,8 +10,11 @@ from typing import Any
 from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm.answer import Reply
 from lwexp.llm.errors import Fault, classify
+from lwexp.text.encodable import encodable
 
 Request = dict[str, Any]
+
+_MOST_TOKENS = 1 << 40
 
 _prepared: set[type[Endpoint]] = set()
 
@@ -61,17 +64,29 @@ async def close() -> None:
 
 
 def _read(answer: Any) -> Reply:
-    if not answer.choices:
-        raise Fault("garbage", "an answer without choices", is_repeatable=True, may_have_cost=True)
-    choice, usage = answer.choices[0], answer.usage
-    details = getattr(usage, "prompt_tokens_details", None)
-    return Reply(
-        text=choice.message.content or "",
-        finish_reason=str(choice.finish_reason),
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=getattr(details, "cached_tokens", None) or 0,
-    )
+    """litellm's answer as a ``Reply``; raises a ``Fault`` if it is none, whatever is wrong with it."""
+    try:
+        if not answer.choices:
+            raise Fault("garbage", "an answer without choices", is_repeatable=True, may_have_cost=True)
+        choice, usage = answer.choices[0], getattr(answer, "usage", None)
+        details = getattr(usage, "prompt_tokens_details", None)
+        text, replaced = encodable(choice.message.content or "")
+        return Reply(
+            text=text,
+            finish_reason=str(choice.finish_reason),
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            completion_tokens=_count(usage, "completion_tokens"),
+            cached_tokens=_count(details, "cached_tokens"),
+            replaced=replaced,
+        )
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        detail = f"an answer that cannot be read: {error}"
+        raise Fault("garbage", detail, is_repeatable=True, may_have_cost=True) from None
+
+
+def _count(usage: Any, name: str) -> int:
+    """A number of tokens as providers send it: missing, null, 100.0, or more than SQLite can hold."""
+    return min(max(0, int(getattr(usage, name, None) or 0)), _MOST_TOKENS)
 
 
 @functools.cache

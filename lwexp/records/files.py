@@ -60,7 +60,7 @@ def scan_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadRow]:
                 continue
             try:
                 yield number, json.loads(line.decode("utf-8-sig"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield BadRow(number, f"is not JSON: {error}")
 
 

@@ -11,6 +11,8 @@ from lwexp.extend.endpoint import Limits, Price
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.endpoints.offline import OfflineTeacher
 from tests.llm.loopback import LoopbackServer, loopback_server
+from tests.llm.providers.server import Provider
+from tests.llm.providers.server import provider as running
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,19 @@ def server(running_server: LoopbackServer) -> LoopbackServer:
     """The server, as if just started."""
     running_server.reset()
     return running_server
+
+
+@pytest.fixture(scope="session")
+def running_provider() -> Iterator[Provider]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def provider(running_provider: Provider) -> Provider:
+    """The server whose behaviour is in the model's name, as if just started."""
+    running_provider.reset()
+    return running_provider
 
 
 def _limits(**changes: Any) -> Limits:
