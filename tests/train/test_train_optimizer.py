@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from lwexp.train.model.build import build_model, restore_rotary
-from lwexp.train.parallel.optimizer import MasterAdamW, decay_groups, learning_rate_factor
+from lwexp.train.parallel.optimizer import (
+    MasterAdamW,
+    decay_groups,
+    gradient_norm,
+    learning_rate_factor,
+    scale_gradients,
+)
 from tests.train.tiny_packs import NoTokenizer, tiny_model, tiny_model_config
 
 
@@ -37,6 +43,46 @@ def test_biases_and_norms_do_not_decay(family: str) -> None:
     assert all(parameter.ndim == 2 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in plain["params"])
     assert len(decayed["params"]) + len(plain["params"]) == len(list(model.parameters()))
+
+
+def bf16_gradients(size: float) -> list[nn.Parameter]:
+    """40 gradients of 300 to 11,700 numbers, in bf16."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.zeros(300 * n, dtype=torch.bfloat16)) for n in range(1, 40)]
+    for parameter in parameters:
+        parameter.grad = (size * torch.randn(parameter.shape, generator=generator)).bfloat16()
+    return parameters
+
+
+def exact_norm(parameters: list[nn.Parameter]) -> float:
+    return math.sqrt(sum(float(p.grad.double().square().sum()) for p in parameters if p.grad is not None))
+
+
+def test_the_norm_of_bf16_gradients_is_that_of_float64() -> None:
+    parameters = bf16_gradients(0.01)
+    norm = float(gradient_norm(parameters))
+    assert norm == pytest.approx(exact_norm(parameters), rel=1e-5)
+    scale_gradients(parameters, 1.0 / norm)
+    assert exact_norm(parameters) == pytest.approx(1.0, rel=1e-3)  # each gradient is rounded to bf16 once more
+
+    theirs = bf16_gradients(0.01)  # negative control: torch's own function, in bf16
+    assert float(nn.utils.clip_grad_norm_(theirs, 1.0)) != pytest.approx(norm, rel=1e-4)
+
+
+def test_float32_gradients_are_clipped_as_by_torch() -> None:
+    """To the bit, so that curves of earlier runs stay."""
+    ours, theirs = ([nn.Parameter(p.detach().float()) for p in bf16_gradients(0.01)] for _ in range(2))
+    for mine, other, source in zip(ours, theirs, bf16_gradients(0.01), strict=True):
+        assert source.grad is not None
+        mine.grad, other.grad = source.grad.float(), source.grad.float()
+    norm = gradient_norm(ours)
+    assert torch.equal(norm, nn.utils.clip_grad_norm_(theirs, 1.0, foreach=True))
+    scale_gradients(ours, float(torch.clamp(1.0 / (norm + 1e-6), max=1.0)))
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(ours, theirs, strict=True))  # type: ignore[arg-type]
+
+
+def test_no_gradients_have_no_norm() -> None:
+    assert float(gradient_norm([nn.Parameter(torch.zeros(3))])) == 0
 
 
 def test_masters_follow_torchs_adamw_in_float32() -> None:

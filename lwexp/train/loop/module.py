@@ -18,7 +18,7 @@ from lwexp.train.loop.nonfinite import NonFinite
 from lwexp.train.model.build import ModelBuilder, restore_rotary
 from lwexp.train.model.logprobs import pack_logprobs
 from lwexp.train.objectives.two_pass import Part, part_logprobs, split_pack, two_pass
-from lwexp.train.parallel.optimizer import build_optimizer, learning_rate_factor
+from lwexp.train.parallel.optimizer import build_optimizer, gradient_norm, learning_rate_factor, scale_gradients
 
 
 class StepResult(NamedTuple):
@@ -113,9 +113,12 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
             loss, *watched = sums.tolist()
             grad_norm = self._update_sharded(optimizer, loss, batch)
         else:
-            norm = nn.utils.clip_grad_norm_(self.parameters(), self._optimizer.grad_clip, foreach=True)
-            grad_norm, loss, *watched = torch.cat([norm.detach().to(sums)[None], sums]).tolist()
+            norm = gradient_norm(self.parameters())
+            clip = torch.clamp(self._optimizer.grad_clip / (norm + 1e-6), max=1.0)
+            grad_norm, factor, loss, *watched = torch.cat([torch.stack([norm, clip]).to(sums), sums]).tolist()
             if self._is_finite(loss, grad_norm, batch):
+                if factor < 1:
+                    scale_gradients(self.parameters(), factor)
                 optimizer.step()
             optimizer.zero_grad()
         self.result = StepResult(

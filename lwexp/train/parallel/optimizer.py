@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -50,6 +51,21 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         return MasterAdamW(groups, lr=config.lr, betas=config.betas)
     # fused: one pass over memory; 0.75 ms instead of 4 ms a step for a million parameters on two cores.
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+    """Norm of all gradients together, 0 without any. In float32 for bf16, whose own norm is off by up to 0.4%."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    dtype = torch.float32 if gradients[0].dtype == torch.bfloat16 else None
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype)))
+    return norm
+
+
+def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
+    """Multiply all gradients by ``factor``, a Python number: a tensor would be rounded to their format first."""
+    torch._foreach_mul_([parameter.grad for parameter in parameters if parameter.grad is not None], factor)
 
 
 class MasterAdamW(Optimizer):

@@ -198,6 +198,7 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
     if hardware.precision == "bf16-true":
         # Without the check a gradient that is not finite would reach the weights before its norm is read.
         config["bf16"] = {"enabled": True, "check_grad_overflow": True}
-        # Packs of a step are added up in float32; bf16 sums would lose the small ones.
+        # The packs that one rank runs in a step are added up in float32. The sum over ranks is in bf16, DeepSpeed's
+        # default: each term is rounded to bf16 before, and float32 would send twice the bytes.
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
