@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu.place import Place
 from lwexp.train.model.attention_paths import has_varlen, varlen_parameters
@@ -26,7 +27,7 @@ COMMIT = Path(__file__).resolve().parents[2] / "COMMIT"
 """Written by the kit, whose copy of the repository has no history."""
 
 
-def describe_machine(place: Place) -> dict[str, object]:
+def describe_machine(place: Place) -> dict[str, Any]:
     """Device, versions and notes."""
     notes = [] if place.is_cuda else ["CPU self-check, says nothing of a GPU"]
     if repeats_keys():
