@@ -25,7 +25,7 @@ from lwexp.runs import Run, RunDirectory, open_run
 from lwexp.runs.artifacts import CONVERSATIONS, ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
-from lwexp.runs.logs import console_log
+from lwexp.runs.logs import console_log, show
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,6 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
         for pair in kept:
             table.append(pair)
     write_rows(run.path / PAIR_FAILURES, skipped)
-    from rich import print as show
-
     lines = summarise(prompts, kept, skipped)
     show(render(lines))
     counts = tally(len(prompts), len(kept), (failure.reason for failure in skipped))

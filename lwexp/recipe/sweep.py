@@ -13,7 +13,7 @@ from lwexp.config.sweep_keys import Subprocess
 from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.logs import console_log, console_of, each_message_once
+from lwexp.runs.logs import console_log, each_message_once, show
 from lwexp.runs.summaries import SweepSummary, varied_keys
 from lwexp.runs.trial_runner import run_setup, run_trials
 from lwexp.runs.trials import Trial, make_trials, sweep_directory, write_trials
@@ -135,7 +135,7 @@ def show_trials(trials: Sequence[Trial]) -> None:
         code = "" if trial.exit_code is None else str(trial.exit_code)
         reason = f"{trial.reason or ''} ({trial.log})" if trial.status == "failed" else ""
         table.add_row(str(trial.number + 1), trial.label, status, code, seconds, reason)
-    console_of().print(table)
+    show(table, on_stderr=True)
     counts = {
         status: sum(trial.status == status for trial in trials) for status in ("finished", "failed", "interrupted")
     }

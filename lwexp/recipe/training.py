@@ -17,7 +17,7 @@ from lwexp.records import LwexpError, write_rows
 from lwexp.runs import Run, RunDirectory, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
-from lwexp.runs.logs import console_log
+from lwexp.runs.logs import console_log, show
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MixtureSummary
 
@@ -175,8 +175,6 @@ def _start(config: Config) -> Run | None:
 
 def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None) -> Mixture[Any]:
     """Draw the mixture and print its table; keep both in the run's mixture.json."""
-    from rich import print as show
-
     from lwexp.mix.mixture import take
 
     kind = config.objective.rows

@@ -7,6 +7,7 @@ from lwexp.records import MetricInfo
 from lwexp.report.aggregation import Cell, Score, n_unscored, seeds
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
+from lwexp.runs.logs import show
 from lwexp.runs.summaries import ComparisonSummary, GroupSummary, ModelSummary
 from lwexp.text.cells import csv_table, markdown_cell, markdown_table
 from lwexp.text.plain import visible
@@ -128,11 +129,9 @@ def as_markdown(groups: Sequence[Group]) -> str:
 def print_tables(groups: Sequence[Group]) -> None:
     """Print one table per group: longest answer, scores with intervals, answers and unscored."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
     for group in groups:
         table = Table(
             title=Text(f"{group.bench}, {group.judge_label}"), title_justify="left", title_style="bold",
@@ -150,5 +149,5 @@ def print_tables(groups: Sequence[Group]) -> None:
             numbers = [text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in numbers]
             # Text, not str: rich would read square brackets in a name as markup.
             table.add_row(*(Text(text) for text in (visible(label), *numbers)))
-        console.print(table)
-        console.print(Text(quoted(group.findings.headline)))
+        show(table)
+        show(Text(quoted(group.findings.headline)))

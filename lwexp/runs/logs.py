@@ -6,10 +6,11 @@ import functools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lwexp.runs.ranks import is_rank_zero
 
@@ -58,6 +59,8 @@ def console_log() -> None:
             known.disabled = False
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # Lightning's advice to start with srun. A trial on SLURM starts its ranks itself (runs.launch).
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers' bars as well
     handler: logging.Handler
@@ -73,6 +76,20 @@ def console_log() -> None:
     handler.setLevel(logging.INFO if is_rank_zero() else logging.ERROR)
     handler.set_name(_NAME)
     logger.addHandler(handler)
+
+
+def show(table: Any, *, on_stderr: bool = False) -> None:
+    """Print a rich table or text. In a file or a pipe without the blanks that fill its lines up."""
+    from rich.console import Console
+
+    console = console_of() if on_stderr else Console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(stderr=on_stderr, width=_WIDTH_OF_A_FILE)
+    with wide.capture() as captured:
+        wide.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=wide.file, flush=True)
 
 
 @contextmanager

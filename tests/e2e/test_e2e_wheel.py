@@ -85,7 +85,7 @@ def test_the_command_says_what_there_is(installed, tmp_path):
     assert "lwexp generate" in run(installed, tmp_path).stdout
     wrong = run(installed, tmp_path, "trian")
     assert (wrong.returncode, wrong.stderr) == (
-            2,
+        2,
         "error: lwexp trian: no such command; "
         "there are generate, train, evaluate, runs, rerun, report, export, serve\n",
     )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, ModelConfig, Zero
 from lwexp.extend import FAMILIES
@@ -31,11 +32,8 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     """
     found = problems_here(config, start_from)
     if found:
-        small = (
-            "" if config.model.tokenizer == "train" else "; what works anywhere: python train.py experiment=miniature"
-        )
         numbered = found if len(found) == 1 else [f"({n}) {problem}" for n, problem in enumerate(found, start=1)]
-        raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}{small}")
+        raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}")
 
 
 def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
@@ -195,4 +193,6 @@ def device_problems(hardware: Hardware) -> Iterator[str]:
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if found < wanted:
         devices = "1 CUDA device" if wanted == 1 else f"{wanted} CUDA devices"
-        yield f"device: hardware={preset_name(hardware)} wants {devices}, this machine has {found or 'none'}"
+        name = preset_name(hardware)
+        what = f"hardware={name}" if name in hardware_presets() else "this hardware"
+        yield f"device: {what} wants {devices}, this machine has {found or 'none'}"
