@@ -46,12 +46,11 @@ def validate(tree: Tree, schema: type[S]) -> S:
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
     """One line for one pydantic problem."""
-    from lwexp.config.fields import closest, known_keys
+    from lwexp.config.mistakes.hints import no_such_key
 
     key = _dotted(problem["loc"], tree)
     if problem["type"] == "extra_forbidden":
-        hint = closest(key, known_keys(schema))
-        return f"{key}: no such key; {f'did you mean {hint}?' if hint else 'remove it'}"
+        return no_such_key(key, tree, schema)
     if problem["type"] == "missing":
         return f"{key}: is missing; choose a group file that has it, or add {key}=<value>"
     if problem["type"] == "value_error":

@@ -15,6 +15,7 @@ from pydantic_core import to_jsonable_python
 from lwexp.config.base import Tree
 from lwexp.config.fields import each_section, is_open_mapping, written
 from lwexp.config.schema import Config
+from lwexp.records import LwexpError
 
 
 def add_defaults(tree: Tree) -> None:
@@ -40,6 +41,7 @@ def defaults_in_hydra() -> Iterator[None]:
     def fill_and_apply(overrides: Sequence[Override], cfg: DictConfig) -> None:
         _fill(cfg)
         for override in overrides:
+            _refuse_unknown(override, cfg)
             apply([_as_meant(override)], cfg)
             if isinstance(override.value(), dict) or override.key_or_group.endswith(".kind"):
                 _fill(cfg)  # it may have brought a section with keys of its own
@@ -52,12 +54,36 @@ def defaults_in_hydra() -> Iterator[None]:
 
 
 def _fill(cfg: Any) -> None:
-    from omegaconf import OmegaConf, open_dict
+    from omegaconf import open_dict
 
-    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [name for name in Config.model_fields if name in cfg]))
-    add_defaults(tree)  # type: ignore[arg-type]
+    tree = _tree_of(cfg)
+    add_defaults(tree)
     with open_dict(cfg):
         cfg.merge_with(tree)
+
+
+def _tree_of(cfg: Any) -> Tree:
+    """What the schema knows of Hydra's tree, interpolations as they are written."""
+    from omegaconf import OmegaConf
+
+    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [name for name in Config.model_fields if name in cfg]))
+    assert isinstance(tree, dict)
+    return {str(key): value for key, value in tree.items()}
+
+
+def _refuse_unknown(override: Any, cfg: Any) -> None:
+    """Say what is wrong with a key while it is known what is chosen; Hydra's own error does not say that."""
+    from hydra.core.override_parser.types import OverrideType
+    from omegaconf import OmegaConf
+
+    key = override.key_or_group
+    is_changed = override.package is None and _as_meant(override).type == OverrideType.CHANGE
+    above, _, last = key.rpartition(".")
+    node = OmegaConf.select(cfg, above) if above else cfg
+    if is_changed and not key.startswith("hydra.") and not (OmegaConf.is_dict(node) and last in list(node)):
+        from lwexp.config.mistakes.hints import no_such_key
+
+        raise LwexpError(no_such_key(key, _tree_of(cfg), Config))
 
 
 def _as_meant(override: Any) -> Any:

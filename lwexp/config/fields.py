@@ -89,6 +89,56 @@ def _chosen(section: Tree, models: list[type[BaseModel]]) -> type[BaseModel] | N
     return next((model for model in models if section.get("kind") in kinds_of(model)), None)
 
 
+class Union(typing.NamedTuple):
+    """A section of several classes that a key passes through."""
+
+    path: tuple[str, ...]
+    kind: typing.Any
+    """Of the class that is chosen."""
+    models: list[type[BaseModel]]
+    rest: tuple[str, ...]
+    """The key below it."""
+
+
+class Place(typing.NamedTuple):
+    """How far a key that does not exist can be followed."""
+
+    path: tuple[str, ...]
+    model: type[BaseModel]
+    """The class at ``path``."""
+    names: list[str]
+    """What may follow there."""
+    rest: tuple[str, ...]
+    """The rest of the key; its first part is wrong."""
+    unions: list[Union]
+
+
+def follow(key: str, tree: Tree, schema: type[BaseModel]) -> Place:
+    """Follow a dotted key through the classes that a config has chosen, to its first part that does not exist."""
+    parts, path, unions = key.split("."), list[str](), list[Union]()
+    node: typing.Any = tree
+    model = schema
+    while len(parts) > 1 and (field := model.model_fields.get(parts[0])) is not None:
+        found = list(_models(field.annotation, field.metadata))
+        node = node.get(parts[0]) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or not found:
+            break
+        path.append(parts.pop(0))
+        if any(part.startswith(EACH) for part, _ in found):
+            if parts[0] not in node or len(parts) == 1:
+                return Place(tuple(path), model, list(node), tuple(parts), unions)
+            node = node[parts[0]]
+            path.append(parts.pop(0))
+        models = [one for _, one in found]
+        chosen = _chosen(node, models) if isinstance(node, dict) else None
+        if chosen is None:
+            break
+        if len(models) > 1:
+            unions.append(Union(tuple(path), node.get("kind"), models, tuple(parts)))
+        model = chosen
+    return Place(tuple(path), model, list(model.model_fields), tuple(parts), unions)
+
+
 def kinds_of(model: type[BaseModel]) -> tuple[typing.Any, ...]:
     """The names by which a section is chosen."""
     field = model.model_fields.get("kind")

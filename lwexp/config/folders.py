@@ -62,8 +62,13 @@ def _chain(group: str, name: str, folders: Sequence[Path]) -> list[Tree]:
     if path is None:
         return []
     tree: Tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    bases = [base for base in tree.get("defaults", ()) if isinstance(base, str) and base != "_self_"]
-    return [*(part for base in bases for part in _chain(group, base, folders)), tree]
+    return [*(part for base in variant_of(path) for part in _chain(group, base, folders)), tree]
+
+
+def variant_of(path: Path) -> list[str]:
+    """The choices of its group that a file builds on."""
+    tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return [base for base in tree.get("defaults", ()) if isinstance(base, str) and base != "_self_"]
 
 
 def _merged(under: Tree, over: Tree) -> Tree:
@@ -77,6 +82,12 @@ def package_of(group: str) -> str:
         if found := re.search(r"^# @package (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
             return found[1]
     return group
+
+
+def group_at(package: str) -> str | None:
+    """The group whose choices go to a place in the config."""
+    groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("experiment", "sweeps")]
+    return next((group for group in sorted(groups) if package_of(group) == package), None)
 
 
 def readers_of(top: str) -> tuple[str, ...]:

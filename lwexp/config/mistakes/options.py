@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lwexp.config.fields import closest, known_keys
 from lwexp.config.folders import CONF
+from lwexp.config.mistakes.aliases import ALIASES
 from lwexp.config.schema import Config
 from lwexp.records import LwexpError
 
@@ -100,7 +101,7 @@ def _unknown(name: str, value: str) -> str:
     if near:
         return f"no such option; did you mean {near[0]}?"
     key = name.lstrip("-").replace("-", "_")
-    hint = closest(key, known_keys(Config))
+    hint = ALIASES.get(key) or closest(key, known_keys(Config))
     if hint is None:
         return "no such option; settings are key=value without dashes, see --help"
     field = Config.model_fields.get(hint)

@@ -4,7 +4,7 @@ import re
 
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
-from lwexp.config.fields import closest, known_keys
+from lwexp.config.mistakes.hints import no_such_key
 from lwexp.config.schema import Config
 from lwexp.config.sweep_keys import unknown_key
 
@@ -18,7 +18,9 @@ def in_one_line(error: Exception) -> str:
         text = f"{text}\n{error.__cause__}"
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match[1]
-        return unknown_key(key) if key.startswith(("hydra.launcher.", "hydra.sweeper.")) else _unknown_key(key)
+        return (
+            unknown_key(key) if key.startswith(("hydra.launcher.", "hydra.sweeper.")) else no_such_key(key, {}, Config)
+        )
     if match := re.search(r"Ambiguous value for argument '(.*)'", text):
         key, _, value = match[1].partition("=")
         return f"{match[1]}: several values are a sweep; add -m, or quote it as one text: '{key}=\"{value}\"'"
@@ -36,11 +38,6 @@ def in_one_line(error: Exception) -> str:
         return f"{match[1]}: must be chosen; add {match[1]}=<choice>"
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return first.strip()
-
-
-def _unknown_key(key: str) -> str:
-    hint = closest(key, [*known_keys(Config), "experiment"])
-    return f"{key}: no such key; {f'did you mean {hint}?' if hint else 'see --help for the keys there are'}"
 
 
 def _missing(error: OmegaConfBaseException) -> str:
