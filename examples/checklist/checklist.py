@@ -78,7 +78,8 @@ Reply with only a JSON object that has as many entries as there are questions: {
         return {"CHECKS": "\n".join(f"{n}. {check}" for n, check in enumerate(_checks(response), start=1))}
 
     def read(self, reply: str, response: Response) -> Marks:
-        replies, wanted = read_object(reply, Replies).replies, len(_checks(response))
+        quoted = (response.prompt, response.text)
+        replies, wanted = read_object(reply, Replies, quoted=quoted).replies, len(_checks(response))
         if len(replies) != wanted:
             raise UnreadableError(f"it has {len(replies)} entries, wanted {wanted}")
         return Marks(100 * replies.count("yes") / wanted)

@@ -111,7 +111,7 @@ class JudgedMetric(Metric):
         return {}
 
     def read(self, reply: str, response: Response) -> Marks:
-        """Read a reply: all of it, strictly (``lwexp.text.replies.read_object``).
+        """Read a reply: ``lwexp.text.replies.read_object``, with what the question quotes as ``quoted``.
 
         Raises:
             UnreadableError: If it is not what was asked for. The judge is asked once more; then the answer is unscored.

@@ -1,6 +1,7 @@
 """The question that rules cannot settle: does an instruction need a long answer? Asked of a model, yes or no."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, StrictBool
@@ -9,7 +10,7 @@ from lwexp.llm.client import Client
 from lwexp.llm.pool import ask_and_read
 from lwexp.records import Instruction, Language
 from lwexp.text.quoting import code_of, fill
-from lwexp.text.replies import read_object, without_reasoning
+from lwexp.text.replies import read_object
 
 _REASK = (
     'That reply could not be read: {}. Reply with only {{"needs_long_output": true}} or {{"needs_long_output": false}}.'
@@ -32,8 +33,12 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
         NothingRead: If both replies are unreadable, or the call failed for good.
         LwexpError: When the whole run has to stop.
     """
+
+    def read(reply: str) -> bool:
+        return read_judgement(reply, (instruction.text,))
+
     return await ask_and_read(
-        client, judge_prompt(instruction, min_words), read_judgement, _REASK.format, seed=seed,
+        client, judge_prompt(instruction, min_words), read, _REASK.format, seed=seed,
         max_tokens=_MAX_TOKENS, schema=Judgement,
     )  # fmt: skip
 
@@ -44,14 +49,17 @@ def judge_prompt(instruction: Instruction, min_words: int) -> str:
     return fill(_template(instruction.language), values)
 
 
-def read_judgement(reply: str) -> bool:
+def read_judgement(reply: str, quoted: Sequence[str] | None = None) -> bool:
     """Read a reply. "Yes" in prose is not read: the instruction may have suggested it.
+
+    Args:
+        reply: As it came.
+        quoted: The instruction; without it, the object must stand alone.
 
     Raises:
         UnreadableError: With what is wrong.
     """
-    whole = without_reasoning(reply)
-    return read_object(whole, Judgement, mends=lambda text, _: text.endswith("}")).needs_long_output
+    return read_object(reply, Judgement, quoted=quoted, mends=lambda text, _: text.endswith("}")).needs_long_output
 
 
 @functools.cache

@@ -9,9 +9,9 @@ from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import Marks
 from lwexp.records import AnswerCheck, Response, SegmentCheck, write_rows
 from lwexp.runs.artifacts import CHECKS, POSITIONS
-from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, segments, shares_by_segment
+from lwexp.text.judge_injection import injection_flags
 from lwexp.text.loops import looped_words
 from lwexp.text.words import count_words
 

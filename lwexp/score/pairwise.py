@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
@@ -31,6 +31,11 @@ class Better(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     better: Literal["first", "second", "tie"]
+
+    @field_validator("better", mode="before")
+    @classmethod
+    def in_any_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
 
 def compare_pairwise(
@@ -74,16 +79,18 @@ def question(ours: Response, other: Response, first: Side) -> Question[Better]:
     """Which of two answers is better, one of them shown first."""
     texts = (ours.text, other.text) if first == "ours" else (other.text, ours.text)
     values = {"CODE": code_of(ours.prompt, *texts), "REQUEST": ours.prompt, "FIRST": texts[0], "SECOND": texts[1]}
-    return Question(fill(_PROMPT.read_text(encoding="utf-8"), values), read_better, _reask, Better)
+    quoted = (ours.prompt, *texts)
+    text = fill(_PROMPT.read_text(encoding="utf-8"), values)
+    return Question(text, lambda reply: read_better(reply, quoted=quoted), _reask, Better)
 
 
-def read_better(reply: str) -> Better:
-    """Read a judge's choice: one JSON object, in a code fence or bare, and nothing around it.
+def read_better(reply: str, *, quoted: Sequence[str] = ()) -> Better:
+    """Read a judge's choice as ``read_object`` does; ``quoted`` are request and answers.
 
     Raises:
-        UnreadableError: If it is anything else.
+        UnreadableError: If it is anything else, or may come from a quoted text.
     """
-    return read_object(reply, Better)
+    return read_object(reply, Better, quoted=quoted)
 
 
 def _reask(problem: str) -> str:

@@ -14,10 +14,10 @@ import pytest
 
 from lwexp.llm.offline.grammar import write_paragraph
 from lwexp.score.checks import check
-from lwexp.score.judge_injection import injection_flags
 from lwexp.score.metrics.quality import QualityMetric, read_scores
 from lwexp.score.pairwise import question
 from lwexp.score.texts import segments
+from lwexp.text.judge_injection import injection_flags
 from lwexp.text.quoting import code_of
 from lwexp.text.replies import UnreadableError
 from tests.score.scripted_judge import response

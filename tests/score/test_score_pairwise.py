@@ -77,8 +77,8 @@ def test_a_choice_is_read(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["first", '{"better": "ours"}', '{"better": "first", "why": 1}', '{"better": "first", "better": "second"}',
-     'So: {"better": "first"}', '{"better": "first"} {"better": "first"}', '["better", "first"]', '{"better": 1}', ""],
+    ["first", '{"better": "ours"}', '{"best": "first", "why": 1}', '{"better": "first", "better": "second"}',
+     'So: "better": "first"', '{"better": "first"} {"better": "first"}', '["better", "first"]', '{"better": 1}', ""],
 )  # fmt: skip
 def test_anything_else_is_no_choice(reply: str) -> None:
     with pytest.raises(UnreadableError):

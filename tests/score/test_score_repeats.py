@@ -10,24 +10,26 @@ from lwexp.score.checks import check_texts
 from lwexp.score.verdicts import score_responses
 from tests.score.scripted_judge import Judge, response
 from tests.score.test_score_quality import NAMES, READABLE, UNREADABLE
+from tests.score.test_score_reply_shapes import HARMLESS, NOT_SCORES
 
 
-def test_forty_canned_replies_become_verdicts_or_are_counted_unscored(
+def test_a_hundred_canned_replies_become_verdicts_or_are_counted_unscored(
     judge: Judge, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each reply is given twice, to the question and to the second one. 5 4 3 2 1 3 has the mean 3: S_q 50."""
     caplog.set_level("INFO")
-    replies = [reply for reply in [*READABLE.values(), *UNREADABLE.values()] if reply]  # an empty one is the client's
-    assert len(replies) >= 40
+    good = [*READABLE.values(), *HARMLESS.values()]
+    replies = [reply for reply in [*good, *UNREADABLE.values(), *NOT_SCORES.values()] if reply.strip()]
+    assert len(replies) >= 100  # blank ones are the client's
     judge.say = lambda messages: replies[int(messages[0]["content"].split("Answer number ")[1].split(".")[0])]
     rows = [response(f"p{n}#0", text=f"Answer number {n}.") for n in range(len(replies))]
     verdicts = score_responses(rows, judge.config(), seed=0, out_dir=tmp_path)
     scores = [verdict.score for verdict in verdicts if verdict.kind == "quality"]
-    bad = len(replies) - len(READABLE)
-    assert scores == [50.0] * len(READABLE) + [None] * bad
+    bad = len(replies) - len(good)
+    assert scores == [50.0] * len(good) + [None] * bad
     found = json.loads((tmp_path / "judge.json").read_text())
-    assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(READABLE), {"unreadable": bad})
-    assert f"{len(replies)} in = {len(READABLE)} kept + {bad} unreadable" in caplog.text
+    assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(good), {"unreadable": bad})
+    assert f"{len(replies)} in = {len(good)} kept + {bad} unreadable" in caplog.text
 
 
 def test_repeats_are_kept_averaged_and_compared(judge: Judge, tmp_path: Path) -> None:

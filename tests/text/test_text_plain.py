@@ -41,7 +41,13 @@ class Yes(BaseModel):
     yes: StrictBool
 
 
-@pytest.mark.parametrize("reply", ['{"yes": true}', '\n```json\n{"yes": true}\n```', '```\n{"yes":true}```'])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"yes": true}', '\n```json\n{"yes": true}\n```', '```\n{"yes":true}```', '{"yes": true,}',
+        '{"yes": true, "why": 1}', '{"answer": {"Yes": true}}', "<think>no</think>{\"yes\": true}",
+    ],
+)  # fmt: skip
 def test_one_object_is_read(reply):
     assert read_object(reply, Yes).yes is True
 
@@ -53,9 +59,13 @@ def test_one_object_is_read(reply):
         ('So: {"yes": true}', "does not start with"),
         ('{"yes": true} I hope this helps', "text after"),
         ('{"yes": true, "yes": false}', "a key twice"),
-        ('{"yes": true,}', "not valid JSON"),
+        ('{"yes": true', "not valid JSON"),
         ('{"yes": 1}', "yes"),
-        ('{"yes": true, "why": 1}', "why"),
+        ('{"no": true, "why": 1}', "no key yes"),
+        ('{"first": {"yes": true}, "second": {"yes": true}}', "twice"),
+        ('{"yes": true, "Yes": false}', "a key twice"),
+        ("[" * 100_000, "does not start with"),
+        ('{"a":' * 5_000, "not valid JSON"),
     ],
 )
 def test_anything_else_is_refused_with_its_reason(reply, problem):
@@ -64,6 +74,6 @@ def test_anything_else_is_refused_with_its_reason(reply, problem):
 
 
 def test_punctuation_is_mended_only_where_the_caller_believes_it():
-    assert read_object('{"yes": true,}', Yes, mends=lambda text, value: value == {"yes": True}).yes is True
+    assert read_object('{"yes": true', Yes, mends=lambda text, value: value == {"yes": True}).yes is True
     with pytest.raises(UnreadableError, match="not valid JSON"):
-        read_object('{"yes": true,}', Yes, mends=lambda text, value: False)
+        read_object('{"yes": true', Yes, mends=lambda text, value: False)

@@ -1,24 +1,23 @@
 """S_q: six scores of a judge.
 
 Differences from THUDM/LongWriter evaluation/eval_quality.py at 3fcfdff: the prompt is lwexp's own; the answer is
-enclosed in markers with a code that it cannot contain; a reply is parsed completely or rejected, never searched for
-numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it in silence.
+enclosed in markers with a code that it cannot contain; a reply is read as one JSON object or rejected, never searched
+for numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it in silence.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from lwexp.extend import register
 from lwexp.extend.metric import JudgedMetric, JudgePrompt, Marks, Question
-from lwexp.records import LwexpError, Response, first_problem
+from lwexp.records import LwexpError, Response
 from lwexp.text.quoting import code_of, fill
-from lwexp.text.replies import UnreadableError, read_object, unique_keys
+from lwexp.text.replies import read_object
 
 _Score = Literal[1, 2, 3, 4, 5]
 _OWN_PROMPT = Path(__file__).parents[1] / "prompts" / "judge.txt"
@@ -28,25 +27,32 @@ _PART = (
 )
 
 
+def _also(*names: str) -> Any:
+    """A score under its own name, or under another that judges give it; only the first is in the JSON schema."""
+    return Field(validation_alias=AliasChoices(*names))
+
+
 class Scores(BaseModel):
     """A judge's scores; also the JSON schema that providers are asked to keep to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    relevance: _Score
-    accuracy: _Score
-    coherence: _Score
-    clarity: _Score
-    breadth_and_depth: _Score
-    reading_experience: _Score
+    relevance: _Score = _also("relevance", "相关性", "相关度")
+    accuracy: _Score = _also("accuracy", "准确性", "准确度")
+    coherence: _Score = _also("coherence", "连贯性", "连贯度")
+    clarity: _Score = _also("clarity", "清晰度", "清晰性")
+    breadth_and_depth: _Score = _also("breadth_and_depth", "广度和深度", "广度与深度", "广度深度")
+    reading_experience: _Score = _also("reading_experience", "阅读体验")
 
     @field_validator("*", mode="before")
     @classmethod
     def is_a_whole_number(cls, value: object) -> object:
-        """Literal alone would take 4.0 for 4 and true for 1."""
-        if type(value) is not int:
+        """4, 4.0 and "4" are four. Literal alone would take 4.9 for nothing and true for 1."""
+        if isinstance(value, str) and re.fullmatch(r"\s*[1-5]\s*", value):
+            return int(value)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value not in (1, 2, 3, 4, 5):
             raise ValueError(f"wanted a whole number from 1 to 5, got {value!r:.40}")
-        return value
+        return int(value)
 
     @property
     def marks(self) -> Marks:
@@ -78,15 +84,17 @@ class QualityMetric(JudgedMetric):
             prompt: lwexp's own asks for one JSON object and nothing else; another may ask for reasons first.
             part: Number (from 1) and count, where it is a part.
         """
-        request, text = response.prompt, response.text
+        quoted = request, text = response.prompt, response.text
         if not prompt.is_own:
             filled = fill(prompt.text, {"INST": request, "RESPONSE": text})
-            return Question(filled, lambda reply: read_scores_in_prose(reply).marks, self.reask)
+            return Question(filled, lambda reply: read_scores_in_prose(reply, quoted=quoted).marks, self.reask)
         note = "" if part is None else _PART.format(number=part[0], count=part[1])
         # Without a note, its blank line goes too.
         template = prompt.text if note else prompt.text.replace("$PART$\n\n", "")
         values = {"CODE": code_of(request, text), "REQUEST": request, "RESPONSE": text, "PART": note}
-        return Question(fill(template, values), lambda reply: read_scores(reply).marks, self.reask, Scores)
+        return Question(
+            fill(template, values), lambda reply: read_scores(reply, quoted=quoted).marks, self.reask, Scores
+        )
 
     def reask(self, problem: str) -> str:
         return (
@@ -99,15 +107,17 @@ class QualityMetric(JudgedMetric):
         return Scores.model_validate(dict.fromkeys(Scores.model_fields, 1)).marks
 
 
-def read_scores(reply: str) -> Scores:
-    """Read a judge's reply: strict JSON, in a code fence or bare, else the same with its punctuation repaired.
+def read_scores(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
+    """Read a judge's reply as ``read_object`` does; broken JSON is repaired if all its numbers stay.
 
-    Text around the object is refused, because a score in prose may be one that the answer suggested.
+    Args:
+        reply: As it came.
+        quoted: Request and answer, as the question quotes them.
 
     Raises:
-        UnreadableError: If it is not six whole numbers from 1 to 5 under the six names.
+        UnreadableError: If it is not six whole numbers from 1 to 5 under the six names, or they may be the answer's.
     """
-    return read_object(reply, Scores, mends=_keeps_the_numbers)
+    return read_object(reply, Scores, quoted=quoted, mends=_keeps_the_numbers)
 
 
 def _keeps_the_numbers(text: str, mended: Mapping[str, Any]) -> bool:
@@ -115,31 +125,13 @@ def _keeps_the_numbers(text: str, mended: Mapping[str, Any]) -> bool:
     return [str(value) for value in mended.values()] == re.findall(r"\d+", text)
 
 
-def read_scores_in_prose(reply: str) -> Scores:
-    """Read a reply to a user's own prompt, which may ask for reasons first and name the dimensions in its own way.
-
-    Exactly one JSON object in the reply may hold scores: with two, one of them may be quoted from the answer. Its
-    keys may be written "Breadth and Depth"; keys that are no dimension, such as "Analysis", are left out.
+def read_scores_in_prose(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
+    """Read a reply to a user's own prompt, which may ask for reasons first.
 
     Raises:
-        UnreadableError: If it is anything else.
+        UnreadableError: As ``read_scores``, but text around the object may name scores.
     """
-    found = []
-    for opening in re.finditer(r"\{", reply):
-        try:
-            value, _ = json.JSONDecoder(object_pairs_hook=unique_keys).raw_decode(reply[opening.start() :])
-        except json.JSONDecodeError:
-            continue
-        named = {re.sub(r"[\s_&]+(?:and[\s_]+)?", "_", str(key).strip().lower()): item for key, item in value.items()}
-        named = {"breadth_and_depth" if key == "breadth_depth" else key: item for key, item in named.items()}
-        if any(name in named for name in Scores.model_fields):
-            found.append({name: item for name, item in named.items() if name in Scores.model_fields})
-    if len(found) != 1:
-        raise UnreadableError(f"it holds {len(found)} JSON objects with scores, wanted one")
-    try:
-        return Scores.model_validate(found[0])
-    except ValidationError as error:
-        raise UnreadableError(first_problem(error)) from None
+    return read_object(reply, Scores, quoted=quoted, may_reason=True)
 
 
 def _users_prompt(path: Path) -> str:

@@ -1,0 +1,95 @@
+"""What a model thinks before it answers, told apart from the answer.
+
+Servers without a reasoning parser leave the thoughts in the text. Chat templates that open the block themselves leave
+only its closing tag, and gpt-oss marks channels in place of tags.
+"""
+
+import re
+from typing import NamedTuple
+
+# DeepSeek, Qwen, GLM and MiniMax; Seed-OSS; Claude's and LongWriter-Zero's habits; Magistral; Kimi.
+_TAGS = (
+    *((f"<{name}>", f"</{name}>") for name in ("think", "seed:think", "thinking", "thought", "reasoning")),
+    ("[THINK]", "[/THINK]"),
+    ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
+)
+_OPENING = re.compile(r"\s*(" + "|".join(re.escape(start) for start, _ in _TAGS) + ")", re.IGNORECASE)
+# In quotation marks or backticks a tag is being written about.
+_CLOSING = re.compile(
+    r"(?<![\"'`\u201c\u2018])(" + "|".join(re.escape(end) for _, end in _TAGS) + r")(?![\"'`\u201d\u2019])",
+    re.IGNORECASE,
+)
+_CHANNELS = re.compile(r"\s*(?:<\|start\|>\w+)?<\|channel\|>")
+_CHANNEL = re.compile(
+    r"(?:<\|(?:end|return|call)\|>|\s)*(?:<\|start\|>\w+)?<\|channel\|>\s*(\w+)"
+    r"(?:[^<\n]*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|(?=\s))"
+)
+_END_OF_CHANNEL = re.compile(r"(?:\s*<\|(?:end|return|call)\|>)+\s*$")
+# The same channels after a tokenizer that drops special tokens: "analysisThe user wants ...assistantfinalOnce ...".
+_BARE_CHANNELS = re.compile(r"\s*analysis(?=[^a-z\s])(.*?)assistant\s*final(?=[^a-z])", re.DOTALL)
+_ANSWER = re.compile(r"\s*<answer>(.*?)(?:</answer>\s*)?$", re.DOTALL | re.IGNORECASE)
+
+REASONING_MARKS = re.compile(
+    "|".join(re.escape(tag) for pair in _TAGS for tag in pair) + r"|<\|channel\|>|assistant\s*final", re.IGNORECASE
+)
+"""Whatever ``split_reasoning`` may cut at."""
+
+
+class Reasoned(NamedTuple):
+    """A text without its reasoning. The answer of a text that ends within its reasoning is empty."""
+
+    answer: str
+    reasoning: str = ""
+    is_finished: bool = True
+
+
+def split_reasoning(text: str) -> Reasoned:
+    """Tell the reasoning at the start of a text from the answer behind it; a text without any comes back as it is.
+
+    Example:
+        ``split_reasoning("<think>Short.</think>Tea.") == Reasoned("Tea.", "Short.")`` and
+        ``split_reasoning("Short.\\n</think>\\nTea.") == Reasoned("Tea.", "Short.")``
+    """
+    if _CHANNELS.match(text):
+        return _of_channels(text)
+    if bare := _BARE_CHANNELS.match(text):
+        return Reasoned(text[bare.end() :].strip(), bare[1].strip())
+    thoughts: list[str] = []
+    rest = text
+    while opening := _OPENING.match(rest):
+        start = opening[1]
+        end = next(end for begin, end in _TAGS if begin.lower() == start.lower())
+        at = rest.lower().find(end.lower(), opening.end())
+        if at < 0:
+            return Reasoned("", _joined([*thoughts, rest[opening.end() :]]), is_finished=False)
+        thoughts.append(rest[opening.end() : at])
+        rest = rest[at + len(end) :]
+    if not thoughts and (closing := _CLOSING.search(rest)) and not _is_written_about(rest, closing):
+        thoughts.append(rest[: closing.start()])
+        rest = rest[closing.end() :]
+    if not thoughts:
+        return Reasoned(text)
+    if answer := _ANSWER.match(rest):
+        rest = answer[1]
+    return Reasoned(rest.strip(), _joined(thoughts))
+
+
+def _is_written_about(text: str, closing: re.Match[str]) -> bool:
+    """Whether the tag's own opening stands before it, as in a text that explains such tags."""
+    start = next(start for start, end in _TAGS if end.lower() == closing[1].lower())
+    return start.lower() in text[: closing.start()].lower()
+
+
+def _of_channels(text: str) -> Reasoned:
+    """gpt-oss: analysis, commentary and final, each behind a marker; without a final one the answer has not begun."""
+    starts = list(_CHANNEL.finditer(text))
+    answer: list[str] = []
+    thoughts: list[str] = []
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        part = text[start.end() : following.start() if following else len(text)]
+        (answer if start[1] == "final" else thoughts).append(_END_OF_CHANNEL.sub("", part))
+    return Reasoned(_joined(answer), _joined(thoughts), is_finished=bool(answer))
+
+
+def _joined(parts: list[str]) -> str:
+    return "\n\n".join(part.strip() for part in parts if part.strip())
