@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lwexp.config import compose
+from lwexp.config.presets import hardware_preset
 from lwexp.records import LwexpError
 from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes, published_models
@@ -169,3 +170,20 @@ def test_the_room_imports_in_milliseconds_without_torch() -> None:
 
     code = "import sys, lwexp.train; sys.exit(any(m in sys.modules for m in ('torch', 'lightning', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_rank_without_a_device_of_its_own_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One device for two ranks, and none at all."""
+    from lwexp.train.parallel.rank_sync import join_process_group
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: pytest.fail(f"{device} was set"))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    hardware = hardware_preset("zero3_8x80g")
+    with pytest.raises(LwexpError, match=r"device: rank 1 of this node finds 1 CUDA devices; start at most one rank"):
+        join_process_group(hardware)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(LwexpError, match="rank 0 of this node finds no CUDA devices"):
+        join_process_group(hardware)

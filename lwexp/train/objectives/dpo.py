@@ -11,6 +11,7 @@ from lwexp.extend import Known, Objective, PackLoss, PreferenceForm, StepTotals,
 from lwexp.pack.rows import PairRows
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from lwexp.pack.dataset import PackBatch, PackedDataset
@@ -69,7 +70,9 @@ class DPO(PreferenceForm, Objective):
             )  # fmt: skip
         return found
 
-    def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals, known: Known) -> PackLoss:
+    def pack_loss(
+        self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, known: Known
+    ) -> PackLoss:
         """Share of the step's loss: the mean over its pairs, plus ``nll_weight`` times the token-mean NLL of its chosen
         answers. ``preference.dpo_pack_loss`` describes the watched numbers."""
         from lwexp.train.objectives.preference import dpo_pack_loss
@@ -83,7 +86,7 @@ class DPO(PreferenceForm, Objective):
         is_chosen = np.arange(dataset.num_documents) % 2 == 0
         return {"chosen_tokens": dataset.sum_per_pack(dataset.document_targets * is_chosen).tolist()}
 
-    def reference_parts(self, batch: PackBatch) -> dict[str, Tensor]:
+    def reference_parts(self, batch: PackBatch) -> dict[str, Float[Tensor, " targets"]]:
         """``tails``: the targets beyond the length of the other answer of the pair."""
         from lwexp.train.objectives.losses import target_counts
         from lwexp.train.objectives.preference import find_pairs, is_tail

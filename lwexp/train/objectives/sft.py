@@ -10,6 +10,7 @@ from lwexp.extend import Known, Objective, PackLoss, StepTotals, register
 from lwexp.pack.rows import ConversationRows
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from lwexp.pack.dataset import PackBatch
@@ -32,12 +33,14 @@ class SFT(Objective):
     def summary(self) -> str:
         return f"mean per {self.normalize}"
 
-    def target_weights(self, batch: PackBatch, totals: StepTotals) -> Tensor:
+    def target_weights(self, batch: PackBatch, totals: StepTotals) -> Float[Tensor, " targets"]:
         from lwexp.train.objectives.losses import sft_weights
 
         return sft_weights(batch.target_documents, len(batch.lengths), totals, self.normalize, self.release_divisor)
 
-    def pack_loss(self, logprobs: Tensor, batch: PackBatch, totals: StepTotals, known: Known) -> PackLoss:
+    def pack_loss(
+        self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, known: Known
+    ) -> PackLoss:
         """Share of the step's loss.
 
         Watched: ``weight``, the sum of the step's target weights (1 except for ``release``), and ``long_weight``, the

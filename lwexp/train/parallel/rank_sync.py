@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from lwexp.config.train import Hardware, Zero
+from lwexp.records import LwexpError
 from lwexp.runs.ranks import is_rank_zero
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,11 @@ class RankGroup:
 
     def __init__(self, hardware: Zero) -> None:
         timeout = timedelta(minutes=hardware.timeout_minutes)
+        device = _cuda_device(int(os.environ["LOCAL_RANK"])) if hardware.accelerator == "gpu" else None
         self._store: Any
         self._store, me, ranks = next(rendezvous("env://"))
         options: dict[str, Any] = {"backend": "gloo"}
-        if hardware.accelerator == "gpu":
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        if device is not None:
             torch.cuda.set_device(device)
             options = {"backend": "nccl", "device_id": device if ranks > 1 else None}
         store = torch._C._distributed_c10d.PrefixStore("ranks", self._store)
@@ -77,6 +78,21 @@ class RankGroup:
         self.publish("run", "")
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _cuda_device(local_rank: int) -> torch.device:
+    """The device of a rank.
+
+    Raises:
+        LwexpError: If there are fewer devices than ranks on this node.
+    """
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if local_rank < found:
+        return torch.device("cuda", local_rank)
+    raise LwexpError(
+        f"device: rank {local_rank} of this node finds {found or 'no'} CUDA devices; start at most one rank per device "
+        f"(torchrun --nproc_per_node), or let each rank see all devices of the node (no --gpus-per-task in srun)"
+    )
 
 
 Ranks = SingleProcess | RankGroup
