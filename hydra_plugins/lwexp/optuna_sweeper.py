@@ -19,7 +19,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=CHOICES[
 
 
 class OptunaSweeper(Sweeper):
-    """Asks a durable study for settings, runs them as trials, tells it what they scored."""
+    """Takes settings from a study on disk, runs them as trials, and stores their scores in it."""
 
     def __init__(self, n_trials: int, metric: str, direction: str, seed: int, params: DictConfig | None) -> None:
         self.n_trials = n_trials

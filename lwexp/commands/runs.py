@@ -26,7 +26,7 @@ _HEAD = ("kind", "run", "state", "age", "result", "dollars", "made from")
 
 
 def main(arguments: list[str]) -> int:
-    """Print the runs that were asked for. Gives the exit code.
+    """Print the runs that were asked for. Returns the exit code.
 
     Raises:
         LwexpError: At an option that is not there, or a root without runs.

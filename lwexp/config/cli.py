@@ -1,7 +1,7 @@
 """The shell around every entry script: help, composition, the gate, exit codes.
 
-Exit codes: 0 done, 1 a fault of ours or a failed trial, 2 a mistake the user can mend (one line a
-mistake, no traceback), 130 interrupted by Ctrl-C, 141 nobody reads the output any more (``| head``), 143 stopped by
+Exit codes: 0 done, 1 a fault of lwexp or a failed trial, 2 a mistake that the user can correct (one
+line each, no traceback), 130 interrupted by Ctrl-C, 141 the reader of the output has left (``| head``), 143 stopped by
 SIGTERM and resumable.
 """
 
@@ -118,7 +118,7 @@ def where_configs_are(arguments: list[str]) -> list[str]:
 
 
 def _reader_has_left() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+    """Whether standard output is a pipe whose reader has left."""
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & select.POLLERR for _, event in output.poll(0))

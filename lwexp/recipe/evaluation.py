@@ -10,7 +10,7 @@ from lwexp.config.evaluate import ApiEngine
 from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
-from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, train_run_of
+from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
 from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
@@ -39,6 +39,7 @@ def evaluate(config: Config) -> RunDirectory | None:
         inputs=_inputs(config, prompts, trained, other),
         parents=[trained] if trained else [],
         labels={"bench": config.bench.name, **(dict(trained.labels.items()) if trained else {})},
+        check=lambda: require_keys(config),
     )  # fmt: skip
     with run:
         if not run.is_finished:
@@ -108,7 +109,7 @@ def _existing(path: str, key: str, wanted: str) -> Path:
 
 
 def _subject(config: Config, trained: Run | None) -> str:
-    """Who answers, as it stands in each response."""
+    """Name of the model, as each response records it."""
     if trained is not None:
         return trained.id
     if config.responses:
@@ -192,7 +193,7 @@ def _same_judge(ours: Path, other: Path) -> bool:
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
-    """Finish the run; where answers or verdicts are missing for a reason that may pass, leave it open instead."""
+    """Finish the run, unless answers or verdicts are missing because of transient errors: then it stays open."""
     if missing := missing_for_now(run.path, verdicts):
         log.warning("%s; the same command asks for them again", missing)
         run.leave()

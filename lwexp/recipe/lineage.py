@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lwexp.config import Config
+from lwexp.config.evaluate import ApiEngine
 from lwexp.extend import Metric
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.source import AnySource
@@ -21,7 +22,7 @@ _ROW_FILES = (CONVERSATIONS, PAIRS)
 
 
 def end(run: R) -> R:
-    """Say where the results are, and tell the sweep that started this process."""
+    """Log where the results are, and record the run for the sweep that started this process, if one did."""
     note_run(run.path)
     log.info("%s: %s", run.status, run.path)
     return run
@@ -76,12 +77,28 @@ def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySo
         if source.find(key, Path(config.root)).fingerprint == read:
             return source
     except LwexpError:
-        pass  # found by its path below, or said to be gone
+        pass  # looked for among the parents below
     for parent in run.parent_runs("data", "import", "pairs"):
         if any((parent.path / file).is_file() and fingerprint(parent.path / file) == read for file in _ROW_FILES):
             log.info("%s: another run is newer, %s is what %s was made from", key, parent.id, run.id)
             return source.model_copy(update={"run": str(parent.path)})
     raise LwexpError(f"{key}: the run that {run.id} was made from is gone; set {key}.run=<id>")
+
+
+def require_keys(config: Config) -> None:
+    """Check the keys of engine and judge before anything is sampled, which may take hours.
+
+    Raises:
+        LwexpError: If an environment variable that should hold a key is not set.
+    """
+    from lwexp.llm.key import require_key
+
+    if isinstance(config.engine, ApiEngine) and config.responses is None:
+        from lwexp.sample.remote import writer_of
+
+        require_key(writer_of(config.engine, config.sample))
+    if isinstance(config.judge, AskedJudge):
+        require_key(config.judge)
 
 
 def describe_sampling(
@@ -113,11 +130,11 @@ def describe_sampling(
 
 
 def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
-    """What another start may still get: answers and verdicts missing for a reason that may pass. None if nothing.
+    """Answers and verdicts that are missing because of transient errors, in words; None if there are none.
 
     Args:
-        folder: Where ``collect`` has said why answers never came; there is no file where all came.
-        verdicts: Of the answers.
+        folder: The run's folder; ``collect`` leaves a file of failures there, if any.
+        verdicts: The verdicts of all answers.
     """
     from lwexp.llm.errors import is_transient
 

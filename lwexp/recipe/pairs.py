@@ -2,27 +2,25 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
 from lwexp.config.evaluate import ApiEngine, SampleConfig
-from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, sft_run
+from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, sft_run
 from lwexp.records import (
-    Conversation,
     LwexpError,
     PreferencePair,
     Prompt,
     Response,
     TableWriter,
     atomic,
-    read_rows,
     tally,
     write_rows,
 )
 from lwexp.runs import Run, RunDirectory, open_run
-from lwexp.runs.artifacts import CONVERSATIONS, ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
+from lwexp.runs.artifacts import ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
 from lwexp.runs.logs import console_log, show
@@ -47,6 +45,7 @@ def pairs(config: Config) -> RunDirectory | None:
     run = open_run(
         "pairs", config, default_name=f"pairs-{start.name}", inputs={"sft": start.id},
         parents=parents, labels={"model": start.labels.get("model") or config.model.name},
+        check=lambda: require_keys(config),
     )  # fmt: skip
     with run:
         if not run.is_finished:
@@ -59,7 +58,7 @@ def pairs(config: Config) -> RunDirectory | None:
 
 
 def _answering(config: Config, start: Run) -> str:
-    """Who answers, as it stands in each response."""
+    """Name of the model, as each response records it."""
     engine = config.engine
     if isinstance(engine, ApiEngine):
         log.warning("%s answers, taken to be the model of %s; nothing here can check that", engine.model, start.id)
@@ -70,7 +69,7 @@ def _answering(config: Config, start: Run) -> str:
 
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
-    """Answers, verdicts, pairs, table; the run stays open where something that may come is missing."""
+    """Answers, verdicts, pairs, table. The run stays open if transient errors have left gaps."""
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
     from lwexp.score.verdicts import score_responses
@@ -134,7 +133,9 @@ def _prompts(config: Config, data_runs: Sequence[Run]) -> list[Prompt]:
     """The instructions to answer, each with a stated length."""
     wanted = config.pairs.instructions
     if isinstance(wanted, DraftInstructions):
-        return _in_turn(_from_drafts(data_runs), wanted.count)
+        from lwexp.mix.pair_prompts import draft_prompts, take_lengths_in_turn
+
+        return take_lengths_in_turn(draft_prompts(run.path for run in data_runs), wanted.count)
     from lwexp.generate.instructions import load_instructions
 
     prompts = [
@@ -145,40 +146,3 @@ def _prompts(config: Config, data_runs: Sequence[Run]) -> list[Prompt]:
     if not prompts:
         raise LwexpError("pairs.instructions: none of them states a length, and S_l needs one; add required_words")
     return prompts
-
-
-def _from_drafts(data_runs: Sequence[Run]) -> Iterable[Prompt]:
-    for run in data_runs:
-        for row in read_rows(run.path / CONVERSATIONS, Conversation):
-            if row.required_words is not None and len(row.messages) == 2:
-                yield Prompt(
-                    id=row.id,
-                    text=row.messages[0].content,
-                    language=row.language,
-                    type=row.source,
-                    required_words=row.required_words,
-                )
-
-
-def _in_turn(prompts: Iterable[Prompt], wanted: int) -> list[Prompt]:
-    """``wanted`` prompts, one of each required length in turn, shortest first."""
-    by_length: dict[int, list[Prompt]] = {}
-    for prompt in prompts:
-        by_length.setdefault(prompt.required_words or 0, []).append(prompt)
-    available = sum(len(queue) for queue in by_length.values())
-    if not available:
-        raise LwexpError(
-            "pairs.instructions: the SFT run was not trained on single-turn instructions that state a length; set "
-            "pairs.instructions.kind=file pairs.instructions.path=<file>, or kind=synthetic"
-        )
-    if available < wanted:
-        raise LwexpError(
-            f"pairs.instructions.count={wanted}: the SFT run's data hold only {available} single-turn instructions "
-            f"that state a length; set {available} or less, or generate more data"
-        )
-    chosen: list[Prompt] = []
-    while len(chosen) < wanted:
-        for length in sorted(by_length):
-            if by_length[length] and len(chosen) < wanted:
-                chosen.append(by_length[length].pop(0))
-    return chosen

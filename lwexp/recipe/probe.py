@@ -16,7 +16,7 @@ ProbeRow = dict[str, Any]
 def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
     """A function of a plain model and its tokenizer; None if the config asks for none.
 
-    The function answers ``training.probe``'s prompts and gives for each what it asked for and what came: requested
+    The function answers the prompts of ``training.probe`` and returns a row for each: requested
     words, produced words, whether the answer ended by itself.
     """
     if config.training.probe.every_steps is None:

@@ -31,7 +31,7 @@ class Sweep:
     Args:
         entry: Arguments of Python that start a trial, before its overrides.
         root: Where runs live; ``{root}`` in a setup command.
-        name: Of its folder.
+        name: Readable part of its folder's name.
         where: The launcher's keys: where trials run, what runs before them, and the question.
         shared: Arguments of each setup command too: where configs lie, and plugins.
     """
@@ -53,7 +53,7 @@ class Sweep:
         return self.entry[_ENTRY_WORDS - 1]
 
     def run(self, job_overrides: Sequence[Sequence[str]]) -> list[Trial]:
-        """Run the setup commands and the trials that are not finished, and compare. Gives all trials, also failed ones.
+        """Run the setup commands and the unfinished trials, then compare. Returns all trials, failed ones included.
 
         Raises:
             LwexpError: If a setup command failed: no trial was started.
@@ -71,7 +71,7 @@ class Sweep:
         return trials
 
     def finish(self, trials: Sequence[Trial], folder: Path) -> None:
-        """Say what became of each trial and compare those that were evaluated."""
+        """Print each trial's outcome and compare those that were evaluated."""
         show_trials(trials)
         compare_trials(trials, folder)
 
@@ -99,8 +99,8 @@ class Sweep:
         """Check every trial and print what the sweep would take; starts and writes nothing.
 
         Args:
-            job_overrides: Of each trial.
-            compose: Gives a trial's config, or raises its LwexpError.
+            job_overrides: The overrides of each trial.
+            compose: Returns a trial's config, or raises its LwexpError.
 
         Raises:
             LwexpError: If a trial would fail, naming each that would.

@@ -155,7 +155,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
             rows = _draw(config, sources, run).rows
             start_from = start.path / "model" if start else None
             results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
-            if results is None:  # inspect_batch: looked, trained nothing
+            if results is None:  # inspect_batch prints packs and trains nothing
                 run.leave()
             else:
                 if start is not None:  # the longest answer of the run before bounds the model too

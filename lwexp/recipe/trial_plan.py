@@ -33,7 +33,7 @@ def plan_trial(label: str, command: str, compose: Callable[[], Config], *, has_s
     Args:
         label: What sets the trial apart from the others.
         command: generate, train or evaluate.
-        compose: Gives the trial's config; its LwexpError is the trial's problem.
+        compose: Returns the trial's config; an LwexpError becomes the trial's problem.
         has_setup: The sweep makes runs before its trials, so that a missing run is no problem yet.
     """
     plan = TrialPlan(label)

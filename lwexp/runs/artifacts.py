@@ -126,7 +126,7 @@ class Labels(Artifact):
 
 
 class Manifest(Artifact):
-    """What a run is, where it comes from and what became of it."""
+    """A run's kind, inputs, code and results."""
 
     FILE: ClassVar[str] = "manifest.json"
 

@@ -29,7 +29,7 @@ def changes_since(manifest: Manifest, plugins: Sequence[str]) -> list[str]:
     """Rooms and plugins whose code is not what it was when the run was made; none where the run did not record it.
 
     Args:
-        manifest: Of the run.
+        manifest: The run's manifest.
         plugins: What the config of the present command names.
     """
     if not manifest.code:

@@ -64,8 +64,8 @@ class RunDirectory(Run):
         """Record the results and mark the run finished.
 
         Args:
-            results: Of the stage, one of ``artifacts.RESULTS``.
-            missing: Counts by reason of what did not come but may come another time. If any, the run is incomplete
+            results: The stage's model in ``artifacts.RESULTS``.
+            missing: Counts by reason of what did not come but can still come. If any, the run is incomplete
                 instead: usable as it is, and its command goes on with what is missing.
         """
         self.manifest.results = results.model_dump(mode="json")
@@ -74,7 +74,7 @@ class RunDirectory(Run):
             return
         named = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(missing.items()))
         self.manifest.reason = f"{sum(missing.values()):,} missing: {named}"
-        log.warning("%s; these may pass: the same command asks for them again", self.manifest.reason)
+        log.warning("%s; the same command asks for them again", self.manifest.reason)
         self._close("incomplete")
 
     def leave(self) -> None:

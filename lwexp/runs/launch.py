@@ -129,7 +129,7 @@ def _die_with_parent() -> None:
 
 
 def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
-    """Wait for all ranks, pass signals on, and end them all when one has died. Gives the exit code for all."""
+    """Wait for all ranks, pass signals on, end all when one has died. Returns the exit code of the job."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         for child in children:

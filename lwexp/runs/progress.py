@@ -1,4 +1,4 @@
-"""How far something is: a bar on a terminal; elsewhere a line at least every 30 seconds, even if nothing moves.
+"""Progress: a bar on a terminal; elsewhere a log line every 30 seconds, even if nothing has moved.
 
 with counted("training", total=650, done=100) as count:
     count.advance("loss 1.2345")

@@ -1,4 +1,4 @@
-"""A run on disk, for reading: what it is, what it was made from, what became of it."""
+"""A run on disk, for reading: its config, parents, state and results."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class PairedDifference(Artifact):
     interval: tuple[float, float] | None
     """95%, over prompts."""
     is_worse: bool
-    """The whole interval of ours minus other lies below 0."""
+    """Whether the whole interval of the difference lies below 0."""
 
 
 class RegressionSummary(Artifact):

@@ -146,12 +146,12 @@ def share_of_cores(slot: int, slots: int, cores: Sequence[int] | None = None) ->
 
 
 def _signal_group(pid: int, number: int) -> bool:
-    """Send a signal to a process group; False where nobody is left to get it."""
+    """Send a signal to a process group; False if it has no process any more."""
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         return False
-    # A dead child that nobody has waited for still counts as there; it is ours to collect, or soon init's.
+    # A dead child counts as alive until its parent has waited for it: this process, or else init, does so.
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

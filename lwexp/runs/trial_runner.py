@@ -182,7 +182,7 @@ def executor_for(folder: Path, where: Subprocess, name: str) -> Any:
     Args:
         folder: For submitit's own files.
         where: The launcher's keys.
-        name: Of the job, as squeue shows it.
+        name: The job's name in squeue.
 
     Raises:
         LwexpError: If this machine has no SLURM, or submitit does not take a key.

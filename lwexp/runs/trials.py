@@ -23,7 +23,7 @@ Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 @dataclass
 class Trial:
-    """One point of a sweep and what became of it."""
+    """One point of a sweep and its outcome."""
 
     number: int
     overrides: list[str]
@@ -69,7 +69,7 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
 
 
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
-    """What became of each trial, for people, the report and the next start."""
+    """Write trials.json, which people, the report and the next start of the sweep read."""
     write_json(folder / TRIALS, [asdict(trial) for trial in trials])
 
 

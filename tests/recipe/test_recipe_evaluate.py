@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from lwexp.config import compose
 from lwexp.config.folders import REPOSITORY
-from lwexp.records import AnswerCheck, SegmentCheck, Verdict, read_rows
+from lwexp.recipe.lineage import require_keys
+from lwexp.records import AnswerCheck, LwexpError, SegmentCheck, Verdict, read_rows
 
 # Answers of known length: words produced for words required, and the score that the formula gives by hand.
 KINDS = {
@@ -116,3 +118,20 @@ def test_a_selection_answers_for_itself_and_against_needs_the_same_bench(tmp_pat
     wrong, _ = evaluate(tmp_path, "bench.range=[2000,4000)", "bench.language=en", f"against={run}")
     assert wrong.returncode == 2
     assert "choose the same bench=" in wrong.stderr or "prompts that this bench does not have" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (["judge=gpt4o"], "judge: openai/gpt-4o"),
+        (["engine=litellm", "engine.model=openai/gpt-4o", "engine.api_key_env=OPENAI_API_KEY"], "openai/gpt-4o"),
+    ],
+)
+def test_a_missing_key_is_found_before_anything_is_sampled(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], wanted: str
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(LwexpError, match=f"{wanted}.* needs its key in the environment variable OPENAI_API_KEY"):
+        require_keys(compose("experiment=smoke", *overrides))
+    monkeypatch.setenv("OPENAI_API_KEY", "x" * 20)
+    require_keys(compose("experiment=smoke", *overrides))
