@@ -13,7 +13,7 @@ from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
-from lwexp.records import LwexpError, write_rows
+from lwexp.records import LwexpError, Preempted, write_rows
 from lwexp.runs import Run, RunDirectory, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
@@ -65,8 +65,12 @@ def _work_and_exit(ranks: Ranks) -> NoReturn:
     code = 0
     try:
         run_worker_rank(ranks)
-    except SystemExit as stopped:  # preempted: the checkpoint is saved
+    except SystemExit as stopped:  # rank 0 has ended
         code = stopped.code if isinstance(stopped.code, int) else 1
+    except Preempted:  # rank 0 says what is saved, once for all ranks
+        code = 143
+    except KeyboardInterrupt:
+        code = 130
     finally:
         ranks.leave()
     logging.shutdown()
