@@ -20,6 +20,8 @@ from tests import ROOT
 from tests.train.test_train_resume import assert_same
 from tests.train.tiny_packs import TINY, tiny_config, tiny_conversations, train_in
 
+pytestmark = pytest.mark.slow
+
 STEPS = 36
 PAUSE = 0.05
 INTERVAL = 0.4
@@ -133,7 +135,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_lost(tmp_path: Path, wh
     )
     process.tell(signal.SIGINT, after=12)
     process.tell(signal.SIGINT, after=12)
-    time.sleep(1.5)
+    time.sleep(2.5)
     assert process._process.poll() is None  # it waits for the end of the step
     began = time.monotonic()
     process.tell(signal.SIGINT, after=12)
