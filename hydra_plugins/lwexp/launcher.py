@@ -6,6 +6,7 @@ Hydra loads plugin modules in a way that string annotations break, so none are u
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lwexp.config.sweep_keys import CHOICES, Slurm, Subprocess
+from lwexp.config.sweep_keys import CHOICES, Slurm, Subprocess, unknown_key
+from lwexp.records import LwexpError
 
 for _name, _keys in CHOICES["launcher"].items():
     ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_keys, provider="lwexp")
@@ -25,10 +27,16 @@ class TrialLauncher(Launcher):
     """Runs each trial as ``python -m lwexp <command> <overrides>`` and ends with one comparison report."""
 
     def __init__(self, **keys: Any) -> None:
-        self.where = (Slurm if keys["cluster"] == "slurm" else Subprocess)(**keys)
+        cls = Slurm if keys["cluster"] == "slurm" else Subprocess
+        known = {field.name for field in fields(cls)}
+        self.where = cls(**{key: value for key, value in keys.items() if key in known})
+        # Added with a plus; said in setup, because Hydra wraps what is raised here.
+        self.unknown = sorted(set(keys) - known)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep the composed config: it says where runs live and which sweep this is."""
+        if self.unknown:
+            raise LwexpError(unknown_key(f"hydra.launcher.{self.unknown[0]}"))
         self.where.check()
         self.config = config
         self.loader = hydra_context.config_loader

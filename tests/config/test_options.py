@@ -81,6 +81,10 @@ def test_a_trial_may_name_its_sweep_without_m(monkeypatch: pytest.MonkeyPatch) -
         (["-m", "hydra.sweeper.params={seed: [1}"], "{seed: [1}"),
         (["-m", "seed=interval(0, 1)"], "hydra/sweeper=optuna"),
         (["--config-dir", "nowhere"], "nowhere"),
+        (["-m", "seed=0,1", "hydra.launcher.sbatch.nodelist=gpu7"], "only hydra/launcher=slurm has this key"),
+        (["-m", "seed=0,1", "+hydra.launcher.partitoin=x"], "did you mean hydra.launcher.partition"),
+        (["-m", "seed=0,1", "hydra.launcher.gpus=-1"], "hydra.launcher.gpus=-1: wanted 0 or more"),
+        (["-m", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.time=soon"], "hydra.launcher.time=soon"),
     ],
 )
 def test_the_command_says_it_in_one_line(tmp_path: Path, typed: list[str], wanted: str) -> None:
