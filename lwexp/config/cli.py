@@ -20,6 +20,7 @@ from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF, readers_of
 from lwexp.config.mistakes.options import ordered
 from lwexp.config.overrides.groups import folders_of, refuse_half_undone
+from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
@@ -130,6 +131,7 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
     from hydra.errors import HydraException
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -143,12 +145,13 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
         composed.append(Composed.of(cfg, HydraConfig.get()))
 
-    sys.argv[1:] = [quoted_range(argument) for argument in sys.argv[1:]]
+    is_sweep = any(option in sys.argv for option in ("-m", "--multirun"))
+    sys.argv[1:] = [as_typed(word, is_sweep=is_sweep) for word in sys.argv[1:]]
     try:
         with defaults_in_hydra():
             entry()
         configs = [seen.checked(command) for seen in composed]
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
@@ -191,6 +194,7 @@ def trial_config(load: Callable[[], Any]) -> Config:
     from hydra.errors import HydraException
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         cfg = load()
@@ -198,7 +202,7 @@ def trial_config(load: Callable[[], Any]) -> Config:
         with open_dict(cfg):
             del cfg["hydra"]
         return Composed.of(cfg, hydra).checked(running_command())
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None
@@ -225,14 +229,6 @@ def at_scale(arguments: list[str]) -> list[str]:
     if scales[-1] == "full":
         return rest
     return [item.replace("+sweeps=", "+sweeps=miniature/", 1) if item.startswith("+sweeps=") else item for item in rest]
-
-
-def quoted_range(argument: str) -> str:
-    """``bench.range=[2000,4000)`` as Hydra can read it: a bracket that closes with a parenthesis is no list to it."""
-    key, _, value = argument.partition("=")
-    if key == "bench.range" and value[:1] in ("[", "(", "<", ">"):
-        return f'{key}="{value}"'
-    return argument
 
 
 def refuse_foreign(command: str, overrides: list[str]) -> None:

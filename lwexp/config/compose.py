@@ -6,6 +6,7 @@ from pathlib import Path
 from lwexp.config.base import Tree, validate
 from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF
+from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
 from lwexp.extend import load_plugins
@@ -64,12 +65,13 @@ def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"), defaults_in_hydra():
-            return to_tree(hydra_compose(config_name="config", overrides=[*overrides, *own]))
-    except (HydraException, OmegaConfBaseException) as error:
+            return to_tree(hydra_compose(config_name="config", overrides=[*map(as_typed, overrides), *own]))
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         from lwexp.config.mistakes.translate import in_one_line
 
         raise LwexpError(in_one_line(error)) from None

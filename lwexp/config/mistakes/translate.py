@@ -2,9 +2,13 @@
 
 import re
 
+from hydra.errors import OverrideParseException
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from lwexp.config.mistakes.hints import no_such_key
+from lwexp.config.mistakes.yaml_errors import yaml_in_one_line
+from lwexp.config.overrides.quoting import shell_quoted
 from lwexp.config.schema import Config
 from lwexp.config.sweep_keys import unknown_key
 
@@ -13,6 +17,10 @@ def in_one_line(error: Exception) -> str:
     """What the user typed wrong and what to type instead."""
     if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
         return _missing(error)
+    if isinstance(error, YAMLError):
+        return yaml_in_one_line(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     text = str(error).strip()
     if isinstance(error.__cause__, Exception):
         text = f"{text}\n{error.__cause__}"
@@ -32,12 +40,20 @@ def in_one_line(error: Exception) -> str:
         if options:
             return f"{group}={choice}: no such choice; take one of: {', '.join(sorted(options))}"
         return f"{match[1]}: no such config"
-    if match := re.search(r"Error parsing override '([^']*)'", text):
-        return f"{match[1]}: cannot be read; write key=value, with quotes around spaces and commas"
     if match := re.search(r"You must specify '([^']+)'", text):
         return f"{match[1]}: must be chosen; add {match[1]}=<choice>"
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return first.strip()
+
+
+def _unreadable(override: str) -> str:
+    """An override that Hydra's grammar does not have."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override}: cannot be read; write key=value"
+    if value[:1] in ("[", "{", "'", '"'):
+        return f"{override}: cannot be read; close its brackets and quotes, with quotes around it all for the shell"
+    return f"{override}: cannot be read; type {shell_quoted(key, value)}"
 
 
 def _missing(error: OmegaConfBaseException) -> str:
