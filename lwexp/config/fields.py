@@ -198,14 +198,15 @@ def sections_of(schema: type[BaseModel], stage: str) -> list[str]:
 
 
 def keep_up_to_date(schema: type[BaseModel]) -> None:
-    """Build the validators below a schema again if a plugin has registered a class since they were built."""
+    """Build the validators below a schema again if a plugin may have registered a class since they were built.
+
+    Also the first time: a section that was used by itself before has validators of what was registered then.
+    """
     known = sum(registry.version for registry in Registry.every)
-    if _built.get(schema, known) != known:
+    if _built.get(schema) != known:
         for model in dict.fromkeys(_sections(schema)):
             model.model_rebuild(force=True)
         _marks.cache_clear()
-    else:
-        schema.model_rebuild()
     _built[schema] = sum(registry.version for registry in Registry.every)
 
 

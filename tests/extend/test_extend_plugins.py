@@ -89,3 +89,18 @@ def test_an_own_config_folder_in_python(tmp_path):
     (tmp_path / "objective" / "gentle.yaml").write_text("defaults: [sft]\noptimizer:\n  lr: 3.0e-7\n")
 
     assert compose("objective=gentle", config_dir=tmp_path).objective.optimizer.lr == 3e-7
+
+
+def test_a_section_that_was_used_before_the_plugin_knows_its_classes_afterwards(tmp_path):
+    """In a process of its own, because a registered class stays."""
+    script = (
+        "from lwexp.config import compose\n"
+        "from lwexp.config.model import ModelConfig\n"
+        "try:\n    ModelConfig.model_validate({'family': 'glm'})\nexcept ValueError:\n    pass  # built all the same\n"
+        f"plugin = 'plugins=[{REPOSITORY / 'examples' / 'qwen3' / 'qwen3.py'}]'\n"
+        "print(compose(plugin, 'model=qwen3').model.family.kind)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    assert (done.stdout, done.returncode) == ("qwen3\n", 0), done.stderr
