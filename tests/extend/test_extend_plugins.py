@@ -98,7 +98,7 @@ def test_a_section_that_was_used_before_the_plugin_knows_its_classes_afterwards(
         "from lwexp.config.model import ModelConfig\n"
         "try:\n    ModelConfig.model_validate({'family': 'glm'})\nexcept ValueError:\n    pass  # built all the same\n"
         f"plugin = 'plugins=[{REPOSITORY / 'examples' / 'qwen3' / 'qwen3.py'}]'\n"
-        "print(compose(plugin, 'model=qwen3').model.family.kind)\n"
+        "print(compose(plugin, 'model=tiny_qwen3').model.family.kind)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
