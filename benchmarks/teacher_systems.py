@@ -47,7 +47,7 @@ def call_counts(count: int) -> list[int]:
 
 def ours(config: Config, rows: Sequence[Instruction], templates: Filled, folder: Path) -> dict[str, float]:
     """``write_all`` of this package, into ``folder``."""
-    results, _ = write_all(config, cast(RunDirectory, SimpleNamespace(path=folder)), rows, templates)
+    results = write_all(config, cast(RunDirectory, SimpleNamespace(path=folder)), rows, templates).results
     drafts = [json.loads(line) for line in (folder / "drafts.jsonl").read_text(encoding="utf-8").splitlines()]
     wrong = [draft for draft in drafts if not all(text.startswith("Paragraph ") for text in draft["paragraphs"])]
     return {"calls": results.calls, "documents": len(drafts), "documents_with_error_text": len(wrong)}

@@ -74,6 +74,9 @@ class Hosted(Endpoint):
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key. Never the key."""
     price: Price | None = None
+    json_schema: Annotated[bool, Key(neutral=True)] = True
+    """Whether yes-or-no questions and verdicts send a JSON schema to models that take one; false leaves it to the
+    prompt. A server that refuses one is asked without it, too."""
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
     """Handed on to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
 

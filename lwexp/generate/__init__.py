@@ -27,7 +27,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
     """Write the drafts of a run, or print what they would cost if ``dry_run`` is set.
 
     A run that lost documents to faults that may pass (time-outs, a busy server) is incomplete: the same command asks
-    again for those only.
+    again for those only. So is a run whose money ran out: what was written until then can be used.
 
     Args:
         config: The whole config.
@@ -74,12 +74,14 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
         from lwexp.generate.document_pool import write_all
 
         try:
-            results, missing = write_all(config, run, instructions, templates)
+            written = write_all(config, run, instructions, templates)
         except (KeyboardInterrupt, LwexpError):
             if publish is not None and (run.path / DRAFTS).is_file():
                 publish(run)
             raise
-        run.finish(results, missing=missing)
+        run.finish(written.results, missing=written.missing)
         if publish is not None:
             publish(run)
+        if written.stop is not None:
+            raise written.stop
     return run

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from lwexp.config.schema import Config
 from lwexp.generate.estimate import expected_steps
@@ -12,7 +13,7 @@ from lwexp.generate.progress import Progress
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm.client import Client
-from lwexp.llm.errors import is_transient
+from lwexp.llm.errors import OutOfMoney, is_transient
 from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED, ask_all
 from lwexp.records import Failure, Instruction, Language, LwexpError
@@ -23,18 +24,29 @@ from lwexp.runs.progress import shown
 log = logging.getLogger(__name__)
 
 
+class WrittenRun(NamedTuple):
+    """What a generation has come to.
+
+    Attributes:
+        results: For the manifest.
+        missing: Counts by reason of the documents that another start may still get.
+        stop: Raised once the run is closed, because the money has run out; None after a whole run.
+    """
+
+    results: DataResults
+    missing: Counter[str]
+    stop: OutOfMoney | None = None
+
+
 def write_all(
     config: Config, run: RunDirectory, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]
-) -> tuple[DataResults, Counter[str]]:
+) -> WrittenRun:
     """Write every draft of a run and the run's files.
-
-    Returns:
-        The results for the manifest, and counts by reason of the documents that another start may still get.
 
     If the run is stopped, finished documents are written first; the next start goes on from the ledger.
 
     Raises:
-        LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
+        LwexpError: If the run had to stop: no key, no money before the first draft, a fault that every call meets.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended.
         Preempted: The same after SIGTERM.
     """
@@ -43,8 +55,13 @@ def write_all(
     with Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger:
         before = ledger.totals().answers
         outcomes: dict[int, Outcome] = {}
+        stop: OutOfMoney | None = None
         try:
             _write_documents(config, instructions, templates, ledger, outcomes)
+        except OutOfMoney as error:
+            if not any(isinstance(item, Written) for item in outcomes.values()):
+                raise
+            stop = error
         except BaseException:
             done, of = len(outcomes), len(instructions)
             if outcomes:
@@ -64,6 +81,8 @@ def write_all(
     )  # fmt: skip
     reasons = (item.reason for item in outcomes.values() if isinstance(item, Failure))
     missing = Counter(reason for reason in reasons if is_transient(reason))
+    if stop is not None:
+        missing["not_asked"] = len(instructions) - len(outcomes)
     results = DataResults(
         tally=str(counts),
         cut_and_asked_again=sum(item.retried for item in outcomes.values() if isinstance(item, Written)),
@@ -75,7 +94,7 @@ def write_all(
         lost_usd_at_most=totals.lost_usd,
         **summarise(outcomes.values()),
     )
-    return results, missing
+    return WrittenRun(results, missing, stop)
 
 
 def _write_documents(

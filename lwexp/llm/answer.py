@@ -5,13 +5,16 @@ from typing import NamedTuple
 
 from lwexp.llm.ledger import Entry
 
+FINISH_REASONS = ("stop", "length", "content_filter")
+"""What the ledger may hold; a provider's other words mean that the text is no finished one."""
+
 
 class Reply(NamedTuple):
     """A provider's answer.
 
     Attributes:
         text: As it came, but for characters that cannot be stored.
-        finish_reason: stop, or why the text is no finished one.
+        finish_reason: One of ``FINISH_REASONS``, or the provider's own word.
         prompt_tokens: Tokens read, ``cached_tokens`` included.
         completion_tokens: Tokens written, those of reasoning included.
         cached_tokens: Tokens of the prompt that the provider had cached.
@@ -45,8 +48,8 @@ class NoAnswer:
 
     Attributes:
         reason: Short stable word: length, content_filter, empty, context_length, bad_request, rate_limit,
-            server_error, time_out, connection, garbage, authentication, quota, not_found, unsupported, unexpected,
-            drained.
+            server_error, time_out, connection, unreachable, garbage, authentication, quota, not_found, unsupported,
+            unexpected, drained.
         detail: One line for people.
         attempts: Tries made.
         partial: The text before the cut, for reason length only.

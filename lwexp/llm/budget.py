@@ -2,7 +2,7 @@
 
 import asyncio
 
-from lwexp.records import LwexpError
+from lwexp.llm.errors import OutOfMoney
 
 
 class Budget:
@@ -26,14 +26,14 @@ class Budget:
         """Set dollars aside; waits as long as calls in flight may still give enough back.
 
         Raises:
-            LwexpError: If the limit cannot cover the call even after all others are settled.
+            OutOfMoney: If the limit cannot cover the call even after all others are settled.
         """
         if self.limit is None:
             return
         async with self._settled:
             while self.spent + self._reserved + worst > self.limit:
                 if self._calls == 0:
-                    raise LwexpError(
+                    raise OutOfMoney(
                         f"{self._key}={self.limit:g} is reached: ${self.spent:.4f} spent, the next call may cost "
                         f"${worst:.4f}; raise it and run the same command again to go on"
                     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -19,19 +18,22 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from lwexp.extend.endpoint import Endpoint
 from lwexp.llm import transport
-from lwexp.llm.answer import Answer, NoAnswer, outcome_of
+from lwexp.llm.adaptation import adaptation_of
+from lwexp.llm.answer import FINISH_REASONS, Answer, NoAnswer, Reply, outcome_of
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
+from lwexp.llm.health import Health
 from lwexp.llm.key import require_key
 from lwexp.llm.ledger import Entry, Ledger, request_key
-from lwexp.llm.price import FREE, Rates, rates_of, takes_schema
+from lwexp.llm.price import FREE, Rates, rates_of
 from lwexp.llm.rate_limit import RateLimiter, Reservation, StaggeredStart
+from lwexp.llm.request import Request, make_request, prompt_bytes
 from lwexp.records import LwexpError
 from lwexp.text.encodable import Replaced, encodable
 
 log = logging.getLogger(__name__)
 
-FATAL_IN_A_ROW = 5  # faults that every call will meet (a wrong key) before the run is stopped
+_NEUTRAL = "Write one short sentence about tea."
 _LONGEST_PAUSE = 60.0  # seconds between tries, if the provider names no time
 _BYTES_PER_TOKEN = 3  # or more, in English and in Chinese; for the rate limit, where too high a guess only costs time
 
@@ -70,8 +72,9 @@ class Client:
             key=f"{self.section}.limits.budget_usd",
         )
         self._drained = asyncio.Event()
-        self._fatal_in_a_row = 0
-        self._hopeless: LwexpError | None = None
+        self._adaptation = adaptation_of(endpoint)
+        self._health = Health(endpoint)
+        self._probing = asyncio.Lock()
         self._has_sent = False
         self._replaced = Replaced()
         self._retrying = AsyncRetrying(
@@ -110,7 +113,8 @@ class Client:
         Raises:
             LwexpError: When the whole run has to stop: no key, budget reached, or one fatal fault after another.
         """
-        request = self._request(messages, seed, max_tokens, response_schema)
+        mended = [self._mended(message) for message in messages]
+        request = make_request(self._endpoint, mended, seed, max_tokens, response_schema)
         key = request_key(request)
         if (stored := self._ledger.get(key)) is not None:
             return outcome_of(stored, from_ledger=True)
@@ -119,15 +123,22 @@ class Client:
         async def once() -> Entry:
             nonlocal attempts
             attempts += 1
-            return await self._send(request, key, attempts)
+            try:
+                return await self._send(request, key, attempts)
+            except Fault as fault:
+                self._health.tried(fault)
+                self._raise_if_stopped()
+                raise
 
         try:
             entry: Entry = await self._retrying(once)
         except Fault as fault:
-            self._stop_if_hopeless(fault)
+            if self._health.failed(fault):
+                await self._probe(request)
+            self._raise_if_stopped()
             reason = "drained" if self._drained.is_set() and fault.is_repeatable else fault.reason
             return NoAnswer(reason, fault.detail, attempts)
-        self._fatal_in_a_row = 0
+        self._health.answered()
         return outcome_of(entry, from_ledger=False)
 
     async def __aenter__(self) -> Client:
@@ -152,37 +163,13 @@ class Client:
         log.info("no price is known for %s, so its cost is counted as 0; set %s.price", model, self.section)
         return FREE
 
-    def _request(
-        self,
-        messages: Sequence[Mapping[str, str]],
-        seed: int,
-        max_tokens: int | None,
-        response_schema: type[BaseModel] | None,
-    ) -> transport.Request:
-        """Everything that shapes the answer, and nothing else: it is sent, and its hash is the ledger's key."""
-        endpoint = self._endpoint
-        request: transport.Request = {
-            "model": endpoint.model,
-            "messages": [self._mended(message) for message in messages],
-            "max_tokens": max_tokens or endpoint.max_tokens,
-            "top_p": endpoint.top_p,
-            "seed": seed,
-            **endpoint.parameters(),
-        }
-        if endpoint.temperature is not None:
-            request["temperature"] = endpoint.temperature
-        if response_schema is not None and takes_schema(endpoint):
-            schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
-            request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
-        return request
-
     def _mended(self, message: Mapping[str, str]) -> dict[str, str]:
         """A message without characters that cannot be sent, whatever file it came from."""
         content, replaced = encodable(message["content"])
         self._replaced.count(replaced, "prompts")
         return {**message, "content": content}
 
-    async def _send(self, request: transport.Request, key: str, attempts: int) -> Entry:
+    async def _send(self, request: Request, key: str, attempts: int) -> Entry:
         """One try. The answer is in the ledger before anyone sees it."""
         secret = require_key(self._endpoint)
         async with self._slots:
@@ -193,10 +180,9 @@ class Client:
             worst, cost, tokens = self._worst_case(request), 0.0, 0
             await self._budget.reserve(worst)
             try:
-                if self._hopeless is not None:
-                    raise self._hopeless
+                self._raise_if_stopped()
                 if self._drained.is_set():
-                    raise Fault("drained", "not sent, because the run is stopping")
+                    raise Fault("drained", "not sent, because the run is stopping", "document")
                 entry = None
                 call = await self._ledger.open_call(key, worst)
                 try:
@@ -215,28 +201,62 @@ class Client:
                 self._rate_limiter.correct(reservation, tokens)
                 await self._budget.settle(worst, cost)
 
-    async def _answer(self, request: transport.Request, secret: str | None, attempts: int) -> tuple[Entry, float]:
+    async def _answer(self, request: Request, secret: str | None, attempts: int) -> tuple[Entry, float]:
         """Send, and refuse an answer without text. Returns an entry and its cost in dollars."""
         self._has_sent = True
-        reply = await transport.send(self._endpoint, request, key=secret)
+        reply = await self._adapted(request, secret)
         cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
-        if not reply.text.strip() and reply.finish_reason not in ("length", "content_filter"):
-            raise Fault("empty", "the answer holds no text", is_repeatable=True, cost_usd=cost)
+        if reply.finish_reason not in FINISH_REASONS:
+            said = f"the provider ended the answer with {reply.finish_reason!r}"
+            raise Fault("server_error", said, "retry", cost_usd=cost)
+        if not reply.text.strip() and reply.finish_reason == "stop":
+            raise Fault("empty", "the answer holds no text", "retry", cost_usd=cost)
         self._replaced.count(reply.replaced, "answers")
         tokens = reply.prompt_tokens, reply.completion_tokens
         return Entry(reply.text, reply.finish_reason, *tokens, cost, attempts), cost
 
-    def _worst_case(self, request: transport.Request) -> float:
+    async def _adapted(self, request: Request, secret: str | None) -> Reply:
+        """Send the request as this endpoint takes it; what it refuses is found out here, and remembered."""
+        while True:
+            sent = self._adaptation.apply(request)
+            try:
+                return await transport.send(self._endpoint, sent, key=secret)
+            except Fault as fault:
+                if fault.option is None:
+                    raise
+                if not self._adaptation.learn(fault.option, request, sent):
+                    # More tokens than the model writes, asked for one document only: the others may go on.
+                    fault.remedy = "document" if fault.option.most is not None else "unknown"
+                    raise
+
+    async def _probe(self, request: Request) -> None:
+        """Ask a neutral question with the same options: are they at fault, or the documents?"""
+        async with self._probing:
+            if self._health.stop is not None:
+                return
+            neutral = {**request, "messages": [{"role": "user", "content": _NEUTRAL}]}
+            try:
+                await self._send(neutral, request_key(neutral), 1)
+            except Fault as fault:
+                self._health.probed(fault)
+            else:
+                self._health.probed(None)
+
+    def _raise_if_stopped(self) -> None:
+        if self._health.stop is not None:
+            raise self._health.stop
+
+    def _worst_case(self, request: Request) -> float:
         """The most dollars that a call can cost: a token is at least a byte, and each message adds a few of its own."""
         if self._rates == FREE:
             return 0.0
-        return self._rates.cost(_prompt_bytes(request), request["max_tokens"])
+        return self._rates.cost(prompt_bytes(request), request["max_tokens"])
 
-    async def _wait_for_turn(self, request: transport.Request) -> Reservation | None:
+    async def _wait_for_turn(self, request: Request) -> Reservation | None:
         """Wait for the rate limits, unless the run is stopping."""
         if self._rate_limiter.is_unlimited:
             return None
-        tokens = _prompt_bytes(request) // _BYTES_PER_TOKEN + request["max_tokens"]
+        tokens = prompt_bytes(request) // _BYTES_PER_TOKEN + request["max_tokens"]
         turn = asyncio.ensure_future(self._rate_limiter.take(tokens))
         stop = asyncio.ensure_future(self._drained.wait())
         try:
@@ -258,37 +278,3 @@ class Client:
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), seconds)
-
-    def _stop_if_hopeless(self, fault: Fault) -> None:
-        """Count fatal faults; after the fifth in a row nothing more is sent.
-
-        litellm knows before sending which parameters a model does not take, so the first such fault stops the run.
-        """
-        self._fatal_in_a_row = self._fatal_in_a_row + 1 if fault.is_fatal else 0
-        model = f"{self.section} {self._endpoint.model}"
-        if fault.reason == "unsupported":
-            self._hopeless = LwexpError(f"{model}: {fault.detail}; {self._without_unsupported(fault.detail)}")
-        elif self._fatal_in_a_row >= FATAL_IN_A_ROW:
-            variable = getattr(self._endpoint, "api_key_env", None)
-            advice = f"check the key in {variable}" if variable else f"check {self.section}.model and its options"
-            self._hopeless = LwexpError(
-                f"{model}: {FATAL_IN_A_ROW} calls in a row failed for good "
-                f"({fault.reason}: {fault.detail}); {advice}, then run the same command again"
-            )
-        if self._hopeless is not None:
-            raise self._hopeless
-
-    def _without_unsupported(self, detail: str) -> str:
-        """The override that leaves out a parameter which the model does not take."""
-        if "temperature" in detail:
-            return f"set {self.section}.temperature=null, which sends none"
-        if "top_p" in detail:
-            return f"set {self.section}.top_p=1.0, which is not sent"
-        named = [name for name in getattr(self._endpoint, "options", {}) if name in detail]
-        return f"remove {self.section}.options.{named[0]}" if named else f"check {self.section}.options"
-
-
-def _prompt_bytes(request: transport.Request) -> int:
-    """Bytes of all that is read: the messages, their frames, and the schema of the answer."""
-    schema = json.dumps(request.get("response_format", "")).encode()
-    return len(schema) + sum(len(message["content"].encode()) + 16 for message in request["messages"])

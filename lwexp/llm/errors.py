@@ -1,37 +1,52 @@
-"""What went wrong with a call: which faults pass, which stay, which stop the run.
+"""What went wrong with a call, and what to do about it.
 
-litellm's own retries repeat a wrong key and a full context as well (measured, 1.106), so they are switched
-off and this table decides.
+litellm's own retries repeat a wrong key and a full context as well (measured, 1.106), and it gives one class of error
+to an empty account, a filtered prompt and a parameter that the server does not know. So its retries are switched off
+and providers' own words decide (``lwexp.llm.wordings``).
 """
 
 import asyncio
 import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
+
+from lwexp.llm import wordings
+from lwexp.records import LwexpError
+from lwexp.text.encodable import encodable
+
+Remedy = Literal["retry", "money", "document", "options", "address", "unknown"]
+"""What to do: send the same again; stop until the account is topped up; give up this document alone; change a
+parameter; stop until key, model or address are right; find out which of these by a neutral question."""
 
 # litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
 _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset")
+_NOBODY_LISTENS = {"ConnectionRefusedError", "ConnectError", "ClientConnectorError", "gaierror"}
 
 # litellm's message goes on with advice to drop such parameters silently; it is cut here.
 _UNSUPPORTED = re.compile(r"To drop")
 
-_FATAL = {401: "authentication", 403: "authentication", 404: "not_found"}
+_ADDRESS = {401: "authentication", 403: "authentication", 404: "not_found", 405: "not_found"}
 
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
 # Everything but faults of the request itself or of the answer: asked again, such a call may succeed.
 _PASSING = frozenset(
-    ("rate_limit", "server_error", "time_out", "connection", "garbage", "unexpected", "drained", "authentication",
-     "quota", "not_found")
+    ("rate_limit", "server_error", "time_out", "connection", "unreachable", "garbage", "unexpected", "drained",
+     "authentication", "quota", "not_found")
 )  # fmt: skip
 
 
 def is_transient(reason: str | None) -> bool:
     """Whether a call that failed for this reason may succeed later: the model was not reached, or not ready."""
     return reason in _PASSING
+
+
+class OutOfMoney(LwexpError):  # noqa: N818 - named for what it says, as Preempted is
+    """The account or the budget is empty: what is there is good, and the same command goes on later."""
 
 
 @dataclass(eq=False)
@@ -41,20 +56,25 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
     Attributes:
         reason: Short stable word, as in ``records.Failure``.
         detail: One line for people, without secrets.
-        is_repeatable: The same call may succeed later.
-        is_fatal: Every other call will fail likewise: a wrong key, an unknown model, an empty account.
+        remedy: What to do about it.
         may_have_cost: The provider may have worked, and charged, although no answer came.
         cost_usd: What the provider charged, where it said so.
         retry_after: Seconds that the provider asked to wait.
+        option: The parameter that the server refuses, for the remedy ``options``.
     """
 
     reason: str
     detail: str
-    is_repeatable: bool = False
-    is_fatal: bool = False
+    remedy: Remedy = "unknown"
     may_have_cost: bool = False
     cost_usd: float | None = None
     retry_after: float | None = None
+    option: wordings.Option | None = None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """The same call may succeed later."""
+        return self.remedy == "retry"
 
 
 def classify(error: Exception, *, secret: str | None) -> Fault:
@@ -64,45 +84,78 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
         error: From litellm, or from the time-out around it.
         secret: The API key, which is cut out of the message.
     """
-    detail = " ".join(str(error).split())
+    detail = " ".join(_readable(str(error)).split())
     detail = (detail.replace(secret, "***") if secret else detail)[:300]
     if isinstance(error, asyncio.TimeoutError):
-        return Fault("time_out", detail or "no answer in time", is_repeatable=True, may_have_cost=True)
-    text = str(error).lower()
-    names = {base.__name__ for base in type(error).__mro__}
+        return Fault("time_out", detail or "no answer in time", "retry", may_have_cost=True)
+    chain = list(_causes(error))
+    names = {base.__name__ for cause in chain for base in type(cause).__mro__}
+    if names & _NOBODY_LISTENS:
+        return Fault("unreachable", _without_ssl(detail), "retry")
+    # A library in between may keep a provider's code to itself: it stands in the error that this one came from.
+    text = _readable(" ".join(str(cause) for cause in chain))
     status = getattr(error, "status_code", None)
-    if "ContentPolicyViolationError" in names or "content management policy" in text:
-        return Fault("content_filter", detail)
-    if "ContextWindowExceededError" in names or "context_length_exceeded" in text:
-        return Fault("context_length", detail)
-    if "insufficient_quota" in text:
-        return Fault("quota", detail, is_fatal=True)
-    if status in _FATAL:
-        return Fault(_FATAL[status], detail, is_fatal=True)
+    if "UnsupportedParamsError" in names:  # litellm's own knowledge: nothing was sent
+        return Fault("unsupported", _UNSUPPORTED.split(detail)[0].strip(" ."), "options")
+    if isinstance(status, int) and 400 <= status < 500 and (found := _refused(text, names, status, detail)):
+        return found
     if status == 429:
-        return Fault("rate_limit", detail, is_repeatable=True, retry_after=_retry_after(error))
+        return Fault("rate_limit", detail, "retry", retry_after=_retry_after(error))
     if status == 408 or "Timeout" in names:
-        return Fault("time_out", detail, is_repeatable=True, may_have_cost=True)
-    if "APIConnectionError" in names or any(mark in text for mark in _CUT_OFF):
-        return Fault("connection", detail, is_repeatable=True, may_have_cost=True)
+        return Fault("time_out", detail, "retry", may_have_cost=True)
+    if "APIConnectionError" in names or any(mark in text.lower() for mark in _CUT_OFF):
+        return Fault("connection", detail, "retry", may_have_cost=True)
     if isinstance(status, int) and status >= 500:
-        return Fault("server_error", detail, is_repeatable=True, retry_after=_retry_after(error))
+        return Fault("server_error", detail, "retry", retry_after=_retry_after(error))
     if status == 200:
-        return Fault("garbage", detail, is_repeatable=True, may_have_cost=True)
-    if "UnsupportedParamsError" in names:
-        return Fault("unsupported", _UNSUPPORTED.split(detail)[0].strip(" ."), is_fatal=True)
-    # Fatal, because all requests of a run share such a mistake (an unsupported parameter).
+        return Fault("garbage", detail, "retry", may_have_cost=True)
     reason = "bad_request" if isinstance(status, int) else "unexpected"
-    return Fault(reason, f"{type(error).__name__}: {detail}", is_fatal=True)
+    return Fault(reason, f"{type(error).__name__}: {detail}")
+
+
+def _refused(text: str, names: set[str], status: int, detail: str) -> Fault | None:
+    """A refusal by the provider's words; None for one that the status alone must explain."""
+    if "ContentPolicyViolationError" in names or (status not in (401, 429) and wordings.is_filter(text)):
+        return Fault("content_filter", detail, "document")
+    if status == 402 or wordings.is_money(text, is_rate_limit=status == 429):
+        return Fault("quota", detail, "money")
+    if "ContextWindowExceededError" in names or (status in (400, 413, 422) and wordings.is_too_long(text)):
+        return Fault("context_length", detail, "document")
+    if status in (400, 422) and (option := wordings.refused_option(text)):
+        return Fault("bad_request", detail, "options", option=option)
+    if status in _ADDRESS:
+        return Fault(_ADDRESS[status], detail, "address")
+    return None
+
+
+def _readable(text: str) -> str:
+    """Chinese as it is: litellm quotes the JSON that came, where it may stand as \\u6b20\\u8d39."""
+    return encodable(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)).value  # type: ignore[no-any-return]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and those that it came from."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _without_ssl(detail: str) -> str:
+    """The message of a refused connection without the address of an object in memory."""
+    return re.sub(r"ssl:<[^>]*>\s*", "", detail)
 
 
 def _retry_after(error: Any) -> float | None:
     """Seconds until the time in the Retry-After header, given in seconds or as an HTTP date."""
     response = getattr(error, "response", None)
     for headers in (getattr(response, "headers", None), getattr(error, "litellm_response_headers", None)):
-        value = headers.get("retry-after") if headers is not None else None
-        if value is not None and (seconds := _seconds(str(value).strip())) is not None:
-            return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+        for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+            value = headers.get(name) if headers is not None else None
+            if value is not None and (seconds := _seconds(str(value).strip())) is not None:
+                return min(max(seconds * unit, 0.0), MAX_RETRY_AFTER)
     return None
 
 

@@ -11,6 +11,9 @@ from lwexp.extend.endpoint import Endpoint, Hosted
 _TABLE = "model_prices_and_context_window_backup.json"
 
 
+_TAKE_NONE = ("deepseek/",)  # the table says they do; DeepSeek's own API answers 400
+
+
 class Rates(NamedTuple):
     """Dollars per token."""
 
@@ -45,8 +48,14 @@ def takes_schema(endpoint: Endpoint) -> bool:
 
     gpt-4o-2024-05-13, the judge of the published numbers, is such a model; the prompt alone asks it for JSON.
     """
-    if not isinstance(endpoint, Hosted) or endpoint.base_url is not None:
+    if not isinstance(endpoint, Hosted):
         return True
+    if not endpoint.json_schema:
+        return False
+    if endpoint.base_url is not None:
+        return True
+    if endpoint.model.startswith(_TAKE_NONE):
+        return False
     row = _row(endpoint.model)
     return row is None or bool(row.get("supports_response_schema"))
 

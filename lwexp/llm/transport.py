@@ -9,12 +9,9 @@ from typing import Any
 
 from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm.answer import Reply
-from lwexp.llm.errors import Fault, classify
-from lwexp.text.encodable import encodable
-
-Request = dict[str, Any]
-
-_MOST_TOKENS = 1 << 40
+from lwexp.llm.errors import classify
+from lwexp.llm.reply import read_reply
+from lwexp.llm.request import Request
 
 _prepared: set[type[Endpoint]] = set()
 
@@ -34,9 +31,9 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     if isinstance(endpoint, Hosted):
         arguments["api_key"] = key
         if not _takes_seed(endpoint.model):
-            del arguments["seed"]
+            arguments.pop("seed", None)
         # 1 changes nothing, and newer Claude models refuse temperature and top_p together.
-        if arguments["top_p"] == 1:
+        if arguments.get("top_p") == 1:
             del arguments["top_p"]
     seconds = endpoint.limits.timeout_seconds
     litellm = _litellm()  # before the clock starts: the first import takes about 3 s
@@ -50,7 +47,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
             answer = await litellm.acompletion(**arguments, num_retries=0, max_retries=0, timeout=seconds + 5)
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
         raise classify(error, secret=key) from None
-    return _read(answer)
+    return read_reply(answer)
 
 
 def load() -> None:
@@ -61,32 +58,6 @@ def load() -> None:
 async def close() -> None:
     """Close litellm's connections, which would otherwise complain when the event loop ends."""
     await _litellm().close_litellm_async_clients()
-
-
-def _read(answer: Any) -> Reply:
-    """litellm's answer as a ``Reply``; raises a ``Fault`` if it is none, whatever is wrong with it."""
-    try:
-        if not answer.choices:
-            raise Fault("garbage", "an answer without choices", is_repeatable=True, may_have_cost=True)
-        choice, usage = answer.choices[0], getattr(answer, "usage", None)
-        details = getattr(usage, "prompt_tokens_details", None)
-        text, replaced = encodable(choice.message.content or "")
-        return Reply(
-            text=text,
-            finish_reason=str(choice.finish_reason),
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
-            cached_tokens=_count(details, "cached_tokens"),
-            replaced=replaced,
-        )
-    except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        detail = f"an answer that cannot be read: {error}"
-        raise Fault("garbage", detail, is_repeatable=True, may_have_cost=True) from None
-
-
-def _count(usage: Any, name: str) -> int:
-    """A number of tokens as providers send it: missing, null, 100.0, or more than SQLite can hold."""
-    return min(max(0, int(getattr(usage, name, None) or 0)), _MOST_TOKENS)
 
 
 @functools.cache

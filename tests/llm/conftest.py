@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lwexp.extend.endpoint import Limits, Price
+from lwexp.llm import adaptation
 from lwexp.llm.endpoints.hosted import LiteLLMTeacher
 from lwexp.llm.endpoints.offline import OfflineTeacher
 from tests.llm.loopback import LoopbackServer, loopback_server
@@ -38,6 +39,7 @@ def running_provider() -> Iterator[Provider]:
 def provider(running_provider: Provider) -> Provider:
     """The server whose behaviour is in the model's name, as if just started."""
     running_provider.reset()
+    adaptation.forget()
     return running_provider
 
 

@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
-
-class Call(NamedTuple):
-    """A request: its body, what it asks for, a good answer, its number for this model, its prompt, the test's state."""
-
-    request: dict[str, Any]
-    kind: str
-    good: str
-    number: int
-    prompt: str
-    state: dict[str, Any]
-
-
-class Response(NamedTuple):
-    """What goes over the wire."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = MappingProxyType({})
-
+from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG
+from tests.llm.providers.wire import Call, Response, completion, refusal
 
 Behaviour = Callable[[Call], Response]
 BEHAVIOURS: dict[str, Behaviour] = {}
-
-USAGE = {"prompt_tokens": 100, "completion_tokens": 60, "total_tokens": 160}
 
 
 def behaviour(function: Behaviour) -> Behaviour:
     """Make a behaviour known by its function's name."""
     BEHAVIOURS[function.__name__] = function
     return function
-
-
-def completion(text: Any, finish: str | None = "stop", *, usage: Any = USAGE, **message: Any) -> Response:
-    """A chat completion; ``usage=...`` (the ellipsis) leaves usage out."""
-    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
-    body = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-    if usage is ...:
-        del body["usage"]
-    return Response(200, json.dumps(body).encode())
-
-
-def refusal(status: int, message: str, *, code: Any = None, param: str | None = None, **headers: str) -> Response:
-    """An error in OpenAI's form."""
-    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return Response(status, json.dumps({"error": error}).encode(), headers=headers)
 
 
 @behaviour
@@ -113,6 +75,110 @@ def hangs(call: Call) -> Response:
 
 
 def topic_number(call: Call) -> int:
-    """The number of "story, part N" in the instruction; 0 where there is none."""
+    """The number of "story, part N" in the instruction; -1 where there is none."""
     found = re.search(r"story, part (\d+)", call.prompt)
-    return int(found[1]) if found else 0
+    return int(found[1]) if found else -1
+
+
+for _group, _words in (("money", MONEY), ("filter", FILTERS), ("long", TOO_LONG)):
+    for _name, _said in _words.items():
+        BEHAVIOURS[f"{_group}_{_name}"] = lambda call, said=_said: said()
+
+
+def some_documents(refuse: Callable[[], Response], which: Callable[[int], bool]) -> Behaviour:
+    """Refuses the documents whose number fits."""
+    return lambda call: refuse() if which(topic_number(call)) else completion(call.good)
+
+
+BEHAVIOURS["filter_first_five"] = some_documents(FILTERS["alibaba"], lambda number: 0 <= number < 5)
+BEHAVIOURS["long_first_five"] = some_documents(TOO_LONG["sglang"], lambda number: 0 <= number < 5)
+BEHAVIOURS["odd_first_five"] = some_documents(lambda: refusal(400, "E-4711"), lambda number: 0 <= number < 5)
+BEHAVIOURS["odd_always"] = lambda call: refusal(400, "E-4711")
+
+
+@behaviour
+def broke_for_the_last_two(call: Call) -> Response:
+    if topic_number(call) > 4 and call.state.get("is_broke"):
+        return MONEY["deepseek"]()
+    return completion(call.good)
+
+
+@behaviour
+def broke_after_eight(call: Call) -> Response:
+    if len(call.state.setdefault("answered", [])) >= 8 and not call.state.get("topped_up"):
+        return MONEY["openrouter"]()
+    call.state["answered"].append(call.number)
+    return completion(call.good)
+
+
+@behaviour
+def busy(call: Call) -> Response:
+    return Response(503, b"<html>503 Service Temporarily Unavailable</html>", "text/html")
+
+
+# Servers that do not take a parameter.
+@behaviour
+def no_schema(call: Call) -> Response:
+    """DeepSeek's chat API."""
+    if "response_format" in call.request:
+        return refusal(400, "This response_format type is unavailable now", code="invalid_request_error")
+    return completion(call.good)
+
+
+@behaviour
+def no_seed(call: Call) -> Response:
+    if "seed" in call.request:
+        return refusal(400, "Unrecognized request argument supplied: seed")
+    return completion(call.good)
+
+
+@behaviour
+def gpt5_behind_a_gateway(call: Call) -> Response:
+    """Only its own temperature, and max_completion_tokens."""
+    if call.request.get("temperature", 1) != 1:
+        said = "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) value."
+        return refusal(400, said, param="temperature", code="unsupported_value")
+    if "max_tokens" in call.request:
+        said = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+        return refusal(400, said, param="max_tokens", code="unsupported_parameter")
+    return completion(call.good)
+
+
+@behaviour
+def at_most_100_tokens(call: Call) -> Response:
+    """DeepSeek's wording."""
+    if call.request["max_tokens"] > 100:
+        return refusal(400, "Invalid max_tokens value, the valid range of max_tokens is [1, 100]")
+    return completion(call.good)
+
+
+@behaviour
+def thinks_only_in_streams(call: Call) -> Response:
+    """Qwen3 on DashScope."""
+    if call.request.get("enable_thinking") is not False:
+        return refusal(400, "parameter.enable_thinking must be set to false for non-streaming calls")
+    return completion(call.good)
+
+
+@behaviour
+def no_reasoning_effort(call: Call) -> Response:
+    if "reasoning_effort" in call.request:
+        return refusal(400, "Unknown parameter: 'reasoning_effort'")
+    return completion(call.good)
+
+
+# Answers that are not whole, by the provider's own word.
+for _word in ("error", "abort", "insufficient_system_resource", "network_error", "tool_calls", "xyz"):
+    BEHAVIOURS[f"finish_{_word}"] = lambda call, word=_word: completion(call.good[:25], word)
+for _word in ("eos", "end_turn", "STOP", None):
+    BEHAVIOURS[f"finish_{str(_word).lower()}"] = lambda call, word=_word: completion(call.good, word)
+
+
+@behaviour
+def finish_error_first(call: Call) -> Response:
+    """OpenRouter's upstream died at the first try of each question."""
+    asked = call.state.setdefault("asked", set())
+    if call.prompt in asked:
+        return completion(call.good)
+    asked.add(call.prompt)
+    return completion(call.good[:25], "error")

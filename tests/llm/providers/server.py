@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.llm.providers.behaviours import BEHAVIOURS, Call, Response
+from tests.llm.providers.behaviours import BEHAVIOURS
+from tests.llm.providers.wire import Call, Response
 
 SCORES = dict.fromkeys(
     ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience"), 4

@@ -1,0 +1,121 @@
+"""What a server does not take is left out or written another way: found at its first refusal, remembered, said once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from lwexp.extend.endpoint import Endpoint
+from lwexp.llm.wordings import Option
+
+log = logging.getLogger(__name__)
+
+
+class Adaptation:
+    """The parameters that one endpoint refuses.
+
+    They stay in the ledger's key: the server answers the same question, and the next start must find its answers.
+
+    Args:
+        endpoint: Whose requests are adapted.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._refused: dict[str, Option] = {}
+
+    def apply(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request as this endpoint takes it."""
+        arguments = dict(request)
+        for option in self._refused.values():
+            if option.name == "max_completion_tokens":
+                arguments["extra_body"] = _with(arguments, max_completion_tokens=arguments.pop("max_tokens"))
+            elif option.name == "enable_thinking":
+                arguments["extra_body"] = _with(arguments, enable_thinking=False)
+            elif option.most is not None:
+                arguments["max_tokens"] = min(arguments["max_tokens"], option.most)
+            else:
+                arguments.pop(option.name, None)
+        return arguments
+
+    def learn(self, option: Option, request: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
+        """Note what a server refused.
+
+        Args:
+            option: The parameter.
+            request: As it was before ``apply``.
+            sent: As it was after.
+
+        Returns:
+            Whether the request is now another one than was sent, and so worth sending again.
+        """
+        if option.name in self._endpoint.parameters() or option.name in self._of_extra_body():
+            return False  # the user's own; leaving it out would be another experiment
+        if option.most is not None and self._endpoint.max_tokens <= option.most:
+            return False  # more room for one answer only, which this model does not have
+        before = self._refused.get(option.name)
+        self._refused[option.name] = option
+        # Renaming comes last, so that it carries a limit learnt later.
+        self._refused = dict(sorted(self._refused.items(), key=lambda item: item[0] == "max_completion_tokens"))
+        if self.apply(request) == dict(sent):
+            self._refused.pop(option.name)
+            if before is not None:
+                self._refused[option.name] = before
+            return False
+        if option != before:
+            section = self._endpoint.section
+            log.warning("%s %s: %s", section, self._endpoint.model, self._said(option, section))
+        return True
+
+    def _said(self, option: Option, section: str) -> str:
+        match option.name:
+            case "response_format":
+                return (
+                    "the server takes no JSON schema, so the prompt alone asks for JSON from here on "
+                    f"({section}.json_schema=false sends none from the start)"
+                )
+            case "max_completion_tokens":
+                return "the server wants max_completion_tokens in place of max_tokens, and gets it from here on"
+            case "max_tokens":
+                return (
+                    f"the server writes at most {option.most:,} tokens; set {section}.max_tokens={option.most} or less"
+                )
+            case "enable_thinking":
+                return (
+                    "the server thinks only in streams, so thinking is off from here on "
+                    f"({section}.options='{{extra_body: {{enable_thinking: false}}}}' says so from the start)"
+                )
+            case "seed":
+                return "the server takes no seed, so none is sent from here on"
+        value, unsent = getattr(self._endpoint, option.name), "null" if option.name == "temperature" else "1.0"
+        return (
+            f"the server does not take {option.name}={value}, so its own value counts from here on; "
+            f"set {section}.{option.name}={unsent} to choose that"
+        )
+
+    def _of_extra_body(self) -> Mapping[str, Any]:
+        body = self._endpoint.parameters().get("extra_body")
+        return body if isinstance(body, Mapping) else {}
+
+
+def _with(arguments: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    return {**(arguments.get("extra_body") or {}), **values}
+
+
+_known: dict[tuple[str, str, str], Adaptation] = {}
+
+
+def adaptation_of(endpoint: Endpoint) -> Adaptation:
+    """What this process knows of an endpoint; clients of one command share it."""
+    name = endpoint.section, endpoint.model, str(getattr(endpoint, "base_url", None))
+    if name not in _known:
+        _known[name] = Adaptation(endpoint)
+    found = _known[name]
+    found._endpoint = endpoint
+    return found
+
+
+def forget() -> None:
+    """As if no server had refused anything; for tests."""
+    _known.clear()
