@@ -36,7 +36,7 @@ def hash_file(path: Path) -> FileHash:
 class HashedFiles(CheckpointIO):  # type: ignore[misc]
     """What Lightning and DeepSpeed write checkpoints with.
 
-    Lightning's own writer would first build the whole file in host memory, twice: 2 x 105 GiB for a 9B on one device.
+    Lightning's own writer would first build the whole file in host memory.
     """
 
     def __init__(self) -> None:
