@@ -50,6 +50,7 @@ class _Counts:
     conversations: int = 0
     pairs: int = 0
     max_words: int = 0
+    reasoned: int = 0  # rows with reasoning, which is kept beside their answers
     lost: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)  # reason -> the first row that was left out for it
 
@@ -83,12 +84,14 @@ def import_conversations(config: Config) -> RunDirectory | None:
             return run
         counts = _write(config, source, run.path)
         log.info("import of %s: %s", source.origin, counts.tally)
+        if counts.reasoned:
+            log.info("%d of them hold reasoning, which is kept beside the answers", counts.reasoned)
         for detail in list(counts.first.values())[:5]:
             log.warning("left out: %s", detail)
         run.finish(
             ImportResults(
                 conversations=counts.conversations, pairs=counts.pairs, lost=counts.tally.lost,
-                tally=str(counts.tally), max_words=counts.max_words,
+                tally=str(counts.tally), max_words=counts.max_words, with_reasoning=counts.reasoned,
             )
         )  # fmt: skip
     return run
@@ -151,11 +154,13 @@ def _read(
             counts.lost[row.reason] += 1
             counts.first.setdefault(row.reason, row.detail)
             continue
+        has_reasoning = _has_reasoning(row)
         if isinstance(row, PreferencePair):
             counts.pairs += 1
             row = _chosen(row)
             write(row)
         counts.conversations += 1
+        counts.reasoned += has_reasoning
         counts.max_words = max(counts.max_words, row.actual_words)
     if not counts.conversations:
         problem = next(iter(counts.first.values()), "the file has no rows")
@@ -176,9 +181,17 @@ def _filtered(
     return row
 
 
+def _has_reasoning(row: Conversation | PreferencePair) -> bool:
+    if isinstance(row, Conversation):
+        return row.reasoning is not None
+    return bool(row.chosen_reasoning or row.rejected_reasoning)
+
+
 def _chosen(pair: PreferencePair) -> Conversation:
+    earlier = ["" for message in pair.prompt if message.role == "assistant"]
     return Conversation(
         id=pair.id, source=pair.source, language=pair.language,
         messages=(*pair.prompt, Message(role="assistant", content=pair.chosen)),
         required_words=pair.required_words, actual_words=pair.chosen_words, prompt_sha=prompt_sha(pair.prompt),
+        reasoning=(*earlier, pair.chosen_reasoning) if pair.chosen_reasoning else None,
     )  # fmt: skip

@@ -85,6 +85,7 @@ def _pair(
         prompt=(Message(role="user", content=best.prompt),), chosen=best.text, rejected=other.text,
         chosen_score=scores[best.id], rejected_score=scores[other.id],
         chosen_words=best.words, rejected_words=other.words, required_words=best.required_words,
+        chosen_reasoning=best.reasoning or None, rejected_reasoning=other.reasoning or None,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ alternate is reported; LLaMA-Factory drops it in silence.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
@@ -13,9 +13,13 @@ from pydantic import ValidationError
 from lwexp.extend.columns import BrokenRowError, JsonRow, require_object
 from lwexp.extend.rows import PairFormat, RowFormat
 from lwexp.records import Conversation, Language, Message, PreferencePair, Row, first_problem, prompt_sha, turn_problem
+from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import count_words, language_of
 
 R = TypeVar("R", bound=Row)
+
+_BESIDE = ("reasoning_content", "reasoning")
+"""Fields of a message that servers put reasoning into."""
 
 
 def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> Conversation:
@@ -28,7 +32,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
         BrokenRowError: Naming the column that is missing or wrong.
     """
     columns = require_object(row)
-    messages = format.messages(columns)
+    messages, reasoning = _without_reasoning(format.messages(columns), columns)
     _check_turns(messages, last="assistant")
     made = {
         "id": id,
@@ -38,6 +42,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
         "required_words": _required_words(columns),
         "actual_words": max(count_words(message.content) for message in messages if message.role == "assistant"),
         "prompt_sha": prompt_sha(messages[:-1]),
+        "reasoning": reasoning if any(reasoning) else None,
     }
     names = ("teacher", "cost_usd", "finish_reasons", "plan")
     return _build(Conversation, made | _provenance(columns, messages[:-1], names))
@@ -51,7 +56,11 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
     """
     columns = require_object(row)
     prompt, chosen, rejected = format.turns(columns)
+    prompt, _ = _without_reasoning(prompt, columns)
     _check_turns(prompt, last="user")
+    beside = dict(_reasoning_beside(columns))
+    chosen, chosen_reasoning = _answer(chosen, "chosen", beside)
+    rejected, rejected_reasoning = _answer(rejected, "rejected", beside)
     if chosen == rejected:
         raise BrokenRowError("equal_answers", "chosen and rejected are the same text")
     made = {
@@ -66,8 +75,49 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
         "chosen_words": count_words(chosen),
         "rejected_words": count_words(rejected),
         "required_words": _required_words(columns),
+        "chosen_reasoning": chosen_reasoning or None,
+        "rejected_reasoning": rejected_reasoning or None,
     }
     return _build(PreferencePair, made | _provenance(columns, prompt, ("chosen_score", "rejected_score")))
+
+
+def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[Message], tuple[str, ...]]:
+    """The messages, and what was thought before each answer among them."""
+    beside = dict(_reasoning_beside(row))
+    plain: list[Message] = []
+    reasoning: list[str] = []
+    for index, message in enumerate(messages):
+        if message.role == "assistant":
+            content, thought = _answer(message.content, f"message {index}", beside)
+            reasoning.append(thought)
+            message = message if content == message.content else Message(role="assistant", content=content)
+        plain.append(message)
+    if plain and plain[-1].role == "assistant" and isinstance(row.get("reasoning_content"), str):
+        reasoning[-1] = reasoning[-1] or row["reasoning_content"].strip()
+    return plain, tuple(reasoning)
+
+
+def _answer(text: str, where: str, beside: Mapping[str, str]) -> tuple[str, str]:
+    """An answer and its reasoning, from its own text and from the field beside it."""
+    split = split_reasoning(text)
+    if not split.is_finished:
+        raise BrokenRowError(UNFINISHED, f"{where} ends within its reasoning, before the answer")
+    if not split.answer.strip():
+        raise BrokenRowError("empty_field", f"{where} holds reasoning and no answer")
+    return split.answer, with_reasoning(beside.get(text, ""), split)
+
+
+def _reasoning_beside(value: object) -> Iterator[tuple[str, str]]:
+    """Text and reasoning of every message in a row that has its reasoning in a field of its own."""
+    if isinstance(value, Mapping):
+        text = value.get("content", value.get("value"))
+        thought = next((value[name] for name in _BESIDE if isinstance(value.get(name), str)), None)
+        if isinstance(text, str) and thought:
+            yield text, thought
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for item in items:
+        if isinstance(item, Mapping | list):
+            yield from _reasoning_beside(item)
 
 
 def _provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -> dict[str, Any]:

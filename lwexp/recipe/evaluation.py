@@ -11,9 +11,9 @@ from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
-from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows, write_rows
+from lwexp.records import Failure, LwexpError, Prompt, Response, Verdict, read_rows, write_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
-from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
+from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
 
@@ -131,8 +131,11 @@ def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, r
 
     out = run.path / RESPONSES
     if config.responses:
-        responses = read_responses(Path(config.responses), prompts, config.bench.counter)
+        failures: list[Failure] = []
+        responses = read_responses(Path(config.responses), prompts, config.bench.counter, failures=failures)
         write_rows(out, responses)
+        if failures:
+            write_rows(run.path / ANSWER_FAILURES, failures)
         return responses
     engine = config.engine
     chat = None if isinstance(engine, ApiEngine) else engine.chat

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from lwexp.records.rows import Language, Row
+from lwexp.records.rows import Language, Reasoning, Row
 
 # Left out of files where it is empty, so that rows and ids of benches without it stay as they are.
 Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
@@ -43,8 +43,9 @@ class Response(Row):
     type: str
     required_words: int | None = Field(gt=0)
     details: Details = Field(default_factory=dict)  # of the prompt
-    text: str
+    text: str  # the answer alone
     words: int = Field(ge=0)
+    reasoning: Reasoning = ""  # what the model thought before it
     # "unknown": an answer written elsewhere that does not say; "error": no answer came, and the text is empty.
     finish_reason: Literal["stop", "length", "error", "unknown"]
     model: str

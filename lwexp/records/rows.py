@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,10 @@ class Row(BaseModel):
     """Base of every row: immutable, and strict about unknown columns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Left out of files where there is none, so that rows and ids of models that do not reason stay as they are.
+Reasoning = Annotated[str, Field(exclude_if=lambda text: not text)]
 
 
 class Message(Row):
@@ -114,6 +118,8 @@ class Conversation(Row):
     finish_reasons: tuple[str, ...] = ()
     plan: str | None = None
     prompt_sha: str | None = None  # of the messages before the last answer, see ``prompt_sha``
+    # What was thought before each answer, in their order; absent where nothing was.
+    reasoning: tuple[str, ...] | None = Field(default=None, exclude_if=lambda texts: texts is None)
 
 
 class PreferencePair(Row):
@@ -130,6 +136,8 @@ class PreferencePair(Row):
     chosen_words: int
     rejected_words: int
     required_words: int | None = None
+    chosen_reasoning: str | None = Field(default=None, exclude_if=lambda text: text is None)
+    rejected_reasoning: str | None = Field(default=None, exclude_if=lambda text: text is None)
 
 
 class Failure(Row):

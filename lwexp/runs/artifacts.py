@@ -209,6 +209,8 @@ class ImportResults(Artifact):
     lost: dict[str, int]
     tally: str
     max_words: int
+    with_reasoning: int = 0
+    """Rows whose reasoning was told from their answers."""
 
 
 class PairsResults(Artifact):

@@ -12,6 +12,7 @@ from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.plan_text import after_plan
+from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,10 @@ def collect(
             if isinstance(answer, Failure):
                 failures.append(answer)
                 return
-            text = after_plan(answer.text) if sample.after_plan else answer.text
-            filled = {"text": text, "words": count_by(counter, text), "finish_reason": answer.finish_reason}
-            row = blank[answer.id].model_copy(update=filled)
+            row = _filled(blank[answer.id], answer, counter, after_plan=after_plan if sample.after_plan else str)
+            if isinstance(row, Failure):
+                failures.append(row)
+                return
             file.append(row)
             have[row.id] = row
 
@@ -87,6 +89,22 @@ def collect(
     _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
     _report(responses, failures)
     return responses
+
+
+def _filled(
+    blank: Response, answer: SampleResult, counter: Counter, *, after_plan: Callable[[str], str]
+) -> Response | Failure:
+    """The answer without its reasoning, which is kept beside it."""
+    split = split_reasoning(answer.text)
+    reasoning = with_reasoning(answer.reasoning, split)
+    if not split.is_finished:
+        detail = f"{count_by(counter, reasoning):,} words of reasoning and no answer; raise sample.max_new_tokens"
+        return Failure(id=answer.id, stage="sample", reason=UNFINISHED, detail=detail, attempts=1)
+    text = after_plan(split.answer)
+    filled = {
+        "text": text, "words": count_by(counter, text), "finish_reason": answer.finish_reason, "reasoning": reasoning,
+    }  # fmt: skip
+    return blank.model_copy(update=filled)
 
 
 def _answer(
@@ -125,8 +143,9 @@ def _unanswered(prompts: Sequence[Prompt], model_name: str, sample: SampleConfig
 
 def _refuse_other_answers(rows: Iterable[Response], blank: Mapping[str, Response], out: Path) -> None:
     """Answers to other prompts, or of another model or sampling, must not be mixed with those of this command."""
+    without_answer = {"text": "", "words": 0, "finish_reason": "error", "reasoning": ""}
     for row in rows:
-        if row.model_copy(update={"text": "", "words": 0, "finish_reason": "error"}) != blank.get(row.id):
+        if row.model_copy(update=without_answer) != blank.get(row.id):
             raise LwexpError(
                 f"{out}: {row.id} is from another bench, model or sampling; remove the file to sample again"
             )
@@ -149,3 +168,5 @@ def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
         tally(len(responses), len(responses) - len(failures), (failure.reason for failure in failures)),
         reasons["stop"], reasons["length"], sum(not row.words for row in responses if row.finish_reason != "error"),
     )  # fmt: skip
+    if reasoned := sum(bool(row.reasoning) for row in responses):
+        log.info("%d answers came with reasoning, which is kept beside them", reasoned)

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lwexp.records import LwexpError, Prompt, Response, Sampling, first_problem, read_json_lines
+from lwexp.records import Failure, LwexpError, Prompt, Response, Sampling, first_problem, read_json_lines
+from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
 _TEXT = ("response", "text", "answer", "output")  # the first is the release's name, the second ours
+_REASONING = ("reasoning_content", "reasoning")  # what servers call it; the second is ours, too
 _ID = ("prompt_id", "id")
 _FINISH = ("stop", "length", "error")
 _NAMED = 3  # unknown or duplicate lines that a message names
@@ -18,13 +20,22 @@ _NAMED = 3  # unknown or duplicate lines that a message names
 log = logging.getLogger(__name__)
 
 
-def read_responses(path: Path, prompts: Sequence[Prompt], counter: Counter = "longwriter") -> list[Response]:
+def read_responses(
+    path: Path, prompts: Sequence[Prompt], counter: Counter = "longwriter", *, failures: list[Failure] | None = None
+) -> list[Response]:
     """Read answers to a bench, in bench order.
 
     A line is an object with the answer under ``response`` (or text, answer, output) and the prompt's id under
     ``prompt_id`` (or id), or else its text under ``prompt``: the release's pred.jsonl, or lwexp's responses.jsonl.
-    Optional: repeat, model, finish_reason, sampling. Words are counted again here. A prompt that no line answers
-    gets an empty response with finish_reason "error", which counts as unscored.
+    Optional: repeat, model, finish_reason, sampling, reasoning_content. Words are counted again here. Reasoning within
+    an answer is kept beside it; an answer that ends within its reasoning, and a prompt that no line answers, get an
+    empty response with finish_reason "error", which counts as unscored.
+
+    Args:
+        path: The file.
+        prompts: Of the bench.
+        counter: How words are counted.
+        failures: Filled with the answers that end within their reasoning.
 
     Raises:
         LwexpError: If a line cannot be read, answers no prompt of this bench, or answers one again.
@@ -54,6 +65,9 @@ def read_responses(path: Path, prompts: Sequence[Prompt], counter: Counter = "lo
         found[response.id], lines[response.id] = response, number
     _refuse(path, unknown, "are to prompts that this bench does not have (choose the right bench= and bench.range=)")
     _refuse(path, again, 'come twice; keep one, or give each a "repeat": 0, 1, ...')
+    unfinished = [response for response in found.values() if response.finish_reason == "error" and response.reasoning]
+    if failures is not None:
+        failures += [_unfinished(response, counter) for response in unfinished]
     return _in_bench_order(prompts, found, path)
 
 
@@ -65,6 +79,8 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
         for prompt in prompts
         for repeat in range(repeats)
     ]
+    if reasoned := sum(bool(response.reasoning) for response in ordered):
+        log.info("%s: %d answers hold reasoning, which is kept beside them", path, reasoned)
     absent = [response.id for response in ordered if response.finish_reason == "error"]
     if absent:
         log.warning(
@@ -105,7 +121,18 @@ def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counte
         return blank
     reason = row.get("finish_reason")
     reason = reason if reason in _FINISH else "unknown"
-    return blank.model_copy(update={"text": text, "words": count_by(counter, text), "finish_reason": reason})
+    split = split_reasoning(text)
+    beside = next((row[key] for key in _REASONING if isinstance(row.get(key), str)), "")
+    filled = {
+        "text": split.answer, "words": count_by(counter, split.answer), "reasoning": with_reasoning(beside, split),
+        "finish_reason": reason if split.is_finished else "error",
+    }  # fmt: skip
+    return blank.model_copy(update=filled)
+
+
+def _unfinished(response: Response, counter: Counter) -> Failure:
+    detail = f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"
+    return Failure(id=response.id, stage="sample", reason=UNFINISHED, detail=detail, attempts=1)
 
 
 def _repeat(row: dict[str, Any], where: str) -> int:

@@ -19,3 +19,4 @@ class SampleResult(NamedTuple):
     id: str
     text: str
     finish_reason: Literal["stop", "length"]
+    reasoning: str = ""  # from a field of its own; that in the text is still there

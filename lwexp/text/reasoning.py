@@ -29,6 +29,9 @@ _END_OF_CHANNEL = re.compile(r"(?:\s*<\|(?:end|return|call)\|>)+\s*$")
 _BARE_CHANNELS = re.compile(r"\s*analysis(?=[^a-z\s])(.*?)assistant\s*final(?=[^a-z])", re.DOTALL)
 _ANSWER = re.compile(r"\s*<answer>(.*?)(?:</answer>\s*)?$", re.DOTALL | re.IGNORECASE)
 
+UNFINISHED = "unfinished_reasoning"
+"""Reason of a failure: the text ends before its answer begins."""
+
 REASONING_MARKS = re.compile(
     "|".join(re.escape(tag) for pair in _TAGS for tag in pair) + r"|<\|channel\|>|assistant\s*final", re.IGNORECASE
 )
@@ -72,6 +75,11 @@ def split_reasoning(text: str) -> Reasoned:
     if answer := _ANSWER.match(rest):
         rest = answer[1]
     return Reasoned(rest.strip(), _joined(thoughts))
+
+
+def with_reasoning(beside: str, split: Reasoned) -> str:
+    """The reasoning of an answer that came with some in a field of its own, and perhaps with more in its text."""
+    return _joined([beside, split.reasoning])
 
 
 def _is_written_about(text: str, closing: re.Match[str]) -> bool:

@@ -40,8 +40,8 @@ class _Found(NamedTuple):
 
 
 def without_reasoning(text: str) -> str:
-    """Cut out <think> blocks, which servers without a reasoning parser leave in the answer."""
-    return _PAIRED.sub("", text)
+    """The answer alone; empty where the text ends within its reasoning."""
+    return split_reasoning(text).answer
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

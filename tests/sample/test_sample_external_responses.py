@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.records import LwexpError, Prompt, Response, Sampling, write_rows
+from lwexp.records import Failure, LwexpError, Prompt, Response, Sampling, write_rows
 from lwexp.sample.external_responses import read_responses
 
 PROMPTS = [
@@ -93,3 +93,42 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, rows: list[Any], said
         given(tmp_path, *rows)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+THOUGHT = "one two three four five"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"response": f"<think>{THOUGHT}</think>\n\na b"},
+        {"response": f"{THOUGHT}\n</think>\n\na b"},
+        {"response": f"<|channel|>analysis<|message|>{THOUGHT}<|end|><|channel|>final<|message|>a b"},
+        {"response": f"<think>{THOUGHT}</think><answer>a b</answer>"},
+        {"response": "a b", "reasoning_content": THOUGHT},
+        {"response": "a b", "reasoning": THOUGHT},
+    ],
+)
+def test_reasoning_is_kept_beside_an_answer_and_not_counted(tmp_path: Path, row: dict[str, Any]) -> None:
+    """Two words, where the whole text has seven or more."""
+    first = given(tmp_path, {"prompt_id": "b-10"} | row)[0]
+    assert (first.text, first.words, first.reasoning, first.finish_reason) == ("a b", 2, THOUGHT, "unknown")
+
+
+def test_an_answer_that_ends_within_its_reasoning_never_came_and_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "pred.jsonl"
+    path.write_text(json.dumps({"prompt_id": "b-10", "text": f"<think>{THOUGHT}"}) + "\n")
+    failures: list[Failure] = []
+    first = read_responses(path, PROMPTS, failures=failures)[0]
+    assert (first.text, first.words, first.finish_reason) == ("", 0, "error")
+    assert [(failure.id, failure.reason) for failure in failures] == [("b-10#0", "unfinished_reasoning")]
+    assert failures[0].detail == "5 words of reasoning and no answer"
+
+
+def test_our_own_file_keeps_its_reasoning_and_answers_without_any_stay_as_they_are(tmp_path: Path) -> None:
+    rows = given(tmp_path, {"prompt_id": "b-10", "text": f"<think>{THOUGHT}</think>a b"}, pred(20, " a b \n"))
+    assert rows[1].text == " a b \n"
+    assert "reasoning" not in rows[1].model_dump_json()
+    write_rows(tmp_path / "again.jsonl", rows[:2])
+    again = read_responses(tmp_path / "again.jsonl", PROMPTS)
+    assert [(row.text, row.reasoning) for row in again[:2]] == [("a b", THOUGHT), (" a b \n", "")]

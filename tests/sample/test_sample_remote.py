@@ -189,3 +189,30 @@ def test_help_is_printed_without_loading_torch() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "port=    on 127.0.0.1" in done.stdout
+
+
+def test_reasoning_in_an_answer_is_kept_beside_it(echo: Echo, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever litellm leaves in the text; an answer that never begins is a failure with what to raise."""
+    caplog.set_level("INFO")
+    kinds = {
+        "Prompt 0.": "one two three\n</think>\n\na b",
+        "Prompt 1.": "<|channel|>analysis<|message|>one two three<|end|><|channel|>final<|message|>a b",
+        "Prompt 2.": "[THINK]one two three[/THINK]a b",
+        "Prompt 3.": "[THINK]one two three",
+        "Prompt 4.": "a b",
+    }
+    echo.say = lambda text: (200, kinds[text], "stop")
+    responses = run(echo.url, tmp_path / "r.jsonl", prompts=PROMPTS[:5])
+    thought = ("a b", 2, "one two three", "stop")
+    given = [(row.text, row.words, row.reasoning, row.finish_reason) for row in responses]
+    assert given == [thought, thought, thought, ("", 0, "", "error"), ("a b", 2, "", "stop")]
+    (failure,) = read_rows(tmp_path / "answer_failures.jsonl", Failure)
+    assert (failure.id, failure.reason) == ("p3#0", "unfinished_reasoning")
+    assert failure.detail == "3 words of reasoning and no answer; raise sample.max_new_tokens"
+    assert "5 in = 4 kept + 1 unfinished reasoning" in caplog.text
+    assert "3 answers came with reasoning" in caplog.text
+    # The same command finds what it wrote, reasoning included, and asks only for what never came.
+    asked = len(echo.seen)
+    again = run(echo.url, tmp_path / "r.jsonl", prompts=PROMPTS[:5])
+    assert again == responses
+    assert len(echo.seen) == asked  # the paid answer is in the ledger
