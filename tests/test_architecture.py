@@ -30,7 +30,7 @@ OUTSIDE = {
     "lightning": ["train/"],
     "deepspeed": ["train/"],
     "litellm": ["llm/"],
-    "wandb": ["train/metrics/tracking.py", "report/"],
+    "wandb": ["train/metrics/wandb_tracker.py", "report/"],
     "wandb_workspaces": ["report/"],
     "hydra": ["config/"],
     "omegaconf": ["config/"],

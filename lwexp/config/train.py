@@ -203,9 +203,21 @@ class WandbTracking(Strict):
     entity: str | None = None
     project: str = "lwexp"
     tags: tuple[str, ...] = ()
+    system_metrics: Annotated[bool, Key("label", neutral=True)] = True
+    """Load and memory of the machine and its GPUs, every 15 seconds."""
+    git: Annotated[bool, Key("label", neutral=True)] = True
+    """The commit of the repository that the command was started in."""
+    console: Annotated[bool, Key("label", neutral=True)] = True
+    """What the run prints, on both streams."""
 
 
-Tracking = Annotated[NoTracking | WandbTracking, Field(discriminator="kind")]
+class TensorboardTracking(Strict):
+    """TensorBoard event files in the run directory as well."""
+
+    kind: Literal["tensorboard"]
+
+
+Tracking = Annotated[NoTracking | WandbTracking | TensorboardTracking, Field(discriminator="kind")]
 
 
 class Validation(Strict):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Manifest, Parent
-from lwexp.train.metrics.tracking import WandbTracker
+from lwexp.train.metrics.wandb_tracker import WandbTracker
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
+from tests.train.wandb_records import records
 
 CANARY = "sk-canary-4711-do-not-leak"
 
@@ -34,10 +37,47 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
         assert results is not None
         run.finish(results)
     assert (run.path / "metrics.jsonl").is_file()
-    [record] = (run.path / "wandb").glob("offline-run-*/*.wandb")
-    assert f"{(run.path / 'model').resolve().as_uri()}/model.safetensors".encode() in record.read_bytes()
+    saved = str([record.artifact for record in records(run.path)])
+    assert f"{(run.path / 'model').resolve().as_uri()}/model.safetensors" in saved
     leaking = [p for p in tmp_path.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
     assert leaking == []
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of the repository that the test stands in, whose remote has a token in its address."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for words in (
+        ("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "first"),
+        ("remote", "add", "origin", f"https://{CANARY}:x@example.com/mine.git"), ("rev-parse", "HEAD"),
+    ):  # fmt: skip
+        done = subprocess.run(["git", *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("off", [(), ("git",), ("console",), ("system_metrics",), ("git", "console", "system_metrics")])
+def test_git_console_and_system_metrics_are_recorded_unless_their_key_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str, off: tuple[str, ...]
+) -> None:
+    """Each key is the negative control of the others."""
+    monkeypatch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.2")
+    monkeypatch.setattr(sys, "argv", ["train.py", f"teacher.key={CANARY}"])
+    config = tiny_config(tmp_path, "tracking=wandb_offline", *(f"tracking.{key}=false" for key in off))
+    (tmp_path / "run").mkdir()
+    tracker = WandbTracker(config.tracking, config, Run(tmp_path / "run", Manifest(id="run-1")))
+    print("said aloud")
+    tracker.log({"step": 1, "train/loss": 0.5})
+    time.sleep(1)
+    tracker.finish()
+    found = records(tmp_path / "run")
+    said = "".join(record.output_raw.line for record in found)
+    samples = [item.key for record in found for item in record.stats.item]
+    assert {record.run.git.commit for record in found if record.HasField("run")} == {"" if "git" in off else commit}
+    assert ("said aloud" in said) == ("console" not in off)
+    assert any(key.startswith("memory") for key in samples) == ("system_metrics" not in off)
+    assert CANARY not in str(found)
 
 
 def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_nothing(

@@ -70,6 +70,7 @@ COMMANDS = {
     "report_to": "tracking=wandb",
     "wandb": "tracking=wandb",
     "logger": "tracking=wandb",
+    "tensorboard": "tracking=tensorboard",
 }
 """Another tool's word -> what to type here."""
 

@@ -179,7 +179,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     )
     data = StepsModule(dataset, schedule, total, objective.count(dataset))
     with ExitStack() as on_error:
-        tracker = open_tracker(config, setup.run)
+        tracker = open_tracker(config, setup.run, done)
         on_error.callback(tracker.finish)
         callbacks = reference_pass + _callbacks(setup, schedule, total, done, tracker)
         with _plain_errors(hardware), quiet_lightning():

@@ -1,1 +1,1 @@
-"""Outputs of metrics: metrics.jsonl and similar files, and Weights & Biases."""
+"""Outputs of metrics: metrics.jsonl and similar files, Weights & Biases, and TensorBoard."""

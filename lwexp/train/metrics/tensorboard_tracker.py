@@ -1,0 +1,35 @@
+"""TensorBoard event files in the run's folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lwexp.train.metrics.tracking import Tracker
+
+EVENTS = "tensorboard"
+"""Folder of the event files."""
+
+
+class TensorboardTracker(Tracker):
+    """Writes event files; each start of a run adds one.
+
+    Args:
+        folder: Of the run.
+        done: Steps already done. TensorBoard drops what earlier files hold of later steps.
+    """
+
+    def __init__(self, folder: Path, done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / EVENTS), purge_step=done + 1)  # type: ignore[no-untyped-call]
+
+    def log(self, row: Mapping[str, float | None]) -> None:
+        step = int(row["step"] or 0)
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        # The writer holds rows back for two minutes. A killed run must have them: the steps before its checkpoint
+        # are not done again.
+        self._writer.flush()  # type: ignore[no-untyped-call]
+
+    def finish(self) -> None:
+        self._writer.close()  # type: ignore[no-untyped-call]
