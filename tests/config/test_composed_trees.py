@@ -13,13 +13,15 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.base import ConfigError
 from lwexp.config.compose import read_config
-from lwexp.config.fields import key_at
+from lwexp.config.fields import walk
 from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
+from lwexp.extend.settings import key_of
 from tests.config.composed import Flat, applied, compositions, difference, flat, flattened, nested
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "composed.json").read_text(encoding="utf-8"))
 COMPOSITIONS = compositions()
+MARKS = {key: key_of(field) for key, field in walk(Config)}
 
 # What the preset of a model sets keys to that were added since.
 ADDED_BY_MODEL = {"glm4": {"model.context_length": 131_072}}
@@ -36,7 +38,7 @@ def moved(change: Flat, now: Flat) -> Flat:
     return {
         key: value
         for key, value in difference(before(change), now).items()
-        if not (key_at(Config, key).has_neutral and value == key_at(Config, key).neutral)
+        if not (key in MARKS and MARKS[key].has_neutral and value == MARKS[key].neutral)
     }
 
 

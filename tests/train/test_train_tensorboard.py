@@ -26,9 +26,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
     reader = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
     reader.Reload()
-    return {
-        name: [(event.step, event.value) for event in reader.Scalars(name)] for name in reader.Tags()["scalars"]
-    }
+    return {name: [(event.step, event.value) for event in reader.Scalars(name)] for name in reader.Tags()["scalars"]}
 
 
 def rows_by_column(path: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def _records(data: bytes) -> Iterator[Any]:
         record += data[place + _HEADER : place + _HEADER + length]
         place += _HEADER + length
         if kind in (_WHOLE, _LAST):
-            whole = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+            whole = wandb_internal_pb2.Record()
             whole.ParseFromString(record)
             yield whole
             record = b""

@@ -26,10 +26,10 @@ class TensorboardTracker(Tracker):
         step = int(row["step"] or 0)
         for name, value in row.items():
             if name != "step" and value is not None:
-                self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, step)
         # The writer holds rows back for two minutes. A killed run must have them: the steps before its checkpoint
         # are not done again.
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()
 
     def finish(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
