@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from lwexp.pack.exact_fit import exact_fit
 from lwexp.records import Tally
+from lwexp.text.plain import plural
 
 Strategy = Literal["exact_fit", "best_fit", "best_fit_decreasing"]
 
@@ -143,7 +144,8 @@ class PackReport:
     def __str__(self) -> str:
         """Two balances in one line."""
         return (
-            f"{self.rows}: {self.tally}; {self.packs:,} packs x {self.capacity:,} = {self.packed.tokens:,} tokens "
+            f"{self.rows}: {self.tally}; "
+            f"{plural(self.packs, 'pack')} x {self.capacity:,} = {self.packed.tokens:,} tokens "
             f"({self.packed.targets:,} targets) + {self.empty_tokens:,} empty ({self.fill:.2%} full)"
         )
 

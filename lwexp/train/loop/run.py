@@ -22,6 +22,7 @@ from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import CHECKPOINTS, METRICS, MODEL, NONFINITE, TrainResults
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MetricsRow, read_metrics
+from lwexp.text.plain import plural
 from lwexp.train.data.holdout import hold_out
 from lwexp.train.data.inspect_batch import print_packs
 from lwexp.train.data.steps import Steps, StepsModule
@@ -245,8 +246,8 @@ def _export(setup: TrainingSetup, trainer: Trainer, module: PackedTraining) -> N
     assert module.model is not None
     results = _results(setup)
     log.info(
-        "%s steps in %.0f s: loss %.4f on %s target tokens, %.0f of them a second",
-        f"{results.steps:,}", results.seconds, results.final_loss, f"{results.target_tokens:,}",
+        "%s in %.0f s: loss %.4f on %s target tokens, %.0f of them a second",
+        plural(results.steps, "step"), results.seconds, results.final_loss, f"{results.target_tokens:,}",
         results.target_tokens / max(results.seconds, 1e-9),
     )  # fmt: skip
     card = model_card(setup.config, setup.run, results)

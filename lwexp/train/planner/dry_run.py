@@ -8,6 +8,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.records import LwexpError
+from lwexp.text.plain import plural
 from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import Hours, rank_slots, training_hours
@@ -124,7 +125,7 @@ def steps_table(config: Config, data: Data) -> str:
         f"  {data.kind:<18}{len(data.units):>14,}",
         f"  {'tokens':<18}{total:>14,}   {TOKENS_PER_WORD} a word",
         f"  {'packs':<18}{data.packs:>14,}   of {capacity:,} tokens",
-        f"  {'steps':<18}{data.steps:>14,}   {batch} packs each, {epochs} epochs",
+        f"  {'steps':<18}{data.steps:>14,}   {plural(batch, 'pack')} each, {plural(epochs, 'epoch')}",
     ]
     if too_long := sum(n > capacity for n in data.units):
         lines.append(f"  {'too long':<18}{too_long:>14,}   pack.overflow={config.pack.overflow}")
