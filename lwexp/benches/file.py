@@ -1,6 +1,7 @@
 """Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ from pydantic import ValidationError
 
 from lwexp.extend import Bench, register
 from lwexp.records import LwexpError, Prompt, first_problem, read_json_lines
+from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.plain import first_line
 from lwexp.text.words import language_of
+
+log = logging.getLogger(__name__)
 
 _PUBLISHED = "https://github.com/THUDM/LongWriter/tree/main/evaluation"
 _RELEASE = "3fcfdff"  # version of the benches that are published there
@@ -120,7 +124,10 @@ class FileBench(Bench):
 
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and row of every line that is not blank."""
-    for number, row in read_json_lines(path):
+    unstorable = Replaced()
+    for number, raw in read_json_lines(path):
+        row, replaced = encodable_json(raw)
+        unstorable.count(replaced, "prompts")
         missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
         if missing:
             raise LwexpError(
@@ -130,3 +137,5 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]
         if not isinstance(row["prompt"], str) or not row["prompt"].strip():
             raise LwexpError(f"{path} line {number}: prompt must be text, got {row['prompt']!r:.60}")
         yield number, row
+    if unstorable:
+        log.warning("%s: %s", path, unstorable)

@@ -1,5 +1,6 @@
 """Raw rows become records: the format is found once for a file, and each broken row is reported with its number."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from lwexp.extend.rows import AutoFormat, AutoPairFormat, F, PairFormat, RawRow,
 from lwexp.extend.training_rows import R, TrainingRows
 from lwexp.mix.to_records import to_conversation, to_pair
 from lwexp.records import Conversation, Failure, LwexpError, PreferencePair, first_problem
+from lwexp.text.encodable import Replaced, encodable, encodable_json
+
+log = logging.getLogger(__name__)
 
 _AUTO, _AUTO_PAIR = AutoFormat(), AutoPairFormat()
 
@@ -104,12 +108,24 @@ def _reader(
 def _parsed(
     rows: Iterable[RawRow], read: Callable[[object, str], R], origin: Path | str, name: str
 ) -> Iterator[R | Failure]:
+    unstorable = Replaced()
     for raw in rows:
         id = f"{name}-{raw.number}"
         try:
             if raw.problem is not None:
                 raise BrokenRowError("not_json", raw.problem)
-            yield read(raw.value, id)
+            yield read(_storable(raw.value, unstorable), id)
         except BrokenRowError as error:
-            detail = f"{origin} {raw.unit} {raw.number}: {error}"
+            detail = encodable(f"{origin} {raw.unit} {raw.number}: {error}").value
             yield Failure(id=id, stage="mix", reason=error.reason, detail=detail, attempts=1)
+    if unstorable:
+        log.warning("%s: %s", encodable(str(origin)).value, unstorable)
+
+
+def _storable(row: object, unstorable: Replaced) -> object:
+    try:
+        value, replaced = encodable_json(row)
+    except RecursionError:
+        raise BrokenRowError("wrong_type", "is nested too deeply to be a row") from None
+    unstorable.count(replaced, "rows")
+    return value

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lwexp.extend.columns import BrokenRowError, JsonRow, require_object
 from lwexp.extend.rows import PairFormat, RowFormat
 from lwexp.records import Conversation, Language, Message, PreferencePair, Row, first_problem, prompt_sha, turn_problem
+from lwexp.text.encodable import encodable_json
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import count_words, language_of
 
@@ -129,8 +130,8 @@ def _provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -
     columns: Any = row
     if isinstance(row.get("provenance"), str):
         try:
-            columns = json.loads(row["provenance"])
-        except ValueError:
+            columns = encodable_json(json.loads(row["provenance"])).value
+        except (ValueError, RecursionError):
             return {}
     if not isinstance(columns, Mapping) or columns.get("prompt_sha") != prompt_sha(prompt):
         return {}

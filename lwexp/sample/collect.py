@@ -11,6 +11,7 @@ from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Samplin
 from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
+from lwexp.text.encodable import encodable
 from lwexp.text.plan_text import after_plan
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
@@ -95,7 +96,8 @@ def _filled(
     blank: Response, answer: SampleResult, counter: Counter, *, after_plan: Callable[[str], str]
 ) -> Response | Failure:
     """The answer without its reasoning, which is kept beside it."""
-    split = split_reasoning(answer.text)
+    # A model's own NUL or half an emoji; what a provider sends has been through this already.
+    split = split_reasoning(encodable(answer.text).value)
     reasoning = with_reasoning(answer.reasoning, split)
     if not split.is_finished:
         detail = f"{count_by(counter, reasoning):,} words of reasoning and no answer; raise sample.max_new_tokens"

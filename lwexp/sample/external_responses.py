@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lwexp.records import Failure, LwexpError, Prompt, Response, Sampling, first_problem, read_json_lines
+from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
@@ -97,7 +98,10 @@ def _plain(text: str) -> str:
 
 def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    for number, row in read_json_lines(path, key="responses="):
+    unstorable = Replaced()
+    for number, raw in read_json_lines(path, key="responses="):
+        row, replaced = encodable_json(raw)
+        unstorable.count(replaced, "rows")
         if not isinstance(row, dict) or not any(key in row for key in _TEXT):
             raise LwexpError(
                 f"responses={path} line {number}: no answer; wanted an object with response, and prompt or prompt_id"
@@ -105,6 +109,8 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
         rows.append((number, row))
     if not rows:
         raise LwexpError(f"responses={path}: the file has no answers")
+    if unstorable:
+        log.warning("%s: %s", path, unstorable)
     return rows
 
 

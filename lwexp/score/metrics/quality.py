@@ -5,6 +5,7 @@ enclosed in markers with a code that it cannot contain; a reply is read as one J
 for numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it in silence.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,11 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 from lwexp.extend import register
 from lwexp.extend.metric import JudgedMetric, JudgePrompt, Marks, Question
 from lwexp.records import LwexpError, Response
+from lwexp.text.encodable import encodable
 from lwexp.text.quoting import code_of, fill
 from lwexp.text.replies import read_object
+
+log = logging.getLogger(__name__)
 
 _Score = Literal[1, 2, 3, 4, 5]
 _OWN_PROMPT = Path(__file__).parents[1] / "prompts" / "judge.txt"
@@ -136,13 +140,15 @@ def read_scores_in_prose(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
 
 def _users_prompt(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        text, replaced = encodable(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise LwexpError(f"judge.prompt={path}: cannot be read ({error}); wanted a text file in UTF-8") from None
+    if replaced:
+        log.warning("judge.prompt=%s: %d characters could not be stored as UTF-8 and became U+FFFD", path, replaced)
     missing = [slot for slot in ("$INST$", "$RESPONSE$") if slot not in text]
     if missing:
         raise LwexpError(
             f"judge.prompt={path}: {' and '.join(missing)} missing; the request goes to $INST$, the answer to "
             "$RESPONSE$"
         )
-    return text
+    return str(text)
