@@ -5,14 +5,15 @@
     python -m lwexp.export run=sft-glm4 checkpoint=step-00000400      a checkpoint of a run that is not finished
     python -m lwexp.export run=newest push_to_hub=me/longwriter-9b    uploads too, into a private repository
 
-run=          a run directory, a run's name or id, or newest; an unfinished run gives its newest whole checkpoint
+run=          a run directory, a run's name or id, or newest; for an unfinished run, its newest complete checkpoint
 root=         where runs live (runs)
 out=          folder of the model (<run>/export)
 checkpoint=   name of a folder in <run>/checkpoints
 shard_size=   largest weights file, such as 500MB (5GB)
 push_to_hub=  <owner>/<name>; nothing is uploaded without it
 
-A LoRA adapter is merged, the parts of a ZeRO-3 checkpoint are joined. The card has the run's lineage, the base model's
+A LoRA adapter is merged, and the shards of a ZeRO-3 checkpoint are joined. The card has the run's lineage, the base
+model's
 licence and the scores of its finished evaluations.
 """
 

@@ -1,1 +1,1 @@
-"""Hydra plugins of lwexp: the launcher of fresh processes and the Optuna sweeper."""
+"""Hydra plugins of lwexp: the launcher, which starts each trial in a new process, and the two sweepers."""

@@ -1,7 +1,8 @@
 """The sweeper that tries every combination: ``hydra/sweeper=grid``, the default.
 
-Hydra's writes multirun.yaml, and composes all trials before the first starts, so that one trial's mistake ends the
-sweep with a message that does not name the trial. Here each trial answers for itself, in its process or in a dry run.
+Hydra's own sweeper writes multirun.yaml and composes all trials before the first starts, so one trial's mistake ends
+the
+sweep with a message that does not name the trial. Here each trial is checked by itself, in its process or in a dry run.
 Hydra loads plugin modules in a way that string annotations break, so none are used here.
 """
 
@@ -17,7 +18,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=CHOICES["s
 
 
 class GridSweeper(BasicSweeper):
-    """Hands all combinations to the launcher."""
+    """Passes all combinations to the launcher."""
 
     def __init__(self, params: Any) -> None:
         super().__init__(max_batch_size=None, params=dict(params or {}))

@@ -1,4 +1,4 @@
-"""Hydra launcher whose trials are fresh processes: ``hydra/launcher=subprocess`` (default) or ``slurm``.
+"""Hydra launcher that starts each trial as a new process: ``hydra/launcher=subprocess`` (default) or ``slurm``.
 
 Hydra loads plugin modules in a way that string annotations break, so none are used here.
 """
@@ -30,11 +30,11 @@ class TrialLauncher(Launcher):
         cls = Slurm if keys["cluster"] == "slurm" else Subprocess
         known = {field.name for field in fields(cls)}
         self.where = cls(**{key: value for key, value in keys.items() if key in known})
-        # Added with a plus; said in setup, because Hydra wraps what is raised here.
+        # Unknown keys, added with a plus. Reported in setup, because Hydra wraps errors raised here.
         self.unknown = sorted(set(keys) - known)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep the composed config: it says where runs live and which sweep this is."""
+        """Keep the composed config, which has the root of the runs and the sweep's name."""
         if self.unknown:
             raise LwexpError(unknown_key(f"hydra.launcher.{self.unknown[0]}"))
         self.where.check()
@@ -42,7 +42,7 @@ class TrialLauncher(Launcher):
         self.loader = hydra_context.config_loader
 
     def describe(self) -> Any:
-        """This sweep as ``lwexp.recipe.Sweep``: what runs, where, and for which question."""
+        """This sweep as a ``lwexp.recipe.Sweep``."""
         from lwexp.config.cli import command_line, running_command, where_configs_are
         from lwexp.recipe import Sweep
 

@@ -1,7 +1,8 @@
 """Hydra sweeper that lets Optuna choose the trials: ``hydra/sweeper=optuna``, with a study that survives its process.
 
-``hydra-optuna-sweeper`` on PyPI is tied to Optuna 2 and Hydra's development line, so this one stands on
-Optuna's ask and tell. Hydra loads plugin modules in a way that string annotations break, so none are used here.
+``hydra-optuna-sweeper`` on PyPI is tied to Optuna 2 and Hydra's development branch, so this one uses
+Optuna's ask-and-tell interface. Hydra loads plugin modules in a way that string annotations break, so none are used
+here.
 """
 
 from typing import Any
@@ -29,7 +30,7 @@ class OptunaSweeper(Sweeper):
         self.params: dict[str, Any] = {str(key): value for key, value in (params or {}).items()}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Make the launcher whose trials these will be."""
+        """Make the launcher that will run the trials."""
         from hydra.core.plugins import Plugins
 
         self.context = hydra_context
@@ -39,7 +40,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the search to its ``n_trials``, where trials of an earlier start count; or show what it would do."""
+        """Run the search up to ``n_trials``, including trials of earlier starts; or print its plan."""
         from lwexp.recipe import search
 
         parser = OverridesParser.create(config_loader=self.context.config_loader)
@@ -71,7 +72,7 @@ def distribution(override: Override) -> Any:
         start, stop, step = value.start or 0, value.stop, value.step
         assert stop is not None, value
         if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
-            # Hydra's range leaves its end out, Optuna's takes it in.
+            # Hydra's range excludes its end, Optuna's includes it.
             return IntDistribution(start, start + (stop - 1 - start) // step * step, step=step)
         return FloatDistribution(start, stop, step=step)
     low, high = value.start, value.end

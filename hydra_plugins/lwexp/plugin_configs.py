@@ -1,4 +1,4 @@
-"""Puts the ``conf`` folders of loaded plugins on Hydra's search path, so that their choices stand beside ours."""
+"""Puts the ``conf`` folders of loaded plugins on Hydra's search path, so that their choices work like built-in ones."""
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin

@@ -1,4 +1,4 @@
-"""benches: where prompts come from; one file a bench, and importing them registers them.
+"""benches: where prompts come from. One file per bench; importing the package registers them.
 
 Reads a bench's file (local or on the hub) or the offline topics. Writes nothing, and never touches models or scores.
 """

@@ -18,7 +18,7 @@ from lwexp.text.words import language_of
 log = logging.getLogger(__name__)
 
 _PUBLISHED = "https://github.com/THUDM/LongWriter/tree/main/evaluation"
-_RELEASE = "3fcfdff"  # version of the benches that are published there
+_RELEASE = "3fcfdff"  # version of the published benches
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?<!\.jsonl)(?<!\.json)")
 
 
@@ -32,17 +32,17 @@ class FileBench(Bench):
     filename: str
     """The file's name, for a folder or a hub data set."""
     english: str | None = None
-    """File beside it that repeats the English prompts; the others are Chinese. Null: languages by their letters."""
+    """File in the same folder that repeats the English prompts; others are Chinese. Null: language by characters."""
     sha256: str | None = None
-    """Of the file; another file is refused. Null takes any."""
+    """sha256 of the file; another file is refused. Null accepts any."""
     revision: str | None = None
     """Hub commit; null for the newest."""
 
     def prompts(self) -> list[Prompt]:
         """One per line; a line without an id gets ``<bench name>-<line>``.
 
-        With ``english``, a prompt is English if that file has it, else Chinese. So the one prompt of LongBench-Write
-        that asks in Chinese for English text (line 94) counts as English, as in the paper.
+        With ``english``, a prompt is English if that file has it, else Chinese. So the one prompt of
+        LongBench-Write that asks in Chinese for English text (line 94) counts as English, as in the paper.
         """
         path = self._locate(self.filename)
         self._refuse_another_file(path)
@@ -60,13 +60,11 @@ class FileBench(Bench):
         lines: dict[str, int] = {}
         for number, prompt in enumerate(prompts, start=1):
             if lines.setdefault(prompt.id, number) != number:
-                raise LwexpError(
-                    f"{path}: prompt id {prompt.id} comes twice; give every line an id of its own, or none"
-                )
+                raise LwexpError(f"{path}: prompt id {prompt.id} is repeated; give every line its own id, or none")
         return prompts
 
     def _locate(self, name: str) -> Path:
-        """The local path of ``filename`` or of a file beside it; one on the hub is downloaded into the hub's cache."""
+        """Local path of ``filename`` or of a file in its folder; one on the hub is downloaded into its cache."""
         found = Path(self.path)
         if found.is_file():
             found = found if name == self.filename else found.with_name(name)
@@ -76,7 +74,7 @@ class FileBench(Bench):
             found = found / name
         if found.is_file():
             return found
-        advice = "" if name == self.filename else ", or bench.english=null to tell languages by their letters"
+        advice = "" if name == self.filename else ", or bench.english=null to detect languages by characters"
         raise LwexpError(f"bench.path={self.path}: there is no {found}; {self._where_to_get(name)}{advice}")
 
     def _from_hub(self, name: str) -> Path:
@@ -84,7 +82,7 @@ class FileBench(Bench):
 
         try:
             return Path(hf_hub_download(self.path, name, repo_type="dataset", revision=self.revision))
-        except Exception as error:  # offline, no such data set, no such file, no access: each with many types
+        except Exception as error:  # offline, no such data set or file, no access: each raises many types
             raise LwexpError(
                 f"bench.path={self.path}: there is no such folder, and the hub gave no {name} "
                 f"({type(error).__name__}: {first_line(error, '')[:160]}); {self._where_to_get(name)}"

@@ -1,4 +1,4 @@
-"""LongWrite-Ruler in miniature: the same topics at every length, made on the spot."""
+"""LongWrite-Ruler in miniature: the same topics at every length, generated when needed."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from lwexp.extend import Bench, register
 from lwexp.records import Language, Prompt
 
-# Of the phrasings. Not the run's seed: two runs that are compared have to be asked the same.
+# Seed of the phrasings. Not the run's seed, because compared runs must be asked the same prompts.
 _SEED = 0
 
 
@@ -21,7 +21,7 @@ class RulerBench(Bench):
     languages: tuple[Language, ...] = Field(min_length=1)
 
     def prompts(self) -> list[Prompt]:
-        """``ruler-en-3-200`` is the third English topic, asked for in 200 words."""
+        """All prompts; ``ruler-en-3-200`` asks for 200 words on the third English topic."""
         from lwexp.llm.offline.grammar import BENCH_TOPICS, instruction_text
 
         return [

@@ -1,4 +1,4 @@
-"""Which prompts of a bench are asked."""
+"""Selects the prompts of a bench that are asked."""
 
 import random
 from collections.abc import Sequence
@@ -12,14 +12,15 @@ def load_bench(bench: Bench) -> list[Prompt]:
     """The selected prompts of a bench, in its order.
 
     Raises:
-        LwexpError: If a file is missing or is not the one that the config names, a line is not a prompt, an id comes
-            twice, or nothing is selected.
+        LwexpError: If a file is missing or is not the one that the config names, a line is not a prompt, an id is
+            repeated, or
+            nothing is selected.
     """
     prompts = bench.prompts()
     if bench.needs_lengths and all(prompt.required_words is None for prompt in prompts):
         needing = ", ".join(metric.kind for metric in bench.scored_by if metric.needs_length)
         raise LwexpError(
-            f"bench={bench.name}: no prompt asks for a length, and {needing} need one; name others in bench.metrics"
+            f"bench={bench.name}: no prompt asks for a length, and {needing} need one; choose others with bench.metrics"
         )
     return select(prompts, bench)
 
@@ -27,7 +28,7 @@ def load_bench(bench: Bench) -> list[Prompt]:
 def select(prompts: Sequence[Prompt], wanted: Bench) -> list[Prompt]:
     """Prompts of the wanted lengths, language and type; of these, a seeded draw, still in order.
 
-    Which prompts a draw takes depends on their ids alone, so adding prompts to a bench moves few of them.
+    The draw depends only on the prompts' ids, so adding prompts to a bench changes it little.
 
     Raises:
         LwexpError: If nothing is left, or fewer than ``subset``.

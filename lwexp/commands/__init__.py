@@ -1,7 +1,8 @@
-"""The commands ``lwexp generate|train|evaluate|runs|rerun|report|export|serve``; three scripts equal the first three.
+"""The commands ``lwexp generate|train|evaluate|runs|rerun|report|export|serve``; three scripts run the first three.
 
-Reads the command line and hands it on. Writes nothing itself, and never touches torch or a provider before a config
-has passed the gate.
+Reads the command line and passes it on. Writes nothing itself, and never touches torch or a provider before a config
+has
+been validated.
 """
 
 import importlib
@@ -28,12 +29,12 @@ lwexp generate   instructions -> drafts, imported files, preference pairs (pytho
 lwexp train      a mixture -> a model: SFT or DPO (python train.py)
 lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
 lwexp runs       lists the runs in a folder: state, scores, cost, parents
-lwexp rerun      a run's folder -> the same run again, or with other settings
-lwexp report     any runs -> one page that compares them
+lwexp rerun      repeats or resumes a run from its folder, or runs it with other settings
+lwexp report     compares any runs on one page
 lwexp export     a training run -> an ordinary Hugging Face folder
-lwexp serve      a model folder behind an OpenAI-compatible address, for trying it
+lwexp serve      serves a model folder through an OpenAI-compatible API, to try it out
 
-Each says more with --help. Start with: lwexp generate experiment=smoke
+Each has a --help. Start with: lwexp generate experiment=smoke
 """
 
 
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def _or_exit(work: Callable[[], int | None]) -> NoReturn:
-    """Exit as ``work`` says, or with 2 after a mistake of the user's."""
+    """Exit with the code of ``work``, or with 2 after a user's mistake."""
     try:
         sys.exit(work())
     except LwexpError as error:

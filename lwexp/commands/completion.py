@@ -3,7 +3,7 @@
     eval "$(lwexp -sc install=bash)"                 for lwexp
     eval "$(python train.py -sc install=bash)"       for python train.py and the other scripts
 
-Bash asks this file for the words at each TAB, so nothing heavy is imported.
+Bash runs this at each TAB, so nothing heavy is imported.
 """
 
 import os
@@ -46,8 +46,8 @@ def answer_shell(arguments: Sequence[str], programs: str, commands: Sequence[str
 
     Args:
         arguments: After ``-sc``: install=bash, uninstall=bash or query=bash.
-        programs: What bash completes with this, such as ``lwexp``.
-        commands: Words after the program, where it takes one.
+        programs: Programs to complete, such as ``lwexp``.
+        commands: Commands of the program; empty for a script.
 
     Raises:
         LwexpError: At another shell or another word.
@@ -64,7 +64,7 @@ def answer_shell(arguments: Sequence[str], programs: str, commands: Sequence[str
 
 
 def suggest(line: str, commands: Sequence[str]) -> list[str]:
-    """The words that may stand at the end of a command line.
+    """The possible completions of the last word of a command line.
 
     Args:
         line: As typed so far.
@@ -98,7 +98,7 @@ def _command(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def _keys(command: str, last: str, typed: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Groups and keys that begin with ``last``; a section ends with a dot, as there is more to type."""
+    """Groups and keys that begin with ``last``; a section ends with a dot, because more must follow."""
     plus = last[: len(last) - len(last.lstrip("+~"))]
     start = last[len(plus) :]
     groups = [*groups_of(command, folders), "experiment", *(["sweeps"] if command == "train" else [])]
@@ -122,7 +122,7 @@ def _keys(command: str, last: str, typed: Sequence[str], folders: Sequence[Path]
 
 
 def _tree(typed: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """The config as chosen so far; that of no choices where what was typed does not compose."""
+    """The config as chosen so far, or the default one if the typed words do not compose."""
     settings = [word for word in typed if "=" in word and not word.startswith(("-", "hydra", "+hydra"))]
     own = [folder for folder in folders if folder not in config_folders()]
     try:
@@ -132,7 +132,7 @@ def _tree(typed: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _values(command: str, key: str, value: str, folders: Sequence[Path]) -> list[str]:
-    """Choices of a group, values of a key that has few, files for a key that holds a path."""
+    """Choices of a group, values of a key with a fixed set of them, files for a key that takes a path."""
     name = key.lstrip("+~")
     if name.startswith("hydra/"):
         found = list(CHOICES.get(name.removeprefix("hydra/"), {}))
@@ -146,7 +146,7 @@ def _values(command: str, key: str, value: str, folders: Sequence[Path]) -> list
 
 
 def _literals(key: str) -> list[str]:
-    """The values of a key whose type lists them."""
+    """The values of a key with a Literal type."""
     for name, field in walk(Config):
         if name == key:
             if field.annotation is bool:

@@ -1,4 +1,4 @@
-"""``--help`` of a command: what it does, commands to copy, each group with its choices, its keys."""
+"""``--help`` of a command: what it does, examples to copy, its groups with their choices, and its keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +18,8 @@ def print_help(command: str, doc: str, arguments: Sequence[str] = ()) -> None:
 
     Args:
         command: generate, train or evaluate.
-        doc: What it does, with commands to copy.
-        arguments: What else was typed: a ``--config-dir`` adds its choices, a launcher or sweeper its keys.
+        doc: What it does, with examples to copy.
+        arguments: The rest of the command line: ``--config-dir`` adds choices, a launcher or sweeper its keys.
     """
     folders = [*config_folders(), *own_folders(arguments)]
     print(doc.strip())
@@ -36,11 +36,11 @@ def print_help(command: str, doc: str, arguments: Sequence[str] = ()) -> None:
         if not is_section(fields[key]):
             print(f"  {key:<18} {' '.join((fields[key].description or '').split())}")
     _print_sweep_keys(arguments)
-    print("\nA run lives in runs/<name>-<id>; the same command again resumes it, or says that it is finished.")
+    print("\nA run lives in runs/<name>-<id>; running the same command again resumes it, or says that it is finished.")
 
 
 def own_folders(arguments: Sequence[str]) -> list[Path]:
-    """The folders of configs that a command line names."""
+    """The user's config folders on a command line."""
     words = where_configs_are(list(arguments))
     found = []
     for place, word in enumerate(words):
@@ -55,7 +55,7 @@ def own_folders(arguments: Sequence[str]) -> list[Path]:
 
 
 def groups_of(command: str, folders: Sequence[Path] = (CONF,)) -> list[str]:
-    """Groups of files whose choices a command reads, and groups that only a folder of the user's has."""
+    """Config groups that a command reads, and groups that exist only in the user's folders."""
     names = sorted({path.name for folder in folders for path in folder.iterdir() if path.is_dir()} - {*_NO_GROUPS})
     ours = {path.name for path in CONF.iterdir()}
     own = [name for name in names if name not in ours and any(choices_in(name, folders))]
@@ -63,7 +63,7 @@ def groups_of(command: str, folders: Sequence[Path] = (CONF,)) -> list[str]:
 
 
 def choices_in(group: str, folders: Sequence[Path]) -> list[Path]:
-    """The files of a group, lwexp's own first; a name that several folders have stands there once."""
+    """The files of a group, lwexp's own first; each name once."""
     files = [path for folder in folders for path in sorted((folder / group).glob("*.yaml"))]
     return list({path.stem: path for path in reversed(files)}.values())[::-1]
 
@@ -75,7 +75,7 @@ def _print_choices(title: str, files: Sequence[Path]) -> None:
 
 
 def _print_sweep_keys(arguments: Sequence[str]) -> None:
-    """The keys of the launcher and the sweeper that are chosen; which others there are."""
+    """Print the keys of the chosen launcher and sweeper, and the other choices."""
     print("\nSweeps (with -m; docs/sweeps.md)")
     for group, choices in CHOICES.items():
         typed = [word.partition("=")[2] for word in arguments if word.startswith(f"hydra/{group}=")]

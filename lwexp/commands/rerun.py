@@ -1,11 +1,12 @@
 """Repeat a run from its folder, or make another one from its config.
 
-    lwexp rerun runs/sft-glm4-1a2b3c4d                      goes on where the run stopped; says so if it is finished
-    lwexp rerun runs/sft-glm4-1a2b3c4d rerun=true           makes a finished run again, keeps the earlier one beside it
-    lwexp rerun runs/sft-glm4-1a2b3c4d seed=1 name=second   another run: the same config but for these settings
+    lwexp rerun runs/sft-glm4-1a2b3c4d                      resumes the run; says so if it is finished
+    lwexp rerun runs/sft-glm4-1a2b3c4d rerun=true           repeats a finished run and keeps the earlier one
+    lwexp rerun runs/sft-glm4-1a2b3c4d seed=1 name=second   a new run: the same config except for these settings
 
-Runs that the config calls "newest" are those that the run was made from. Settings are values (key=value); to choose
-another model or teacher, compose a new run with lwexp generate, train or evaluate.
+Where the config says "newest", the runs that the run was made from are used. Settings can only be values (key=value);
+to
+choose another model or teacher, compose a new run with lwexp generate, train or evaluate.
 """
 
 import importlib
@@ -28,7 +29,7 @@ _COMMANDS = {
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Entry point of ``lwexp rerun``; exits as the run's own command does."""
+    """Entry point of ``lwexp rerun``; exits with the code of the run's own command."""
     exit_after(lambda: _rerun(arguments))
 
 
@@ -43,7 +44,7 @@ def _rerun(arguments: list[str]) -> None:
     if run.stage not in _COMMANDS:
         raise LwexpError(f"rerun: {folder} is of kind {run.stage}, which no command makes")
     if run.is_finished and not overrides:
-        print(f"{run.id} is finished; add rerun=true to make it again, or settings such as seed=1 to make another run")
+        print(f"{run.id} is finished; add rerun=true to repeat it, or settings such as seed=1 for a new run")
         return
     config = stored_config(run, overrides)
     work: Callable[[Config], None] = importlib.import_module(f"lwexp.commands.{_COMMANDS[run.stage]}").run
@@ -54,7 +55,7 @@ def stored_config(run: Run, overrides: list[str]) -> Config:
     """The config of a run with other settings, checked.
 
     Raises:
-        LwexpError: If this version cannot read it, or at a setting that is wrong.
+        LwexpError: If this version cannot read it, or a setting is wrong.
     """
     from lwexp.config.compose import gate, read_config
     from lwexp.config.overrides.stored import change_stored

@@ -2,10 +2,10 @@
 
     lwexp runs                     all runs below runs/
     lwexp runs evaluate            one kind: data, select, import, pairs, train or evaluate
-    lwexp runs train glm4          those whose name or labels hold a text, too
+    lwexp runs train glm4          of these, runs whose name or labels contain a text
     lwexp runs root=runs/demo --json
 
-States: finished; incomplete (usable, its command asks for the rest); running; stopped (its command goes on); failed.
+States: finished; incomplete (usable, its command requests the rest); running; stopped (its command resumes); failed.
 """
 
 import json
@@ -26,10 +26,10 @@ _HEAD = ("kind", "run", "state", "age", "result", "dollars", "made from")
 
 
 def main(arguments: list[str]) -> int:
-    """Print the runs that were asked for. Returns the exit code.
+    """Print the selected runs. Returns the exit code.
 
     Raises:
-        LwexpError: At an option that is not there, or a root without runs.
+        LwexpError: At an unknown option, or a root that does not exist.
     """
     if any(word in ("--help", "-h") for word in arguments):
         print(__doc__)
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     elif found:
         print(_table([_HEAD, *(_row(run) for run in found)]))
     else:
-        print(f"no runs{f' that fit {chr(32).join(filters)}' if filters else ''} under {root}", file=sys.stderr)
+        print(f"no runs{f' that match {chr(32).join(filters)}' if filters else ''} under {root}", file=sys.stderr)
     return 0
 
 
@@ -66,7 +66,7 @@ def runs_below(root: Path) -> list[Run]:
 
 
 def described(run: Run) -> dict[str, Any]:
-    """A run as JSON: its numbers as they are, null where they are not known."""
+    """A run as JSON, with unrounded numbers and null for unknown ones."""
     return {
         "id": run.id,
         "name": run.name,
@@ -97,7 +97,7 @@ def _row(run: Run) -> tuple[str, ...]:
 
 
 def _result(run: Run) -> str:
-    """The numbers that say most about a run of its kind."""
+    """The most important results of a run of its kind."""
     if run.scores:
         return ", ".join(f"{name} {value:.1f}" for name, value in run.scores.items())
     if (loss := run.number("final_loss")) is not None:
@@ -111,7 +111,7 @@ def _result(run: Run) -> str:
 
 
 def _age(run: Run) -> str:
-    """Time since a run ended, or began where it has not, in one unit."""
+    """Time since a run ended or, if it has not, started; in one unit."""
     try:
         then = datetime.fromisoformat(run.manifest.end or run.manifest.created)
     except ValueError:

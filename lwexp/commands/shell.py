@@ -1,4 +1,4 @@
-"""What generate, train and evaluate share: the options that lwexp answers itself."""
+"""Common code of generate, train and evaluate: the options that lwexp handles itself."""
 
 import sys
 from collections.abc import Callable
@@ -15,8 +15,8 @@ def run_command(command: str, work: Callable[[Config], None], doc: str) -> NoRet
 
     Args:
         command: generate, train or evaluate.
-        work: Gets the checked config.
-        doc: What the command does, with commands to copy.
+        work: Called with the checked config.
+        doc: What the command does, with examples to copy.
     """
 
     def show_help() -> None:

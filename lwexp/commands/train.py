@@ -1,7 +1,7 @@
 """Train on 32k-token packs: SFT or DPO, on one CPU, one GPU or eight under DeepSpeed ZeRO-3.
 
 python train.py experiment=miniature                  the paper in miniature, two CPU cores
-python train.py model=glm4 dry_run=true               what GLM-4-9B would need, computing nothing
+python train.py model=glm4 dry_run=true               what GLM-4-9B would need; computes nothing
 python train.py model=llama31 objective=dpo           DPO from the newest finished SFT run
 python train.py -m +sweeps=smoke                      a sweep: every trial in its own process
 """

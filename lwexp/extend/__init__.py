@@ -1,4 +1,4 @@
-"""extend: what others build on. Registries of small typed classes, and the loader of users' plugins.
+"""extend: the extension points. Registries of small typed classes, and the loader of users' plugins.
 
 Reads a plugin's Python file or module; writes nothing. Never touches rooms: they import their base classes from here
 and register their own classes in the same way as a user does.

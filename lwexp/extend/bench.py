@@ -1,4 +1,4 @@
-"""Benches: prompts, which of them are asked, and the metrics that answers are scored by.
+"""Benches: prompts, the selection that is asked, and the metrics that score the answers.
 
 @register
 class Haiku(Bench):
@@ -24,38 +24,38 @@ from lwexp.records import Language, Prompt
 
 
 class Bench(Strict):
-    """Base of every bench. What selects prompts is part of the run's identity and of headings."""
+    """Base of every bench. Settings that select prompts are part of the run's identity and of headings."""
 
     kind: str
     name: str
-    """Begins the ids of prompts that bring none."""
+    """Prefix of the ids of prompts that have none."""
     version: str
     """Scores of different versions are never compared."""
     range: str | int | None = None
-    """Required lengths: '[2000,4000)', 2k-4k (both ends in), 4k+, '<500', 1000; null for all."""
+    """Required lengths: '[2000,4000)', 2k-4k (both ends included), 4k+, '<500', 1000; null for all."""
     language: Language | None = None
     """en or zh; null for both."""
     type: str | None = None
     """One type of the bench, such as 'News'; null for all."""
     subset: int | None = Field(default=None, ge=1)
-    """Draw this many of the prompts that are left; null keeps all."""
+    """Draw this many of the selected prompts; null keeps all."""
     subset_seed: int = Field(default=0, ge=0)
-    """Of that draw. Apart from the run's seed: models that are compared have to be asked the same."""
+    """Seed of that draw. Independent of the run's seed, because compared models must be asked the same prompts."""
     counter: Literal["longwriter", "unicode"] = "longwriter"
-    """longwriter counts as the paper does, oddities included; unicode counts segments of Unicode (UAX 29)."""
+    """longwriter counts as the paper does, including its oddities; unicode counts segments of Unicode (UAX 29)."""
     ranges: tuple[WordRange, ...] = ()
-    """Required lengths by which tables are divided; empty where no prompt asks for a length."""
+    """Required lengths by which tables are divided; empty if no prompt asks for a length."""
     metrics: Annotated[tuple[Annotated[Metric, OneOf(METRICS, by_name=True)], ...] | None, Key(neutral=None)] = None
-    """What answers are scored by, in the order of the tables; null takes those that belong to the bench."""
+    """The metrics, in the order of the tables; null takes the bench's own."""
 
     default_metrics: ClassVar[tuple[str, ...]] = STANDARD
-    """Kinds of the metrics that belong to the bench."""
+    """Kinds of the bench's own metrics."""
 
     def prompts(self) -> list[Prompt]:
-        """All prompts in order, before any selection. A prompt may ask for no length.
+        """All prompts in order, before any selection. A prompt may have no length.
 
         Raises:
-            LwexpError: If they cannot be had.
+            LwexpError: If they cannot be loaded.
         """
         raise NotImplementedError
 
@@ -72,14 +72,14 @@ class Bench(Strict):
     @field_validator("range")
     @classmethod
     def range_can_be_read(cls, value: str | int | None) -> str | int | None:
-        """A range that cannot be read is a mistake on the command line, not an empty bench an hour later."""
+        """Refuse an unreadable range on the command line, instead of finding an empty bench an hour later."""
         if value is not None:
             parse_range(value)
         return value
 
     @model_validator(mode="after")
     def metrics_fit_each_other(self) -> Bench:
-        """Each comes once, a mean has its parts, and lengths have ranges."""
+        """Each metric occurs once, a mean has its parts, and a length metric has ranges."""
         kinds = [metric.kind for metric in self.scored_by]
         names = [metric.name for metric in self.scored_by]
         if not kinds or len(set(kinds)) < len(kinds) or len(set(names)) < len(names):
@@ -96,9 +96,9 @@ BENCHES: Registry[Bench] = Registry("bench", Bench, ("lwexp.benches",))
 
 
 def bench_heading(bench: Mapping[str, Any]) -> str:
-    """Name, version, selection and word counter of a bench as it stands in a run's config.json.
+    """Name, version, selection and word counter of a bench, from a run's config.json.
 
-    Only runs with the same heading are compared. Takes configs of older versions, where keys are missing.
+    Only runs with the same heading are compared. Accepts configs of older versions, in which keys are missing.
 
     Example:
         ``longbench_write v3fcfdff, [2000,4000), en, 20 of them (seed 0)``

@@ -1,6 +1,6 @@
 """Chat formats: how messages become pieces of text, and which pieces carry loss.
 
-A control piece is one special token. Whether a piece is a target is known when it is made; nothing is searched for
+A control piece is one special token. Whether a piece is a target is known when it is built; no markers are searched for
 in the tokens afterwards.
 """
 
@@ -26,7 +26,7 @@ class Piece(NamedTuple):
     is_target: bool
 
 
-@functools.cache  # a handful of them, in every document
+@functools.cache  # a handful of tokens that occur in every document
 def control(token: str, *, is_target: bool = False) -> Piece:
     """One special token."""
     return Piece(token, True, is_target)
@@ -44,7 +44,7 @@ class ChatFormat(Strict):
     """Name in YAML and in the saved tokenizer."""
 
     control_tokens: ClassVar[tuple[str, ...]]
-    """Special tokens that a tokenizer must have to speak this format."""
+    """Special tokens that a tokenizer needs for this format."""
     stop_tokens: ClassVar[tuple[str, ...]]
     """A generated answer ends before the first of these."""
     bos_token: ClassVar[str | None] = None
@@ -53,10 +53,10 @@ class ChatFormat(Strict):
     template: ClassVar[str]
     """Jinja, for ``tokenizer.apply_chat_template``: the same text as the pieces, joined."""
     generation: ClassVar[tuple[Piece, ...]] = ()
-    """What follows the pieces of a prompt, so that the assistant goes on."""
+    """Pieces after the prompt that start the assistant's turn."""
 
     def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
-        """A conversation, begin tokens and closing token included. It must begin with the pieces of its prompt."""
+        """A conversation, including begin and closing tokens. It must begin with the pieces of its prompt."""
         raise NotImplementedError
 
     def stop_ids(self, tokenizer: PreTrainedTokenizerFast) -> list[int]:
@@ -67,7 +67,7 @@ class ChatFormat(Strict):
 def control_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     """Id of a special token."""
     found = tokenizer.backend_tokenizer.token_to_id(token)
-    assert found is not None, token  # load_tokenizer and train_tokenizer have seen to it
+    assert found is not None, token  # load_tokenizer and train_tokenizer guarantee it
     return int(found)
 
 

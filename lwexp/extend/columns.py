@@ -1,4 +1,4 @@
-"""Readers of a raw row's columns. Each names the column that is missing or wrong."""
+"""Readers of a raw row's columns. Their errors name the column that is missing or wrong."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from lwexp.records import Message, Role
 
 JsonRow = Mapping[str, Any]
 
-# What one file or another calls the three roles.
+# Names of the three roles in various files.
 _ROLES: dict[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
 }  # fmt: skip
@@ -37,7 +37,7 @@ def require_object(row: object) -> JsonRow:
 
 
 def require_text(row: JsonRow, column: str, where: str = "") -> str:
-    """A column that must hold text which is not blank.
+    """A column that must contain non-blank text.
 
     Raises:
         BrokenRowError: Naming the column, with ``where`` before it (``messages[2].``).
@@ -67,7 +67,7 @@ def require_list(row: JsonRow, column: str, of: str = "messages") -> list[Any]:
 
 
 def read_message(item: object, where: str) -> Message:
-    """One message, with its role and text named either way: role/content or from/value.
+    """One message, with either naming of role and text: role/content or from/value.
 
     Raises:
         BrokenRowError: Naming the column, with ``where`` before it.
@@ -92,10 +92,10 @@ def read_messages(row: JsonRow, column: str) -> list[Message]:
 
 
 def first_user_turn(row: JsonRow, column: str) -> tuple[str, JsonRow]:
-    """Text and columns of the first message in a list, after system texts; later ones may be broken.
+    """Text and columns of the first message after system messages; later messages may be broken.
 
     Raises:
-        BrokenRowError: If it is not a user's, or cannot be read.
+        BrokenRowError: If it is not from the user, or cannot be read.
     """
     for index, item in enumerate(require_list(row, column)):
         if isinstance(item, Mapping) and "system" in (item.get("role"), item.get("from")):
@@ -104,7 +104,7 @@ def first_user_turn(row: JsonRow, column: str) -> tuple[str, JsonRow]:
         if message.role != "user":
             raise BrokenRowError("bad_turns", f"{column} starts with {message.role!r}, wanted a user's text")
         return message.content, item
-    raise BrokenRowError("bad_turns", f"{column} holds no message")
+    raise BrokenRowError("bad_turns", f"{column} has no message")
 
 
 def read_answer(row: JsonRow, column: str) -> str:
@@ -122,13 +122,13 @@ def read_answer(row: JsonRow, column: str) -> str:
 
 
 def with_system(row: JsonRow, messages: list[Message]) -> list[Message]:
-    """Put the text of a ``system`` column in front, where there is any."""
+    """Put the text of a ``system`` column first, if there is one."""
     if not row.get("system"):
         return messages
     return [Message(role="system", content=require_text(row, "system")), *messages]
 
 
 def json_type(value: object) -> str:
-    """What a value is, in JSON's words."""
+    """The JSON name of a value's type."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Endpoints: models that are asked over litellm. A teacher writes, a judge scores."""
+"""Endpoints: models called through litellm. A teacher writes, a judge scores."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class Price(Strict):
 
 
 class Limits(Strict):
-    """How hard a provider may be used. None of these can change an answer."""
+    """Limits on the use of a provider. None of them changes an answer."""
 
     concurrency: int = Field(16, ge=1)
     """Calls in flight at once."""
     requests_per_minute: int | None = Field(None, ge=1)
     """Calls wait for their turn; null means no limit."""
     tokens_per_minute: int | None = Field(None, ge=1)
-    """Prompt and answer together in any 60 seconds, a call counted at its longest until it is answered."""
+    """Prompt and answer tokens in any 60 seconds; a call in flight counts with its longest possible answer."""
     timeout_seconds: float = Field(180.0, gt=0)
-    """Wall time of one call, enforced by us (litellm does not enforce it for every provider)."""
+    """Wall time of one call, enforced by lwexp (litellm does not enforce it for every provider)."""
     max_attempts: int = Field(6, ge=1)
-    """Tries of one call, the first included; only errors worth repeating are repeated."""
+    """Attempts of one call, including the first; only transient errors are retried."""
     first_pause_seconds: float = Field(1.0, gt=0)
-    """Wait before the second try; doubles with each further one, less a random half at most. A provider's own
-    Retry-After goes before it."""
+    """Wait before the second attempt; doubles with each further one, minus a random part of up to half. A provider's
+    Retry-After takes precedence."""
     budget_usd: float | None = Field(None, gt=0)
     """The run stops before spending more; null means no cap."""
 
@@ -44,22 +44,22 @@ class Endpoint(Strict):
     model: str
     """litellm's name, such as openai/gpt-4o-2024-08-06 or hosted_vllm/<name>."""
     temperature: float | None = Field(ge=0, le=2)
-    """null sends none: for models that refuse every temperature but their own, such as gpt-5 and o3."""
+    """null sends none, for models that accept only their default temperature, such as gpt-5 and o3."""
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(ge=1)
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
     section: ClassVar[str] = "endpoint"
-    """Config section that it comes from, for messages."""
+    """Its config section, for messages."""
     is_free: ClassVar[bool] = False
-    """Answers cost nothing and come at once: no price, no staggered start, no waiting for the disk."""
+    """Whether answers are free and immediate: no price, no staggered start, no waiting for the disk."""
 
     def parameters(self) -> dict[str, Any]:
-        """Arguments for litellm besides the messages and the fields above. They are part of the ledger's key."""
+        """Arguments for litellm in addition to the messages and the fields above. They are part of the ledger's key."""
         return {}
 
     def prepare(self, litellm: Any) -> None:
-        """Called once before the first call: make a provider of your own known to litellm."""
+        """Called once before the first call: register your own provider with litellm."""
 
 
 _FIELDS = {"model", "temperature", "top_p", "max_tokens", "base_url", "api_base", "api_key"}
@@ -78,11 +78,11 @@ class Hosted(Endpoint):
     """Whether yes-or-no questions and verdicts send a JSON schema to models that take one; false leaves it to the
     prompt. A server that refuses one is asked without it, too."""
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
-    """Handed on to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
+    """Passed to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
 
     @model_validator(mode="after")
     def options_are_not_settings(self) -> Hosted:
-        """Two places for one thing could disagree, and some are the client's own business."""
+        """Refuse options that duplicate a setting or that the client sets itself."""
         for name in self.options:
             if name in _FIELDS:
                 setting = {"api_base": "base_url", "api_key": "api_key_env"}.get(name, name)
@@ -102,12 +102,12 @@ class Teacher(Endpoint):
 
     @property
     def paragraph_length(self) -> int:
-        """Words of a paragraph that it will probably plan, for estimates."""
+        """Expected words per paragraph of its plans, for estimates."""
         return 500  # what real teachers plan when told 200 to 1,000
 
 
 class Judge(Strict):
-    """Who scores answers; the kind ``none`` leaves them unscored."""
+    """Scores answers; the kind ``none`` leaves them unscored."""
 
     kind: str
 
@@ -118,11 +118,11 @@ class AskedJudge(Endpoint, Judge):
     section: ClassVar[str] = "judge"
 
     prompt: str | None = None
-    """A prompt file of yours with $INST$ and $RESPONSE$; null takes lwexp's own."""
+    """Your own prompt file with $INST$ and $RESPONSE$; null takes lwexp's."""
     repeats: int = Field(1, ge=1)
-    """Times each answer is judged; S_q is the mean, and how far they agree is reported."""
+    """How often each answer is judged; S_q is the mean, and the agreement is reported."""
     segments: bool = False
-    """Judge each of score.segments parts of an answer as well: that many more calls."""
+    """Also judge each of the score.segments parts of an answer; needs that many more calls."""
 
 
 _BUILTIN = ("lwexp.llm.endpoints.hosted", "lwexp.llm.endpoints.offline")

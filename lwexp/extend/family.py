@@ -1,4 +1,4 @@
-"""Model families: everything that differs between decoder architectures, answered in one class each."""
+"""Model families: everything that differs between decoder architectures, in one class each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Published(NamedTuple):
 
 
 class ModelFamily(Strict):
-    """One decoder architecture of transformers. As it stands it describes Llama's layer; a family says what differs.
+    """One decoder architecture of transformers. The base describes Llama's layer; a family overrides what differs.
 
     Example:
         A class with ``kind: Literal["qwen3"] = "qwen3"`` and ``config_class = "Qwen3Config"`` (examples/qwen3).
@@ -44,9 +44,9 @@ class ModelFamily(Strict):
     matrices: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     """Weight matrices of a layer, which LoRA may adapt. With ``gate_up_proj`` the MLP has gate and up in one."""
     attention_bias: ClassVar[bool] = False
-    """Whether attention has biases where a config.json does not say."""
+    """Whether attention has biases if a config.json does not say so."""
     unreadable: ClassVar[Mapping[str, str]] = {}
-    """Values of ``model_type`` that look like this family and cannot be loaded: what they are and what to do."""
+    """``model_type`` values that look like this family but cannot be loaded -> what they are and what to do."""
 
     @property
     def fuses_gate_and_up(self) -> bool:
@@ -71,7 +71,7 @@ class ModelFamily(Strict):
         return (sizes.hidden_size, sizes.hidden_size)
 
     def biases(self, sizes: Sizes) -> int:
-        """Parameters of a layer's biases, where attention has any."""
+        """Parameters of a layer's attention biases, if any."""
         return sizes.query_width + 2 * sizes.key_width + sizes.hidden_size
 
     def layer_parameters(self, sizes: Sizes) -> int:
@@ -80,7 +80,7 @@ class ModelFamily(Strict):
         return matrices + sum(self.norm_widths(sizes)) + (self.biases(sizes) if sizes.attention_bias else 0)
 
     def rope(self, positions: int) -> dict[str, Any] | None:
-        """``rope_parameters`` of a random model with so many positions; None keeps the config class's own."""
+        """``rope_parameters`` of a random model with this many positions; None keeps the config class's default."""
         return None
 
     def random_config(self, **options: Any) -> Any:
@@ -98,7 +98,7 @@ class ModelFamily(Strict):
 
 @dataclass(frozen=True)
 class Sizes:
-    """Dimensions of a decoder, and what follows from them."""
+    """Dimensions of a decoder, and quantities derived from them."""
 
     hidden_size: int
     intermediate_size: int
@@ -113,7 +113,7 @@ class Sizes:
     tied: bool = field(default=False, kw_only=True)
     """Whether input embedding and head are one weight."""
     adapter_parameters: int = field(default=0, kw_only=True)
-    """Parameters of a LoRA adapter, which are then all that is trained; 0 without one."""
+    """Parameters of a LoRA adapter, which are then the only trained ones; 0 without one."""
 
     @property
     def query_width(self) -> int:
@@ -132,23 +132,23 @@ class Sizes:
 
     @property
     def base_parameters(self) -> int:
-        """Parameters of the whole model, less an adapter's."""
+        """Parameters of the whole model without an adapter's."""
         embeddings = self.embedding_parameters * (1 if self.tied else 2)
         return self.num_hidden_layers * self.family.layer_parameters(self) + embeddings + self.hidden_size
 
     @property
     def parameters(self) -> int:
-        """Parameters of the whole model, an adapter's included."""
+        """Parameters of the whole model including an adapter's."""
         return self.base_parameters + self.adapter_parameters
 
     @property
     def trained_parameters(self) -> int:
-        """Those that the optimiser sees."""
+        """Parameters that are trained."""
         return self.adapter_parameters or self.parameters
 
     @property
     def matmul_parameters(self) -> int:
-        """Those that a token is multiplied with: all but the input embedding, which is looked up."""
+        """Parameters in matrix products: all except the input embedding, which is a look-up."""
         return self.parameters - (0 if self.tied else self.embedding_parameters)
 
 

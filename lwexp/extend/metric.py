@@ -1,4 +1,4 @@
-"""Metrics: what answers are scored by. A computed one counts, a judged one asks a judge, a mean joins other metrics.
+"""Metrics score answers. A computed metric needs only the text, a judged one asks a judge, a mean averages others.
 
 @register
 class Commas(ComputedMetric):
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Marks(NamedTuple):
-    """What an answer got: a score on the metric's scale, and parts of it by name, such as the six dimensions of S_q."""
+    """An answer's score on the metric's scale, and named parts of it, such as the six dimensions of S_q."""
 
     score: float
     dimensions: Mapping[str, float] = {}
@@ -37,21 +37,21 @@ class Question(NamedTuple, Generic[T]):
     """One question to a judge."""
 
     text: str
-    read: Callable[[str], T]  # of a reply; raises UnreadableError
-    reask: Callable[[str], str]  # what is wrong with a reply -> the message that follows it
+    read: Callable[[str], T]  # reads a reply; raises UnreadableError
+    reask: Callable[[str], str]  # problem with a reply -> the follow-up message
     schema: type[BaseModel] | None = None  # of the reply, for providers that can keep to one
 
 
 class JudgePrompt(NamedTuple):
-    """The question before its slots are filled. ``name`` stands beside the judge in tables."""
+    """The question before its slots are filled. ``name`` is shown next to the judge in tables."""
 
     name: str
     text: str
-    is_own: bool = True  # not a file of the user's
+    is_own: bool = True  # False for a user's file
 
     @property
     def sha256(self) -> str:
-        """Verdicts are compared only where model and prompt are the same."""
+        """Verdicts are compared only if model and prompt are the same."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -64,24 +64,24 @@ class Metric(Strict):
     label: ClassVar[str] = ""
     """The same in running text, such as S-bar; empty takes ``name``."""
     title: ClassVar[str] = ""
-    """Over figures; empty takes the label."""
+    """Heading of figures; empty takes the label."""
     meaning: ClassVar[str]
     """One sentence."""
     scale: ClassVar[tuple[float, float]] = (0, 100)
-    """Lowest and highest score; another one is an error."""
+    """Lowest and highest score; a score outside is an error."""
     higher_is_better: ClassVar[bool] = True
     decimals: ClassVar[int] = 1
     needs_length: ClassVar[bool] = False
-    """Is absent where a prompt asks for no length."""
+    """Whether the score needs a requested length; it is absent for prompts without one."""
     needs_columns: ClassVar[tuple[str, ...]] = ()
-    """Further columns that a bench's file must have; they arrive in ``response.details``."""
+    """Further columns that a bench's file must have; they are passed in ``response.details``."""
     needs_judge: ClassVar[bool] = False
     of: ClassVar[tuple[str, ...]] = ()
-    """Kinds of the metrics whose mean it is."""
+    """Kinds of the metrics that it averages."""
 
     @classmethod
     def info(cls) -> MetricInfo:
-        """What an evaluation run records of it, so that a report needs no code of the metric."""
+        """The record stored with an evaluation run, so that a report does not need the metric's code."""
         label = cls.label or cls.name
         return MetricInfo(
             kind=kind_of(cls), name=cls.name, label=label, title=cls.title or label, meaning=cls.meaning,
@@ -91,7 +91,7 @@ class Metric(Strict):
 
 
 class ComputedMetric(Metric):
-    """Needs nothing but the answer. One that never came stays unscored and is not asked about."""
+    """Needs only the answer. ``score`` is not called for missing answers; they stay unscored."""
 
     def score(self, response: Response) -> float | Marks:
         """The score of an answer, which may be empty or cut off."""
@@ -99,27 +99,28 @@ class ComputedMetric(Metric):
 
 
 class JudgedMetric(Metric):
-    """Asks a judge. Answers that never came stay unscored; empty ones get ``empty`` and are not sent."""
+    """Asks a judge. Missing answers stay unscored; empty ones get ``empty`` and are not sent."""
 
     needs_judge = True
     prompt: ClassVar[str]
-    """The question. $REQUEST$ and $RESPONSE$ become the texts, $CODE$ a code for the markers around them, which the
-    texts cannot contain; further slots are those of ``slots``."""
+    """The question. $REQUEST$ and $RESPONSE$ are replaced by the texts, and $CODE$ by a code for the delimiters around
+    them, which does not occur in the texts; further slots come from ``slots``."""
 
     def slots(self, response: Response) -> Mapping[str, str]:
-        """Further slots of the prompt: ``{"CHECKS": text}`` for $CHECKS$."""
+        """Further slots of the prompt, such as ``{"CHECKS": text}`` for $CHECKS$."""
         return {}
 
     def read(self, reply: str, response: Response) -> Marks:
-        """Read a reply: ``lwexp.text.replies.read_object``, with what the question quotes as ``quoted``.
+        """Read a reply, with ``lwexp.text.replies.read_object``; pass the texts that the question quotes as ``quoted``.
 
         Raises:
-            UnreadableError: If it is not what was asked for. The judge is asked once more; then the answer is unscored.
+            UnreadableError: If it does not have the requested form. The judge is asked once more; then the answer is
+                unscored.
         """
         raise NotImplementedError
 
     def reask(self, problem: str) -> str:
-        """The one message that follows an unreadable reply."""
+        """The follow-up message after an unreadable reply."""
         return f"That reply could not be read: {problem}. Reply again, in exactly the form that was asked for."
 
     def reply_schema(self, response: Response) -> type[BaseModel] | None:
@@ -127,7 +128,7 @@ class JudgedMetric(Metric):
         return None
 
     def empty(self, response: Response) -> Marks:
-        """What an empty answer gets: the worst score. Unscored, it would raise its model's mean."""
+        """The worst score, for an empty answer. Left unscored, it would raise its model's mean."""
         return Marks(self.scale[0] if self.higher_is_better else self.scale[1])
 
     def combine(self, judged: Sequence[Marks]) -> Marks:
@@ -139,7 +140,7 @@ class JudgedMetric(Metric):
         )
 
     def judge_prompt(self, file: str | None) -> JudgePrompt:
-        """The question, or the user's instead of it.
+        """The question, or the user's own prompt.
 
         Args:
             file: ``judge.prompt``.
@@ -164,11 +165,11 @@ class JudgedMetric(Metric):
 METRICS: Registry[Metric] = Registry("metric", Metric, ("lwexp.score.metrics",))
 
 STANDARD = ("length", "quality", "mean")
-"""Kinds of the paper's metrics: of a bench that names none, and of runs older than records of metrics."""
+"""Kinds of the paper's metrics: the default of a bench, and of older runs that did not record their metrics."""
 
 
 def metrics_of(kinds: Sequence[str]) -> tuple[Metric, ...]:
-    """Metrics without settings of their own, by kind."""
+    """Metrics with default settings, by kind."""
     return tuple(METRICS[kind].model_validate({"kind": kind}) for kind in kinds)
 
 

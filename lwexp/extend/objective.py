@@ -1,6 +1,6 @@
-"""Training objectives: settings, the rows they train on, and the loss of a pack from its per-token log-probs.
+"""Training objectives: their settings, the rows they train on, and a pack's loss from its per-token log-probs.
 
-No torch here, so tensors are ``Any``; a class imports torch inside its methods.
+This module does not import torch, so tensors are ``Any``; a class imports torch inside its methods.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,29 +24,29 @@ class Optimizer(Strict):
     weight_decay: float = Field(ge=0)
     grad_clip: float = Field(1.0, gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Both follow a linear warm-up."""
+    """Schedule after the linear warm-up."""
     warmup_ratio: float = Field(ge=0, lt=1)
-    """Share of all steps."""
+    """Warm-up, as a share of all steps."""
 
 
 class StepTotals(NamedTuple):
-    """What one optimiser step holds, over all ranks and accumulation steps: the denominators of its loss."""
+    """Counts of one optimiser step, over all ranks and accumulation steps: the denominators of its loss."""
 
     packs: int
     documents: int
     target_tokens: int
     counted: Mapping[str, int] = {}
-    """What ``Objective.count`` counts."""
+    """The counts of ``Objective.count``."""
     tokens: int = 0
-    """All tokens, for the speed; like the next two."""
+    """All tokens; like the next two, for measuring speed."""
     document_squares: int = 0
-    """Sum of squared document lengths: what attention within documents costs."""
+    """Sum of squared document lengths: the cost of attention within documents."""
     pack_squares: int = 0
-    """Sum of squared pack lengths: what attention over whole packs would cost."""
+    """Sum of squared pack lengths: the cost of attention over whole packs."""
 
 
 class PackLoss(NamedTuple):
-    """A pack's share of a step. Both parts add up over the packs of the step."""
+    """A pack's share of a step's loss and metrics. Both parts are summed over the packs of the step."""
 
     loss: Tensor
     watched: dict[str, Tensor]
@@ -54,16 +54,16 @@ class PackLoss(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a loss may use besides the log-probs of its pack."""
+    """Further inputs of a loss."""
 
     reference: Any = None
     """``train.objectives.reference.Reference``: the start model's log-probs; None unless ``needs_reference``."""
     long_from: int | None = None
-    """Target tokens from which a document is one of the longest, which together hold half of all; None: unknown."""
+    """Documents with at least this many target tokens are long (together half of all targets); None: unknown."""
 
 
 class Watched(NamedTuple):
-    """A column of metrics.jsonl as a figure of the report."""
+    """A column of metrics.jsonl that the report draws as a figure."""
 
     title: str
     caption: str
@@ -71,14 +71,14 @@ class Watched(NamedTuple):
 
 
 class Objective(Strict):
-    """What is trained. A subclass adds settings and says the loss of a pack."""
+    """A training objective. A subclass adds settings and defines the loss of a pack."""
 
     kind: str
     epochs: int = Field(ge=1)
     max_steps: int | None = Field(None, ge=1)
     """Stop after this many optimiser steps; null runs all epochs."""
     global_batch: int = Field(ge=1)
-    """Packs per optimiser step, over all ranks and accumulation. What a row gives is always in one pack."""
+    """Packs per optimiser step, over all ranks and accumulation. All documents of a row are always in one pack."""
     optimizer: Optimizer
 
     rows: ClassVar[TrainingRows[Any]]
@@ -93,7 +93,7 @@ class Objective(Strict):
 
     @property
     def summary(self) -> str:
-        """What the loss is, in a few words for the model card."""
+        """The loss in a few words, for the model card."""
         return self.kind
 
     def watched(self) -> dict[str, Watched]:
@@ -107,7 +107,7 @@ class Objective(Strict):
             logprobs: log p of each target token of the pack, in order.
             batch: A ``pack.dataset.PackBatch``: its documents, and which target belongs to which.
             totals: Counts of the whole step.
-            known: What there is besides.
+            known: Further inputs, such as the reference.
         """
         raise NotImplementedError
 
@@ -124,20 +124,20 @@ class Objective(Strict):
         return {}
 
     def target_weights(self, batch: Any, totals: StepTotals) -> Tensor | None:
-        """Weight of each target in the step's loss, for ``inspect_batch``; None where it depends on the model."""
+        """Weight of each target in the step's loss, for ``inspect_batch``; None if it depends on the model."""
         return None
 
     def max_forward_tokens(self, max_tokens: int, fits: Callable[[int], bool]) -> int:
-        """Tokens of the largest forward and backward. With fewer than a pack has, packs are trained in two passes.
+        """Tokens of the largest forward and backward pass. If below a pack's capacity, packs are trained in two passes.
 
         Args:
             max_tokens: Capacity of a pack.
-            fits: Whether a forward and backward of so many tokens fits into memory.
+            fits: Whether a forward and backward pass of that many tokens fits into memory.
         """
         return max_tokens
 
     def passes_line(self, max_tokens: int, forward_tokens: int) -> str | None:
-        """A line of the dry run on how packs are trained; None: nothing to say."""
+        """A line of the dry run about how packs are trained; None to print nothing."""
         return None
 
 

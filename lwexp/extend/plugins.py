@@ -1,4 +1,4 @@
-"""Plugins: users' modules, loaded before a config is read, so that their keys are checked and hinted like ours."""
+"""Plugins: users' modules, loaded before a config is read, so that their keys are checked like built-in ones."""
 
 import hashlib
 import importlib
@@ -22,13 +22,13 @@ _installed: set[str] = set()
 
 
 def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
-    """Import plugins, once each: those of installed packages, then these.
+    """Import each plugin once: first those of installed packages, then the named ones.
 
     Args:
         names: Import paths such as ``my_lab.simpo``, or paths of .py files.
 
     Raises:
-        LwexpError: One line that names the plugin, what went wrong and in which line of it.
+        LwexpError: Naming the plugin, what went wrong and the line in it.
     """
     for point in metadata.entry_points(group=ENTRY_POINTS):
         _installed.add(point.value)
@@ -39,9 +39,9 @@ def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
 
 
 def plugin_fingerprints(names: Iterable[str]) -> dict[str, str]:
-    """Name of each of these plugins and of those of installed packages -> sha256 of its file.
+    """Plugin -> sha256 of its file, for the named plugins and those of installed packages.
 
-    Plugins that this process has loaded for another config do not shape the run.
+    Plugins that this process loaded for another config are left out: they do not affect the run.
     """
     wanted = {*_installed, *names}
     files = {name: module.__file__ for name, module in _loaded.items() if name in wanted and module.__file__}
@@ -49,7 +49,7 @@ def plugin_fingerprints(names: Iterable[str]) -> dict[str, str]:
 
 
 def plugin_config_folders() -> list[Path]:
-    """``conf`` folders beside loaded plugins; their files are choices like those of lwexp's own groups."""
+    """``conf`` folders next to loaded plugins; their files are choices like those of lwexp's own groups."""
     folders = [Path(module.__file__).resolve().parent / "conf" for module in _loaded.values() if module.__file__]
     return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
 
@@ -73,7 +73,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise LwexpError(f"there is no file {path} (looked in {Path.cwd()})")
     full = path.resolve()
-    # A name of its own: two plugins may both be called model.py.
+    # A unique name, because two plugins may both be called model.py.
     name = f"lwexp_plugin_{full.stem}_{hashlib.sha256(str(full).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, full)
     if spec is None or spec.loader is None:
@@ -101,7 +101,7 @@ def _from_import_path(name: str) -> ModuleType:
 
 
 def _where(error: BaseException, name: str) -> str:
-    """``line 12: `` where the plugin's own file raised it."""
+    """``line 12: `` if the plugin's own file raised it."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: "
     ending = Path(name).name if name.endswith(".py") else name.rsplit(".", 1)[-1] + ".py"

@@ -28,10 +28,10 @@ class Registry(Generic[B]):
     """The classes of one kind of thing, by name.
 
     Args:
-        what: What one of them is called, such as "model family".
+        what: Name of one such class in messages, such as "model family".
         base: Base class of all of them.
         builtin: Modules whose import registers lwexp's own; imported at the first look-up, so that a room's
-            settings cost nothing where they are not asked for.
+            settings cost nothing if they are not used.
     """
 
     every: ClassVar[list[Registry[Any]]] = []
@@ -40,21 +40,21 @@ class Registry(Generic[B]):
         self.what = what
         self.base = base
         self.version = 0
-        """Grows with each class, so that a schema built earlier can be seen to be out of date."""
+        """Increases with each class, so that a schema built earlier can be recognised as out of date."""
         self._builtin = list(builtin)
         self._classes: dict[str, type[B]] = {}
         Registry.every.append(self)
 
     def add(self, name: str, cls: type[B]) -> None:
-        """Make a class known.
+        """Register a class.
 
         Raises:
             TypeError: If another class has the name.
         """
-        self._load_builtin()  # first, so that it is the plugin which is told that a name is taken
+        self._load_builtin()  # first, so that the error about a taken name is raised for the plugin
         known = self._classes.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"the {self.what} {name!r} is already there, in {known.__module__}; choose another kind")
+            raise TypeError(f"the {self.what} {name!r} is taken, by {known.__module__}; choose another kind")
         self._classes[name] = cls
         self.version += 1
 
@@ -72,7 +72,7 @@ class Registry(Generic[B]):
         return list(self._all().items())
 
     def remove(self, name: str) -> None:
-        """Forget a class; for tests, which leave no plugin behind."""
+        """Unregister a class; for tests."""
         del self._classes[name]
         self.version += 1
 
@@ -86,15 +86,15 @@ class Registry(Generic[B]):
 
 
 def register(cls: C) -> C:
-    """Class decorator: make a class known to the registry of its base class, under its ``kind``.
+    """Class decorator: register a class with the registry of its base class, under its ``kind``.
 
     Raises:
         TypeError: If no base class has a registry, ``kind`` is not one literal string, or the name is taken.
     """
     homes = [registry for registry in Registry.every if issubclass(cls, registry.base)]
     if not homes:
-        raise TypeError(f"{cls.__name__}: no base class of it has a registry; see docs/extend.md for those that have")
-    # The nearest base wins where one base class extends another.
+        raise TypeError(f"{cls.__name__}: none of its base classes has a registry; docs/extend.md lists those that do")
+    # If one base class extends another, the nearest wins.
     home = min(homes, key=lambda registry: cls.__mro__.index(registry.base))
     home.add(kind_of(cls), cls)
     return cls
@@ -112,12 +112,12 @@ def kind_of(cls: type[Strict]) -> str:
 class OneOf:
     """Annotation of a field that holds a registered class: ``Annotated[Objective, OneOf(OBJECTIVES)]``.
 
-    In YAML it is a mapping with ``kind``, or the name alone where all other settings have defaults; null where the
+    In YAML it is a mapping with ``kind``, or the name alone if all other settings have defaults, or null if the
     annotation is ``Objective | None``.
 
     Args:
-        registry: What may be chosen.
-        by_name: Written back as the name alone where there are no other settings.
+        registry: The classes to choose from.
+        by_name: Whether to write it back as the name alone if there are no other settings.
     """
 
     def __init__(self, registry: Registry[Any], *, by_name: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Row formats: how one tool or another writes a conversation or a preference pair in a row of a file."""
+"""Row formats: how various tools write a conversation or a preference pair as a row of a file."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ class RawRow(NamedTuple):
 
 
 class PairTurns(NamedTuple):
-    """A preference pair as its row says it."""
+    """A preference pair, as read from its row."""
 
     prompt: list[Message]
     chosen: str
@@ -30,22 +30,22 @@ F = TypeVar("F", "RowFormat", "PairFormat")
 
 
 class AnyFormat(Strict):
-    """What formats of conversations and of pairs share."""
+    """Common base of conversation and pair formats."""
 
     kind: str
     rank: ClassVar[int] = 0
-    """``format: auto`` asks lower ones first; lwexp's own have 10 and more."""
+    """``format: auto`` tries lower numbers first; built-in formats have 10 or more."""
 
     def detects(self, row: JsonRow) -> bool:
-        """Whether the columns of a row tell this format. Without an answer it is taken only where it is named."""
+        """Whether a row's columns identify this format. A format that never detects itself must be named."""
         return False
 
 
 class RowFormat(AnyFormat):
-    """Conversations of one shape. A subclass says ``messages``, and mostly ``detects``."""
+    """A conversation format. A subclass defines ``messages``, and usually ``detects``."""
 
     def messages(self, row: JsonRow) -> list[Message]:
-        """All turns in order: system where there is one, then user and assistant in turn.
+        """All turns in order: an optional system message, then user and assistant in turn.
 
         Raises:
             BrokenRowError: Naming the column that is missing or wrong.
@@ -53,9 +53,9 @@ class RowFormat(AnyFormat):
         raise NotImplementedError
 
     def question(self, row: JsonRow) -> tuple[str, JsonRow]:
-        """The first thing a user asks, with columns of that turn alone (WildChat marks single turns as toxic).
+        """The first user turn, with the columns of that turn (WildChat marks single turns as toxic).
 
-        This is all that selection reads, so a format may let broken answers pass here.
+        Selection reads nothing else, so broken answers may be ignored here.
 
         Raises:
             BrokenRowError: Naming the column that is missing or wrong.
@@ -64,7 +64,7 @@ class RowFormat(AnyFormat):
 
 
 class PairFormat(AnyFormat):
-    """Preference pairs of one shape. A subclass says ``turns``, and mostly ``detects``."""
+    """A pair format. A subclass defines ``turns``, and usually ``detects``."""
 
     def turns(self, row: JsonRow) -> PairTurns:
         """The prompt and both answers.
@@ -98,9 +98,9 @@ class AutoPairFormat(PairFormat):
 
 
 def format_of(row: object, wanted: F) -> F | None:
-    """The format to read a row with: the wanted one, or with ``auto`` the first that detects itself in the row.
+    """The format for a row: the wanted one or, with ``auto``, the first that detects itself in the row.
 
-    A format with a setting that has no default is taken only where it is named.
+    A format with a setting that has no default must be named.
     """
     if wanted.kind != "auto":
         return wanted

@@ -1,4 +1,4 @@
-"""The base of every config section, and what a key is for: one annotation, from which every list of keys follows."""
+"""The base of every config section, and the annotation of keys from which every list of keys is derived."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,8 +8,8 @@ from pydantic.fields import FieldInfo
 
 Affects = Literal["result", "choice", "speed", "label"]
 """``result``: another value may give another result, so it is part of a run's id. ``choice``: the same, but only
-by choosing among samples that are already there. ``speed``: time, memory, checkpoints or logs, never a result.
-``label``: where a run lies, what it is called or which run is meant."""
+by choosing among existing samples. ``speed``: time, memory, checkpoints or logs, never a result. ``label``: where a
+run is stored, its name, or which run is meant."""
 
 _UNSET: Any = object()
 
@@ -17,7 +17,7 @@ _UNSET: Any = object()
 class Strict(BaseModel):
     """Settings in which unknown keys, wrong types and later changes are errors.
 
-    The validator is built at the first use, because registries may still grow until then.
+    The validator is built at first use, because classes may be registered until then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True)
@@ -29,12 +29,13 @@ class Key:
 
     Attributes:
         affects: What another value changes.
-        neutral: Value at which the key does nothing. A key added later has one, and is left out of a run's id while it
-            holds it, so that the ids of earlier runs stay.
+        neutral: Value at which the key has no effect. A key added later has one; at that value it is left out of a
+            run's
+            id, so that the ids of earlier runs do not change.
         read_by: Commands that read it (keys of the root config only).
         shapes: Stages whose results it shapes (sections of the root config only).
         formerly: Its name in earlier versions. Ids are still computed with it, and stored configs with it are read;
-            typing it is answered with the new name.
+            typing it gives an error with the new name.
     """
 
     affects: Affects = "result"
@@ -50,5 +51,5 @@ class Key:
 
 
 def key_of(field: FieldInfo) -> Key:
-    """The annotation of a field; the plain one where it has none."""
+    """The annotation of a field, or a default one."""
     return next((item for item in field.metadata if isinstance(item, Key)), Key())

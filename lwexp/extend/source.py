@@ -1,4 +1,4 @@
-"""Data sources: where the rows of a mixture come from. Found and fingerprinted first, read later."""
+"""Data sources of a mixture. They are found and fingerprinted first, and read later."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from lwexp.records import Conversation, PreferencePair
 
 
 class Found(NamedTuple):
-    """A source that is there."""
+    """A source that was found."""
 
     path: str
     """A file, a folder, a hub id or an address."""
@@ -24,27 +24,27 @@ class Found(NamedTuple):
 
 
 class AnySource(Strict):
-    """What sources of conversations and of pairs share."""
+    """Common base of conversation and pair sources."""
 
     kind: str
     count: int | None = Field(default=None, ge=0)
-    """How many rows; null takes all that pass the word limits, 0 leaves the source out."""
+    """Number of rows; null takes all within the word limits, 0 disables the source."""
 
     def find(self, key: str, root: Path) -> Found:
         """Find the source, cheaply: files are hashed, nothing is parsed.
 
         Args:
             key: Its config key, for messages: ``mixture.sources.<name>``.
-            root: Folder under which runs lie.
+            root: Folder of runs.
 
         Raises:
-            LwexpError: If it is not there.
+            LwexpError: If it does not exist.
         """
         raise NotImplementedError
 
 
 class DataSource(AnySource):
-    """Conversations, for SFT. A subclass says ``find`` and ``rows``."""
+    """Conversations, for SFT. A subclass defines ``find`` and ``rows``."""
 
     min_words: int | None = Field(default=None, ge=0)
     """Shortest answer allowed, in words; of several answers the longest counts."""
@@ -57,7 +57,7 @@ class DataSource(AnySource):
 
 
 class RawSource(DataSource):
-    """Conversations in rows of some tool's shape."""
+    """Conversations in some tool's row format."""
 
     format: Annotated[RowFormat, OneOf(ROW_FORMATS, by_name=True)] = AutoFormat()
     """auto takes the first format that a row tells, for the whole source."""
@@ -69,7 +69,7 @@ class RawSource(DataSource):
 
 
 class PairSource(AnySource):
-    """Preference pairs, for DPO and the like. A subclass says ``find`` and ``rows``."""
+    """Preference pairs, for DPO and similar. A subclass defines ``find`` and ``rows``."""
 
     def rows(self, key: str, found: Found) -> Iterator[RawRow | PreferencePair]:
         """Rows in their order: raw ones, which ``format`` reads, or finished pairs."""
@@ -77,7 +77,7 @@ class PairSource(AnySource):
 
 
 class RawPairSource(PairSource):
-    """Preference pairs in rows of some tool's shape."""
+    """Preference pairs in some tool's row format."""
 
     format: Annotated[PairFormat, OneOf(PAIR_FORMATS, by_name=True), Key(neutral=AutoPairFormat())] = AutoPairFormat()
     """auto takes the first format that a row tells, for the whole source."""

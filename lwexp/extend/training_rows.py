@@ -1,4 +1,4 @@
-"""Training rows: what an objective trains on, from a source's row to token documents with numbers beside them."""
+"""Training rows: an objective's data, from a source's row to documents with optional numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -8,7 +8,7 @@ from lwexp.records import Message, Row
 
 @runtime_checkable
 class NamedRow(Protocol):
-    """What every training row has: a ``records.Row`` with a name of its own in its source."""
+    """Required of every training row: a ``records.Row`` with an id that is unique in its source."""
 
     @property
     def id(self) -> str: ...
@@ -25,18 +25,18 @@ class TrainingRows(Generic[R]):
     kind: ClassVar[str]
     """Short name, part of the fingerprint of packs."""
     plural: ClassVar[str]
-    """What several are called in messages, such as "preference pairs"."""
+    """Plural in messages, such as "preference pairs"."""
     row_type: ClassVar[type[Row]]
     section: ClassVar[Literal["sources", "pairs"]] = "sources"
     """The part of ``mixture`` that names their sources."""
     answers: ClassVar[Literal["all", "last"]] = "last"
     """Which answers of a document are targets."""
     endings: ClassVar[tuple[str, ...]] = ("",)
-    """One for each document of a row: what its name ends in. Every row has as many documents."""
+    """Suffixes of the document names of a row; every row has this many documents."""
     labels: ClassVar[tuple[str, ...]] = ()
-    """Names of the numbers that are kept for each document, the columns of ``PackBatch.labels``."""
+    """Names of the numbers stored with each document, the columns of ``PackBatch.labels``."""
     can_be_held_out: ClassVar[bool] = False
-    """Whether the likelihood of held-out documents says something about training (``training.validation``)."""
+    """Whether the likelihood of held-out documents is meaningful (``training.validation``)."""
 
     def parse(self, columns: Mapping[str, Any], *, id: str, source: str) -> R:
         """A row of a file or data set.
@@ -47,7 +47,7 @@ class TrainingRows(Generic[R]):
         raise NotImplementedError
 
     def arrange(self, rows: Sequence[R]) -> Sequence[R]:
-        """The drawn rows in their order, with whatever one row takes from another; unchanged by default."""
+        """Change rows that depend on other rows, keeping their order; by default, unchanged."""
         return rows
 
     def documents(self, row: R) -> tuple[tuple[Message, ...], ...]:
@@ -59,5 +59,5 @@ class TrainingRows(Generic[R]):
         return ((),) * len(self.endings)
 
     def answer_words(self, row: R) -> tuple[int, ...]:
-        """Words of each document's answer. The first document is the one that is trained towards."""
+        """Words of each document's answer. The first document is the preferred one."""
         raise NotImplementedError

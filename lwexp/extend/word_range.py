@@ -8,7 +8,7 @@ from lwexp.extend.settings import Strict
 
 
 class WordRange(Strict):
-    """A range of required lengths: low <= words < high, or <= high where ``closed``."""
+    """A range of required lengths: low <= words < high, or <= high if ``closed``."""
 
     low: int = Field(ge=0)
     high: int = Field(gt=0)
@@ -37,10 +37,10 @@ def parse_range(value: str | int) -> WordRange:
     """Read a range of required lengths; ``k`` means thousand.
 
     Example:
-        ``[2000,4000)``, ``2k-4k`` (both ends in), ``4k+``, ``<500``, ``>=500``, ``1000``
+        ``[2000,4000)``, ``2k-4k`` (both ends included), ``4k+``, ``<500``, ``>=500``, ``1000``
 
     Raises:
-        ValueError: If it is none of these, or no length lies in it.
+        ValueError: If it has another form, or contains no length.
     """
     text = str(value)
     match = _RANGE.fullmatch(text.replace(" ", ""))

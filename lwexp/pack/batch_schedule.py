@@ -6,7 +6,7 @@ from typing import Literal, overload
 import numpy as np
 from jaxtyping import Int, Real
 
-# Packs are sorted by cost within windows of this many steps. On a 186k mix with 8 packs of 32k a step, each on its
+# Packs are sorted by cost within windows of this many steps. On a 186k mix with 8 packs of 32k per step, each on its
 # own rank, ranks are busy 86% of the time in random order and 99% with 32 (by the FLOPs of an 8B model). Sorting a
 # whole epoch would add another half percent, but all epochs would then repeat the same steps.
 _WINDOW_STEPS = 32
@@ -19,9 +19,11 @@ class BatchSchedule(Sequence[list[int]]):
     """Step k of a run as a function of the seed and k alone, so that a resumed run takes the same steps.
 
     Each epoch is a new permutation. Epochs follow each other without a gap and are cut into global batches, so a
-    step may span two epochs and the last step may be short. Ranks and accumulation do not appear: of
-    ``schedule[k]``, the packs of micro-step m on R ranks are ``[m * R : (m + 1) * R]``, one for each rank. They are
-    ordered by cost, so that ranks finish together.
+    step may span two epochs and the last step may be short. The schedule does not depend on ranks or accumulation: in
+    micro-step m on R
+    ranks, the ranks take ``schedule[k][m * R : (m + 1) * R]``, one pack each. Packs of a step are ordered by cost, so
+    that
+    ranks finish together.
     """
 
     def __init__(
@@ -37,12 +39,12 @@ class BatchSchedule(Sequence[list[int]]):
         """Draw the schedule of a run.
 
         Args:
-            num_packs: Packs of an epoch.
-            costs: What attention costs for each pack, in any unit: the sum of squared document lengths.
-            seed: Of the run.
-            epochs: How often each pack is taken.
-            global_batch: Packs of a step, over all ranks and accumulation.
-            order: ``balanced`` puts packs of like cost into a step, ``random`` draws each step freely.
+            num_packs: Packs per epoch.
+            costs: Attention cost of each pack in any unit, such as the sum of squared document lengths.
+            seed: The run's seed.
+            epochs: How often each pack is used.
+            global_batch: Packs per step, over all ranks and accumulation.
+            order: ``balanced`` puts packs of similar cost into a step; ``random`` draws each step from all packs.
         """
         assert min(num_packs, epochs, global_batch) >= 1, (num_packs, epochs, global_batch)
         assert costs.shape == (num_packs,), costs.shape
@@ -79,7 +81,7 @@ class BatchSchedule(Sequence[list[int]]):
 
     def _order(self, epoch: int) -> Int[np.ndarray, " packs"]:
         if epoch not in self._orders:
-            # Two epochs are enough: steps are asked for in order, and one may span a boundary.
+            # Two epochs are enough: steps are requested in order, and one may span a boundary.
             for old in [known for known in self._orders if known < epoch - 1 or known > epoch + 1]:
                 del self._orders[old]
             self._orders[epoch] = self._draw(epoch)
@@ -92,7 +94,8 @@ class BatchSchedule(Sequence[list[int]]):
         size = self.global_batch
         if size == 1 or self.order == "random":
             return order
-        # What completes a step of the previous epoch, whole steps, and what begins a step of the next.
+        # Packs that complete a step of the previous epoch, then whole steps, then the start of a step of the next
+        # epoch.
         first = min(-epoch * self.num_packs % size, self.num_packs)
         last = first + (self.num_packs - first) // size * size
         whole = order[first:last]

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Part of every fingerprint. Raise it when the same input would give other arrays than before.
+# Part of every fingerprint. Increase it when the same input gives other arrays than before.
 FORMAT_VERSION = 2
 
 
 def build_packs(
     rows: Collection[R], kind: TrainingRows[R], tokenizer: PreTrainedTokenizerFast, config: PackConfig, out: Path
 ) -> PackReport:
-    """Tokenise and pack into the folder ``out``, or return the report of what is already there.
+    """Tokenise and pack into the folder ``out``, or return the report of packs that are up to date.
 
     Args:
         rows: Read in order, perhaps twice: a list, or ``StoredRows``.
-        kind: How they become documents, such as ``pack.rows.PairRows()``. All documents of a row go into one pack.
-        tokenizer: From ``pack.tokenizer``: it knows its chat format.
-        config: Capacity, and what happens to a document that exceeds it.
+        kind: How rows become documents, such as ``pack.rows.PairRows()``. All documents of a row go into one pack.
+        tokenizer: From ``pack.tokenizer``; it knows its chat format.
+        config: Capacity, and what to do with a document that exceeds it.
         out: Replaced in one step when its fingerprint (of data, tokenizer and settings) differs. One process at
             a time may build it: call on rank 0, under the run's lock.
 
@@ -46,7 +46,7 @@ def build_packs(
         LwexpError: If there is nothing to pack, or a document is too long and ``config.overflow`` is "error".
     """
     if not len(rows):
-        raise LwexpError(f"nothing to pack: the mixture holds no {kind.plural}: check mixture.{kind.section}")
+        raise LwexpError(f"nothing to pack: the mixture has no {kind.plural}; check mixture.{kind.section}")
     if (out / "meta.json").is_file():
         mark = Fingerprint(tokenizer, config, kind)
         for row in rows:
@@ -57,11 +57,12 @@ def build_packs(
             log.info("packs in %s are up to date: %s", out, report)
             return report
     elif out.exists():
-        raise LwexpError(f"{out} is in the way: packs go there, but it holds something else; move it away")
+        raise LwexpError(f"{out} has other contents, but packs are written there; move it away")
     try:
         with atomic(out) as aside:
             aside.mkdir(parents=True)
-            # With no earlier packs to compare with, the fingerprint is taken as rows pass: they are read only once.
+            # Without earlier packs to compare with, the fingerprint is computed while packing, so rows are read only
+            # once.
             mark = Fingerprint(tokenizer, config, kind)
             read = (mark.add(documents_of(row, kind)) for row in rows)
             report = _write(read, len(rows), kind, tokenizer, config, aside)
@@ -95,7 +96,7 @@ class Fingerprint:
             for message in document:
                 parts += (message.role, message.content)
         parts += [repr(value) for labels in row.labels for value in labels]
-        # The lengths in front say where each part ends, so that no two lists of parts are equal when joined.
+        # The lengths come first, so that two different lists of parts never give the same bytes.
         self._digest.update(
             f"{' '.join([str(len(part)) for part in parts])}\n{''.join(parts)}".encode(errors="surrogatepass")
         )
@@ -106,7 +107,7 @@ class Fingerprint:
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    """sha256 over how a tokenizer splits and numbers text; the same before and after it was saved."""
+    """sha256 over a tokenizer's splitting rules and vocabulary; the same before and after saving."""
     whole = json.loads(tokenizer.backend_tokenizer.to_str())
     shaping = {key: whole[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
@@ -120,7 +121,7 @@ def _write(
     config: PackConfig,
     folder: Path,
 ) -> PackReport:
-    """Fill a folder and account for every token."""
+    """Write the arrays and account for every token."""
     capacity, size = config.max_tokens, len(kind.endings)
     done = tokenize_documents(track(rows, "tokenising", total), tokenizer, capacity, folder, kind)
     _refuse_too_long(done, total, kind, config)
@@ -140,14 +141,14 @@ def _write(
 
 
 def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], config: PackConfig) -> None:
-    """Stop where nothing may be dropped, or nothing is left."""
+    """Stop if rows must not be dropped, or if none is left."""
     if done.longest is None or (config.overflow == "drop" and done.packed != Counts()):
         return
     words = kind.plural + (" (both answers share a pack)" if len(kind.endings) == 2 else "")
     longest = done.longest
     fixes = f"set pack.max_tokens={longest.tokens} or more"
     if config.overflow == "error":
-        fixes += f", or pack.overflow=drop to go on with {total - done.num_too_long:,}"
+        fixes += f", or pack.overflow=drop to continue with {total - done.num_too_long:,}"
     raise LwexpError(
         f"{done.num_too_long:,} of {total:,} {words} are longer than a pack: the longest, {longest.id} "
         f"(source {longest.source}), has {longest.tokens:,} tokens, pack.max_tokens={config.max_tokens:,}; {fixes}"

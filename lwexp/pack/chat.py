@@ -1,14 +1,14 @@
 """From messages to tokens, and which of them carry loss.
 
 A chat format turns messages into pieces: special tokens, and text that is encoded with every special token switched
-off, so that ``<|user|>`` inside a message stays the eight characters it is.
+off, so that ``<|user|>`` inside a message is encoded as eight ordinary characters.
 
     glm4, user "Hi", assistant "Yo" (targets marked by ^):
 
         [gMASK] <sop> <|user|> \\n Hi <|assistant|> \\n Yo <|endoftext|>
                                                     ^  ^  ^
 
-All text between two control tokens is encoded as one string, as by a server that renders the template first. The
+All text between two control tokens is encoded as one string, as a server does that renders the template first. The
 only other boundary is where generation starts, because the model continues from there.
 """
 
@@ -44,7 +44,7 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
     """The format that a training run saved with its tokenizer.
 
     Raises:
-        LwexpError: If the tokenizer carries no format.
+        LwexpError: If no format is stored in the tokenizer.
     """
     name, folder = tokenizer.init_kwargs.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
     if name not in CHAT_FORMATS and name and tokenizer.init_kwargs.get("lwexp_stop_tokens"):
@@ -53,10 +53,10 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
 
 
 def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-    """A format whose plugin is not loaded, from the saved template: enough for prompts. Targets are not saved.
+    """A format whose plugin is not loaded, from the saved template. It can only encode prompts: targets are not saved.
 
-    The template is rendered with a marker in place of each message; the messages are put back as text afterwards, so
-    that none of them can contain a control token.
+    The template is rendered with a marker in place of each message; the messages are inserted as text afterwards, so
+    that none of them can become a control token.
     """
     saved = tokenizer.init_kwargs
     markers = re.compile("\ue000(\\d+)\ue001")
@@ -73,7 +73,8 @@ def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
         def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
             if messages[-1].role == "assistant":
                 raise LwexpError(
-                    f"chat format {self.kind}: a saved tokenizer knows prompts only; to train with it, load its plugin"
+                    f"chat format {self.kind}: a saved tokenizer only encodes prompts; "
+                    "to train with it, load its plugin"
                 )
             marked = [{"role": m.role, "content": f"\ue000{n}\ue001"} for n, m in enumerate(messages)]
             rendered = str(tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True))
@@ -89,7 +90,7 @@ def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
 
 
 def chat_format(name: str | None, where: str) -> ChatFormat:
-    """A registered format by name, such as "glm4". ``where`` begins the message about an unknown one."""
+    """A registered format by name, such as "glm4". ``where`` is the start of the message about an unknown one."""
     if name is None or name not in CHAT_FORMATS:
         raise LwexpError(
             f"{where} is {name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run "
@@ -111,9 +112,9 @@ def encode_stream(
     arrays and the next batch is read.
 
     Args:
-        tokenizer: Speaks ``format``.
+        tokenizer: A tokenizer with the special tokens of ``format``.
         format: How messages become tokens.
-        batches: Messages of each conversation; the texts of a batch are one call of the tokenizer.
+        batches: Messages of each conversation; each batch is one call of the tokenizer.
         answers: Which answers carry loss: all of them, or the last one only, as in preference pairs, where the
             earlier ones belong to the prompt.
 
@@ -152,7 +153,7 @@ def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["a
 def encode_prompt(
     tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message]
 ) -> Int32[np.ndarray, " tokens"]:
-    """Encode the messages before an answer. Encoding them with the answer starts with just these tokens.
+    """Encode the messages before an answer. The encoding with the answer starts with exactly these tokens.
 
     Raises:
         LwexpError: If the turns do not alternate or do not end with a question.
@@ -164,14 +165,14 @@ def encode_prompt(
 
 
 def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
-    """Control tokens that the text of a message could become; empty for every tokenizer that may be used."""
+    """Control tokens that the text of a message could be encoded as; must be empty for a tokenizer to be usable."""
     encoded = zip(controls, _encode_texts(tokenizer, list(controls)), strict=True)
     return [token for token, encoding in encoded if control_id(tokenizer, token) in encoding.ids]
 
 
 def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
     if problem := turn_problem(messages, last=last):
-        raise LwexpError(f"cannot encode a conversation of {len(messages)} messages: {problem}; mend or drop it")
+        raise LwexpError(f"cannot encode a conversation of {len(messages)} messages: {problem}; fix or drop it")
 
 
 def _distinct_texts(conversations: Sequence[Sequence[Piece]]) -> list[str]:
@@ -204,9 +205,9 @@ def _collect(
 
 
 def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[Encoding]:
-    """Encode texts as nothing but text.
+    """Encode texts with all special tokens switched off.
 
-    Truncation is switched off first: a saved tokenizer.json can carry it, and it would cut long outputs in silence.
+    Truncation is switched off first: a saved tokenizer.json can enable it, and long outputs would be cut silently.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()

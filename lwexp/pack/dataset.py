@@ -41,9 +41,9 @@ class PackBatch:
     max_length: int
     """Tokens of the longest document."""
     lengths: tuple[int, ...]
-    """Tokens of each document, as Python integers: reading them from a device would make it wait."""
+    """Tokens of each document, as Python integers: reading them from a device would force a synchronisation."""
     source_positions: Int64[Tensor, " targets"]
-    """Place in the pack of the hidden state that predicts each target: the token before it."""
+    """Position in the pack of the hidden state that predicts each target: the token before it."""
     target_ids: Int64[Tensor, " targets"]
     target_documents: Int64[Tensor, " targets"]
     """Document of each target, 0 to documents-1, ascending."""
@@ -51,7 +51,7 @@ class PackBatch:
     """Numbers of the documents in the whole data set."""
     pack_id: int
     labels: Float[Tensor, "documents labels"]
-    """The numbers that rows give each document (``TrainingRows.labels``); often no columns."""
+    """The numbers stored with each document (``TrainingRows.labels``); often no columns."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -78,7 +78,7 @@ class PackedDataset(Dataset[PackBatch]):
         """Open a folder.
 
         Raises:
-            LwexpError: If it holds no finished packs, or a file has lost its end.
+            LwexpError: If it has no finished packs, or a file is truncated.
         """
         self.folder = folder
         try:
@@ -92,7 +92,7 @@ class PackedDataset(Dataset[PackBatch]):
             known = folder / "labels.npy"  # packs of earlier versions have none
             self._labels = np.load(known) if known.is_file() else np.zeros((len(targets), 0))
         except (OSError, ValueError) as error:
-            message = f"{folder} holds no finished packs ({error}); delete it and run the command again"
+            message = f"{folder} has no finished packs ({error}); delete it and rerun the command"
             raise LwexpError(message) from None
         self.kind: str = meta["kind"]
         self.fingerprint: str = meta["fingerprint"]
@@ -101,7 +101,7 @@ class PackedDataset(Dataset[PackBatch]):
         assert self._pack_offsets[-1] == len(self._packs) == len(targets) == self.report.packed.documents
         lengths = np.diff(self._offsets)[self._packs]
         self.costs: Int64[np.ndarray, " packs"] = self._in_pack_order(lengths**2)
-        """What attention costs: the sum of squared document lengths."""
+        """Attention cost: the sum of squared document lengths."""
         self.token_counts: Int64[np.ndarray, " packs"] = self._in_pack_order(lengths)
         self.target_counts: Int64[np.ndarray, " packs"] = self.sum_per_pack(targets)
         self.longest_document = int(lengths.max())
@@ -118,7 +118,7 @@ class PackedDataset(Dataset[PackBatch]):
         return np.add.reduceat(values, self._pack_offsets[:-1])
 
     def __reduce__(self) -> tuple[type[PackedDataset], tuple[Path]]:
-        """Workers open the folder themselves; pickling the maps would send them all the tokens."""
+        """Workers open the folder themselves; pickling the memory maps would copy all the tokens."""
         return PackedDataset, (self.folder,)
 
     @property
@@ -127,11 +127,11 @@ class PackedDataset(Dataset[PackBatch]):
 
     @property
     def num_documents(self) -> int:
-        """How many documents there are; for preference pairs, two a pair."""
+        """Number of documents; a preference pair has two."""
         return len(self._packs)
 
     def long_from(self) -> int:
-        """Target tokens from which a document counts as long: the longest ones together hold half of all targets.
+        """Documents with at least this many target tokens are long: together they hold half of all targets.
 
         Example: for documents of 1, 2, 3 and 6 targets it is 6, because the longest alone holds 6 of 12.
         """

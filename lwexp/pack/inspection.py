@@ -1,4 +1,4 @@
-"""Prints what is trained on: decoded packs with target tokens, document boundaries and loss weights.
+"""Prints training packs: decoded text with target tokens, document boundaries and loss weights.
 
 On a terminal targets are green and the rest is dim; in a pipe ``{+`` and ``+}`` enclose them.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lwexp.pack.dataset import DocumentName, PackBatch, PackedDataset
 
-# Of a longer text, this many characters at either end are shown; of many documents, the first and the last.
+# A longer text is shown with this many characters at either end; of many documents, the first and last are shown.
 _SHOWN_CHARACTERS = 300
 _FIRST_DOCUMENTS, _LAST_DOCUMENTS = 6, 2
 _STYLES = {True: "green", False: "dim"}
@@ -37,7 +37,7 @@ def inspect_packs(
     """Print packs.
 
     Args:
-        dataset: Any packs.
+        dataset: The packs.
         tokenizer: The one they were built with.
         pack_ids: Which packs, in this order.
         weigh: Weight of each target of a pack in its step's loss; None shows none.
@@ -63,7 +63,7 @@ def _show_documents(
     weights: Sequence[float] | None,
     console: Console,
 ) -> None:
-    """The documents of a pack; of many, the middle is counted and not shown."""
+    """Print the documents of a pack; if there are many, those in the middle are only counted."""
     starts = pack.cu_seqlens.tolist()
     owners = pack.target_documents.tolist()
     targets = set((pack.source_positions + 1).tolist())

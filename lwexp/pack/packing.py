@@ -19,17 +19,19 @@ Strategy = Literal["exact_fit", "best_fit", "best_fit_decreasing"]
 def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "exact_fit") -> list[list[int]]:
     """Pack all rows at once.
 
-    Packing is global because more rows leave less space empty: next-fit in file order (the original) fills 93.7% on
+    Packing is global because with more rows to choose from less space stays empty: next-fit in file order (the
+    original) fills 93.7% on
     a mix of 186k documents, best-fit decreasing within batches of 1,000 rows (TRL) 98.6%, each strategy here 99.96%
     or more.
 
     Args:
         lengths: Tokens of each row, 1 to ``capacity``.
         capacity: Tokens of a pack.
-        strategy: ``exact_fit`` fills one pack after the other in the order given and chooses its last rows, so
-            lengths stay mixed within a pack. ``best_fit`` puts each row into the fullest pack that still takes
-            it, in the order given; ``best_fit_decreasing`` does so from the longest to the shortest, which puts
-            rows of like length together (docs/decisions/013).
+        strategy: ``exact_fit`` fills one pack after another in the given order and chooses only its last rows, so
+            lengths stay mixed within a pack. ``best_fit`` puts each row into the fullest pack that it still fits into,
+            in the given order; ``best_fit_decreasing`` does so from the longest row to the shortest, which groups rows
+            of
+            similar length (docs/decisions/013).
 
     Returns:
         Row numbers by pack: each row once, none split. Equal input gives equal output.
@@ -46,10 +48,10 @@ def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "ex
 
 
 def _best_fit(lengths: Int[np.ndarray, " n"], capacity: int, *, decreasing: bool) -> list[list[int]]:
-    """Each row into the fullest pack that still takes it.
+    """Put each row into the fullest pack that it still fits into.
 
     Source: best-fit decreasing is how Ding et al., "Fewer Truncations Improve Language Modeling"
-        (arXiv 2404.10830), pack; they cut documents longer than a pack, and we never do.
+        (arXiv 2404.10830), pack; they cut documents longer than a pack; lwexp never does.
     """
     order = np.argsort(-lengths.astype(np.int64), kind="stable") if decreasing else np.arange(len(lengths))
     ordered = lengths[order]
@@ -98,7 +100,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class PackReport:
-    """Where every token went. It balances: all documents are packed or dropped, all places filled or empty."""
+    """Where every token went. It adds up: each document is packed or dropped, each position filled or empty."""
 
     kind: str
     """``TrainingRows.kind``."""
@@ -112,13 +114,13 @@ class PackReport:
     longest: int
     """Tokens of the longest packed row, all its documents together."""
     sources: Mapping[str, Counts] = field(default_factory=dict)
-    """What each source has in the packs."""
+    """Counts of each source in the packs."""
     rows: str = "conversations"
     """What the packed rows are called."""
     documents_per_row: int = 1
 
     def __post_init__(self) -> None:
-        """A token lost or invented is a bug of lwexp."""
+        """Check that everything adds up; a lost or invented token is a bug in lwexp."""
         for name in ("documents", "tokens", "targets"):
             received, packed, dropped = (getattr(part, name) for part in (self.received, self.packed, self.dropped))
             assert received == packed + dropped, (name, received, packed, dropped)
@@ -127,12 +129,12 @@ class PackReport:
 
     @property
     def empty_tokens(self) -> int:
-        """Places of the packs without a token; nothing is computed for them."""
+        """Unfilled positions of the packs; nothing is computed for them."""
         return self.packs * self.capacity - self.packed.tokens
 
     @property
     def fill(self) -> float:
-        """Share of places that hold a token, 0..1."""
+        """Share of positions filled with a token, 0..1."""
         return self.packed.tokens / (self.packs * self.capacity) if self.packs else 0.0
 
     @property
@@ -142,7 +144,7 @@ class PackReport:
         return Tally(self.received.documents // size, self.packed.documents // size, lost)
 
     def __str__(self) -> str:
-        """Two balances in one line."""
+        """Both sums in one line."""
         return (
             f"{self.rows}: {self.tally}; "
             f"{plural(self.packs, 'pack')} x {self.capacity:,} = {self.packed.tokens:,} tokens "
@@ -156,7 +158,7 @@ class PackReport:
     def from_tree(cls, tree: Mapping[str, Any]) -> PackReport:
         counts = {name: Counts(**tree[name]) for name in ("received", "packed", "dropped")}
         sources = {name: Counts(**value) for name, value in tree["sources"].items()}
-        # Packs of earlier versions do not say how many documents a row has; theirs were conversations or pairs.
+        # Packs of earlier versions do not record how many documents a row has; they were conversations or pairs.
         words, size = ("pairs", 2) if tree["kind"] == "pairs" else ("conversations", 1)
         return cls(
             tree["kind"], tree["capacity"], tree["packs"], longest=tree["longest"], sources=sources,

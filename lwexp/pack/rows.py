@@ -5,7 +5,7 @@ from lwexp.records import Conversation, Message, PreferencePair
 
 
 class ConversationRows(TrainingRows[Conversation]):
-    """A conversation is one document; every answer in it is learned."""
+    """A conversation is one document; every answer in it is a target."""
 
     kind, plural, row_type, answers, can_be_held_out = "sft", "conversations", Conversation, "all", True
 
@@ -13,12 +13,12 @@ class ConversationRows(TrainingRows[Conversation]):
         return (row.messages,)
 
     def answer_words(self, row: Conversation) -> tuple[int, ...]:
-        """Of its longest answer."""
+        """Words of its longest answer."""
         return (row.actual_words,)
 
 
 class PairRows(TrainingRows[PreferencePair]):
-    """Both answers of a pair, each behind the prompt: documents 2i and 2i+1 are chosen and rejected of pair i."""
+    """Both answers of a pair, each after the prompt: documents 2i and 2i+1 are pair i's chosen and rejected answer."""
 
     kind, plural, row_type, section = "pairs", "preference pairs", PreferencePair, "pairs"
     endings = ("/chosen", "/rejected")

@@ -1,4 +1,4 @@
-"""Tokenizers: load one by hub id or folder, train a small one, and give either a chat format."""
+"""Tokenizers: load one by hub id or folder, or train a small one; set the chat format of either."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NUMBER_WEIGHT = 20  # times that each number of a text is repeated, see ``_with_numbers``
+_NUMBER_WEIGHT = 20  # how often each number of a text is repeated, see ``_with_numbers``
 
-# Line breaks are separate, so that a message has the same tokens after a header's line break and after nothing; a
+# Line breaks are separate, so that a message has the same tokens with and without a header's line break before it; a
 # word includes one leading space; digits go in groups of up to three, as in both of the paper's models.
 _WORDS = r"\s*[\r\n]+| ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
@@ -29,7 +29,7 @@ _FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", 
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrainedTokenizerFast:
-    """Fit a byte-level BPE to texts. The same texts give the same tokenizer.
+    """Train a byte-level BPE on texts. The same texts give the same tokenizer.
 
     Args:
         texts: Read once, in order.
@@ -37,7 +37,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
         chat: Name of a chat format; its special tokens get the first ids.
 
     Raises:
-        LwexpError: If ``vocab_size`` does not hold all bytes and the special tokens.
+        LwexpError: If ``vocab_size`` is too small for all bytes and the special tokens.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
 
 
 def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, and their numbers often enough that each becomes one token.
+    """The texts, with their numbers repeated so often that each becomes one token.
 
     In GLM-4 and Llama-3 every group of up to three digits is a token. A small vocabulary would spell a rare length
     such as 350 in digits, and a small model then confuses it with 50.
@@ -79,8 +79,8 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
 
     Args:
         path: A folder in Hugging Face format, or a hub id.
-        revision: Hub commit, or null for the newest.
-        chat: Name of a chat format; null takes the one the tokenizer was saved with.
+        revision: Hub commit, or None for the newest.
+        chat: Name of a chat format; None takes the one that the tokenizer was saved with.
 
     Raises:
         LwexpError: If there is no such tokenizer or the hub cannot be reached, if a special token of the format is
@@ -94,7 +94,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
             f"{path} has no tokenizer.json; model.path wants a folder or hub id in the format of transformers 5 "
             f"(for GLM-4: zai-org/glm-4-9b-hf, not the repositories with remote code)"
         )
-    # Not AutoTokenizer: it may rebuild the splitting rules from the model type. The file says how to split.
+    # Not AutoTokenizer: it may rebuild the splitting rules from the model type instead of reading them from the file.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     saved = tokenizer.init_kwargs.get("lwexp_chat")
     if None not in (saved, chat) and saved != chat:
@@ -103,7 +103,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
     had = tokenizer.chat_template
     tokenizer = _with_chat(tokenizer, format)
     if had not in (None, tokenizer.chat_template):
-        log.warning("%s: its own chat template is replaced by %s, which is what gets trained", path, format.kind)
+        log.warning("%s: its own chat template is replaced by %s, the format that is trained", path, format.kind)
     return tokenizer
 
 
@@ -163,7 +163,7 @@ def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTra
     tokenizer.chat_template = format.template
     tokenizer.init_kwargs |= {
         "lwexp_chat": format.kind,
-        # What sampling needs where the format's plugin is not loaded.
+        # Needed for sampling when the format's plugin is not loaded.
         "lwexp_control_tokens": list(format.control_tokens),
         "lwexp_stop_tokens": list(format.stop_tokens),
     }

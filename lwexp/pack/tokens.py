@@ -1,14 +1,14 @@
-"""From messages to flat arrays on disk, a batch at a time: memory does not grow with the data.
+"""From messages to flat arrays on disk, one batch at a time, so that memory does not grow with the data.
 
 A finished folder holds, besides ``meta.json``:
 
-    tokens.npy         int32[tokens]        all documents, one after the other
+    tokens.npy         int32[tokens]        all documents, one after another
     is_target.npy      uint8[tokens]        1 where a token carries loss
     offsets.npy        int64[documents+1]   where each document starts
     targets.npy        int64[documents]     target tokens of each document
     packs.npy          int64[documents]     document numbers, pack after pack
     pack_offsets.npy   int64[packs+1]       where each pack starts in packs.npy
-    labels.npy         float64[documents, labels]   the numbers that the rows give each document; often none
+    labels.npy         float64[documents, labels]   the numbers stored with each document; often none
     documents.jsonl    one line for each document: its name and source
 """
 
@@ -34,12 +34,12 @@ from lwexp.records import LwexpError, Message, turn_problem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-# About half a million tokens: enough for every core to have many texts. Two batches are in memory at a time.
+# About half a million tokens, so that every core has many texts. Two batches are in memory at a time.
 _BATCH_CHARACTERS = 1 << 21
 
 
 class RowDocuments(NamedTuple):
-    """One row of the mixture as its documents, which are packed together."""
+    """The documents of one row of the mixture, which are packed together."""
 
     id: str
     source: str
@@ -59,7 +59,7 @@ def documents_of(row: Any, kind: TrainingRows[Any]) -> RowDocuments:
     assert all(len(of_document) == len(kind.labels) for of_document in labels), (kind.kind, labels)
     for document in documents:
         if problem := turn_problem(document, last="assistant"):
-            raise LwexpError(f"{row.id} (source {row.source}): {problem}; mend or remove this row")
+            raise LwexpError(f"{row.id} (source {row.source}): {problem}; fix or remove this row")
     return RowDocuments(row.id, row.source, documents, labels)
 
 
@@ -73,7 +73,7 @@ class TooLong(NamedTuple):
 
 @dataclass
 class Tokenized:
-    """Counts of the documents that were written, and of those that were too long."""
+    """Counts of documents that were written and that were too long."""
 
     lengths: array[int] = field(default_factory=lambda: array("q"))
     targets: array[int] = field(default_factory=lambda: array("q"))
@@ -99,7 +99,7 @@ def tokenize_documents(
         tokenizer: Knows its chat format.
         capacity: Tokens of a pack; a row with more is counted and not written.
         folder: Must exist.
-        kind: Says which answers carry loss, and how documents are named and labelled.
+        kind: Which answers carry loss, and how documents are named and labelled.
     """
     chat = chat_of(tokenizer)
     done = Tokenized()
@@ -167,7 +167,8 @@ def _count(done: Tokenized, row: RowDocuments, documents: Sequence[Encoded], cap
 def growing_array(path: Path, dtype: type[np.generic]) -> Iterator[Callable[[Integer[np.ndarray, " values"]], None]]:
     """Write a one-dimensional .npy file piece by piece; the block gets the function that appends a piece.
 
-    The header is written again at the end, when the length is known. It fits, because numpy pads headers to 128
+    The header is rewritten at the end, when the length is known. It has the same size, because numpy pads headers to
+    128
     bytes, more than the longest shape needs.
     """
     size = 0

@@ -44,7 +44,7 @@ def signed(value: float, decimals: int = 1) -> str:
 
 
 def span(interval: Sequence[float] | None, decimals: int = 1) -> str:
-    """``58.1 to 66.0``, or nothing where there is no interval."""
+    """``58.1 to 66.0``, or nothing if there is no interval."""
     return "" if interval is None else f"{interval[0]:.{decimals}f} to {interval[1]:.{decimals}f}"
 
 

@@ -86,7 +86,7 @@ def marker(index: int) -> str:
 
 
 def word_steps(low: float, high: float) -> list[int]:
-    """Ticks for a logarithmic axis in words: 1-2-5, or powers of ten where those are more than eight."""
+    """Ticks for a logarithmic axis in words: 1-2-5, or powers of ten if that would give more than eight."""
     steps = [base * 10**power for power in range(7) for base in (1, 2, 5) if low <= base * 10**power <= high]
     return [step for step in steps if str(step).startswith("1")] if len(steps) > 8 else steps
 
@@ -106,12 +106,12 @@ def word_axes(
     """Logarithmic axes in words with a dashed line where both are the same.
 
     Args:
-        axes: Of matplotlib.
+        axes: matplotlib axes.
         x: Ends of the horizontal axis.
         y: Ends of the vertical axis.
-        xlabel: Under the horizontal axis.
-        ylabel: Beside the vertical axis.
-        ticks: Of the horizontal axis; word_steps where there are none, or more than eight.
+        xlabel: Label of the horizontal axis.
+        ylabel: Label of the vertical axis.
+        ticks: Ticks of the horizontal axis; ``word_steps`` if none or more than eight are given.
     """
     ends = min(*x, *y), max(*x, *y)
     axes.plot(ends, ends, color=MUTED, linewidth=1, dashes=(5, 4), zorder=1)
@@ -156,11 +156,11 @@ def picture(
         title: Heading above it.
         caption: How to read it.
         alt: What it shows, for readers who cannot see it.
-        draw: Puts axes onto an empty matplotlib Figure; told whether it is the narrow drawing.
+        draw: Called with an empty matplotlib Figure and whether this is the narrow drawing; adds the axes.
         height: CSS pixels.
         places: Models for the legend.
         is_large: Whether it takes a whole row of the page instead of half of one.
-        large_height: Height of the whole-row drawing, where it is not the same.
+        large_height: Height of the whole-row drawing; None for the same.
     """
     drawings = []
     for name, (width, font) in WIDTHS.items():
@@ -174,9 +174,9 @@ def picture(
 
 
 def with_own_ids(pictures: Sequence[Picture], prefix: str) -> list[Picture]:
-    """The pictures with ids that no other picture of the page has; matplotlib's come from their content."""
+    """The pictures with ids unique on the page; matplotlib derives its ids from the content, so they can repeat."""
     own = re.compile(r'(\bid="|#)([mp][0-9a-f]{10})\b')
-    # str first: re would put the pieces of a Markup together as Markup does, escaping them.
+    # str() first: re.sub on a Markup would escape the pieces when it joins them.
     return [
         figure._replace(svg=Markup(own.sub(rf"\1{prefix}-{index}-\2", str(figure.svg))))
         for index, figure in enumerate(pictures)
@@ -212,7 +212,8 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
         "axes.titlelocation": "left", "lines.solid_capstyle": "round", "path.simplify": True,
     }  # fmt: skip
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        # The page's font draws the text; that matplotlib's own has no Chinese matters only to its measuring.
+        # The browser draws the text with the page's font. Missing Chinese glyphs in matplotlib's font affect only its
+        # layout.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         figure.patch.set_alpha(0)
@@ -235,7 +236,7 @@ def _tag(tag: str) -> str:
     """One tag for the page. Labels are between tags and stay as they are: 0.001 must not become 0.00."""
     tag = re.sub(r'^<g id="[^"]*"', "<g", tag)
     tag = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans)", tag)
-    # Seven digits behind the point are a third of the file; a hundredth of a pixel cannot be seen.
+    # Seven decimals would be a third of the file; a hundredth of a pixel cannot be seen.
     tag = re.sub(r"(\d+\.\d{2})\d+", r"\1", tag)
     tag = re.sub(r"#ee([0-9a-f]{4})\b", lambda match: f"var(--m{int(match[1], 16)})", tag)
     return re.sub(r"#[0-9a-f]{6}\b", lambda match: _VARIABLES.get(match[0], match[0]), tag)

@@ -1,7 +1,7 @@
-"""Packs many texts into a page that searches them: an index, and blocks that its script unpacks on demand.
+"""Packs many texts into a searchable page: an index, and blocks that the page's script unpacks on demand.
 
-Blocks are JSON, deflated, as base64: nothing in them can end the element that holds them, and browsers unpack them by
-themselves. A page stays usable at 120 prompts x 2 models x 20,000 words, or 6,000 long drafts (docs/LOG.md).
+Blocks are JSON, deflated, as base64: nothing in them can close the element that holds them, and browsers can unpack
+them natively. A page stays usable at 120 prompts x 2 models x 20,000 words, or 6,000 long drafts (docs/LOG.md).
 """
 
 import base64

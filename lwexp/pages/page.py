@@ -34,10 +34,10 @@ def render(
 
     Args:
         template: The page's own template; it extends ``page.html``.
-        labels: Place -> what has this colour: a model, or a language.
+        labels: Place -> the model or language drawn in this colour.
         packed: Index and blocks of ``Packer``.
         places: Model's name -> its place, for names inside sentences.
-        all_dots: Whether every mark is a round dot, as where figures tell series apart by colour alone.
+        all_dots: Whether every mark is a round dot, for figures that distinguish series by colour alone.
         values: What the template shows.
     """
     environment = jinja2.Environment(
@@ -57,7 +57,7 @@ def render(
     )
     script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("reader.js", "page.css"))
     return environment.get_template(template.name).render(
-        policy=Markup(_policy(script)),  # made here, like the next two; escaped, the hash would not fit
+        policy=Markup(_policy(script)),  # safe, like the next two; escaping would invalidate the hash
         style=Markup(style),
         script=Markup(script),
         colours=palette(len(labels)),
@@ -68,7 +68,7 @@ def render(
 
 
 def _policy(script: str) -> str:
-    """What the page may do: run this one script, and load nothing. A script that slips in has another hash."""
+    """The page may run this one script and load nothing. An injected script would have another hash."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -84,7 +84,7 @@ def _finalize(value: Any) -> Any:
 
 
 def _mark(place: int, shape: str) -> Markup:
-    """A model's mark, for legends, tables and cards; decoration, the name is always beside it."""
+    """A model's mark, for legends, tables and cards; decorative, because the name always follows it."""
     return Markup(
         '<svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path d="{}" fill="var(--m{})"/></svg>'
     ).format(MARK_PATHS[shape], place)

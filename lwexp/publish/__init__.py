@@ -1,8 +1,8 @@
 """publish: a data set for people and for other tools: its card, its viewer, its exports.
 
 Reads the conversations, pairs, drafts and failures of one finished data, import or pairs run. Writes a data-set card
-(README.md) and a page to read the texts in (viewer.html) into that run's directory, and copies in the shapes of TRL,
-LLaMA-Factory and ms-swift wherever the user wants them. Never touches a row's content, a model or the network.
+(README.md) and a page for reading the texts (viewer.html) into that run's directory, and copies in the formats of TRL,
+LLaMA-Factory and ms-swift to a folder of the user's choice. Never touches a row's content, a model or the network.
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def publish_run(run: Run, *, again: bool = False) -> None:
-    """Write viewer.html and README.md into a run's directory, where they are not there yet or ``again`` is set."""
+    """Write viewer.html and README.md into a run's directory, unless they exist and ``again`` is False."""
     if not again and (run.path / VIEWER).is_file() and (run.path / CARD).is_file():
         return
     from lwexp.publish.card import write_card
@@ -25,4 +25,4 @@ def publish_run(run: Run, *, again: bool = False) -> None:
 
     write_card(run, write_viewer(run))
     page = run.path / VIEWER
-    log.info("%s: to read the texts, %.1f MB; README.md is the data-set card", page, page.stat().st_size / 1e6)
+    log.info("%s: page for reading the texts, %.1f MB; README.md is the data-set card", page, page.stat().st_size / 1e6)

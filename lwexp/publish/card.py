@@ -1,7 +1,7 @@
 """A run's data-set card: README.md with the front matter that the Hugging Face hub and ``datasets`` read.
 
-The front matter names the Parquet file, so ``datasets.load_dataset(<run directory>)`` loads the rows and nothing
-else that lies there, and a folder that is uploaded as it is shows up on the hub with its rows.
+The front matter names the Parquet file, so ``datasets.load_dataset(<run directory>)`` loads the rows and no other
+file there, and the unchanged folder, uploaded to the hub, shows its rows.
 """
 
 import statistics
@@ -18,7 +18,7 @@ from lwexp.text.cells import markdown_cell
 
 _TEMPLATE = Path(__file__).parent / "templates" / "card.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_UNQUOTED = str.maketrans({"`": "'", "|": "/", "\n": " "})  # what would leave a code span or a table cell
+_UNQUOTED = str.maketrans({"`": "'", "|": "/", "\n": " "})  # characters that would end a code span or a table cell
 _BAR = 40  # characters of the longest bar
 
 
@@ -95,7 +95,7 @@ def _line(code: str, kept: Sequence[Entry]) -> list[str]:
 
 
 def histogram(words: Sequence[int]) -> str:
-    """Bars of text over the bins 0, 10, 20, 50, 100, 200, 500 and so on that hold anything."""
+    """Text bars over the non-empty bins 0, 10, 20, 50, 100, 200, 500 and so on."""
     if not words:
         return "no rows"
     edges = [0, *(digit * 10**exponent for exponent in range(1, 8) for digit in (1, 2, 5))]

@@ -1,4 +1,4 @@
-"""Copy a run's rows into the shape of another trainer: ``python generate_data.py task=export export.format=...``."""
+"""Copy a run's rows into the format of another trainer: ``python generate_data.py task=export export.format=...``."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ _NEXT = {
 def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | None:
     """Write one JSONL file, and for LLaMA-Factory its entry in ``dataset_info.json``.
 
-    An existing dataset_info.json keeps the entries of all other sets.
+    Entries of other sets in an existing dataset_info.json are kept.
 
     Returns:
         The file, or None after a dry run.
@@ -56,7 +56,7 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    if info is not None:  # after the file, so that no entry ever names a file that is not there
+    if info is not None:  # after the file, so that no entry ever names a missing file
         write_json(folder / _INFO, info)
     train = "rlhf --rlhf_type dpo" if kind == "pairs" else "sft"
     use = _NEXT[settings.format].format(file=target, name=name, folder=folder, train=train)
@@ -65,11 +65,11 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
 
 
 def _rows_to_export(run: Run, settings: ExportConfig) -> str:
-    """pairs or conversations; a run of a preference file has both, and pairs come first."""
+    """ "pairs" or "conversations"; an imported preference file has both, and then pairs are exported."""
     there = [name for name, file in (("pairs", PAIRS), ("conversations", CONVERSATIONS)) if (run.path / file).is_file()]
     wanted = next(iter(there), "conversations") if settings.rows == "auto" else settings.rows
     if wanted not in there:
-        raise LwexpError(f"export.rows={wanted}: {run.id} has none; there: {', '.join(there) or 'no rows at all'}")
+        raise LwexpError(f"export.rows={wanted}: {run.id} has none; it has {', '.join(there) or 'no rows at all'}")
     return wanted
 
 
@@ -82,7 +82,7 @@ def _extended_info(path: Path, name: str, target: Path, kind: str) -> dict[str, 
         except ValueError as error:
             raise LwexpError(f"{path} is not JSON: {error}; fix it, or export to another folder") from None
     if not isinstance(info, dict):
-        raise LwexpError(f"{path} holds no JSON object; wanted one entry per data set")
+        raise LwexpError(f"{path} is not a JSON object; wanted one entry per data set")
     entry = dataset_info(target.name, is_pairs=kind == "pairs")
     taken = info.get(name)
     if taken is not None and not (isinstance(taken, dict) and taken.get("file_name") == entry["file_name"]):

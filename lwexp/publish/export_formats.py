@@ -1,12 +1,13 @@
-"""lwexp's rows in the shapes of other tools. Pure: a row in, a JSON object out; ``lwexp.mix`` reads all of them back.
+"""lwexp's rows in the formats of other tools. Pure: a row in, a JSON object out; ``lwexp.mix`` reads all of them back.
 
     trl            {"messages": [...]}        {"prompt": [...], "chosen": [...], "rejected": [...]}
     llamafactory   {"messages": [...]}        {"conversations": [...], "chosen": {...}, "rejected": {...}}
     swift          {"messages": [...]}        {"messages": [..., chosen], "rejected_response": "..."}
 
-One more column, ``provenance``, says where a row came from, as JSON text. It is one column of one type on
-purpose: ``datasets`` fails on a JSONL file whose column is null in one block and text in the next, and no other
-tool gives columns named ``id``, ``source`` or ``system`` a meaning of its own this way.
+One more column, ``provenance``, says where a row came from, as JSON text. It is one column of one type on purpose:
+``datasets``
+fails on a JSONL file whose column is null in one block and text in the next, and other tools give columns named
+``id``, ``source`` or ``system`` their own meaning.
 
 Source: TRL docs/source/dataset_formats.md, LLaMA-Factory data/README.md, ms-swift Custom-dataset.md.
 """
@@ -24,7 +25,7 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 def conversation_row(row: Conversation) -> JsonObject:
-    """A conversation; the three tools agree on its shape."""
+    """A conversation; the format is the same for all three tools."""
     rest = row.model_dump(mode="json", exclude={"messages"}, exclude_none=True)
     return {"messages": _turns(row.messages), "provenance": json.dumps(rest, ensure_ascii=False)}
 
@@ -45,7 +46,7 @@ def pair_row(row: PreferencePair, format: Format) -> JsonObject:
 
 
 def dataset_info(file_name: str, *, is_pairs: bool) -> JsonObject:
-    """What LLaMA-Factory's dataset_info.json must say about an exported file.
+    """The entry of an exported file in LLaMA-Factory's dataset_info.json.
 
     A system text stays the first turn: LLaMA-Factory finds it by ``system_tag``, whose default is ``system``.
     """

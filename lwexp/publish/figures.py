@@ -1,4 +1,4 @@
-"""The viewer's figures: lengths, asked against written, and the gaps of pairs. A language is a colour."""
+"""The viewer's figures: lengths, written against requested words, and the gaps of pairs. Colours are languages."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -53,13 +53,13 @@ def lengths(words: Sequence[tuple[int, str]]) -> Picture:
 
 
 def gaps(points: Sequence[tuple[int, float, str]]) -> Picture:
-    """Length gap across, score gap up: a cloud to the right of zero means that chosen is mostly the longer answer."""
+    """Score gap over length gap: points to the right of zero mean that the chosen answer is mostly the longer one."""
     reach = max(max(abs(x) for x, _, _ in points), 1) * 1.06
 
     def draw(figure: Any, _: bool) -> None:
         axes = figure.subplots()
         axes.axvline(0, color=MUTED, linewidth=1, dashes=(5, 4))
-        axes.set(xlim=(-reach, reach), xlabel="words of chosen less words of rejected", ylabel="score gap")
+        axes.set(xlim=(-reach, reach), xlabel="words of chosen minus words of rejected", ylabel="score gap")
         axes.set_ylim(min(0, *(y * 1.06 for _, y, _ in points)), max(1, *(y * 1.06 for _, y, _ in points)))
         _cloud(axes, points)
 

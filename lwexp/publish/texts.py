@@ -20,11 +20,11 @@ class Entry(NamedTuple):
 
     Attributes:
         status: kept, pair, or failed; failed ones have no text, only the reason.
-        asked: Words that the instruction asks for, where it states a length.
-        words: Words written; of a pair those of the chosen answer; 0 for a failure.
+        asked: Words that the instruction asks for; None if it states no length.
+        words: Words written; for a pair those of the chosen answer; 0 for a failure.
         notes: Short words to filter by: the reason of a failure, cut, cleaned, retried.
-        gap: Of a pair the difference of scores, else how far S_l is from 100; None where unknown.
-        length_gap: Of a pair, words of the chosen less those of the rejected answer.
+        gap: For a pair the difference of scores, else how far S_l is below 100; None if unknown.
+        length_gap: For a pair, words of the chosen minus words of the rejected answer.
     """
 
     status: Literal["kept", "pair", "failed"]
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
     @property
     def length_score(self) -> float | None:
-        """S_l; None where no length is asked for."""
+        """S_l; None if no length is asked for."""
         return score_length(self.asked, self.words) if self.asked else None
 
 
@@ -50,7 +50,7 @@ class Text(NamedTuple):
 
 
 def failures_of(folder: Path) -> Path | None:
-    """What did not become a draft, a conversation or a pair; None where there is no such file."""
+    """File of the rows that did not become a draft, a conversation or a pair; None if there is no such file."""
     return artifacts.failures_in(folder, artifacts.DRAFT_FAILURES, artifacts.IMPORT_FAILURES, artifacts.PAIR_FAILURES)
 
 
@@ -97,7 +97,7 @@ def _draft(draft: Draft, trace: Trace | None) -> tuple[Entry, Text]:
         ["teacher", draft.teacher],
     ]
     if trace and trace.plans_asked > 1:
-        facts.append(["plan asked for", f"{trace.plans_asked} times"])
+        facts.append(["plan requested", f"{trace.plans_asked} times"])
     calls: Sequence[StepTrace | None] = trace.steps if trace else (None,) * len(draft.paragraphs)
     steps = zip(draft.plan.steps, draft.paragraphs, draft.finish_reasons, calls, strict=False)
     panels = [_step(number, *step) for number, step in enumerate(steps, start=1)]
@@ -112,7 +112,7 @@ def _step(number: int, step: PlanStep, text: str, finish: str, call: StepTrace |
     tags = [[f"{step.words:,} words asked, {words:,} written", ""]]
     if call:
         tags += [[f"${call.cost_usd:.4f}", ""]] if call.cost_usd else []
-        tags += [[f"{call.attempts} tries", "tag"]] if call.attempts > 1 else []
+        tags += [[f"{call.attempts} attempts", "tag"]] if call.attempts > 1 else []
     tags += [[f"ended by {finish}", "tag bad"]] if finish != "stop" else []
     tags += [[f"cleaned: {rule}", "tag"] for rule in (call.cleaned if call else ())]
     point = f"{number}. {step.point}"
@@ -148,7 +148,7 @@ def _pair(row: PreferencePair) -> tuple[Entry, Text]:
 
 def _failed(row: Failure) -> tuple[Entry, Text]:
     reason = row.reason.replace("_", " ")
-    facts = [["stage", row.stage], ["reason", reason, "bad"], ["tries", f"{row.attempts}"]]
+    facts = [["stage", row.stage], ["reason", reason, "bad"], ["attempts", f"{row.attempts}"]]
     detail = {"ask": row.id, "facts": facts, "notice": row.detail, "groups": []}
     entry = Entry("failed", language_of(row.detail), None, 0, (reason,))
     return entry, Text(row.id, f"{row.id}: {row.detail}", detail)

@@ -1,4 +1,4 @@
-"""The page to read a run's texts in: one file, nothing loaded from anywhere, every text on demand.
+"""The page for reading a run's texts: one file that loads nothing else and unpacks texts on demand.
 
 Model output cannot run code in it: blocks are base64, the script sets text nodes only, and the policy lets no other
 script run.
@@ -22,7 +22,7 @@ from lwexp.runs.artifacts import CONVERSATIONS, PAIRS, VIEWER
 from lwexp.text.plain import one_line
 
 _TEMPLATE = Path(__file__).parent / "templates" / "viewer.html"
-_MOST_TEXTS = 10_000  # with their texts; all rows of a larger set count in numbers and pictures (docs/LOG.md)
+_MOST_TEXTS = 10_000  # shown with their text; numbers and figures count all rows (docs/LOG.md)
 _TITLE = 180  # characters of an instruction that the list shows
 _NOUNS: dict[Kind, tuple[str, str]] = {
     "draft": ("draft", "Drafts by"),
@@ -86,7 +86,7 @@ def _summary(run: Run, seen: Sequence[Entry]) -> dict[str, Any]:
             ("Language", "language", [(code, name, n) for code, name in LANGUAGES.items() if (n := languages[code])]),
             ("Status", "status", [*failed, *((note, note, count) for note, count in notes.most_common())]),
         ],
-        "gap_order": "largest score gap first" if kind == "pair" else "furthest from its length first",
+        "gap_order": "largest score gap first" if kind == "pair" else "furthest from requested length first",
         "file": PAIRS if kind == "pair" else CONVERSATIONS,
     }
 
@@ -107,7 +107,7 @@ def _tiles(kept: Sequence[Entry], cost: float | None, kind: Kind) -> list[tuple[
     if gaps:
         tiles.append(("score gap, median", f"{statistics.median(gaps):.1f}", f"{min(gaps):.1f} to {max(gaps):.1f}"))
     if length_gaps:
-        tiles.append(("length gap, median", f"{statistics.median(length_gaps):+,.0f}", "words, chosen less rejected"))
+        tiles.append(("length gap, median", f"{statistics.median(length_gaps):+,.0f}", "words, chosen minus rejected"))
     if cost is not None:
         tiles.append(("cost", dollars(cost), f"{dollars(cost / len(kept))} each"))
     return tiles

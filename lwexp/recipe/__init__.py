@@ -1,8 +1,8 @@
-"""recipe: which room runs after which, and which run each one reads.
+"""recipe: runs the rooms in order, and finds the run that each one reads.
 
-The only package above all rooms. It reads the manifests of input runs, opens the run directory, hands rooms plain
-values and paths, and writes the results into the manifest. It never touches rows, models or pages itself. Rooms are
-imported inside the functions, so that a mistake in the config is told before torch is loaded.
+The only package above all rooms. It reads the manifests of input runs, opens the run directory, passes plain values and
+paths to rooms, and writes the results into the manifest. It never touches rows, models or pages itself. Rooms are
+imported inside the functions, so that a mistake in the config is reported before torch is loaded.
 """
 
 from lwexp.recipe.data import generate

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def generate(config: Config) -> Run | None:
-    """Do the one task that ``task`` names, and return its run; None after a dry run."""
+    """Do the config's ``task`` and return its run; None after a dry run."""
     from lwexp.recipe.pairs import pairs
 
     tasks = {"agentwrite": write, "select": select, "import": import_file, "export": export, "pairs": pairs}
@@ -38,7 +38,7 @@ def select(config: Config) -> RunDirectory | None:
 
     console_log()
     source = config.source
-    assert source is not None, "the config gate lets task=select through only with a source"
+    assert source is not None, "validation refuses task=select without a source"
     path = Path(source)
     name = slug(path.stem or source, "source")
     rows = read_file(path) if path.is_file() else stream(source, config.split)
@@ -60,7 +60,7 @@ def select(config: Config) -> RunDirectory | None:
 
 
 def import_file(config: Config) -> RunDirectory | None:
-    """A file of conversations, as it is -> conversations. None after a dry run."""
+    """A file of conversations -> the same as a run's conversations. None after a dry run."""
     from lwexp.mix.importer import import_conversations
 
     console_log()
@@ -68,7 +68,7 @@ def import_file(config: Config) -> RunDirectory | None:
 
 
 def export(config: Config) -> Run:
-    """A finished run's rows -> a file in another trainer's shape."""
+    """A finished run's rows -> a file in another trainer's format."""
     from lwexp.publish import export_run, publish_run
     from lwexp.runs import find_run
 
@@ -85,7 +85,7 @@ def export(config: Config) -> Run:
 
 
 def _published(run: RunDirectory | None) -> RunDirectory | None:
-    """The run with its card and page, where it is finished."""
+    """Write the run's card and viewer, if it is finished."""
     from lwexp.publish import publish_run
 
     if run is None:

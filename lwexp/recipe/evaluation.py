@@ -53,7 +53,7 @@ def evaluate(config: Config) -> RunDirectory | None:
 
 
 def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
-    """Said before anything is sampled, because what the judge cannot do would be missing from the tables."""
+    """Checked before anything is sampled, because scores that the judge cannot give would be missing."""
     metrics, judge = config.bench.scored_by, config.judge
     if not isinstance(judge, AskedJudge):
         if all(metric.needs_judge for metric in metrics):
@@ -63,11 +63,11 @@ def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
         if isinstance(metric, JudgedMetric):
             metric.judge_prompt(judge.prompt)
     if judge.segments and not any(metric.kind == "quality" for metric in metrics):
-        raise LwexpError(f"judge.segments=true: parts get an S_q, which bench={config.bench.name} is not scored by")
+        raise LwexpError(f"judge.segments=true: parts are scored by S_q, which bench={config.bench.name} does not use")
 
 
 def trained_run(config: Config) -> Run | None:
-    """The training run whose model answers; None where something else answers."""
+    """The training run whose model answers; None if the answers come from elsewhere."""
     if config.responses or isinstance(config.engine, ApiEngine) or config.engine.path is not None:
         return None
     return train_run_of(config)
@@ -83,12 +83,12 @@ def _other(config: Config) -> Run | None:
     )  # fmt: skip
     here, there = bench_heading(config.bench.model_dump()), bench_heading(other.config_tree["bench"])
     if here != there:
-        raise LwexpError(f"against={config.against}: it answered bench {there}, this is {here}; choose the same bench=")
+        raise LwexpError(f"against={config.against}: it used bench {there}, here it is {here}; choose the same bench=")
     return other
 
 
 def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, other: Run | None) -> dict[str, str]:
-    """Fingerprints of what the run reads: other prompts, answers, weights or another judge's prompt are another run."""
+    """Fingerprints of what the run reads. Other prompts, answers, weights or another judge prompt make another run."""
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
@@ -109,7 +109,7 @@ def _existing(path: str, key: str, wanted: str) -> Path:
 
 
 def _subject(config: Config, trained: Run | None) -> str:
-    """Name of the model, as each response records it."""
+    """Name of the model, as recorded in each response."""
     if trained is not None:
         return trained.id
     if config.responses:
@@ -160,7 +160,7 @@ def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> 
 def _compare(
     config: Config, responses: Sequence[Response], verdicts: Sequence[Verdict], other: Run, run: RunDirectory
 ) -> None:
-    """Paired differences per range, and which of two answers is better."""
+    """Compare with another run: paired differences per range, and pairwise judgements."""
     from lwexp.score.pairwise import compare_pairwise
     from lwexp.score.regression import regression
 
@@ -172,7 +172,7 @@ def _compare(
         metrics = [metric for metric in metrics if not metric.needs_judge]
         if judged:
             names = ", ".join(metric.label for metric in judged)
-            log.info("%s: not compared with %s: another judge, or another prompt of it", names, other.id)
+            log.info("%s: not compared with %s, which has another judge or judge prompt", names, other.id)
     found = regression((responses, verdicts), (theirs, scored), config.bench.ranges, metrics)
     RegressionSummary(other=other.id, ranges=found).write(run.path)
     for label, parts in found.items():
@@ -196,9 +196,9 @@ def _same_judge(ours: Path, other: Path) -> bool:
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
-    """Finish the run, unless answers or verdicts are missing because of transient errors: then it stays open."""
+    """Finish the run; it stays open if answers or verdicts are missing because of transient errors."""
     if missing := missing_for_now(run.path, verdicts):
-        log.warning("%s; the same command asks for them again", missing)
+        log.warning("%s; the same command requests them again", missing)
         run.leave()
         return
     unscored = sum(verdict.score is None for verdict in verdicts)

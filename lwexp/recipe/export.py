@@ -1,4 +1,4 @@
-"""A training run to a model folder that others can load, and, only if asked, to the hub."""
+"""Exports a training run as a model folder that other tools can load and, only if asked, to the hub."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
-    """What ``python -m lwexp.export`` was asked for."""
+    """The options of ``python -m lwexp.export``."""
 
     run: str = "newest"
     root: str = "runs"
@@ -27,10 +27,10 @@ class Wanted(NamedTuple):
 
 
 def export_run(wanted: Wanted) -> Path:
-    """Write the model of a finished run, or of a checkpoint of an unfinished one, and give its folder.
+    """Write the model of a finished run, or of a checkpoint of an unfinished one, and return its folder.
 
     Raises:
-        LwexpError: If there is no such run or checkpoint, or the disk or the hub does not take it.
+        LwexpError: If there is no such run or checkpoint, or the disk or the hub refuses it.
     """
     if wanted.shard_size is not None and not re.fullmatch(r"\d+(KB|MB|GB)", wanted.shard_size):
         raise LwexpError(f"shard_size={wanted.shard_size}: wanted a number with KB, MB or GB, such as shard_size=5GB")
@@ -56,7 +56,7 @@ def _find(wanted: Wanted) -> Run:
     path = Path(wanted.run)
     if (run := Run.at(path)) is not None:
         if run.stage != "train":
-            raise LwexpError(f"run={wanted.run}: a {run.stage} run holds no model; give a training run")
+            raise LwexpError(f"run={wanted.run}: a {run.stage} run has no model; give a training run")
         return run
     for run in reversed(list_runs(Path(wanted.root))):
         if run.stage == "train" and wanted.run in (run.id, run.name):
@@ -67,9 +67,9 @@ def _find(wanted: Wanted) -> Run:
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Only what was exported before, or nothing, may be overwritten."""
+    """Only an earlier export, or an empty folder, may be overwritten."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "generation_config.json").is_file():
-        raise LwexpError(f"out={folder}: the folder holds something else than a model; choose another")
+        raise LwexpError(f"out={folder}: the folder contains something other than a model; choose another")
 
 
 def _card(run: Run, config: Config) -> str:
@@ -90,12 +90,12 @@ def _from_finished(run: Run, config: Config, folder: Path, shard_size: str | Non
 
     source = run.path / MODEL
     if not has_model(source):
-        raise LwexpError(f"{source} holds no model; run the command of {run.id} again: {run.manifest.command}")
+        raise LwexpError(f"{source} has no model; rerun the command of {run.id}: {run.manifest.command}")
     reshard_model(source, folder, _card(run, config), shard_size)
 
 
 def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> None:
-    """Weights from a checkpoint, everything else as the run itself would make it."""
+    """Weights from a checkpoint; everything else as in the run's own export."""
     from lwexp.train.export.model_folder import SHARD_SIZE, checkpoint_state, export_model
     from lwexp.train.loop.checkpoints import newest_checkpoint
     from lwexp.train.loop.training_setup import prepare_tokenizer
@@ -107,7 +107,7 @@ def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> 
         found = newest_checkpoint(checkpoints)
         if found is None:
             raise LwexpError(
-                f"run={wanted.run}: {run.id} is {run.status} and has no whole checkpoint; run its command "
+                f"run={wanted.run}: {run.id} is {run.status} and has no complete checkpoint; run its command "
                 f"again, or set training.checkpoint_every_steps"
             )
         state, name = found.state, f"step {found.step}"
@@ -137,19 +137,19 @@ def _start_of(run: Run) -> Path | None:
 
 
 def _require_hub(repo: str) -> None:
-    """What can be known before the work of exporting is done."""
+    """Check what can be known before the export starts."""
     from huggingface_hub import constants, get_token
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise LwexpError(f"push_to_hub={repo}: wanted <owner>/<name>")
     if constants.HF_HUB_OFFLINE:
-        raise LwexpError(f"push_to_hub={repo}: HF_HUB_OFFLINE=1 forbids asking the hub; unset it")
+        raise LwexpError(f"push_to_hub={repo}: HF_HUB_OFFLINE=1 forbids access to the hub; unset it")
     if get_token() is None:
         raise LwexpError(f"push_to_hub={repo}: there is no token; run `hf auth login` or set HF_TOKEN")
 
 
 def _push(folder: Path, repo: str) -> None:
-    """Upload to a private repository, made if it is not there."""
+    """Upload to a private repository, which is created if necessary."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError

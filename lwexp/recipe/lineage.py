@@ -1,4 +1,4 @@
-"""Input runs: which one a config means, and what a step says when it ends."""
+"""Resolves a config's input runs, and describes what a step does and has done."""
 
 import logging
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _ROW_FILES = (CONVERSATIONS, PAIRS)
 
 
 def end(run: R) -> R:
-    """Log where the results are, and record the run for the sweep that started this process, if one did."""
+    """Log where the results are, and report the run to the sweep that started this process, if any."""
     note_run(run.path)
     log.info("%s: %s", run.status, run.path)
     return run
@@ -48,10 +48,10 @@ def train_run_of(config: Config) -> Run:
 
 
 def with_own_parents(config: Config, run: Run) -> Config:
-    """A run's config in which "newest" is the run that it was made from, where another one has become newer since.
+    """A run's config with "newest" replaced by the run that it was made from, if a newer one exists by now.
 
     Raises:
-        LwexpError: If the data that it read are gone.
+        LwexpError: If the data that it read is gone.
     """
     changes: dict[str, object] = {}
     trained = run.parent_runs("train")
@@ -68,7 +68,7 @@ def with_own_parents(config: Config, run: Run) -> Config:
 
 
 def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySource:
-    """The source as it is where it still finds what the run read, else with the path of the run that it read."""
+    """The source unchanged if it still finds what the run read, else with the path of the run that was read."""
     read = run.manifest.inputs.get(name)
     if read is None or getattr(source, "run", None) != "newest":
         return source
@@ -77,10 +77,10 @@ def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySo
         if source.find(key, Path(config.root)).fingerprint == read:
             return source
     except LwexpError:
-        pass  # looked for among the parents below
+        pass  # searched among the parents below
     for parent in run.parent_runs("data", "import", "pairs"):
         if any((parent.path / file).is_file() and fingerprint(parent.path / file) == read for file in _ROW_FILES):
-            log.info("%s: another run is newer, %s is what %s was made from", key, parent.id, run.id)
+            log.info("%s: uses %s, from which %s was made, although another run is newer", key, parent.id, run.id)
             return source.model_copy(update={"run": str(parent.path)})
     raise LwexpError(f"{key}: the run that {run.id} was made from is gone; set {key}.run=<id>")
 
@@ -108,9 +108,9 @@ def describe_sampling(
 
     Args:
         prompts: What would be answered.
-        config: Names the judge and its settings.
+        config: Has the judge and its settings.
         repeats: Answers to each prompt.
-        metrics: What answers are scored by; None takes the paper's three.
+        metrics: The metrics; None takes the paper's three.
     """
     from lwexp.score.estimate import estimate_judging
 
@@ -120,7 +120,7 @@ def describe_sampling(
     lengths = ""
     if asked:
         words = answers * sum(asked) // len(asked)
-        lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each has its length"
+        lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each meets its length"
     judge = "no judge calls"
     if judging.calls and isinstance(config.judge, AskedJudge):
         price = "at an unknown price; set judge.price" if judging.dollars is None else f"about ${judging.dollars:,.2f}"
@@ -133,7 +133,7 @@ def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
     """Answers and verdicts that are missing because of transient errors, in words; None if there are none.
 
     Args:
-        folder: The run's folder; ``collect`` leaves a file of failures there, if any.
+        folder: The run's folder, with the failures file of ``collect`` if there were failures.
         verdicts: The verdicts of all answers.
     """
     from lwexp.llm.errors import is_transient

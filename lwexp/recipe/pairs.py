@@ -1,4 +1,4 @@
-"""SFT run to preference pairs: sample n answers an instruction, score them, choose."""
+"""SFT run to preference pairs: sample n answers per instruction, score them, choose."""
 
 import logging
 import shutil
@@ -32,7 +32,7 @@ _FRESH = 1_000_003
 
 
 def pairs(config: Config) -> RunDirectory | None:
-    """Sample n answers an instruction from an SFT run, score them, choose preference pairs. None after a dry run."""
+    """Sample n answers per instruction from an SFT run, score them, choose preference pairs. None after a dry run."""
     console_log()
     start = sft_run(config)
     parents = [start, *start.parent_runs("data", "import")]
@@ -58,10 +58,10 @@ def pairs(config: Config) -> RunDirectory | None:
 
 
 def _answering(config: Config, start: Run) -> str:
-    """Name of the model, as each response records it."""
+    """Name of the model, as recorded in each response."""
     engine = config.engine
     if isinstance(engine, ApiEngine):
-        log.warning("%s answers, taken to be the model of %s; nothing here can check that", engine.model, start.id)
+        log.warning("%s answers, assumed to serve the model of %s; this cannot be checked", engine.model, start.id)
         return engine.model
     if engine.path is not None:
         raise LwexpError("engine.path: pairs are sampled from the SFT run that init_from names; set init_from=<run>")
@@ -77,7 +77,7 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
     responses = _answers(config, run, start, prompts)
     verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
     if missing := missing_for_now(run.path, verdicts):
-        log.warning("%s; no pairs yet, the same command asks for them again", missing)
+        log.warning("%s; no pairs yet, the same command requests them again", missing)
         run.leave()
         return
     kept, skipped = choose_pairs(responses, verdicts, config.pairs, seed=config.seed)
@@ -94,18 +94,18 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
 
 
 def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> list[Response]:
-    """n answers to each prompt; those of another pairs run that sampled the same are not sampled again."""
+    """n answers to each prompt, copied from another pairs run if it sampled the same."""
     from lwexp.sample.collect import collect
 
     engine = config.engine
     out = run.path / RESPONSES
     if not out.exists() and (other := _same_answers(config, run)) is not None:
-        # The ledgers first: the answers' file is what says that the copy is whole.
+        # The ledgers first: the answers' file marks the copy as complete.
         for name in (LEDGER, ENGINE_LEDGER, RESPONSES):
             if (other.path / name).is_file():
                 with atomic(run.path / name) as aside:
                     shutil.copyfile(other.path / name, aside)
-        log.info("the answers are those of %s; only the choice among them differs", other.id)
+        log.info("answers copied from %s; only the choice among them differs", other.id)
     model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(
         prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,

@@ -1,6 +1,6 @@
-"""The length probe: training asks, between two steps, how long the answers of the model have become.
+"""The length probe: between two steps, training measures how long the model's answers have become.
 
-Here and not in ``train``, because a room does not import the one after it: ``train`` gets a function.
+It is not in ``train``, because a room does not import a later one; ``train`` receives a function.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ ProbeRow = dict[str, Any]
 
 
 def length_probe(config: Config) -> Callable[[Any, Any], list[ProbeRow]] | None:
-    """A function of a plain model and its tokenizer; None if the config asks for none.
+    """A function of a plain model and its tokenizer; None if the config has no probe.
 
     The function answers the prompts of ``training.probe`` and returns a row for each: requested
     words, produced words, whether the answer ended by itself.

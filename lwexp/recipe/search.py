@@ -1,4 +1,4 @@
-"""A search: Optuna proposes, trials run, the study on disk remembers. The optional extra ``lwexp[search]``."""
+"""A search: Optuna proposes trials, and a study on disk stores their results. Needs the extra ``lwexp[search]``."""
 
 import hashlib
 import json
@@ -22,36 +22,36 @@ from lwexp.text.plain import plural
 log = logging.getLogger(__name__)
 
 _SAME_MISTAKES = 3
-"""So many trials failing alike at the start of a search end it."""
+"""A search stops if this many of its first trials fail for the same reason."""
 
 
 class Search(NamedTuple):
-    """What a search looks for, and how long."""
+    """The space, the metric and the length of a search."""
 
     space: Mapping[str, Any]
     """Key -> Optuna distribution."""
     fixed: Sequence[str]
     """Overrides of every trial."""
     n_trials: int
-    """Of the whole study, earlier starts included."""
+    """Trials of the whole study, including earlier starts."""
     metric: str
     """Key of a model in the evaluation's ``summary.json``, such as S_l or S_bar."""
     direction: str
     """maximize or minimize."""
     seed: int
-    """Of the sampler."""
+    """Seed of the sampler."""
 
     def sampler(self, optuna: Any, asked_before: int) -> Any:
-        """A sampler whose first proposals are not those of an earlier start, which had the same seed."""
+        """A sampler that does not repeat the proposals of an earlier start with the same seed."""
         return optuna.samplers.TPESampler(seed=self.seed + asked_before)
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """Of the trial with these settings."""
+        """Overrides of the trial with these settings."""
         return [*(f"{key}={value}" for key, value in params.items()), *self.fixed]
 
 
 def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config]) -> None:
-    """Print the search space and what its first trial would take; starts and writes nothing.
+    """Print the search space and the plan of its first trial; starts and writes nothing.
 
     Raises:
         LwexpError: If that trial would fail.
@@ -63,7 +63,7 @@ def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config
     for key, found in search.space.items():
         print(f"  {key}: {_described(found)}")
     kind = f"{plural(search.n_trials, 'trial')} to {search.direction} {search.metric}"
-    print(f"{kind}, {sweep.where.summary}; one of them, as the sampler's first:")
+    print(f"{kind}, {sweep.where.summary}; plan of the sampler's first trial:")
     first = optuna.create_study(sampler=search.sampler(optuna, 0), direction=search.direction).ask(dict(search.space))
     overrides = search.overrides(first.params)
     label = " ".join(f"{key}={value}" for key, value in first.params.items())
@@ -73,8 +73,8 @@ def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config
 def run(sweep: Sweep, search: Search) -> None:
     """Run trials until the study has ``n_trials`` that ended.
 
-    The study is an SQLite file in the sweep's folder. A trial that was cut off by the end of its process is
-    asked again with the same settings; its own run resumes.
+    The study is an SQLite file in the sweep's folder. A trial that was interrupted is repeated with the same
+    settings; its own run resumes.
 
     Raises:
         LwexpError: If the first trials all fail for the same mistake in their config.
@@ -117,7 +117,7 @@ def _require_space(search: Search) -> None:
 
 
 def _folder(optuna: Any, sweep: Sweep, search: Search) -> Path:
-    """Of this space, these fixed settings and this metric: the same search again finds its study."""
+    """The folder of this space, fixed settings and metric, so that the same search finds its study again."""
     space = {key: json.loads(optuna.distributions.distribution_to_json(found)) for key, found in search.space.items()}
     digest = hashlib.sha256(json.dumps([space, list(search.fixed), search.metric]).encode()).hexdigest()[:8]
     return sweep.root / f"search-{sweep.name}-{digest}"
@@ -144,22 +144,22 @@ def _tell(optuna: Any, study: Any, asked: Any, trial: Trial, metric: str) -> Non
 
 
 def _stop_at_the_same_mistake(ended: Sequence[Trial]) -> None:
-    """A mistake in what all trials share would fail each of them; numbers in it are those of the trial.
+    """Stop at a mistake that all trials share. Messages are compared without numbers, which differ by trial.
 
     Raises:
-        LwexpError: If the first trials of this start all ended with exit code 2 and the same words.
+        LwexpError: If the first trials of this start all ended with exit code 2 and the same message.
     """
     first = ended[:_SAME_MISTAKES]
     said = {re.sub(r"[-+.\w]*\d[-+.\w]*", "#", trial.reason or "") for trial in first}
     if len(first) == _SAME_MISTAKES and len(said) == 1 and all(trial.exit_code == 2 for trial in first):
         raise LwexpError(
-            f"the first {_SAME_MISTAKES} trials failed for the same mistake, so the search has stopped: "
+            f"the first {_SAME_MISTAKES} trials failed because of the same mistake, so the search has stopped: "
             f"{first[-1].reason}; correct it and run the same command again"
         )
 
 
 def score_of(trial: Trial, metric: str) -> float | None:
-    """The metric of a trial's evaluation; None where the trial failed or was not evaluated."""
+    """The metric of a trial's evaluation; None if the trial failed or was not evaluated."""
     for path in trial.runs if trial.status == "finished" else ():
         summary = ComparisonSummary.read(Path(path))
         if summary is not None:
@@ -170,7 +170,7 @@ def score_of(trial: Trial, metric: str) -> float | None:
 
 
 def _ask_again(optuna: Any, study: Any) -> None:
-    """Trials that were running when an earlier process ended: give them up and put their settings first in line."""
+    """Give up trials that were running when an earlier process ended, and queue their settings first."""
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.set_user_attr("given_up", [*study.user_attrs.get("given_up", []), trial.number])
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -178,7 +178,7 @@ def _ask_again(optuna: Any, study: Any) -> None:
 
 
 def _ended(study: Any) -> int:
-    """Trials that have ended by themselves, scored or failed."""
+    """Number of trials that ended on their own, scored or failed."""
     given_up = set(study.user_attrs.get("given_up", []))
     return sum(trial.state.is_finished() and trial.number not in given_up for trial in study.trials)
 

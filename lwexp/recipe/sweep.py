@@ -1,4 +1,4 @@
-"""A sweep: what its trials build on, the trials, and one comparison at the end."""
+"""A sweep: setup commands, trials, and one comparison at the end."""
 
 import logging
 import shlex
@@ -32,8 +32,8 @@ class Sweep:
         entry: Arguments of Python that start a trial, before its overrides.
         root: Where runs live; ``{root}`` in a setup command.
         name: Readable part of its folder's name.
-        where: The launcher's keys: where trials run, what runs before them, and the question.
-        shared: Arguments of each setup command too: where configs lie, and plugins.
+        where: The launcher's keys: where trials run, the setup commands, and the question.
+        shared: Arguments that each setup command needs as well: config folders and plugins.
     """
 
     entry: Sequence[str]
@@ -44,7 +44,7 @@ class Sweep:
 
     @property
     def has_setup(self) -> bool:
-        """Whether runs are made before the trials."""
+        """Whether setup commands make runs before the trials."""
         return bool(self.where.setup_commands)
 
     @property
@@ -76,7 +76,7 @@ class Sweep:
         compare_trials(trials, folder)
 
     def run_setup_commands(self, folder: Path) -> None:
-        """Run what the trials build on.
+        """Run the setup commands.
 
         Raises:
             LwexpError: If a command failed.
@@ -96,14 +96,14 @@ class Sweep:
         return [command.replace("{root}", shlex.quote(str(self.root))) for command in self.where.setup_commands]
 
     def plan(self, job_overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Config]) -> None:
-        """Check every trial and print what the sweep would take; starts and writes nothing.
+        """Check every trial and print the sweep's plan; starts and writes nothing.
 
         Args:
             job_overrides: The overrides of each trial.
-            compose: Returns a trial's config, or raises its LwexpError.
+            compose: Returns a trial's config, or raises a LwexpError.
 
         Raises:
-            LwexpError: If a trial would fail, naming each that would.
+            LwexpError: If trials would fail, naming each.
         """
         console_log()
         folder = sweep_directory(self.root, self.name, job_overrides)
@@ -125,7 +125,7 @@ class Sweep:
 
 
 def show_trials(trials: Sequence[Trial]) -> None:
-    """The sweep's tally: a row a trial with its exit code and, where it failed, why."""
+    """Print one row per trial with its exit code and, if it failed, the reason."""
     from rich.table import Table
 
     table = Table("trial", "settings", "status", "exit code", "seconds", "reason", title=None)

@@ -1,4 +1,4 @@
-"""Mixture to model: training on what the objective takes, from the base model or from a finished run."""
+"""Mixture to model: trains on the objective's rows, from the base model or from a finished run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESOLVED_START = "LWEXP_INIT_FROM"
-"""Tells the ranks that a command starts which run ``init_from=newest`` was when the command began."""
+"""Environment variable that tells the ranks which run ``init_from=newest`` was when the command started."""
 
 
 def train(config: Config) -> RunDirectory | None:
@@ -57,9 +57,9 @@ def train(config: Config) -> RunDirectory | None:
 
 
 def _work_and_exit(ranks: Ranks) -> NoReturn:
-    """A rank other than 0, to its end. It leaves without Python's own shutdown: it has nothing left to write, and a
-    native thread (gloo's, the store's) that is still running then can abort the process. A rank that ends by a signal
-    would make the whole job look failed although rank 0 has finished the run."""
+    """Run a rank other than 0 and exit. It skips Python's shutdown: it has nothing left to write, and a native thread
+    (gloo's, the store's) that is still running could abort the process. A rank that ends by a signal would make the
+    whole job look failed although rank 0 has finished the run."""
     from lwexp.train.loop.run import run_worker_rank
 
     code = 0
@@ -67,7 +67,7 @@ def _work_and_exit(ranks: Ranks) -> NoReturn:
         run_worker_rank(ranks)
     except SystemExit as stopped:  # rank 0 has ended
         code = stopped.code if isinstance(stopped.code, int) else 1
-    except Preempted:  # rank 0 says what is saved, once for all ranks
+    except Preempted:  # rank 0 logs what was saved, once for all ranks
         code = 143
     except KeyboardInterrupt:
         code = 130
@@ -80,7 +80,7 @@ def _work_and_exit(ranks: Ranks) -> NoReturn:
 
 
 def _check(config: Config) -> Run | None:
-    """Print the plan of a dry run, or refuse what cannot work here; gives the run that training starts from."""
+    """Print the plan of a dry run, or refuse what cannot work here. Returns the run that training starts from."""
     from lwexp.train.planner.readiness import preflight
 
     if config.dry_run:
@@ -95,13 +95,13 @@ def _check(config: Config) -> Run | None:
 
 
 def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, str | None]:
-    """What a training run would do, without doing it, and why it would fail.
+    """The plan of a training run, and the reason it would fail, if any.
 
-    The newest run of a kind may still have to be made: the plan goes without it, and says so.
+    A run named as "newest" may not exist yet: the plan leaves it out, and says so.
 
     Args:
         config: After ``settle_hardware``.
-        may_lack_runs: Runs and files that the config names may still have to be made, too.
+        may_lack_runs: Other runs and files that the config names may not exist yet, either.
     """
     from lwexp.mix.resolve import resolve_mixture
     from lwexp.train.planner.dry_run import describe_plan
@@ -116,13 +116,13 @@ def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, 
         rows = _draw(config, resolve_mixture(config), None).rows
     except LwexpError as error:
         problem = problem or (None if may_lack_runs or _only_newest_is_missing(config) else str(error))
-        log.warning("no token counts in this plan, because there are no data yet: %s", error)
+        log.warning("no token counts in this plan, because there is no data yet: %s", error)
     plan = describe_plan(config, rows, start.path / "model" if start else None)
     return plan, plan.refusal or problem
 
 
 def _start_ranks(config: Config, start: Run | None) -> None:
-    """Go on as one rank of the run; the process that starts the others waits for them here, and ends as they do."""
+    """Continue as one rank of the run. The process that starts the ranks waits for them here, and exits as they do."""
     hardware = config.hardware
     if not isinstance(hardware, Zero) or config.inspect_batch is not None:
         return
@@ -133,7 +133,7 @@ def _start_ranks(config: Config, start: Run | None) -> None:
 
 
 def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
-    """The run, as rank 0 sees it."""
+    """Rank 0's part of the run."""
     from lwexp.mix.resolve import resolve_mixture
     from lwexp.train.loop.run import train_run
 
@@ -162,7 +162,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
             if results is None:  # inspect_batch prints packs and trains nothing
                 run.leave()
             else:
-                if start is not None:  # the longest answer of the run before bounds the model too
+                if start is not None:  # the longest answer of the earlier run bounds the model as well
                     before = start.number("max_train_words") or 0
                     results.max_train_words = max(results.max_train_words, int(before))
                 run.finish(results)
@@ -170,7 +170,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
 
 
 def _start(config: Config) -> Run | None:
-    """The SFT run that the objective starts from, if it does."""
+    """The SFT run that the objective starts from, or None."""
     if not config.objective.starts_from_run:
         return None
     resolved = os.environ.get(_RESOLVED_START)
@@ -207,7 +207,7 @@ def _only_newest_is_missing(config: Config) -> bool:
 
 
 def _warn_off_policy(pair_runs: Sequence[Run], start: Run, kind: str) -> None:
-    """Pairs sampled from another model still train, but the paper's are sampled from the model itself."""
+    """Warn about pairs sampled from another model: they train, but the paper samples from the model itself."""
     for run in pair_runs:
         sampled_from = run.manifest.inputs.get("sft")
         if sampled_from is not None and sampled_from != start.id:

@@ -1,4 +1,4 @@
-"""What the trials of a sweep would take: each config checked, its steps, hours, dollars and memory, and the sums."""
+"""The plan of a sweep's trials: checks each config and sums up steps, hours, dollars and memory."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from lwexp.records import LwexpError
 
 @dataclass
 class TrialPlan:
-    """One trial before it is started. None stands for what is not known, such as steps without data."""
+    """The plan of one trial. None means unknown, such as steps without data."""
 
     label: str
     steps: int | None = None
@@ -20,26 +20,26 @@ class TrialPlan:
     """Wall time of training."""
     gpu_hours: float | None = None
     dollars: float | None = None
-    """For calls to a teacher or a judge."""
+    """Cost of calls to a teacher or a judge."""
     memory: str = ""
     """fits, tight or no."""
     problem: str | None = None
-    """Why the trial would fail: one line a mistake."""
+    """Why the trial would fail: one line per mistake."""
 
 
 def plan_trial(label: str, command: str, compose: Callable[[], Config], *, has_setup: bool) -> TrialPlan:
-    """Compose and check one trial, and count what it would take.
+    """Compose and check one trial, and estimate what it would need.
 
     Args:
-        label: What sets the trial apart from the others.
+        label: The settings that distinguish the trial.
         command: generate, train or evaluate.
         compose: Returns the trial's config; an LwexpError becomes the trial's problem.
-        has_setup: The sweep makes runs before its trials, so that a missing run is no problem yet.
+        has_setup: Whether setup commands make runs first, so that a missing run is not a mistake yet.
     """
     plan = TrialPlan(label)
     try:
         config = compose()
-        # A room may print what a dry run of one config shows; here a row stands for it.
+        # A room may print its own dry run; the table has a row instead.
         with redirect_stdout(io.StringIO()):
             {"generate": _plan_generate, "train": _plan_train, "evaluate": _plan_evaluate}[command](
                 config, plan, has_setup
@@ -80,7 +80,7 @@ def _judging(config: Config) -> float | None:
 
 
 def _plan_generate(config: Config, plan: TrialPlan, has_setup: bool) -> None:
-    """Drafts are priced; a file that select or import would read is only looked for, because reading may take long."""
+    """Price drafts. A file for select or import is only checked for existence, because reading it may take long."""
     if config.task == "agentwrite":
         from lwexp.generate.estimate import estimate_cost
 
@@ -110,13 +110,13 @@ def show_plans(plans: Sequence[TrialPlan]) -> None:
     table.append(["", "sum", *(_sum(values, form) for values, form in columns.values()), "", ""])
     print(_aligned(table))
     if any(plan.steps is None and plan.memory for plan in plans):
-        print("-: not known before the data are there, or the hardware states no peak")
+        print("-: unknown until the data exists, or because the hardware has no peak_tflops")
     if any(plan.problem for plan in plans):
         raise LwexpError("\n".join(_problems(plans)))
 
 
 def _problems(plans: Sequence[TrialPlan]) -> list[str]:
-    """A line for each mistake; one that all trials share stands there once."""
+    """A line for each mistake; one that all trials share is listed once."""
     lines = [(plan.problem or "").splitlines() for plan in plans]
     shared = [line for line in lines[0] if len(lines) > 1 and all(line in other for other in lines)]
     own = [
@@ -133,7 +133,7 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def _sum(values: Sequence[float | None], form: str) -> str:
-    """The sum of what is known; marked where something is not."""
+    """The sum of the known values, marked if some are unknown."""
     known = [value for value in values if value is not None]
     if not known:
         return "-"

@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or absent: written beside their place, then renamed."""
+"""Files and folders that are either complete or absent: written under a temporary name, then renamed."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Gives a temporary path; what the block writes there, a file or a folder, replaces ``path`` at its end.
+    """Yield a temporary path; the file or folder that the block writes there replaces ``path`` when the block ends.
 
-    After an error ``path`` is unchanged and the temporary file is removed. What a killed process has left is removed
+    After an error ``path`` is unchanged and the temporary file is removed. Leftovers of a killed process are removed
     by the next one that writes to ``path``.
 
     Args:

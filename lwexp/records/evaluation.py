@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from lwexp.records.rows import Language, Reasoning, Row
 
-# Left out of files where it is empty, so that rows and ids of benches without it stay as they are.
+# Omitted from files when empty, so that rows and ids of benches without it do not change.
 Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
 
 
@@ -18,7 +18,7 @@ class Prompt(Row):
     language: Language
     type: str
     required_words: int | None = Field(gt=0)  # the length it asks for; None if it asks for no length
-    details: Details = Field(default_factory=dict)  # further columns of the bench, for its metrics
+    details: Details = Field(default_factory=dict)  # other columns of the bench, for its metrics
 
 
 class Sampling(Row):
@@ -45,15 +45,15 @@ class Response(Row):
     details: Details = Field(default_factory=dict)  # of the prompt
     text: str  # the answer alone
     words: int = Field(ge=0)
-    reasoning: Reasoning = ""  # what the model thought before it
-    # "unknown": an answer written elsewhere that does not say; "error": no answer came, and the text is empty.
+    reasoning: Reasoning = ""  # the model's reasoning before the answer
+    # "unknown": an imported answer without this information; "error": no answer arrived, and the text is empty.
     finish_reason: Literal["stop", "length", "error", "unknown"]
     model: str
-    sampling: Sampling | None  # None: an answer written elsewhere that does not say
+    sampling: Sampling | None  # None: an imported answer without this information
 
     @classmethod
     def unanswered(cls, prompt: Prompt, repeat: int, model: str, sampling: Sampling | None) -> Self:
-        """The response before its answer has come."""
+        """A response whose answer has not arrived yet."""
         return cls(
             id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
             language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
@@ -65,7 +65,7 @@ class Verdict(Row):
     """A score of one response by one metric, or the reason there is none."""
 
     response_id: str
-    kind: str  # of the metric: "length", "quality" or a plugin's
+    kind: str  # the metric's kind: "length", "quality" or a plugin's
     scorer: str  # the metric's name, such as "S_l", or the judge's model name
     score: float | None = Field(allow_inf_nan=False)  # on the metric's scale: 0..100 for the paper's
     dimensions: dict[str, float] = Field(default_factory=dict)
@@ -73,16 +73,16 @@ class Verdict(Row):
 
     @model_validator(mode="after")
     def the_papers_scores_are_on_a_hundred(self) -> Self:
-        """Other metrics have scales of their own, which are checked where their scores are made."""
+        """Other metrics have their own scales, which are checked when they are scored."""
         if self.kind in ("length", "quality") and self.score is not None and not 0 <= self.score <= 100:
-            raise ValueError(f"score must lie on 0 to 100, got {self.score}")
+            raise ValueError(f"score must be between 0 and 100, got {self.score}")
         return self
 
 
 class MetricInfo(Row):
     """What a report needs to know about a metric; metrics.json of an evaluation run has one for each metric."""
 
-    kind: str  # in verdicts.jsonl
+    kind: str  # as in verdicts.jsonl
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")  # in tables, columns and summary.json
     label: str  # the same in running text
     title: str  # over figures
@@ -92,7 +92,7 @@ class MetricInfo(Row):
     decimals: int = Field(default=1, ge=0, le=6)
     needs_length: bool = False
     needs_judge: bool = False
-    of: tuple[str, ...] = ()  # kinds whose mean it is; such a metric has no verdicts of its own
+    of: tuple[str, ...] = ()  # kinds that it averages; such a metric has no verdicts itself
 
 
 class Judgement(Row):
@@ -103,12 +103,12 @@ class Judgement(Row):
     repeat: int = Field(ge=0)  # of the judge, not of the answer
     scorer: str
     score: float | None = Field(allow_inf_nan=False)
-    dimensions: dict[str, float]  # name -> 1..5 for S_q; empty where unscored
+    dimensions: dict[str, float]  # name -> 1..5 for S_q; empty if unscored
     unscored_reason: str | None
 
 
 class AnswerCheck(Row):
-    """What an answer's text shows without a judge. It never changes a score."""
+    """Properties of an answer's text, computed without a judge. They never change a score."""
 
     response_id: str
     words_longwriter: int = Field(ge=0)
@@ -148,7 +148,7 @@ class PairJudgement(Row):
 
 
 class PublishedCell(Row):
-    """One published number, with its source and what was measured. Not shown beside another judge or bench."""
+    """One published number, with its source and set-up. Never shown next to another judge or bench."""
 
     model: str
     bench: str  # as in its config, such as longbench_write
@@ -157,5 +157,5 @@ class PublishedCell(Row):
     value: float | None  # None: published only as an image, or not at all
     judge: str | None  # None for lengths
     source: str
-    setup: str  # decoding and data, as far as known, and how they differ from lwexp's
+    setup: str  # decoding and data as far as known, and differences from lwexp
     is_second_hand: bool  # taken from a copy or a quotation, not from the paper itself

@@ -50,9 +50,9 @@ def scan_rows(path: Path, row_type: type[R]) -> Iterator[R | BadRow]:
 
 
 def scan_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadRow]:
-    """Yield line number and value of each line of a file; a ``BadRow`` in place of each that is not JSON.
+    """Yield line number and value of each line of a file, or a ``BadRow`` for a line that is not JSON.
 
-    Blank lines are skipped, and a byte order mark is.
+    Blank lines and a byte order mark are skipped.
     """
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -69,7 +69,7 @@ def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:
 
     Args:
         path: A file that exists.
-        key: Stands before the path in messages, such as ``responses=``.
+        key: Prefix of the path in messages, such as ``responses=``.
 
     Raises:
         LwexpError: At the first line that is not JSON.
@@ -81,7 +81,7 @@ def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem that pydantic found, in one line: field, message, and how many more there are."""
+    """The first problem that pydantic found, in one line: field, message, and the number of further problems."""
     problems = error.errors(include_url=False)
     where = ".".join(str(part) for part in problems[0]["loc"]) or "row"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -89,7 +89,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
-    """Write rows to a JSONL file in one step (aside, then renamed) and return how many."""
+    """Write rows to a JSONL file atomically and return how many there were."""
     count = 0
     with atomic(path, durable=True) as aside, aside.open("w", encoding="utf-8") as out:
         for row in rows:

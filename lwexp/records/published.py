@@ -1,4 +1,4 @@
-"""Published numbers of others, each with its source. Values published only as an image are listed as None."""
+"""Published results, each with its source. Values published only as an image are listed as None."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +8,7 @@ from lwexp.records.files import read_rows
 from lwexp.records.rows import LwexpError
 
 _FILE = Path(__file__).with_name("published.jsonl")
-_NEEDS_JUDGE = {"S_l": False, "max_words": False, "S_q": True, "S_bar": True}  # other metrics may or may not
+_NEEDS_JUDGE = {"S_l": False, "max_words": False, "S_q": True, "S_bar": True}  # not checked for other metrics
 _HIGHEST = {"S_l": 100, "S_q": 100, "S_bar": 100, "max_words": 1_000_000}
 
 
@@ -16,7 +16,7 @@ def published_cells(path: Path = _FILE) -> list[PublishedCell]:
     """All cells, in the file's order.
 
     Raises:
-        LwexpError: If a cell comes twice, has no source, is off its scale, or names a judge for a metric without one.
+        LwexpError: If a cell is repeated, has no source, is off its scale, or names a judge for a metric without one.
     """
     cells = list(read_rows(path, PublishedCell))
     for number, cell in enumerate(cells, start=1):
@@ -25,7 +25,7 @@ def published_cells(path: Path = _FILE) -> list[PublishedCell]:
     counts = Counter((cell.model, cell.bench, cell.range, cell.metric, cell.source) for cell in cells)
     twice = [key for key, count in counts.items() if count > 1]
     if twice:
-        raise LwexpError(f"{path}: the cell {twice[0]} comes twice")
+        raise LwexpError(f"{path}: the cell {twice[0]} is repeated")
     return cells
 
 
@@ -35,5 +35,5 @@ def _problem(cell: PublishedCell) -> str | None:
     if cell.value is not None and cell.metric in _HIGHEST and not 0 <= cell.value <= _HIGHEST[cell.metric]:
         return f"{cell.value} is off the scale"
     if (cell.judge is not None) != _NEEDS_JUDGE.get(cell.metric, cell.judge is not None):
-        return "a judge belongs to S_q and S_bar (write unknown where it is not named), not to S_l and max_words"
+        return "a judge belongs to S_q and S_bar (write unknown if it is not named), not to S_l and max_words"
     return None

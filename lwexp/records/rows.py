@@ -1,4 +1,4 @@
-"""Row types that rooms exchange. Failures are rows of their own (``Failure``), never text in another row."""
+"""Row types that rooms exchange. A failure is a separate row (``Failure``), never text in another row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LwexpError(Exception):
 
 
 class Preempted(BaseException):
-    """Told to stop (SIGTERM), and everything done so far is saved. Entry scripts exit with code 143."""
+    """Raised after SIGTERM, once everything done so far is saved. Entry scripts exit with code 143."""
 
 
 class Row(BaseModel):
@@ -49,7 +49,7 @@ class Instruction(Row):
 
 
 class PlanStep(Row):
-    """One paragraph's line in a plan: its main point and its word count.
+    """The plan of one paragraph: its main point and its word count.
 
     Where the teacher gave a range, ``words`` is its middle and ``range`` holds its ends.
     """
@@ -100,12 +100,12 @@ class Trace(Row):
 
     id: str
     plan_cost_usd: float = Field(ge=0)
-    plans_asked: int = Field(ge=0)  # 2 where the first plan could not be used
+    plans_asked: int = Field(ge=0)  # 2 if the first plan could not be used
     steps: tuple[StepTrace, ...]
 
 
 class Conversation(Row):
-    """Messages for SFT, with where they came from."""
+    """Messages for SFT, with their provenance."""
 
     id: str
     source: str
@@ -141,7 +141,7 @@ class PreferencePair(Row):
 
 
 class Failure(Row):
-    """Something that was asked for and not delivered: typed and counted, never stored as text in another row."""
+    """Something requested but not delivered: typed and counted, never stored as text in another row."""
 
     id: str
     stage: str
@@ -151,7 +151,7 @@ class Failure(Row):
 
 
 def prompt_sha(prompt: Sequence[Message]) -> str:
-    """Identifies a prompt across data sets: sha256 of its texts, 64 hex digits.
+    """Identify a prompt across data sets: sha256 of its texts, as 64 hex digits.
 
     For a single message it is the plain sha256 of its UTF-8 text; several texts are joined by a zero byte.
     """
@@ -162,8 +162,8 @@ def prompt_sha(prompt: Sequence[Message]) -> str:
 def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistant"]) -> str | None:
     """What is wrong with the order of messages, or None.
 
-    They must be: a system message where there is one, then user and assistant in turn, ending with ``last``. In
-    any other order some answer would have no end token to learn.
+    They must be an optional system message, then user and assistant in turn, ending with ``last``. In any other
+    order some answer would have no end token to learn.
     """
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     for index, message in enumerate(turns):
@@ -171,7 +171,7 @@ def turn_problem(messages: Sequence[Message], *, last: Literal["user", "assistan
         if message.role != wanted:
             return f"message {index + len(messages) - len(turns)} is from {message.role}, wanted {wanted}"
     if not turns:
-        return f"holds no turn, wanted {last} at the end"
+        return f"has no turn, wanted {last} at the end"
     return None if turns[-1].role == last else f"ends with {turns[-1].role}, wanted {last} at the end"
 
 
@@ -189,7 +189,7 @@ class Tally(NamedTuple):
 
 
 def tally(received: int, kept: int, reasons: Iterable[str]) -> Tally:
-    """Build a tally and check that it adds up: a row lost without a reason is a bug of lwexp."""
+    """Build a tally and check that it adds up: a row lost without a reason is a bug in lwexp."""
     lost = dict(Counter(reasons))
     assert received == kept + sum(lost.values()), (received, kept, lost)
     return Tally(received, kept, lost)

@@ -1,4 +1,4 @@
-"""A JSONL file and its Parquet twin, written row by row, so that 200,000 long rows are never in memory together."""
+"""A JSONL file and its copy in Parquet, written row by row, so that 200,000 long rows are never in memory at once."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PLAIN = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 class TableWriter(ExitStack[bool | None], Generic[R]):
     """Writes ``<stem>.jsonl`` and ``<stem>.parquet``, equal in content.
 
-    Both appear when the block ends without an error; after an error the files are as they were before. The Parquet
+    Both appear when the block ends without an error; after an error, existing files are unchanged. The Parquet
     columns have the types of the row's fields, so that files of several runs can be read together even if a column
     is empty in one of them.
 
     Args:
-        folder: Where the two files go.
+        folder: Folder of the two files.
         stem: Their name.
         row_type: The one type of row they hold.
     """
@@ -69,7 +69,7 @@ class TableWriter(ExitStack[bool | None], Generic[R]):
 
     def _write_rest(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self._write_batch()  # an empty table too: the file must exist and have its columns
+            self._write_batch()  # even if empty: the file must exist and have its columns
 
 
 def arrow_schema(row_type: type[Row]) -> pa.Schema:

@@ -3,7 +3,7 @@
 Reads evaluation runs (manifest.json, config.json, responses.jsonl, verdicts.jsonl) and the runs they were
 made from (manifest.json, config.json, metrics.jsonl, mixture.json). Writes only the files it is asked for.
 A sweep's folder (sweep.json, trials.json) is read with all its trials. Never touches models or judges, and never
-changes a run. Uses the network only for a W&B report: where one is asked for by name, or where a sweep's runs were
+changes a run. Uses the network only for a W&B report: if one is requested by name, or if a sweep's runs were
 tracked online under an entity.
 """
 
@@ -14,15 +14,15 @@ __all__ = ["compare"]
 
 
 def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> Path:
-    """Compare the evaluations that the paths name: print their table and write the page; returns the HTML file.
+    """Compare evaluations: print their table, write the page, and return the path of the HTML file.
 
     Args:
         run_paths: Evaluation or training run directories, folders of runs, or glob patterns.
-        out: The HTML file; None puts report.html beside the runs. Beside it: the same name with .md and .csv,
-            and summary.json.
+        out: The HTML file; None writes report.html next to the runs. The same name with .md and .csv, and
+            summary.json, are written next to it.
 
     Raises:
-        LwexpError: If a path does not exist or nothing there was evaluated.
+        LwexpError: If a path does not exist or has no evaluation.
     """
     from lwexp.report.build import make_reports
 

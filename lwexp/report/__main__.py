@@ -5,12 +5,12 @@
     python -m lwexp.report runs/long-1a2b3c4d              the evaluations of one training run
     python -m lwexp.report runs/a runs/b --out compare.html
     python -m lwexp.report runs/x/sweep-lr-1a2b3c4d        a sweep: the answer to its question, and every trial
-    python -m lwexp.report <sweep> study=docs/study/x.md   also a Markdown page with the figure as SVG beside it
+    python -m lwexp.report <sweep> study=docs/study/x.md   also a Markdown page and its figure as SVG
     python -m lwexp.report <sweep> wandb=my-team/lwexp     also a W&B report of the runs tracked there
 
 Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) names the page; without it,
-report.html is written beside the runs. A sweep tracked with tracking=wandb and an entity gets a W&B report without
-being asked. The page is one file: it opens without a network and can be mailed.
+report.html is written next to the runs. A sweep tracked with tracking=wandb and an entity always gets a W&B report.
+The page is one file that opens without a network and can be sent by mail.
 """
 
 import sys
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read_arguments(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Paths, and the options that were given.
+    """Split the command line into paths and options.
 
     Raises:
         LwexpError: At an unknown option, an option without its value, or no path.

@@ -1,6 +1,6 @@
 """From responses and verdicts to cells: means with intervals, per range, language and repeat; pure.
 
-A missing score is counted as unscored and enters no mean: it is not zero. A cell's mean is the mean over
+A missing score is counted as unscored and enters no mean; it is not treated as zero. A cell's mean is the mean over
 prompts of the mean over that prompt's scored repeats, so a prompt with an unscored repeat weighs as much
 as any other.
 """
@@ -18,17 +18,17 @@ from lwexp.text.plain import one_line
 
 
 class ScoredResponse(NamedTuple):
-    """A response with what its verdicts say."""
+    """A response with its scores."""
 
     response: Response
     scores: Mapping[str, float | None]
     """Metric name -> score, in the order of the metrics; None: unscored; absent: the metric does not apply to it."""
     reason: str | None
-    """Why a judge gave no score; None where there is one, or where none was asked for."""
+    """Why a judge gave no score; None if it gave one, or if no score was requested."""
 
 
 class Joined(NamedTuple):
-    """Answers in the order of their ids' first appearance, and what did not fit."""
+    """Answers in the order in which their ids first appear, and counts of what could not be joined."""
 
     answers: tuple[ScoredResponse, ...]
     n_repeated_ids: int
@@ -36,7 +36,7 @@ class Joined(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One score of one cell. The defaults are those of a metric that no answer of the cell was scored by."""
+    """One score of one cell. The defaults stand for a metric that scored no answer of the cell."""
 
     mean: float | None = None
     interval: Interval | None = None
@@ -46,7 +46,7 @@ class Score(NamedTuple):
 
     @property
     def spread(self) -> Interval | None:
-        """Lowest and highest repeat; None where there is only one."""
+        """Lowest and highest repeat; None if there is only one."""
         known = [mean for mean in self.by_repeat if mean is not None]
         return (min(known), max(known)) if len(known) > 1 else None
 
@@ -71,7 +71,7 @@ class Cell(NamedTuple):
 
 
 class RulerPoint(NamedTuple):
-    """What was produced where ``required`` words were asked for."""
+    """Words produced when ``required`` words were requested."""
 
     required: int
     n: int
@@ -83,13 +83,13 @@ class RulerPoint(NamedTuple):
 def join(
     responses: Iterable[Response], verdicts: Iterable[Verdict], judge: str | None, metrics: Sequence[MetricInfo]
 ) -> Joined:
-    """Put each verdict with its response, by id; where an id comes twice, the later row counts.
+    """Join verdicts to responses by id; if an id is repeated, the later row counts.
 
     Args:
         responses: All answers of one evaluation.
         verdicts: In any order.
-        judge: Whose verdicts count for judged metrics; None takes none.
-        metrics: What was scored by.
+        judge: The scorer whose verdicts count for judged metrics; None ignores all of them.
+        metrics: The metrics of the evaluation.
     """
     by_id: dict[str, Response] = {}
     n_rows = 0
@@ -153,7 +153,7 @@ def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
 
 
 def main_metric(metrics: Sequence[MetricInfo], cells: Sequence[Cell]) -> MetricInfo:
-    """What a sentence or figure about several models is about: a mean of scores if all of them have it."""
+    """The metric for a sentence or figure about several models: a mean of metrics if all of them have it."""
     scored = [metric for metric in metrics if all(part.scores[metric.name].n for part in cells)]
     return next((metric for metric in scored if metric.of), (scored or list(metrics))[0])
 
@@ -164,7 +164,7 @@ def best_first(metric: MetricInfo) -> Callable[[float | None], float]:
 
 
 def n_unscored(part: Cell, metrics: Sequence[MetricInfo]) -> int:
-    """Answers that lack a judged score, or any where no judge is wanted."""
+    """Answers without a judged score, or without any score if no metric needs a judge."""
     wanted = [m.name for m in metrics if m.needs_judge and not m.of] or [m.name for m in metrics]
     return max((part.scores[name].n_unscored for name in wanted), default=0)
 
@@ -172,7 +172,7 @@ def n_unscored(part: Cell, metrics: Sequence[MetricInfo]) -> int:
 def per_range(answers: Sequence[ScoredResponse], ranges: Sequence[WordRange]) -> dict[str, Cell]:
     """Range label -> cell. Answers outside every range form a last row, so that rows add up to all.
 
-    Answers that were asked for no length are left out.
+    Answers to prompts without a length are left out.
     """
     asked = [answer for answer in answers if answer.response.required_words is not None]
     cells = {part.label: cell([a for a in asked if a.response.required_words in part]) for part in ranges}
@@ -186,7 +186,7 @@ def per_language(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
 
 
 def per_type(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
-    """Type of prompt (literature, news, ...) as a page shows it -> cell; nothing where all prompts are of one type."""
+    """Type of prompt (literature, news, ...) as shown on a page -> cell; empty if all prompts have one type."""
     found = _per(answers, [one_line(answer.response.type, 60) for answer in answers])
     return found if len(found) > 1 else {}
 
@@ -206,7 +206,7 @@ def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:
 
 
 def seeds(answers: Sequence[ScoredResponse]) -> list[int | None]:
-    """Sampling seed of each repeat; None where a repeat's answers do not share one."""
+    """Sampling seed of each repeat; None if a repeat's answers do not share one."""
     by_repeat: dict[int, set[int]] = defaultdict(set)
     for answer in answers:
         if answer.response.sampling is not None:

@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 def make_reports(
     run_paths: Sequence[Path | str], out: Path | None, study: str | None = None, wandb: str | None = None
 ) -> dict[str, str]:
-    """Read and compute once, write the page, print the table, and make what else was asked for.
+    """Read and compute once, write the page, print the table, and make the other outputs requested.
 
     Args:
         run_paths: As for ``compare``. One path that is a sweep's folder stands for all of its trials.
-        out: The page; None puts it beside the runs.
+        out: The page; None writes it next to the runs.
         study: A Markdown file to write a sweep's study to.
         wandb: entity/project of a W&B report. None makes one only of a sweep whose runs were tracked online under
             an entity.
 
     Returns:
-        "report", and "study" and "W&B report" if they were made -> where it is.
+        Output -> its location, for "report" and, if made, "study" and "W&B report".
     """
     from lwexp.report.sweep.wandb_report import build_report, publish, read_target, scores_of, target_of
 
@@ -42,7 +42,7 @@ def make_reports(
         comparison = load(paths)
     result = sweep_result(sweep) if sweep else None
     if study and sweep is None:
-        raise LwexpError(f"report: study={study}: {paths[0]} is not a sweep's folder (it holds no trials.json)")
+        raise LwexpError(f"report: study={study}: {paths[0]} is not a sweep's folder (it has no trials.json)")
     page = out or (sweep.folder if sweep else comparison.folder) / REPORT
     _write(comparison, sweep, result, page)
     made = {"report": str(page)}
@@ -58,7 +58,7 @@ def make_reports(
         except LwexpError as error:
             if asked:
                 raise
-            log.warning("%s", error)  # it was not asked for by name: the local report is enough
+            log.warning("%s", error)  # not requested by name, so the local report is enough
     return made
 
 
@@ -81,7 +81,7 @@ def _write(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
             write_text(out.with_suffix(".trials.csv"), trials_csv(sweep), encoding="utf-8-sig")
         numbers.write(out.parent)
     except OSError as error:
-        raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another place with --out") from None
+        raise LwexpError(f"report: cannot write {out}: {error.strerror}; choose another path with --out") from None
     for note in comparison.notes:
         log.warning("%s", note)
     found = comparison.evaluations

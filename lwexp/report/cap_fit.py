@@ -1,8 +1,8 @@
 """How the longest answer follows the longest training answer; pure.
 
 Fitted on logarithmic axes, log(longest answer) = a + b log(longest training answer), least squares; the 95% interval
-of the slope b is Student's with n - 2 degrees of freedom. Slope 1 is a model that writes as long as what it was
-trained on.
+of the slope b is Student's with n - 2 degrees of freedom. Slope 1 means that the longest answer grows in proportion to
+the longest training answer.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lwexp.pages.display import span, words
 from lwexp.stats.intervals import Interval, rank_correlation
 
-_FOLLOWS = 0.9  # rank correlation above which the longest answer is said to follow
+_FOLLOWS = 0.9  # rank correlation above which the longest answer counts as following
 
 
 class CapFit(NamedTuple):
@@ -35,7 +35,7 @@ class CapFit(NamedTuple):
 
 
 def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
-    """Least squares on logarithms; None below two different x, or where a value is not positive."""
+    """Least squares on logarithms; None with fewer than two different x, or if a value is not positive."""
     xs = sorted({x for x, _ in points})
     if len(xs) < 2 or any(x <= 0 or y <= 0 for x, y in points):
         return None
@@ -52,12 +52,12 @@ def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
 
 
 def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit, *, has_slope: bool) -> str:
-    """One clause: whether it follows, the fit, and the shortest and the longest training answer with their outcome.
+    """One clause: whether it follows, the fit, and the longest answer at the lowest and at the highest cap.
 
     Args:
         points: Longest training answer and longest answer of each model.
-        fit: Of these points.
-        has_slope: Whether the slope is told too; a headline stays shorter without.
+        fit: The fit of these points.
+        has_slope: Whether to include the slope; headlines leave it out.
     """
     ends = [f"{words(y)} words where trained on up to {words(x)}" for x, y in (min(points), max(points))]
     caps = len({x for x, _ in points})

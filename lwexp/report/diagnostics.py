@@ -1,7 +1,7 @@
 """What an evaluation measured besides its scores: checks, positions, agreement, pairs, regression.
 
-Every number here is counted or averaged from the files that ``lwexp.score`` describes; a file that an evaluation
-does not have leaves its part out.
+Every number here is counted or averaged from the files that ``lwexp.score`` describes; if an evaluation lacks a file,
+that part is left out.
 """
 
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ MEASURES = ("repeated", "distinct", "quality")
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The further files of one evaluation; empty where it has none."""
+    """The other files of one evaluation; empty if it has none."""
 
     checks: Mapping[str, AnswerCheck]
     positions: tuple[SegmentCheck, ...]
@@ -70,7 +70,7 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
 
 
 def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Counter[str] | None:
-    """How many answers have each of the ``signs``, and how many were "checked"; None where no answer was."""
+    """How many answers have each of the ``signs``, and how many were "checked"; None if no answer was."""
     if not diagnostics.checks:
         return None
     found = Counter(sign for answer in answers for sign in signs(answer, diagnostics))
@@ -79,16 +79,16 @@ def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Coun
 
 
 def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
-    """What a reader may want to filter for, in words."""
+    """Flags to filter answers by, in words."""
     check = diagnostics.checks.get(answer.response.id)
     found = {
         "unscored": answer.reason is not None,
-        "never came": answer.response.finish_reason == "error",
+        "missing": answer.response.finish_reason == "error",
         "empty": answer.response.words == 0 and answer.response.finish_reason != "error",
         "cut off": answer.response.finish_reason == "length",
         "stops early": check is not None and check.stopped_early,
         "loops": check is not None and check.loops,
-        "talks to the judge": check is not None and bool(check.directed),
+        "addresses the judge": check is not None and bool(check.directed),
     }
     return [name for name, holds in found.items() if holds]
 
@@ -111,12 +111,12 @@ def by_position(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> 
 
 
 def other_name(run: str, names: Mapping[str, str]) -> str:
-    """The run compared with, by its name in the report where it has one."""
+    """The other run's name in the report, or its id."""
     key = Path(run).name
     return names.get(key, one_line(key, 60))
 
 
 def agreement(diagnostics: Diagnostics) -> list[MetricJudgeSummary]:
-    """How far a judge's replies to one answer agree, for each metric that it gave more than once."""
+    """How far a judge's replies to one answer agree, for each metric that was judged repeatedly."""
     judge = diagnostics.judge
     return [found for found in (judge, *judge.further) if found.compared] if judge else []

@@ -1,4 +1,4 @@
-"""What differs between configs, and names that say it; pure."""
+"""What differs between configs, and labels made from it; pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def differing(trees: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Key -> its shortest dotted ending that no other of the keys has.
+    """Key -> its shortest dotted suffix that no other key has.
 
     Example: a.long.count, a.short.count and seed become long.count, short.count and seed.
     """
@@ -62,7 +62,7 @@ def tell_apart(
         if 1 <= len(rows) <= _MOST_KEYS_IN_A_NAME:
             for column, place in enumerate(places):
                 settings = " ".join(f"{name}={rows[key][column]}" for key, name in short_names(list(rows)).items())
-                # A name that all models share says nothing.
+                # A name that all models share distinguishes nothing.
                 named[place] = settings if len(places) == len(labels) else f"{label} {settings}"
     for unique in (ids, last_resort):
         clashing = {label for label, count in Counter(named).items() if count > 1}

@@ -37,9 +37,9 @@ class Evaluation:
         node: The evaluation run.
         train: The training run; None for a model that was not trained here.
         started_from: Ids of the training runs that the model was trained from, nearest first; empty after SFT.
-        metrics: What it was scored by, in the order of the tables.
-        judge: Who gave the judged scores.
-        place: Of the model in the report, which is its colour.
+        metrics: The metrics of the evaluation, in the order of the tables.
+        judge: The scorer of judged metrics.
+        place: Position of the model in the report; decides its colour.
     """
 
     label: str
@@ -83,12 +83,12 @@ class Evaluation:
 
     @property
     def bench(self) -> str:
-        """Name, version, selection and counter of the bench; only scores under one heading are compared."""
+        """Name, version, selection and counter of the bench; only scores with the same heading are compared."""
         return one_line(bench_heading(self.config.get("bench") or {}), 200)
 
     @property
     def method(self) -> str | None:
-        """How it was trained: SFT, DPO, DPO (hinge), or an own objective or loss by its name; None if not here."""
+        """How it was trained: SFT, DPO, DPO (hinge), or the name of a plugin's objective or loss; None if not here."""
         if self.train is None or self.train.is_missing:
             return None
         objective = self.train_config.get("objective") or {}
@@ -99,7 +99,8 @@ class Evaluation:
         if loss == "sigmoid":
             return name
         known = dict(PREFERENCE_LOSSES.items()).get(loss)
-        # Without a reference it is no relative of DPO, and a loss of a plugin that is not loaded has only its name.
+        # A loss without a reference is not a form of DPO; of a plugin that is not loaded, only the loss's name is
+        # known.
         return loss if known is None or (known.trains and not known.needs_reference) else f"{name} ({loss})"
 
     @property
@@ -110,12 +111,12 @@ class Evaluation:
 
     @property
     def mixture(self) -> MixtureSummary | None:
-        """What the training run drew; None where it did not record it."""
+        """What the training run drew; None if it did not record it."""
         return MixtureSummary.read(self.train.path) if self.train else None
 
     @property
     def asked(self) -> int:
-        """Longest answer asked for; 0 where no prompt asks for a length."""
+        """Longest answer asked for; 0 if no prompt asks for a length."""
         return max((answer.response.required_words or 0 for answer in self.answers), default=0)
 
     @property
@@ -125,7 +126,7 @@ class Evaluation:
 
 
 def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
-    """What at least one of them was scored by, each once, in the order of the tables."""
+    """All metrics that any of them has, each once, in the order of the tables."""
     return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
 
 
@@ -141,7 +142,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
     Args:
         path: The run's directory.
         nodes: The run and everything it was made from.
-        notes: Gets what a reader of the report must know.
+        notes: Receives notes for the reader of the report.
     """
     node = nodes[path.resolve().name]
     reason = one_line(node.manifest.reason or "", 200)
@@ -157,12 +158,12 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
     judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
     joined = join(responses, verdicts, judge, metrics)
     if joined.n_repeated_ids:
-        notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers came twice; the later one counts.")
+        notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers are repeated; the later one counts.")
     if joined.n_orphan_verdicts:
         notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
     train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
     if train and not train.is_missing and train.config is None:
-        notes.append(f"{train.id}: this version cannot read its config.json; figures of its objective are left out.")
+        notes.append(f"{train.id}: this version cannot read its config.json; its objective's figures are left out.")
     return Evaluation(
         label=one_line(train.name if train else (responses[0].model or node.name), _NAME_LENGTH) or node.id,
         node=node,
@@ -177,7 +178,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
 
 
 def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
-    """Training runs from whose model it was trained, nearest first; not those that made its data."""
+    """Training runs whose models it was trained from, nearest first, without those that only made its data."""
     found: list[str] = []
     node: Run | None = train
     while node is not None:
@@ -201,19 +202,19 @@ def _ranges(node: Run, notes: list[str]) -> tuple[WordRange, ...]:
 
 
 def _metrics(path: Path, run_id: str, notes: list[str]) -> tuple[MetricInfo, ...]:
-    """What the run was scored by, as it recorded; the paper's metrics in runs that are older than such records."""
+    """The metrics that the run recorded; the paper's metrics for older runs, which recorded none."""
     file = path / "metrics.json"
     if not file.is_file():
         return standard_metrics()
     try:
         return tuple(TypeAdapter(list[MetricInfo]).validate_json(file.read_bytes()))
     except ValidationError as error:
-        notes.append(f"{run_id}: metrics.json cannot be read ({first_problem(error)}); taken to be S_l, S_q and S-bar.")
+        notes.append(f"{run_id}: metrics.json cannot be read ({first_problem(error)}); assuming S_l, S_q and S-bar.")
         return standard_metrics()
 
 
 def _judge(node: Run, judged: Sequence[Verdict], notes: list[str]) -> str | None:
-    """Who gave the judged scores: the configured judge, else whoever gave most of them."""
+    """The scorer of judged metrics: the configured judge, else the one with most verdicts."""
     scorers = Counter(verdict.scorer for verdict in judged)
     if not scorers:
         return None
@@ -221,5 +222,5 @@ def _judge(node: Run, judged: Sequence[Verdict], notes: list[str]) -> str | None
     judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
     if len(scorers) > 1:
         others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
-        notes.append(f"{node.id}: scores by {others} are ignored beside those by {one_line(judge, 40)}.")
+        notes.append(f"{node.id}: scores by {others} are ignored; those by {one_line(judge, 40)} are used.")
     return judge

@@ -1,7 +1,7 @@
-"""What the numbers say: one sentence, and each expectation of the recipe beside what was measured; pure.
+"""Findings: one sentence, and each expectation of the recipe with its measurement; pure.
 
-No model is known here by its name. Which model is capped, which is not and which was trained from which comes from
-the training runs; a claim is made only where the numbers carry it.
+Model names have no meaning here: which model is capped and which was trained from which comes from the training runs.
+A claim is made only if the numbers support it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ UNCAPPED_FACTOR = 3.0
 
 
 class Check(NamedTuple):
-    """An expectation and what was measured. ``holds`` is None where the numbers cannot tell."""
+    """An expectation and what was measured. ``holds`` is None if the numbers cannot tell."""
 
     key: str
     expected: str
@@ -35,7 +35,7 @@ class Findings(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """A model or a setting, by its score. ``means`` is prompt id -> score; ``remark`` is said of the first one."""
+    """A model or a setting, by its score. ``means`` is prompt id -> score; ``remark`` is added if it leads."""
 
     name: str
     mean: float | None
@@ -49,13 +49,13 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
 
     Args:
         evaluations: Models in the order of the report.
-        metrics: What they were scored by.
+        metrics: Their metrics.
     """
     trained = sorted(((e, e.max_train_words) for e in evaluations if e.max_train_words and not e.started_from),
                      key=lambda pair: pair[1])  # fmt: skip
     checks: list[Check] = []
     clauses: list[str] = []
-    if trained and trained[0][0].asked >= CAP_SLACK * trained[0][1]:  # else the lowest cap was never put to the test
+    if trained and trained[0][0].asked >= CAP_SLACK * trained[0][1]:  # else the lowest cap was never tested
         checks, clauses = _cap(*trained[0], *(trained[-1] if trained[-1][1] > trained[0][1] else (None, 0)))
     points = [(float(cap), float(e.longest)) for e, cap in trained]
     fit = fit_line(points) if len({cap for _, cap in trained}) > 2 else None
@@ -70,7 +70,7 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
     checks += [check for check, _ in steps]
     clauses += [clause for _, clause in steps[:1]]
     headline = "; ".join(clauses) or _leader(evaluations, metrics)
-    # A name at the start is marked, and stays as it is.
+    # A model's name at the start is marked up, so its case is kept.
     return Findings(f"{headline[:1].upper()}{headline[1:]}.", tuple(checks))
 
 
@@ -114,9 +114,9 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
 
 
 def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] | None:
-    """A model beside the nearest one that it was trained from, by S_l; None where there is none, or no shared prompt.
+    """Compare a model's S_l with that of the nearest model it was trained from; None without one or a shared prompt.
 
-    Two questions at once: sure over prompts (paired interval), and sure over seeds (no overlap).
+    Answers two questions: is it certain over prompts (paired interval), and over seeds (no overlap)?
     """
     by_run = {each.train.id: each for each in others if each.train}
     start = next((by_run[run] for run in model.started_from if run in by_run), None)
@@ -127,7 +127,7 @@ def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] 
         return None
     ours, theirs = (each.total.scores["S_l"] for each in (model, start))
     by_seed = [a - b for a, b in zip(ours.by_repeat, theirs.by_repeat, strict=False) if a is not None and b is not None]
-    # Whether the lowest seed of the one lies above the highest of the other; None where there is one seed.
+    # Whether the lowest seed of one is above the highest of the other; None if there is one seed.
     seeds_are_apart = ours.spread[0] > theirs.spread[1] if ours.spread and theirs.spread else None
     low, high = apart.interval or (0.0, 0.0)
     seeds = f"; by seed {', '.join(signed(value) for value in by_seed)}" if len(by_seed) > 1 else ""
@@ -150,7 +150,7 @@ def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] 
 
 
 def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> str:
-    """The sentence for models without a known cap: which is ahead, if one is."""
+    """The sentence for models without a known cap: which one leads, if any does."""
     metric = main_metric(metrics, [each.total for each in evaluations])
     contestants = []
     for each in evaluations:
@@ -166,12 +166,12 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
 
 
 def leading(contestants: Sequence[Contestant], metric: MetricInfo, noun: str) -> str:
-    """Who is ahead, how far the second and the last are behind, and how sure that is; empty where nothing is scored.
+    """Which one leads, how far behind the second and the last are, and how certain that is; empty without scores.
 
     Args:
         contestants: In any order.
-        metric: Which decides, and which end of its scale is the better one.
-        noun: What a contestant is: model or setting.
+        metric: The metric to rank by; says whether higher is better.
+        noun: "model" or "setting", for the sentence.
     """
     key = best_first(metric)
     scored = sorted((each for each in contestants if each.mean is not None), key=lambda each: key(each.mean))
@@ -203,7 +203,7 @@ def _behind(which: str, first: Contestant, other: Contestant, metric: MetricInfo
 
 
 def is_clear(apart: Difference | None, metric: MetricInfo) -> bool:
-    """Whether the first of two is better by more than chance: the 95% interval of the difference leaves out zero."""
+    """Whether the first of two is better by more than chance: the 95% interval of the difference excludes zero."""
     if apart is None or apart.interval is None:
         return False
     return apart.interval[0] > 0 if metric.higher_is_better else apart.interval[1] < 0

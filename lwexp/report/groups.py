@@ -1,4 +1,4 @@
-"""Models whose scores may be compared, with what a page, a table or a file shows of them."""
+"""Models whose scores may be compared, and the values that pages, tables and files show of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _STAND_IN = "offline/"
 
 
 class PartTable(NamedTuple):
-    """A table of scores by some part of the bench. ``cells`` are the parts' titles with what each model got there."""
+    """A table of scores by some part of the bench. ``cells`` pairs each part's title with the models' cells."""
 
     heading: str
     first: str
@@ -48,7 +48,7 @@ class Group:
 
     @property
     def judge_label(self) -> str:
-        """Who gave the judged scores, and whether that is a stand-in."""
+        """The judge of the judged scores, and whether it is a stand-in."""
         if self.judge is None:
             return "not judged" if any(metric.needs_judge for metric in self.metrics) else "no judge needed"
         name = one_line(self.judge, 60)
@@ -56,7 +56,7 @@ class Group:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Sampling seeds of the repeats; where each answer has its own, the seeds of the runs."""
+        """Sampling seeds of the repeats; if each answer has its own, the seeds of the runs."""
         sampled = {seed for each in self.evaluations for seed in seeds(each.answers)}
         if None in sampled:
             sampled = {each.node.manifest.seed for each in self.evaluations}
@@ -73,7 +73,7 @@ class Group:
 
     @property
     def metric_heads(self) -> list[tuple[str, str]]:
-        """Of score columns, as the templates' tables take them."""
+        """Heads of the score columns, in the form the templates expect."""
         return [(metric.label, "number") for metric in self.metrics]
 
     @property
@@ -102,20 +102,20 @@ class Group:
         return next((metric.label for metric in self.metrics if metric.name == name), name)
 
     def labels_of(self, *, judged: bool) -> str:
-        """Names of the scores that a judge gives, or of those that are measured; means of others left out."""
+        """Labels of the judged or of the computed metrics, without those that average others."""
         return " and ".join(m.label for m in self.metrics if m.needs_judge is judged and not m.of)
 
     def scores_of(self, answer: ScoredResponse) -> list[tuple[MetricInfo, float | None]]:
-        """What one answer scored, means of other scores left out."""
+        """The scores of one answer, without metrics that average others."""
         wanted = [m for m in self.metrics if not m.of and (self.judge is not None or not m.needs_judge)]
         return [(metric, answer.scores[metric.name]) for metric in wanted if metric.name in answer.scores]
 
     def unscored(self, part: Cell) -> int | None:
-        """Answers without a judged score; None where a judge was wanted and there is none."""
+        """Answers without a judged score; None if a judge was wanted and there is none."""
         is_open = self.judge is None and any(metric.needs_judge for metric in self.metrics)
         return None if is_open else n_unscored(part, self.metrics)
 
     def unscored_reasons(self, evaluations: Sequence[Evaluation]) -> str:
-        """``bad_json 7, time_out 2`` over the given models; empty where every answer is scored."""
+        """``bad_json 7, time_out 2`` over the given models; empty if every answer is scored."""
         counts = Counter(answer.reason for each in evaluations for answer in each.answers if answer.reason)
         return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common())

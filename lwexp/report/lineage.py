@@ -1,4 +1,4 @@
-"""Which run was made from which: in columns, and as a tree."""
+"""Which run was made from which: as layers, and as a tree."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def layers(nodes: Mapping[str, Run]) -> list[list[Run]]:
 
 
 class Branch(NamedTuple):
-    """A run in the tree of runs, under the last of its parents; ``others`` are the parents it is not under."""
+    """A run in the tree of runs, under the last of its parents; ``others`` are its other parents."""
 
     node: Run
     others: tuple[Run, ...]
@@ -55,7 +55,7 @@ def family(nodes: Mapping[str, Run]) -> list[Branch]:
 
 
 def facts(node: Run) -> str:
-    """The few numbers that say what a run did, in a few words each."""
+    """The most important numbers of a run, in a few words each."""
     kept = re.search(r"= ([\d,]+) kept", node.tally or "")
     loss = node.number("final_loss")
     found = {
@@ -70,7 +70,7 @@ def facts(node: Run) -> str:
 
 
 def versions_of(nodes: Mapping[str, Run]) -> list[tuple[str, str]]:
-    """Package -> its version, or every version where runs used different ones."""
+    """Package -> its version, or all versions if the runs used different ones."""
     found: dict[str, set[str]] = {}
     for node in nodes.values():
         for package, version in {"python": node.manifest.python, **node.manifest.versions}.items():

@@ -18,7 +18,7 @@ from lwexp.text.plain import one_line
 
 @dataclass(frozen=True)
 class Comparison:
-    """Evaluations in groups, largest first; ``nodes`` are their runs with everything these were made from."""
+    """Evaluations in groups, largest first; ``nodes`` are their runs and all ancestors of these."""
 
     groups: tuple[Group, ...]
     nodes: dict[str, Run]
@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """The folder that all runs share."""
+        """The closest folder above all runs."""
         return Path(os.path.commonpath([e.node.path.resolve().parent for e in self.evaluations]))
 
 
@@ -58,7 +58,7 @@ def load(paths: Sequence[str | Path]) -> Comparison:
 
 
 def _groups(evaluations: list[Evaluation]) -> tuple[Group, ...]:
-    """Models that no judge scored are grouped with the judged ones: their lengths compare."""
+    """Models without a judge are grouped with the judged ones, because lengths can be compared."""
     judges: dict[str, list[str | None]] = {}
     for evaluation in evaluations:
         found = judges.setdefault(evaluation.bench, [])
@@ -85,13 +85,13 @@ def _placed(groups: Sequence[Group]) -> tuple[Group, ...]:
 def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[Run]:
     """Evaluation runs named by run directories, folders of runs and glob patterns, each once.
 
-    A training run stands for the evaluations made from it. Whatever adds nothing becomes a note.
+    A training run stands for the evaluations made from it. A run without an evaluation becomes a note.
     """
     found: dict[Path, Run] = {}
     for wanted in paths:
         matches = [Path(wanted)] if Path(wanted).exists() else [Path(p) for p in sorted(glob.glob(str(wanted)))]
         if not matches:
-            raise LwexpError(f"report: {wanted} does not exist; give run directories or a folder that holds them")
+            raise LwexpError(f"report: {wanted} does not exist; give run directories or a folder of runs")
         found |= {run.path.resolve(): run for path in matches for run in _evaluations_at(path, notes)}
     return list(found.values())
 
@@ -116,7 +116,7 @@ def _evaluations_at(path: Path, notes: list[str]) -> list[Run]:
 
 
 def _named(evaluations: list[Evaluation]) -> list[Evaluation]:
-    """Order models as they were made, short caps first, and tell equal names apart."""
+    """Order models as they were made, short caps first, and make equal names distinct."""
 
     def order(evaluation: Evaluation) -> tuple[bool, float, str]:
         cap = evaluation.max_train_words

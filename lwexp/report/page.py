@@ -47,7 +47,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         sweep_figure=with_own_ids([sweep_figure(result)], "q")[0] if result else None,
         resamples=RESAMPLES,
         title=f"{groups[0].bench}: {', '.join(e.label for e in groups[0].evaluations[:4])}" if groups else "sweep",
-        date=max(ends, default="")[:16].replace("T", " "),  # not the clock: the page depends on its runs alone
+        date=max(ends, default="")[:16].replace("T", " "),  # not the clock, so that the page depends only on its runs
         notes=comparison.notes,
         sections=[_section(group, number, with_cap=with_cap) for number, group in enumerate(groups)],
         training=with_own_ids(training_figures(models), "t"),
@@ -84,7 +84,7 @@ def _section(group: Group, number: int, *, with_cap: bool) -> dict[str, Any]:
 
 
 def _diagnostics(group: Group, number: int) -> dict[str, Any]:
-    """What was measured besides the scores; a part that no model has is empty."""
+    """Measurements other than scores; a part that no model has is empty."""
     names = {each.node.id: each.label for each in group.evaluations}
     each_with = [(each, each.diagnostics) for each in group.evaluations]
     agreed = [(each, d.judge, found) for each, d in each_with for found in agreement(d)]
@@ -112,7 +112,7 @@ def _names(evaluations: Sequence[Evaluation]) -> dict[str, tuple[str, int]]:
 
 
 def _differences(models: Sequence[Evaluation]) -> dict[str, list[str]]:
-    """What the configs of the compared models disagree on: how they were trained, and how evaluated."""
+    """Settings that differ between the compared models, of training and of evaluation."""
     own = set(sections_of(Config, "evaluate")) - set(sections_of(Config, "train"))
     return differing(
         [

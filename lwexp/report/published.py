@@ -1,4 +1,4 @@
-"""Published numbers that may be shown beside those measured here: same bench, version and judge; pure."""
+"""Published numbers that may be shown next to those measured here: same bench, version and judge; pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,12 +22,12 @@ class PublishedModel(NamedTuple):
 
 
 def comparable(group: Group, cells: Sequence[PublishedCell] | None = None) -> list[PublishedModel]:
-    """Models whose published numbers were measured as those of the group were; unknown cells are left empty.
+    """Models whose published numbers were measured in the same way as the group's; unknown cells stay empty.
 
-    A score that a judge gave is taken only where that judge is the group's; word counts and S_l need no judge.
+    A judged score is used only if its judge is the group's; word counts and S_l need no judge.
     """
     config = group.evaluations[0].config.get("bench") or {}
-    bench = _published_name(config, group.bench) if config.get("sha256") else None  # else not known to be its prompts
+    bench = _published_name(config, group.bench) if config.get("sha256") else None  # else the prompts may differ
     judge = (group.judge or "").rpartition("/")[2]
     found: dict[tuple[str, str], PublishedModel] = {}
     for cell in published_cells() if cells is None else cells:

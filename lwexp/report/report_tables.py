@@ -14,10 +14,10 @@ from lwexp.text.plain import visible
 
 
 def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
-    """Everything the first screen says, by model name.
+    """The content of the first screen, by model name.
 
     The models of the first group are at the top level as well, so that ``summary["long"]["S_l"]`` works;
-    models of further groups are under ``groups`` alone.
+    models of other groups are only under ``groups``.
     """
     found = [_group_summary(group) for group in groups]
     if not found:
@@ -144,7 +144,8 @@ def print_tables(groups: Sequence[Group]) -> None:
             table.add_column(visible(heading), justify="right", no_wrap=True)
         for *cells, answers, unscored in _overall(group):
             cells.append(answers if unscored == "not judged" else f"{answers}\n({unscored})")
-            # Intervals below their score and with a hyphen: seven columns and two intervals fit into 80 characters.
+            # Intervals go below their score, with a hyphen, so that seven columns and two intervals fit into 80
+            # characters.
             label, *numbers = cells
             numbers = [text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in numbers]
             # Text, not str: rich would read square brackets in a name as markup.

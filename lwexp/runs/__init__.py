@@ -1,7 +1,7 @@
-"""runs: where a run lives. Run id, run directory, manifest, lineage, seeds, ranks.
+"""runs: everything about a run on disk: id, directory, manifest, lineage; and how its processes are started.
 
-Reads and writes ``<root>/<name>-<id>/``: config.json, manifest.json and log.txt are this room's; every
-other file there belongs to the room that ran. Never touches models or data.
+Reads and writes ``<root>/<name>-<id>/``: config.json, manifest.json and log.txt belong to this
+room; every other file there belongs to the room that wrote it. Never touches models or data.
 """
 
 from lwexp.runs.directory import RunDirectory, open_run

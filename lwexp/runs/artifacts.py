@@ -1,7 +1,8 @@
-"""What a run leaves: the names of its files, and a typed model for each JSON object among them.
+"""The files of a run: their names, and a typed model for each JSON object.
 
-Writers and readers in all rooms use these, so that a key has one spelling. Reading is lenient where it can be:
-unknown keys are kept, and what an older version did not write yet has a default. Rows are in ``lwexp.records``.
+Writers and readers in all rooms use these, so that each key has one spelling. Reading is lenient: unknown keys are
+kept,
+and keys that older versions did not write have a default. Rows are in ``lwexp.records``.
 """
 
 import json
@@ -17,11 +18,11 @@ CONFIG = "config.json"
 LOG = "log.txt"
 LOCK = "lock"
 SET_ASIDE = ".before-"
-"""In the name of a finished run that was made again, before its number."""
+"""In the folder name of an earlier version of a repeated run, before its number."""
 LEDGER = "ledger.sqlite"
 """Paid answers of a teacher or judge."""
 ENGINE_LEDGER = "answers.sqlite"
-"""Paid answers of an engine that is reached over a network."""
+"""Paid answers of an engine behind an API."""
 
 INSTRUCTIONS = "instructions.jsonl"
 DRAFTS = "drafts.jsonl"
@@ -61,7 +62,7 @@ Tree = dict[str, Any]
 
 
 def failures_in(folder: Path, *names: str) -> Path | None:
-    """The first of these files of failures, else the ``failures.jsonl`` of older versions; None without any."""
+    """The first existing failures file of these, or the ``failures.jsonl`` of older versions, or None."""
     return next((folder / name for name in (*names, _OLD_FAILURES) if (folder / name).is_file()), None)
 
 
@@ -75,21 +76,21 @@ def read_object(path: Path) -> Tree:
 
 
 class Artifact(BaseModel):
-    """A JSON object of a run. ``FILE`` is its file, where it has one of its own."""
+    """A JSON object of a run. ``FILE`` is the name of its file, if it has one."""
 
     model_config = ConfigDict(extra="allow")
     FILE: ClassVar[str] = ""
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """The object in a run's folder; None where there is none that can be read."""
+        """The object in a run's folder; None if it is missing or cannot be read."""
         try:
             return cls.model_validate_json((folder / cls.FILE).read_bytes())
         except (OSError, ValueError):
             return None
 
     def write(self, folder: Path) -> None:
-        """Write it into a run's folder, in one step."""
+        """Write it into a run's folder atomically."""
         write_json(folder / self.FILE, self.model_dump(mode="json"))
 
 
@@ -101,14 +102,14 @@ class Parent(Artifact):
 
 
 class Git(Artifact):
-    """The checkout that a run was made with; nulls outside of one."""
+    """The git checkout that a run was made with; nulls outside a checkout."""
 
     commit: str | None = None
     dirty: bool | None = None
 
 
 class Labels(Artifact):
-    """What others find a run by."""
+    """Labels by which other steps find a run."""
 
     model: str | None = None
     objective: str | None = None
@@ -116,12 +117,12 @@ class Labels(Artifact):
     teacher: str | None = None
 
     def get(self, name: str) -> str | None:
-        """A label by its name; None where the run does not carry it."""
+        """A label by its name; None if the run does not have it."""
         value = getattr(self, name, None)
         return None if value is None else str(value)
 
     def items(self) -> list[tuple[str, str]]:
-        """Name and value of each label that the run carries."""
+        """Name and value of each label that the run has."""
         return [(name, str(value)) for name, value in self.model_dump().items() if value is not None]
 
 
@@ -145,21 +146,21 @@ class Manifest(Artifact):
     starts: list[str] = []
     git: Git = Git()
     code: dict[str, str] = {}
-    """Room -> fingerprint of the code that shapes its results; older versions did not record it."""
+    """Room -> fingerprint of the code that shapes the results; not recorded by older versions."""
     plugins: dict[str, str] = {}
     """Plugin -> fingerprint of its file."""
     code_changes: list[str] = []
-    """What had changed at each resumption with other code."""
+    """The changes in the code at each resumption with different code."""
     python: str | None = None
     versions: dict[str, str | None] = {}
     results: Tree | None = None
-    """One of the models in ``RESULTS``, once the run has ended."""
+    """One of the models in ``RESULTS``, once the run has finished."""
     end: str | None = None
     reason: str | None = None
     """Why it is not finished."""
 
     def write(self, folder: Path) -> None:
-        """Write it without what is not known yet."""
+        """Write it without unset values."""
         tree = self.model_dump(mode="json")
         tree["labels"] = dict(self.labels.items())
         write_json(folder / self.FILE, {key: value for key, value in tree.items() if value is not None})
@@ -174,7 +175,7 @@ class WordStats(Artifact):
 
 
 class DataResults(Artifact):
-    """Of a run that writes drafts."""
+    """Results of a run that writes drafts."""
 
     tally: str
     conversations: int
@@ -191,7 +192,7 @@ class DataResults(Artifact):
 
 
 class SelectResults(Artifact):
-    """Of a run that selects instructions."""
+    """Results of a run that selects instructions."""
 
     tally: str
     instructions: int
@@ -202,7 +203,7 @@ class SelectResults(Artifact):
 
 
 class ImportResults(Artifact):
-    """Of an import."""
+    """Results of an import."""
 
     conversations: int
     pairs: int
@@ -214,7 +215,7 @@ class ImportResults(Artifact):
 
 
 class PairsResults(Artifact):
-    """Of a run that samples preference pairs."""
+    """Results of a run that samples preference pairs."""
 
     tally: str
     pairs: int
@@ -224,19 +225,19 @@ class PairsResults(Artifact):
 
 
 class TrainResults(Artifact):
-    """Of a training run."""
+    """Results of a training run."""
 
     steps: int
     final_loss: float = math.nan
     target_tokens: int
     seconds: float
     max_train_words: int
-    """Words of the longest answer that was trained towards, over the whole lineage."""
+    """Words of the longest training answer (for pairs, the longest chosen one) in the whole lineage."""
     model: str
 
 
 class EvaluateResults(Artifact):
-    """Of an evaluation."""
+    """Results of an evaluation."""
 
     responses: int
     verdicts: int
@@ -251,4 +252,4 @@ RESULTS: dict[str, type[Artifact]] = {
     "train": TrainResults,
     "evaluate": EvaluateResults,
 }
-"""Stage -> what it records at its end."""
+"""Stage -> model of its results."""

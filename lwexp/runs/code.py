@@ -1,4 +1,4 @@
-"""Which code made a run: fingerprints of the rooms that shape its results and of plugins, and the commit."""
+"""The code behind a run: fingerprints of plugins and of the rooms that shape its results, and the commit."""
 
 import hashlib
 import subprocess
@@ -30,7 +30,7 @@ def changes_since(manifest: Manifest, plugins: Sequence[str]) -> list[str]:
 
     Args:
         manifest: The run's manifest.
-        plugins: What the config of the present command names.
+        plugins: The plugins in the current command's config.
     """
     if not manifest.code:
         return []
@@ -39,7 +39,7 @@ def changes_since(manifest: Manifest, plugins: Sequence[str]) -> list[str]:
 
 
 def what_changed(manifest: Manifest, changed: list[str]) -> str:
-    """One clause for messages: what has changed, which commit made the run, and which one is here."""
+    """One clause for messages: what has changed, the run's commit, and the current one."""
     return (
         f"code of {', '.join(changed)} has changed since (made by {_name(manifest.git)}, this is {_name(checkout())})"
     )
@@ -59,7 +59,7 @@ def checkout() -> Git:
 
     top = git("rev-parse", "--show-toplevel")
     if top is None or Path(top) != REPOSITORY:
-        return Git()  # installed into an environment that lies inside some other checkout
+        return Git()  # installed in an environment inside some other checkout
     status = git("status", "--porcelain")
     return Git(commit=git("rev-parse", "HEAD"), dirty=None if status is None else bool(status))
 

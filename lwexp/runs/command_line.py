@@ -1,4 +1,4 @@
-"""Commands that take a few key=value words instead of a config, such as ``python -m lwexp.export run=newest``."""
+"""Commands that take a few key=value options instead of a config, such as ``python -m lwexp.export run=newest``."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,11 @@ def run_command(
     """Run a command and return its exit code: 0 done, 2 a mistake that the user can fix, 130 after Ctrl-C.
 
     Args:
-        name: Of the command, for messages.
-        words: The command line: ``key=value`` or ``--key=value`` each.
-        usage: Printed for ``--help``, and if there are no words.
-        examples: The options, each with a value for the message about a missing one.
-        work: Gets the options that were given; an ``LwexpError`` is printed in one line.
+        name: Name of the command, for messages.
+        words: The command line, as ``key=value`` or ``--key=value``.
+        usage: Printed for ``--help`` and for an empty command line.
+        examples: Option -> example value, for the message about a missing value.
+        work: Called with the given options; its ``LwexpError`` is printed in one line.
     """
     if not words or {"--help", "-h"} & set(words):
         print(usage)

@@ -6,8 +6,8 @@
         ... work, writing below run.path ...
         run.finish(TrainResults(steps=650, ...))
 
-Leaving the block without ``finish`` records why: failed, interrupted or preempted. A ``kill -9`` leaves
-the status "running" and a lock that died with its process, so the next start goes on.
+Leaving the block without ``finish`` records why: failed, interrupted or preempted. A ``kill -9`` leaves the status
+"running" and releases the lock, so the next start resumes.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class RunDirectory(Run):
 
         Args:
             results: The stage's model in ``artifacts.RESULTS``.
-            missing: Counts by reason of what did not come but can still come. If any, the run is incomplete
-                instead: usable as it is, and its command goes on with what is missing.
+            missing: Reason -> number of rows that are missing but can be requested again. If any, the run is incomplete
+                instead: usable, and rerunning its command requests the missing rows.
         """
         self.manifest.results = results.model_dump(mode="json")
         if not missing:
@@ -74,7 +74,7 @@ class RunDirectory(Run):
             return
         named = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(missing.items()))
         self.manifest.reason = f"{sum(missing.values()):,} missing: {named}"
-        log.warning("%s; the same command asks for them again", self.manifest.reason)
+        log.warning("%s; the same command requests them again", self.manifest.reason)
         self._close("incomplete")
 
     def leave(self) -> None:
@@ -124,7 +124,7 @@ def open_run(
     labels: Mapping[str, str] | None = None,
     check: Callable[[], object] | None = None,
 ) -> RunDirectory:
-    """Find or make the directory of a run.
+    """Find or create the directory of a run.
 
     Args:
         stage: Kind of run, one of ``config.schema.STAGES``.
@@ -132,8 +132,8 @@ def open_run(
         default_name: Used when ``config.name`` is null.
         inputs: Name -> fingerprint of everything the run reads; part of its identity.
         parents: Runs whose outputs it reads, for the lineage.
-        labels: What others find the run by, such as model and objective.
-        check: Called before anything is made or written, unless the run is finished: raises if the run cannot work.
+        labels: Labels by which other steps find the run, such as model and objective.
+        check: Called before anything is written, unless the run is finished; raises if the run cannot work.
     """
     name = config.name or default_name
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
@@ -170,7 +170,7 @@ def open_run(
                 _set_aside(old)
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LwexpError(f"cannot make the run directory {path}: {error.strerror}; set root=<folder>") from None
+            raise LwexpError(f"cannot create the run directory {path}: {error.strerror}; set root=<folder>") from None
         write_json(path / CONFIG, config.model_dump(mode="json"))
         run._save()
     return run
@@ -179,16 +179,16 @@ def open_run(
 def _warn_of_changed_code(run: Run, config: Config) -> None:
     if changed := changes_since(run.manifest, config.plugins):
         log.warning(
-            "%s is finished, but the %s; rerun=true makes it again and keeps this one as %s",
+            "%s is finished, but the %s; rerun=true repeats it and keeps this one as %s",
             run.id, what_changed(run.manifest, changed), _aside(run.path).name,
         )  # fmt: skip
 
 
 def _resume_with_this_code(run: RunDirectory, config: Config) -> None:
-    """Note that other code goes on with a run.
+    """Record that a run is resumed with different code.
 
     Raises:
-        LwexpError: If it is a training that has a checkpoint, and its config does not allow it.
+        LwexpError: If it is a training run with a checkpoint, and its config does not allow it.
     """
     changed = changes_since(run.manifest, config.plugins)
     if not changed:
@@ -197,18 +197,18 @@ def _resume_with_this_code(run: RunDirectory, config: Config) -> None:
     has_begun = any((run.path / CHECKPOINTS).glob("step-*"))
     if run.stage == "train" and has_begun and not config.resume_changed_code:
         raise LwexpError(
-            f"{run.id} would go on from its checkpoint, but the {said}; restore that code, allow it with "
+            f"{run.id} would resume from its checkpoint, but the {said}; restore that code, allow it with "
             f"resume_changed_code=true, or start again by removing {run.path}"
         )
     if run.manifest.starts:
-        log.warning("%s goes on, but the %s", run.id, said)
+        log.warning("%s is resumed, but the %s", run.id, said)
         run.manifest.code_changes.append(said)
     run.manifest.code, run.manifest.plugins = code_fingerprints(run.stage), plugin_fingerprints(config.plugins)
     run.manifest.git = checkout()
 
 
 def _set_aside(run: Run) -> None:
-    """Keep a finished run under another name, and begin again with the answers that it has paid for."""
+    """Keep a finished run under another name, and start over with its paid answers."""
     kept = _aside(run.path)
     with atomic(run.path) as fresh:
         fresh.mkdir()
@@ -225,7 +225,7 @@ def _aside(path: Path) -> Path:
 
 
 def _lock(path: Path) -> IO[str]:
-    """Hold the run exclusively; the lock dies with this process, however it ends."""
+    """Lock the run; the lock is released when this process ends, however it ends."""
     file = (path / LOCK).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ _MOST_LISTED = 8
 
 
 def list_runs(root: Path) -> list[Run]:
-    """All runs below ``root``, oldest first, less those made again since and folders without a readable manifest."""
+    """All runs below ``root``, oldest first, without repeated ones and folders without a readable manifest."""
     folders = [path.parent for path in root.glob(f"*/{Manifest.FILE}") if SET_ASIDE not in path.parent.name]
     runs = [run for folder in folders if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
@@ -34,8 +34,8 @@ def find_run(
     Args:
         wanted: A run directory, a run's name or id, or "newest".
         root: Where runs live.
-        stages: Stages that will do.
-        labels: Labels the run must carry, such as objective=sft.
+        stages: Accepted stages.
+        labels: Labels the run must have, such as objective=sft.
         key: The config key that ``wanted`` came from, for the message.
         make_it: The command that makes such a run, for the message.
 
@@ -53,12 +53,12 @@ def find_run(
     if (path / Manifest.FILE).is_file():
         named = [Run.load(path)]
     elif path.is_dir():
-        raise LwexpError(f"{key}={wanted}: this folder is not a run, it has no {Manifest.FILE}")
+        raise LwexpError(f"{key}={wanted}: this folder is not a run: it has no {Manifest.FILE}")
     else:
         named = [run for run in list_runs(root) if wanted in (run.id, run.name)]
     if not named:
         kin = _listed([run for run in list_runs(root) if run.stage in stages], "status")
-        there = f"there are {kin}" if kin else f"there is no {_or(stages)} run at all; make one with: {make_it}"
+        there = f"there are {kin}" if kin else f"there is no {_or(stages)} run yet; make one with: {make_it}"
         raise LwexpError(f"{key}={wanted}: no run is called {wanted} under {root}; {there}")
     problems = {run.id: _problem(run, stages, labels) for run in named}
     good = [run for run in named if problems[run.id] is None]
@@ -68,7 +68,7 @@ def find_run(
 
 
 def _problem(run: Run, stages: tuple[str, ...], labels: Mapping[str, str]) -> str | None:
-    """Why a run that was named will not do."""
+    """Why a named run cannot be used, or None."""
     if run.stage not in stages:
         return f"{run.id} is of kind {run.stage}, wanted {_or(stages)}"
     if differing := [name for name in _differing(run, labels) if run.labels.get(name) is not None]:
@@ -80,7 +80,7 @@ def _problem(run: Run, stages: tuple[str, ...], labels: Mapping[str, str]) -> st
 
 
 def _no_newest(root: Path, stages: tuple[str, ...], labels: Mapping[str, str], key: str) -> str:
-    """That there is no such run, and which ones could be meant."""
+    """A message that there is no such run, with similar ones."""
     carrying = f" with {', '.join(f'{name}={value}' for name, value in labels.items())}" if labels else ""
     parts = [f"no finished {_or(stages)} run{carrying} under {root}"]
     kin = [run for run in list_runs(root) if run.stage in stages]

@@ -19,14 +19,14 @@ def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
     Args:
         stage: The kind of run.
         config: The whole config.
-        choices: Also keys that only choose among samples (``Key.affects`` is choice).
+        choices: Whether to include keys that only choose among samples (``Key.affects`` is choice).
     """
     ignored = ("speed", "label") if choices else ("speed", "label", "choice")
     return {name: part for name, part in _shaping(config, ignored).items() if name in sections_of(Config, stage)}
 
 
 def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
-    """``value`` as JSON, less every key below it that cannot change a result or does nothing at its value."""
+    """``value`` as JSON, without keys that cannot change a result or have no effect at their value."""
     if isinstance(value, Strict):
         tree = {}
         for name, field in type(value).model_fields.items():

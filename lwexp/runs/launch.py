@@ -1,14 +1,14 @@
-"""Starting the ranks of a run: one process a device, as torchrun would, from a plain ``python train.py``.
+"""Starts the ranks of a run: one process per device, as torchrun does, from a plain ``python train.py``.
 
 Three ways lead to the same environment (RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT):
 
     torchrun train.py ...                      has set it
-    srun, one task a device                    has SLURM's own variables, translated here
+    srun, one task per device                  sets SLURM's variables, translated here
     python train.py ..., or srun with one      starts the ranks of its node as children and waits for them
       task a node
 
-The process that waits imports nothing heavy, passes SIGTERM on, ends all ranks when one has died, and exits as rank 0
-does. Children are killed with it, even by ``kill -9``: the kernel sees to that.
+The waiting process imports nothing heavy, forwards SIGTERM, stops all ranks when one has died, and exits with rank 0's
+code. The kernel kills its children with it, even after ``kill -9``.
 """
 
 import ctypes
@@ -28,11 +28,11 @@ from lwexp.records import LwexpError
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""What a scheduler sends before it kills: SIGTERM, or what ``sbatch --signal`` and submitit were told to send."""
+"""Signals that a scheduler sends before it kills: SIGTERM, or those set with ``sbatch --signal`` or by submitit."""
 
 _PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
-"""Sender of a Ctrl-C in a terminal, which reaches all ranks by itself; ``kill -INT`` has another."""
+"""Sender (``si_code``) of a Ctrl-C in a terminal, which reaches all ranks by itself; that of ``kill -INT`` differs."""
 
 _GRACE_SECONDS = 20.0
 _POLL_SECONDS = 0.1
@@ -42,15 +42,15 @@ def start_ranks(devices: int, num_nodes: int) -> int | None:
     """Make this process a rank, or start the ranks of this node and wait for them.
 
     Args:
-        devices: Ranks of a node.
+        devices: Ranks per node.
         num_nodes: Nodes of the job.
 
     Returns:
-        None in a rank, which goes on. In a process that has started ranks their exit code: that of rank 0, or 1
+        None in a rank, which continues. In the process that started the ranks, their exit code: that of rank 0, or 1
         if another one died first.
 
     Raises:
-        LwexpError: If several nodes are wanted and nothing says who the others are.
+        LwexpError: If there are several nodes and the environment does not name the others.
     """
     environment = rank_environment(os.environ, devices)
     if environment is not None:
@@ -81,7 +81,7 @@ def start_ranks(devices: int, num_nodes: int) -> int | None:
 
 
 def rank_environment(environment: Mapping[str, str], devices: int) -> dict[str, str] | None:
-    """torchrun's variables of this process if something has started it as one rank of several; None if not."""
+    """torchrun's variables for this process if it was started as one rank of several; else None."""
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
         return {}
     tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
@@ -106,7 +106,7 @@ def _first_host(nodes: str) -> str:
 
 
 def _job_port(job: str) -> int:
-    """A port that the ranks of a job agree on without talking, and that another job on the node hardly has."""
+    """A port that all ranks derive from the job id, and that another job on the node is unlikely to use."""
     return 15_000 + int(job) % 10_000
 
 
@@ -124,22 +124,22 @@ def _start(shared: Mapping[str, str], rank: int, local: int) -> subprocess.Popen
 
 
 def _die_with_parent() -> None:
-    """Runs in the child before its program: when the parent ends, however it ends, the kernel kills the child."""
+    """Run in the child before its program: the kernel kills the child when the parent ends, however it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
-    """Wait for all ranks, pass signals on, end all when one has died. Returns the exit code of the job."""
+    """Wait for all ranks, forward signals, stop all when one has died. Returns the exit code of the job."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         for child in children:
             child.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # taken below, where its sender can be seen
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # handled below, where its sender is known
     try:
         while True:
-            codes = [child.poll() for child in children]  # all of them: one that waits must not hide one that died
+            codes = [child.poll() for child in children]  # poll all: a waiting rank must not hide one that died
             if None not in codes or any(codes):
                 return _end(children, first_rank)
             told = signal.sigtimedwait({signal.SIGINT}, _POLL_SECONDS)
@@ -154,10 +154,10 @@ def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
 
 
 def _end(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
-    """Some rank has failed or all have ended: give the others time to end by themselves, then kill them."""
+    """A rank has failed or all have ended: give the others time to end by themselves, then kill them."""
     deadline = time.monotonic() + _GRACE_SECONDS
     first = next((number for number, child in enumerate(children) if child.returncode not in (None, 0)), None)
-    # A rank that was told to stop waits for the others to be told too, and saving takes as long as it takes.
+    # A rank with a stop signal waits until the others have it too, and the time for saving is not limited.
     while any(child.poll() is None for child in children) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     for child in children:
@@ -167,11 +167,11 @@ def _end(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
     if first is None:
         return 0
     code = children[first].returncode
-    if code == -signal.SIGTERM:  # before it could listen for signals
+    if code == -signal.SIGTERM:  # before it could install its signal handlers
         return 128 + signal.SIGTERM
     if code < 0:
         log.error(
-            "rank %d was killed by %s; the other ranks were ended", first_rank + first, signal.Signals(-code).name
+            "rank %d was killed by %s; the other ranks were stopped", first_rank + first, signal.Signals(-code).name
         )
         return 1
     return code

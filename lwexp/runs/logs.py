@@ -38,9 +38,9 @@ def detach_log(handler: logging.Handler) -> None:
 
 @functools.cache
 def console_of() -> Console:
-    """The one console on standard error, so that bars and log lines do not overwrite each other.
+    """The shared console on standard error, so that bars and log lines do not overwrite each other.
 
-    A file or a pipe has no width; 80 would break paths and tallies in two.
+    A file or a pipe has no width; wrapping at 80 would break paths and tallies.
     """
     from rich.console import Console
 
@@ -49,7 +49,7 @@ def console_of() -> Console:
 
 
 def console_log() -> None:
-    """Show lwexp's messages on the terminal: all of them on rank 0, only errors elsewhere."""
+    """Show lwexp's messages on the terminal: all on rank 0, only errors on other ranks."""
     logger = logging.getLogger("lwexp")
     if any(handler.get_name() == _NAME for handler in logger.handlers):
         return
@@ -79,7 +79,7 @@ def console_log() -> None:
 
 
 def show(table: Any, *, on_stderr: bool = False) -> None:
-    """Print a rich table or text. In a file or a pipe without the blanks that fill its lines up."""
+    """Print a rich table or text; in a file or a pipe, without trailing blanks."""
     from rich.console import Console
 
     console = console_of() if on_stderr else Console()
@@ -94,7 +94,7 @@ def show(table: Any, *, on_stderr: bool = False) -> None:
 
 @contextmanager
 def each_message_once() -> Iterator[None]:
-    """While the block runs, show a message only the first time: for checks that are made for many configs."""
+    """While the block runs, show each message only once, for checks that are repeated for many configs."""
     seen: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:

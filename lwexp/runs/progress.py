@@ -23,7 +23,7 @@ _REDRAW_SECONDS = 0.25
 
 
 class Measure(Protocol):
-    """What is shown: its text says done, total, rate and time left."""
+    """A progress measure. Its text has done, total, rate and time left."""
 
     @property
     def share(self) -> float:
@@ -33,11 +33,11 @@ class Measure(Protocol):
 
 
 class Count:
-    """Items that are done out of a known number.
+    """Finished items out of a known number.
 
     Args:
-        total: How many there are.
-        done: How many an earlier start has done; they do not count for the rate.
+        total: Number of items.
+        done: Number of items finished by an earlier start; they do not count for the rate.
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
@@ -48,7 +48,7 @@ class Count:
         self._started = time.monotonic()
 
     def advance(self, note: str = "") -> None:
-        """One more is done. ``note`` stands at the end of the text until the next one."""
+        """Count one more item. ``note`` is shown at the end of the text until the next one."""
         self.done += 1
         self._note = note or self._note
 
@@ -79,7 +79,7 @@ def shown(what: str, measure: Measure) -> Iterator[None]:
             while not ended.wait(seconds):
                 show()
 
-        # A thread, because a single call or step may take longer than the time between two lines.
+        # In a thread, because a single call or step may take longer than the interval between two lines.
         teller = threading.Thread(target=tell, name=f"progress of {what}", daemon=True)
         teller.start()
         try:
@@ -98,7 +98,7 @@ def counted(what: str, total: int, done: int = 0) -> Iterator[Count]:
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Hand items out, and show how many are done with."""
+    """Yield items, and show how many have been processed."""
     with counted(what, total) as count:
         for item in items:
             yield item
@@ -117,7 +117,7 @@ def _rate(per_second: float) -> str:
 
 
 def _painter(what: str, measure: Measure, stack: ExitStack) -> tuple[Callable[[], None], float]:
-    """What shows the measure once, and how often to call it."""
+    """A function that shows the measure once, and the interval between calls."""
     console = console_of()
     if not console.is_terminal:
         return lambda: log.info("%s: %s", what, measure), SAY_EVERY_SECONDS

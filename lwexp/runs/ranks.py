@@ -12,5 +12,5 @@ def rank() -> int:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process may write files and talk to the user."""
+    """Whether this process may write files and print to the user."""
     return rank() == 0

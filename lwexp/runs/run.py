@@ -27,7 +27,7 @@ class Run:
 
     @classmethod
     def at(cls, path: Path) -> Self | None:
-        """The run in a directory; None where there is no manifest that can be read."""
+        """The run in a directory; None if its manifest is missing or cannot be read."""
         manifest = Manifest.read(path)
         return None if manifest is None else cls(path, manifest)
 
@@ -36,7 +36,7 @@ class Run:
         """The run in a directory.
 
         Raises:
-            LwexpError: If there is no manifest that can be read.
+            LwexpError: If its manifest is missing or cannot be read.
         """
         run = cls.at(path)
         if run is None:
@@ -45,7 +45,7 @@ class Run:
 
     @classmethod
     def missing(cls, path: Path) -> Self:
-        """A run that others name as their parent, and that is no longer there."""
+        """A run that others name as their parent but that no longer exists."""
         return cls(path, Manifest(id=path.name, name=path.name))
 
     @property
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Readable part of the id; the id itself where the manifest has none."""
+        """Readable part of the id, or the id itself if the manifest has none."""
         return self.manifest.name or self.id
 
     @property
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def labels(self) -> Labels:
-        """What others find it by, such as model and objective."""
+        """Labels by which other steps find it, such as model and objective."""
         return self.manifest.labels
 
     @property
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def is_missing(self) -> bool:
-        """Whether some run names this one as its parent, but it cannot be read."""
+        """Whether it is only known as a parent of another run and cannot be read."""
         return self.stage == "missing"
 
     @property
@@ -90,18 +90,18 @@ class Run:
 
     @property
     def is_usable(self) -> bool:
-        """Whether others may read its results: it is finished, or incomplete and the rest may come later."""
+        """Whether other steps may read its results: it is finished, or incomplete and can be completed later."""
         return self.status in ("finished", "incomplete")
 
     @property
     def state(self) -> str:
-        """finished, incomplete, running, stopped (its command goes on) or failed; "running" only while a process is."""
+        """finished, incomplete, running (only while a process is), stopped (its command resumes) or failed."""
         if self.status in ("finished", "incomplete", "failed"):
             return self.status
         return "running" if self.status == "running" and self._is_locked() else "stopped"
 
     def _is_locked(self) -> bool:
-        """Whether a process holds the run; the lock of a process that was killed is free."""
+        """Whether a process has locked the run; the lock of a killed process is released."""
         try:
             with (self.path / LOCK).open() as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -117,13 +117,13 @@ class Run:
         summary = ComparisonSummary.read(self.path) if self.stage == "evaluate" else None
         models = list(summary.models.values()) if summary is not None else []
         values = (models[0].model_extra or {}) if len(models) == 1 else {}
-        # Every metric has an interval beside it.
+        # Every metric has an interval with it.
         metrics = [name for name in values if f"{name}_interval" in values]
         return {name: float(values[name]) for name in metrics if isinstance(values[name], int | float)}
 
     @property
     def seconds(self) -> float | None:
-        """Wall time of a run that was started once; resumed runs do not record their breaks."""
+        """Wall time of a run that was started once; None for resumed runs, whose breaks are not recorded."""
         if len(self.manifest.starts) != 1 or not self.manifest.end:
             return None
         try:
@@ -134,19 +134,19 @@ class Run:
 
     @cached_property
     def config_tree(self) -> Tree:
-        """config.json as it is; empty where it cannot be read."""
+        """The content of config.json; empty if it cannot be read."""
         return read_object(self.path / CONFIG)
 
     @cached_property
     def config(self) -> Config | None:
-        """The config it ran with; None where this version cannot read it or a plugin of it is gone."""
+        """The config it ran with; None if this version cannot read it or one of its plugins is missing."""
         try:
             return read_config(self.config_tree)
         except LwexpError:
             return None
 
     def results(self, kind: type[A]) -> A | None:
-        """What it recorded at its end; None before that, for another stage, or where it cannot be read."""
+        """The recorded results; None before the run has finished, for another stage, or if they cannot be read."""
         if self.manifest.results is None or RESULTS.get(self.stage) is not kind:
             return None
         try:
@@ -156,12 +156,12 @@ class Run:
 
     @property
     def tally(self) -> str | None:
-        """What came in and what was kept or lost, where its stage counts rows."""
+        """Rows received, kept and lost, if its stage counts rows."""
         value = (self.manifest.results or {}).get("tally")
         return None if value is None else str(value)
 
     def number(self, key: str) -> float | None:
-        """A numeric result of any stage; None where it was not recorded or is not finite."""
+        """A numeric result of any stage; None if it was not recorded or is not finite."""
         value: Any = (self.manifest.results or {}).get(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             return None
@@ -173,13 +173,13 @@ class Run:
         return [run for run in found if run is not None and run.stage in stages]
 
     def _where(self, parent: str, recorded: str) -> Path:
-        """A parent's directory: the recorded one or, where the tree was moved, the one beside this run."""
+        """A parent's directory: the recorded one or, if the tree was moved, the one next to this run."""
         path = Path(recorded)
         return path if recorded and (path / Manifest.FILE).is_file() else self.path.resolve().parent / parent
 
 
 def trace(paths: Iterable[Path]) -> dict[str, Run]:
-    """All runs that the given ones were made from, themselves included: id -> run, missing ones as missing."""
+    """The given runs and all that they were made from: id -> run; missing ones as ``Run.missing``."""
     runs: dict[str, Run] = {}
     waiting = list(paths)
     while waiting:
@@ -193,7 +193,7 @@ def trace(paths: Iterable[Path]) -> dict[str, Run]:
 
 
 def ancestors(run_id: str, runs: Mapping[str, Run]) -> list[Run]:
-    """The runs that led to this one, nearest first, each once."""
+    """The ancestors of this run, nearest first, each once."""
     found: dict[str, Run] = {}
     waiting = list(runs[run_id].parents)
     while waiting:

@@ -1,4 +1,4 @@
-"""JSON objects and rows beside the manifest: mixture, metrics, judge, comparisons, sweep."""
+"""JSON objects and rows other than the manifest: mixture, metrics, judge, comparisons, sweep."""
 
 import json
 import math
@@ -26,32 +26,32 @@ class MixtureRow(Artifact):
 
 
 class MixtureSummary(Artifact):
-    """What a training run drew."""
+    """The rows that a training run drew."""
 
     FILE: ClassVar[str] = "mixture.json"
 
     tally: str
     table: list[MixtureRow]
     answer_words: list[int]
-    """Of every answer trained towards, sorted."""
+    """Words of every training answer (for pairs, the chosen one), sorted."""
 
 
 class MetricsRow(Artifact):
-    """A row of metrics.jsonl: means over the steps since the row before. Objectives add numbers of their own."""
+    """A row of metrics.jsonl: means over the steps since the previous row. Objectives add their own columns."""
 
     step: int
     loss: float | None = None
-    """None where every step since the row before was passed over."""
+    """None if every step since the previous row was skipped."""
     lr: float = math.nan
     grad_norm: float | None = None
     target_tokens: int = 0
-    """Since the run began."""
+    """Since the start of the run."""
     seconds: float = 0
-    """Of training, since the run began."""
+    """Training time since the start of the run."""
     weight: float | None = None
     """Loss weight of all documents of these steps; older versions and some objectives do not record it."""
     long_weight: float | None = None
-    """Of the long ones among them, which together hold half of all target tokens."""
+    """The part of it on long documents, which together hold half of all target tokens."""
 
 
 class MetricJudgeSummary(Artifact):
@@ -68,13 +68,13 @@ class MetricJudgeSummary(Artifact):
     alpha: dict[str, float | None]
     """Dimension or metric -> Krippendorff's alpha over repeats; None without two judgements of an answer."""
     mean_absolute_difference: float | None
-    """Points of the metric between two judgements of one answer."""
+    """Mean difference, in points of the metric, between two judgements of one answer."""
     compared: int
     """Answers with two or more judgements."""
 
 
 class JudgeSummary(MetricJudgeSummary):
-    """The judge of a run, and how it scored by the first metric."""
+    """The judge of a run, with the summary of the first judged metric."""
 
     FILE: ClassVar[str] = "judge.json"
 
@@ -82,7 +82,7 @@ class JudgeSummary(MetricJudgeSummary):
     temperature: float
     repeats: int
     further: tuple[MetricJudgeSummary, ...] = ()
-    """By the other metrics that a judge gives."""
+    """The same for the other judged metrics."""
 
 
 class PairwiseSummary(Artifact):
@@ -103,7 +103,7 @@ class PairwiseSummary(Artifact):
     interval: tuple[float, float] | None
     """95%, over prompts."""
     first_shown_wins: float | None
-    """Share of decided calls that the text shown first won; 0.5 is a judge without a bias."""
+    """Share of decided calls won by the answer shown first; 0.5 means that the judge has no position bias."""
 
 
 class PairedDifference(Artifact):
@@ -116,7 +116,7 @@ class PairedDifference(Artifact):
     interval: tuple[float, float] | None
     """95%, over prompts."""
     is_worse: bool
-    """Whether the whole interval of the difference lies below 0."""
+    """Whether the whole interval of the difference is below 0."""
 
 
 class RegressionSummary(Artifact):
@@ -130,7 +130,7 @@ class RegressionSummary(Artifact):
 
 
 class SweepSummary(Artifact):
-    """What a sweep asks; beside its trials.json."""
+    """A sweep's question; stored next to its trials.json."""
 
     FILE: ClassVar[str] = "sweep.json"
 
@@ -164,7 +164,7 @@ class ModelSummary(Artifact):
     median_words: float | None = None
     max_train_words: int | None = None
     seeds: list[int | None] = Field(default_factory=list)
-    """Of sampling, one for each repeat; None where a repeat's answers do not share one."""
+    """Sampling seed of each repeat; None if a repeat's answers do not share one."""
     run: str = ""
     """Id of the evaluation."""
 
@@ -181,20 +181,20 @@ class GroupSummary(Artifact):
 
 
 class ComparisonSummary(GroupSummary):
-    """A report in numbers: its first group, whose models are at the top level by their names as well."""
+    """A report in numbers: its first group, whose models are also at the top level by name."""
 
     FILE: ClassVar[str] = SUMMARY
 
     headline: str = ""
     notes: list[str] = Field(default_factory=list)
     groups: list[GroupSummary] = Field(default_factory=list)
-    """All groups, where there are several."""
+    """All groups, if there are several."""
     sweep: Tree | None = None
     """Question, finding, fit and trials of a sweep."""
 
 
 def read_metrics(path: Path) -> list[Tree]:
-    """Rows of a file with a row a step. A line that cannot be read, as a kill in mid-write leaves one, has none."""
+    """Rows of a file with one row per step. Unreadable lines, such as after a kill during a write, are skipped."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError:

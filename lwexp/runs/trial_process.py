@@ -1,8 +1,8 @@
 """One trial as a process: started inside a submitit job, with its own share of the machine.
 
-A trial is a fresh process because Lightning relaunches ranks with this process's argv (which would start the
-sweep again), and because CUDA memory and an active W&B run outlive a trial that shares its process. It leads a
-session of its own, so that stopping it stops the ranks it has started.
+A trial is a new process because Lightning relaunches ranks with this process's argv (which would start the sweep
+again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. It leads its
+own session, so that stopping it also stops its ranks.
 """
 
 import ctypes
@@ -21,17 +21,17 @@ from lwexp.config.folders import REPOSITORY
 
 RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 GRACE_SECONDS = 120.0
-"""From SIGTERM to SIGKILL: a run that trains saves a checkpoint in this time."""
+"""From SIGTERM to SIGKILL: a training run saves a checkpoint in this time."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PORT = 29_511
 
 
 @dataclass(frozen=True)
 class TrialProcess:
-    """What submitit pickles and calls on the machine of the trial.
+    """Pickled by submitit and called on the trial's machine.
 
     ``command`` are arguments of Python: a script or module, and its overrides. ``processes`` above 0 starts that many
-    ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself where its hardware
+    ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself if its hardware
     config asks for them. ``cores`` are the CPUs it may use, none for all.
     """
 
@@ -43,8 +43,8 @@ class TrialProcess:
     nodes: int = 1
 
     def __call__(self) -> int:
-        """Run the trial to its end and give its exit code (minus the signal that killed it)."""
-        # The code of the sweep, also where lwexp runs from a checkout that is not installed.
+        """Run the trial to its end and return its exit code (minus the signal that killed it)."""
+        # The sweep's code, even if lwexp runs from a checkout that is not installed.
         path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
@@ -68,7 +68,7 @@ class TrialProcess:
             pid_file(log).unlink(missing_ok=True)
 
     def checkpoint(self, *_: Any) -> Any:
-        """submitit's hook at a time limit or preemption: let the run save, then queue the same trial again."""
+        """submitit's hook at a time limit or preemption: let the run save, then requeue the trial."""
         import submitit
 
         if (pid := read_pid(self.log)) is not None:
@@ -76,7 +76,7 @@ class TrialProcess:
         return submitit.helpers.DelayedSubmission(self)
 
     def _node(self) -> int:
-        """Which node of the trial this is; each has a log of its own."""
+        """Number of this node in the trial; each node has its own log."""
         if self.nodes == 1:
             return 0
         import submitit
@@ -96,21 +96,21 @@ class TrialProcess:
         return [*torchrun, *meeting, f"--master_port={_PORT}", *self.command]
 
     def _prepare(self) -> None:
-        """In the child, before the script: its CPUs, and a SIGTERM should the process that watches it die."""
+        """Run in the child before the script: set its CPUs, and request a SIGTERM if the watching process dies."""
         if self.cores:
             os.sched_setaffinity(0, self.cores)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def note_run(path: Path) -> None:
-    """Tell the sweep that started this process, if one did, which run directory it worked in."""
+    """Report this process's run directory to the sweep that started it, if any."""
     if record := os.environ.get(RECORD_VARIABLE):
         with open(record, "a", encoding="utf-8") as out:
             out.write(json.dumps(str(path)) + "\n")
 
 
 def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
-    """End the session that ``pid`` leads: SIGTERM, and SIGKILL for what is left after ``grace`` seconds."""
+    """Stop the session that ``pid`` leads: SIGTERM, then SIGKILL for what is left after ``grace`` seconds."""
     for sent, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
         if not _signal_group(pid, sent):
             return
@@ -122,12 +122,12 @@ def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
 
 
 def pid_file(log: str) -> Path:
-    """Where a running trial's process id stands."""
+    """The file with a running trial's process id."""
     return Path(log).with_suffix(".pid")
 
 
 def read_pid(log: str) -> int | None:
-    """Process id of a running trial; None where it has ended or not begun."""
+    """Process id of a running trial; None if it is not running."""
     try:
         return int(pid_file(log).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -135,7 +135,7 @@ def read_pid(log: str) -> int | None:
 
 
 def share_of_cores(slot: int, slots: int, cores: Sequence[int] | None = None) -> tuple[int, ...]:
-    """CPUs of one of ``slots`` trials that run side by side; all of them where there are fewer CPUs than trials.
+    """CPUs of one of ``slots`` parallel trials; all CPUs if there are fewer than trials.
 
     Example: four CPUs and two slots give (0, 1) and (2, 3).
     """
@@ -151,7 +151,7 @@ def _signal_group(pid: int, number: int) -> bool:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
         return False
-    # A dead child counts as alive until its parent has waited for it: this process, or else init, does so.
+    # A dead child stays a zombie until its parent, this process or init, has waited for it.
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

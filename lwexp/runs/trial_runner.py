@@ -37,11 +37,11 @@ def run_trials(
 
     Args:
         entry: Arguments of Python that start a trial, before its overrides: a script, or ``-m lwexp train``.
-        trials: Changed in place.
+        trials: The trials to run; updated in place.
         where: The launcher's keys.
         folder: The sweep's directory.
-        others: Trials of the same sweep that are not to be run now, for ``trials.json``.
-        total: Trials of the whole search, for messages; None where these are all.
+        others: Trials of the same sweep that are not run now, for ``trials.json``.
+        total: Trials of the whole search, for messages; None if ``trials`` are all.
 
     Raises:
         KeyboardInterrupt: After the running trials were stopped (SIGTERM first, so that they can save).
@@ -53,7 +53,7 @@ def run_trials(
 
 
 def run_setup(command: Sequence[str], log_path: Path, where: Subprocess) -> Trial:
-    """Run one command that trials build on, such as making their data: one process, on the machine of a trial."""
+    """Run one setup command, such as making data, in one process on the machine of a trial."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     trial = Trial(0, list(command), str(log_path), label=" ".join(command))
     _Runner([trial], {0: tuple(command)}, replace(where, processes=0, nodes=1), None, (), 1).run()
@@ -79,7 +79,7 @@ class _Runner:
         self.where = where
         self.folder = folder
         self.waiting = [trial for trial in trials if trial.status == "waiting"]
-        # Trial number -> the trial, submitit's job, when it was submitted, its place among the parallel trials.
+        # Trial number -> the trial, submitit's job, time of submission, slot among the parallel trials.
         self.running: dict[int, tuple[Trial, Any, float, int]] = {}
 
     def run(self) -> None:
@@ -135,7 +135,7 @@ class _Runner:
         """Read a finished job's exit code; a job that died without one counts as killed."""
         trial, job, start, _ = self.running.pop(number)
         error = job.exception()
-        # One result a node; the first that failed is the trial's.
+        # One result per node; the first failure is the trial's result.
         codes = [] if error is not None else [int(code) for code in job.results()]
         trial.exit_code = -signal.SIGKILL if error is not None else next((code for code in codes if code), 0)
         trial.status = "finished" if trial.exit_code == 0 else "failed"
@@ -150,7 +150,7 @@ class _Runner:
             log.info("trial %d %s after %.0f s: %s", trial.number + 1, outcome, trial.seconds, trial.label)
 
     def _interrupt(self) -> None:
-        """Stop what runs: locally by signal to the trial itself, on SLURM through scancel."""
+        """Stop running trials: locally by a signal to the trial, on SLURM through scancel."""
         log.warning("stopping %s, which may save first", plural(len(self.running), "running trial"))
         for trial, job, _, _ in self.running.values():
             if self.where.is_slurm:
@@ -180,12 +180,12 @@ def executor_for(folder: Path, where: Subprocess, name: str) -> Any:
     """submitit's executor with the launcher's keys.
 
     Args:
-        folder: For submitit's own files.
+        folder: Folder for submitit's files.
         where: The launcher's keys.
         name: The job's name in squeue.
 
     Raises:
-        LwexpError: If this machine has no SLURM, or submitit does not take a key.
+        LwexpError: If this machine has no SLURM, or submitit refuses a key.
     """
     import submitit
 
@@ -205,7 +205,7 @@ def executor_for(folder: Path, where: Subprocess, name: str) -> Any:
 
 
 def _slurm_parameters(where: Slurm, name: str) -> dict[str, Any]:
-    """submitit's names for the keys that were set."""
+    """The keys that are set, under submitit's names."""
     container = [("--container-image", where.container), ("--container-mounts", where.container_mounts)]
     srun = [*where.srun_args, *(f"{option}={value}" for option, value in container if value is not None)]
     parameters = {

@@ -1,4 +1,4 @@
-"""The trials of a sweep as they are recorded in its folder: ``trials.json`` has the state of each at any time."""
+"""The trials of a sweep, recorded in its folder: ``trials.json`` always has the current state of each."""
 
 import hashlib
 import json
@@ -29,16 +29,16 @@ class Trial:
     overrides: list[str]
     log: str
     label: str = ""
-    """What sets it apart from the other trials, as typed."""
+    """The settings that distinguish it from the other trials, as typed."""
     status: Status = "waiting"
     exit_code: int | None = None
-    """Minus the signal where one killed it."""
+    """Minus the signal if it was killed by one."""
     reason: str | None = None
-    """Why it failed, in its own last words."""
+    """Why it failed, from its log."""
     seconds: float | None = None
     runs: list[str] = field(default_factory=list)
     kept: bool = False
-    """Finished by an earlier start of the sweep and not run again."""
+    """Whether an earlier start of the sweep finished it, so that it is not run again."""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -74,7 +74,7 @@ def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
 
 
 def read_trials(folder: Path) -> list[Trial]:
-    """What an earlier start of the sweep has noted; nothing where there was none or it cannot be read."""
+    """The trials recorded by an earlier start of the sweep; empty if there was none or the file cannot be read."""
     try:
         return [Trial(**row) for row in json.loads((folder / TRIALS).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
@@ -82,7 +82,7 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def last_words(log_path: Path) -> str | None:
-    """Why a trial ended, by its log: the last ``error:`` line, an exception's last line, or the last line of all."""
+    """Why a trial ended, from its log: the last ``error:`` line, an exception's last line, or the log's last line."""
     try:
         text = log_path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -97,7 +97,7 @@ def last_words(log_path: Path) -> str | None:
 
 
 def recall_finished(trials: Sequence[Trial], folder: Path) -> None:
-    """Take over what is already finished: the same overrides, exit code 0, and its runs still there."""
+    """Mark trials as finished if an earlier start finished them: same overrides, exit code 0, and their runs exist."""
     earlier = {tuple(trial.overrides): trial for trial in read_trials(folder)}
     for trial in trials:
         old = earlier.get(tuple(trial.overrides))

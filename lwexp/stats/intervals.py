@@ -36,7 +36,7 @@ def interval(values: Sequence[float]) -> Interval | None:
 
 
 def paired_difference(a: Mapping[str, float], b: Mapping[str, float]) -> Difference | None:
-    """How much better a is than b, prompt by prompt; None where they share no prompt.
+    """How much better a is than b, prompt by prompt; None if they share no prompt.
 
     Args:
         a: Score by prompt id.
@@ -50,7 +50,7 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float]) -> Differe
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rho; equal values share the mean of their ranks. 0 where one side is constant."""
+    """Spearman's rho; equal values share the mean of their ranks. 0 if one side is constant."""
     ranks = [[sum(y < x for y in side) + (sum(y == x for y in side) - 1) / 2 for x in side] for side in (a, b)]
     middle = (len(a) - 1) / 2
     products = sum((x - middle) * (y - middle) for x, y in zip(*ranks, strict=True))
@@ -62,7 +62,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
     """Krippendorff's alpha for interval data: 1 is perfect agreement, 0 is chance level.
 
     Args:
-        units: The values that each answer was given; answers with fewer than two are ignored.
+        units: The values given to each answer; answers with fewer than two are ignored.
 
     Returns:
         None if there is nothing to compare, or all values are equal, so that chance always agrees.
@@ -84,7 +84,7 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def mean_absolute_difference(units: Iterable[Sequence[float]]) -> float | None:
-    """Mean over answers of the mean difference between two of an answer's values; None without two values anywhere."""
+    """Mean over answers of the mean difference between two values of an answer; None if no answer has two values."""
     means = []
     for unit in units:
         differences = [abs(a - b) for a, b in combinations(unit, 2)]

@@ -1,4 +1,4 @@
-"""From verdicts to scores: per answer and per prompt, means of several metrics included."""
+"""From verdicts to scores: per answer and per prompt, including means of several metrics."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,9 +8,9 @@ from lwexp.records import MetricInfo, Verdict
 
 
 def scores_by_answer(verdicts: Iterable[Verdict], metrics: Sequence[MetricInfo]) -> dict[str, dict[str, float]]:
-    """Response id -> metric name -> score; what is unscored is absent. Of two equal verdicts the later one counts.
+    """Response id -> metric name -> score; unscored answers are absent. If a verdict is repeated, the later one counts.
 
-    A mean of metrics exists only where all of them have a score: half a score does not compare with a whole one.
+    A mean of metrics exists only if all of them have a score, because a mean over fewer metrics is not comparable.
     """
     by_kind: dict[str, dict[str, float | None]] = defaultdict(dict)
     for verdict in verdicts:
@@ -33,7 +33,7 @@ def prompt_means(scored: Iterable[tuple[str, Mapping[str, float | None]]], name:
 
     Args:
         scored: Prompt id and scores of each answer.
-        name: Of the metric.
+        name: The metric's name.
     """
     values: dict[str, list[float]] = defaultdict(list)
     for prompt, scores in scored:

@@ -194,7 +194,7 @@ def test_ids_of_the_users_own_stay_and_must_differ(tmp_path: Path) -> None:
     rows = [{"id": "tea", "prompt": "Tea.", "length": 9, "language": "zh"}, {"prompt": "Rivers.", "length": 9}]
     prompts = file_bench(tmp_path, lines(*rows), "bench.name=mine")
     assert [(prompt.id, prompt.language) for prompt in prompts] == [("tea", "zh"), ("mine-2", "en")]
-    with pytest.raises(LwexpError, match="prompt id tea comes twice"):
+    with pytest.raises(LwexpError, match="prompt id tea is repeated"):
         file_bench(tmp_path, lines(rows[0], rows[0]))
 
 

@@ -41,7 +41,7 @@ def test_a_finished_run_says_so_and_does_nothing(place: Path) -> None:
     done = lwexp(place, "rerun", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(
-        "is finished; add rerun=true to make it again, or settings such as seed=1 to make another run"
+        "is finished; add rerun=true to repeat it, or settings such as seed=1 for a new run"
     )
     assert trained(place) == {folder}
 

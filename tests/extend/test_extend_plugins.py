@@ -50,7 +50,7 @@ def test_an_import_path_is_looked_for_in_the_folder_of_the_command(tmp_path):
     )
 
 
-def test_a_plugins_config_folder_is_beside_ours(tmp_path):
+def test_a_plugins_config_folder_adds_its_choices(tmp_path):
     (tmp_path / "mine.py").write_text("")
     (tmp_path / "conf" / "objective").mkdir(parents=True)
     (tmp_path / "conf" / "objective" / "gentle.yaml").write_text(

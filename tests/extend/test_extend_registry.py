@@ -69,7 +69,7 @@ def test_what_is_written_can_be_read_back(schema):
         ),
     ],
 )
-def test_mistakes_are_told_as_for_any_key(schema, tree, message):
+def test_mistakes_are_reported_as_for_any_key(schema, tree, message):
     with pytest.raises(ConfigError) as refused:
         validate(tree, schema)
 
@@ -97,13 +97,13 @@ def test_keys_of_registered_classes_say_what_they_affect(schema):
 
 
 def test_a_taken_name_and_a_class_without_a_registry_are_refused(schema):
-    with pytest.raises(TypeError, match="the shape 'circle' is already there"):
+    with pytest.raises(TypeError, match="the shape 'circle' is taken"):
 
         @register
         class Other(Shape):
             kind: Literal["circle"] = "circle"
 
-    with pytest.raises(TypeError, match="no base class of it has a registry"):
+    with pytest.raises(TypeError, match="none of its base classes has a registry"):
 
         @register
         class Lost(Strict):

@@ -65,7 +65,7 @@ def test_words_are_those_of_the_longest_answer_and_the_language_is_the_users() -
         ({"messages": [{"role": "user", "content": " "}]}, "empty_field", "messages[0].content is empty"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "unknown_role", "messages[0].role is 'tool'"),
         ({"messages": "Hi"}, "wrong_type", "messages is text, wanted a list of messages"),
-        ({"messages": []}, "bad_turns", "holds no turn, wanted assistant at the end"),
+        ({"messages": []}, "bad_turns", "has no turn, wanted assistant at the end"),
         ({"messages": MESSAGES["messages"][:1]}, "bad_turns", "ends with user, wanted assistant at the end"),
         ({"messages": MESSAGES["messages"][1:]}, "bad_turns", "message 0 is from assistant, wanted user"),
         ({"conversations": [{"from": "human"}]}, "missing_field", "conversations[0].value is missing"),
@@ -133,7 +133,7 @@ def test_every_preference_shape_gives_the_same_pair(row: Any) -> None:
     [
         ({"prompt": "Hi", "chosen": "a", "rejected": "a"}, "equal_answers", "the same text"),
         ({"chosen": "a", "rejected": "b"}, "missing_field", "prompt is missing"),
-        ({"messages": as_turns("a"), "rejected_response": "b"}, "bad_turns", "holds no turn, wanted user at the end"),
+        ({"messages": as_turns("a"), "rejected_response": "b"}, "bad_turns", "has no turn, wanted user at the end"),
         ({"messages": [], "rejected_response": "b"}, "bad_turns", "does not end with a message from the assistant"),
         ({"messages": USER, "rejected_response": "b"}, "bad_turns", "does not end with a message from the assistant"),
         ({"messages": USER + as_turns("a"), "rejected_response": ["b"]}, "wrong_type", "rejected_response is a list"),

@@ -160,7 +160,7 @@ def test_a_document_that_exceeds_a_pack_stops_the_build_and_says_what_would_help
         build_packs(rows, ConversationRows(), bytewise, config(16), tmp_path / "packs")
     assert str(error.value) == (
         "2 of 5 conversations are longer than a pack: the longest, huge (source books), has 99 tokens, "
-        "pack.max_tokens=16; set pack.max_tokens=99 or more, or pack.overflow=drop to go on with 3"
+        "pack.max_tokens=16; set pack.max_tokens=99 or more, or pack.overflow=drop to continue with 3"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -255,7 +255,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(bytewise, tmp_path):
     (tmp_path / "packs").mkdir()
     (tmp_path / "packs" / "thesis.txt").write_text("years of work")
 
-    with pytest.raises(LwexpError, match="is in the way"):
+    with pytest.raises(LwexpError, match="has other contents"):
         build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
     assert (tmp_path / "packs" / "thesis.txt").read_text() == "years of work"
 

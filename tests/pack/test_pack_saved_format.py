@@ -60,7 +60,7 @@ def test_prompts_and_stops_are_the_same_without_the_format(opened):
 def test_training_and_other_names_are_refused(opened):
     tokenizer, _, _ = opened
 
-    with pytest.raises(LwexpError, match="stars: a saved tokenizer knows prompts only; to train with it, load its"):
+    with pytest.raises(LwexpError, match="stars: a saved tokenizer only encodes prompts; to train with it, load its"):
         encode_conversation(tokenizer, chat_of(tokenizer), turns("Q", "A"))
     del tokenizer.init_kwargs["lwexp_stop_tokens"]
     with pytest.raises(LwexpError, match="is 'stars', wanted one of chatml, glm4, llama31, longwriter_llama"):

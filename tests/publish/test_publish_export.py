@@ -139,7 +139,7 @@ def test_llamafactory_finds_its_columns_and_others_keep_their_entries(make_run, 
     ("content", "problem"),
     [
         ('{"set": {"file_name": "other.json"}}', "has another data set named set; choose export.name"),
-        ("[]", "holds no JSON object"),
+        ("[]", "is not a JSON object"),
         ("{", "is not JSON"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_dataset_info_that_cannot_be_extended_is_left_alone(make_run, tmp_path
 
 
 def test_a_run_without_such_rows_says_what_it_has(make_run):
-    with pytest.raises(LwexpError, match=r"export\.rows=pairs: set-.* has none; there: conversations"):
+    with pytest.raises(LwexpError, match=r"export\.rows=pairs: set-.* has none; it has conversations"):
         export(make_run(conversations=CONVERSATIONS), "trl", rows="pairs")
 
 

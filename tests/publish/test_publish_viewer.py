@@ -86,7 +86,7 @@ def test_the_policy_stops_a_script_that_did_get_in(draft_run, open_page):
 
 
 def test_a_draft_shows_plan_words_cost_tries_and_cleaning(draft_run, open_page):
-    """Paragraph 2 of every draft: "one two three" of 40 words asked, cut, $0.10. Paragraph 1: three tries, label."""
+    """Paragraph 2 of every draft: "one two three" of 40 words asked, cut, $0.10. Paragraph 1: three attempts, label."""
     write_viewer(draft_run)
     page, _ = open_page(draft_run.path / "viewer.html")
     page.locator("#items a").nth(7).click()
@@ -96,7 +96,7 @@ def test_a_draft_shows_plan_words_cost_tries_and_cleaning(draft_run, open_page):
     assert first.locator(".gauge").inner_text().split("\n") == [
         "60 words asked, 3 written",
         "$0.2000",
-        "3 tries",
+        "3 attempts",
         "cleaned: label",
     ]
     assert second.locator(".gauge").inner_text().split("\n") == [

@@ -102,7 +102,7 @@ def test_another_choice_takes_the_answers_over_and_samples_nothing(root: Path) -
     code, said = run(*pairs_command(root, "pairs.rejected=margin", "pairs.min_margin=2", "name=strict"))
     assert code == 0, said
     strict = one(root, "strict-*")
-    assert f"the answers are those of {calm.name}" in said
+    assert f"answers copied from {calm.name}" in said
     assert (strict / "responses.jsonl").read_bytes() == (calm / "responses.jsonl").read_bytes()
     for pair in read_rows(strict / "pairs.jsonl", PreferencePair):
         assert pair.chosen_score is not None
@@ -171,12 +171,12 @@ def test_a_server_answers_and_what_it_fails_to_is_asked_again(root: Path, server
     server.failing = True
     code, said = run(*command)
     served = one(root, "served-*")
-    assert (code, "no pairs yet, the same command asks for them again" in said) == (0, True), said
+    assert (code, "no pairs yet, the same command requests them again" in said) == (0, True), said
     assert not (served / "pairs.jsonl").exists()
     server.failing, server.asked = False, []
     code, said = run(*command)
     assert code == 0, said
-    assert "taken to be the model of sft-" in said
+    assert "assumed to serve the model of sft-" in said
     assert len(server.asked) == 16
     assert {request["temperature"] for request in server.asked} == {1.0}
     assert {row.model for row in read_rows(served / "responses.jsonl", Response)} == {"hosted_vllm/sft"}

@@ -33,7 +33,7 @@ with open(os.environ["LWEXP_TRIAL_RECORD"], "a") as out:
 
 
 @pytest.mark.slow
-def test_a_search_finds_the_best_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+def test_a_search_finds_the_best_and_resumes(tmp_path, monkeypatch, capsys):
     """Six of ten values tried at random first (TPE starts so); a failed one is counted and never scored."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
@@ -113,7 +113,7 @@ def test_a_mistake_that_all_trials_share_ends_the_search_after_three(tmp_path, m
     (tmp_path / "script.py").write_text(REFUSES)
     wanted = search.Search({"x": IntDistribution(0, 99)}, [], 20, "S_l", "maximize", seed=0)
 
-    with pytest.raises(LwexpError, match=r"the first 3 trials failed for the same mistake.*is refused; correct it"):
+    with pytest.raises(LwexpError, match=r"the first 3 trials failed because of the same mistake.*is refused; correct it"):
         search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
 
     (folder,) = tmp_path.glob("search-x-*")
@@ -136,7 +136,7 @@ def test_trials_that_fail_in_different_ways_do_not_end_a_search(tmp_path, monkey
     assert (tmp_path / "starts").read_text() == "....."
 
 
-def test_a_search_that_goes_on_proposes_other_settings(tmp_path, monkeypatch):
+def test_a_resumed_search_proposes_other_settings(tmp_path, monkeypatch):
     """Optuna's sampler starts again with each process: with the same seed it would propose trial 0 again."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))

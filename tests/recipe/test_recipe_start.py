@@ -35,7 +35,7 @@ def test_the_run_is_trained_from_that_was_checked(asked: list[str], monkeypatch:
     assert asked == ["newest"]
 
 
-def test_ranks_are_told_what_the_command_has_resolved(
+def test_ranks_receive_what_the_command_resolved(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = compose("experiment=smoke_dpo", "hardware=cpu_zero3")

@@ -19,7 +19,7 @@ def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_every_trial_stands_in_the_table_and_its_numbers_in_the_sums(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_trial_has_a_row_and_counts_in_the_sums(capsys: pytest.CaptureFixture[str]) -> None:
     """Hours 1.5 + 2.5; one trial's dollars are not known, so the sum of the others has a plus."""
     show_plans(
         [

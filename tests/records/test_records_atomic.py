@@ -17,7 +17,7 @@ def test_a_file_is_not_there_before_the_block_ends(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_error_leaves_what_was_there_and_nothing_beside_it(tmp_path):
+def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError), atomic(path) as aside, aside.open("w", encoding="ascii") as out:

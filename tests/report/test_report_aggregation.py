@@ -31,7 +31,7 @@ def test_verdicts_find_their_answers_by_id_in_any_order():
     assert (joined.n_repeated_ids, joined.n_orphan_verdicts) == (0, 0)
 
 
-def test_an_id_that_comes_twice_counts_once_and_is_told():
+def test_a_repeated_id_counts_once_and_is_noted():
     first, second = report_runs.response("p", words=10), report_runs.response("p", words=20)
     joined = join([Response.model_validate(first), Response.model_validate(second)], [], None, METRICS)
     assert [answer.response.words for answer in joined.answers] == [20]

@@ -58,7 +58,7 @@ def add_diagnostics(path, rows, *, looping=(), directed=()):
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """Two models on eight hostile prompts; the second one's answer 2 loops and its answer 5 talks to the judge."""
+    """Two models on eight hostile prompts; the second one's answer 2 loops and its answer 5 addresses the judge."""
     root = tmp_path_factory.mktemp("browser")
     for name in ("a", "b"):
         path = report_runs.make_run(
@@ -115,7 +115,7 @@ def test_search_and_filters_find_what_they_say(page_file, open_page):
     page.uncheck("[name=deep]")
     page.fill("[name=q]", "")
     for name, value, count in (
-        ("language", "zh", 4), ("sign", "loops", 1), ("sign", "talks to the judge", 1), ("type", "story", 5),
+        ("language", "zh", 4), ("sign", "loops", 1), ("sign", "addresses the judge", 1), ("type", "story", 5),
     ):  # fmt: skip
         page.select_option(f"[name={name}]", value)
         assert found(page) == f"{count} of 8 prompts", value
@@ -128,7 +128,7 @@ def test_search_and_filters_find_what_they_say(page_file, open_page):
     assert problems == []
 
 
-def test_what_was_measured_beside_the_scores_is_shown(page_file, open_page):
+def test_measurements_other_than_scores_are_shown(page_file, open_page):
     """5 won, 1 tied, 1 lost of 7 scored pairs: bars of 71.43, 14.29 and 14.29 per cent."""
     page, _ = open_page(page_file)
     text = page.locator("#diagnostics-0").inner_text()

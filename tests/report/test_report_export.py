@@ -81,12 +81,12 @@ def test_the_ways_to_say_where_the_page_goes(given):
 
 
 @pytest.mark.parametrize("given", [["a", "--oot", "x"], ["a", "--out"], ["a", "out="], ["--out", "x.html"]])
-def test_wrong_arguments_are_told(given):
+def test_wrong_arguments_are_refused(given):
     with pytest.raises(LwexpError, match="report: "):
         read_arguments(given)
 
 
-def test_the_command_writes_beside_the_runs_and_answers_mistakes_in_one_line(demo_runs, tmp_path, capsys):
+def test_the_command_writes_next_to_the_runs_and_reports_mistakes_in_one_line(demo_runs, tmp_path, capsys):
     assert main([str(path) for path in demo_runs]) == 0
     page = demo_runs[0].parent / "report.html"
     assert page.is_file()
@@ -99,7 +99,7 @@ def test_the_command_writes_beside_the_runs_and_answers_mistakes_in_one_line(dem
     assert error.count("\n") == 1
 
 
-def test_a_place_that_cannot_be_written_is_told(demo_runs, tmp_path):
+def test_an_output_path_that_cannot_be_written_is_refused(demo_runs, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LwexpError, match="cannot write"):
         compare(demo_runs, tmp_path / "file" / "report.html")

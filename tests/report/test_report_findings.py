@@ -75,7 +75,7 @@ def exact_texts(monkeypatch):
 
 
 @pytest.mark.usefixtures("exact_texts")
-def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt(make):
+def test_a_gain_within_the_spread_of_seeds_is_stated_with_doubt(make):
     """A share s of the required words scores 100 (1 - (1/s - 1)/2): 1/2, 5/7, 5/8, 5/6 and 10/13 score 50, 80, 70, 90
     and 85, and 2,184 words are divisible by all. +15 on every prompt (interval 15 to 15), but the seed of 70 lies
     below the other model's 80; 85 and 90 lie above it."""
@@ -87,7 +87,7 @@ def test_a_gain_within_the_spread_of_seeds_is_told_with_its_doubt(make):
 
 
 @pytest.mark.usefixtures("exact_texts")
-def test_a_gain_beyond_the_spread_of_seeds_is_told_without_doubt(make):
+def test_a_gain_beyond_the_spread_of_seeds_is_stated_without_doubt(make):
     start = make("long", by_seed(1 / 2, 5 / 7), cap=560, lengths=(2184,))
     clear = make("dpo", by_seed(10 / 13, 5 / 6), kind="dpo", parents=["long-00000001"], lengths=(2184,))
     findings = found(start, clear)
@@ -126,7 +126,7 @@ def test_three_caps_give_the_rank_correlation(make):
     assert findings.checks[0].values == {"rank_correlation": 1.0, "models": 3}
 
 
-def test_three_caps_that_do_not_matter_are_told_so(make):
+def test_three_caps_without_an_effect_are_reported_as_such(make):
     paths = [make(f"m{cap}", fixed(60 / cap), cap=cap) for cap in (50, 100, 200)]
     assert "does not follow" in found(*paths).headline
 

@@ -41,7 +41,7 @@ def test_a_folder_without_evaluations_says_what_there_is(tmp_path):
         load([tmp_path])
 
 
-def test_runs_that_did_not_finish_are_told(tmp_path):
+def test_unfinished_runs_are_noted(tmp_path):
     report_runs.evaluation(tmp_path, "eval-a-00000001", None, plain, repeats=1, status="interrupted")
     report_runs.make_run(tmp_path, "eval-b-00000002", "evaluate", status="failed", reason="disk full")
     report_runs.training(tmp_path, "sft-00000003", parents=[], max_train_words=9, status="running")
@@ -93,7 +93,7 @@ def test_missing_parents_are_shown_as_missing(tmp_path):
     assert not nodes["sft-00000001"].is_missing
 
 
-def test_parents_are_found_beside_a_run_that_was_moved(tmp_path):
+def test_parents_are_found_next_to_a_moved_run(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     report_runs.training(old, "sft-00000001", parents=[], max_train_words=9)
     report_runs.evaluation(old, "eval-a-00000002", "sft-00000001", plain, repeats=1)
@@ -108,7 +108,7 @@ def test_parents_that_go_in_a_circle_end(tmp_path):
     assert sorted(node.id for column in layers(nodes) for node in column) == ["a-00000001", "b-00000001"]
 
 
-def test_lineage_stands_in_the_order_it_was_made(demo_runs):
+def test_lineage_is_in_the_order_of_creation(demo_runs):
     columns = [[node.name for node in column] for column in layers(load(demo_runs).nodes)]
     assert columns == [["data"], ["long", "short"], ["pairs", "eval-long", "eval-short"], ["dpo"], ["eval-dpo"]]
 

@@ -167,7 +167,7 @@ def test_twenty_models_with_long_answers_are_shortened_to_a_page_that_opens(tmp_
         )
     out = compare([tmp_path], tmp_path / "r.html")
     assert out.stat().st_size < 16_000_000
-    assert "2,400 are cut in their middle" in text_of(out.read_text())
+    assert "2,400 answers are shortened in the middle" in text_of(out.read_text())
     assert Structure(out.read_text()).faults == []
 
 
@@ -278,4 +278,4 @@ def test_a_table_without_unscored_answers_has_no_line_of_reasons(tmp_path):
     report_runs.write_jsonl(path / "verdicts.jsonl", report_runs.verdicts(row, quality=80.0, judge="x/judge"))
     text = text_of(compare([path], tmp_path / "r.html").read_text())
     assert "by reason" not in text
-    assert "Cut off: the answer ended at the token limit" in text
+    assert "Cut off: the answer was ended by the token limit" in text

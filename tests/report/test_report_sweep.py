@@ -126,7 +126,7 @@ def test_a_sweep_without_any_evaluation_still_shows_its_trials(tmp_path, open_pa
     cells = [(["lr=1"], None, "failed", 1, "no"), (["lr=2"], None, "interrupted", None, None)]
     page, problems = open_page(compare([make_sweep(tmp_path, cells, varied=["lr"])], None))
     assert page.locator("[aria-label=Trials] tbody tr").count() == 2
-    assert "stays open" in page.locator(".finding").inner_text()
+    assert "remains open" in page.locator(".finding").inner_text()
     assert problems == []
 
 

@@ -76,7 +76,7 @@ def test_the_same_code_says_nothing_and_changed_code_says_which_and_what_to_do(
     (said,) = caplog.messages
     assert re.fullmatch(
         rf"{run.id} is finished, but the code of pack has changed since \(made by commit 2be0cddd.*, this is .*\); "
-        rf"rerun=true makes it again and keeps this one as {run.id}\.before-1",
+        rf"rerun=true repeats it and keeps this one as {run.id}\.before-1",
         said,
     )
 
@@ -148,7 +148,7 @@ def test_without_a_checkpoint_or_in_another_stage_other_code_goes_on_and_is_note
     data = interrupted(tmp_path, stage="data")
     with_other_code(data.path, "llm")
     assert opened(tmp_path, stage="data").id == data.id
-    assert f"{data.id} goes on, but the code of llm has changed since" in caplog.text
+    assert f"{data.id} is resumed, but the code of llm has changed since" in caplog.text
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_doubled_loss_is_told_by_the_same_command(copy: Path) -> None:
     (line,) = [line for line in doubled.splitlines() if "has changed" in line]
     assert (
         f"is finished, but the code of train has changed since (made by commit {head}, this is commit {head} with "
-        f"local changes); rerun=true makes it again and keeps this one as lossrun-"
+        f"local changes); rerun=true repeats it and keeps this one as lossrun-"
     ) in line
     assert "steps in" not in doubled
 

@@ -57,7 +57,7 @@ def test_long_lists_are_cut_to_the_newest(tmp_path: Path) -> None:
         ("a", "a-1 has model=tiny_glm, wanted model=glm4"),
         ("{root}/a-1", "a-1 has model=tiny_glm, wanted model=glm4"),
         ("b", "b-2 is failed, not finished; run its command again: lwexp rerun {root}/b-2"),
-        ("{root}", "this folder is not a run, it has no manifest.json"),
+        ("{root}", "this folder is not a run: it has no manifest.json"),
     ],
 )
 def test_a_run_that_will_not_do_says_why(tmp_path: Path, wanted: str, answer: str) -> None:
@@ -71,5 +71,5 @@ def test_a_run_that_will_not_do_says_why(tmp_path: Path, wanted: str, answer: st
 
 
 def test_an_empty_folder_says_what_makes_a_run(tmp_path: Path) -> None:
-    with pytest.raises(LwexpError, match=r"there is no train run at all; make one with: python train\.py model=glm4"):
+    with pytest.raises(LwexpError, match=r"there is no train run yet; make one with: python train\.py model=glm4"):
         find(tmp_path, "nosuch")

@@ -22,7 +22,7 @@ def test_a_slug_is_a_plain_folder_name(text, wanted):
     assert slug(text, "x") == wanted
 
 
-def test_an_error_is_told_by_its_first_line_or_its_name():
+def test_an_error_is_reported_by_its_first_line_or_its_name():
     assert first_line(ValueError("\nfirst \nsecond")) == "first "
     assert first_line(ValueError()) == "ValueError"
     assert first_line(ValueError(), "no message") == "no message"

@@ -132,9 +132,9 @@ def test_an_unfinished_run_gives_its_newest_checkpoint(tmp_path: Path, adapter: 
         (["run="], "run needs a value"),
         (["run={run}", "shard_size=big"], "wanted a number with KB, MB or GB"),
         (["run={run}", "push_to_hub=a/b/c"], "wanted <owner>/<name>"),
-        (["run={run}", "push_to_hub=me/model"], "HF_HUB_OFFLINE=1 forbids asking the hub"),
+        (["run={run}", "push_to_hub=me/model"], "HF_HUB_OFFLINE=1 forbids access to the hub"),
         (["run={run}", "checkpoint=step-9"], "has no such checkpoint; there: none"),
-        (["run={run}", "out={run}"], "the folder holds something else than a model"),
+        (["run={run}", "out={run}"], "the folder contains something other than a model"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

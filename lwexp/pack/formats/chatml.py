@@ -9,7 +9,7 @@ from lwexp.records import Message
 
 @register
 class ChatML(ChatFormat):
-    """ChatML, as Qwen writes it: ``<|im_end|>`` is learned after an answer, the line break behind it is not."""
+    """ChatML, as Qwen writes it: ``<|im_end|>`` is a target after an answer, the line break after it is not."""
 
     kind: Literal["chatml"] = "chatml"
 

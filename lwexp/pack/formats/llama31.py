@@ -15,7 +15,7 @@ def _header(role: str) -> tuple[Piece, ...]:
 
 @register
 class Llama31(ChatFormat):
-    """Llama 3.1: every message has a header and ends with ``<|eot_id|>``, which is learned after an answer."""
+    """Llama 3.1: every message has a header and ends with ``<|eot_id|>``, which is a target after an answer."""
 
     kind: Literal["llama31"] = "llama31"
 
@@ -27,7 +27,7 @@ class Llama31(ChatFormat):
     bos_token: ClassVar = "<|begin_of_text|>"
     eos_token: ClassVar = "<|eot_id|>"
     pad_token: ClassVar = "<|finetune_right_pad_id|>"
-    # Unlike the template of Llama-3.1-Instruct, no date and no trimming: what is trained is what is written.
+    # Unlike the template of Llama-3.1-Instruct, no date and no trimming: messages are trained unchanged.
     template: ClassVar = (
         "<|begin_of_text|>"
         "{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>{{ '\\n\\n' }}"

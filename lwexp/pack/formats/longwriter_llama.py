@@ -9,14 +9,15 @@ from lwexp.records import Message
 
 @register
 class LongWriterLlama(ChatFormat):
-    """What LongWriter-Llama-3.1-8B was released with: ``[INST]`` question ``[/INST]`` answer ``<|end_of_text|>``.
+    """The format of the released LongWriter-Llama-3.1-8B: ``[INST]`` question ``[/INST]`` answer ``<|end_of_text|>``.
 
     One begin token only. The brackets are ordinary text, so a message that contains them can imitate a turn; the
     other formats cannot be imitated.
 
     Source: THUDM/LongWriter train/pre_tokenize_llama3.py. There every turn goes through a tokenizer that may add
-        a begin token of its own, which then becomes the first token an answer learns, and of several answers only
-        the last is followed by its end token in the input; here each is.
+        a begin token, which then becomes the first target of an answer, and only the last of several answers is
+        followed
+        by its end token in the input; here each one is.
     """
 
     kind: Literal["longwriter_llama"] = "longwriter_llama"

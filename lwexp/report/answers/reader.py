@@ -1,4 +1,4 @@
-"""Every answer of a report, to search and read. One entry is a prompt and repeat, with the answer of every model."""
+"""All answers of a report, to search and read. An entry is one repeat of one prompt, with the answers of all models."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
 from lwexp.text.plain import one_line, visible
 
-# Bytes of all answers together, before compression (a third to a half of it after): beyond it each answer is cut
-# in its middle to an equal share, and says so. 2 models x 120 answers of 20,000 English words take 29 MB.
+# Bytes of all answers together, before compression (a third to a half of it after): beyond it each answer is
+# shortened in the middle to an equal share, with a note. 2 models x 120 answers of 20,000 English words take 29 MB.
 TEXT_BUDGET = 32_000_000
 _TITLE = 160
 _MOST_IN_LIST = 6  # models whose word counts the list shows
@@ -102,7 +102,7 @@ def _panel(evaluation: Evaluation, answer: ScoredResponse, text: str) -> dict[st
     response, check = answer.response, evaluation.diagnostics.checks.get(answer.response.id)
     fine = [f"Unscored: {answer.reason}"] if answer.reason else []
     if check and check.directed:
-        fine.append(f"Talks to the judge: {', '.join(check.directed)}")
+        fine.append(f"Addresses the judge: {', '.join(check.directed)}")
     known = [(metric, answer.scores.get(metric.name)) for metric in evaluation.metrics]
     asked = response.required_words
     ratio = f", {response.words / asked:.2f}\N{MULTIPLICATION SIGN} asked" if asked else ""

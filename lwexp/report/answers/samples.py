@@ -1,4 +1,4 @@
-"""Answers to read: the first prompt of each length and language, with what every model made of it; pure."""
+"""Answers to read: the first prompt of each length and language, with every model's answer; pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Shown(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One prompt, as the first of its answers holds it, with all answers; ``group`` is what the reader filters by."""
+    """One prompt, taken from its first answer, with all answers; ``group`` is the value to filter by."""
 
     group: str
     asked: Response
@@ -53,7 +53,7 @@ def choose(evaluations: Sequence[Evaluation]) -> list[Sample]:
 
 
 def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> tuple[int, str]:
-    """Where a length comes in the order of the samples, and what its group is called."""
+    """Sort position of a length among the samples, and the name of its group."""
     if required is None:
         return 0, "no length"
     if by_length:

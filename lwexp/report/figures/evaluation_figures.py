@@ -12,7 +12,7 @@ from lwexp.report.cap_fit import fit_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.text.plain import one_line
 
-# With more points a scatter is a cloud, and each point takes 80 bytes of the page, twice.
+# More points only make a cloud, and each takes 80 bytes in each of the page's two drawings.
 _MOST_POINTS = 2000
 # With more models, cap lines and side-by-side lanes hide more than they show.
 _MOST_LANES = 5
@@ -47,7 +47,7 @@ def scatter(evaluations: Sequence[Evaluation]) -> Picture:
     has_caps = len(evaluations) <= _MOST_LANES
 
     def aside(index: int, number: int) -> float:
-        """Models side by side around the length asked for, answers a little apart, or they hide each other."""
+        """Shift models and answers a little around the requested length, so that they do not hide each other."""
         return float(lane ** (index - (len(evaluations) - 1) / 2 + 0.3 * (number * 7 % 11 / 5 - 1)))
 
     def draw(figure: Any, is_narrow: bool) -> None:
@@ -77,7 +77,7 @@ def scatter(evaluations: Sequence[Evaluation]) -> Picture:
 
 
 def _around(lengths: Sequence[int]) -> tuple[float, float]:
-    """Ends of an axis on which these lengths are ticked."""
+    """Limits of an axis with these lengths as ticks."""
     margin = 1.12 * (lengths[-1] / lengths[0]) ** 0.08
     return lengths[0] / margin, lengths[-1] * margin
 

@@ -1,4 +1,4 @@
-"""The figure of what happens along a text: repetition, distinctness and quality, part by part."""
+"""The figure of repetition, distinctness and quality by position in the text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _HEIGHT = 290
 
 
 def position_figure(evaluations: Sequence[Evaluation]) -> list[Picture]:
-    """One figure with a panel for each measure; empty where no evaluation has positions."""
+    """One figure with a panel for each measure; empty if no evaluation has positions."""
     found = {each.place: by_position(each.answers, each.diagnostics) for each in evaluations}
     measures = [m for m in MEASURES if any(len(points.get(m, {})) > 1 for points in found.values())]
     if not measures:

@@ -1,4 +1,4 @@
-"""The figures of training: loss and what it weighs, what each objective watches, lengths of training answers."""
+"""The figures of training: loss, its weight on long documents, each objective's curves, lengths of training answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from lwexp.report.figures.training_metrics import Curve, curve, long_shares, tra
 
 _BINS = 18
 _LOSS = Watched(
-    "Training loss", "By optimiser step. Of SFT, the mean negative log-likelihood of a target token.", "loss"
+    "Training loss", "By optimiser step. For SFT, the mean negative log-likelihood of a target token.", "loss"
 )
 _LONG = Watched(
     "Loss weight of long documents",
@@ -21,9 +21,9 @@ _LONG = Watched(
 
 
 def training_figures(models: Sequence[Evaluation]) -> list[Picture]:
-    """What the training runs left behind; a figure without data is left out.
+    """Figures of the training runs; a figure without data is left out.
 
-    An objective that watches columns of its own is shown by these instead of its loss, which may be a sum of terms.
+    An objective that declares its own columns is shown by these instead of its loss, which may be a sum of terms.
     """
     trained = {each.place: each.train for each in models if each.train}
     rows = {place: training_rows(run.path) for place, run in trained.items()}
@@ -41,14 +41,14 @@ def training_figures(models: Sequence[Evaluation]) -> list[Picture]:
         ),
     ]  # fmt: skip
     drawn = [figure for figure in found if figure is not None]
-    # A figure alone in its row takes the whole of it.
+    # A figure that is alone in its row fills it.
     lengths = {each.place: [n for n in each.mixture.answer_words if n > 0] for each in models if each.mixture}
     histogram = _lengths({place: own for place, own in lengths.items() if own}, is_large=len(drawn) % 2 == 0)
     return [*drawn, histogram] if histogram else drawn
 
 
 def _lines(about: Watched, curves: Mapping[int, Curve], chance: float | None = None) -> Picture | None:
-    """``chance``: draws a share, from 0 to 1, with a line at this value."""
+    """``chance``: the curves are shares from 0 to 1, and a line is drawn at this value."""
     drawn = {place: points for place, points in curves.items() if points}
     if not drawn:
         return None

@@ -15,7 +15,7 @@ Curve = list[tuple[float, float]]
 
 
 def training_rows(train: Path) -> list[MetricsRow]:
-    """Rows of a run's metrics.jsonl; one that is not whole is passed over, as one that cannot be read."""
+    """Rows of a run's metrics.jsonl; incomplete and unreadable ones are skipped."""
     rows = []
     for row in read_metrics(train / METRICS):
         try:
@@ -26,14 +26,14 @@ def training_rows(train: Path) -> list[MetricsRow]:
 
 
 def curve(rows: Sequence[MetricsRow], column: str) -> Curve:
-    """(step, value) where the column is a finite number, thinned to neighbours' means where there are many."""
+    """(step, value) wherever the column is a finite number; many points are averaged into groups of neighbours."""
     return _thinned([(row.step, getattr(row, column, None)) for row in rows])
 
 
 def long_shares(rows: Sequence[MetricsRow]) -> Curve:
-    """(step, share of the loss weight on long documents up to it), thinned; single steps hold too few documents.
+    """(step, cumulative share of the loss weight on long documents), thinned; single steps have too few documents.
 
-    No points where a run did not record it.
+    Empty if the run did not record it.
     """
     known = [(row.step, row.weight, row.long_weight) for row in rows if row.weight and row.long_weight is not None]
     weights = accumulate(weight for _, weight, _ in known)
@@ -42,7 +42,7 @@ def long_shares(rows: Sequence[MetricsRow]) -> Curve:
 
 
 def long_share(train: Path) -> float | None:
-    """Share of a run's loss weight on long documents, over the steps it logged; None where it recorded none."""
+    """Share of a run's loss weight on long documents, over the steps it logged; None if it recorded none."""
     known = [
         (row.weight, row.long_weight) for row in training_rows(train) if row.weight and row.long_weight is not None
     ]

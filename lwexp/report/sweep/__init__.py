@@ -1,1 +1,1 @@
-"""A sweep of runs: its trials, what answers its question, and the page, study and W&B report of it."""
+"""The report of a sweep: its trials, the answer to its question, its page, study and W&B report."""

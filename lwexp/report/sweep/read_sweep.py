@@ -47,18 +47,18 @@ class Outcome:
 
     @property
     def unscored(self) -> int | None:
-        """Answers that the judge did not score; None where there is no judge."""
+        """Answers that the judge did not score; None if there is no judge."""
         found = self.evaluation
         return n_unscored(found.total, found.metrics) if found and found.judge else None
 
     @property
     def reason(self) -> str:
-        """Why it failed; empty where it did not."""
+        """Why it failed; empty if it did not."""
         return one_line(self.trial.reason or "", 300)
 
     @property
     def dollars(self) -> float | None:
-        """What its runs paid for calls; None is unknown, not zero."""
+        """Dollars that its runs paid for calls; None if unknown."""
         return known_sum(run.number("cost_usd") for run in self.runs)
 
     @property
@@ -67,7 +67,7 @@ class Outcome:
 
     @property
     def long_share(self) -> float | None:
-        """Share of its loss weight that long documents had while it trained."""
+        """Share of the loss weight that was on long documents during training."""
         train = self.evaluation.train if self.evaluation else None
         return long_share(train.path) if train else None
 
@@ -84,7 +84,7 @@ class Sweep:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """What was varied besides the seed; the seed where nothing else was."""
+        """The varied keys other than the seed; the seed if nothing else was varied."""
         others = tuple(key for key in self.varied if key.split(".")[-1] != _SEED)
         return others or self.varied
 
@@ -107,7 +107,7 @@ def is_sweep(path: Path) -> bool:
 
 
 def read_sweep(folder: Path) -> tuple[Sweep, Comparison]:
-    """The sweep, and the comparison of those of its trials that were evaluated; it may hold no evaluation.
+    """Read a sweep and compare its evaluated trials; the comparison may be empty.
 
     Raises:
         LwexpError: If trials.json cannot be read.
@@ -149,7 +149,7 @@ def number_of(value: str | None) -> float | None:
 
 
 def gpu_hours(config: Tree, node: Run) -> float | None:
-    """Wall time of training x its GPUs; None without GPUs, or where the time is not known."""
+    """Wall time of training x its GPUs; None without GPUs, or if the time is unknown."""
     hardware = config.get("hardware") or {}
     if hardware.get("accelerator", hardware.get("kind")) not in ("gpu", "cuda") or node.seconds is None:
         return None
@@ -157,7 +157,7 @@ def gpu_hours(config: Tree, node: Run) -> float | None:
 
 
 def _comparison(runs: Sequence[Path]) -> Comparison:
-    """Of the evaluated trials; the lineage holds the other trials' runs too."""
+    """Compare the evaluated trials; the lineage includes the runs of all trials."""
     nodes = trace(runs)
     evaluated = [path for path in runs if nodes[_id(path)].stage == "evaluate"]
     if not evaluated:
@@ -170,7 +170,7 @@ def _comparison(runs: Sequence[Path]) -> Comparison:
 
 
 def _relabelled(comparison: Comparison, by_run: Mapping[str, str]) -> Comparison:
-    """Models by their trial's settings instead of the name that all of them share."""
+    """Label models by their trial's settings, because they all have the same name."""
 
     def relabel(group: Group) -> Group:
         ids = [e.node.id for e in group.evaluations]
@@ -187,6 +187,6 @@ def _id(path: Path) -> str:
 
 
 def _where(run: str, folder: Path) -> Path:
-    """A run's directory: as recorded, else beside the sweep's folder, where the tree was moved."""
+    """A run's directory: as recorded or, if the tree was moved, next to the sweep's folder."""
     recorded, beside = Path(run), folder.resolve().parent / Path(run).name
     return recorded if (recorded / Manifest.FILE).is_file() else beside

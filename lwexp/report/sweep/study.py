@@ -1,4 +1,4 @@
-"""A sweep as a page of the documentation: question, figure, numbers, and how to get them again."""
+"""A sweep as a page of the documentation: question, figure, numbers, and how to reproduce them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ _PACKAGES = ("python", "torch", "transformers", "lightning", "tokenizers")
 
 
 def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Run], page: Path) -> Path:
-    """Write the Markdown page and its figure beside it, an SVG of the same name.
+    """Write the Markdown page and, next to it, its figure as an SVG of the same name.
 
     Raises:
         LwexpError: If no trial was evaluated.

@@ -1,4 +1,4 @@
-"""The answer to a sweep's question: one axis, one metric, and a fit where the question is the output cap; pure."""
+"""The answer to a sweep's question: one axis, one metric, and a fit if the question is about the output cap; pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 class Setting(NamedTuple):
     """All seeds of one setting. ``means`` is prompt id -> mean over the seeds; ``mean`` and ``interval`` are of these.
 
-    ``x`` is the varied value as a number; ``series`` names what else was varied, and is empty where nothing was.
+    ``x`` is the varied value as a number; ``series`` describes the other varied keys, and is empty if there are none.
     """
 
     value: str
@@ -33,7 +33,7 @@ class Setting(NamedTuple):
 
 
 class SweepResult(NamedTuple):
-    """What the first screen says. ``fit`` and ``is_cap`` only for the output cap."""
+    """The first screen of a sweep. ``fit`` and ``is_cap`` are set only for the output cap."""
 
     factor: str
     name: str
@@ -51,7 +51,7 @@ class SweepResult(NamedTuple):
 
 
 def sweep_result(sweep: Sweep) -> SweepResult | None:
-    """Read the sweep's answer off its trials; None where none was evaluated."""
+    """Answer the sweep's question from its trials; None if none was evaluated."""
     evaluations = tuple(outcome.evaluation for outcome in sweep.outcomes if outcome.evaluation)
     if not evaluations:
         return None
@@ -114,7 +114,7 @@ def _finding(factor: str, settings: Sequence[Setting], metric: MetricInfo) -> st
 
 
 def _weights(sweep: Sweep, factor: str, name: str) -> str:
-    """What each average gave to the long documents; all seeds of one average in its mean."""
+    """Share of the loss on long documents for each kind of average, as a mean over seeds."""
     shares: dict[str, list[float]] = {}
     for outcome in sweep.outcomes:
         if outcome.long_share is not None:

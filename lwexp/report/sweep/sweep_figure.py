@@ -11,14 +11,14 @@ from lwexp.text.plain import one_line
 
 
 def sweep_figure(result: SweepResult) -> Picture:
-    """The cap figure; else the metric against a numeric setting, or a column for each value of another."""
+    """The cap figure, or the metric against a numeric setting, or one column for each value of any other setting."""
     if result.is_cap:
         return cap_figure(result.evaluations)
     values = list(dict.fromkeys(setting.value for setting in result.settings))
     is_numeric = result.is_numeric and len(values) > 1
     xs = sorted({setting.x for setting in result.settings if setting.x is not None})
     is_log = is_numeric and xs[0] > 0 and xs[-1] / xs[0] >= 10
-    is_tied = len(result.settings) == len(values)  # any other setting follows from this one: they are one line
+    is_tied = len(result.settings) == len(values)  # other settings follow from it: one line
     metric = result.metric
 
     def across(setting: Setting) -> float:

@@ -33,7 +33,7 @@ def _values(sweep: Sweep, outcome: Outcome) -> Tree:
 
 
 def trials_csv(sweep: Sweep) -> str:
-    """One line per trial, the failed ones included; an empty cell is unknown, not zero."""
+    """One line per trial, including failed ones; an empty cell means unknown, not zero."""
     rows = [_values(sweep, outcome) for outcome in sweep.outcomes]
     lines = [
         [outcome.trial.number + 1, *(outcome.settings.get(key) for key in sweep.varied), *row.values()]
@@ -44,7 +44,7 @@ def trials_csv(sweep: Sweep) -> str:
 
 def sweep_markdown(sweep: Sweep, result: SweepResult | None) -> str:
     """Question, finding, and a table of all trials."""
-    found = quoted(result.finding) if result else "No trial was evaluated, so the question stays open."
+    found = quoted(result.finding) if result else "No trial was evaluated, so the question remains open."
     title = f"**{markdown_cell(sweep.question or sweep.name, 400)}** {markdown_cell(found, 900)}"
     return f"{title}\n\n{trials_table(sweep)}\n"
 

@@ -25,7 +25,7 @@ def read_target(text: str) -> tuple[str, str]:
     """``entity/project``.
 
     Raises:
-        LwexpError: If it is anything else.
+        LwexpError: If the text has another form.
     """
     entity, slash, project = text.partition("/")
     if not (entity and slash and project) or "/" in project:
@@ -34,7 +34,7 @@ def read_target(text: str) -> tuple[str, str]:
 
 
 def target_of(comparison: Comparison) -> tuple[str, str] | None:
-    """Where the runs were tracked online, as their configs say; None where they were not, or name no entity."""
+    """The W&B project of the runs, by their configs; None if they were not tracked online or name no entity."""
     for node in comparison.nodes.values():
         tracking = node.config_tree.get("tracking") or {}
         if tracking.get("kind") == "wandb" and tracking.get("mode") == "online" and tracking.get("entity"):
@@ -43,7 +43,7 @@ def target_of(comparison: Comparison) -> tuple[str, str] | None:
 
 
 def scores_of(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Training run id -> what its W&B summary gets: scores and the longest and median answer."""
+    """Training run id -> values for its W&B summary: scores, and the longest and median answer."""
     found: dict[str, dict[str, float]] = {}
     for each in comparison.evaluations:
         if each.train is not None:
@@ -63,10 +63,10 @@ def build_report(
     Args:
         comparison: The runs, with their lineage.
         sweep: Its question and trials; None for a plain comparison.
-        result: What answers the question.
+        result: The answer to the question.
         table: The comparison's table in Markdown.
-        entity: Who the project belongs to.
-        project: Where the runs are.
+        entity: Owner of the project.
+        project: The project that holds the runs.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -131,10 +131,10 @@ def lineage_table(nodes: Mapping[str, Run]) -> str:
 
 
 def publish(report: Any, scores: Mapping[str, Mapping[str, float]], entity: str, project: str) -> str:
-    """Put the scores into the runs' summaries and save the report; returns its address.
+    """Write the scores into the runs' W&B summaries, save the report, and return its URL.
 
     Raises:
-        LwexpError: If W&B refuses.
+        LwexpError: If W&B refuses the report.
     """
     import wandb
 
