@@ -85,7 +85,7 @@ def test_the_policy_stops_a_script_that_did_get_in(draft_run, open_page):
     assert any("Content Security Policy" in problem for problem in problems)
 
 
-def test_a_draft_shows_plan_words_cost_tries_and_cleaning(draft_run, open_page):
+def test_a_draft_shows_plan_words_cost_attempts_and_cleaning(draft_run, open_page):
     """Paragraph 2 of every draft: "one two three" of 40 words asked, cut, $0.10. Paragraph 1: three attempts, label."""
     write_viewer(draft_run)
     page, _ = open_page(draft_run.path / "viewer.html")
@@ -106,7 +106,7 @@ def test_a_draft_shows_plan_words_cost_tries_and_cleaning(draft_run, open_page):
     ]
     facts = page.locator("#detail .facts").inner_text().replace("\n", " ")
     assert "plan100 words in 2 paragraphs" in facts
-    assert "plan asked for2 times" in facts
+    assert "plan requested2 times" in facts
 
 
 def test_search_and_filters_narrow_the_list(draft_run, open_page):

@@ -113,7 +113,8 @@ def test_a_mistake_that_all_trials_share_ends_the_search_after_three(tmp_path, m
     (tmp_path / "script.py").write_text(REFUSES)
     wanted = search.Search({"x": IntDistribution(0, 99)}, [], 20, "S_l", "maximize", seed=0)
 
-    with pytest.raises(LwexpError, match=r"the first 3 trials failed because of the same mistake.*is refused; correct it"):
+    message = r"the first 3 trials failed because of the same mistake.*is refused; correct it"
+    with pytest.raises(LwexpError, match=message):
         search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
 
     (folder,) = tmp_path.glob("search-x-*")
