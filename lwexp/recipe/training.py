@@ -20,6 +20,7 @@ from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log, show
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MixtureSummary
+from lwexp.text.plain import first_line
 
 if TYPE_CHECKING:
     from lwexp.mix.mixture import Mixture
@@ -154,19 +155,36 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
         parents=parents,
         labels={"model": config.model.name, "objective": kind},
     )
-    with run:
-        if not run.is_finished:
-            rows = _draw(config, sources, run).rows
-            start_from = start.path / "model" if start else None
-            results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
-            if results is None:  # inspect_batch prints packs and trains nothing
-                run.leave()
-            else:
-                if start is not None:  # the longest answer of the earlier run bounds the model as well
-                    before = start.number("max_train_words") or 0
-                    results.max_train_words = max(results.max_train_words, int(before))
-                run.finish(results)
-    return end(run)
+    try:
+        with run:
+            if not run.is_finished:
+                rows = _draw(config, sources, run).rows
+                start_from = start.path / "model" if start else None
+                results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
+                if results is None:  # inspect_batch prints packs and trains nothing
+                    run.leave()
+                else:
+                    if start is not None:  # the longest answer of the earlier run bounds the model as well
+                        before = start.number("max_train_words") or 0
+                        results.max_train_words = max(results.max_train_words, int(before))
+                    run.finish(results)
+    except BaseException:  # also a stop, and a loss that is not finite: that is when the curves are looked at
+        _show_curves(run)
+        raise
+    end(run)
+    _show_curves(run)
+    return run
+
+
+def _show_curves(run: RunDirectory) -> None:
+    """Write the page of the run's curves and say where it is. Whatever goes wrong is a warning: the run is safe."""
+    try:
+        from lwexp.report.training.page import write_training_page
+
+        if (page := write_training_page(run)) is not None:
+            log.info("curves: %s", page)
+    except Exception as error:
+        log.warning("the page with the run's curves was not written: %s: %s", type(error).__name__, first_line(error))
 
 
 def _start(config: Config) -> Run | None:

@@ -2,9 +2,9 @@
 
 Reads evaluation runs (manifest.json, config.json, responses.jsonl, verdicts.jsonl) and the runs they were
 made from (manifest.json, config.json, metrics.jsonl, mixture.json). Writes only the files it is asked for.
-A sweep's folder (sweep.json, trials.json) is read with all its trials. Never touches models or judges, and never
-changes a run. Uses the network only for a W&B report: if one is requested by name, or if a sweep's runs were
-tracked online under an entity.
+A sweep's folder (sweep.json, trials.json) is read with all its trials. A training run gets its page
+(training.html); nothing else in a run is changed. Never touches models or judges. Uses the network only for a W&B
+report: if one is requested by name, or if a sweep's runs were tracked online under an entity.
 """
 
 from collections.abc import Sequence

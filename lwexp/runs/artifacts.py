@@ -53,6 +53,7 @@ CHECKPOINTS = "checkpoints"
 PACKS = "packs"
 
 REPORT = "report.html"
+TRAINING_PAGE = "training.html"
 VIEWER = "viewer.html"
 CARD = "README.md"
 SUMMARY = "summary.json"

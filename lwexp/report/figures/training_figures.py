@@ -13,7 +13,7 @@ _BINS = 18
 _LOSS = Watched(
     "Training loss", "By optimiser step. For SFT, the mean negative log-likelihood of a target token.", "loss"
 )
-_LONG = Watched(
+LONG = Watched(
     "Loss weight of long documents",
     "Up to each step. Long documents are the longest ones, which together hold half of all target tokens.",
     "share of the loss's weight",
@@ -32,10 +32,10 @@ def training_figures(models: Sequence[Evaluation]) -> list[Picture]:
     for own in watched.values():
         columns = own | columns
     found = [
-        _lines(_LOSS, {place: curve(own, "loss") for place, own in rows.items() if not watched[place]}),
-        _lines(_LONG, {place: long_shares(own) for place, own in rows.items()}),
+        lines(_LOSS, {place: curve(own, "loss") for place, own in rows.items() if not watched[place]}),
+        lines(LONG, {place: long_shares(own) for place, own in rows.items()}),
         *(
-            _lines(about, {place: curve(own, column) for place, own in rows.items() if column in watched[place]},
+            lines(about, {place: curve(own, column) for place, own in rows.items() if column in watched[place]},
                    chance=0.5 if column == "accuracy" else None)
             for column, about in columns.items()
         ),
@@ -47,14 +47,28 @@ def training_figures(models: Sequence[Evaluation]) -> list[Picture]:
     return [*drawn, histogram] if histogram else drawn
 
 
-def _lines(about: Watched, curves: Mapping[int, Curve], chance: float | None = None) -> Picture | None:
-    """``chance``: the curves are shares from 0 to 1, and a line is drawn at this value."""
+def lines(
+    about: Watched, curves: Mapping[int, Curve], chance: float | None = None, *, is_quick: bool = False
+) -> Picture | None:
+    """Curves by step in one figure; None where no curve has a point.
+
+    Args:
+        about: Title, caption and unit.
+        curves: Place of the colour -> points.
+        chance: Draws a share, from 0 to 1, with a line at this value.
+        is_quick: Fixed margins, in half the time: matplotlib need not draw twice to fit the labels.
+    """
     drawn = {place: points for place, points in curves.items() if points}
     if not drawn:
         return None
 
     def draw(figure: Any, _: bool) -> None:
-        axes = figure.subplots()
+        if is_quick:
+            width, height = 72 * figure.get_size_inches()
+            figure.set_layout_engine("none")
+            axes = figure.add_axes((64 / width, 42 / height, 1 - 76 / width, 1 - 62 / height))
+        else:
+            axes = figure.subplots()
         for place, points in drawn.items():
             axes.plot(*zip(*points, strict=True), color=colour(place), linewidth=1.8,
                       marker="o" if len(points) == 1 else "")  # fmt: skip
@@ -63,6 +77,7 @@ def _lines(about: Watched, curves: Mapping[int, Curve], chance: float | None = N
             axes.set_ylim(0, 1.03)
         axes.set(xlabel="optimiser step", ylabel=about.unit)
         axes.margins(x=0.02)
+        axes.ticklabel_format(axis="y", useOffset=False)  # 41,200 and not 200 with "+4.1e4" above the axis
 
     ends = "; ".join(f"{points[0][1]:.3g} at the start, {points[-1][1]:.3g} at the end" for points in drawn.values())
     alt = f"{about.title} by step: {ends}"

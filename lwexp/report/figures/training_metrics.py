@@ -14,10 +14,10 @@ _MOST_POINTS = 240
 Curve = list[tuple[float, float]]
 
 
-def training_rows(train: Path) -> list[MetricsRow]:
-    """Rows of a run's metrics.jsonl; incomplete and unreadable ones are skipped."""
+def training_rows(train: Path, file: str = METRICS) -> list[MetricsRow]:
+    """Rows of a run's metrics.jsonl or validation.jsonl; damaged rows are passed over."""
     rows = []
-    for row in read_metrics(train / METRICS):
+    for row in read_metrics(train / file):
         try:
             rows.append(MetricsRow.model_validate(row))
         except ValidationError:

@@ -1,0 +1,43 @@
+"""The curves of one training run as figures."""
+
+from collections.abc import Mapping, Sequence
+
+from lwexp.extend.objective import Watched
+from lwexp.pages.drawing import Picture
+from lwexp.report.figures.training_figures import LONG, lines
+from lwexp.report.figures.training_metrics import curve, long_shares
+from lwexp.runs.summaries import MetricsRow
+
+TRAINED, HELD_OUT = "training", "held out"
+_LOSS = Watched("Loss", "By optimiser step; the mean negative log-likelihood of a target token, in nats.", "loss")
+_TERMS = Watched("Loss", "By optimiser step; what the optimiser minimises, all terms together.", "loss")
+_OTHERS = {
+    "lr": Watched("Learning rate", "Of each step, by the schedule.", "learning rate"),
+    "grad_norm": Watched("Gradient norm", "Over all weights, before clipping.", "L2 norm"),
+    "tokens_per_second": Watched("Speed", "Tokens of all ranks together, since the row before.", "tokens a second"),
+    "mfu_packed": Watched(
+        "Model FLOPs utilisation", "FLOPs of the model, attention within documents only, by the peak in bf16.", "MFU"
+    ),
+    "peak_memory_gib": Watched(
+        "Peak memory", "Of rank 0 up to each step: what torch allocated on the GPU, else resident memory.", "GiB"
+    ),
+}
+
+
+def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: Mapping[str, Watched]) -> list[Picture]:
+    """Figures in the order of the page; one without data is left out.
+
+    Args:
+        rows: Of metrics.jsonl.
+        held_out: Of validation.jsonl.
+        watched: What the objective shows, by column of metrics.jsonl.
+    """
+    found = [
+        lines(_TERMS if watched else _LOSS, {0: curve(rows, "loss"), 1: curve(held_out, "loss")}, is_quick=True),
+        *(
+            lines(about, {0: curve(rows, column)}, chance=0.5 if column == "accuracy" else None, is_quick=True)
+            for column, about in (watched | _OTHERS).items()
+        ),
+        lines(LONG, {0: long_shares(rows)}, is_quick=True),
+    ]
+    return [figure for figure in found if figure is not None]
