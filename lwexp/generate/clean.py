@@ -10,8 +10,8 @@ from typing import NamedTuple
 from lwexp.records import Draft, Failure, PlanStep
 from lwexp.text.loops import find_loop
 from lwexp.text.plain import without_unseen
+from lwexp.text.reasoning import split_reasoning
 from lwexp.text.refusal import is_refusal
-from lwexp.text.replies import without_reasoning
 from lwexp.text.words import count_words, language_of
 
 _INDEX = r"(?:\d{1,4}|[一二三四五六七八九十百]{1,5})"
@@ -57,7 +57,7 @@ def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Clea
     rules = []
     text = text.strip()
     for rule, mended in (
-        ("reasoning", without_reasoning),
+        ("reasoning", lambda text: split_reasoning(text).answer),
         ("zero_width", without_unseen),
         ("preface", lambda text: _PREFACE.sub("", text, count=1)),
         ("instruction_echo", lambda text: _without_instruction(text, instruction)),

@@ -15,7 +15,6 @@ from lwexp.text.replies import read_object
 _REASK = (
     'That reply could not be read: {}. Reply with only {{"needs_long_output": true}} or {{"needs_long_output": false}}.'
 )
-_MAX_TOKENS = 512  # twenty would do; the rest is for models that think aloud
 
 
 class Judgement(BaseModel):
@@ -38,8 +37,7 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
         return read_judgement(reply, (instruction.text,))
 
     return await ask_and_read(
-        client, judge_prompt(instruction, min_words), read, _REASK.format, seed=seed,
-        max_tokens=_MAX_TOKENS, schema=Judgement,
+        client, judge_prompt(instruction, min_words), read, _REASK.format, seed=seed, schema=Judgement,
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from lwexp.config.data import PlanLimits
 from lwexp.generate.plan_lines import Step, find_steps
 from lwexp.records import Plan, PlanStep
 from lwexp.text.plain import first_line
+from lwexp.text.reasoning import split_reasoning
 from lwexp.text.refusal import is_refusal
-from lwexp.text.replies import without_reasoning
 
 
 class BadPlan(NamedTuple):
@@ -36,7 +36,7 @@ def parse_plan(text: str) -> Plan | BadPlan:
     digits of either width and in words.
     """
     try:
-        return _parse(without_reasoning(text).strip())
+        return _parse(split_reasoning(text).answer.strip())
     except (ValueError, ArithmeticError, RecursionError) as error:  # a count of 5,000 digits, JSON 100,000 deep
         return BadPlan("no_plan", f"it cannot be read ({first_line(error)[:80]})")
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
 from lwexp.config.data import PlanLimits
-from lwexp.generate.clean import clean_paragraph, draft_fault
+from lwexp.generate.clean import Cleaned, clean_paragraph, draft_fault
 from lwexp.generate.instructions import stable_seed
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates
@@ -78,10 +78,7 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
         if isinstance(paragraph.answer, NoAnswer):
             return _failure(instruction, "write", paragraph.answer)
         answers.append(paragraph.answer)
-    cleaned = [
-        clean_paragraph(answer.text, step, instruction=instruction.text)
-        for answer, step in zip(answers, plan.steps, strict=True)
-    ]
+    cleaned = [_cleaned(answer, step, instruction.text) for answer, step in zip(answers, plan.steps, strict=True)]
     draft = Draft(
         id=instruction.id,
         instruction=instruction,
@@ -99,6 +96,12 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
     rules_used = tuple(rule for paragraph in cleaned for rule in paragraph.rules)
     fault = draft_fault(draft, min_words=rules.min_words)
     return fault or Written(draft, rules_used, trace, sum(paragraph.was_cut for paragraph in written))
+
+
+def _cleaned(answer: Answer, step: PlanStep, instruction: str) -> Cleaned:
+    """A paragraph after cleaning; reasoning that the client has taken out counts like any other rule."""
+    text, rules = clean_paragraph(answer.text, step, instruction=instruction)
+    return Cleaned(text, ("reasoning", *rules) if answer.reasoning and "reasoning" not in rules else rules)
 
 
 async def plan_document(
@@ -165,7 +168,8 @@ async def _ask(ask: Ask, prompt: str, seed: int, more_room: int | None) -> Parag
     if cut is None:
         return Paragraph(first, 0.0, was_cut=False)
     cost = cut.cost_usd
-    if more_room is not None:
+    # An answer that is all reasoning has had its second call.
+    if more_room is not None and first.reason == "length":
         second = await ask(messages, seed=seed, max_tokens=more_room)
         if isinstance(second, Answer):
             return Paragraph(second, cost + second.cost_usd, was_cut=True)

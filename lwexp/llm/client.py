@@ -12,6 +12,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -19,20 +20,21 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from lwexp.extend.endpoint import Endpoint
 from lwexp.llm import transport
 from lwexp.llm.adaptation import adaptation_of
-from lwexp.llm.answer import FINISH_REASONS, Answer, NoAnswer, Reply, outcome_of
+from lwexp.llm.answer import DRAINED, FINISH_REASONS, Answer, NoAnswer, Reply, outcome_of, separate
 from lwexp.llm.budget import Budget
 from lwexp.llm.errors import Fault
 from lwexp.llm.health import Health
 from lwexp.llm.key import require_key
 from lwexp.llm.ledger import Entry, Ledger, request_key
-from lwexp.llm.price import FREE, Rates, rates_of
+from lwexp.llm.price import FREE, known_rates
 from lwexp.llm.rate_limit import RateLimiter, Reservation, StaggeredStart
 from lwexp.llm.request import Request, make_request, prompt_bytes
-from lwexp.records import LwexpError
 from lwexp.text.encodable import Replaced, encodable
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
+_MORE_ROOM = 2.0  # times the tokens, for an answer that was cut in its reasoning
 _NEUTRAL = "Write one short sentence about tea."
 _LONGEST_PAUSE = 60.0  # seconds between tries, if the provider names no time
 _BYTES_PER_TOKEN = 3  # or more, in English and in Chinese; for the rate limit, where too high a guess only costs time
@@ -54,7 +56,7 @@ class Client:
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._rate_limiter = RateLimiter(limits)
         self._staggered_start = None if endpoint.is_free else StaggeredStart(limits.concurrency)
-        self._rates = self._known_rates()
+        self._rates = known_rates(endpoint)
         if endpoint.parameters().get("drop_params"):
             log.warning(
                 "%s.options.drop_params: parameters that %s does not take are left out without a warning",
@@ -77,6 +79,7 @@ class Client:
         self._probing = asyncio.Lock()
         self._has_sent = False
         self._replaced = Replaced()
+        self._reasoned = 0
         self._retrying = AsyncRetrying(
             stop=lambda state: state.attempt_number >= limits.max_attempts or self._drained.is_set(),
             retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.is_repeatable),
@@ -101,30 +104,42 @@ class Client:
         seed: int,
         max_tokens: int | None = None,
         response_schema: type[BaseModel] | None = None,
+        raw: bool = False,
     ) -> Answer | NoAnswer:
-        """Get an answer, from the ledger if it is there.
+        """Get an answer, from the ledger if it is there; once more, with more room, if it is cut in its reasoning.
 
         Args:
             messages: Chat messages with ``role`` and ``content``.
             seed: Tells repeats of the same question apart; also sent to providers that take a seed.
             max_tokens: Longest answer; None takes the endpoint's own.
             response_schema: Asks the provider for JSON of this shape. The text comes back unparsed.
+            raw: Leave reasoning in the text, for ``lwexp.text.replies``: a text that is judged may hold such marks,
+                so whoever reads a verdict must see where they stand.
 
         Raises:
-            LwexpError: When the whole run has to stop: no key, budget reached, or one fatal fault after another.
+            LwexpError: When the whole run has to stop: no key, budget reached, or one shared fault after another.
         """
         mended = [self._mended(message) for message in messages]
         request = make_request(self._endpoint, mended, seed, max_tokens, response_schema)
+        first = await self._ask(request, raw)
+        if isinstance(first, Answer) or first.reason != "unfinished_reasoning":
+            return first
+        second = await self._ask({**request, "max_tokens": round(_MORE_ROOM * request["max_tokens"])}, raw)
+        if isinstance(second, Answer) or second.partial is not None or second.reason == DRAINED:
+            return _with_cost_of(first, second)
+        return first  # a model that has no more room
+
+    async def _ask(self, request: Request, raw: bool) -> Answer | NoAnswer:
         key = request_key(request)
         if (stored := self._ledger.get(key)) is not None:
-            return outcome_of(stored, from_ledger=True)
+            return outcome_of(stored, from_ledger=True, raw=raw)
         attempts = 0
 
         async def once() -> Entry:
             nonlocal attempts
             attempts += 1
             try:
-                return await self._send(request, key, attempts)
+                return await self._send(request, key, attempts, raw)
             except Fault as fault:
                 self._health.tried(fault)
                 self._raise_if_stopped()
@@ -136,10 +151,10 @@ class Client:
             if self._health.failed(fault):
                 await self._probe(request)
             self._raise_if_stopped()
-            reason = "drained" if self._drained.is_set() and fault.is_repeatable else fault.reason
+            reason = DRAINED if self._drained.is_set() and fault.is_repeatable else fault.reason
             return NoAnswer(reason, fault.detail, attempts)
         self._health.answered()
-        return outcome_of(entry, from_ledger=False)
+        return outcome_of(entry, from_ledger=False, raw=raw)
 
     async def __aenter__(self) -> Client:
         return self
@@ -147,21 +162,11 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         if self._replaced:
             log.warning("%s: %s", self.section, self._replaced)
+        if self._reasoned:
+            log.info("%s: reasoning came with %s; the ledger holds it beside the text", self.section,
+                     plural(self._reasoned, "answer"))  # fmt: skip
         if self._has_sent:
             await transport.close()
-
-    def _known_rates(self) -> Rates:
-        rates = rates_of(self._endpoint)
-        if rates is not None:
-            return rates
-        model = self._endpoint.model
-        if self._endpoint.limits.budget_usd is not None:
-            raise LwexpError(
-                f"{self.section}.limits.budget_usd needs a price, and none is known for {model}; add "
-                f"{self.section}.price='{{input_per_mtok: <dollars>, output_per_mtok: <dollars>}}'"
-            )
-        log.info("no price is known for %s, so its cost is counted as 0; set %s.price", model, self.section)
-        return FREE
 
     def _mended(self, message: Mapping[str, str]) -> dict[str, str]:
         """A message without characters that cannot be sent, whatever file it came from."""
@@ -169,7 +174,7 @@ class Client:
         self._replaced.count(replaced, "prompts")
         return {**message, "content": content}
 
-    async def _send(self, request: Request, key: str, attempts: int) -> Entry:
+    async def _send(self, request: Request, key: str, attempts: int, raw: bool) -> Entry:
         """One try. The answer is in the ledger before anyone sees it."""
         secret = require_key(self._endpoint)
         async with self._slots:
@@ -182,11 +187,11 @@ class Client:
             try:
                 self._raise_if_stopped()
                 if self._drained.is_set():
-                    raise Fault("drained", "not sent, because the run is stopping", "document")
+                    raise Fault(DRAINED, "not sent, because the run is stopping", "document")
                 entry = None
                 call = await self._ledger.open_call(key, worst)
                 try:
-                    entry, cost = await self._answer(request, secret, attempts)
+                    entry, cost = await self._answer(request, secret, attempts, raw)
                 except Fault as fault:
                     cost = fault.cost_usd if fault.cost_usd is not None else worst if fault.may_have_cost else 0.0
                     self._ledger.lose(key, fault.reason, cost, call=call)
@@ -201,19 +206,24 @@ class Client:
                 self._rate_limiter.correct(reservation, tokens)
                 await self._budget.settle(worst, cost)
 
-    async def _answer(self, request: Request, secret: str | None, attempts: int) -> tuple[Entry, float]:
-        """Send, and refuse an answer without text. Returns an entry and its cost in dollars."""
+    async def _answer(self, request: Request, secret: str | None, attempts: int, raw: bool) -> tuple[Entry, float]:
+        """Send, and refuse an answer that is none. Returns an entry and its cost in dollars."""
         self._has_sent = True
         reply = await self._adapted(request, secret)
         cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
         if reply.finish_reason not in FINISH_REASONS:
             said = f"the provider ended the answer with {reply.finish_reason!r}"
             raise Fault("server_error", said, "retry", cost_usd=cost)
-        if not reply.text.strip() and reply.finish_reason == "stop":
-            raise Fault("empty", "the answer holds no text", "retry", cost_usd=cost)
+        text, reasoning, finish_reason = separate(reply.text, reply.reasoning, reply.finish_reason, raw=raw)
+        if not text.strip() and finish_reason == "stop":
+            said = "the answer holds no text"
+            if reasoning:
+                said += f", only {len(reasoning):,} characters of reasoning; check the server's reasoning parser"
+            raise Fault("empty", said, "retry", cost_usd=cost)
         self._replaced.count(reply.replaced, "answers")
+        self._reasoned += bool(reasoning)
         tokens = reply.prompt_tokens, reply.completion_tokens
-        return Entry(reply.text, reply.finish_reason, *tokens, cost, attempts), cost
+        return Entry(text, finish_reason, *tokens, cost, attempts, reasoning), cost
 
     async def _adapted(self, request: Request, secret: str | None) -> Reply:
         """Send the request as this endpoint takes it; what it refuses is found out here, and remembered."""
@@ -236,7 +246,7 @@ class Client:
                 return
             neutral = {**request, "messages": [{"role": "user", "content": _NEUTRAL}]}
             try:
-                await self._send(neutral, request_key(neutral), 1)
+                await self._send(neutral, request_key(neutral), 1, True)
             except Fault as fault:
                 self._health.probed(fault)
             else:
@@ -278,3 +288,15 @@ class Client:
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), seconds)
+
+
+def _with_cost_of(first: NoAnswer, second: Answer | NoAnswer) -> Answer | NoAnswer:
+    """The second outcome, with what both have cost."""
+    assert first.partial is not None
+    if isinstance(second, Answer):
+        both = second.cost_usd + first.partial.cost_usd
+        return replace(second, cost_usd=both, attempts=first.attempts + second.attempts)
+    if second.partial is None:
+        return second
+    partial = replace(second.partial, cost_usd=second.partial.cost_usd + first.partial.cost_usd)
+    return replace(second, attempts=first.attempts + second.attempts, partial=partial)

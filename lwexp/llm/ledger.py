@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS answers (
     completion_tokens INTEGER NOT NULL,
     cost_usd REAL NOT NULL,
     attempts INTEGER NOT NULL,
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS lost_calls (
     key TEXT NOT NULL,
@@ -50,11 +51,15 @@ CREATE TABLE IF NOT EXISTS open_calls (
 );
 """
 
+# Columns that ledgers of earlier versions lack.
+_NEW_COLUMNS = {"reasoning": "TEXT NOT NULL DEFAULT ''"}
+_ENTRY = "text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts, reasoning"
+
 _Statement = tuple[str, tuple[object, ...]]
 
 
 class Entry(NamedTuple):
-    """A provider's answer as it came, its cost in dollars, and the tries it took."""
+    """A provider's answer, its cost in dollars, the tries it took, and the reasoning that came with it."""
 
     text: str
     finish_reason: str
@@ -62,6 +67,7 @@ class Entry(NamedTuple):
     completion_tokens: int
     cost_usd: float
     attempts: int
+    reasoning: str = ""
 
 
 class Totals(NamedTuple):
@@ -115,16 +121,13 @@ class Ledger:
             # A checkpoint every 40 MB, not every 4: each one waits for the disk.
             self._writer.execute("PRAGMA wal_autocheckpoint=10000")
             self._writer.executescript(_SCHEMA)
+            _add_columns(self._writer)
         except sqlite3.DatabaseError as error:
             raise LwexpError(f"{path} cannot be used as the ledger: {error}; move it away to start a new one") from None
 
     def get(self, key: str) -> Entry | None:
         """The stored answer, or None."""
-        row = self._one(
-            "SELECT text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts"
-            " FROM answers WHERE key = ?",
-            (key,),
-        )
+        row = self._one(f"SELECT {_ENTRY} FROM answers WHERE key = ?", (key,))
         return Entry(*row) if row else None
 
     async def open_call(self, key: str, worst_usd: float) -> str | None:
@@ -249,11 +252,21 @@ def _not_stored(path: Path, error: BaseException) -> LwexpError:
     return LwexpError(f"{path}: {reason}; the answer could not be stored, so nothing more is asked")
 
 
+def _add_columns(db: sqlite3.Connection) -> None:
+    """Bring a ledger of an earlier version up to date. Another process may do so at the same moment."""
+    there = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
+    for name, kind in _NEW_COLUMNS.items():
+        if name not in there:
+            with contextlib.suppress(sqlite3.OperationalError):
+                db.execute(f"ALTER TABLE answers ADD COLUMN {name} {kind}")
+
+
 def _settlement(key: str, entry: Entry, model: str, call: str | None) -> list[_Statement]:
     """Store the answer, or count its cost as lost if another process stored one first; close the open call."""
     statements: list[_Statement] = [
         (
-            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            f"INSERT INTO answers (key, model, {_ENTRY}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
             (key, model, *entry, _now()),
         ),
         (

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from lwexp.extend.endpoint import Endpoint
-from lwexp.llm.answer import NoAnswer
+from lwexp.llm.answer import DRAINED, NoAnswer
 from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
 from lwexp.records import LwexpError, Preempted
@@ -20,9 +20,6 @@ from lwexp.text.replies import UnreadableError
 
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
-
-DRAINED = "drained"
-"""Reason of a question that was not asked any more."""
 
 _GRACE = 5.0  # seconds after a call's time-out, to write what has come
 
@@ -167,7 +164,7 @@ async def ask_and_read(
     messages = [{"role": "user", "content": text}]
     problem = ""
     for _ in range(2):
-        answer = await client.ask(messages, seed=seed, max_tokens=max_tokens, response_schema=schema)
+        answer = await client.ask(messages, seed=seed, max_tokens=max_tokens, response_schema=schema, raw=True)
         if isinstance(answer, NoAnswer):
             raise NothingRead(answer.reason, answer.detail)
         try:

@@ -3,10 +3,14 @@
 import functools
 import importlib.util
 import json
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lwexp.extend.endpoint import Endpoint, Hosted
+from lwexp.records import LwexpError
+
+log = logging.getLogger(__name__)
 
 _TABLE = "model_prices_and_context_window_backup.json"
 
@@ -41,6 +45,25 @@ def rates_of(endpoint: Endpoint) -> Rates | None:
         return Rates(prompt, prompt, endpoint.price.output_per_mtok / 1e6)
     # A self-hosted server may serve any model under any name, so the table's price would be a guess.
     return None if endpoint.base_url is not None else _listed(endpoint.model)
+
+
+def known_rates(endpoint: Endpoint) -> Rates:
+    """Prices of an endpoint that is about to be asked; an unknown price counts as 0, and that is said.
+
+    Raises:
+        LwexpError: If the price is unknown and there is a budget to keep.
+    """
+    rates = rates_of(endpoint)
+    if rates is not None:
+        return rates
+    section = endpoint.section
+    if endpoint.limits.budget_usd is not None:
+        raise LwexpError(
+            f"{section}.limits.budget_usd needs a price, and none is known for {endpoint.model}; add "
+            f"{section}.price='{{input_per_mtok: <dollars>, output_per_mtok: <dollars>}}'"
+        )
+    log.info("no price is known for %s, so its cost is counted as 0; set %s.price", endpoint.model, section)
+    return FREE
 
 
 def takes_schema(endpoint: Endpoint) -> bool:

@@ -7,6 +7,7 @@ from lwexp.llm.errors import Fault
 from lwexp.text.encodable import encodable
 
 _MOST_TOKENS = 1 << 40
+_REASONING = ("reasoning_content", "reasoning")  # where servers with a reasoning parser put it
 
 # litellm knows fewer words than there are: it turns an unknown one into "stop" and keeps the provider's beside it.
 _STOP = {
@@ -34,6 +35,7 @@ def read_reply(answer: Any) -> Reply:
         choice, usage = answer.choices[0], getattr(answer, "usage", None)
         details = getattr(usage, "prompt_tokens_details", None)
         text, replaced = encodable(choice.message.content or "")
+        reasoning = next((found for name in _REASONING if (found := getattr(choice.message, name, None))), "")
         return Reply(
             text=text,
             finish_reason=_finish_reason(choice),
@@ -41,6 +43,7 @@ def read_reply(answer: Any) -> Reply:
             completion_tokens=_count(usage, "completion_tokens"),
             cached_tokens=_count(details, "cached_tokens"),
             replaced=replaced,
+            reasoning=encodable(str(reasoning)).value,
         )
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise Fault("garbage", f"an answer that cannot be read: {error}", "retry", may_have_cost=True) from None

@@ -182,3 +182,37 @@ def finish_error_first(call: Call) -> Response:
         return completion(call.good)
     asked.add(call.prompt)
     return completion(call.good[:25], "error")
+
+
+# Models that think first.
+THOUGHTS = "Okay, the user wants this. Paragraph 1 - Main Point: a trap - Word Count: 9 words. First I weigh it."
+REASONING: dict[str, Behaviour] = {
+    "think_tags": lambda call: completion(f"<think>\n{THOUGHTS}\n</think>\n\n{call.good}"),
+    # Chat templates that open the block themselves: DeepSeek-R1, Qwen3-Thinking, GLM-4.5.
+    "think_closing_tag": lambda call: completion(f"{THOUGHTS}\n</think>\n\n{call.good}"),
+    "think_harmony": lambda call: completion(
+        f"<|channel|>analysis<|message|>{THOUGHTS}<|end|><|start|>assistant<|channel|>final<|message|>{call.good}"
+    ),
+    "think_field": lambda call: completion(call.good, reasoning_content=THOUGHTS),
+}
+BEHAVIOURS |= REASONING
+
+
+def thinks_up_to(tokens: int, *, tags: bool) -> Behaviour:
+    """Thinks for so many tokens; an answer with less room is cut there."""
+
+    def act(call: Call) -> Response:
+        if call.request["max_tokens"] > tokens:
+            return completion(call.good, reasoning_content=THOUGHTS)
+        if tags:
+            return completion(f"<think>\n{THOUGHTS}", "length")
+        return completion("", "length", reasoning_content=THOUGHTS)
+
+    return act
+
+
+BEHAVIOURS["thinks_longer"] = thinks_up_to(8192, tags=False)
+BEHAVIOURS["thinks_longer_in_tags"] = thinks_up_to(8192, tags=True)
+BEHAVIOURS["thinks_for_ever"] = thinks_up_to(10**9, tags=False)
+BEHAVIOURS["never_closes_its_thoughts"] = lambda call: completion(f"<think>\n{THOUGHTS}\nAnd then", "stop")
+BEHAVIOURS["only_thoughts"] = lambda call: completion(None, reasoning_content=f"{THOUGHTS} {call.good}")
