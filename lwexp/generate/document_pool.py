@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.schema import Config
@@ -14,7 +15,7 @@ from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
 from lwexp.llm.client import Client
 from lwexp.llm.errors import OutOfMoney, is_transient
-from lwexp.llm.ledger import Ledger
+from lwexp.llm.ledger import Ledger, open_ledger
 from lwexp.llm.pool import DRAINED, ask_all
 from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
@@ -51,8 +52,7 @@ def write_all(
         Preempted: The same after SIGTERM.
     """
     started = time.monotonic()
-    # An offline answer costs nothing to lose in a power cut; waiting for the disk would cost 3 ms each.
-    with Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger:
+    with open_ledger(run.path / LEDGER, config.teacher, root=Path(config.root)) as ledger:
         before = ledger.totals().answers
         outcomes: dict[int, Outcome] = {}
         stop: OutOfMoney | None = None

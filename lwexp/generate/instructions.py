@@ -118,6 +118,16 @@ def stable_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") >> 1
 
 
+def seed_of(seed: int, instruction: Instruction) -> int:
+    """The seed of an instruction's calls, from its id; a row without one of its own counts by its place in the file.
+
+    So a copy of the file under another name asks for nothing that is paid for.
+    """
+    place = instruction.id.removeprefix(f"{instruction.source}-")
+    is_own = place == instruction.id or not place.isdigit()
+    return stable_seed(seed, instruction.id if is_own else place)
+
+
 def _instruction(row: Any, path: Path, number: int) -> Instruction:
     where = f"{path} line {number}"
     text_key = next((key for key in _TEXT_KEYS if isinstance(row, dict) and isinstance(row.get(key), str)), None)

@@ -10,18 +10,19 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.data import SelectConfig
 from lwexp.config.schema import Config
 from lwexp.extend.rows import RawRow
 from lwexp.generate.candidates import Rejected, read_candidate
-from lwexp.generate.instructions import stable_seed
+from lwexp.generate.instructions import seed_of
 from lwexp.generate.needs_long import judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm.client import Client
 from lwexp.llm.errors import is_transient
-from lwexp.llm.ledger import Ledger
+from lwexp.llm.ledger import open_ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all
 from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
@@ -53,7 +54,7 @@ def select_instructions(
     """
     failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
-    with Ledger(run.path / LEDGER, power_safe=not config.teacher.is_free) as ledger, RowLog(failed) as out:
+    with open_ledger(run.path / LEDGER, config.teacher, root=Path(config.root)) as ledger, RowLog(failed) as out:
         selection = Selection(config, out)
         to_ask = selection.to_ask(screened(rows, config.select, source))
         try:
@@ -134,7 +135,7 @@ class Selection:
         place, row = item
         outcome: Outcome | None = None  # none came, because the run is being stopped
         try:
-            seed = stable_seed(self._config.seed, row.id)
+            seed = seed_of(self._config.seed, row)
             if await needs_long_output(client, row, min_words=self._config.select.min_words, seed=seed):
                 self._yes[row.language] += 1
                 outcome = row

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import Cleaned, clean_paragraph, draft_fault
-from lwexp.generate.instructions import stable_seed
+from lwexp.generate.instructions import seed_of
 from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
 from lwexp.generate.prompts import Templates
 from lwexp.llm.answer import Answer, NoAnswer
@@ -62,7 +62,7 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
 
     Calls of one document share a seed made from its id, so two equal instructions still get two drafts.
     """
-    seed = stable_seed(rules.seed, instruction.id)
+    seed = seed_of(rules.seed, instruction)
     if rules.mode == "direct":
         # One step, the whole text; the plan's text stays empty, because there was no plan.
         step = PlanStep(point="the whole text", words=instruction.required_words or 1)

@@ -1,6 +1,6 @@
 """Outcome of a call: an answer, or a typed reason why there is none; never an error message as text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lwexp.llm.ledger import Entry
@@ -113,3 +113,15 @@ def outcome_of(entry: Entry, *, from_ledger: bool, raw: bool = False) -> Answer 
     if finish_reason == "content_filter":
         return NoAnswer("content_filter", "the provider's filter withheld the answer", entry.attempts)
     return answer
+
+
+def with_cost_of(first: NoAnswer, second: Answer | NoAnswer) -> Answer | NoAnswer:
+    """The second outcome, with what both have cost."""
+    assert first.partial is not None
+    if isinstance(second, Answer):
+        both = second.cost_usd + first.partial.cost_usd
+        return replace(second, cost_usd=both, attempts=first.attempts + second.attempts)
+    if second.partial is None:
+        return second
+    partial = replace(second.partial, cost_usd=second.partial.cost_usd + first.partial.cost_usd)
+    return replace(second, attempts=first.attempts + second.attempts, partial=partial)

@@ -1,8 +1,15 @@
-"""A hard limit in dollars: the worst case of a call is set aside before it is sent."""
+"""A hard limit in dollars: the worst case of a call is set aside before it is sent, and kept where nobody counts."""
 
 import asyncio
+from typing import NamedTuple
 
+from lwexp.llm.answer import Reply
 from lwexp.llm.errors import OutOfMoney
+from lwexp.llm.exchange import Request, prompt_bytes
+from lwexp.llm.price import FREE, Rates
+
+BYTES_PER_TOKEN = 3
+"""Or more, in English and in Chinese; where it stands for a provider's count, too high a guess is the safe one."""
 
 
 class Budget:
@@ -50,3 +57,35 @@ class Budget:
             self._reserved -= worst
             self._calls -= 1
             self._settled.notify_all()
+
+
+class Charge(NamedTuple):
+    """What a reply cost.
+
+    Attributes:
+        prompt_tokens: As the provider counted, else an estimate; so is the next.
+        completion_tokens: Reasoning included.
+        cost_usd: By these tokens.
+        is_estimate: The provider left ``usage`` out, or said 0 of a text that is there.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    is_estimate: bool
+
+
+def charge_of(request: Request, reply: Reply, rates: Rates) -> Charge:
+    """Tokens and dollars of a reply, estimated from bytes where the provider counts nothing."""
+    if reply.prompt_tokens and reply.completion_tokens:
+        counted = reply.prompt_tokens, reply.completion_tokens
+        return Charge(*counted, rates.cost(*counted, reply.cached_tokens), is_estimate=False)
+    written = len(reply.text.encode()) + len(reply.reasoning.encode())
+    prompt = reply.prompt_tokens or -(-prompt_bytes(request) // BYTES_PER_TOKEN)
+    completion = reply.completion_tokens or -(-written // BYTES_PER_TOKEN)
+    return Charge(prompt, completion, rates.cost(prompt, completion), is_estimate=True)
+
+
+def worst_case(request: Request, rates: Rates) -> float:
+    """The most dollars that a call can cost: a token is at least a byte, and each message adds a few of its own."""
+    return 0.0 if rates == FREE else rates.cost(prompt_bytes(request), request["max_tokens"])

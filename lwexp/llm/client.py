@@ -12,7 +12,6 @@ import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from pydantic import BaseModel
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -20,15 +19,15 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from lwexp.extend.endpoint import Endpoint
 from lwexp.llm import transport
 from lwexp.llm.adaptation import adaptation_of
-from lwexp.llm.answer import DRAINED, FINISH_REASONS, Answer, NoAnswer, Reply, outcome_of, separate
-from lwexp.llm.budget import Budget
+from lwexp.llm.answer import DRAINED, FINISH_REASONS, Answer, NoAnswer, Reply, outcome_of, separate, with_cost_of
+from lwexp.llm.budget import BYTES_PER_TOKEN, Budget, charge_of, worst_case
 from lwexp.llm.errors import Fault
+from lwexp.llm.exchange import Request, make_request, prompt_bytes
 from lwexp.llm.health import Health
 from lwexp.llm.key import require_key
 from lwexp.llm.ledger import Entry, Ledger, request_key
 from lwexp.llm.price import FREE, known_rates
 from lwexp.llm.rate_limit import RateLimiter, Reservation, StaggeredStart
-from lwexp.llm.request import Request, make_request, prompt_bytes
 from lwexp.text.encodable import Replaced, encodable
 from lwexp.text.plain import plural
 
@@ -37,7 +36,6 @@ log = logging.getLogger(__name__)
 _MORE_ROOM = 2.0  # times the tokens, for an answer that was cut in its reasoning
 _NEUTRAL = "Write one short sentence about tea."
 _LONGEST_PAUSE = 60.0  # seconds between tries, if the provider names no time
-_BYTES_PER_TOKEN = 3  # or more, in English and in Chinese; for the rate limit, where too high a guess only costs time
 
 
 class Client:
@@ -80,6 +78,7 @@ class Client:
         self._has_sent = False
         self._replaced = Replaced()
         self._reasoned = 0
+        self._has_said_uncounted = False
         self._retrying = AsyncRetrying(
             stop=lambda state: state.attempt_number >= limits.max_attempts or self._drained.is_set(),
             retry=retry_if_exception(lambda error: isinstance(error, Fault) and error.is_repeatable),
@@ -126,7 +125,7 @@ class Client:
             return first
         second = await self._ask({**request, "max_tokens": round(_MORE_ROOM * request["max_tokens"])}, raw)
         if isinstance(second, Answer) or second.partial is not None or second.reason == DRAINED:
-            return _with_cost_of(first, second)
+            return with_cost_of(first, second)
         return first  # a model that has no more room
 
     async def _ask(self, request: Request, raw: bool) -> Answer | NoAnswer:
@@ -182,7 +181,7 @@ class Client:
                 transport.load()  # its 2 s must not pass between the first calls
                 await self._staggered_start.wait()
             reservation = await self._wait_for_turn(request)
-            worst, cost, tokens = self._worst_case(request), 0.0, 0
+            worst, cost, tokens = worst_case(request, self._rates), 0.0, 0
             await self._budget.reserve(worst)
             try:
                 self._raise_if_stopped()
@@ -201,29 +200,41 @@ class Client:
                     self._ledger.lose(key, "cancelled", cost, call=call)
                     raise
                 tokens = entry.prompt_tokens + entry.completion_tokens
+                self._ledger.lose(key, "no_usage", cost - entry.cost_usd)
                 return await self._ledger.settle(key, entry, model=self._endpoint.model, call=call)
             finally:
                 self._rate_limiter.correct(reservation, tokens)
                 await self._budget.settle(worst, cost)
 
     async def _answer(self, request: Request, secret: str | None, attempts: int, raw: bool) -> tuple[Entry, float]:
-        """Send, and refuse an answer that is none. Returns an entry and its cost in dollars."""
+        """Send, and refuse an answer that is none. Returns an entry and the dollars that count against the budget."""
         self._has_sent = True
         reply = await self._adapted(request, secret)
-        cost = self._rates.cost(reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens)
+        prompt_tokens, completion_tokens, cost, is_estimate = charge_of(request, reply, self._rates)
+        # A provider that counts nothing may have charged anything: the budget keeps the worst case.
+        spent = max(cost, worst_case(request, self._rates)) if is_estimate else cost
+        self._say_uncounted(is_estimate)
         if reply.finish_reason not in FINISH_REASONS:
             said = f"the provider ended the answer with {reply.finish_reason!r}"
-            raise Fault("server_error", said, "retry", cost_usd=cost)
+            raise Fault("server_error", said, "retry", cost_usd=spent)
         text, reasoning, finish_reason = separate(reply.text, reply.reasoning, reply.finish_reason, raw=raw)
         if not text.strip() and finish_reason == "stop":
             said = "the answer holds no text"
             if reasoning:
                 said += f", only {len(reasoning):,} characters of reasoning; check the server's reasoning parser"
-            raise Fault("empty", said, "retry", cost_usd=cost)
+            raise Fault("empty", said, "retry", cost_usd=spent)
         self._replaced.count(reply.replaced, "answers")
         self._reasoned += bool(reasoning)
-        tokens = reply.prompt_tokens, reply.completion_tokens
-        return Entry(text, finish_reason, *tokens, cost, attempts, reasoning), cost
+        return Entry(text, finish_reason, prompt_tokens, completion_tokens, cost, attempts, reasoning), spent
+
+    def _say_uncounted(self, is_estimate: bool) -> None:
+        if is_estimate and not self._has_said_uncounted and self._rates != FREE:
+            self._has_said_uncounted = True
+            log.warning(
+                "%s: %s leaves out how many tokens it charges for: tokens and dollars are estimated from bytes, and "
+                "the budget counts each such call at its worst case",
+                self.section, self._endpoint.model,
+            )  # fmt: skip
 
     async def _adapted(self, request: Request, secret: str | None) -> Reply:
         """Send the request as this endpoint takes it; what it refuses is found out here, and remembered."""
@@ -256,17 +267,11 @@ class Client:
         if self._health.stop is not None:
             raise self._health.stop
 
-    def _worst_case(self, request: Request) -> float:
-        """The most dollars that a call can cost: a token is at least a byte, and each message adds a few of its own."""
-        if self._rates == FREE:
-            return 0.0
-        return self._rates.cost(prompt_bytes(request), request["max_tokens"])
-
     async def _wait_for_turn(self, request: Request) -> Reservation | None:
         """Wait for the rate limits, unless the run is stopping."""
         if self._rate_limiter.is_unlimited:
             return None
-        tokens = prompt_bytes(request) // _BYTES_PER_TOKEN + request["max_tokens"]
+        tokens = prompt_bytes(request) // BYTES_PER_TOKEN + request["max_tokens"]
         turn = asyncio.ensure_future(self._rate_limiter.take(tokens))
         stop = asyncio.ensure_future(self._drained.wait())
         try:
@@ -288,15 +293,3 @@ class Client:
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._drained.wait(), seconds)
-
-
-def _with_cost_of(first: NoAnswer, second: Answer | NoAnswer) -> Answer | NoAnswer:
-    """The second outcome, with what both have cost."""
-    assert first.partial is not None
-    if isinstance(second, Answer):
-        both = second.cost_usd + first.partial.cost_usd
-        return replace(second, cost_usd=both, attempts=first.attempts + second.attempts)
-    if second.partial is None:
-        return second
-    partial = replace(second.partial, cost_usd=second.partial.cost_usd + first.partial.cost_usd)
-    return replace(second, attempts=first.attempts + second.attempts, partial=partial)

@@ -12,80 +12,35 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from lwexp.extend.endpoint import Endpoint
+from lwexp.llm.ledger_file import ENTRY, INSERT, SCHEMA, Entry, OtherLedgers, Totals, add_columns
 from lwexp.records import LwexpError
+
+__all__ = ["Entry", "Ledger", "Totals", "open_ledger", "request_key"]
 
 KEY_VERSION = 1  # raised when the meaning of a stored answer changes
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
-    model TEXT NOT NULL,
-    text TEXT NOT NULL,
-    finish_reason TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    cost_usd REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    created TEXT NOT NULL,
-    reasoning TEXT NOT NULL DEFAULT ''
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lost_calls (
-    key TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    cost_usd REAL NOT NULL,
-    created TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS open_calls (
-    id TEXT PRIMARY KEY,
-    key TEXT NOT NULL,
-    worst_usd REAL NOT NULL,
-    created TEXT NOT NULL
-);
-"""
-
-# Columns that ledgers of earlier versions lack.
-_NEW_COLUMNS = {"reasoning": "TEXT NOT NULL DEFAULT ''"}
-_ENTRY = "text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts, reasoning"
+_LOOPBACK = re.compile(r"^(https?://)(?:localhost|\[::1\])(?=[:/]|$)", re.IGNORECASE)
 
 _Statement = tuple[str, tuple[object, ...]]
 
 
-class Entry(NamedTuple):
-    """A provider's answer, its cost in dollars, the tries it took, and the reasoning that came with it."""
-
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-    attempts: int
-    reasoning: str = ""
-
-
-class Totals(NamedTuple):
-    """What the ledger holds.
-
-    ``lost_usd`` is an upper bound: a call that timed out may have been free, and so may one that was in flight when
-    its process was killed.
-    """
-
-    answers: int
-    cost_usd: float
-    lost_usd: float
-    prompt_tokens: int
-    completion_tokens: int
-
-
 def request_key(request: Mapping[str, object]) -> str:
-    """sha256 over the canonical JSON of a request: whatever is in it can change the answer."""
+    """sha256 over the canonical JSON of a request: whatever is in it can change the answer.
+
+    The names of this machine (localhost, ::1) are one address.
+    """
+    if isinstance(address := request.get("base_url"), str):
+        request = {**request, "base_url": _LOOPBACK.sub(r"\g<1>127.0.0.1", address)}
     canonical = json.dumps(
         {"version": KEY_VERSION, **request}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
     )
@@ -102,10 +57,13 @@ class Ledger:
         power_safe: Wait for the disk before an answer is used (``synchronous=FULL``), for answers that cost money. It
             takes about 3 ms, so answers that arrive together wait together, in a thread, while calls go on. False
             (``NORMAL``) never waits, and a power cut may lose the last seconds: right for answers that are free.
+        root: Folder of other runs, whose ledgers of the same name are looked into as well: a request that any of them
+            has paid for is copied, not sent. None looks nowhere else.
     """
 
-    def __init__(self, path: Path, *, power_safe: bool = True) -> None:
+    def __init__(self, path: Path, *, power_safe: bool = True, root: Path | None = None) -> None:
         self.path = path
+        self._elsewhere = OtherLedgers(path, root)
         self._power_safe = power_safe
         self._writing = threading.Lock()
         self._waiting: list[tuple[Sequence[_Statement], asyncio.Future[None]]] = []
@@ -120,15 +78,24 @@ class Ledger:
             self._writer.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             # A checkpoint every 40 MB, not every 4: each one waits for the disk.
             self._writer.execute("PRAGMA wal_autocheckpoint=10000")
-            self._writer.executescript(_SCHEMA)
-            _add_columns(self._writer)
+            self._writer.executescript(SCHEMA)
+            add_columns(self._writer)
         except sqlite3.DatabaseError as error:
             raise LwexpError(f"{path} cannot be used as the ledger: {error}; move it away to start a new one") from None
 
     def get(self, key: str) -> Entry | None:
         """The stored answer, or None."""
-        row = self._one(f"SELECT {_ENTRY} FROM answers WHERE key = ?", (key,))
-        return Entry(*row) if row else None
+        row = self._one(f"SELECT {ENTRY} FROM answers WHERE key = ?", (key,))
+        if row:
+            return Entry(*row)
+        found = self._elsewhere.get(key)
+        if found is None:
+            return None
+        origin, model, entry = found
+        # Its cost stays with the answer; the run that paid is named, so that no other counts it as spent.
+        values = (key, model, *entry, _now(), origin)
+        self._commit([[(f"{INSERT}, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)]])
+        return entry
 
     async def open_call(self, key: str, worst_usd: float) -> str | None:
         """Record that a call is about to be sent, so that a kill cannot hide what it may have cost.
@@ -167,7 +134,8 @@ class Ledger:
     def totals(self) -> Totals:
         """Sums over everything stored, earlier starts of the run included."""
         answers = self._one(
-            "SELECT COUNT(*), TOTAL(cost_usd), TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM answers"
+            "SELECT COUNT(*), TOTAL(iif(origin = '', cost_usd, 0)), TOTAL(prompt_tokens), TOTAL(completion_tokens)"
+            " FROM answers"
         )
         lost = self._one("SELECT (SELECT TOTAL(cost_usd) FROM lost_calls) + (SELECT TOTAL(worst_usd) FROM open_calls)")
         return Totals(answers[0], answers[1], lost[0], int(answers[2]), int(answers[3]))
@@ -177,6 +145,7 @@ class Ledger:
         with self._writing:
             self._db.close()
             self._writer.close()
+            self._elsewhere.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -252,21 +221,22 @@ def _not_stored(path: Path, error: BaseException) -> LwexpError:
     return LwexpError(f"{path}: {reason}; the answer could not be stored, so nothing more is asked")
 
 
-def _add_columns(db: sqlite3.Connection) -> None:
-    """Bring a ledger of an earlier version up to date. Another process may do so at the same moment."""
-    there = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
-    for name, kind in _NEW_COLUMNS.items():
-        if name not in there:
-            with contextlib.suppress(sqlite3.OperationalError):
-                db.execute(f"ALTER TABLE answers ADD COLUMN {name} {kind}")
+def open_ledger(path: Path, endpoint: Endpoint, *, root: Path) -> Ledger:
+    """The ledger of a run that asks an endpoint.
+
+    Args:
+        path: The SQLite file.
+        endpoint: A free one (the offline stand-in) needs neither the disk's 3 ms for each answer nor other runs'.
+        root: Folder of the runs that share what they have paid for.
+    """
+    return Ledger(path, power_safe=not endpoint.is_free, root=None if endpoint.is_free else root)
 
 
 def _settlement(key: str, entry: Entry, model: str, call: str | None) -> list[_Statement]:
     """Store the answer, or count its cost as lost if another process stored one first; close the open call."""
     statements: list[_Statement] = [
         (
-            f"INSERT INTO answers (key, model, {_ENTRY}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
+            f"{INSERT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (key, model, *entry, _now()),
         ),
         (

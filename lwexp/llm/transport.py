@@ -10,8 +10,7 @@ from typing import Any
 from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm.answer import Reply
 from lwexp.llm.errors import classify
-from lwexp.llm.reply import read_reply
-from lwexp.llm.request import Request
+from lwexp.llm.exchange import Request, read_reply
 
 _prepared: set[type[Endpoint]] = set()
 

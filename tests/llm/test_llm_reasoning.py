@@ -10,9 +10,9 @@ import pytest
 
 from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.llm.client import Client
+from lwexp.llm.exchange import make_request
 from lwexp.llm.ledger import Entry, Ledger, request_key
 from lwexp.llm.pool import ask_and_read
-from lwexp.llm.request import make_request
 from lwexp.records import LwexpError
 from tests.llm.providers.behaviours import REASONING, THOUGHTS
 from tests.llm.providers.runs import ask, endpoint, generate, rows_of, select_from

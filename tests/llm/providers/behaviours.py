@@ -216,3 +216,13 @@ BEHAVIOURS["thinks_longer_in_tags"] = thinks_up_to(8192, tags=True)
 BEHAVIOURS["thinks_for_ever"] = thinks_up_to(10**9, tags=False)
 BEHAVIOURS["never_closes_its_thoughts"] = lambda call: completion(f"<think>\n{THOUGHTS}\nAnd then", "stop")
 BEHAVIOURS["only_thoughts"] = lambda call: completion(None, reasoning_content=f"{THOUGHTS} {call.good}")
+
+
+# Providers that do not say how many tokens they charge for.
+for _name, _usage in {
+    "no_usage": ...,
+    "usage_null": None,
+    "usage_zero": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    "usage_half": {"prompt_tokens": 100, "completion_tokens": None, "total_tokens": None},
+}.items():
+    BEHAVIOURS[_name] = lambda call, usage=_usage: completion(call.good, usage=usage)

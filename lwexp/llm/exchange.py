@@ -1,10 +1,22 @@
-"""litellm's answer as a ``Reply``: finish reasons by the provider's own word, counts that can be stored."""
+"""What is sent and what comes back: a request, and litellm's answer as a ``Reply``.
 
+A request holds everything that shapes an answer, and nothing else: its hash is the ledger's key. Finish reasons are
+read from the provider's own word, and counts are such as can be stored.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
+from lwexp.extend.endpoint import Endpoint
 from lwexp.llm.answer import Reply
 from lwexp.llm.errors import Fault
+from lwexp.llm.price import takes_schema
 from lwexp.text.encodable import encodable
+
+Request = dict[str, Any]
 
 _MOST_TOKENS = 1 << 40
 _REASONING = ("reasoning_content", "reasoning")  # where servers with a reasoning parser put it
@@ -21,6 +33,36 @@ _FILTER = {
     "content_filter", "content_filtered", "sensitive", "safety", "refusal", "recitation", "blocklist", "spii",
     "prohibited_content", "guardrail_intervened", "error_toxic", "language", "blocked",
 }  # fmt: skip
+
+
+def make_request(
+    endpoint: Endpoint,
+    messages: Sequence[Mapping[str, str]],
+    seed: int,
+    max_tokens: int | None,
+    response_schema: type[BaseModel] | None,
+) -> Request:
+    """A request to an endpoint; the arguments are those of ``Client.ask``."""
+    request: Request = {
+        "model": endpoint.model,
+        "messages": list(messages),
+        "max_tokens": max_tokens or endpoint.max_tokens,
+        "top_p": endpoint.top_p,
+        "seed": seed,
+        **endpoint.parameters(),
+    }
+    if endpoint.temperature is not None:
+        request["temperature"] = endpoint.temperature
+    if response_schema is not None and takes_schema(endpoint):
+        schema = {"name": response_schema.__name__, "schema": response_schema.model_json_schema()}
+        request["response_format"] = {"type": "json_schema", "json_schema": {**schema, "strict": True}}
+    return request
+
+
+def prompt_bytes(request: Request) -> int:
+    """Bytes of all that is read: the messages, their frames, and the schema of the answer."""
+    schema = json.dumps(request.get("response_format", "")).encode()
+    return len(schema) + sum(len(message["content"].encode()) + 16 for message in request["messages"])
 
 
 def read_reply(answer: Any) -> Reply:
@@ -43,7 +85,7 @@ def read_reply(answer: Any) -> Reply:
             completion_tokens=_count(usage, "completion_tokens"),
             cached_tokens=_count(details, "cached_tokens"),
             replaced=replaced,
-            reasoning=encodable(str(reasoning)).value,
+            reasoning=encodable(str(reasoning).strip()).value,
         )
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise Fault("garbage", f"an answer that cannot be read: {error}", "retry", may_have_cost=True) from None

@@ -1,0 +1,116 @@
+"""What a ledger file holds: its tables, its rows, and how the ledgers of other runs are read."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    text TEXT NOT NULL,
+    finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    cost_usd REAL NOT NULL,
+    attempts INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT '',
+    origin TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lost_calls (
+    key TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    cost_usd REAL NOT NULL,
+    created TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS open_calls (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    worst_usd REAL NOT NULL,
+    created TEXT NOT NULL
+);
+"""
+
+# Columns that ledgers of earlier versions lack.
+_NEW_COLUMNS = dict.fromkeys(("reasoning", "origin"), "TEXT NOT NULL DEFAULT ''")
+ENTRY = "text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts, reasoning"
+INSERT = f"INSERT INTO answers (key, model, {ENTRY}, created"
+
+
+class Entry(NamedTuple):
+    """A provider's answer, its cost in dollars, the tries it took, and the reasoning that came with it."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    attempts: int
+    reasoning: str = ""
+
+
+class Totals(NamedTuple):
+    """What the ledger holds. ``cost_usd`` is what its own run paid; answers of other runs count as answers only.
+
+    ``lost_usd`` is an upper bound: a call that timed out may have been free, and so may one that was in flight when
+    its process was killed.
+    """
+
+    answers: int
+    cost_usd: float
+    lost_usd: float
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class OtherLedgers:
+    """Ledgers of other runs, read only. One that cannot be read is left out: it is another run's business.
+
+    Args:
+        path: The run's own ledger.
+        root: Folder of the runs; None for no others.
+    """
+
+    def __init__(self, path: Path, root: Path | None) -> None:
+        self._path = path
+        self._root = root
+        self._open: dict[str, sqlite3.Connection] | None = None
+
+    def get(self, key: str) -> tuple[str, str, Entry] | None:
+        """The name of the run that has the answer, the model and the answer; None if no run has."""
+        if self._open is None:
+            self._open = dict(self._connections())
+        for name, db in self._open.items():
+            with contextlib.suppress(sqlite3.Error):
+                row = db.execute(f"SELECT model, {ENTRY} FROM answers WHERE key = ?", (key,)).fetchone()
+                if row:
+                    return name, row[0], Entry(*row[1:])
+        return None
+
+    def close(self) -> None:
+        for db in (self._open or {}).values():
+            db.close()
+
+    def _connections(self) -> Iterator[tuple[str, sqlite3.Connection]]:
+        if self._root is None:
+            return
+        for path in sorted(self._root.glob(f"*/{self._path.name}")):
+            if path.parent.resolve() == self._path.parent.resolve():
+                continue
+            with contextlib.suppress(sqlite3.Error):
+                uri = f"{path.resolve().as_uri()}?mode=ro"
+                yield path.parent.name, sqlite3.connect(uri, uri=True, timeout=1, check_same_thread=False)
+
+
+def add_columns(db: sqlite3.Connection) -> None:
+    """Bring a ledger of an earlier version up to date. Another process may do so at the same moment."""
+    there = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
+    for name, kind in _NEW_COLUMNS.items():
+        if name not in there:
+            with contextlib.suppress(sqlite3.OperationalError):
+                db.execute(f"ALTER TABLE answers ADD COLUMN {name} {kind}")
