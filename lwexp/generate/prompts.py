@@ -47,6 +47,7 @@ def _read(path: Path, needed: tuple[str, ...]) -> str:
             f"write_zh.txt (generate.prompts=null takes lwexp's own)"
         )
     try:
+        text: str
         text, replaced = encodable(path.read_text(encoding="utf-8-sig").strip())
     except UnicodeDecodeError as error:
         raise LwexpError(f"generate.prompts: {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None

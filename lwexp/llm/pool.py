@@ -18,6 +18,8 @@ from lwexp.records import LwexpError, Preempted
 from lwexp.text.plain import first_line
 from lwexp.text.replies import UnreadableError
 
+__all__ = ["DRAINED", "NothingRead", "ask_all", "ask_and_read"]
+
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
 

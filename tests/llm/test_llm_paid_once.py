@@ -8,10 +8,9 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.generate import write_drafts
-from lwexp.llm.answer import Answer
+from lwexp.llm.answer import Answer, Reply
 from lwexp.llm.budget import charge_of
 from lwexp.llm.errors import OutOfMoney
-from lwexp.llm.exchange import Reply
 from lwexp.llm.ledger import Ledger, request_key
 from lwexp.llm.price import Rates
 from lwexp.runs import RunDirectory

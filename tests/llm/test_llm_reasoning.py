@@ -44,10 +44,12 @@ def test_no_file_of_a_run_holds_what_the_teacher_thought(behaviour: str, provide
 def test_the_ledger_keeps_it_beside_the_answer(behaviour: str, provider: Provider, tmp_path: Path) -> None:
     model = endpoint(provider, behaviour)
     first, again = (ask(model, tmp_path, ["Write about tea."])[0] for _ in range(2))
+    [plain] = ask(endpoint(provider, "healthy"), tmp_path, ["Write about tea."])
     assert isinstance(first, Answer)
     assert isinstance(again, Answer)
+    assert isinstance(plain, Answer)
     assert again.from_ledger
-    assert first.text == again.text == ask(endpoint(provider, "healthy"), tmp_path, ["Write about tea."])[0].text
+    assert first.text == again.text == plain.text
     assert first.reasoning == again.reasoning == THOUGHTS
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG
 from tests.llm.providers.wire import Call, Response, completion, refusal
@@ -80,9 +81,14 @@ def topic_number(call: Call) -> int:
     return int(found[1]) if found else -1
 
 
+def always(response: Callable[[], Response]) -> Behaviour:
+    """Says the same of every request."""
+    return lambda call: response()
+
+
 for _group, _words in (("money", MONEY), ("filter", FILTERS), ("long", TOO_LONG)):
     for _name, _said in _words.items():
-        BEHAVIOURS[f"{_group}_{_name}"] = lambda call, said=_said: said()
+        BEHAVIOURS[f"{_group}_{_name}"] = always(_said)
 
 
 def some_documents(refuse: Callable[[], Response], which: Callable[[int], bool]) -> Behaviour:
@@ -168,10 +174,15 @@ def no_reasoning_effort(call: Call) -> Response:
 
 
 # Answers that are not whole, by the provider's own word.
+def ends_with(word: str | None, *, is_whole: bool) -> Behaviour:
+    """Half an answer, or a whole one, with a finish reason."""
+    return lambda call: completion(call.good if is_whole else call.good[:25], word)
+
+
 for _word in ("error", "abort", "insufficient_system_resource", "network_error", "tool_calls", "xyz"):
-    BEHAVIOURS[f"finish_{_word}"] = lambda call, word=_word: completion(call.good[:25], word)
-for _word in ("eos", "end_turn", "STOP", None):
-    BEHAVIOURS[f"finish_{str(_word).lower()}"] = lambda call, word=_word: completion(call.good, word)
+    BEHAVIOURS[f"finish_{_word}"] = ends_with(_word, is_whole=False)
+for _end in ("eos", "end_turn", "STOP", None):
+    BEHAVIOURS[f"finish_{str(_end).lower()}"] = ends_with(_end, is_whole=True)
 
 
 @behaviour
@@ -218,11 +229,21 @@ BEHAVIOURS["never_closes_its_thoughts"] = lambda call: completion(f"<think>\n{TH
 BEHAVIOURS["only_thoughts"] = lambda call: completion(None, reasoning_content=f"{THOUGHTS} {call.good}")
 
 
-# Providers that do not say how many tokens they charge for.
+def charges_without_a_word(usage: Any) -> Behaviour:
+    """Does not say how many tokens it charges for."""
+    return lambda call: completion(call.good, usage=usage)
+
+
 for _name, _usage in {
     "no_usage": ...,
     "usage_null": None,
     "usage_zero": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     "usage_half": {"prompt_tokens": 100, "completion_tokens": None, "total_tokens": None},
 }.items():
-    BEHAVIOURS[_name] = lambda call, usage=_usage: completion(call.good, usage=usage)
+    BEHAVIOURS[_name] = charges_without_a_word(_usage)
+
+
+@behaviour
+def broken(call: Call) -> Response:
+    """Half an emoji and a NUL behind every answer."""
+    return completion(call.good + " \ud83d\x00")

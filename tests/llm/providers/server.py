@@ -1,4 +1,7 @@
-"""The server: OpenAI's chat API in a thread, answering as the named behaviour does."""
+"""The server: OpenAI's chat API in a thread, answering as the named behaviour does.
+
+The model ``b-<behaviour>@<kind>`` behaves so for one kind of question only.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,8 @@ def provider() -> Iterator[Provider]:
                 number = 1 + sum(call.request["model"] == model for call in running.calls)
                 call = Call(request, kind, good_answer(kind, prompt), number, prompt, running.state)
                 running.calls.append(call)
-            self.reply(BEHAVIOURS[model.partition("b-")[2]](call))
+            name, _, door = model.partition("b-")[2].partition("@")
+            self.reply(BEHAVIOURS[name if door in ("", kind) else "healthy"](call))
 
         def reply(self, response: Response) -> None:
             self.send_response(response.status)
