@@ -79,14 +79,14 @@ def console_log() -> None:
 
 
 def show(table: Any, *, on_stderr: bool = False) -> None:
-    """Print a rich table or text; in a file or a pipe, without trailing blanks."""
+    """Print a rich table or text; in a file or a pipe, without trailing blanks and as wide as COLUMNS says, if set."""
     from rich.console import Console
 
     console = console_of() if on_stderr else Console()
     if console.is_terminal:
         console.print(table)
         return
-    wide = Console(stderr=on_stderr, width=_WIDTH_OF_A_FILE)
+    wide = Console(stderr=on_stderr, width=None if "COLUMNS" in os.environ else _WIDTH_OF_A_FILE)
     with wide.capture() as captured:
         wide.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), file=wide.file, flush=True)

@@ -65,6 +65,7 @@ def test_newest_is_the_import_only_while_there_is_no_data_run(tmp_path: Path, ca
         write_rows(data.path / "conversations.jsonl", [])
         data.finish(Artifact())
     other = imported(compose(runs, "task=import", f"source='{write(tmp_path / 'other.json', GOOD)}'"))
+    caplog.clear()
     with caplog.at_level("INFO"):
         (drafts,) = resolve_mixture(plain)
     assert drafts.found.run == data.path
