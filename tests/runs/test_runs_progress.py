@@ -111,7 +111,7 @@ def test_a_real_run_without_a_terminal_prints_lines_while_it_trains_and_samples(
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         said += done.stderr
-    trained = r"\d\d:\d\d:\d\d training: \d+ of \d+, [\d.,]+/s, \d+:\d\d left, loss \d+\.\d{4}"
+    trained = r"\d\d:\d\d:\d\d training: \d+ of \d+, [\d.,]+/s, \d+:\d\d left, loss \d+\.\d{4}, [\d,]+ tokens/s"
     assert re.search(trained, said), said
     assert re.search(r"answers: \d+ of \d+, [\d.,]+/s, \d+:\d\d left", said), said
     assert [line for line in said.splitlines() if line != line.rstrip()] == []

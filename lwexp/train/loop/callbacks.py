@@ -99,18 +99,27 @@ def _finite(value: float) -> float | None:
 
 
 class Bar(Callback):  # type: ignore[misc]
-    """Shows steps done, rate, time left and the newest loss."""
+    """Shows steps done, rate, time left, the newest loss, tokens a second and MFU.
 
-    def __init__(self, total: int, done: int) -> None:
+    Speed is the mean since this start, as the rate beside it is.
+    """
+
+    def __init__(self, total: int, done: int, speed: Speedometer) -> None:
         self._total, self._done = total, done
+        self._speed = speed
         self._shown = ExitStack()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._started = time.monotonic()
         self._count = self._shown.enter_context(counted("training", self._total, self._done))
 
     def on_train_batch_end(self, trainer: Any, pl_module: PackedTraining, outputs: Any, batch: Any, index: int) -> None:
         assert pl_module.result is not None
-        self._count.advance(f"loss {pl_module.result.loss:.4f}")
+        self._speed.add(pl_module.result.totals)
+        rates = self._speed.row(max(time.monotonic() - self._started, 1e-9))
+        note = f"loss {pl_module.result.loss:.4f}, {rates['tokens_per_second']:,.0f} tokens/s"
+        mfu = rates["mfu_packed"]
+        self._count.advance(note if mfu is None else f"{note}, MFU {mfu:.1%}")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # also called after an error
         self._shown.close()

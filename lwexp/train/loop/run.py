@@ -229,11 +229,19 @@ def _callbacks(
     peak = peak_flops(torch.cuda.get_device_name()) if setup.hardware.device == "cuda" else None
     if training_dtype(setup.hardware) != torch.bfloat16:
         peak = None  # the table has bf16 peaks only
-    speed = Speedometer(setup.sizes, peak * setup.hardware.ranks if peak else None)
+    peak = peak * setup.hardware.ranks if peak else None
     every = training.log_every_steps
     return [
-        Metrics(folder / METRICS, every, total, done=done, targets=targets, tracker=tracker, speed=speed),
-        Bar(total, done),
+        Metrics(
+            folder / METRICS,
+            every,
+            total,
+            done=done,
+            targets=targets,
+            tracker=tracker,
+            speed=Speedometer(setup.sizes, peak),
+        ),
+        Bar(total, done, Speedometer(setup.sizes, peak)),
         *validation_callbacks(setup.config, folder, setup.tokenizer, context.answer, total, done=done, tracker=tracker),
         Checkpoints(folder / CHECKPOINTS, training, total, done=done, stop=context.stop),
     ]
