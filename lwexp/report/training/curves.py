@@ -36,7 +36,7 @@ def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: 
         lines(_TERMS if watched else _LOSS, {0: curve(rows, "loss"), 1: curve(held_out, "loss")}, is_quick=True),
         *(
             lines(about, {0: curve(rows, column)}, chance=0.5 if column == "accuracy" else None, is_quick=True)
-            for column, about in (watched | _OTHERS).items()
+            for column, about in {**watched, **_OTHERS}.items()
         ),
         lines(LONG, {0: long_shares(rows)}, is_quick=True),
     ]

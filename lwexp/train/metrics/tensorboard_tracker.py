@@ -20,7 +20,7 @@ class TensorboardTracker(Tracker):
     def __init__(self, folder: Path, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / EVENTS), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / EVENTS), purge_step=done + 1)
 
     def log(self, row: Mapping[str, float | None]) -> None:
         step = int(row["step"] or 0)
