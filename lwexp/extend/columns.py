@@ -10,7 +10,11 @@ JsonRow = Mapping[str, Any]
 # Names of the three roles in various files.
 _ROLES: dict[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
+    "developer": "system",
 }  # fmt: skip
+
+
+_TOOLS = ("tool", "function", "function_call", "observation", "ipython")
 
 
 class BrokenRowError(Exception):
@@ -76,10 +80,25 @@ def read_message(item: object, where: str) -> Message:
         raise BrokenRowError("wrong_type", f"{where} is {json_type(item)}, wanted a message")
     role_column, text_column = ("from", "value") if "from" in item else ("role", "content")
     name = require_text(item, role_column, f"{where}.")
+    if name in _TOOLS or item.get("tool_calls"):
+        raise BrokenRowError("tool_row", f"{where} calls a tool or is its reply, which no chat format can write")
+    if name in ("assistant", "gpt") and item.get("weight") == 0 and not isinstance(item.get("weight"), bool):
+        raise BrokenRowError("untrained_answer", f"{where}.weight is 0, but every answer of a row is trained on here")
     role = _ROLES.get(name)
     if role is None:
         raise BrokenRowError("unknown_role", f"{where}.{role_column} is {name!r}, wanted one of {', '.join(_ROLES)}")
-    return Message(role=role, content=require_text(item, text_column, f"{where}."))
+    return Message(role=role, content=require_text(_joined_parts(item, text_column), text_column, f"{where}."))
+
+
+def _joined_parts(item: JsonRow, column: str) -> JsonRow:
+    """The message with its list of text parts as one text; other parts, such as images, stay a list."""
+    parts = item.get(column)
+    if not isinstance(parts, list) or not parts:
+        return item
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type", "text") == "text"]
+    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
+        return item
+    return {**item, column: "\n".join(str(text) for text in texts)}
 
 
 def read_messages(row: JsonRow, column: str) -> list[Message]:
@@ -88,7 +107,15 @@ def read_messages(row: JsonRow, column: str) -> list[Message]:
     Raises:
         BrokenRowError: Naming the column, and the message in it.
     """
-    return [read_message(item, f"{column}[{index}]") for index, item in enumerate(require_list(row, column))]
+    items = enumerate(require_list(row, column))
+    return [read_message(item, f"{column}[{index}]") for index, item in items if not _is_empty_system(item)]
+
+
+def _is_empty_system(item: object) -> bool:
+    """A system message without text, which many tools write into every row: as good as none."""
+    if not isinstance(item, Mapping) or "system" not in (item.get("role"), item.get("from")):
+        return False
+    return item.get("content", item.get("value")) in ("", None)
 
 
 def first_user_turn(row: JsonRow, column: str) -> tuple[str, JsonRow]:
@@ -126,6 +153,20 @@ def with_system(row: JsonRow, messages: list[Message]) -> list[Message]:
     if not row.get("system"):
         return messages
     return [Message(role="system", content=require_text(row, "system")), *messages]
+
+
+def earlier_turns(row: JsonRow) -> list[Message]:
+    """The questions and answers in a ``history`` column, where there is one."""
+    turns: list[Message] = []
+    history = row.get("history") or []
+    if not isinstance(history, list):
+        raise BrokenRowError("wrong_type", f"history is {json_type(history)}, wanted a list of [question, answer]")
+    for index, pair in enumerate(history):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise BrokenRowError("wrong_type", f"history[{index}] is {json_type(pair)}, wanted [question, answer]")
+        ask, answer = (require_text({"text": text}, "text", f"history[{index}].") for text in pair)
+        turns += [Message(role="user", content=ask), Message(role="assistant", content=answer)]
+    return turns
 
 
 def json_type(value: object) -> str:

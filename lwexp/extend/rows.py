@@ -79,7 +79,9 @@ def _builtin(*names: str) -> tuple[str, ...]:
     return tuple(f"lwexp.mix.formats.{name}" for name in names)
 
 
-ROW_FORMATS = Registry("row format", RowFormat, _builtin("messages", "sharegpt", "alpaca", "wildchat"))
+ROW_FORMATS = Registry(
+    "row format", RowFormat, _builtin("messages", "sharegpt", "alpaca", "wildchat", "prompt_completion", "swift_query")
+)
 PAIR_FORMATS = Registry("format of preference pairs", PairFormat, _builtin("trl", "ranking", "swift", "alpaca_pairs"))
 
 

@@ -33,6 +33,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
         BrokenRowError: Naming the column that is missing or wrong.
     """
     columns = require_object(row)
+    _refuse_judged_answer(columns)
     messages, reasoning = _without_reasoning(format.messages(columns), columns)
     _check_turns(messages, last="assistant")
     made = {
@@ -80,6 +81,14 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
         "rejected_reasoning": rejected_reasoning or None,
     }
     return _build(PreferencePair, made | _provenance(columns, prompt, ("chosen_score", "rejected_score")))
+
+
+def _refuse_judged_answer(row: JsonRow) -> None:
+    """Rows for KTO have the shape of conversations, and half of their answers are bad ones."""
+    name = next((name for name in ("label", "kto_tag") if isinstance(row.get(name), bool)), None)
+    if name is not None:
+        problem = f"{name} is true or false: rows for KTO hold bad answers too and are no conversations for SFT"
+        raise BrokenRowError("kto_row", problem)
 
 
 def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[Message], tuple[str, ...]]:

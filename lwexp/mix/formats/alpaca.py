@@ -5,7 +5,7 @@
 
 from typing import ClassVar, Literal
 
-from lwexp.extend.columns import BrokenRowError, JsonRow, json_type, require_text, with_system
+from lwexp.extend.columns import JsonRow, earlier_turns, require_text, with_system
 from lwexp.extend.registry import register
 from lwexp.extend.rows import RowFormat
 from lwexp.records import Message
@@ -21,7 +21,7 @@ class Alpaca(RowFormat):
 
     def messages(self, row: JsonRow) -> list[Message]:
         turns = [
-            *_earlier(row),
+            *earlier_turns(row),
             Message(role="user", content=alpaca_question(row)),
             Message(role="assistant", content=require_text(row, "output")),
         ]
@@ -35,13 +35,3 @@ def alpaca_question(row: JsonRow) -> str:
     """The instruction, with its input on a line of its own where there is one."""
     question = require_text(row, "instruction")
     return f"{question}\n{require_text(row, 'input')}" if row.get("input") else question
-
-
-def _earlier(row: JsonRow) -> list[Message]:
-    turns: list[Message] = []
-    for index, pair in enumerate(row.get("history") or []):
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise BrokenRowError("wrong_type", f"history[{index}] is {json_type(pair)}, wanted [question, answer]")
-        ask, answer = (require_text({"text": text}, "text", f"history[{index}].") for text in pair)
-        turns += [Message(role="user", content=ask), Message(role="assistant", content=answer)]
-    return turns
