@@ -22,7 +22,7 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "an answer": {"instruction": "Tea?", "output": HALF},
     "a question": {"instruction": HALF, "output": "Tea."},
     "a system text": {"instruction": "Tea?", "output": "Tea.", "system": HALF},
