@@ -62,7 +62,7 @@ def measure(case: str, tokens: int, layers: int) -> dict[str, float]:
         "model=tiny_glm",
         f"model.shape.num_hidden_layers={layers}",
         "objective=dpo",
-        f"objective.passes={_passes(case)}",
+        f"objective.backward_passes={_passes(case)}",
     )
     model: Any = build_model(config.model, Tokenizer(), seed=0, dtype=torch.float32)
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

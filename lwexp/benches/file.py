@@ -5,11 +5,11 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError
 
-from lwexp.extend import Bench, register
+from lwexp.extend import Bench, Key, register
 from lwexp.records import LwexpError, Prompt, first_problem, read_json_lines
 from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.plain import first_line
@@ -31,7 +31,7 @@ class FileBench(Bench):
     """The file, a folder that holds ``filename``, or a data set on the Hugging Face hub that does: owner/name."""
     filename: str
     """The file's name, for a folder or a hub data set."""
-    english: str | None = None
+    english_prompts_file: Annotated[str | None, Key(formerly="english")] = None
     """File in the same folder that repeats the English prompts; others are Chinese. Null: language by characters."""
     sha256: str | None = None
     """sha256 of the file; another file is refused. Null accepts any."""
@@ -41,15 +41,15 @@ class FileBench(Bench):
     def prompts(self) -> list[Prompt]:
         """One per line; a line without an id gets ``<bench name>-<line>``.
 
-        With ``english``, a prompt is English if that file has it, else Chinese. So the one prompt of
+        With ``english_prompts_file``, a prompt is English if that file has it, else Chinese. So the one prompt of
         LongBench-Write that asks in Chinese for English text (line 94) counts as English, as in the paper.
         """
         path = self._locate(self.filename)
         self._refuse_another_file(path)
         columns = ["prompt", *(["length"] if self.needs_lengths else []), *self._further_columns()]
         english = None
-        if self.english is not None:
-            english = {row["prompt"] for _, row in _rows(self._locate(self.english), columns[:1])}
+        if self.english_prompts_file is not None:
+            english = {row["prompt"] for _, row in _rows(self._locate(self.english_prompts_file), columns[:1])}
         prompts = [
             self._prompt(row, f"{self.name}-{number}", f"{path} line {number}", english)
             for number, row in _rows(path, columns)
@@ -74,7 +74,8 @@ class FileBench(Bench):
             found = found / name
         if found.is_file():
             return found
-        advice = "" if name == self.filename else ", or bench.english=null to detect languages by characters"
+        by_letters = ", or bench.english_prompts_file=null to detect languages by characters"
+        advice = "" if name == self.filename else by_letters
         raise LwexpError(f"bench.path={self.path}: there is no {found}; {self._where_to_get(name)}{advice}")
 
     def _from_hub(self, name: str) -> Path:

@@ -4,7 +4,7 @@ python evaluate.py                                        the newest finished ru
 python evaluate.py model=glm4 bench=longbench_write       S_l, S_q and S-bar per range for the newest GLM-4 run
 python evaluate.py run=runs/long-1a2b3c4d judge=none      a run by its folder, lengths only
 python evaluate.py responses=pred.jsonl judge=none        score answers from elsewhere
-python evaluate.py run=long against=runs/eval-base-...    paired differences per range and a pairwise win rate
+python evaluate.py run=long baseline_run=runs/eval-base-...    paired differences per range and a pairwise win rate
 python evaluate.py engine=vllm engine.model=hosted_vllm/glm engine.base_url=http://127.0.0.1:8000/v1
                                                           a served model; engine=litellm for any other
 """

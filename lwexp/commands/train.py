@@ -15,7 +15,7 @@ def run(config: Config) -> None:
     from lwexp.recipe import evaluate, train
 
     done = train(config)
-    if done is not None and config.then_evaluate:
+    if done is not None and config.evaluate_after:
         evaluate(config.model_copy(update={"run": str(done.path)}))
 
 

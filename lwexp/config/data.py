@@ -56,7 +56,7 @@ class SelectConfig(Strict):
     min_instruction_words: int = Field(5, ge=1)
     max_instruction_words: int = Field(1000, ge=1)
     """Longer ones carry a text to work on, and the answer's length is then not the instruction's."""
-    near_duplicate: float | None = Field(0.8, gt=0, le=1)
+    near_duplicate_threshold: Annotated[float | None, Key(formerly="near_duplicate")] = Field(0.8, gt=0, le=1)
     """Jaccard similarity from which on two instructions are one; null drops exact duplicates only."""
     toxic: Literal["drop", "keep"] = "drop"
     """What to do with rows that carry a toxicity flag. Rows without flags pass."""
@@ -86,7 +86,7 @@ class GenerateConfig(Strict):
     """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
     plan: PlanLimits
-    retry_room: float | None = Field(2.0, gt=1)
+    retry_max_tokens_factor: Annotated[float | None, Key(formerly="retry_room")] = Field(2.0, gt=1)
     """A paragraph cut at teacher.max_tokens is asked for once more with this many times the tokens, then kept and
     flagged; null keeps the cut one at once."""
     min_words: int = Field(0, ge=0)
@@ -120,7 +120,7 @@ class PairsConfig(Strict):
     that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
     min_chosen: Annotated[float, Key("choice")] = Field(0.0, ge=0, le=100)
     """The best of n bad answers is still a bad answer: chosen must score at least this."""
-    unfinished: Annotated[Literal["skip", "keep"], Key("choice")] = "skip"
+    truncated_chosen: Annotated[Literal["skip", "keep"], Key("choice", formerly="unfinished")] = "skip"
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
     @model_validator(mode="after")

@@ -33,7 +33,7 @@ class ApiEngine(Strict):
     """The server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key. Never the key."""
-    sends_top_k: bool = False
+    supports_top_k: Annotated[bool, Key(formerly="sends_top_k")] = False
     """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang take them, most providers refuse them)."""
     price: Price | None = None
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
@@ -55,9 +55,9 @@ class SampleConfig(Strict):
     """Answers per prompt, each with its own seed."""
     batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)
     """Most prompts decoded together; fewer where memory does not hold them."""
-    after_plan: bool = False
-    """The model was trained to plan first (with_plan): keep only what stands after the plan, in answers that have
-    one."""
+    plan_first: Annotated[bool, Key(formerly="after_plan")] = False
+    """The model was trained to plan first (``plan_first`` of its data source): keep only what stands after the plan, in
+    answers that have one."""
 
     @model_validator(mode="after")
     def greedy_decoding_has_one_answer(self) -> SampleConfig:
@@ -73,4 +73,4 @@ class ScoreConfig(Strict):
     segments: int = Field(5, ge=1, le=20)
     """Parts of an answer for everything that is shown by position."""
     pairwise: bool = True
-    """With against=: also ask the judge which of the two answers is better, in both orders."""
+    """With baseline_run=: also ask the judge which of the two answers is better, in both orders."""

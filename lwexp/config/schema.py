@@ -66,9 +66,9 @@ class Config(Strict):
     """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
     responses: Annotated[str | None, Key(read_by=("evaluate",))] = None
     """evaluate.py: score this JSONL file of responses instead of sampling."""
-    against: Annotated[str | None, Key(read_by=("evaluate",))] = None
+    baseline_run: Annotated[str | None, Key(read_by=("evaluate",), formerly="against")] = None
     """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
-    then_evaluate: Annotated[bool, Key("label", read_by=("train",))] = False
+    evaluate_after: Annotated[bool, Key("label", read_by=("train",), formerly="then_evaluate")] = False
     """train.py: evaluate the run when it has finished (sweeps set this)."""
     inspect_batch: Annotated[int | None, Key(read_by=("train",))] = Field(None, ge=1)
     """train.py: print this many packs as they are trained on (targets, boundaries, loss weights), and stop."""
@@ -126,11 +126,11 @@ class Config(Strict):
     def every_sampling_parameter_reaches_the_model(self) -> Config:
         """A parameter that is stored with an answer but never sent would be a false record."""
         engine, sample = self.engine, self.sample
-        if isinstance(engine, ApiEngine) and not engine.sends_top_k:
+        if isinstance(engine, ApiEngine) and not engine.supports_top_k:
             for key, value, off in (("top_k", sample.top_k, 0), ("repetition_penalty", sample.repetition_penalty, 1.0)):
                 if value != off:
                     raise ValueError(
                         f"sample.{key}={value} is not sent to {engine.model}; set sample.{key}={off}, or "
-                        f"engine.sends_top_k=true where the server takes it"
+                        f"engine.supports_top_k=true where the server takes it"
                     )
         return self

@@ -30,7 +30,7 @@ class Limits(Strict):
     """Wall time of one call, enforced by lwexp (litellm does not enforce it for every provider)."""
     max_attempts: int = Field(6, ge=1)
     """Attempts of one call, including the first; only transient errors are retried."""
-    first_pause_seconds: float = Field(1.0, gt=0)
+    initial_backoff_seconds: Annotated[float, Key("speed", formerly="first_pause_seconds")] = Field(1.0, gt=0)
     """Wait before the second attempt; doubles with each further one, minus a random part of up to half. A provider's
     Retry-After takes precedence."""
     budget_usd: float | None = Field(None, gt=0)

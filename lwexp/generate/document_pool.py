@@ -112,7 +112,9 @@ def _write_documents(
         min_words=generate.min_words,
         seed=config.seed,
         teacher=teacher.model,
-        more_room=None if generate.retry_room is None else round(generate.retry_room * teacher.max_tokens),
+        more_room=None
+        if generate.retry_max_tokens_factor is None
+        else round(generate.retry_max_tokens_factor * teacher.max_tokens),
     )
     # Longest first, so that no long document runs alone at the end.
     order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)

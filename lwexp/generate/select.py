@@ -174,7 +174,7 @@ class Selection:
 
 def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Iterator[Outcome]:
     """Each row after the rules: an instruction to ask about, or why not."""
-    seen = Duplicates(config.near_duplicate)
+    seen = Duplicates(config.near_duplicate_threshold)
     ids: set[str] = set()
     for row in islice(rows, config.max_rows):
         candidate = read_candidate(row, source)

@@ -287,7 +287,7 @@ class Client:
         jitter = random.uniform(0.5, 1.0)  # calls that failed together should not return together
         if isinstance(fault, Fault) and fault.retry_after is not None:
             return fault.retry_after * (1.5 - 0.5 * jitter)
-        doubled = self._endpoint.limits.first_pause_seconds * 2 ** (state.attempt_number - 1)
+        doubled = self._endpoint.limits.initial_backoff_seconds * 2 ** (state.attempt_number - 1)
         return float(min(_LONGEST_PAUSE, doubled) * jitter)
 
     async def _sleep(self, seconds: float) -> None:

@@ -74,16 +74,17 @@ def trained_run(config: Config) -> Run | None:
 
 
 def _other(config: Config) -> Run | None:
-    """The evaluation run that ``against`` names."""
-    if config.against is None:
+    """The evaluation run that ``baseline_run`` names."""
+    if config.baseline_run is None:
         return None
     other = find_run(
-        config.against, root=Path(config.root), stages=("evaluate",), key="against",
+        config.baseline_run, root=Path(config.root), stages=("evaluate",), key="baseline_run",
         make_it="python evaluate.py bench=<the same> run=<the other model>",
     )  # fmt: skip
     here, there = bench_heading(config.bench.model_dump()), bench_heading(other.config_tree["bench"])
     if here != there:
-        raise LwexpError(f"against={config.against}: it used bench {there}, here it is {here}; choose the same bench=")
+        wrong = f"baseline_run={config.baseline_run}"
+        raise LwexpError(f"{wrong}: it used bench {there}, here it is {here}; choose the same bench=")
     return other
 
 
@@ -98,7 +99,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     if trained is not None:
         inputs["run"] = trained.id
     if other is not None:
-        inputs["against"] = other.id
+        inputs["against"] = other.id  # part of the run's id, so the former name of the key stays here
     return inputs
 
 

@@ -151,7 +151,7 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     report = compare([folder], folder / "report.html")
     evaluated = sum(_is_evaluated(trial) for trial in trials)
     if not evaluated:
-        log.warning("no trial was evaluated: the report lists them, without scores; set then_evaluate=true")
+        log.warning("no trial was evaluated: the report lists them, without scores; set evaluate_after=true")
     log.info("comparison of %s, %d of them evaluated: %s", plural(len(trials), "trial"), evaluated, report)
 
 

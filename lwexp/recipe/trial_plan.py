@@ -58,7 +58,7 @@ def _plan_train(config: Config, plan: TrialPlan, has_setup: bool) -> None:
     if found.hours is not None:
         plan.hours = found.hours.training + found.hours.other
         plan.gpu_hours = plan.hours * found.hours.gpus
-    if config.then_evaluate:
+    if config.evaluate_after:
         plan.dollars = _judging(config)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from lwexp.config.compose import read_config
 from lwexp.config.schema import Config
+from lwexp.config.upgrade import upgrade
 from lwexp.records import LwexpError
 from lwexp.runs.artifacts import CONFIG, LOCK, RESULTS, Artifact, Labels, Manifest, Tree, read_object
 from lwexp.runs.summaries import ComparisonSummary
@@ -134,8 +135,12 @@ class Run:
 
     @cached_property
     def config_tree(self) -> Tree:
-        """The content of config.json; empty if it cannot be read."""
-        return read_object(self.path / CONFIG)
+        """config.json under the names of today; as it is if a later version wrote it, empty if it cannot be read."""
+        tree = read_object(self.path / CONFIG)
+        try:
+            return upgrade(tree) if tree else tree
+        except LwexpError:
+            return tree
 
     @cached_property
     def config(self) -> Config | None:

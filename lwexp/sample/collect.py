@@ -75,7 +75,7 @@ def collect(
             if isinstance(answer, Failure):
                 failures.append(answer)
                 return
-            row = _filled(blank[answer.id], answer, counter, after_plan=after_plan if sample.after_plan else str)
+            row = _filled(blank[answer.id], answer, counter, after_plan=after_plan if sample.plan_first else str)
             if isinstance(row, Failure):
                 failures.append(row)
                 return

@@ -47,7 +47,7 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
     and repetition_penalty these are sent even when they are off.
     """
     body: dict[str, JsonValue] = {}
-    if engine.sends_top_k:
+    if engine.supports_top_k:
         body = {"top_k": sample.top_k or -1, "repetition_penalty": sample.repetition_penalty}
     return LiteLLMWriter(
         kind="litellm",

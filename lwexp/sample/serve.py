@@ -56,7 +56,7 @@ class Service:
             top_k=max(0, int(request.get("top_k") or 0)),  # -1 switches it off too
             repetition_penalty=float(request.get("repetition_penalty") or 1.0),
             max_new_tokens=int(request.get("max_tokens") or request.get("max_completion_tokens") or 1024),
-            repeats=1, batch_size=1, after_plan=False,
+            repeats=1, batch_size=1, plan_first=False,
         )  # fmt: skip
         # The same text and seed give the same answer, whatever was asked before.
         id = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -16,9 +16,9 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
     checks.jsonl      records.AnswerCheck   per response that came: word counts, early stop, loop, signs of injection
     positions.jsonl   records.SegmentCheck  per response x segment: repetition, distinctness, S_q with judge.segments
-    pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with against=<run>
-    pairwise.json     runs.summaries        the same counted; only with against=
-    regression.json   runs.summaries        paired differences per range and metric; only with against=
+    pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with baseline_run=<run>
+    pairwise.json     runs.summaries        the same counted; only with baseline_run=
+    regression.json   runs.summaries        paired differences per range and metric; only with baseline_run=
     answer_failures.jsonl records.Failure   why answers never came; absent if all came
     answers.sqlite, ledger.sqlite           paid calls of the engine and of the judge
 

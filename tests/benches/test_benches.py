@@ -121,7 +121,7 @@ def test_the_language_is_that_of_the_file_not_of_the_letters(tmp_path: Path) -> 
     folder = published_shape(tmp_path)
     assert [prompt.language for prompt in published(folder)] == ["en", "zh", "en", "zh", "en"]
     assert [p.language for p in published(folder / "longbench_write.jsonl")] == ["en", "zh", "en", "zh", "en"]
-    by_letters = published(folder, "bench.english=null")
+    by_letters = published(folder, "bench.english_prompts_file=null")
     assert [prompt.language for prompt in by_letters] == ["en", "zh", "zh", "zh", "en"]
     assert numbers(published(folder, bench="longbench_write_en")) == [1, 3, 5]
     assert numbers(published(folder, bench="longbench_write_zh")) == [2, 4]
@@ -129,7 +129,9 @@ def test_the_language_is_that_of_the_file_not_of_the_letters(tmp_path: Path) -> 
 
 def test_a_file_without_its_english_neighbour_says_where_to_get_it(tmp_path: Path) -> None:
     (published_shape(tmp_path) / "longbench_write_en.jsonl").unlink()
-    with pytest.raises(LwexpError, match=r"longbench_write_en\.jsonl at https://github.*bench\.english=null"):
+    with pytest.raises(
+        LwexpError, match=r"longbench_write_en\.jsonl at https://github.*bench\.english_prompts_file=null"
+    ):
         published(tmp_path)
 
 

@@ -1,13 +1,15 @@
 """What is answered to a key that does not exist: our name for it, the choice that has it, or the key beside it."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
 from lwexp.config import Config, compose
-from lwexp.config.fields import known_keys
+from lwexp.config.fields import known_keys, walk
 from lwexp.config.folders import CONF
 from lwexp.config.mistakes.aliases import ALIASES, COMMANDS
+from lwexp.extend.settings import key_of
 from lwexp.records import LwexpError
 
 KNOWN = known_keys(Config)
@@ -101,3 +103,39 @@ def test_an_experiment_without_its_package_line_is_told_so(tmp_path):
 
     (tmp_path / "experiment" / "lost.yaml").write_text("# @package _global_\nseed: 7\n")
     assert compose("experiment=lost", config_dir=tmp_path).seed == 7
+
+
+RENAMED = {
+    key: key_of(field).formerly for key, field in walk(Config) if key_of(field).formerly is not None and "*" not in key
+}
+OF_CHOICES = {
+    "teacher": "teacher=offline",
+    "objective": "objective=dpo",
+    "bench": "bench=jsonl",
+    "engine": "engine=vllm",
+}
+
+
+@pytest.mark.parametrize("key", sorted(RENAMED))
+def test_an_old_name_is_answered_with_the_new_one_and_never_taken(key):
+    section = key.rpartition(".")[0]
+    old = f"{section}.{RENAMED[key]}".lstrip(".")
+    choice = OF_CHOICES.get(key.split(".")[0], "seed=0")
+
+    assert answer(choice, f"{old}=1") == f"{old}: was renamed to {key}"
+
+
+def test_an_old_name_in_a_file_is_answered_too(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "old.yaml").write_text("# @package _global_\nsample: {after_plan: true}\n")
+
+    with pytest.raises(LwexpError, match=r"sample\.after_plan: was renamed to sample\.plan_first"):
+        compose("experiment=old", config_dir=tmp_path)
+
+
+def test_every_renamed_key_stands_in_the_list():
+    table = (Path(__file__).parents[2] / "docs" / "decisions" / "023-renames.md").read_text()
+
+    for key, field in walk(Config):
+        if former := key_of(field).formerly:
+            assert f".{former}` |" in table or f"`{former}` |" in table, key

@@ -144,7 +144,7 @@ def test_imported_files_and_drafts_train_together_and_a_broken_row_is_named(root
     extra = f"+mixture.sources.chat={{kind: file, path: {tmp_path / 'sharegpt.jsonl'}, format: auto, count: 3, "
     extra += "min_words: null, max_words: null, on_bad_row: skip}"
     more = "+mixture.sources.alpaca={kind: drafts, run: import-alpaca, count: 7, min_words: null, max_words: null, "
-    more += "with_plan: false}"
+    more += "plan_first: false}"
     trained = run(
         "train.py", "experiment=smoke", "name=mixed", f"root={root}", "mixture.sources.drafts.run=data-offline",
         extra, more,

@@ -83,7 +83,7 @@ def test_what_may_pass_is_asked_for_again_and_nothing_else(start_server: Callabl
     url = start_server()
     command = (f"root={tmp_path / 'runs'}", "instructions=file", f"generate.instructions.path={path}",
                "teacher=local_openai", f"teacher.base_url={url}", "teacher.limits.max_attempts=2",
-               "teacher.limits.timeout_seconds=2.5", "teacher.limits.first_pause_seconds=0.1")  # fmt: skip
+               "teacher.limits.timeout_seconds=2.5", "teacher.limits.initial_backoff_seconds=0.1")  # fmt: skip
     published: list[str] = []
     seen = []
     for _ in range(4):

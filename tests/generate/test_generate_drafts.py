@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_an_offline_run_writes_every_file_in_order(tmp_path: Path) -> None:
-    run = write(tmp_path, "generate.instructions.count=12", "teacher.miss=0.0")
+    run = write(tmp_path, "generate.instructions.count=12", "teacher.length_noise=0.0")
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     conversations = list(read_rows(run.path / "conversations.jsonl", Conversation))
     assert run.is_finished
@@ -87,7 +87,7 @@ def test_parallel_writing_sends_no_text_so_far(tmp_path: Path) -> None:
 
 def test_direct_writing_asks_once_a_document(tmp_path: Path) -> None:
     """Six documents, six calls, no plan; the stand-in, told to miss by nothing, writes what was asked for."""
-    run = write(tmp_path, "generate.instructions.count=6", "generate.mode=direct", "teacher.miss=0.0")
+    run = write(tmp_path, "generate.instructions.count=6", "generate.mode=direct", "teacher.length_noise=0.0")
 
     drafts = list(read_rows(run.path / "drafts.jsonl", Draft))
     assert results_of(run)["calls"] == 6
@@ -139,7 +139,7 @@ def test_a_run_that_keeps_nothing_is_not_finished(tmp_path: Path) -> None:
 def long_paragraphs(*overrides: str) -> tuple[str, ...]:
     """Two documents of two paragraphs of 150 words each; the stand-in's token is a word."""
     return ("generate.instructions.count=2", "generate.instructions.required_words=[300]",
-            "teacher.paragraph_words=150", "teacher.miss=0.0", *overrides)  # fmt: skip
+            "teacher.paragraph_words=150", "teacher.length_noise=0.0", *overrides)  # fmt: skip
 
 
 def test_a_paragraph_that_stays_cut_is_kept_and_flagged(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_cut_paragraph_is_whole_with_more_room(tmp_path: Path) -> None:
     assert {reason for draft in drafts for reason in draft.finish_reasons} == {"stop"}
     assert results_of(run)["cut_and_asked_again"] == 4
     assert results_of(run)["calls"] == 2 + 2 * 4
-    plain = write(tmp_path, *long_paragraphs("teacher.max_tokens=100", "generate.retry_room=null"))
+    plain = write(tmp_path, *long_paragraphs("teacher.max_tokens=100", "generate.retry_max_tokens_factor=null"))
     assert results_of(plain)["calls"] == 2 + 4
 
 

@@ -50,7 +50,7 @@ def _limits(**changes: Any) -> Limits:
         "tokens_per_minute": None,
         "timeout_seconds": 10.0,
         "max_attempts": 3,
-        "first_pause_seconds": 0.1,
+        "initial_backoff_seconds": 0.1,
         "budget_usd": None,
     }
     return Limits(**{**values, **changes})
@@ -71,11 +71,11 @@ def hosted(server: LoopbackServer) -> Callable[..., LiteLLMTeacher]:
 
 @pytest.fixture
 def offline() -> Callable[..., OfflineTeacher]:
-    """Makes offline teachers; keywords are ``miss``, ``max_tokens`` and limits."""
+    """Makes offline teachers; keywords are ``length_noise``, ``max_tokens`` and limits."""
 
-    def make(*, miss: float = 0.4, max_tokens: int = 4096, **limits: Any) -> OfflineTeacher:
+    def make(*, length_noise: float = 0.4, max_tokens: int = 4096, **limits: Any) -> OfflineTeacher:
         return OfflineTeacher(
-            kind="offline", model="offline/teacher", paragraph_words=25, miss=miss,
+            kind="offline", model="offline/teacher", paragraph_words=25, length_noise=length_noise,
             temperature=0.5, top_p=1.0, max_tokens=max_tokens, limits=_limits(**limits),
         )  # fmt: skip
 

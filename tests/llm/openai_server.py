@@ -162,7 +162,11 @@ class Server:
             reply = canned_reply(request["messages"][-1]["content"])
         else:
             reply = teacher_reply(
-                request["messages"], seed=request.get("seed") or 0, paragraph_words=40, miss=0.2, max_tokens=limit
+                request["messages"],
+                seed=request.get("seed") or 0,
+                paragraph_words=40,
+                length_noise=0.2,
+                max_tokens=limit,
             )
         finish = {"filter": "content_filter", "length": "length"}.get(kind, reply.finish_reason)
         text = "" if kind in ("empty", "filter") else reply.text

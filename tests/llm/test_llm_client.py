@@ -244,8 +244,8 @@ def test_a_response_schema_reaches_the_provider(server: Any, hosted: Hosted, tmp
 
 
 def test_the_offline_teacher_takes_the_same_path(offline: Offline, tmp_path: Path) -> None:
-    [first] = ask_all(offline(miss=0.0), tmp_path, ["Write a 100-word article about the history of tea."])
-    [again] = ask_all(offline(miss=0.0), tmp_path, ["Write a 100-word article about the history of tea."])
+    [first] = ask_all(offline(length_noise=0.0), tmp_path, ["Write a 100-word article about the history of tea."])
+    [again] = ask_all(offline(length_noise=0.0), tmp_path, ["Write a 100-word article about the history of tea."])
     assert isinstance(first, Answer)
     assert isinstance(again, Answer)
     assert first.text == again.text
@@ -257,7 +257,7 @@ def test_every_option_of_the_offline_teacher_shapes_the_key(offline: Offline, tm
     text = "Write a 100-word article about the history of tea."
     ask_all(offline(), tmp_path, [text])
     [same] = ask_all(offline(concurrency=1, timeout_seconds=3.0), tmp_path, [text])
-    [other] = ask_all(offline(miss=0.1), tmp_path, [text])
+    [other] = ask_all(offline(length_noise=0.1), tmp_path, [text])
     assert isinstance(same, Answer)
     assert isinstance(other, Answer)
     assert (same.from_ledger, other.from_ledger) == (True, False)

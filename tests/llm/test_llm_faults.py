@@ -45,7 +45,7 @@ def test_five_hundred_documents_with_faults_at_a_third_of_the_calls(tmp_path: Pa
     with loopback_server("--canned", "--fault-rate", "0.3", "--kinds", "all", "--record", "100000") as server:
         config = compose(
             "teacher=local_openai", f"teacher.base_url={server.url}", "teacher.limits.concurrency=64",
-            "teacher.limits.first_pause_seconds=0.05", "teacher.limits.timeout_seconds=2.0", "instructions=file",
+            "teacher.limits.initial_backoff_seconds=0.05", "teacher.limits.timeout_seconds=2.0", "instructions=file",
             f"generate.instructions.path={tmp_path / 'set.jsonl'}",
         )  # fmt: skip
         wanted = config.generate.instructions

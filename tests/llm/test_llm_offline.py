@@ -41,7 +41,7 @@ Please integrate all of this, and now continue writing {step}. If needed, you ca
 
 
 def ask(prompt: str, **changes: Any) -> Reply:
-    options = {"seed": 1, "paragraph_words": 25, "miss": 0.0, "max_tokens": 4096, **changes}
+    options = {"seed": 1, "paragraph_words": 25, "length_noise": 0.0, "max_tokens": 4096, **changes}
     return teacher_reply([{"role": "user", "content": prompt}], **options)
 
 

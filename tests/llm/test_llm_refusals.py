@@ -76,7 +76,7 @@ def test_an_empty_account_stops_the_run_which_can_be_used_and_goes_on(provider: 
 def test_a_selection_without_credit_stops_too(behaviour: str, provider: Provider, tmp_path: Path) -> None:
     texts = [f"{NOVELS[0]} {'very ' * i} old" for i in range(9)]
     with pytest.raises(OutOfMoney, match="no credit"):
-        select_from(tmp_path, provider, behaviour, ONE_BY_ONE, "select.near_duplicate=null", texts=texts)
+        select_from(tmp_path, provider, behaviour, ONE_BY_ONE, "select.near_duplicate_threshold=null", texts=texts)
     assert len(provider.calls) == 5
 
 
@@ -99,7 +99,7 @@ def test_documents_that_are_turned_away_never_stop_the_others(
 def test_rows_that_are_turned_away_never_stop_a_selection(behaviour: str, provider: Provider, tmp_path: Path) -> None:
     texts = [f"{NOVELS[0]} {'very ' * i} old" for i in range(9)]
     with pytest.raises(LwexpError, match="nothing was kept"):
-        select_from(tmp_path, provider, behaviour, "select.near_duplicate=null", texts=texts)
+        select_from(tmp_path, provider, behaviour, "select.near_duplicate_threshold=null", texts=texts)
     assert len(provider.calls) == 9
 
 

@@ -114,7 +114,7 @@ def test_a_run_whose_calls_fail_and_repeat_the_key_keeps_it_out_of_every_file(tm
         started = time.monotonic()
         done = generate(
             tmp_path, "teacher=local_openai", f"teacher.base_url={server.url}", "teacher.api_key_env=MY_API_KEY",
-            "teacher.limits.first_pause_seconds=0.1", "instructions=file",
+            "teacher.limits.initial_backoff_seconds=0.1", "instructions=file",
             f"generate.instructions.path={tmp_path / 'set.jsonl'}", MY_API_KEY=CANARY,
         )  # fmt: skip
         assert server.now()["faults"]["401"] == 1, time.monotonic() - started

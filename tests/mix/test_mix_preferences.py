@@ -14,7 +14,7 @@ SAMPLING = Sampling(temperature=0.8, top_p=1, top_k=0, repetition_penalty=1, max
 def policy(rejected: str, min_margin: float = 0, **changes: object) -> PairsConfig:
     values = {
         "n": 4, "instructions": {"kind": "drafts", "count": 1}, "temperature": 1.0, "rejected": rejected,
-        "min_margin": min_margin, "min_scored": 2, "length_ratio": None, "min_chosen": 0.0, "unfinished": "skip",
+        "min_margin": min_margin, "min_scored": 2, "length_ratio": None, "min_chosen": 0.0, "truncated_chosen": "skip",
         **changes,
     }  # fmt: skip
     return PairsConfig.model_validate(values)
@@ -26,7 +26,7 @@ def test_an_unfinished_best_answer_is_skipped_unless_the_config_keeps_it() -> No
     scores = verdicts("p", [90, 20])
 
     pairs, failures = choose_pairs(answers, scores, policy("worst"), seed=0)
-    kept, _ = choose_pairs(answers, scores, policy("worst", unfinished="keep"), seed=0)
+    kept, _ = choose_pairs(answers, scores, policy("worst", truncated_chosen="keep"), seed=0)
 
     assert (pairs, [failure.reason for failure in failures]) == ([], ["unfinished_best"])
     assert [pair.chosen for pair in kept] == ["p 0"]

@@ -24,7 +24,7 @@ def drafts_run(root: Path, plan: str | None) -> None:
 
 
 def taken(root: Path, value: str) -> Conversation:
-    config = compose(f"root={root}", f"mixture.sources.drafts.with_plan={value}")
+    config = compose(f"root={root}", f"mixture.sources.drafts.plan_first={value}")
     (row,) = take(resolve_mixture(config), 0, ConversationRows()).rows
     return row
 
@@ -43,7 +43,7 @@ def test_the_plan_stands_before_the_answer_and_counts_for_nothing(tmp_path: Path
 def test_a_conversation_without_a_plan_is_refused(tmp_path: Path) -> None:
     drafts_run(tmp_path, None)
 
-    with pytest.raises(LwexpError, match=r"with_plan=true: conversation d1 has no plan"):
+    with pytest.raises(LwexpError, match=r"plan_first=true: conversation d1 has no plan"):
         taken(tmp_path, "true")
     assert taken(tmp_path, "false").id == "d1"
 

@@ -110,12 +110,12 @@ def test_a_selection_answers_for_itself_and_against_needs_the_same_bench(tmp_pat
     done, run = evaluate(tmp_path, "bench.range=[2000,4000)")
     assert done.returncode == 0, done.stderr
     assert sum(1 for _ in read_rows(run / "verdicts.jsonl", Verdict)) == 12
-    again, same = evaluate(tmp_path, "bench.range=[2000,4000)", f"against={run}")
+    again, same = evaluate(tmp_path, "bench.range=[2000,4000)", f"baseline_run={run}")
     assert again.returncode == 0, again.stderr
     found = json.loads((same / "regression.json").read_text())
     assert found["ranges"]["all"]["S_l"]["difference"] == 0
     assert "S_q" not in found["ranges"]["all"]
-    wrong, _ = evaluate(tmp_path, "bench.range=[2000,4000)", "bench.language=en", f"against={run}")
+    wrong, _ = evaluate(tmp_path, "bench.range=[2000,4000)", "bench.language=en", f"baseline_run={run}")
     assert wrong.returncode == 2
     assert "choose the same bench=" in wrong.stderr or "prompts that this bench does not have" in wrong.stderr
 

@@ -47,7 +47,7 @@ objective:
 TRAINING = """# @package _global_
 defaults:
   - override /experiment: own
-then_evaluate: true
+evaluate_after: true
 hydra:
   launcher:
     max_parallel_trials: 2
@@ -58,7 +58,7 @@ hydra:
       objective.optimizer.lr: 1.0e-3,3.0e-3
 """
 SEARCH = [
-    "then_evaluate=true", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.launcher.max_parallel_trials=2",
+    "evaluate_after=true", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.launcher.max_parallel_trials=2",
 ]  # fmt: skip
 
 

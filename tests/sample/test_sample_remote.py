@@ -118,7 +118,7 @@ def test_every_sampling_parameter_is_sent_and_stored(echo: Echo, tmp_path: Path)
     assert stored.model_dump() == sampling().model_dump(include={
         "temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens",
     }) | {"seed": stored.seed}  # fmt: skip
-    plain = engine(echo.url, sends_top_k=False)
+    plain = engine(echo.url, supports_top_k=False)
     run(echo.url, tmp_path / "s.jsonl", prompts=PROMPTS[:1], model=plain)
     assert "top_k" not in echo.seen[1]
     with pytest.raises(LwexpError, match=r"sample\.top_k=20 is not sent"):

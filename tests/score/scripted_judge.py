@@ -66,7 +66,7 @@ class Judge:
             tokens_per_minute=None,
             timeout_seconds=20.0,
             max_attempts=1,
-            first_pause_seconds=1.0,
+            initial_backoff_seconds=1.0,
             budget_usd=None,
         )
         return LiteLLMJudge(

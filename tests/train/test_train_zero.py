@@ -222,10 +222,10 @@ def test_dpo_in_two_passes_on_two_ranks_gives_the_curve_of_one_pass_in_one_proce
         "objective.optimizer.lr=0.01", "objective.beta=0.5", "pack.max_tokens=160",
     )  # fmt: skip
     start = start_models["glm"]
-    two = (*options, "objective.passes=two", "hardware=cpu_zero3")
+    two = (*options, "objective.backward_passes=two", "hardware=cpu_zero3")
     assert ranks.train(tmp_path / "two", *two, world=2, start_from=start) == [0, 0]
     assert "DPO in two passes, 80 tokens at a time" in (run_in(tmp_path / "two") / "log.txt").read_text()
-    assert ranks.train(tmp_path / "one", *options, "objective.passes=one", world=0, start_from=start) == [0]
+    assert ranks.train(tmp_path / "one", *options, "objective.backward_passes=one", world=0, start_from=start) == [0]
 
     one, both = (read_metrics(run_in(tmp_path / name) / "metrics.jsonl") for name in ("one", "two"))
     assert [row["step"] for row in both] == [1, 2, 3, 4]

@@ -65,7 +65,7 @@ def test_the_first_step_is_at_its_reference(
 ) -> None:
     """Loss ln 2 and no distance. 8 pairs in 4 packs on 2 ranks: each pack goes through the start model once."""
     options = (
-        *OPTIONS, f"hardware.stage={stage}", f"hardware.precision={precision}", f"objective.passes={passes}",
+        *OPTIONS, f"hardware.stage={stage}", f"hardware.precision={precision}", f"objective.backward_passes={passes}",
         f"hardware.activation_checkpointing={str(recompute).lower()}",
     )  # fmt: skip
     root = tmp_path / "runs"

@@ -31,7 +31,7 @@ def dpo_config(**changes: Any) -> DPO:
     )
     values: dict[str, Any] = {
         "kind": "dpo", "epochs": 1, "max_steps": None, "global_batch": 4, "loss": "sigmoid", "beta": 0.1,
-        "label_smoothing": 0.0, "length_normalize": False, "ld_alpha": 1.0, "nll_weight": 0.0, "passes": "one",
+        "label_smoothing": 0.0, "length_normalize": False, "ld_alpha": 1.0, "nll_weight": 0.0, "backward_passes": "one",
     }  # fmt: skip
     return DPO(**values | changes, optimizer=optimizer)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from lwexp.extend.endpoint import AskedJudge, Endpoint, Teacher
 from lwexp.extend.registry import register
+from lwexp.extend.settings import Key
 
 
 class _Offline(Endpoint):
@@ -29,15 +30,15 @@ class OfflineTeacher(_Offline, Teacher):
     model: Literal["offline/teacher"] = "offline/teacher"
     paragraph_words: int = Field(ge=15)
     """Words it plans for a paragraph (real teachers are asked for 200 to 1,000)."""
-    miss: float = Field(ge=0, lt=1)
-    """Its plans add up to the requested length times 1 + u, u uniform in [-miss, +miss]."""
+    length_noise: Annotated[float, Key(formerly="miss")] = Field(ge=0, lt=1)
+    """Its plans add up to the requested length times 1 + u, u uniform in [-length_noise, +length_noise]."""
 
     @property
     def paragraph_length(self) -> int:
         return self.paragraph_words
 
     def parameters(self) -> dict[str, Any]:
-        return {"paragraph_words": self.paragraph_words, "miss": self.miss}
+        return {"paragraph_words": self.paragraph_words, "length_noise": self.length_noise}
 
 
 @register

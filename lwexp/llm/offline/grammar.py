@@ -89,11 +89,11 @@ def write_paragraph(*, topic: str, part: int, parts: int, words: int, language: 
 
 
 def plan_points(
-    *, topic: str, words: int, paragraph_words: int, miss: float, language: Language, seed: int
+    *, topic: str, words: int, paragraph_words: int, length_noise: float, language: Language, seed: int
 ) -> list[tuple[str, int]]:
-    """Different main points with word counts; the total misses ``words`` by up to ``miss``, as real teachers do."""
-    rng = random.Random(f"plan|{seed}|{language}|{topic}|{words}|{paragraph_words}|{miss}")
-    total = words * (1 + rng.uniform(-miss, miss))
+    """Different main points with word counts; like a real teacher's, they miss ``words`` by up to ``length_noise``."""
+    rng = random.Random(f"plan|{seed}|{language}|{topic}|{words}|{paragraph_words}|{length_noise}")
+    total = words * (1 + rng.uniform(-length_noise, length_noise))
     parts = max(1, round(total / paragraph_words))
     share = max(_SHORTEST_PART, round(total / parts))
     grammar = _GRAMMARS[language]

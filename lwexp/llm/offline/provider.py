@@ -30,7 +30,7 @@ class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
         if model == "judge":
             reply = judge_reply(messages, schema=optional_params.get("response_format"))
         elif model == "teacher":
-            names = ("seed", "paragraph_words", "miss", "max_tokens")
+            names = ("seed", "paragraph_words", "length_noise", "max_tokens")
             reply = teacher_reply(messages, **{name: optional_params[name] for name in names})
         else:
             raise litellm.NotFoundError(f"there is no {PROVIDER}/{model}; wanted teacher or judge", model, PROVIDER)

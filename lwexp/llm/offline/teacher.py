@@ -57,7 +57,7 @@ class _Brief(NamedTuple):
 
 
 def teacher_reply(
-    messages: Sequence[Mapping[str, str]], *, seed: int, paragraph_words: int, miss: float, max_tokens: int
+    messages: Sequence[Mapping[str, str]], *, seed: int, paragraph_words: int, length_noise: float, max_tokens: int
 ) -> Reply:
     """Answer the last message. A token of the stand-in is a word or a Chinese character.
 
@@ -65,7 +65,7 @@ def teacher_reply(
         messages: Chat messages with ``role`` and ``content``.
         seed: The same seed and messages give the same answer.
         paragraph_words: Words planned per paragraph.
-        miss: Plans add up to the required length times 1 + u, u uniform in [-miss, +miss].
+        length_noise: Plans add up to the required length times 1 + u, u uniform in [-length_noise, +length_noise].
         max_tokens: Longer answers are cut here, with finish reason ``length``.
     """
     prompt = messages[-1]["content"]
@@ -79,7 +79,7 @@ def teacher_reply(
         text = _paragraph(brief, plan, step, seed)
     else:
         points = plan_points(
-            topic=brief.topic, words=brief.words, paragraph_words=paragraph_words, miss=miss,
+            topic=brief.topic, words=brief.words, paragraph_words=paragraph_words, length_noise=length_noise,
             language=brief.language, seed=seed,
         )  # fmt: skip
         if instruction is not None:

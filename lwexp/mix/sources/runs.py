@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from lwexp.extend.registry import register
+from lwexp.extend.settings import Key
 from lwexp.extend.source import DataSource, Found, PairSource
 from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows
 from lwexp.text.plan_text import with_plan
@@ -21,7 +22,7 @@ class DraftsSource(DataSource):
     run: str = "newest"
     """A run directory or run name (imports too); "newest" takes the newest finished AgentWrite run under root, or the
     newest import where there is no AgentWrite run."""
-    with_plan: bool = False
+    plan_first: Annotated[bool, Key(formerly="with_plan")] = False
     """Put the teacher's plan before the text, so that the model learns to plan first (the plan-then-write ablation).
     Evaluation counts and judges only the text after the plan."""
 
@@ -30,7 +31,7 @@ class DraftsSource(DataSource):
 
     def rows(self, key: str, found: Found) -> Iterator[Conversation]:
         for row in read_rows(Path(found.path), Conversation):
-            yield _plan_first(key, row) if self.with_plan else row
+            yield _plan_first(key, row) if self.plan_first else row
 
 
 @register
@@ -91,7 +92,7 @@ def _has_rows(path: Path) -> bool:
 def _plan_first(key: str, row: Conversation) -> Conversation:
     """The conversation with its plan before its last answer; ``actual_words`` stays that of the text."""
     if not row.plan:
-        raise LwexpError(f"{key}.with_plan=true: conversation {row.id} has no plan; AgentWrite's own runs have them")
+        raise LwexpError(f"{key}.plan_first=true: conversation {row.id} has no plan; AgentWrite's own runs have them")
     *before, last = row.messages
     answer = last.model_copy(update={"content": with_plan(row.plan, last.content)})
     return row.model_copy(update={"messages": (*before, answer)})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lwexp.extend import Known, Objective, PackLoss, PreferenceForm, StepTotals, Watched, register
+from lwexp.extend import Key, Known, Objective, PackLoss, PreferenceForm, StepTotals, Watched, register
 from lwexp.pack.rows import PairRows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class DPO(PreferenceForm, Objective):
     kind: Literal["dpo"] = "dpo"
     nll_weight: float = Field(ge=0)
     """Weight of the token-mean NLL of the chosen answers, which keeps their likelihood up. TRL's rpo_alpha."""
-    passes: Literal["auto", "one", "two"] = "auto"
+    backward_passes: Annotated[Literal["auto", "one", "two"], Key(formerly="passes")] = "auto"
     """two trains the answers of a pack one after the other: exact, with the memory of the longest answer instead of the
     whole pack, for one more forward pass. auto selects two where the planner finds that one pass does not fit."""
 
@@ -99,7 +99,7 @@ class DPO(PreferenceForm, Objective):
 
         A pair whose longer answer has more than half of the pack's tokens needs more than that.
         """
-        if self.passes == "one" or (self.passes == "auto" and fits(max_tokens)):
+        if self.backward_passes == "one" or (self.backward_passes == "auto" and fits(max_tokens)):
             return max_tokens
         return -(-max_tokens // 2)
 

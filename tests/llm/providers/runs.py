@@ -28,7 +28,7 @@ def teacher(provider: Provider, behaviour: str, *overrides: str) -> tuple[str, .
     """Overrides for a teacher that behaves so; patience is short."""
     return (
         "teacher=local_openai", f"teacher.model=hosted_vllm/b-{behaviour}", f"teacher.base_url={provider.url}",
-        "teacher.limits.first_pause_seconds=0.05", "teacher.limits.max_attempts=2", "teacher.limits.concurrency=2",
+        "teacher.limits.initial_backoff_seconds=0.05", "teacher.limits.max_attempts=2", "teacher.limits.concurrency=2",
         "teacher.limits.timeout_seconds=10", *overrides,
     )  # fmt: skip
 
