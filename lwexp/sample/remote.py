@@ -14,6 +14,8 @@ from lwexp.llm.ledger import Ledger
 from lwexp.llm.pool import DRAINED
 from lwexp.records import Failure
 from lwexp.sample.requests import SampleRequest, SampleResult
+from lwexp.text.reasoning import UNFINISHED
+from lwexp.text.words import count_words
 
 
 def ask_all(
@@ -67,9 +69,13 @@ async def _ask(client: Client, request: SampleRequest) -> SampleResult | Failure
     """One answer. Truncated and empty outputs count as answers; an empty one scores 0."""
     outcome = await client.ask([{"role": "user", "content": request.prompt.text}], seed=request.seed)
     if not isinstance(outcome, NoAnswer):
-        return SampleResult(request.id, outcome.text.strip(), "stop")
+        return SampleResult(request.id, outcome.text.strip(), "stop", outcome.reasoning)
+    if outcome.reason == UNFINISHED and outcome.partial is not None:
+        words = count_words(outcome.partial.reasoning)
+        detail = f"{words:,} words of reasoning and no answer; raise sample.max_new_tokens"
+        return Failure(id=request.id, stage="sample", reason=UNFINISHED, detail=detail, attempts=outcome.attempts)
     if outcome.partial is not None:
-        return SampleResult(request.id, outcome.partial.text.strip(), "length")
+        return SampleResult(request.id, outcome.partial.text.strip(), "length", outcome.partial.reasoning)
     if outcome.reason == "empty":
         return SampleResult(request.id, "", "stop")
     return Failure(
