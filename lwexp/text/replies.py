@@ -84,7 +84,10 @@ def read_object(
     text = _without_reasoning(reply.lstrip(_BYTE_ORDER_MARK), None if quoted is None else suspects).strip()
     if fenced := _FENCE.fullmatch(text):
         text = fenced[1]
-    found = _one_object(text, names, mends)
+    try:
+        found = _one_object(text, names, mends)
+    except RecursionError:
+        raise UnreadableError("its JSON is nested too deeply") from None
     if found.before.strip() or found.after.strip():
         _refuse_quotations(found, quoted, suspects, may_reason)
     try:
@@ -158,7 +161,7 @@ def _objects(text: str, names: Mapping[str, str]) -> Iterator[_Found]:
             value, end = decoder.raw_decode(text, at)
         except UnreadableError:
             raise
-        except (ValueError, RecursionError):  # a brace in prose, or an object that no judge writes
+        except ValueError:  # a brace in prose
             value = None
         if isinstance(value, dict) and (fields := _with_fields(value, names)) is not None:
             yield _Found(fields, _outside_fence(text[:at]), _outside_fence(text[end:]))

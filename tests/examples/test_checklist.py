@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_one_line(folder: Path) -> None:
         (["bench.metrics=[length]"], "bench.ranges"),
         (["bench.metrics=[length]", "bench.ranges=[{low: 0, high: 9, closed: true}]"], "no prompt asks for a length"),
         (["judge=offline", "judge.prompt=mine.txt"], "checklist asks its own question"),
-        (["judge=offline", "judge.segments=true"], "parts get an S_q"),
+        (["judge=offline", "judge.segments=true"], "parts are scored by S_q"),
     ):
         done = evaluate(folder, "dry_run=true", *words)
         assert (done.returncode, said in done.stderr) == (2, True), (words, done.stderr)

@@ -28,8 +28,10 @@ def test_a_hundred_canned_replies_become_verdicts_or_are_counted_unscored(
     bad = len(replies) - len(good)
     assert scores == [50.0] * len(good) + [None] * bad
     found = json.loads((tmp_path / "judge.json").read_text())
-    assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(good), {"unreadable": bad})
-    assert f"{len(replies)} in = {len(good)} kept + {bad} unreadable" in caplog.text
+    unfinished = 2  # a think block and a harmony channel that never end
+    unscored = {"unreadable": bad - unfinished, "unfinished_reasoning": unfinished}
+    assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(good), unscored)
+    assert f"{len(replies)} in = {len(good)} kept + {bad - unfinished} unreadable" in caplog.text
 
 
 def test_repeats_are_kept_averaged_and_compared(judge: Judge, tmp_path: Path) -> None:
@@ -92,5 +94,5 @@ def test_a_published_cell_without_sense_is_refused(tmp_path: Path, changes: dict
     with pytest.raises(LwexpError, match=said):
         published_cells(path)
     path.write_text(json.dumps(row) + "\n" + json.dumps(row))
-    with pytest.raises(LwexpError, match="comes twice"):
+    with pytest.raises(LwexpError, match="is repeated"):
         published_cells(path)
