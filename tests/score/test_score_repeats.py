@@ -31,7 +31,8 @@ def test_a_hundred_canned_replies_become_verdicts_or_are_counted_unscored(
     unfinished = 2  # a think block and a harmony channel that never end
     unscored = {"unreadable": bad - unfinished, "unfinished_reasoning": unfinished}
     assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(good), unscored)
-    assert f"{len(replies)} in = {len(good)} kept + {bad - unfinished} unreadable" in caplog.text
+    lost = f"{unfinished} unfinished reasoning + {bad - unfinished} unreadable"
+    assert f"{len(replies)} in = {len(good)} kept + {lost}" in caplog.text
 
 
 def test_repeats_are_kept_averaged_and_compared(judge: Judge, tmp_path: Path) -> None:
