@@ -1,7 +1,7 @@
 """The gate: a composed YAML tree goes in, a frozen and validated config comes out.
 
-YAML holds the numbers of a recipe, the schema their meaning. A field has a default where its value is neutral, such as
-"no limit", or where nearly every choice has the same.
+YAML holds the numbers of a recipe, the schema their meaning. A field has a default only if
+the default is neutral, such as "no limit", or if nearly every choice has the same value.
 """
 
 import json
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=Strict)
 def validate(tree: Tree, schema: type[S]) -> S:
     """Turn a resolved tree into a config.
 
-    Goes through JSON on purpose: JSON-strict takes a list for a tuple and a string for a path, but
+    Goes through JSON on purpose: for JSON, pydantic's strict mode accepts a list as a tuple and a string as a path, but
     refuses "3", 3.0 and true where an integer belongs.
 
     Raises:
@@ -63,7 +63,7 @@ def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
 
 
 def _unknown_kind(key: str, problem: Any) -> str:
-    """A name that no registered class has; perhaps its plugin was not named."""
+    """The message for a name that no registered class has; perhaps the user forgot to name its plugin."""
     given, what, choices = problem["input"], problem["ctx"]["what"], problem["ctx"]["choices"]
     name = given.get("kind") if isinstance(given, dict) else given
     key = f"{key}.kind" if isinstance(given, dict) else key

@@ -35,12 +35,12 @@ def first_comment(path: Path) -> str:
 
 
 def read_choice(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> Tree:
-    """The values of ``<group>/<name>.yaml`` on those of the choices of its group that it builds on.
+    """The values of ``<group>/<name>.yaml``, merged over those of the files in its group that it builds on.
 
     Args:
         group: Such as hardware or experiment.
         name: Of the file, without .yaml.
-        folders: Where it may lie; the first that has it counts, as for Hydra.
+        folders: Searched in order; the first that has the file is used, as in Hydra.
     """
     merged: Tree = {}
     for tree in _chain(group, name, folders):
@@ -49,7 +49,7 @@ def read_choice(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> Tre
 
 
 def choices_made_by(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> dict[str, str]:
-    """The choice in each group under an experiment or a sweep: its own, else the root's."""
+    """The choice in each group when an experiment or a sweep is used: its own, else that of config.yaml."""
     entries = [entry for tree in _chain(group, name, folders) for entry in tree.get("defaults", ())]
     root = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
     chosen = [item for entry in [*root, *entries] if isinstance(entry, dict) for item in entry.items()]
@@ -57,15 +57,15 @@ def choices_made_by(group: str, name: str, folders: Sequence[Path] = (CONF,)) ->
 
 
 def _chain(group: str, name: str, folders: Sequence[Path]) -> list[Tree]:
-    """A choice after those that it builds on; empty where there is no such file."""
+    """The trees of the files that a choice builds on, then its own; empty if there is no such file."""
     path = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
     if path is None:
         return []
     tree: Tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return [*(part for base in variant_of(path) for part in _chain(group, base, folders)), tree]
+    return [*(part for base in bases_of(path) for part in _chain(group, base, folders)), tree]
 
 
-def variant_of(path: Path) -> list[str]:
+def bases_of(path: Path) -> list[str]:
     """The choices of its group that a file builds on."""
     tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return [base for base in tree.get("defaults", ()) if isinstance(base, str) and base != "_self_"]
@@ -91,5 +91,5 @@ def group_at(package: str) -> str | None:
 
 
 def readers_of(top: str) -> tuple[str, ...]:
-    """Commands that read a top-level key or a group of files; empty for neither, such as ``hydra``."""
+    """Commands that read a top-level key or a group of files; empty if no command reads it, such as ``hydra``."""
     return commands_that_read(Config, top) or commands_that_read(Config, package_of(top).split(".")[0])

@@ -1,7 +1,7 @@
 """Keys in wrong places: found before anything is composed, written or echoed.
 
-A config holds at most the name of an environment variable. Whatever it holds besides ends up in config.json, in the
-manifest's command line and in trackers, so a key there is refused, and the message never repeats it.
+A config holds at most the name of an environment variable. Everything in it ends up in config.json, in the
+manifest's command line and in trackers, so a key itself is refused, and the message never repeats it.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from lwexp.records import LwexpError
 
-# What providers' keys begin with, bearer tokens, passwords and keys inside addresses.
+# Keys by the prefixes that providers use, bearer tokens, and passwords or keys inside URLs.
 _KEY = re.compile(
     r"(?<![A-Za-z0-9])(?:sk|pk|rk)-(?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{12,}"
     r"|(?<![A-Za-z0-9])(?:hf|gsk|ghp|github_pat|xai|glpat|r8)[_-](?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{16,}"

@@ -49,7 +49,7 @@ class DataSource(AnySource):
     min_words: int | None = Field(default=None, ge=0)
     """Shortest answer allowed, in words; of several answers the longest counts."""
     max_words: int | None = Field(default=None, ge=1)
-    """Longest answer allowed, in words: the output cap is set here."""
+    """Longest answer allowed, in words. The paper traces a model's output cap to this length."""
 
     def rows(self, key: str, found: Found) -> Iterator[RawRow | Conversation]:
         """Rows in their order: raw ones, which ``format`` reads, or finished conversations."""
@@ -60,7 +60,7 @@ class RawSource(DataSource):
     """Conversations in some tool's row format."""
 
     format: Annotated[RowFormat, OneOf(ROW_FORMATS, by_name=True)] = AutoFormat()
-    """auto takes the first format that a row tells, for the whole source."""
+    """auto recognises the format from the first row that it can tell, and uses it for the whole source."""
     on_bad_row: Literal["skip", "error"] = "skip"
     """A broken row is named and counted, or stops the run."""
 
@@ -80,7 +80,7 @@ class RawPairSource(PairSource):
     """Preference pairs in some tool's row format."""
 
     format: Annotated[PairFormat, OneOf(PAIR_FORMATS, by_name=True), Key(neutral=AutoPairFormat())] = AutoPairFormat()
-    """auto takes the first format that a row tells, for the whole source."""
+    """auto recognises the format from the first row that it can tell, and uses it for the whole source."""
     on_bad_row: Literal["skip", "error"] = "skip"
     """A broken row is named and counted, or stops the run."""
 

@@ -8,15 +8,15 @@ from lwexp.extend.endpoint import Endpoint
 from lwexp.llm.errors import Fault, OutOfMoney
 from lwexp.records import LwexpError
 
-FEW = 5  # faults in a row that other calls share, before the run is stopped
-MANY = 10  # calls in a row, and at least one for each slot, that got nothing after all their tries
+FEW = 5  # this many faults in a row of a kind that other calls share stop the run
+MANY = 10  # this many calls in a row without an answer, or ``limits.concurrency`` if that is more, stop the run
 
 
 class Health:
     """Counts an endpoint's faults and says when to stop.
 
     Args:
-        endpoint: Who is asked.
+        endpoint: The endpoint that is called.
 
     Attributes:
         stop: Why nothing more is sent, once that is decided.
@@ -29,7 +29,7 @@ class Health:
         self._has_answered = False
         self._unreachable = 0  # tries
         self._shared = 0  # calls that failed for money, key or address
-        self._unknown = 0  # calls refused without a word that lwexp knows
+        self._unknown = 0  # calls refused in words that lwexp does not recognise
         self._exhausted = 0  # calls that used up their tries
 
     def answered(self) -> None:
@@ -38,7 +38,7 @@ class Health:
         self._unreachable = self._shared = self._unknown = self._exhausted = 0
 
     def tried(self, fault: Fault) -> None:
-        """A try failed. Nobody waits for all tries of all calls where no server has ever been."""
+        """A try failed. If no server has ever answered, the run stops after a few, not after all tries of all calls."""
         if fault.reason == "unreachable":
             self._unreachable += 1
             if self._unreachable >= FEW and not self._has_answered:
@@ -48,7 +48,7 @@ class Health:
         """A call failed for good.
 
         Returns:
-            Whether a neutral question must tell a fault of the documents from one of the model or its options.
+            Whether to ask a neutral question, to find out if the documents are at fault or the model and its options.
         """
         if fault.reason == "unsupported":
             self._end(f"{fault.detail}; {self._without_option(fault.detail)}")

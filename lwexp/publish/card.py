@@ -65,7 +65,7 @@ def _front_matter(run: Run, kept: Sequence[Entry], *, is_pair: bool) -> str:
 
 
 def _made(run: Run) -> list[tuple[str, str]]:
-    """Names and values of the first table, as cells."""
+    """Names and values for the card's first table, escaped for Markdown cells."""
     manifest, results, cost = run.manifest, run.results(DataResults), run.number("cost_usd")
     lines = [
         ("command", f"`{manifest.command.translate(_UNQUOTED)}`"),
@@ -85,7 +85,7 @@ def _made(run: Run) -> list[tuple[str, str]]:
 
 
 def _line(code: str, kept: Sequence[Entry]) -> list[str]:
-    """The table's row of one language."""
+    """The row for one language in the card's table of languages."""
     rows = [entry for entry in kept if entry.language == code]
     words = [entry.words for entry in rows]
     scores = [score for entry in rows if (score := entry.length_score) is not None]
@@ -95,7 +95,7 @@ def _line(code: str, kept: Sequence[Entry]) -> list[str]:
 
 
 def histogram(words: Sequence[int]) -> str:
-    """Text bars over the non-empty bins 0, 10, 20, 50, 100, 200, 500 and so on."""
+    """Text bars, from the first non-empty bin to the last; bins start at 0, 10, 20, 50, 100, 200, 500 and so on."""
     if not words:
         return "no rows"
     edges = [0, *(digit * 10**exponent for exponent in range(1, 8) for digit in (1, 2, 5))]

@@ -26,7 +26,7 @@ MEASURES = ("repeated", "distinct", "quality")
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The other files of one evaluation; empty if it has none."""
+    """What the other files of one evaluation hold; a field is empty or None if its file is missing."""
 
     checks: Mapping[str, AnswerCheck]
     positions: tuple[SegmentCheck, ...]
@@ -69,8 +69,8 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
     return rows
 
 
-def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Counter[str] | None:
-    """How many answers have each of the ``signs``, and how many were "checked"; None if no answer was."""
+def sign_counts(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Counter[str] | None:
+    """How many answers have each of the ``signs``, and how many were "checked"; None if there are no checks."""
     if not diagnostics.checks:
         return None
     found = Counter(sign for answer in answers for sign in signs(answer, diagnostics))
@@ -79,7 +79,7 @@ def endings(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> Coun
 
 
 def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
-    """Flags to filter answers by, in words."""
+    """What is unusual about an answer, in words; the report can filter answers by it."""
     check = diagnostics.checks.get(answer.response.id)
     found = {
         "unscored": answer.reason is not None,

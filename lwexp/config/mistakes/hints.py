@@ -88,13 +88,13 @@ def _name_of(path: str, kind: Any) -> str:
 
 def _choices(path: str, kinds: list[Any]) -> list[str]:
     """The files of the group at a path that choose one of these kinds."""
-    from lwexp.config.folders import choices_of, config_folders, group_at, read_choice, variant_of
+    from lwexp.config.folders import bases_of, choices_of, config_folders, group_at, read_choice
 
     group = group_at(path)
     if group is None:
         return []
     names = dict.fromkeys(file.stem for file in choices_of(group))
     having = [name for name in names if read_choice(group, name, config_folders()).get("kind") in kinds]
-    bases = [base for path in choices_of(group) for base in variant_of(path)]
+    bases = [base for path in choices_of(group) for base in bases_of(path)]
     # The file that most others are variants of is the usual one.
     return [f"{group}={name}" for name in sorted(having, key=lambda name: -bases.count(name))]

@@ -1,7 +1,8 @@
-"""Values as typed: text and paths reach their keys whatever signs they hold.
+"""Quotes overrides, so that texts and paths reach their keys as typed, whatever characters they contain.
 
-Hydra has a grammar of its own for ``key=value``, in which commas, spaces, brackets, ``=``, ``#`` and Chinese mean
-something or are refused. Where the schema says that a key holds one text, the value is quoted before Hydra reads it.
+Hydra has a grammar of its own for ``key=value``, in which commas, spaces, brackets, ``=``, ``#`` and Chinese
+characters have a special meaning or are refused. Where the schema says that a key holds one text, the value is quoted
+before Hydra reads it.
 """
 
 import re
@@ -17,7 +18,7 @@ from lwexp.records import LwexpError
 
 _PLAIN = re.compile(
     r"(?!(true|false|nan|inf)$)[A-Za-z_./][A-Za-z0-9_./:+-]*", re.IGNORECASE
-)  # Hydra reads it as the text that it is
+)  # Hydra reads such a value as plain text
 _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 _SWEEP = re.compile(r"(choice|range|glob|shuffle|sort|tag|interval)\(.*\)", re.DOTALL)
 _NO_TEXT = ("", "null", "???")
@@ -27,11 +28,11 @@ def as_typed(word: str, *, is_sweep: bool = False) -> str:
     """An override as Hydra can read it.
 
     Args:
-        word: Of the command line, after the shell.
+        word: One argument of the command line, as the shell passes it on.
         is_sweep: Whether commas separate values (``-m``).
 
     Raises:
-        LwexpError: If a value with commas may be one file or a sweep.
+        LwexpError: If a value with commas could be either the name of a file or the values of a sweep.
     """
     head, equals, value = word.partition("=")
     key = head.lstrip("+")
@@ -50,8 +51,8 @@ def as_typed(word: str, *, is_sweep: bool = False) -> str:
     if is_sweep and "," in value:
         if Path(value).exists():
             raise LwexpError(
-                f"{word}: with -m the comma separates values of a sweep, and there is a file of this name; for the "
-                f"file type {shell_quoted(head, value)}"
+                f"{word}: with -m the comma separates values of a sweep, but there is also a file of this name; "
+                f"to use the file, type {shell_quoted(head, value)}"
             )
         return word
     return f"{head}={quoted(value)}"
@@ -73,7 +74,7 @@ def shell_quoted(key: str, value: str) -> str:
 
 @cache
 def _text_keys(version: int) -> set[tuple[str, ...]]:
-    """Keys that hold one text in every class that has them; the version of the registries is the cache's key."""
+    """Keys that hold one text in every class that has them; ``version`` is only the cache's key."""
     kinds: dict[tuple[str, ...], bool] = {}
     for key, field in walk(Config):
         parts = tuple(key.split("."))

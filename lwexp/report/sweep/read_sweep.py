@@ -34,7 +34,7 @@ class Outcome:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """As typed."""
+        """Key -> value of the trial's overrides, as typed."""
         return self.trial.settings
 
     @property
@@ -149,7 +149,7 @@ def number_of(value: str | None) -> float | None:
 
 
 def gpu_hours(config: Tree, node: Run) -> float | None:
-    """Wall time of training x its GPUs; None without GPUs, or if the time is unknown."""
+    """Hours of training times the number of GPUs; None without GPUs, or if the time is unknown."""
     hardware = config.get("hardware") or {}
     if hardware.get("accelerator", hardware.get("kind")) not in ("gpu", "cuda") or node.seconds is None:
         return None
