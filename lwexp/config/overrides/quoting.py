@@ -51,7 +51,7 @@ def as_typed(word: str, *, is_sweep: bool = False) -> str:
     if is_sweep and "," in value:
         if Path(value).exists():
             raise LwexpError(
-                f"{word}: with -m the comma separates values of a sweep, but there is also a file of this name; "
+                f"{word}: with -m the comma separates values of a sweep, and there is a file of this name; "
                 f"to use the file, type {shell_quoted(head, value)}"
             )
         return word
