@@ -58,7 +58,7 @@ def test_aliases_lead_to_keys_that_exist():
         ("hardware.devices=4", "hardware=auto has no devices; hardware=zero3_8x80g or ", "hardware=zero3_8x80g"),
         ("engine.limits.concurrency=3", "engine=checkpoint has no limits.concurrency", "engine=vllm"),
         ("generate.instructions.path=x", "instructions=synthetic has no path", "instructions=file"),
-        ("teacher.base_url=http://x", "teacher=offline has no base_url", "teacher=claude"),
+        ("teacher.base_url=http://x", "teacher=offline has no base_url", "teacher=local_openai"),
         ("judge=none judge.repeats=3", "judge=none has no repeats", "judge=gpt4o"),
     ],
 )  # fmt: skip

@@ -65,7 +65,12 @@ MISTAKES = [
     ("train", "hardware.devices=4", "add hardware=zero3_8x80g", "hardware.devices=4 hardware=zero3_8x80g"),
     ("evaluate", "engine.limits.concurrency=3", "add engine=vllm", "engine.limits.concurrency=3 engine=vllm"),
     ("evaluate", "judge=none judge.repeats=3", "add judge=gpt4o", "judge=gpt4o judge.repeats=3"),
-    ("generate", "teacher.base_url=http://x", "add teacher=claude", "teacher.base_url=http://x teacher=claude"),
+    (
+        "generate",
+        "teacher.base_url=http://x",
+        "add teacher=local_openai",
+        "teacher.base_url=http://x teacher=local_openai",
+    ),
     ("generate", "generate.instructions.path=x", "add instructions=file", "instructions=file"),
     ("train", "mixture.sources.draft.count=3", "mixture.sources.drafts.count?", "mixture.sources.drafts.count=3"),
     ("train", "model.shape.hidden=64", "did you mean model.shape.hidden_size?", "model.shape.hidden_size=64"),
@@ -123,13 +128,16 @@ NAMES = ["a=b,c.jsonl", "my rows 我的.jsonl", "it's.jsonl", 'say "hi".jsonl', 
 @pytest.fixture(autouse=True)
 def loggers_stay_on():
     """Hydra turns off every logger that is there when it starts; a command's own process has none yet."""
-    loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    before = [(logger, logger.disabled) for logger in loggers]
+    off = {logger for logger in all_loggers() if logger.disabled}
     handlers, level = list(logging.root.handlers), logging.root.level
     yield
-    for logger, disabled in before:
-        logger.disabled = disabled
+    for logger in all_loggers():  # those that the command itself has made included
+        logger.disabled = logger in off
     logging.root.handlers[:], logging.root.level = handlers, level
+
+
+def all_loggers() -> list[logging.Logger]:
+    return [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
 
 
 def ended(monkeypatch, capsys, command: str, words: list[str]) -> tuple[int, str, str]:
