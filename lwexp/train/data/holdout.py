@@ -1,4 +1,4 @@
-"""Documents held out of training, and their loss during training."""
+"""Documents that are held out of training, and the measurement of their loss during training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Split(NamedTuple):
-    """Two parts of a mixture that have no document in common."""
+    """A mixture in two parts that have no document in common."""
 
     trained: list[Any]
     held_out: list[Any]
@@ -37,8 +37,8 @@ class Split(NamedTuple):
 def hold_out(rows: Iterable[NamedRow], validation: Validation) -> Split:
     """Hold out a share of each source's documents.
 
-    A document is chosen by a hash of its id alone, so it stays held out when the mixture grows, is drawn again or
-    comes in another order. A document that the mixture repeats is held out with all its repeats.
+    Documents are chosen by a hash of their ids, so the choice does not depend on the order of the mixture, and changes
+    little if the mixture grows or is drawn again. If the mixture repeats a document, all copies are held out.
 
     Raises:
         LwexpError: If no document of some source would be left to train on.
@@ -68,14 +68,14 @@ def _place(id: str) -> float:
 
 
 class HeldOutLoss(Callback):  # type: ignore[misc]
-    """Measures the mean loss of held-out target tokens, of all and of each source, and writes validation.jsonl.
+    """Measures the mean loss of the held-out target tokens, overall and for each source, and writes validation.jsonl.
 
-    Under ZeRO each rank runs its share of the packs, all equally many.
+    Under ZeRO each rank runs its share of the packs, and all ranks run the same number.
 
     Args:
         dataset: Packs of the held-out documents.
-        path: The file.
-        every: Steps between two measurements; the last step is measured too.
+        path: The file to write.
+        every: Steps between two measurements; there is also one after the last step.
         total: Steps of the whole run.
         done: Steps already done.
         tracker: Gets the same rows.
@@ -105,7 +105,7 @@ class HeldOutLoss(Callback):  # type: ignore[misc]
     def measure(
         self, logprobs_of: Callable[[PackBatch], Float[Tensor, " targets"]], device: torch.device, rank: int, world: int
     ) -> dict[str, float]:
-        """Mean loss in nats a token (``loss``, ``loss/<source>``), and the number of held-out target tokens."""
+        """Mean loss in nats per token (``loss``, ``loss/<source>``), and the number of held-out target tokens."""
         sums = torch.zeros(len(self._names), 2, dtype=torch.float64)
         ids, weights = rank_share(range(self._dataset.num_packs), rank, world)
         for pack_id, weight in zip(ids, weights, strict=True):

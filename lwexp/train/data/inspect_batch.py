@@ -1,4 +1,4 @@
-"""``inspect_batch``: print the first packs of a run as they would be trained on."""
+"""``inspect_batch``: print the first packs of a run, as they would be trained on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def print_packs(config: Config, dataset: PackedDataset, tokenizer: PreTrainedTokenizerFast, count: int) -> None:
     """Print the first ``count`` packs in the order of the run, with the weight of each document in its step's loss.
 
-    Where weights depend on the model, as in DPO, none are printed: they follow from each pair's margin.
+    If the weights depend on the model, none are printed: in DPO, for example, they follow from each pair's margin.
     """
     objective = config.objective
     schedule = BatchSchedule(

@@ -1,10 +1,10 @@
 """Training data as Lightning sees it: one epoch whose batch k is all the work of this rank in optimiser step k.
 
-A Lightning batch is a whole optimiser step (the rank's packs of it), and gradients are accumulated inside
-``training_step`` by manual optimisation. The classic alternative, one pack a batch with accumulate_grad_batches,
-needs every step to hold equally many packs: Lightning and DeepSpeed count micro-batches, so the short last step
-of a plan would be merged into the next one or weighted wrongly, and "steps done" would not be what a checkpoint
-counts. Here batches done = optimiser steps done, and the state of the data is that one number.
+A Lightning batch holds all packs that this rank runs in an optimiser step, and ``training_step`` accumulates the
+gradients by manual optimisation. The usual alternative, one pack per batch with accumulate_grad_batches, needs the same
+number of packs in every step: Lightning and DeepSpeed count micro-batches, so the short last step of an epoch would be
+merged into the next step or weighted wrongly, and a checkpoint would count something other than optimiser steps. Here
+the number of batches done equals the number of optimiser steps done, and it is all the state that the data need.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Schedule(Protocol):
 class StepBatch:
     """The packs of one rank in one optimiser step.
 
-    A plain class on purpose: Lightning walks into lists, tuples and dataclasses and rebuilds them.
+    This is a plain class on purpose: Lightning looks inside lists, tuples and dataclasses and rebuilds them.
 
     Args:
-        step: 0-based.
+        step: Number of the step, from 0.
         packs: This rank's packs.
         weights: One for each pack: 1, or 0 for a pack that only keeps this rank in step with the others.
         totals: Counts over the packs of all ranks.
@@ -67,8 +67,8 @@ class StepBatch:
 def rank_share(pack_ids: Sequence[int], rank: int, world_size: int) -> tuple[list[int], list[float]]:
     """The packs of a step that one rank runs, and their weights.
 
-    All ranks run equally many, because each forward and backward is a collective under ZeRO-3. A rank for which the
-    step has no pack left runs the step's first one with weight 0.
+    All ranks run the same number of packs, because each forward and backward pass is a collective under ZeRO-3. A rank
+    for which the step has no pack left runs the step's first pack with weight 0.
 
     Example: packs [7, 8, 9] on 2 ranks: rank 0 gets [7, 9] with [1, 1], rank 1 gets [8, 7] with [1, 0].
     """
@@ -85,8 +85,8 @@ class Steps(Dataset[StepBatch]):
         dataset: The packs.
         schedule: The packs of each step.
         counted: What the objective counts in each pack (``Objective.count``).
-        rank: This rank.
-        world_size: Ranks of the run.
+        rank: Number of this rank.
+        world_size: Number of ranks of the run.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Steps(Dataset[StepBatch]):
         self.world_size = world_size
 
     def totals(self, pack_ids: Sequence[int]) -> StepTotals:
-        """Counts over the packs of a step, from what the data set says of each pack, without reading them."""
+        """Counts over the packs of a step, from the counts that the data set keeps for each pack; no pack is read."""
         return StepTotals(
             packs=len(pack_ids),
             documents=sum(int(self.dataset.document_counts[i]) for i in pack_ids),
@@ -123,7 +123,7 @@ class Steps(Dataset[StepBatch]):
 
 
 class Remaining(Sampler[int]):
-    """Steps still to do, in order. Its length is that of the whole run, because Lightning counts from the start."""
+    """Yields the remaining steps in order. Its length is that of the whole run, as Lightning counts from step 0."""
 
     def __init__(self, start: int, total: int) -> None:
         self.start = start
@@ -137,13 +137,13 @@ class Remaining(Sampler[int]):
 
 
 class Prefetched:
-    """Steps read one ahead, in a thread, and pinned while the device works on the step before.
+    """Reads and pins the next step in a thread, while the device works on the current one.
 
-    A thread and not a worker process: reading a pack is a copy out of mapped memory, which releases the interpreter,
-    and a pinned tensor cannot cross processes.
+    It uses a thread and not a worker process, because reading a pack is a copy out of mapped memory, which releases the
+    GIL, and because a pinned tensor cannot be passed between processes.
 
     Args:
-        steps: What to read, in order.
+        steps: The steps to read, in order.
         pin: Put tensors into page-locked memory, from which copies to the device do not block.
     """
 
@@ -169,12 +169,12 @@ class Prefetched:
 
 
 class StepsModule(LightningDataModule):  # type: ignore[misc]
-    """Gives the steps to Lightning; how many are done is its state in a checkpoint.
+    """Gives the steps to Lightning. A checkpoint stores how many are done.
 
     Args:
         dataset: The packs.
         schedule: The packs of each step.
-        total: Steps of the run, which ``objective.max_steps`` may make fewer than the schedule has.
+        total: Steps of the run; fewer than the schedule has if ``objective.max_steps`` limits them.
         counted: As in ``Steps``.
     """
 
@@ -204,10 +204,10 @@ class StepsModule(LightningDataModule):  # type: ignore[misc]
         return {"done": self.done, "total": self.total, "packs": self.dataset.num_packs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue after the steps that a checkpoint has done.
+        """Continue after the steps that were done when the checkpoint was saved.
 
         Raises:
-            LwexpError: If the checkpoint counts steps of another schedule.
+            LwexpError: If the checkpoint has another number of steps or packs than this run.
         """
         total, packs = state_dict["total"], state_dict["packs"]
         if (total, packs) != (self.total, self.dataset.num_packs):

@@ -25,7 +25,7 @@ class Score(NamedTuple):
 
 
 def base_licence(path: str | None) -> Licence | None:
-    """Licence of the base model: of a known hub id, or from the README.md of a local folder."""
+    """Licence of the base model, from the known hub ids or from the README.md of a local folder; None if not found."""
     if path is None:
         return None
     if (known := published_models().get(path)) is not None:
@@ -40,7 +40,7 @@ def base_licence(path: str | None) -> Licence | None:
 
 
 def scores_of(run_id: str, evaluations: list[Run]) -> list[Score]:
-    """Scores of a run in the summary.json of each evaluation."""
+    """Scores of a run, read from the summary.json of each of its evaluations."""
     found = []
     for evaluation in evaluations:
         try:
@@ -60,10 +60,10 @@ def model_card(config: Config, run: Run, results: TrainResults | None, scores: l
     """README.md of the model.
 
     Args:
-        config: Of the run.
-        run: For its id, parents, inputs, versions and commit.
-        results: Of the run; None if it has not finished.
-        scores: Of finished evaluations.
+        config: Config of the run.
+        run: Gives the id, parents, inputs, versions and commit.
+        results: Results of the run; None if it has not finished.
+        scores: Scores from finished evaluations.
     """
     from huggingface_hub import ModelCard
 
@@ -167,7 +167,7 @@ def _lineage(run: Run) -> str:
 
 
 def _teacher(parent: Path) -> str:
-    """The teacher in the config of a data run; empty for other runs."""
+    """A phrase that names the teacher, if the parent is a data run that has one; else an empty string."""
     run = Run.at(parent)
     teacher = (run.config_tree.get("teacher") or {}).get("model") if run is not None and run.stage == "data" else None
     return f", teacher `{teacher}`" if teacher else ""

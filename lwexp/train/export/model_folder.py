@@ -35,14 +35,14 @@ def export_model(
     """Write ``folder`` atomically (to a temporary folder, then renamed). An adapter is merged into its base weights.
 
     Args:
-        model: Gives the config and, without ``state``, the weights.
-        tokenizer: Carries the chat format the model was trained with.
+        model: Gives the config and, if ``state`` is None, the weights.
+        tokenizer: Carries the chat format that the model was trained with.
         folder: Replaced if it exists.
         card: Text of README.md.
-        state: Weights under the model's own names, gathered from all ranks or read from a checkpoint; None takes
-            the model's.
-        config: Rank and scale of an adapter.
-        shard_size: Largest weights file, as transformers reads it: 5GB, 300MB.
+        state: Weights under the model's own names, gathered from all ranks or read from a checkpoint. None means the
+            weights of ``model``.
+        config: Gives the rank and scale of an adapter.
+        shard_size: Largest size of a weights file in transformers' notation, such as 5GB or 300MB.
 
     Raises:
         LwexpError: If the folder cannot be written.
@@ -67,7 +67,7 @@ def export_model(
 
 
 def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:
-    """Copy an exported model with another card and, with ``shard_size``, other weights files."""
+    """Copy an exported model with a new card. If ``shard_size`` is given, split the weights into files of that size."""
     from transformers import AutoModelForCausalLM
 
     with _written(folder, card, "free some space or set out=<folder>") as new:
@@ -81,7 +81,10 @@ def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None)
 
 @contextlib.contextmanager
 def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
-    """A temporary folder that becomes ``folder`` with README.md ``card``; a disk error is one line with ``mend``."""
+    """A temporary folder that becomes ``folder``, with ``card`` as its README.md.
+
+    A disk error is raised as an LwexpError of one line that ends with the advice ``mend``.
+    """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -90,7 +93,7 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
             yield new
             (new / "README.md").write_text(card, encoding="utf-8")
     except Exception as error:
-        # safetensors and tokenizers are written in Rust, and raise errors of their own for a full disk.
+        # safetensors and tokenizers are written in Rust and raise their own error types when the disk is full.
         if not isinstance(error, OSError) and "(os error " not in str(error):
             raise
         reason = error.strerror if isinstance(error, OSError) else None
@@ -107,9 +110,12 @@ def has_model(folder: Path) -> bool:
 
 
 def gather_state(trainer: Any) -> dict[str, Tensor] | None:
-    """All weights on rank 0 under ZeRO-3, where each rank holds a part; None where the model has them itself."""
+    """Under ZeRO-3, where each rank holds a part, gather all weights on rank 0 (other ranks get an empty dict).
+
+    None if the model itself holds whole weights. All ranks must call it.
+    """
     engine = trainer.model
-    # DeepSpeed's engine has the method below at every stage; at stage 2 it only raises.
+    # DeepSpeed's engine has the method used below at every stage, but at stage 2 it only raises an error.
     if not hasattr(engine, "zero_optimization_partition_weights") or not engine.zero_optimization_partition_weights():
         return None
     gathered = engine._zero3_consolidated_16bit_state_dict() or {}
@@ -120,9 +126,9 @@ def checkpoint_state(model: nn.Module, checkpoint: Path) -> dict[str, Tensor]:
     """Weights of a checkpoint under the model's own names and in its number format.
 
     Args:
-        model: Of the run's architecture and number format.
-        checkpoint: ``Checkpoint.state``: Lightning's file, or under ZeRO a folder, whose parts DeepSpeed's own
-            ``zero_to_fp32`` joins in float32 without any of the ranks.
+        model: A model with the run's architecture and number format.
+        checkpoint: ``Checkpoint.state``, which is Lightning's file or, under ZeRO, a folder. DeepSpeed's own
+            ``zero_to_fp32`` joins the parts of a folder in float32, in this process alone.
 
     Raises:
         LwexpError: If the checkpoint lacks weights of the model.
@@ -136,7 +142,7 @@ def checkpoint_state(model: nn.Module, checkpoint: Path) -> dict[str, Tensor]:
     state = {name.removeprefix("_forward_module.").removeprefix("model."): tensor for name, tensor in stored.items()}
     own = model.state_dict()
     missing = sorted(own.keys() - state.keys())
-    if missing == ["lm_head.weight"] and "model.embed_tokens.weight" in state:  # tied, and stored once
+    if missing == ["lm_head.weight"] and "model.embed_tokens.weight" in state:  # tied weights are stored once
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     elif missing:
         raise LwexpError(f"{checkpoint} lacks {len(missing)} weights of the model; the first is {missing[0]}")

@@ -1,4 +1,4 @@
-"""GLM-4: biases on queries, keys and values, and gate and up projection in one matrix."""
+"""GLM-4: it has biases on queries, keys and values, and one matrix for the gate and up projections."""
 
 from typing import ClassVar, Literal
 
@@ -21,13 +21,13 @@ class Glm(ModelFamily):
     }
 
     def published(self) -> dict[str, Published]:
-        """Source: config.json and model card of the repository, which was not reachable when this was written; the
-        8,192 positions are from THUDM/LongWriter train/README.md at 0c2e460, FAQ 3, on the same model's older layout.
+        """Source: config.json and model card of the repository, which could not be reached when this was written. The
+        8,192 positions are from THUDM/LongWriter train/README.md at 0c2e460, FAQ 3, on this model's older layout.
         """
         sizes = Sizes(4096, 13696, 40, 32, 2, 128, 151_552, 8192, family=self, attention_bias=True)
         licence = Licence("other", "glm-4", "https://huggingface.co/zai-org/glm-4-9b-hf/blob/main/LICENSE")
         return {"zai-org/glm-4-9b-hf": Published(sizes, licence)}
 
     def biases(self, sizes: Sizes) -> int:
-        """None on the output projection."""
+        """Biases of one layer: queries, keys and values have them, the output projection has none."""
         return sizes.query_width + 2 * sizes.key_width

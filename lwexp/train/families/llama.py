@@ -21,7 +21,7 @@ class Llama(ModelFamily):
         return {"meta-llama/Llama-3.1-8B": Published(sizes, Licence("llama3.1"))}
 
     def rope(self, positions: int) -> dict[str, Any]:
-        """Llama 3.1 stretches theta 500,000 by its own rule for 131,072 positions; short contexts need neither."""
+        """For long contexts, Llama 3.1's theta of 500,000 and its scaling rule; contexts up to 8,192 need neither."""
         if positions <= 8192:
             return {"rope_type": "default", "rope_theta": 10_000.0}
         return {

@@ -31,21 +31,21 @@ HELD_OUT = "packs-validation"
 
 
 def peak_memory_gib() -> float:
-    """Peak memory of this process so far: what torch allocated on its CUDA device, else resident memory."""
+    """Peak memory of this process so far: what torch has allocated on the CUDA device, or else resident memory."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**30, 3)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30, 3)
 
 
 class Metrics(Callback):  # type: ignore[misc]
-    """Writes a row of metrics.jsonl at the first step, every ``every`` steps and at the last.
+    """Writes a row of metrics.jsonl after the first step, after every ``every`` steps, and after the last step.
 
     Args:
         path: metrics.jsonl. Rows of steps that will be repeated are dropped.
         every: Steps between two rows.
         total: Steps of the whole run.
         done: Steps already done.
-        targets: Target tokens of those.
+        targets: Target tokens of the steps already done.
         tracker: Gets the same rows.
         speed: Turns counts into rates.
     """
@@ -94,14 +94,14 @@ class Metrics(Callback):  # type: ignore[misc]
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no NaN: a step that was skipped has null."""
+    """The value, or None if it is not finite: JSON has no NaN, so a skipped step has null."""
     return value if math.isfinite(value) else None
 
 
 class Bar(Callback):  # type: ignore[misc]
-    """Shows steps done, rate, time left, the newest loss, tokens a second and MFU.
+    """Shows steps done, rate, time left, the newest loss, tokens per second and MFU.
 
-    Speed is the mean since this start, as the rate beside it is.
+    Tokens per second and MFU are means since this start of the run, like the rate beside them.
     """
 
     def __init__(self, total: int, done: int, speed: Speedometer) -> None:
@@ -121,7 +121,7 @@ class Bar(Callback):  # type: ignore[misc]
         mfu = rates["mfu_packed"]
         self._count.advance(note if mfu is None else f"{note}, MFU {mfu:.1%}")
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # also called after an error
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # Lightning also calls this after an error
         self._shown.close()
 
 
@@ -135,7 +135,7 @@ def validation_callbacks(
     done: int,
     tracker: Tracker,
 ) -> list[Callback]:
-    """Held-out loss and length probe, as far as the run has them. They read the model and change nothing."""
+    """Held-out loss and length probe, if the run has them. They only read the model."""
     training = config.training
     found: list[Callback] = []
     if (folder / HELD_OUT / "meta.json").is_file():
@@ -148,9 +148,9 @@ def validation_callbacks(
 
 
 class Checkpoints(Callback):  # type: ignore[misc]
-    """Saves by steps and by time, after the last step, and at the end of the step in which a stop signal arrived.
+    """Saves at intervals of steps and of time, after the last step, and after the step in which a stop signal arrived.
 
-    Must be the last callback, so that the metrics of a step are on disk before its checkpoint.
+    This must be the last callback, so that the metrics of a step are on disk before its checkpoint.
     """
 
     def __init__(self, folder: Path, config: TrainingConfig, total: int, *, done: int, stop: StopRequest) -> None:
@@ -158,10 +158,10 @@ class Checkpoints(Callback):  # type: ignore[misc]
 
         Args:
             folder: The run's checkpoints.
-            config: How often to save, and how many are kept.
+            config: How often to save, and how many checkpoints to keep.
             total: Steps of the whole run. The last one is always saved, so that a failed export can be repeated alone.
             done: Steps of the checkpoint that training resumes from, or 0.
-            stop: Asks training to stop; is told what is done and saved.
+            stop: Asks training to stop; this callback updates its counts of steps done and saved.
         """
         self._folder, self._config, self._total = folder, config, total
         self._stop = stop
@@ -205,7 +205,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
 
 
 def on_any_rank(trainer: Any, *here: bool) -> list[bool]:
-    """For each flag whether it is true on any rank. All ranks must call it, and all get the same answer."""
+    """For each flag, whether it is true on any rank. All ranks must call this, and all get the same answer."""
     if trainer.world_size == 1:
         return list(here)
     flags = torch.tensor(here, dtype=torch.float32, device=trainer.strategy.root_device)

@@ -24,7 +24,7 @@ GIB = 2**30
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint whose files match their hashes."""
+    """A checkpoint whose files match their recorded hashes."""
 
     step: int
     state: Path
@@ -41,21 +41,21 @@ def save_checkpoint(
 
     Args:
         folder: The run's checkpoints.
-        step: Optimiser steps done.
-        write: Writes the state to a path; all ranks call it. Returns hashes of files that this rank has written and
-            synced; rank 0 reads, hashes and syncs the others.
+        step: Number of optimiser steps done.
+        write: Writes the state to a path; all ranks call it. It returns the hashes of the files that this rank has
+            written and synced. Rank 0 reads, hashes and syncs all remaining files.
         barrier: Waits for all ranks.
-        keep: How many are kept.
+        keep: How many checkpoints to keep.
 
     Raises:
-        LwexpError: If writing fails. Earlier checkpoints stay as they are.
+        LwexpError: If writing fails. Earlier checkpoints are not changed.
     """
     target = folder / f"step-{step:08d}"
     aside = folder / f"{target.name}.tmp"
     began = time.monotonic()
 
     def begin() -> None:
-        # A killed process leaves its half-written checkpoint, which may be of another step: 123 GiB for a 9B.
+        # A killed process leaves a half-written checkpoint, perhaps of another step: 123 GiB for a 9B model.
         for left in folder.glob("step-*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -85,7 +85,7 @@ def save_checkpoint(
         if (problem := _write_problem(error)) is None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
-        # Other ranks may be inside the strategy's own collectives: their launcher ends them.
+        # Other ranks may be waiting inside the strategy's own collectives; the launcher ends them.
         raise LwexpError(
             f"cannot write the checkpoint of step {step} to {folder}: {problem}; earlier ones are intact. "
             f"Free some space and rerun the command"
@@ -94,7 +94,7 @@ def save_checkpoint(
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those behind it: after a failed write torch's writer raises another error when it is closed."""
+    """An error and those that led to it: after a failed write, torch's writer raises another error on closing."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -105,7 +105,7 @@ def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
 
 
 def _write_problem(error: BaseException) -> str | None:
-    """Reason if the error is a failed write, else None. torch raises RuntimeError for those."""
+    """The reason if the error is a failed write, else None. torch raises RuntimeError for some failed writes."""
     for cause in _causes(error):
         if isinstance(cause, OSError):
             return cause.strerror or str(cause)
@@ -114,9 +114,9 @@ def _write_problem(error: BaseException) -> str | None:
 
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files match their hashes, or None. A warning names each damaged one.
+    """The newest checkpoint whose files match their hashes, or None. Each damaged one that is skipped is logged.
 
-    All ranks of a run call it: each reads its share of the files, and all get the same answer.
+    All ranks of a run must call this: each reads its share of the files, and all get the same answer.
     """
     for path in broadcast_from_rank0(lambda: _by_age(folder)[::-1]):
         problem = next(filter(None, gather_from_ranks(_problem(path, *rank_and_world()))), None)
@@ -127,12 +127,12 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def _by_age(folder: Path) -> list[Path]:
-    """Oldest first, without the .tmp folders that a killed process left."""
+    """Checkpoint folders, oldest first, without the .tmp folders that a killed process has left."""
     return sorted(path for path in folder.glob("step-*") if path.is_dir() and path.suffix != ".tmp")
 
 
 def _problem(path: Path, rank: int, world: int) -> str | None:
-    """What is wrong with this rank's share of the files: every ``world``-th, by size."""
+    """What is wrong with this rank's share of the files; None if nothing is. The files are dealt out by size."""
     try:
         listed: dict[str, tuple[int, str]] = json.loads((path / "files.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The LightningModule: one optimiser step, pack by pack. The maths is in losses, logprobs and optimizer."""
+"""The LightningModule: runs one optimiser step, pack by pack. The maths is in losses, logprobs and optimizer."""
 
 import math
 from collections.abc import Callable
@@ -38,15 +38,15 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     """Whole-model training on packs, one Lightning batch per optimiser step.
 
     Args:
-        build: Makes the model inside the strategy's context.
-        objective: What is trained.
-        optimizer: AdamW and its schedule.
+        build: Builds the model inside the strategy's context.
+        objective: Gives the loss.
+        optimizer: Settings of AdamW and of its schedule.
         total: Optimiser steps of the whole run.
-        recompute: Keep only layer inputs and run the forward of each layer again in the backward pass.
+        recompute: Keep only the inputs of layers, and run each layer's forward again in the backward pass.
         offload: Keep those inputs in host memory.
         nonfinite: Handles a loss or gradient that is not finite; None stops at the first.
-        make_optimizer: AdamW for the weights as the strategy holds them.
-        part_tokens: Train a pack in parts of at most this many tokens, by two passes; None trains it in one.
+        make_optimizer: Makes AdamW for the weights as the strategy holds them.
+        part_tokens: Train a pack in two passes, in parts of at most this many tokens; None trains it in one pass.
         known: What the loss may use besides log-probs.
     """
 
@@ -85,7 +85,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         if self.model is None:  # Lightning calls this more than once
             self.model = self._build()
             if self._recompute:
-                recompute: Any = self.model  # a method of transformers' models, which torch's type does not show
+                recompute: Any = self.model  # torch's type lacks this method of transformers' models
                 recompute.activation_checkpointing_enable(
                     activation_checkpointing_kwargs={"use_reentrant": False}, offload=self._offload
                 )
@@ -100,11 +100,11 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return self._make_optimizer(self.model, self._optimizer)
 
     def training_step(self, batch: StepBatch, index: int) -> None:
-        """One optimiser step: forward and backward of each pack, then clip, check and update.
+        """One optimiser step: run each pack forward and backward, then check, clip and update.
 
-        The host waits for the device once per step, to read loss and gradient norm together before the update: a
-        number that is not finite must not reach the weights. At 32k tokens a step takes seconds, and refilling
-        the device's queue milliseconds. (DeepSpeed's own step waits once more for its overflow check.)
+        The host waits for the device once per step, to read the loss and the gradient norm together before the update:
+        a number that is not finite must not reach the weights. At 32k tokens a step takes seconds, while refilling the
+        device's queue takes milliseconds. (DeepSpeed's own step waits once more, for its overflow check.)
         """
         optimizer = self.optimizers()
         lr = self._set_learning_rate(optimizer, batch.step)
@@ -132,10 +132,10 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
 
     @torch.no_grad()
     def logprobs(self, pack: PackBatch) -> Float[Tensor, " targets"]:
-        """Log-probs of all targets of a pack, computed as training does. All ranks call it, each with its own pack.
+        """Log-probs of all targets of a pack, computed as in training. All ranks must call it, each with its own pack.
 
-        It goes through the strategy: at the start of each of its own forwards DeepSpeed resets the order in which it
-        expects layers, which it needs to prefetch them.
+        The call goes through the strategy, because DeepSpeed prefetches layers in the order in which it expects them,
+        and resets that order only at the start of a forward pass of its own engine.
         """
         found: Tensor = self.trainer.strategy.predict_step(pack)
         return found
@@ -155,7 +155,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return lr
 
     def _accumulate(self, batch: StepBatch) -> Float64[Tensor, " loss_and_watched"]:
-        """Accumulate the gradients of the step's loss; returns this rank's loss and what the objective watches."""
+        """Accumulate the gradients of the step's loss. Return this rank's share of the loss and of watched numbers."""
         assert self.model is not None
         sums: Tensor | float = 0.0
         for number, (pack, weight) in enumerate(zip(batch.packs, batch.weights, strict=True), start=1):
@@ -167,9 +167,9 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return sums
 
     def _backward(self, pack: PackBatch, totals: StepTotals, weight: float, *, ends_step: bool) -> PackLoss:
-        """Forward and backward of one pack, in one pass or in two."""
+        """Run one pack forward and backward, in one pass or in two."""
         assert self.model is not None
-        # Data-parallel strategies average gradients over ranks; our shares add up to the step's loss.
+        # Data-parallel strategies average gradients over ranks, but the ranks' shares here add up to the step's loss.
         scale = weight * self.trainer.world_size
         if self._part_tokens is None:
             self._start_pack(ends_step)
@@ -187,7 +187,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         )
 
     def _rounds(self, parts: list[Part]) -> int:
-        """Parts that every rank runs of its pack."""
+        """Number of parts that every rank runs of its pack: the largest number on any rank."""
         return int(self._reduced(torch.tensor(float(len(parts)), device=self.device), "max"))
 
     def _pack_loss(self, logprobs: Float[Tensor, " targets"], pack: PackBatch, totals: StepTotals) -> PackLoss:
@@ -196,10 +196,9 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def _start_pack(self, is_last: bool) -> None:
         """Tell DeepSpeed whether the next backward ends the step.
 
-        It clips and updates after the backward that ends the step. It adds the gradients of a backward to earlier
-        ones only if a forward has begun in between, and it sees only its own forward, which Lightning calls once
-        around the whole ``training_step``. Without the second call below the last pack's gradients would replace
-        those of the others.
+        DeepSpeed adds the gradients of a backward to earlier ones only if one of its own forwards has begun in between,
+        and Lightning calls that forward only once, around the whole ``training_step``. Without the second call below,
+        the last pack's gradients would replace those of the others.
         """
         if self._is_sharded:
             self.trainer.model.set_gradient_accumulation_boundary(is_last)
@@ -216,7 +215,11 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         return values
 
     def _is_finite(self, loss: float, grad_norm: float, batch: StepBatch) -> bool:
-        """Whether the step may update the weights. If not, it is recorded and skipped, unless recording raises."""
+        """Whether the step may update the weights. If not, the step is recorded.
+
+        Raises:
+            LwexpError: If no more steps may be skipped.
+        """
         for what, value in (("loss", loss), ("gradient norm", grad_norm)):
             if not math.isfinite(value):
                 self._nonfinite.meet(what, value, batch)
@@ -226,13 +229,13 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def _update_sharded(self, optimizer: Any, loss: float, batch: StepBatch) -> float:
         """Update through DeepSpeed, which clips in its own step and skips the update if a gradient is not finite.
 
-        Only that step resets its buffers, so it is called for a skipped step, too.
+        DeepSpeed resets its buffers only in that step, so it is called even if the update will be skipped.
         """
         is_fine = self._is_finite(loss, 0.0, batch)
         optimizer.step()
         engine = self.trainer.model
         if engine.optimizer.overflow:
-            # After a skipped step DeepSpeed returns the norm of the step before.
+            # After a skipped update DeepSpeed still returns the norm of the previous step, so it is not read here.
             if is_fine:
                 self._nonfinite.meet("gradient norm", math.nan, batch)
             return math.nan

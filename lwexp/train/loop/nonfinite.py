@@ -1,4 +1,4 @@
-"""Losses and gradients that are not finite: record each, then stop, or skip a limited number of them."""
+"""Handling of losses and gradients that are not finite: record each, then stop, or skip a limited number of steps."""
 
 import json
 import logging
@@ -12,24 +12,24 @@ log = logging.getLogger(__name__)
 
 
 class NonFinite:
-    """Counts skipped steps against the number allowed. All ranks see the same values, so all decide alike.
+    """Counts skipped steps against the number allowed. All ranks see the same values, so all decide the same.
 
     Args:
-        record: File that gets a row for each: step, what, value, packs; None writes none.
-        allowed: Steps that a run may skip, over all its starts.
+        record: File that gets a row (step, what, value, packs) for each occurrence; None writes nothing.
+        allowed: Number of steps that a run may skip, over all its starts.
     """
 
     def __init__(self, record: Path | None, allowed: int) -> None:
         self._record = record
         self._allowed = allowed
         self.skipped = 0
-        """Steps skipped so far; part of a checkpoint."""
+        """Number of steps skipped so far; checkpoints store it."""
 
     def meet(self, what: str, value: float, batch: StepBatch) -> None:
-        """Record it; return if the step may be skipped.
+        """Record a value that is not finite, and return normally if the step may be skipped.
 
         Raises:
-            LwexpError: If no more may be skipped; the weights have not been updated.
+            LwexpError: If no more steps may be skipped. The weights have not been updated.
         """
         step = batch.step + 1
         if is_rank_zero() and self._record is not None:

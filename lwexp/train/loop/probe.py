@@ -1,4 +1,4 @@
-"""The length probe: requested against produced words of the model while it is trained."""
+"""The length probe: how many words the model is asked for and how many it writes, measured during training."""
 
 import copy
 import logging
@@ -18,14 +18,17 @@ from lwexp.train.model.build import rotaries
 log = logging.getLogger(__name__)
 
 AnswerPrompts = Callable[[Any, Any], list[dict[str, Any]]]
-"""Answers prompts with a plain model and its tokenizer; returns rows with ``requested`` and ``produced`` words."""
+"""Takes a plain model and its tokenizer, answers the prompts, and returns rows with ``requested`` and ``produced``
+words."""
 
 
 class LengthProbe(Callback):  # type: ignore[misc]
-    """Probes every ``every`` steps and at the last, and writes probe.jsonl. Training is not affected: ``plain_view``.
+    """Probes every ``every`` steps and after the last, and writes probe.jsonl.
 
-    Where the weights are sharded no process can answer, and the run warns once: gathering 9B parameters on one GPU and
-    writing 30,000 tokens while seven others wait would cost more than it tells. Evaluate a checkpoint instead.
+    Training is not affected, because the answers come from a ``plain_view`` of the model. Under ZeRO, or with an
+    adapter, no process holds plain whole weights; the run then warns once and does not probe. Gathering 9B parameters
+    on one GPU and writing 30,000 tokens while seven others wait would cost more than it is worth. Evaluate a checkpoint
+    instead.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ def _is_whole(trainer: Any, model: nn.Module) -> bool:
 
 
 def plain_view(model: nn.Module) -> nn.Module:
-    """transformers' own model over the same weights, without packed attention, in evaluation mode. Copies nothing."""
+    """A transformers model that shares the same weights, without packed attention, in evaluation mode.
+
+    No weight is copied.
+    """
     from transformers import AutoModelForCausalLM
 
     trained: Any = model

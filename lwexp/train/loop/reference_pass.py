@@ -1,7 +1,8 @@
-"""The reference log-probs of DPO, computed by all ranks before the first step, in the model that is then trained.
+"""The reference log-probs of DPO. All ranks compute them before the first step, with the model that is then trained.
 
-Not in a copy: DeepSpeed's model rounds differently from a plain one in bf16, which can amount to tenths of a nat on a
-long answer. In the same model the first step is exactly at its reference, and no memory is needed for a second one.
+They are not computed with a copy: in bf16, DeepSpeed's model rounds differently from a plain one, which can amount to
+tenths of a nat on a long answer. With the same model, policy and reference agree exactly at the first step, and no
+memory is needed for a second model.
 """
 
 import logging
@@ -28,9 +29,9 @@ class ReferencePass(Callback):  # type: ignore[misc]
 
     Args:
         folder: Where it is stored.
-        made_from: Fingerprints of what shapes it; read on rank 0 only.
-        dataset: All packs; each rank computes every ``world``-th.
-        objective: Says what it needs of the reference.
+        made_from: Fingerprints of what the reference depends on; used on rank 0 only.
+        dataset: All packs; each rank computes its share of them.
+        objective: Says which sums it needs from the reference.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class ReferencePass(Callback):  # type: ignore[misc]
                 pack = packs[pack_id].to(trainer.strategy.root_device)
                 if weight:
                     yield pack
-                else:  # a forward is a collective under ZeRO-3: all ranks run equally many
+                else:  # a forward is a collective under ZeRO-3, so all ranks run the same number
                     pl_module.logprobs(pack)
 
         sums = reference_sums(of_this_rank(), pl_module.logprobs, self._objective, packs.num_documents)

@@ -1,4 +1,4 @@
-"""One training run from rows to an exported model. Parts that are already on disk are reused."""
+"""One training run, from rows to an exported model. Results that are already on disk are reused."""
 
 import json
 import logging
@@ -59,23 +59,24 @@ def train_run(
 ) -> TrainResults | None:
     """Train inside an open run, from the newest checkpoint if there is one, and export the model.
 
-    Call ``preflight`` first, before the mixture is read and the run directory is made; it is not repeated here.
+    Call ``preflight`` before this, before the mixture is read and the run directory is made; it is not repeated here.
 
     Args:
         config: The whole config, after ``settle_hardware``.
-        run: Open run directory; everything is written below it.
-        rows: The mixture, of the kind that ``config.objective`` takes.
-        start_from: Model folder to start from instead of ``config.model``, with its tokenizer.
-        ranks: The other processes of the run, which wait for this one; None without any.
+        run: The open run directory; everything is written below it.
+        rows: The mixture, with rows of the kind that ``config.objective`` trains on.
+        start_from: Model folder to start from instead of ``config.model``; its tokenizer is used too.
+        ranks: The other processes of the run, which wait for this one; None if there are none.
         answer: Answers the length probe's prompts; None disables the probe.
 
     Returns:
         Results for the manifest; None if ``inspect_batch`` only printed packs.
 
     Raises:
-        LwexpError: For what the user can fix, and for a loss or gradient that is not finite, with its packs.
-        Preempted: After a stop signal, once the state is saved.
-        KeyboardInterrupt: After Ctrl-C, once the state is saved; after a second Ctrl-C at once.
+        LwexpError: If something is wrong that the user can fix, or if a loss or gradient is not finite; the message
+            then names the packs.
+        Preempted: After a stop signal; during training, once the state is saved.
+        KeyboardInterrupt: After Ctrl-C; during training, once the state is saved, or at once after a second Ctrl-C.
     """
     stop = StopRequest()
     with stop.listening():
@@ -127,13 +128,13 @@ def _finish(setup: TrainingSetup) -> TrainResults:
         finally:
             tracker.finish()
     results = _results(setup)
-    # The model is safe now, and a finished run does not need the optimiser states of a checkpoint.
+    # The model is on disk now, and a finished run does not need the optimiser states of a checkpoint.
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return results
 
 
 def run_worker_rank(ranks: Ranks) -> None:
-    """The run on a rank other than 0: wait until everything is on disk, then train with rank 0."""
+    """Run a rank other than 0: wait until rank 0 has written everything to disk, then train with it."""
     stop = StopRequest()
     with stop.listening():
         told = ranks.wait_for("run")
@@ -156,7 +157,7 @@ def _start_process(config: Config) -> None:
 
 
 def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
-    """Train from the newest checkpoint, or from the start. The tracker is left open, unless training failed."""
+    """Train from the newest checkpoint, or from the start. The tracker is left open unless training fails."""
     config, objective, hardware, dataset = setup.config, setup.config.objective, setup.hardware, setup.dataset
     schedule = BatchSchedule(
         dataset.num_packs, dataset.costs, config.seed, objective.epochs, objective.global_batch, order=config.pack.order
@@ -192,10 +193,10 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
 
 @contextmanager
 def _plain_errors(hardware: Hardware) -> Iterator[None]:
-    """Errors of Lightning, CUDA and the process group as lines that say what to do."""
+    """Turn errors of CUDA and of the process group into messages that say what to do, and restore Ctrl-C."""
     try:
         yield
-    except SystemExit as end:  # what Lightning makes of Ctrl-C
+    except SystemExit as end:  # Lightning turns Ctrl-C into SystemExit
         if isinstance(end.__context__, KeyboardInterrupt):
             raise end.__context__ from None
         raise
@@ -211,7 +212,7 @@ def _plain_errors(hardware: Hardware) -> Iterator[None]:
 
 
 def _part_tokens(setup: TrainingSetup) -> int | None:
-    """Tokens of a part in two passes; None for one pass."""
+    """Largest part of a pack, in tokens, if training takes two passes; None if it takes one."""
     config = setup.config
     tokens = max_forward_tokens(config, setup.hardware, setup.sizes, here=True)
     if tokens == config.pack.max_tokens:

@@ -1,4 +1,4 @@
-"""Stop signals: exit immediately outside training; during training finish the step, save, then exit."""
+"""Stop signals: outside training the process exits at once; during training it finishes the step, saves, and exits."""
 
 import contextlib
 import logging
@@ -21,22 +21,22 @@ class StopRequest:
     """Listens for Ctrl-C, for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM and submitit send before a job's time
     is up.
 
-    Lightning's own handling is not used: its handler broadcasts from within a signal handler, which meets
-    whatever collective each rank is in.
+    Lightning's own handling is not used: it broadcasts from within the signal handler, which can collide with the
+    collective that each rank is in.
     """
 
     def __init__(self) -> None:
         self.asked: str | None = None
-        """Name of the signal that arrived during training; None while there was none."""
+        """Name of the signal that arrived during training; None if none has arrived."""
         self.done = self.saved = 0
-        """Steps trained, and steps of the newest checkpoint."""
+        """Steps trained, and steps trained when the newest checkpoint was saved."""
         self._held = False
         self._last_press = -SAME_PRESS_SECONDS
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Signals raise ``Preempted`` and Ctrl-C ``KeyboardInterrupt`` at once: what is on disk is complete, and a
-        re-run resumes from it."""
+        """Inside this context, signals raise ``Preempted`` and Ctrl-C raises ``KeyboardInterrupt``. They do so at once,
+        unless ``hold`` was called. The files on disk are complete at any time, and a rerun resumes from them."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -48,17 +48,17 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def hold(self) -> None:
-        """From now on only record a signal: training checks ``asked`` after each step."""
+        """From now on only record signals: training checks ``asked`` after each step. A second Ctrl-C still raises."""
         self._held = True
 
     def release(self) -> None:
-        """End of training: a signal that arrived after the last step was saved takes effect now."""
+        """Training has ended: a signal that arrived after the last step was saved takes effect now."""
         self._held = False
         if self.asked:
             self.leave()
 
     def leave(self) -> None:
-        """Stop, with the last step saved, because this or another rank was asked to.
+        """Stop, because this or another rank was asked to. The last step has been saved.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C.

@@ -1,4 +1,4 @@
-"""What the parts of a run share, and how its config makes tokenizer, model, reference and optimiser."""
+"""What the parts of a run share, and how tokenizer, model, reference and optimiser are made from its config."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class RunContext(NamedTuple):
-    """Handles a run needs besides its config: process group, length-probe callback, stop signal."""
+    """What a run needs besides its config: the other ranks, the function that answers probes, and the stop request."""
 
     ranks: Ranks
     answer: AnswerPrompts | None
@@ -52,7 +52,7 @@ class TrainingSetup(NamedTuple):
     start_from: Path | None
     """Model folder to start from instead of ``config.model``."""
     words: int
-    """Words of the longest answer that is trained on: about the longest output to expect of the model."""
+    """Words of the longest answer that is trained on: about the longest output to expect from the model."""
     context: RunContext
 
     @property
@@ -76,7 +76,7 @@ class TrainingSetup(NamedTuple):
         )
 
     def build_sharded(self) -> nn.Module:
-        """The model inside the strategy's context: under ZeRO-3 no process ever holds all of it."""
+        """Build the model inside the strategy's context: under ZeRO-3 no process ever holds all of it."""
         with contextlib.ExitStack() as stack:
             if isinstance(self.hardware, Zero):
                 from lwexp.train.parallel.strategy import sharded_loading
@@ -93,13 +93,14 @@ class TrainingSetup(NamedTuple):
         return zero_optimizer(model, config, self.hardware)
 
     def known(self, done: int) -> tuple[Known, list[Callback]]:
-        """What the loss may use besides log-probs, and the callback that computes it if it is not on disk.
+        """What the loss may use besides log-probs, and the callback that computes the reference if it is not on disk.
 
         Args:
             done: Steps already done.
 
         Raises:
-            LwexpError: If the objective lacks a start model, or the stored reference is of another one or lost.
+            LwexpError: If the objective needs a start model and has none, if the stored reference was made from
+                something else, or if it is missing although steps are done.
         """
         objective, folder = self.config.objective, self.run.path / "reference"
         if objective.starts_from_run and self.start_from is None:
@@ -120,7 +121,7 @@ class TrainingSetup(NamedTuple):
                 )
             self.context.ranks.publish("reference", "checked")
         elif self.context.ranks.wait_for("reference") is None:
-            raise SystemExit(1)  # rank 0 has ended, with a message of its own
+            raise SystemExit(1)  # rank 0 has ended and has reported the error
         reference = load_reference(folder)
         if reference is None:
             return Known(), [ReferencePass(folder, made_from, self.dataset, objective)]
@@ -134,8 +135,8 @@ def prepare_tokenizer(
 
     Args:
         config: The whole config.
-        folder: Of the run; a fitted tokenizer is kept in it.
-        rows: The mixture; not read where the tokenizer is on disk already.
+        folder: Folder of the run, in which a fitted tokenizer is kept.
+        rows: The mixture; not read if the tokenizer is on disk already.
         start_from: Folder of the start model, if the run has one.
     """
     if start_from is not None:
@@ -150,5 +151,5 @@ def prepare_tokenizer(
         fitted = train_tokenizer(texts, model_sizes(config.model).vocab_size, config.model.chat_format)
         with atomic(kept) as aside:
             save_tokenizer(fitted, aside)
-    # Read back even when it was just fitted, so that every start of the run sees the same one.
+    # Read the tokenizer back even if it was just fitted, so that every start of the run uses the same one.
     return load_tokenizer(kept, None, config.model.chat_format)

@@ -6,15 +6,15 @@ from pathlib import Path
 from lwexp.train.metrics.tracking import Tracker
 
 EVENTS = "tensorboard"
-"""Folder of the event files."""
+"""Subfolder of the run that holds the event files."""
 
 
 class TensorboardTracker(Tracker):
     """Writes event files; each start of a run adds one.
 
     Args:
-        folder: Of the run.
-        done: Steps already done. TensorBoard drops what earlier files hold of later steps.
+        folder: Folder of the run.
+        done: Steps already done. TensorBoard hides values of later steps in earlier files.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
@@ -27,8 +27,8 @@ class TensorboardTracker(Tracker):
         for name, value in row.items():
             if name != "step" and value is not None:
                 self._writer.add_scalar(name, value, step)
-        # The writer holds rows back for two minutes. A killed run must have them: the steps before its checkpoint
-        # are not done again.
+        # The writer buffers rows for up to two minutes. A run that is killed must have written them, because the steps
+        # before its checkpoint are not repeated.
         self._writer.flush()
 
     def finish(self) -> None:

@@ -12,13 +12,16 @@ from lwexp.runs.ranks import is_rank_zero
 
 
 class Tracker:
-    """Receives metrics besides the local file. This one ignores them: ``tracking=none``, and ranks other than 0."""
+    """Receives the metrics in addition to the local file.
+
+    This base class ignores them. It serves ``tracking=none`` and the ranks other than 0.
+    """
 
     def log(self, row: Mapping[str, float | None]) -> None:
-        """Values by name; ``step`` is the optimiser step they belong to."""
+        """Record a row of values by name; ``step`` is the optimiser step that they belong to."""
 
     def keep_model(self, folder: Path) -> None:
-        """Add the exported model to the lineage."""
+        """Record the exported model as an output of the run."""
 
     def finish(self) -> None:
         """Flush and close."""
@@ -29,10 +32,10 @@ def open_tracker(config: Config, run: Run, done: int) -> Tracker:
 
     Args:
         config: The whole config.
-        run: Gets the tracker's files.
-        done: Steps already done; what an earlier start tracked of later steps is replaced.
+        run: The run that is tracked; local files of the tracker are written to its folder.
+        done: Steps already done; TensorBoard replaces what an earlier start recorded for later steps.
     """
-    # Imported here: a run without tracking loads neither library.
+    # The trackers are imported here so that a run without tracking loads neither library.
     if isinstance(config.tracking, WandbTracking) and is_rank_zero():
         from lwexp.train.metrics.wandb_tracker import WandbTracker
 
@@ -45,7 +48,7 @@ def open_tracker(config: Config, run: Run, done: int) -> Tracker:
 
 
 def tracking_problem(tracking: Tracking) -> str | None:
-    """Why tracking cannot start, as far as that can be known without the network; None if nothing is found."""
+    """Why tracking cannot start, as far as can be checked without the network; None if no problem is found."""
     if isinstance(tracking, TensorboardTracking) and importlib.util.find_spec("tensorboard") is None:
         return "tracking=tensorboard needs tensorboard; pip install 'lwexp[tensorboard]', or choose tracking=none"
     if not isinstance(tracking, WandbTracking) or tracking.mode == "offline":

@@ -1,4 +1,4 @@
-"""Weights & Biases; training imports it only here."""
+"""Tracking with Weights & Biases. Training imports ``wandb`` only in this module."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class WandbTracker(Tracker):
     """A W&B run with the id of the lwexp run, so that a resumed run continues it.
 
-    Training data, start model and exported model are artifacts by reference: W&B learns where the files are and how
-    they depend on each other, but receives no file.
+    The training data, the start model and the exported model are artifacts by reference: W&B records where the files
+    are and how they depend on each other, but no file is uploaded.
     """
 
     def __init__(self, tracking: WandbTracking, config: Config, run: Run) -> None:
@@ -45,11 +45,11 @@ class WandbTracker(Tracker):
                 f"tracking: W&B refused the run: {first_line(error)}; "
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
-        if tracking.mode == "online":  # W&B takes no inputs offline; config and manifest still name them
+        if tracking.mode == "online":  # W&B accepts no inputs offline; config and manifest still name them
             self._use(run.manifest.parents)
 
     def log(self, row: Mapping[str, float | None]) -> None:
-        # W&B drops rows of steps that it already has, so a resumed run repeats none.
+        # W&B ignores rows of steps that it already has, so a resumed run adds no duplicates.
         values = {key: value for key, value in row.items() if key != "step" and value is not None}
         self._run.log(values, step=int(row["step"] or 0))
 
@@ -60,14 +60,14 @@ class WandbTracker(Tracker):
         self._run.finish()
 
     def _use(self, parents: Sequence[Parent]) -> None:
-        """Name the runs that this one was made from as inputs: the model of a training run, else the run's folder."""
+        """Register the parent runs as inputs: the model folder of a training run, else the run's whole folder."""
         for parent in parents:
             path = Path(parent.path)
             model = path / MODEL
             self._artifact("an input", self._run.use_artifact, parent.id, model if model.is_dir() else path)
 
     def _artifact(self, what: str, send: Callable[[Any], object], name: str, folder: Path) -> None:
-        """Send an artifact. A refusal is a warning only, because the run's own files hold the same lineage."""
+        """Send an artifact. If W&B refuses it, only warn, because the run's own files record the same lineage."""
         import wandb
 
         try:
@@ -79,15 +79,15 @@ class WandbTracker(Tracker):
 
 
 def _recorded(tracking: WandbTracking) -> dict[str, Any]:
-    """W&B's settings for what it records on its own."""
+    """Settings that limit what W&B records automatically."""
     return {
         "console": "wrap" if tracking.console else "off",
         "disable_git": not tracking.git,
-        "git_remote": "",  # the commit alone: the address of a remote may hold a token
+        "git_remote": "",  # only the commit is recorded, because the address of a remote may contain a token
         "x_disable_stats": not tracking.system_metrics,
-        # This switch is above the two before it: set, there are neither git nor system metrics.
+        # This setting overrides the two above: if it is on, W&B records neither git nor system metrics.
         "x_disable_machine_info": not (tracking.git or tracking.system_metrics),
-        "x_disable_meta": True,  # it holds argv, and argv may hold anything
+        "x_disable_meta": True,  # the metadata contain argv, and argv may contain secrets
         "disable_code": True,
         "disable_job_creation": True,
     }

@@ -1,8 +1,8 @@
 """LoRA through peft: injected into the model in place, trained alone, merged into ordinary weights for export.
 
-The model stays transformers' own class: packed attention, the ``TargetHead`` and ZeRO-3 see nothing new. DPO starts
-from the merged model of an SFT run, so its reference is the base and the SFT adapter together, and its own adapter,
-which starts at zero, starts exactly there.
+The model stays an instance of transformers' own class, so packed attention, the ``TargetHead`` and ZeRO-3 need no
+changes. DPO starts from the merged model of an SFT run: its reference is the base model with the SFT adapter merged in.
+DPO's own adapter starts at zero, so before the first step the trained model equals that reference.
 """
 
 import contextlib
@@ -16,16 +16,16 @@ from lwexp.config.train import ModelConfig
 from lwexp.records import LwexpError
 
 ADAPTER = "default"
-"""peft's name for an only adapter; part of its weights' names."""
+"""peft's default name for an adapter; it is part of the names of the adapter's weights."""
 
 
 def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
-    """Put a LoRA adapter on the family's matrices and freeze everything else. ``adapter=none`` changes nothing.
+    """Add a LoRA adapter to the family's matrices and freeze everything else. ``adapter=none`` changes nothing.
 
     Args:
         model: Changed in place. Its outputs do not change, because B starts at zero.
-        config: Rank, scale and matrices.
-        seed: Of the random A.
+        config: Gives the rank, the scale and the adapted matrices.
+        seed: Seed for the random initialisation of A.
 
     Raises:
         LwexpError: If peft is not installed.
@@ -47,7 +47,7 @@ def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
     )  # fmt: skip
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
-    # Inside DeepSpeed's zero.Init peft finds empty weights and leaves B as nn.Linear made it.
+    # Inside DeepSpeed's zero.Init peft finds empty weights, so B keeps the random values of nn.Linear. Zero it here.
     ups = [parameter for name, parameter in model.named_parameters() if ".lora_B." in name]
     with torch.no_grad(), _gathered(ups):
         for parameter in ups:
@@ -56,7 +56,7 @@ def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
 
 @contextlib.contextmanager
 def _gathered(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Gathers parameters that ZeRO-3 has sharded, and writes them back at the end."""
+    """Gather parameters that ZeRO-3 has sharded, and write them back at the end."""
     if not any(hasattr(parameter, "ds_id") for parameter in parameters):
         yield
         return
@@ -71,11 +71,11 @@ def has_adapter(names: Iterable[str]) -> bool:
 
 
 def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Ordinary weights, W + (alpha / r) B A for each adapted matrix; a state without an adapter is returned as it is.
+    """Ordinary weights: W + (alpha / r) B A for each adapted matrix. A state without an adapter is returned unchanged.
 
-    Summed in float32 (float64 for float64) and rounded once. Works on names and tensors, because under ZeRO-3 the whole
-    weights exist only in a gathered state, not in a model that peft could merge. Tests compare with peft's
-    ``merge_and_unload``.
+    The sum is computed in float32 (float64 for float64 weights) and rounded once. The function works on names and
+    tensors, because under ZeRO-3 the whole weights exist only in a gathered state, not in a model that peft could
+    merge. Tests compare the result with peft's ``merge_and_unload``.
     """
     if not has_adapter(state):
         return state
@@ -96,6 +96,6 @@ def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
 
 
 def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Parameters that the optimiser updates: all of them, or those of an adapter alone."""
+    """Parameters that the optimiser updates: all of the model's, or only the adapter's."""
     named: Any = model.named_parameters()
     return [(name, parameter) for name, parameter in named if parameter.requires_grad]

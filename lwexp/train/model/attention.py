@@ -1,9 +1,9 @@
 """Attention that never crosses a document boundary inside a pack: one function, registered with transformers.
 
-It is registered once per path, as "packed_auto", "packed_varlen" and so on. These names are not in transformers'
-AttentionMaskInterface, so transformers builds no mask (1 GiB of booleans at 32k tokens) and passes ``lengths``,
-``cu_seqlens`` and ``max_length`` from the model's call through to ``packed_attention``. The paths are in
-``attention_paths``.
+The function is registered once per path, as "packed_auto", "packed_varlen" and so on. These names are not in
+transformers' AttentionMaskInterface, so transformers builds no mask (1 GiB of booleans at 32k tokens). It forwards
+``lengths``, ``cu_seqlens`` and ``max_length`` from the call of the model to ``packed_attention``. The paths are defined
+in ``attention_paths``.
 """
 
 from functools import partial
@@ -28,11 +28,11 @@ from lwexp.train.model.attention_paths import (
 
 PREFIX = "packed_"
 _CHANGES_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
-"""Arguments by which some architectures of transformers change their attention."""
+"""Arguments with which some transformers architectures change the result of attention; they are refused."""
 
 
 def register_attention(choice: Attention = "auto") -> str:
-    """Register a choice with transformers and return its name for ``attn_implementation``."""
+    """Register an attention path with transformers and return its name for ``attn_implementation``."""
     from transformers import AttentionInterface
 
     name = PREFIX + choice
@@ -58,22 +58,22 @@ def packed_attention(
     """Causal attention of each document over itself alone.
 
     Args:
-        module: The attention layer; unused, transformers passes it.
+        module: The attention layer, which transformers passes; only an error message uses it.
         query: Queries of one pack.
-        key: Keys; they and the values may have fewer heads (grouped queries).
+        key: Keys. Keys and values may have fewer heads than the queries (grouped-query attention).
         value: Values.
         attention_mask: Must be None: boundaries come from ``lengths`` alone.
-        scaling: Factor on the scores; None for ``dim ** -0.5``.
-        dropout: Must be 0; GLM-4 and Llama-3.1 train without.
+        scaling: Factor on the scores; None means ``dim ** -0.5``.
+        dropout: Must be 0; GLM-4 and Llama-3.1 train without dropout.
         lengths: Tokens of each document, in order. Python integers, because reading them from the GPU would
             synchronise in every layer.
         cu_seqlens: Running sum of ``lengths`` from 0; computed if it is not given.
         max_length: The longest of ``lengths``.
-        choice: Which path; ``auto`` takes ``best_path``.
-        more: Further arguments of transformers; those that would change the result are refused.
+        choice: Which path to use; ``auto`` uses ``best_path``.
+        more: Further arguments that transformers passes; those that would change the result are refused.
 
     Raises:
-        LwexpError: If the path cannot run on these tensors, or the architecture wants another attention.
+        LwexpError: If the path cannot run on these tensors, or the architecture needs a different kind of attention.
     """
     if unknown := [name for name in _CHANGES_ATTENTION if more.get(name) is not None]:
         raise LwexpError(
@@ -93,10 +93,10 @@ def packed_attention(
 
 
 def best_path(device: str, dtype: torch.dtype) -> str:
-    """The path that ``auto`` takes: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
-    documents. On a CPU, and in float32 and float64, there is only the loop.
+    """The path that ``auto`` selects: FlashAttention if it is installed, else torch's varlen kernel, else a loop over
+    documents. On a CPU, and in float32 and float64, only the loop is available.
 
-    Source: reasoned, not measured (docs/decisions/014).
+    Source: the order is reasoned, not measured (docs/decisions/014).
     """
     if unfit(device, dtype):
         return "per_document"
@@ -106,7 +106,7 @@ def best_path(device: str, dtype: torch.dtype) -> str:
 
 
 def unfit(device: str, dtype: torch.dtype) -> str | None:
-    """Why the CUDA kernels cannot take such tensors; None if they can."""
+    """Why the CUDA kernels cannot run on tensors of this device and dtype; None if they can."""
     if device != "cuda":
         return f"its kernels need a CUDA device, the tensors are on {device}; set hardware.attention=per_document"
     if dtype not in (torch.bfloat16, torch.float16):
@@ -116,9 +116,9 @@ def unfit(device: str, dtype: torch.dtype) -> str | None:
 
 
 def attention_problem(choice: Attention) -> str | None:
-    """Why a path cannot be used in this installation; None if it can, or if only a GPU could tell.
+    """Why a path cannot be used in this installation; None if it can, or if that cannot be checked without a GPU.
 
-    With a CUDA device the path is run, forward and backward, on two small documents.
+    If there is a CUDA device, the path is run on two small documents, forward and backward.
     """
     if choice == "flash" and installed_flash() is None:
         return "hardware.attention=flash needs the flash_attn package; install it, or set hardware.attention=auto"

@@ -1,6 +1,7 @@
-"""The ways to compute packed attention, with one signature. Tests compare all with ``per_document``.
+"""The ways to compute packed attention, all with the same signature. Tests compare each of them with ``per_document``.
 
-No path copies keys or values for grouped queries (except ``varlen`` before torch 2.12) or builds a mask over a pack.
+No path copies keys or values for grouped queries (except ``varlen`` before torch 2.12), and none builds a mask over a
+pack.
 """
 
 import inspect
@@ -20,8 +21,9 @@ KeysOrValues = Float[Tensor, "1 kv_heads tokens dim"]
 Attended = Float[Tensor, "1 tokens heads dim"]
 
 LONG_DOCUMENT = 4096
-"""Tokens from which ``hybrid`` gives a document its own call. FlashAttention-2, which varlen runs, reaches about 60% of
-cuDNN's speed on Hopper, but each call costs kernel launches. The threshold is reasoned, not measured."""
+"""Documents of at least this many tokens get a call of their own in ``hybrid``. FlashAttention-2, which varlen runs,
+reaches about 60% of cuDNN's speed on Hopper, but each separate call costs kernel launches. The threshold is reasoned,
+not measured."""
 
 
 class Documents(NamedTuple):
@@ -48,19 +50,19 @@ def boundaries(lengths: tuple[int, ...], device: torch.device) -> Int32[Tensor, 
 def per_document(
     query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float
 ) -> Attended:
-    """One SDPA call per document; torch chooses the kernel. The fastest of those tried on a CPU.
+    """One SDPA call per document; torch chooses the kernel. This was the fastest method of those tried on a CPU.
 
-    Padding the documents to one batch instead took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
+    Padding the documents into one batch took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
     """
     pieces = zip(*(torch.split(tensor, list(documents.lengths), dim=2) for tensor in (query, key, value)), strict=True)
     return torch.cat([_sdpa(q, k, v, scale) for q, k, v in pieces], dim=2).transpose(1, 2)
 
 
 def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
-    """The same with cuDNN's kernel, about 1.6 times as fast as FlashAttention-2 on Hopper for long documents.
+    """``per_document`` with cuDNN's kernel, about 1.6 times as fast as FlashAttention-2 on Hopper for long documents.
 
-    cuDNN builds a plan on the host for each new length. It refuses documents of one token, which the next kernel in
-    the list takes.
+    cuDNN builds a plan on the host for each new length. It refuses documents of one token; the next kernel in the list
+    handles those.
     """
     order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with sdpa_kernel(order, set_priority=True):
@@ -68,7 +70,7 @@ def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Doc
 
 
 def cudnn_alone(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
-    """``cudnn`` without a fallback, to find out whether it works on a device."""
+    """``cudnn`` without a fallback, to find out whether cuDNN's kernel works on a device."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
         return per_document(query, key, value, documents, scale)
 
@@ -78,7 +80,7 @@ def varlen(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Do
     from torch.nn.attention.varlen import varlen_attn
 
     known = varlen_parameters()
-    # torch 2.10 has is_causal; later versions a window: unlimited backwards, 0 forwards.
+    # torch 2.10 has is_causal. Later versions have a window instead: unlimited backwards, 0 forwards.
     options: dict[str, Any] = {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
     if "scale" in known:
         options["scale"] = scale
@@ -98,7 +100,7 @@ def varlen(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Do
 
 
 def flash(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
-    """The flash_attn package: FlashAttention-3 (flash_attn_interface) if that is installed, else 2."""
+    """The flash_attn package: FlashAttention-3 (flash_attn_interface) if it is installed, else FlashAttention-2."""
     kernel = installed_flash()
     assert kernel is not None, "flash_attn is not installed"
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
@@ -116,9 +118,10 @@ def hybrid(
     scale: float,
     long: int = LONG_DOCUMENT,
 ) -> Attended:
-    """Documents of ``long`` tokens or more one by one through SDPA, all others together in one varlen call.
+    """Run documents of ``long`` tokens or more through SDPA one by one, and all others together in one varlen call.
 
-    Example, long = 4: lengths 5 1 2 6 are the runs 5 | 1+2 | 6; SDPA takes 5 and 6, varlen the documents 1 and 2.
+    Example, long = 4: lengths 5 1 2 6 form the runs 5 | 1+2 | 6. SDPA computes those of 5 and 6 tokens, varlen those of
+    1 and 2.
     """
     runs = _runs(documents.lengths, long)
     sizes = [sum(run) for run in runs]
@@ -136,7 +139,7 @@ def hybrid(
 
 
 def _runs(lengths: tuple[int, ...], long: int) -> list[tuple[int, ...]]:
-    """Each long document alone, and the stretches of short ones between them."""
+    """Group the lengths: each long document alone, and each stretch of consecutive short documents together."""
     runs: list[tuple[int, ...]] = []
     for is_long, group in groupby(lengths, lambda length: length >= long):
         stretch = tuple(group)
@@ -160,7 +163,7 @@ PATHS: dict[str, Path] = {
 
 @lru_cache(maxsize=1)
 def varlen_parameters() -> frozenset[str]:
-    """Parameter names of torch's varlen attention; empty where this torch has none."""
+    """Parameter names of torch's varlen attention; empty if this version of torch does not have it."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
@@ -174,12 +177,12 @@ def has_varlen() -> bool:
 
 @lru_cache(maxsize=1)
 def installed_flash() -> Callable[..., Any] | None:
-    """``flash_attn_varlen_func`` of the newest FlashAttention that is installed."""
+    """``flash_attn_varlen_func`` of the newest installed FlashAttention; None if none is installed."""
     from importlib import import_module
 
     for package in ("flash_attn_interface", "flash_attn"):
         try:
             return cast("Callable[..., Any]", import_module(package).flash_attn_varlen_func)
-        except (ImportError, AttributeError):  # not installed, or built for another torch
+        except (ImportError, AttributeError):  # not installed, or built for another version of torch
             continue
     return None

@@ -18,8 +18,8 @@ from lwexp.train.model.kernels import install_kernels
 from lwexp.train.model.logprobs import install_head
 
 ModelBuilder = Callable[[], nn.Module]
-"""Makes the model when called. Lightning calls it inside the strategy's context, so that ZeRO-3 can shard each weight
-as it is made."""
+"""Builds the model when called. Lightning calls it inside the strategy's context, so that ZeRO-3 can shard each weight
+as soon as it is created."""
 
 
 def training_dtype(hardware: Hardware) -> torch.dtype:
@@ -40,17 +40,17 @@ def build_model(
     """A causal language model with packed attention and a ``TargetHead``, in training mode.
 
     Args:
-        config: Which model.
-        tokenizer: Its special tokens and its size go into the model's config.
-        seed: Of the random initialisation; the same seed gives the same weights.
-        dtype: Of the weights. Rotary frequencies are float32; a later cast of the model rounds them, after which
-            ``restore_rotary`` is needed.
+        config: Which model to build.
+        tokenizer: Its size is checked against the embedding; a random model's config also gets its special tokens.
+        seed: Seed of the random initialisation; the same seed gives the same weights.
+        dtype: Number format of the weights. Rotary frequencies are always float32; a later cast of the model rounds
+            them, and then ``restore_rotary`` is needed.
         weights: Folder to load instead of ``config.path`` (DPO starts from an SFT run's model).
         attend: Path of packed attention.
         fuse: Kernels for RMSNorm and SwiGLU.
 
     Raises:
-        LwexpError: If the weights are of another architecture or too small for the tokenizer.
+        LwexpError: If the weights have another architecture, or the embedding is too small for the tokenizer.
     """
     options = {"dtype": dtype, "attn_implementation": register_attention(attend), "trust_remote_code": False}
     if weights is None and config.init == "random":
@@ -72,7 +72,7 @@ def build_model(
 
 
 def random_config(config: ModelConfig, tokenizer: Any) -> Any:
-    """transformers' config for random weights: the sizes asked for, everything else as the family has it."""
+    """The transformers config for random weights: the sizes that the config asks for, and the family's defaults."""
     sizes = model_sizes(config)
     options = {name: getattr(sizes, name) for name in type(config.shape).model_fields}
     options |= {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
@@ -109,9 +109,9 @@ def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, An
 def restore_rotary(model: nn.Module) -> None:
     """Compute the rotary frequencies again, in float32.
 
-    Needed after a cast: DeepSpeed casts the whole model, and its ``zero.Init`` rounds every floating-point tensor when
-    it is made, constants too. In bf16, with 8 bits, the worst angle at position 32,767 is off by 14 radians in GLM-4
-    and by 59 in Llama-3.1. Call it outside of ``zero.Init``.
+    This is needed after a cast: DeepSpeed casts the whole model, and its ``zero.Init`` rounds every floating-point
+    tensor on creation, constants included. In bf16, with 8 bits of precision, the worst angle at position 32,767 is off
+    by 14 radians in GLM-4 and by 59 in Llama-3.1. Call this function outside ``zero.Init``.
     """
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 

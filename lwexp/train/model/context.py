@@ -7,16 +7,16 @@ from lwexp.extend import Sizes
 from lwexp.records import LwexpError
 
 _KEPT = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
-"""Rotary parameters of a folder that stay when another scaling replaces its own."""
+"""Rotary parameters of a model folder that are kept when ``model.rope_scaling`` replaces the folder's own scaling."""
 
 
 def context_length(model: ModelConfig, sizes: Sizes) -> int:
-    """Positions of the model that is trained: those that the config sets, else the model's own."""
+    """Number of positions of the trained model: the config's if it sets one, else the model's own."""
     return model.context_length or sizes.max_position_embeddings
 
 
 def context_problem(model: ModelConfig, sizes: Sizes, tokens: int) -> str | None:
-    """Why a document of so many tokens is too long for the model, and what to set; None if it is not."""
+    """Why a document of ``tokens`` tokens is too long for the model, and what to set; None if it is not too long."""
     longest = context_length(model, sizes)
     if tokens <= longest:
         return None
@@ -29,7 +29,7 @@ def context_problem(model: ModelConfig, sizes: Sizes, tokens: int) -> str | None
 
 
 def context_changes(model: ModelConfig) -> list[str]:
-    """What the config changes of the model's own context, in words."""
+    """What the config changes in the model's own context, in words."""
     scaling = model.rope_scaling
     return [
         text
@@ -43,16 +43,16 @@ def context_changes(model: ModelConfig) -> list[str]:
 
 
 def set_context(found: Any, model: ModelConfig) -> None:
-    """Put the context that a run asks for into a transformers config, from which the export gets it too.
+    """Write the context that a run asks for into a transformers config, which the exported model keeps.
 
-    Setting it twice gives the same config, so that DPO can start from the export of an SFT run with the same settings.
+    Applying this twice gives the same config, so DPO can start from the export of an SFT run with the same settings.
 
     Args:
         found: A transformers config; changed in place.
-        model: ``context_length``, ``rope_theta`` and ``rope_scaling``; null keeps what the config has.
+        model: Gives ``context_length``, ``rope_theta`` and ``rope_scaling``. A null keeps the value in ``found``.
 
     Raises:
-        LwexpError: If frequencies would depend on the length without being asked to.
+        LwexpError: If ``context_length`` alone is set, but would also change the model's rotary frequencies.
     """
     rope, own, scaling = dict(found.rope_parameters or {}), found.max_position_embeddings, model.rope_scaling
     kind = rope.get("rope_type", "default")

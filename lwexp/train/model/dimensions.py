@@ -11,7 +11,7 @@ from lwexp.records import LwexpError
 
 
 def published_models() -> dict[str, Published]:
-    """Sizes and licence of every hub id that some family knows."""
+    """Sizes and licence of each hub id that a registered family lists."""
     return {path: model for _, family in FAMILIES.items() for path, model in family().published().items()}
 
 
@@ -19,7 +19,7 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
     """Sizes of the model that a config asks for.
 
     Args:
-        model: The config. With init=random, the sizes it sets replace those of its path.
+        model: The config. With init=random, the sizes that it sets replace those of ``model.path``.
         weights: Folder to start from instead of ``model.path``.
 
     Raises:
@@ -71,13 +71,13 @@ def find_config(path: str | None, revision: str | None) -> Path | None:
 
     try:
         cached = try_to_load_from_cache(path, "config.json", revision=revision)
-    except HFValidationError:  # not of the form owner/name: a folder that does not exist
+    except HFValidationError:  # the path is not of the form owner/name, so it is a folder that does not exist
         return None
     return Path(cached) if isinstance(cached, str) else None
 
 
 def _from_json(content: dict[str, Any], family: ModelFamily) -> Sizes:
-    """Sizes from a transformers config.json, whose head sizes may be left to their defaults."""
+    """Sizes from a transformers config.json, which may leave out those that have defaults."""
     needed = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     if missing := [name for name in needed if name not in content]:
         raise LwexpError(

@@ -1,8 +1,8 @@
-"""RMSNorm and SwiGLU of every layer as fused kernels: by torch.compile, or Liger's.
+"""RMSNorm and SwiGLU of every layer as fused kernels, made by torch.compile or taken from Liger.
 
-Liger's own patching knows ``llama`` and ``glm4`` but not ``glm``, the architecture of GLM-4-9B, and skips it with a
-log line only, so layers are patched here. Only the arithmetic between the matrix products is replaced: the modules,
-which carry ZeRO-3's hooks, stay.
+Liger's own patching supports ``llama`` and ``glm4`` but not ``glm``, the architecture of GLM-4-9B, which it skips with
+only a log line; so the layers are patched here. Only the arithmetic between the matrix products is replaced. The
+modules stay, because ZeRO-3's hooks are attached to them.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from lwexp.extend import Sizes
 from lwexp.records import LwexpError
 
 Hidden = Float[Tensor, "*batch hidden"]
-"""Hidden states, or the wider ones inside an MLP."""
+"""Hidden states, or the wider activations inside an MLP."""
 
 
 class KernelFunctions(NamedTuple):
@@ -37,7 +37,7 @@ def install_kernels(model: nn.Module, choice: LayerKernels, sizes: Sizes) -> Non
     """Make the norms and MLP of each layer use the chosen kernels; "eager" leaves the model as it is.
 
     Raises:
-        LwexpError: If the model has other norms or MLPs than its family says; some would silently stay eager.
+        LwexpError: If the model has more or fewer norms or MLPs than its family says; some might silently stay eager.
     """
     if choice == "eager":
         return
@@ -62,20 +62,20 @@ def load_kernels(choice: LayerKernels) -> KernelFunctions:
         norm = import_module("liger_kernel.ops.rms_norm").LigerRMSNormFunction
         swiglu = import_module("liger_kernel.ops.swiglu").LigerSiLUMulFunction
         return KernelFunctions(
-            # offset 0 and Llama's casts; not in place: the residual stream shares the incoming gradient.
+            # Offset 0 and Llama's casts. Not in place, because the residual stream shares the incoming gradient.
             lambda x, weight, eps: cast(Tensor, norm.apply(x, weight, eps, 0.0, "llama", False)),
             lambda gate, up: cast(Tensor, swiglu.apply(gate, up)),
         )
     if choice == "compile":
-        # Dynamic, because packs differ in length by a few tokens and each would be compiled again. Unwrapped, because
-        # the tests check shapes in a wrapper, which torch.compile cannot trace.
+        # Dynamic, because packs differ in length by a few tokens, and each new length would trigger a compilation.
+        # Unwrapped, because the tests add a wrapper that checks shapes, which torch.compile cannot trace.
         norm, gate = (torch.compile(inspect.unwrap(function), dynamic=True) for function in (rms_norm, silu_mul))
         return KernelFunctions(norm, gate)
     return KernelFunctions(rms_norm, silu_mul)
 
 
 def kernels_problem(choice: LayerKernels, device: str) -> str | None:
-    """Why a choice cannot be used here; None if it can."""
+    """Why the chosen kernels cannot be used on this machine; None if they can."""
     if choice == "liger" and find_spec("liger_kernel") is None:
         return "hardware.kernels=liger needs liger-kernel; pip install 'lwexp[gpu]', or set hardware.kernels=eager"
     compiler = "triton" if device == "cuda" else "g++"
@@ -86,7 +86,7 @@ def kernels_problem(choice: LayerKernels, device: str) -> str | None:
 
 
 def rms_norm(x: Hidden, weight: Float[Tensor, " hidden"], eps: float) -> Hidden:
-    """x / sqrt(mean(x^2) + eps) * weight, with the division in float32 or wider, as in both architectures."""
+    """x / sqrt(mean(x^2) + eps) * weight, with the division in float32 or wider, as in GLM-4 and Llama."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
 

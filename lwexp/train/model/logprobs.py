@@ -1,8 +1,8 @@
 """Log-probabilities of target tokens without ever holding the full logits.
 
-At 32,768 tokens the logits of GLM-4 take 18.5 GiB in float32, and a plain cross-entropy holds three such copies. Here
-only the hidden states that predict a target token are multiplied with the head, a chunk at a time, in the forward and
-again in the backward pass. SFT and DPO use the same op.
+At 32,768 tokens the logits of GLM-4 take 18.5 GiB in float32, and a plain cross-entropy holds three such tensors. Here
+only the hidden states that predict a target token are multiplied with the head. This is done in chunks, in the forward
+pass and again in the backward pass. SFT and DPO use the same operation.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lwexp.pack.dataset import PackBatch
 
 CHUNK_BYTES = 512 * 2**20
-"""Largest float32 logits held at once: 885 tokens of GLM-4's 151,552 words, all of a miniature's pack."""
+"""Upper limit on the float32 logits held at once. It is enough for 885 tokens with GLM-4's vocabulary of 151,552, and
+for a whole pack of a miniature model."""
 
 
 def target_logprobs(
@@ -25,14 +26,15 @@ def target_logprobs(
     target_ids: Int64[Tensor, " targets"],
     token_chunk: int | None = None,
 ) -> Float[Tensor, " targets"]:
-    """log p(target | everything before it in its document), differentiable, in float32 (float64 for float64).
+    """log p(target | everything before it in its document), differentiable, in float32 (float64 for float64 inputs).
 
     Args:
         hidden: Last hidden states of a pack.
         head_weight: Weight of the language-model head.
-        source_positions: For each target, the row of ``hidden`` that predicts it: its own position less one.
+        source_positions: For each target, the row of ``hidden`` that predicts it: the target's position minus one.
         target_ids: The target tokens.
-        token_chunk: Targets whose logits exist at the same time; None fits ``CHUNK_BYTES``.
+        token_chunk: Number of targets whose logits exist at the same time; None means as many as fit in
+            ``CHUNK_BYTES``.
     """
     chunk = token_chunk or max(1, CHUNK_BYTES // (4 * head_weight.shape[0]))
     apply = cast("Callable[..., Tensor]", _TargetLogprobs.apply)
@@ -52,7 +54,7 @@ class TargetHead(nn.Linear):
         source_positions: Int64[Tensor, " targets"] | None = None,
         target_ids: Int64[Tensor, " targets"] | None = None,
     ) -> Float[Tensor, "*tokens words"] | Float[Tensor, " targets"]:
-        """Logits of ``hidden``, or log-probs of the targets if they are given."""
+        """Logits of ``hidden``, or log-probs of the targets if targets are given."""
         if source_positions is None or target_ids is None:
             return super().forward(hidden)
         return target_logprobs(hidden, self.weight, source_positions, target_ids)
@@ -63,15 +65,15 @@ def install_head(model: nn.Module) -> None:
     head = cast(nn.Module, model.lm_head)
     assert type(head) in (nn.Linear, TargetHead), head
     assert getattr(head, "bias", None) is None, head
-    # Not a new module, which would lose tied weights and ZeRO-3's hooks; not a bound ``forward``, whose reference cycle
-    # would keep the model in memory until the next garbage collection.
+    # A new module would lose tied weights and ZeRO-3's hooks. A bound ``forward`` would create a reference cycle that
+    # keeps the model in memory until the next garbage collection.
     head.__class__ = TargetHead
 
 
 def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets"]:
     """Log-probs of all target tokens of a pack under a model with packed attention and a ``TargetHead``."""
     body = cast(nn.Module, model.model)
-    # use_cache must be off: with a cache transformers would carry keys and values across documents.
+    # use_cache must be off: with a cache, transformers would carry keys and values across documents.
     hidden = body(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -85,13 +87,13 @@ def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets
 
 
 class _TargetLogprobs(torch.autograd.Function):
-    """Target log-probs with a backward of their own. Compared with torch.utils.checkpoint the normaliser of the softmax
-    is computed once, not twice, and nothing is rounded to bf16 before it has been summed.
+    """Target log-probs with a custom backward pass. Unlike with torch.utils.checkpoint, the softmax normaliser is
+    computed once, not twice, and logits and sums are not rounded to bf16 on the way.
 
-    The forward goes over tokens, because it needs whole rows of logits. The backward goes over words: the head's
-    gradient for a tile of words is then one product over all tokens, and only the gradient of the hidden states is
-    summed across tiles, 0.5 GiB in float32 at 32k tokens. A backward over tokens would sum the gradient of the head
-    instead, 2.3 GiB for GLM-4, read and written once per chunk.
+    The forward pass iterates over chunks of tokens, because it needs whole rows of logits. The backward pass iterates
+    over tiles of words: the head's gradient for a tile is then one product over all tokens, and only the gradient of
+    the hidden states is summed across tiles (0.5 GiB in float32 at 32k tokens). A backward pass over chunks of tokens
+    would instead sum the gradient of the head (2.3 GiB for GLM-4), reading and writing all of it once per chunk.
     """
 
     @staticmethod
@@ -110,7 +112,7 @@ class _TargetLogprobs(torch.autograd.Function):
             part = slice(start, start + chunk)
             logits = _wide_matmul(rows[part], weight.T)
             chosen[part] = logits.gather(1, target_ids[part, None])[:, 0]
-            # logsumexp in place; torch's own holds a second copy of the chunk.
+            # This is logsumexp in place; torch's own function holds a second copy of the chunk.
             highest = logits.amax(dim=1)
             normalisers[part] = logits.sub_(highest[:, None]).exp_().sum(dim=1).log_().add_(highest)
         ctx.save_for_backward(rows, weight, source_positions, target_ids, normalisers)
@@ -122,9 +124,9 @@ class _TargetLogprobs(torch.autograd.Function):
         rows, weight, source_positions, target_ids, normalisers = ctx.saved_tensors
         (grad,) = grads
         grad_rows = torch.zeros(rows.shape, dtype=_wide(rows.dtype), device=rows.device)
-        # A frozen head (under an adapter) needs no gradient: bVh bytes and a third of the products less.
+        # A frozen head (under an adapter) needs no gradient, which saves bVh bytes and a third of the products.
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        # As many logits at a time as in the forward.
+        # This width gives as many logits at a time as in the forward pass.
         width = max(1, ctx.chunk * weight.shape[0] // max(1, rows.shape[0]))
         for start in range(0, weight.shape[0], width):
             words = weight[start : start + width]
@@ -149,16 +151,16 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def _wide_matmul(left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
-    """A product in float32 (float64 for float64), whatever the operands are kept in."""
+    """A matrix product with a float32 result (float64 for float64 operands), whatever the operands' format."""
     if left.dtype in (torch.float32, torch.float64):
         return left @ right
-    if left.is_cuda:  # bf16 operands on tensor cores, float32 result: no rounding of logits to 8 bits
+    if left.is_cuda:  # bf16 operands on tensor cores with a float32 result: logits are not rounded to 8 bits
         return torch.mm(left, right, out_dtype=torch.float32)
     return left.float() @ right.float()
 
 
 def _add_product(total: Float[Tensor, "m n"], left: Float[Tensor, "m k"], right: Float[Tensor, "k n"]) -> None:
-    """``total += left @ right``, summed in the wide type of ``total`` without copying it."""
+    """``total += left @ right``, summed in the wide type of ``total`` without copying ``total``."""
     if left.is_cuda and left.dtype in (torch.float16, torch.bfloat16):
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
     else:

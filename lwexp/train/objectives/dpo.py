@@ -1,4 +1,4 @@
-"""DPO and its relatives: a loss on pairs of answers, plus the NLL of the chosen ones."""
+"""DPO and its relatives: a loss on pairs of answers, plus the NLL of the chosen answers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ class DPO(PreferenceForm, Objective):
 
     kind: Literal["dpo"] = "dpo"
     nll_weight: float = Field(ge=0)
-    """Weight of the token-mean NLL of the chosen answers, which keeps their likelihood up. TRL's rpo_alpha."""
+    """Weight of the token-mean NLL of the chosen answers, which keeps their likelihood from falling. TRL calls it
+    rpo_alpha."""
     backward_passes: Annotated[Literal["auto", "one", "two"], Key(formerly="passes")] = "auto"
-    """two trains the answers of a pack one after the other: exact, with the memory of the longest answer instead of the
-    whole pack, for one more forward pass. auto selects two where the planner finds that one pass does not fit."""
+    """two trains the answers of a pack one after the other. The result is exact; it needs memory for the longest answer
+    instead of the whole pack, and one more forward pass. auto selects two if the planner finds that one does not
+    fit."""
 
     rows: ClassVar[PairRows] = PairRows()
     starts_from_run: ClassVar[bool] = True
@@ -73,21 +75,21 @@ class DPO(PreferenceForm, Objective):
     def pack_loss(
         self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, known: Known
     ) -> PackLoss:
-        """Share of the step's loss: the mean over its pairs, plus ``nll_weight`` times the token-mean NLL of its chosen
-        answers. ``preference.dpo_pack_loss`` describes the watched numbers."""
+        """This pack's share of the step's loss, which is the mean over its pairs plus ``nll_weight`` times the
+        token-mean NLL of its chosen answers. ``preference.dpo_pack_loss`` describes the watched numbers."""
         from lwexp.train.objectives.preference import dpo_pack_loss
 
         return dpo_pack_loss(self, logprobs, batch, totals, known.reference)
 
     def count(self, dataset: PackedDataset) -> dict[str, Sequence[int]]:
-        """Target tokens of chosen answers: the denominator of the NLL term."""
+        """Target tokens of the chosen answers in each pack; their sum is the denominator of the NLL term."""
         import numpy as np
 
         is_chosen = np.arange(dataset.num_documents) % 2 == 0
         return {"chosen_tokens": dataset.sum_per_pack(dataset.document_targets * is_chosen).tolist()}
 
     def reference_parts(self, batch: PackBatch) -> dict[str, Float[Tensor, " targets"]]:
-        """``tails``: the targets beyond the length of the other answer of the pair."""
+        """``tails``: marks the targets beyond the length of the pair's other answer."""
         from lwexp.train.objectives.losses import target_counts
         from lwexp.train.objectives.preference import find_pairs, is_tail
 
@@ -95,9 +97,9 @@ class DPO(PreferenceForm, Objective):
         return {"tails": is_tail(batch.target_documents, counts, find_pairs(batch.document_ids))}
 
     def max_forward_tokens(self, max_tokens: int, fits: Callable[[int], bool]) -> int:
-        """With two passes half a pack: a pair may fill a pack, and its answers are trained one after the other.
+        """A whole pack in one pass, half a pack in two: a pair may fill a pack, and its answers are trained in turn.
 
-        A pair whose longer answer has more than half of the pack's tokens needs more than that.
+        An answer of more than half a pack's tokens is trained alone and needs more than this.
         """
         if self.backward_passes == "one" or (self.backward_passes == "auto" and fits(max_tokens)):
             return max_tokens

@@ -1,7 +1,7 @@
-"""Losses as pure tensor functions of per-token log-probs. No model, no config, no ranks.
+"""Losses as pure tensor functions of per-token log-probs. They need no model, config or ranks.
 
-Every denominator is that of the whole optimiser step over all ranks, known before the step starts, so the gradient does
-not depend on how documents are split into packs, accumulation steps or ranks.
+Every denominator counts the whole optimiser step over all ranks and is known before the step starts. So the gradient
+does not depend on how documents are split into packs (except for ``release``), accumulation steps or ranks.
 """
 
 from typing import Literal
@@ -24,11 +24,11 @@ def sft_weights(
 ) -> Float[Tensor, " targets"]:
     """Weight of each target token of one pack in the step's loss.
 
-    ``token``: 1/(target tokens of the step). The paper's "averaged over all target tokens of the batch".
+    ``token``: 1/(target tokens of the step). This is the paper's "averaged over all target tokens of the batch".
     ``sequence``: 1/(documents of the step * target tokens of the document). Every answer has the same weight, so a
-    token of a long answer has little (LongAlign's weighting).
-    ``release``: n/(release_divisor * target tokens of the pack * packs of the step) with n documents in the pack, as in
-    the released code.
+    token of a long answer has little weight (LongAlign's weighting).
+    ``release``: n/(release_divisor * target tokens of the pack * packs of the step), where n is the number of documents
+    in the pack. This is what the released code does.
 
     Example: a step of two packs, targets per document (2, 4) and (6), divisor 30:
         token     1/12 everywhere
@@ -39,7 +39,7 @@ def sft_weights(
         target_documents: Document of each target token, 0..num_documents-1.
         num_documents: Documents in this pack.
         totals: Counts of the whole step.
-        normalize: Which average.
+        normalize: Which of the three weightings to use.
         release_divisor: The constant of ``release``.
 
     Source: arXiv 2408.07055, the paragraph on SFT (token); THUDM/LongWriter train/main.py:68 and
@@ -63,13 +63,13 @@ def sft_loss(logprobs: Float[Tensor, " targets"], weights: Float[Tensor, " targe
 def sequence_logprobs(
     logprobs: Float[Tensor, " targets"], target_documents: Int64[Tensor, " targets"], num_documents: int
 ) -> Float[Tensor, " documents"]:
-    """log p of each document's targets: sums in float64, because DPO subtracts sums of 10,000 terms."""
+    """log p of each document's targets, summed in float64 because DPO subtracts sums of 10,000 terms."""
     sums = torch.zeros(num_documents, dtype=torch.float64, device=logprobs.device)
     return sums.index_add(0, target_documents, logprobs.double())
 
 
 def target_counts(target_documents: Int64[Tensor, " targets"], num_documents: int) -> Int64[Tensor, " documents"]:
     """Target tokens of each document."""
-    # Not bincount, which waits for the device to learn the largest number.
+    # bincount is avoided because the host would wait for the device to find the largest number.
     counts = torch.zeros(num_documents, dtype=torch.int64, device=target_documents.device)
     return counts.index_add_(0, target_documents, torch.ones_like(target_documents))

@@ -1,8 +1,8 @@
-"""The pack loss of DPO as a pure function of per-token log-probs. No model, no ranks.
+"""The pack loss of DPO as a pure function of per-token log-probs. It needs no model and no ranks.
 
-Every preference loss is a function of one number per document, the (weighted) sum of its target log-probs, and of the
-same sum under the reference. So the gradient on a token is the gradient on the document's sum times the token's weight,
-which allows training a pair one answer at a time (``two_pass``).
+Every preference loss depends on only two numbers per document: the (weighted) sum of its target log-probs, and the same
+sum under the reference. So the gradient for a token is the gradient for its document's sum times the token's weight.
+This allows training a pair one answer at a time (``two_pass``).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Pairs(NamedTuple):
-    """The pairs of a pack: rows of their answers among its documents, and the global number of each pair."""
+    """The pairs of a pack: positions of their answers among its documents, and the global number of each pair."""
 
     chosen: list[int]
     rejected: list[int]
     numbers: list[int]
 
     def places(self, device: torch.device) -> Int64[Tensor, "2 pairs"]:
-        """Rows of the chosen and of the rejected answers. A tensor copied without blocking, because lists as indices
-        would make the host wait for the device in every pack."""
+        """Positions of the chosen and of the rejected answers, as a tensor that is copied without blocking. Lists as
+        indices would make the host wait for the device in every pack."""
         return torch.tensor([self.chosen, self.rejected]).to(device, non_blocking=True)
 
 
@@ -42,7 +42,8 @@ class PairLosses(NamedTuple):
 
     losses: Float[Tensor, " pairs"]
     margins: Float[Tensor, " pairs"]
-    """How much more the policy has moved towards the chosen than towards the rejected answer, times beta."""
+    """Beta times the log-ratio of the chosen answer minus that of the rejected one. Positive if the policy, relative to
+    the reference, prefers the chosen answer."""
 
     @property
     def correct(self) -> Bool[Tensor, " pairs"]:
@@ -73,9 +74,9 @@ def is_tail(
 
 
 def token_weights(tail: Bool[Tensor, " targets"], ld_alpha: float) -> Float64[Tensor, " targets"]:
-    """1, or ``ld_alpha`` in the tail, so that the length of an answer counts for less.
+    """Weight of each token: 1, or ``ld_alpha`` in the tail, so that the length of an answer matters less.
 
-    Source: LD-DPO (arXiv 2409.06411); 1 is DPO, 0 ignores the tail.
+    Source: LD-DPO (arXiv 2409.06411). ``ld_alpha`` 1 gives plain DPO; 0 ignores the tail.
     """
     return torch.ones_like(tail, dtype=torch.float64).masked_fill(tail, ld_alpha)
 
@@ -91,10 +92,10 @@ def preference_losses(
 
     Args:
         policy: Sum of the (weighted) target log-probs of each document.
-        reference: The same under the start model; 0 for a loss without reference.
+        reference: The same sum under the start model; 0 for a loss without a reference.
         counts: Target tokens of each document.
         pairs: Which documents belong together.
-        form: Which loss, and its numbers.
+        form: Which loss to use, and its parameters.
     """
     ratios = policy - reference
     if form.loss.is_per_token(form):
@@ -113,11 +114,12 @@ def weighted_reference(
 def dpo_pack_loss(
     config: DPO, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, reference: Reference | None
 ) -> PackLoss:
-    """Share of a pack in the step's loss. Watched: means over the step's pairs, and ``nll`` over its chosen tokens.
+    """A pack's share of the step's loss.
 
-    ``kl``, in nats per answer, is log reference - log policy, averaged over both answers of a pair. For answers sampled
-    from the reference it estimates KL(reference || policy), with a bias, because a pair is the best and one other of
-    several samples.
+    The watched numbers are means over the step's pairs; ``nll`` is a mean over its chosen tokens. ``kl``, in nats per
+    answer, is log reference - log policy, averaged over both answers of a pair. For answers sampled from the reference
+    it estimates KL(reference || policy). The estimate is biased, because a pair is the best of several samples and one
+    of the others.
     """
     documents, pairs = len(batch.lengths), find_pairs(batch.document_ids)
     counts = target_counts(batch.target_documents, documents)
@@ -148,7 +150,7 @@ def dpo_pack_loss(
 
 
 def is_in(rows: list[int], target_documents: Int64[Tensor, " targets"], num_documents: int) -> Bool[Tensor, " targets"]:
-    """Which targets belong to the documents ``rows``."""
+    """Which targets belong to the documents at the positions ``rows`` of the pack."""
     member = torch.zeros(num_documents, dtype=torch.bool)
     member[rows] = True
     return member.to(target_documents.device, non_blocking=True)[target_documents]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Sigmoid(PreferenceLoss):
     """DPO's own loss: -(1 - e) log sigmoid(beta d) - e log sigmoid(-beta d), with label smoothing e (0 in DPO).
 
-    ln 2 before the first update, when policy and reference agree.
+    It is ln 2 before the first update, when policy and reference agree.
 
     Source: Rafailov et al. 2023, equation 7; Mitchell 2023 (label smoothing).
     """
@@ -37,7 +37,7 @@ class Sigmoid(PreferenceLoss):
 
 @register
 class NoLoss(Sigmoid):
-    """Trains on the chosen answers alone (``nll_weight``): the control of what a preference loss adds.
+    """Trains on the chosen answers alone (``nll_weight``), as a control that shows what a preference loss adds.
 
     DPO's own loss is logged but not trained on.
     """
@@ -49,7 +49,7 @@ class NoLoss(Sigmoid):
 
 @register
 class Hinge(PreferenceLoss):
-    """SLiC's loss, max(0, 1 - beta d); 1 before the first update.
+    """SLiC's loss, max(0, 1 - beta d). It is 1 before the first update, if there is a reference.
 
     Source: Zhao et al. 2023, SLiC.
     """
@@ -62,9 +62,11 @@ class Hinge(PreferenceLoss):
 
 @register
 class IPO(PreferenceLoss):
-    """(d - 1/(2 beta))^2, with each log-ratio divided by its answer's tokens; 1/(4 beta^2) before the first update.
+    """(d - 1/(2 beta))^2, with each log-ratio divided by its answer's tokens.
 
-    Source: Azar et al. 2023, equation 17, per token as its authors use it and TRL does.
+    It is 1/(4 beta^2) before the first update, if there is a reference.
+
+    Source: Azar et al. 2023, equation 17; per token, as the authors and TRL use it.
     """
 
     kind: Literal["ipo"] = "ipo"

@@ -1,4 +1,4 @@
-"""Log-probs of the start model, computed once and stored with fingerprints of model, packs and number format."""
+"""Log-probs under the start model, computed once and stored with fingerprints of model, packs and number format."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """Sums of the start model's log-probs, one of each kind per document."""
+    """Sums of log-probs under the start model. Each kind of sum has one value per document."""
 
     sums: Mapping[str, Float64[np.ndarray, " documents"]]
-    """``logprobs``: log p of all targets of a document; then weighted sums of them (``Objective.reference_parts``)."""
+    """``logprobs`` is log p of a document's targets. The others are weighted sums (``Objective.reference_parts``)."""
 
     def of(self, name: str, documents: Sequence[int]) -> Float64[np.ndarray, " documents"]:
         return self.sums[name][list(documents)]
@@ -46,13 +46,13 @@ def reference_sums(
     objective: Objective,
     num_documents: int,
 ) -> Sums:
-    """Sums for the documents of some packs.
+    """Sums for the documents of the given packs.
 
     Args:
-        packs: On the device of the model.
+        packs: The packs, already on the device of the model.
         logprobs_of: Log-probs of a pack's targets under the start model.
-        objective: Says which sums it needs besides that over all targets.
-        num_documents: Of the whole data set; documents outside ``packs`` are NaN.
+        objective: Says which sums it needs besides the one over all targets.
+        num_documents: Documents of the whole data set; those outside ``packs`` get NaN.
     """
     sums: Sums = {}
     for pack in packs:
@@ -65,7 +65,7 @@ def reference_sums(
 
 
 def join_sums(shares: Sequence[Sums]) -> Reference:
-    """The reference from sums over different packs.
+    """Combine the sums that were computed over different packs.
 
     Raises:
         LwexpError: If a document has no finite log-prob.
@@ -86,7 +86,8 @@ def load_reference(folder: Path, made_from: Mapping[str, str] | None = None) -> 
 
     Args:
         folder: Where it is stored.
-        made_from: Name -> fingerprint of everything that shapes it: start model, packs, number format. None trusts it.
+        made_from: Name -> fingerprint of everything that the reference depends on: start model, packs, number format.
+            None skips this check.
 
     Raises:
         LwexpError: If the stored reference was made from something else.

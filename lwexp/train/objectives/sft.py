@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: cross-entropy of the target tokens, averaged over the step."""
+"""Supervised fine-tuning: the cross-entropy of the target tokens, averaged over the step."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ class SFT(Objective):
     def pack_loss(
         self, logprobs: Float[Tensor, " targets"], batch: PackBatch, totals: StepTotals, known: Known
     ) -> PackLoss:
-        """Share of the step's loss.
+        """This pack's share of the step's loss.
 
-        Watched: ``weight``, the sum of the step's target weights (1 except for ``release``), and ``long_weight``, the
-        part of it on long documents. Their ratio is the weight of long documents in the loss.
+        Two numbers are watched: ``weight``, the sum of the step's target weights (1 except for ``release``), and
+        ``long_weight``, the part of that sum on long documents. The ratio ``long_weight / weight`` is the weight of
+        long documents in the loss.
         """
         from lwexp.train.objectives.losses import sft_loss, target_counts
 

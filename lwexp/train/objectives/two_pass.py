@@ -1,11 +1,12 @@
-"""Exact training of a pack one part at a time: the memory of the longest document, for one more forward.
+"""Exact training of a pack one part at a time. It needs memory for one part only, and one more forward pass.
 
 The loss of a pack of preference pairs is a function of the log-probs of its tokens. The first pass computes these
-without keeping activations, and from them the gradient of the loss on each log-prob. The second pass runs each part
-again and backpropagates that gradient. This is the chain rule, split between model and loss, without approximation.
+log-probs without keeping activations, and then the gradient of the loss with respect to each of them. The second pass
+runs each part again and backpropagates that gradient. This is the chain rule, split between model and loss, without
+approximation.
 
-Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. The paper's code has no
-DPO; trainers that keep both answers of a pair in memory need a cluster at 32k.
+Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. LongWriter's code has
+no DPO. Trainers that keep both answers of a pair in memory need a cluster at 32k tokens.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Some whole documents of a pack, as a pack of their own, and the place of their targets in the whole pack."""
+    """Some whole documents of a pack, as a smaller pack, and the place of their targets in the whole pack."""
 
     batch: PackBatch
     targets: slice
 
 
 def split_pack(batch: PackBatch, capacity: int) -> list[Part]:
-    """Consecutive documents in parts of at most ``capacity`` tokens; a longer document is a part alone.
+    """Split a pack into parts of consecutive documents, at most ``capacity`` tokens each.
+
+    A longer document forms a part by itself.
 
     Example: documents of 5, 3, 9 and 2 tokens at capacity 8 give parts (5, 3), (9) and (2).
     """
@@ -88,15 +91,15 @@ def two_pass(
     """Accumulate the gradients of a pack's loss in the model, part by part.
 
     Args:
-        model: With packed attention and a ``TargetHead``.
-        parts: Of one pack, in order.
-        rounds: Parts that every rank runs. If this pack has fewer, its last part runs again with weight 0, because
-            each forward and backward is a collective under ZeRO-3.
-        loss_of: The loss of the whole pack from the log-probs of all its targets.
-        backward: Called with a scalar to backpropagate and whether it is the last of the pack.
+        model: A model with packed attention and a ``TargetHead``.
+        parts: The parts of one pack, in order.
+        rounds: Number of parts that every rank runs. If this pack has fewer, its last part runs again with weight 0,
+            because each forward and backward pass is a collective under ZeRO-3.
+        loss_of: Computes the loss of the whole pack from the log-probs of all its targets.
+        backward: Called once per part, with the scalar to backpropagate and whether this is the last part.
 
     Returns:
-        The loss, detached, as ``loss_of`` gave it.
+        The result of ``loss_of``, with its loss detached.
     """
     filled = [(part, 1.0) for part in parts] + [(parts[-1], 0.0)] * (rounds - len(parts))
     logprobs = part_logprobs(model, parts, rounds).requires_grad_()

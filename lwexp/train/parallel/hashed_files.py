@@ -1,6 +1,6 @@
-"""Files of a checkpoint, hashed and synced by the rank that writes them, while it writes them.
+"""Checkpoint files that the writing rank hashes while it writes them, and syncs to disk.
 
-Reading 123 GiB back to hash them, on rank 0 alone, would take longer than writing them on eight ranks.
+If rank 0 alone read 123 GiB back to hash them, that would take longer than writing them on eight ranks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def hash_file(path: Path) -> FileHash:
 
 
 class HashedFiles(CheckpointIO):  # type: ignore[misc]
-    """What Lightning and DeepSpeed write checkpoints with.
+    """The writer that Lightning and DeepSpeed use for checkpoints.
 
     Lightning's own writer would first build the whole file in host memory.
     """
@@ -43,33 +43,33 @@ class HashedFiles(CheckpointIO):  # type: ignore[misc]
         self._written: dict[Path, FileHash] = {}
 
     def save(self, content: Any, path: Path) -> None:
-        """``torch.save``; when it returns, the file is on the disk and its hash is known."""
+        """Like ``torch.save``. On return the file is on disk and its hash is known."""
         with _HashedFile(path) as file:
-            writer: Any = file  # has the part of IO[bytes] that torch uses
+            writer: Any = file  # it has those methods of IO[bytes] that torch uses
             torch.save(content, writer)
         self._written[path] = file.hash
 
     def take(self) -> Mapping[Path, FileHash]:
-        """The files that this rank has written since the last call."""
+        """Return the files that this rank has written since the last call, with their hashes, and forget them."""
         written, self._written = self._written, {}
         return written
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """As Lightning calls it, in a run of one process."""
+        """Lightning calls this in a run of one process."""
         assert storage_options is None
         self.save(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        """As in Lightning, onto the CPU."""
+        """Load with Lightning's own reader, always onto the CPU."""
         return TorchCheckpointIO().load_checkpoint(path, weights_only=weights_only)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Never called: checkpoints are removed as folders."""
+        """Never called: ``save_checkpoint`` in ``loop/checkpoints.py`` removes old checkpoints as whole folders."""
         raise NotImplementedError(path)
 
 
 class _HashedFile:
-    """A file to write to, from front to back, that knows its hash when it is closed."""
+    """A file that is written from front to back; its hash is known once it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -81,7 +81,7 @@ class _HashedFile:
         return self
 
     def write(self, data: memoryview | bytes) -> int:
-        """Write and hash side by side: both let go of the interpreter's lock. ``data`` may change afterwards."""
+        """Write and hash in parallel: both release the GIL. The caller may change ``data`` after this returns."""
         size = memoryview(data).nbytes
         if size < _WORTH_A_THREAD:
             self._sha256.update(data)
@@ -100,6 +100,6 @@ class _HashedFile:
         with self._file:
             if kind is None:
                 self._file.flush()
-                # Here, as another node cannot force what is still in this one's memory onto the disk.
+                # Sync here, because another node cannot force data in this node's memory onto the disk.
                 os.fsync(self._file.fileno())
                 self.hash = FileHash(self._file.tell(), self._sha256.hexdigest())

@@ -16,8 +16,9 @@ from lwexp.train.model.adapter import trained_parameters
 def learning_rate_factor(step: int, total: int, warmup_ratio: float, schedule: Literal["cosine", "constant"]) -> float:
     """Fraction of the peak learning rate at optimiser step ``step`` (0-based) of ``total``.
 
-    Linear warm-up over ``ceil(warmup_ratio * total)`` steps, then flat or half a cosine. Unlike transformers'
-    schedules the first step is not 0, so no step is wasted, and the cosine ends just above 0.
+    The rate rises linearly over ``ceil(warmup_ratio * total)`` steps, then stays constant or follows half a cosine.
+    Unlike in transformers' schedules, the rate of the first step is not 0, so no step is wasted, and the cosine ends
+    just above 0.
 
     Example: total 10, ratio 0.2, cosine: 1/2, 1, 1.0, 0.96, 0.85, 0.69, 0.5, 0.31, 0.15, 0.04.
     """
@@ -32,9 +33,10 @@ def learning_rate_factor(step: int, total: int, warmup_ratio: float, schedule: L
 def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups of the optimiser: matrices decay, biases and norm weights do not. Empty groups are left out.
 
-    By name and not by dimension, because ZeRO-3 flattens every parameter to one.
+    The groups are chosen by name and not by number of dimensions, because ZeRO-3 flattens every parameter to one.
 
-    Source: the paper gives only the rate (train/scripts: 0.1); the rule is that of the transformers Trainer it ran on.
+    Source: the paper's code gives only the rate (train/scripts: 0.1). The rule is that of the transformers Trainer, on
+    which that code runs.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -49,12 +51,15 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
     groups = decay_groups(trained_parameters(model), config.weight_decay)
     if any(parameter.dtype == torch.bfloat16 for parameter in model.parameters()):
         return MasterAdamW(groups, lr=config.lr, betas=config.betas)
-    # fused: one pass over memory; 0.75 ms instead of 4 ms a step for a million parameters on two cores.
+    # fused makes one pass over memory: 0.75 ms instead of 4 ms per step for a million parameters on two cores.
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
-    """Norm of all gradients together, 0 without any. In float32 for bf16, whose own norm is off by up to 0.4%."""
+    """Norm of all gradients together; 0 if there are none.
+
+    For bf16 gradients it is computed in float32, because a norm in bf16 is off by up to 0.4%.
+    """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros(())
@@ -64,7 +69,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
 
 
 def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
-    """Multiply all gradients by ``factor``, a Python number: a tensor would be rounded to their format first."""
+    """Multiply all gradients by ``factor``, a Python number: a tensor would be rounded to the gradients' format."""
     torch._foreach_mul_([parameter.grad for parameter in parameters if parameter.grad is not None], factor)
 
 
@@ -87,7 +92,7 @@ class MasterAdamW(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update the masters, then round them into the weights, one weight at a time to keep the peak low."""
+        """Update the masters and round them into the weights, one weight at a time to keep the memory peak low."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -114,7 +119,7 @@ class MasterAdamW(Optimizer):
         parameter.copy_(state["master"])
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore in float32: torch's own version would round masters and moments to the bf16 of the weights."""
+        """Restore the state in float32. torch's own method would round masters and moments to the weights' bf16."""
         exact = {key: dict(values) for key, values in state_dict["state"].items()}
         super().load_state_dict(state_dict)
         saved = [index for group in state_dict["param_groups"] for index in group["params"]]

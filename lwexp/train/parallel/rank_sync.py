@@ -1,7 +1,8 @@
-"""The ranks of a run before training starts: rank 0 prepares and publishes what it found, the others wait.
+"""The ranks of a run before training starts: rank 0 prepares and publishes the results, the others wait.
 
-Only rank 0 resolves names such as "newest", opens the run and packs. Another rank that resolved them itself might
-find a run that has finished in between, and eight ranks would read 200,000 conversations eight times.
+Only rank 0 resolves names such as "newest", opens the run and packs. A rank that resolved such a name itself might pick
+a run that finished in the meantime, and if each of eight ranks packed, 200,000 conversations would be read eight
+times.
 """
 
 import logging
@@ -25,7 +26,7 @@ _POLL_SECONDS = 0.2
 
 
 class SingleProcess:
-    """A run of one process: there is no other rank to publish to or to wait for."""
+    """Stands in for ``RankGroup`` in a run of one process, where there are no other ranks."""
 
     def publish(self, what: str, value: str) -> None:
         pass
@@ -38,10 +39,10 @@ class SingleProcess:
 
 
 class RankGroup:
-    """Messages from rank 0 to the others, through the store that also holds their process group together.
+    """Messages from rank 0 to the other ranks, through the key-value store that their process group also uses.
 
     Waiting for a message has no time limit, unlike a collective: packing 200,000 rows takes longer than NCCL's ten
-    minutes. If rank 0 dies the store dies with it, or the launcher ends all ranks.
+    minutes. If rank 0 dies, either the store ends with it or the launcher ends all ranks.
     """
 
     def __init__(self, hardware: Zero) -> None:
@@ -58,18 +59,18 @@ class RankGroup:
         self._published: set[str] = set()
 
     def publish(self, what: str, value: str) -> None:
-        """Send a message to the other ranks; only the first under each name counts."""
+        """Send a message to the other ranks. Only rank 0 sends, and only the first message under each name counts."""
         if is_rank_zero() and what not in self._published:
             self._store.set(f"published/{what}", value)
             self._published.add(what)
 
     def wait_for(self, what: str) -> str | None:
-        """Wait for a message of rank 0; None if rank 0 has ended without sending it."""
+        """Wait for a message from rank 0; None if rank 0 has ended without sending it."""
         try:
             while not self._store.check([f"published/{what}"]):
                 time.sleep(_POLL_SECONDS)
             value: bytes = self._store.get(f"published/{what}")
-        except RuntimeError:  # the store went with rank 0
+        except RuntimeError:  # the store ended with rank 0
             return None
         return value.decode() or None
 
@@ -102,7 +103,7 @@ T = TypeVar("T")
 
 
 def broadcast_from_rank0(find: Callable[[], T]) -> T:
-    """The result of ``find`` on rank 0, on every rank of the run."""
+    """Call ``find`` on rank 0 and return its result on every rank of the run. All ranks must call this."""
     if not dist.is_initialized():
         return find()
     found = [find() if is_rank_zero() else None]
@@ -113,7 +114,7 @@ def broadcast_from_rank0(find: Callable[[], T]) -> T:
 
 
 def gather_from_ranks(value: T) -> list[T]:
-    """What each rank of the run gives, in the order of ranks, on every rank. All ranks call it."""
+    """The ``value`` of each rank, in the order of ranks, returned on every rank. All ranks must call this."""
     if not dist.is_initialized():
         return [value]
     found: list[Any] = [None] * dist.get_world_size()
@@ -122,10 +123,10 @@ def gather_from_ranks(value: T) -> list[T]:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process' rank and the number of ranks of its run; (0, 1) alone."""
+    """Rank of this process and number of ranks of the run; (0, 1) for a single process."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def join_process_group(hardware: Hardware | None) -> Ranks:
-    """Join the other ranks of this run, which ``runs.launch`` or another launcher has started."""
+    """Join the other ranks of this run, which ``runs.launch`` or another launcher has started, if the run uses ZeRO."""
     return RankGroup(hardware) if isinstance(hardware, Zero) else SingleProcess()

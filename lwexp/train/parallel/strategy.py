@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
-    """Lightning's strategy with lwexp's config, in processes that torchrun, srun or ``runs.launch`` has started."""
+    """Lightning's strategy with lwexp's config, for processes that torchrun, srun or ``runs.launch`` has started."""
 
     def __init__(self, hardware: Zero, grad_clip: float) -> None:
         timeout = timedelta(minutes=hardware.timeout_minutes)
@@ -35,14 +35,14 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         )
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
-        """As in Lightning, through files that each rank hashes while it writes them."""
+        """Save as Lightning does, but each rank hashes its files while it writes them."""
         self.deepspeed_engine.checkpoint_engine = _hashed_engine(self.checkpoint_io)
         super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """As in Lightning; a checkpoint of another number of ranks goes through DeepSpeed's universal format.
+        """Load as Lightning does. A checkpoint of another number of ranks goes through DeepSpeed's universal format.
 
-        DeepSpeed reads its files with pickle, whatever ``weights_only`` says: only load checkpoints that you wrote.
+        DeepSpeed reads its files with pickle, whatever ``weights_only`` says, so load only checkpoints that you wrote.
         """
         source = Path(checkpoint_path)
         saved = len(list((source / "checkpoint").glob("*_optim_states.pt")))
@@ -58,7 +58,7 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         if self.is_global_zero:
             convert_to_universal(source / "checkpoint", root / "checkpoint")
         self.barrier()
-        # DeepSpeed gives every group the settings of the first one, and would let biases and norms decay.
+        # DeepSpeed gives every group the settings of the first one, so biases and norms would decay too.
         groups = engine.optimizer.optimizer.param_groups
         settings = [{key: value for key, value in group.items() if key != "params"} for group in groups]
         engine._config.load_universal_checkpoint = True
@@ -66,7 +66,7 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
         engine._config.load_universal_checkpoint = False
         for group, before in zip(groups, settings, strict=True):
             group.update(before)
-        # It also lets all groups share the tensor that counts steps, which would then count once per group.
+        # It also makes all groups share one tensor that counts steps, which would then advance once per group.
         for held in engine.optimizer.optimizer.state.values():
             if isinstance(held.get("step"), torch.Tensor):
                 held["step"] = held["step"].clone()
@@ -78,7 +78,7 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
 
 
 def _hashed_engine(files: HashedFiles) -> Any:
-    """DeepSpeed's checkpoint engine with another way to write a file."""
+    """DeepSpeed's checkpoint engine, which writes through ``files``."""
     from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 
     class HashedEngine(TorchCheckpointEngine):  # type: ignore[misc]
@@ -89,21 +89,22 @@ def _hashed_engine(files: HashedFiles) -> Any:
 
 
 class CPUZeroStrategy(ZeroStrategy):
-    """The same over gloo. Lightning's strategy refuses every accelerator but CUDA; DeepSpeed does not."""
+    """``ZeroStrategy`` on CPUs, over gloo. Lightning's strategy accepts only CUDA; DeepSpeed also accepts CPUs."""
 
     def __init__(self, hardware: Zero, grad_clip: float) -> None:
-        os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported: it looks once
+        os.environ["DS_ACCELERATOR"] = "cpu"  # set before deepspeed is imported, which reads it only once
         super().__init__(hardware, grad_clip)
         self._process_group_backend = "gloo"
         import deepspeed
 
-        # DeepSpeed would compile an operator for inference at the start: it needs g++ and ninja, takes a minute, and
-        # a kill during compilation leaves a lock on which every later start waits forever. Training never calls it.
+        # DeepSpeed would compile an inference operator at the start. That needs g++ and ninja and takes a minute, and
+        # a kill during compilation leaves a lock on which every later start waits forever. Training does not use the
+        # operator.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
     @property
     def root_device(self) -> torch.device:
-        # DeepSpeed wants an index, which Lightning's CPU device does not have.
+        # DeepSpeed needs a device index, which Lightning's CPU device does not have.
         return torch.device("cpu", 0)
 
     def setup_environment(self) -> None:
@@ -117,10 +118,12 @@ class CPUZeroStrategy(ZeroStrategy):
 
 @contextlib.contextmanager
 def sharded_loading(hardware: Zero) -> Iterator[None]:
-    """Inside it, transformers shards each weight as it makes or loads it; only rank 0 reads the files.
+    """Inside this context, under ZeRO-3, transformers shards each weight as it is created or loaded.
 
-    Without it transformers would initialise what DeepSpeed has already sharded, and fail on tensors of size 0 or,
-    worse, leave them uninitialised.
+    Only rank 0 reads the files.
+
+    Without it, transformers would initialise weights that DeepSpeed has already sharded, and would fail on tensors of
+    size 0 or, worse, leave them uninitialised.
     """
     if hardware.stage != 3:
         yield
@@ -137,7 +140,7 @@ def sharded_loading(hardware: Zero) -> Iterator[None]:
 
 
 def zero_optimizer(model: nn.Module, config: OptimizerConfig, hardware: Zero) -> torch.optim.Optimizer:
-    """AdamW for DeepSpeed to shard. DeepSpeed keeps float32 masters itself, on the host if they are offloaded."""
+    """AdamW for DeepSpeed to shard. DeepSpeed itself keeps the float32 masters, on the host if they are offloaded."""
     groups = decay_groups(trained_parameters(model), config.weight_decay)
     if hardware.offload_optimizer:
         from deepspeed.ops.adam import DeepSpeedCPUAdam
@@ -148,7 +151,7 @@ def zero_optimizer(model: nn.Module, config: OptimizerConfig, hardware: Zero) ->
 
 
 def convert_to_universal(source: Path, target: Path) -> None:
-    """Write DeepSpeed's shards of one number of ranks as one file per tensor, which any number of ranks can load."""
+    """Convert DeepSpeed's shards, one set per rank, to one file per tensor, which any number of ranks can load."""
     from deepspeed.checkpoint.ds_to_universal import main
 
     shutil.rmtree(target.parent, ignore_errors=True)
@@ -162,7 +165,7 @@ def convert_to_universal(source: Path, target: Path) -> None:
 
 
 def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
-    """DeepSpeed's config. Sizes are integers: DeepSpeed refuses the fractions of its own "auto"."""
+    """DeepSpeed's config. Sizes are integers, because its "auto" gives fractions, which DeepSpeed then refuses."""
     zero: dict[str, Any] = {
         "stage": hardware.stage,
         "contiguous_gradients": True,
@@ -173,12 +176,12 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
         zero |= {
             "stage3_prefetch_bucket_size": 100_000_000,
             "stage3_param_persistence_threshold": 100_000,
-            # The paper's code holds 1e8 and gathers every layer again from the host; a layer here has 2.2e8.
+            # The paper's code sets 1e8 for the first, so it gathers every layer again from the host: a layer has 2.2e8.
             "stage3_max_live_parameters": 1_000_000_000,
             "stage3_max_reuse_distance": 1_000_000_000,
             "stage3_gather_16bit_weights_on_model_save": True,
-            # DeepSpeed's own linear rounds a product to bf16 before it adds the bias, unlike transformers. It saves
-            # memory only without recomputation, where autograd would keep every gathered weight.
+            # Unlike transformers, DeepSpeed's own linear layer rounds a product to bf16 before it adds the bias. It
+            # saves memory only without recomputation, where autograd would keep every gathered weight.
             "memory_efficient_linear": not hardware.activation_checkpointing,
         }
     if hardware.offload_optimizer:
@@ -196,9 +199,10 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
         "gradient_clipping": grad_clip,
     }
     if hardware.precision == "bf16-true":
-        # Without the check a gradient that is not finite would reach the weights before its norm is read.
+        # Without this check, a gradient that is not finite would reach the weights before its norm is read.
         config["bf16"] = {"enabled": True, "check_grad_overflow": True}
-        # The packs that one rank runs in a step are added up in float32. The sum over ranks is in bf16, DeepSpeed's
-        # default: each term is rounded to bf16 before, and float32 would send twice the bytes.
+        # The gradients of the packs that one rank runs in a step are added up in float32. They are summed over ranks
+        # in bf16, DeepSpeed's default: each rank's gradient is rounded to bf16 first. Float32 would send twice the
+        # bytes.
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config

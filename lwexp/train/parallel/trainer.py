@@ -17,15 +17,15 @@ from lwexp.train.parallel.hashed_files import HashedFiles
 
 
 def set_up_process(hardware: Hardware) -> None:
-    """Set torch's threads: those of the config, or this rank's share of the cores."""
+    """Set the number of torch's threads: the config's, or else this rank's share of the cores."""
     if hardware.device == "cpu":
-        # DeepSpeed, which transformers imports where it is installed, would look for accelerators and warn.
+        # transformers imports DeepSpeed if it is installed, and DeepSpeed would look for accelerators and warn.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     torch.set_num_threads(hardware.threads or max(1, len(os.sched_getaffinity(0)) // hardware.devices))
 
 
 def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: float, folder: Path) -> Trainer:
-    """A Trainer that only trains: one pass, no validation, no logger, no checkpoints of its own."""
+    """A Trainer that only trains, for one Lightning epoch, without Lightning's validation, logger or checkpoints."""
     options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "plugins": [LightningEnvironment(), HashedFiles()]}
     if hardware.kind == "gpu":
         options["accelerator"] = "gpu"
@@ -42,8 +42,8 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
         }
     trainer = Trainer(
         **options,
-        # Outside ZeRO the model is built in its precision already; Lightning's bf16-true would also round the rotary
-        # frequencies.
+        # Outside ZeRO the model is already built in its final precision. Lightning's bf16-true would also round the
+        # rotary frequencies.
         precision=hardware.precision if isinstance(hardware, Zero) else "32-true",
         max_epochs=1,
         callbacks=list(callbacks),
@@ -56,14 +56,14 @@ def build_trainer(hardware: Hardware, callbacks: Sequence[Callback], grad_clip: 
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    # ``StopRequest`` handles signals: Lightning's handler would broadcast from within any other collective.
+    # ``StopRequest`` handles signals. Lightning's handler would start a broadcast while another collective may run.
     trainer._signal_connector.register_signal_handlers = lambda: None
     return trainer
 
 
 @contextlib.contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's notices about loaders, devices and tips, which do not apply to how it is used here."""
+    """Hide Lightning's notices about loaders and devices and its tips, which do not apply to its use here."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

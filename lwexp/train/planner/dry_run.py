@@ -25,8 +25,8 @@ from lwexp.train.planner.memory_fit import (
 )  # fmt: skip
 from lwexp.train.planner.readiness import problems_here, settings_problems
 
-# Tokens of a document's chat format, and of an English word or a Chinese character, for vocabularies of more than
-# 100,000 entries; a miniature's 1,000 entries give about twice as many.
+# Tokens that the chat format adds to a document, and tokens per English word or Chinese character. Both are for
+# vocabularies of more than 100,000 entries; the 1,000 entries of a miniature give about twice as many tokens.
 FORMAT_TOKENS = 10
 TOKENS_PER_WORD = 1.33
 REFERENCE_LINE = (
@@ -39,12 +39,12 @@ class Description(NamedTuple):
 
     text: str
     refusal: str | None
-    """One line, if the run does not fit the hardware that the config describes."""
+    """One line saying why the run would be refused on the hardware that the config describes; None if it would not."""
     memory: MemoryFit
     steps: int | None
-    """Optimiser steps; None while the data are not known."""
+    """Optimiser steps; None if the data are not known yet."""
     hours: Hours | None
-    """None while the data or the hardware's peak are not known."""
+    """None if the data or the hardware's peak are not known."""
 
 
 class Data(NamedTuple):
@@ -54,7 +54,7 @@ class Data(NamedTuple):
     lengths: list[float]
     """Estimated tokens of each document."""
     units: list[float]
-    """Estimated tokens of each row, whose documents stay in one pack."""
+    """Estimated tokens of each row. The documents of a row stay in one pack."""
     packs: int
     steps: int
 
@@ -99,7 +99,7 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
 
 
 def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
-    """Estimated tokens, packs and steps, from word counts alone."""
+    """Estimate tokens, packs and steps from the lengths of the texts, without a tokenizer."""
     kind = config.objective.rows
     lengths: list[float] = []
     units: list[float] = []
@@ -133,13 +133,13 @@ def steps_table(config: Config, data: Data) -> str:
 
 
 def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> Hours | None:
-    """Hours at the config's MFU; None where the config states no peak.
+    """Hours at the config's MFU; None if the config states no peak.
 
     Args:
-        config: Of the run.
-        sizes: Of its model.
-        data: Of its mixture.
-        forward_tokens: Largest forward pass; fewer tokens than a pack mean training in two passes.
+        config: Config of the run.
+        sizes: Sizes of its model.
+        data: Estimates of its mixture.
+        forward_tokens: Tokens of the largest forward pass. Fewer than a pack holds means training in two passes.
     """
     hardware = hardware_of(config)
     per_step = sum(data.units) * config.objective.epochs / max(data.steps, 1)
@@ -162,7 +162,7 @@ def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int
 
 
 def time_line(hardware: Hardware, hours: Hours | None) -> str:
-    """Hours, and what the estimate assumes."""
+    """The estimated hours, and what the estimate assumes."""
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
     assert hardware.kind != "cpu"
@@ -178,7 +178,7 @@ def time_line(hardware: Hardware, hours: Hours | None) -> str:
 
 
 def context_line(config: Config, sizes: Sizes) -> str:
-    """Positions of the model, and what the config changes."""
+    """How many positions the model has, and what the config changes about its context."""
     changes = context_changes(config.model)
     set_to = f"; set to {', '.join(changes)}" if changes else ""
     return f"context: the model's own is {sizes.max_position_embeddings:,} positions{set_to}"
@@ -207,7 +207,7 @@ def memory_table(fit: MemoryFit, hardware: Hardware) -> str:
 def disk_line(config: Config, plan: MemoryPlan, sizes: Sizes) -> str:
     """Disk space of checkpoints (weights, master weights and moments) and of the exported model."""
     keep, b = config.training.keep_checkpoints, hardware_of(config).number_bytes
-    # Float32 weights are their own master.
+    # Float32 weights need no separate master copy.
     one = (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
     model = b * sizes.base_parameters / GIB
     return (

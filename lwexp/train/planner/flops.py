@@ -1,16 +1,16 @@
 """Model FLOPs of training: hours planned at an assumed MFU, and the MFU that a run reaches.
 
-With M multiplied parameters (all but the input embedding, which is looked up; a tied one is the head), A of them
-trained, L layers, q the width of all query heads, documents of l_i tokens and packs of T_p tokens, forward and
-backward of a step take
+Let M be the parameters that are multiplied (all but the input embedding, which is only looked up; a tied embedding
+counts as the head), A those of them that are trained, L the layers, q the width of all query heads, l_i the tokens of
+each document and T_p those of each pack. The forward and backward passes of a step then take
 
     matrix products     (4M + 2A) * tokens         the head counted for every token; 6M without an adapter
     packed-exact        + 6 * L * q * sum(l_i^2)   causal attention within documents: what is computed
-    non-causal          + 12 * L * q * sum(T_p^2)  every token attends to its whole pack: what most publish
+    non-causal          + 12 * L * q * sum(T_p^2)  every token attends to its whole pack: what most papers publish
 
-Frozen weights, as under a LoRA adapter, have no gradient, hence the missing 2 of 6. MFU is these FLOPs per second over
-the peak of all devices. To be comparable with published numbers, recomputation is not counted, and the head's work is
-counted for prompt tokens too, although it is skipped.
+Frozen weights, as under a LoRA adapter, have no gradient, so they cost 4 FLOPs a token instead of 6. MFU is these FLOPs
+per second divided by the peak of all devices. To be comparable with published numbers, recomputation is not counted,
+and the head is counted for prompt tokens too, although it is not computed for them.
 
 Source: docs/training_core.md lists who publishes by which convention.
 """
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from lwexp.config.train import Hardware
 from lwexp.extend import Objective, Sizes, StepTotals
 
-# Dense bf16 FLOPs per second, by a word of the device's name; more specific names first. Source: NVIDIA's data sheets.
+# Dense bf16 FLOPs per second by words in the device's name; more specific names first. Source: NVIDIA's data sheets.
 PEAK_BF16 = {
     "GB200": 2.5e15, "B200": 2.25e15, "H200 NVL": 835e12, "H200": 989e12, "H100 NVL": 835e12, "H100 PCIe": 756e12,
     "H100": 989e12, "H800": 989e12, "A100": 312e12, "A800": 312e12, "L40S": 362e12, "A10G": 125e12, "A10": 125e12,
@@ -41,7 +41,7 @@ class StepFlops(NamedTuple):
 def step_flops(sizes: Sizes, totals: StepTotals) -> StepFlops:
     """FLOPs by both conventions.
 
-    Example: 1,000 parameters beside embeddings, 2 layers with 4 heads of 8, one pack of 10 tokens in documents of 6
+    Example: 1,000 multiplied parameters, 2 layers with 4 heads of 8, one pack of 10 tokens in documents of 6
     and 4: products 6*1000*10 = 60,000; packed + 6*2*32*(36+16) = 19,968; non-causal + 12*2*32*100 = 76,800.
     """
     return StepFlops(
@@ -51,12 +51,12 @@ def step_flops(sizes: Sizes, totals: StepTotals) -> StepFlops:
 
 
 def flops_per_token(sizes: Sizes, mean_context: float) -> float:
-    """Packed-exact FLOPs of the forward and backward of one token.
+    """Packed-exact FLOPs of the forward and backward passes for one token.
 
     Args:
         sizes: The model.
-        mean_context: sum(l^2) / sum(l) over the documents. Packs of short documents cost far less than the 12 L q T
-            that many published numbers count.
+        mean_context: sum(l^2) / sum(l) over the documents. In packs of short documents a token's attention costs far
+            less than the 12 L q T that many published numbers count.
     """
     return _flops(sizes, 1, 6.0 * mean_context)
 
@@ -87,14 +87,15 @@ class Hours(NamedTuple):
 
 
 def mean_context(lengths: Sequence[float]) -> float:
-    """sum(l^2) / sum(l): the mean length of the document of a token."""
+    """sum(l^2) / sum(l): the length of the document that a token is in, averaged over all tokens."""
     return sum(n * n for n in lengths) / max(sum(lengths), 1.0)
 
 
 def rank_slots(packs: int, batch: int, ranks: int) -> float:
-    """Packs that all ranks together have time for, per pack: above 1 where some ranks wait for the others.
+    """The packs that all ranks could run in the time of these packs, divided by these packs. Above 1 if ranks wait.
 
-    Example: 20 packs, 8 a step, on 8 ranks: 3 steps, the last with 4 packs, take the time of 24; 24 / 20 = 1.2.
+    Example: 20 packs, 8 a step, on 8 ranks: the 3 steps, the last with only 4 packs, take the time of 24 packs, and
+    24 / 20 = 1.2.
     """
     steps, rest = divmod(packs, batch)
     rounds = steps * math.ceil(batch / ranks) + math.ceil(rest / ranks)
@@ -113,18 +114,18 @@ def training_hours(
     slots: float = 1.0,
     reference_slots: float = 1.0,
 ) -> Hours | None:
-    """Hours of training at ``hardware.mfu`` of ``hardware.peak_tflops``; None where the config states no peak.
+    """Hours of training at ``hardware.mfu`` of ``hardware.peak_tflops``; None if the config states no peak.
 
     Args:
         sizes: The model.
         hardware: States the bf16 peak of one GPU and the expected MFU.
-        objective: A reference adds one forward over the data.
+        objective: One that needs a reference adds one forward pass over the data.
         lengths: Tokens of each document.
         steps: Optimiser steps.
         tokens_per_step: Tokens of a step over all ranks.
-        passes: Passes over each pack; the second adds a forward in every epoch.
-        slots: ``rank_slots`` of the steps.
-        reference_slots: ``rank_slots`` of the reference's forward.
+        passes: Passes over each pack, 1 or 2; the second adds a forward pass in every epoch.
+        slots: ``rank_slots`` of the training steps.
+        reference_slots: ``rank_slots`` of the reference's forward pass.
     """
     if hardware.peak_tflops is None:
         return None
@@ -132,8 +133,8 @@ def training_hours(
     flops = steps * tokens_per_step * flops_per_token(sizes, mean_context(lengths))
     busy = flops / (gpus * hardware.peak_tflops * 1e12 * hardware.mfu) / 3600
     training = busy * slots
-    # A forward is a third of a step; a quarter where the backward repeats it, because then a step at this MFU does a
-    # third more than its model FLOPs.
+    # A forward pass is a third of a step. It is a quarter if the backward pass repeats it, because then a step
+    # computes a third more than its model FLOPs.
     forward = 1 / (4 if hardware.activation_checkpointing else 3)
     other = training * forward * (passes - 1)
     if objective.needs_reference:
@@ -143,10 +144,10 @@ def training_hours(
 
 
 class Speedometer:
-    """Adds up steps between two rows of metrics.
+    """Adds up tokens and FLOPs of the steps between two rows of metrics.
 
     Args:
-        sizes: Of the model.
+        sizes: Sizes of the model.
         peak: FLOPs per second of all devices together; None if unknown.
     """
 

@@ -1,4 +1,4 @@
-"""Which hardware a run uses: that of the config, or for ``auto`` that of this machine."""
+"""Which hardware a run uses: what the config sets, or for ``auto`` what this machine has."""
 
 import logging
 import os
@@ -21,15 +21,15 @@ class Found(NamedTuple):
 
     devices: int
     gib: float
-    """Memory of the smallest; 0 without a device."""
+    """Memory of the smallest device; 0 if there is none."""
     name: str
 
 
 def settle_hardware(config: Config) -> Config:
-    """Replace ``hardware=auto`` by the hardware of this machine, and log which that is.
+    """Replace ``hardware=auto`` by the hardware of this machine, and log the choice.
 
-    Commands call it once, before anything else reads the hardware. Where torchrun or srun has started the ranks, their
-    number replaces that of the config.
+    Commands call this once, before anything else reads the hardware. If torchrun or srun has started the ranks, their
+    number replaces the one in the config.
     """
     if isinstance(config.hardware, Zero):
         return config.model_copy(update={"hardware": _as_started(config.hardware)})
@@ -59,10 +59,10 @@ def find_devices() -> Found:
 def choose(
     found: Found, model: ModelConfig, tokens: int, auto: Auto, environment: Mapping[str, str]
 ) -> tuple[str, Hardware, str]:
-    """Name of the preset, its settings, and the reason.
+    """Name of the chosen preset, its settings, and the reason.
 
-    Several GPUs: ZeRO-3 over all of them. One: without offload if the model fits, else with. None: the CPU. A
-    miniature (a model whose tokenizer is fitted to its data) takes one device everywhere.
+    With several GPUs: ZeRO-3 over all of them. With one: no offload if the model fits, else offload. With none: the
+    CPU. A miniature (a model whose tokenizer is fitted to its data) always uses one device.
     """
     if found.devices == 0:
         cpu = hardware_preset("cpu")
@@ -107,5 +107,5 @@ def _zero(name: str, changes: dict[str, object]) -> Zero:
 def _need(model: ModelConfig, hardware: Hardware, tokens: int) -> float:
     try:
         return plan_memory(model_sizes(model), hardware, tokens).device_gib
-    except LwexpError:  # unknown sizes, which preflight reports
+    except LwexpError:  # the sizes are unknown, which preflight reports
         return 0.0

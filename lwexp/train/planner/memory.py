@@ -1,12 +1,12 @@
 """Memory that a training run needs, term by term, from sizes alone. Needs no torch, device or weights.
 
-Letters: N parameters, A those that are trained (all of N, or a LoRA adapter's), W ranks, r the share of the optimiser
-in host memory, b bytes of a weight, T tokens of a pack, h hidden, I intermediate, q and k widths of all query and key
-heads, V words, L layers.
+Letters: N parameters, A trained parameters (all of N, or a LoRA adapter's), W ranks, r the share of the optimiser in
+host memory, b bytes per weight, T tokens per pack, h hidden size, I intermediate size, q and k the widths of all query
+and all key heads, V vocabulary size, L layers.
 
-Peak = always-resident terms + max(backward, update); within backward, max(widest layer, head). Activation terms are
-measured: ``python -m benchmarks.memory`` runs the forward and backward on fake tensors of full size and prints what was
-alive at the peak beside these formulas.
+Peak = always-resident terms + max(backward, update); the backward includes max(one layer, head). The activation terms
+were fitted to measurements: ``python -m benchmarks.memory`` runs the forward and backward passes on fake tensors of
+full size, and prints what was alive at the peak beside these formulas.
 """
 
 import math
@@ -17,9 +17,9 @@ from lwexp.extend import Sizes
 
 GIB = 2**30
 LOGIT_CHUNK = 0.5 * GIB
-"""``logprobs.CHUNK_BYTES``: largest float32 logits held at once."""
+"""Equal to ``logprobs.CHUNK_BYTES``, the upper limit on the float32 logits held at once."""
 
-# DeepSpeed's settings in ``strategy.zero_config``.
+# The settings that ``strategy.zero_config`` gives to DeepSpeed.
 LIVE_PARAMETERS = 1.0e9
 PREFETCHED_PARAMETERS = 1.0e8
 REDUCE_BUCKET = 2.0e8
@@ -66,8 +66,8 @@ class MemoryPlan(NamedTuple):
 def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
     """Memory for training with packs of ``tokens`` tokens.
 
-    On a CPU the "device" is the memory of one process. DPO needs as much as SFT on the same pack: its reference
-    log-probs are on disk before training starts, and a pair is in one pack.
+    On a CPU, "device" memory is the memory of one process. DPO needs as much as SFT on the same pack: its reference
+    log-probs are computed before training starts, and both answers of a pair are in one pack.
     """
     states, host = _states(sizes, hardware)
     inputs, host_inputs = _layer_inputs(sizes, hardware, tokens)
@@ -90,7 +90,7 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
 
 
 def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
-    """Gradients and optimiser in W parts, in stage 3 the weights too. ``_host_states`` has the offloaded ones."""
+    """Gradients and optimiser in W parts, in stage 3 the weights too. ``_host_states`` counts what is offloaded."""
     n, a, w, b = sizes.parameters, sizes.trained_parameters, hardware.ranks, hardware.number_bytes
     r, has_weight_parts = hardware.offload_optimizer, hardware.stage == 3
     here = []
@@ -98,7 +98,7 @@ def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
         here.append(Term("parameters", b * n, f"{b}N: whole on each rank"))
     elif not hardware.offload_parameters:
         here.append(Term("parameters", b * n / w, f"{b}N/W"))
-    # In stage 3 float32 weights are their own master.
+    # In stage 3, float32 weights need no separate master copy.
     each, what = (8, "two moments") if has_weight_parts and b == 4 and r == 0 else (12, "float32 master, two moments")
     if r < 1:
         kept, why = ("", "summed in float32") if r == 0 else ("(1-r)", "of the optimiser's part here")
@@ -108,7 +108,7 @@ def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
         ]
         largest, formula = (SUB_GROUP, "4 min(A/W, 1e9)") if has_weight_parts else (math.inf, "4A/W")
         here.append(Term("update", 4 * min(a / w, largest), f"{formula}: gradients, flattened", "update"))
-    # One rank has whole weights and gathers none, unless they are on the host.
+    # A single rank has whole weights and gathers none, unless they are on the host.
     if has_weight_parts and (w > 1 or hardware.offload_parameters):
         live = min(n, LIVE_PARAMETERS + PREFETCHED_PARAMETERS + sizes.embedding_parameters)
         here.append(Term("gathered weights", b * live, f"{b} min(N, 1.1e9 + Vh): live and prefetched", "pass"))
@@ -119,8 +119,8 @@ def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
 def _host_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
     """Host memory of one node.
 
-    DeepSpeed keeps all gradients of an offloading run on the host, whatever r is, and pins them. torch gives pinned
-    memory in powers of two (pytorch#150517): 35 GiB of gradients of GLM-4 on one rank take 64.
+    If r > 0, DeepSpeed keeps all gradients on the host, whatever the value of r, and may pin them. torch allocates
+    pinned memory in powers of two (pytorch#150517): 35 GiB of gradients of GLM-4 on one rank take 64 GiB.
     Source: deepspeed 0.19.8 runtime/zero/stage3.py: grad_partitions_flat_buffer, initialize_optimizer_states.
     """
     if hardware.accelerator == "cpu":
@@ -151,10 +151,10 @@ def _pinned(size: float, hardware: Zero) -> float:
 
 
 def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    """What the forward keeps for the backward: the input of each layer, or all its activations if not recomputed."""
+    """What the forward pass keeps for the backward pass: layer inputs, or all activations if not recomputed."""
     b, layers, h = hardware.number_bytes, sizes.num_hidden_layers, sizes.hidden_size
     if not hardware.activation_checkpointing:
-        norms = 6 if b == 4 else 8  # two RMSNorms and their residuals; bf16 norms keep float32 copies
+        norms = 6 if b == 4 else 8  # two RMSNorms and their residuals; norms in bf16 also keep float32 copies
         widths = norms * h + 4 * sizes.intermediate_size + 3 * sizes.query_width + 2 * sizes.key_width
         return (Term("activations", layers * tokens * b * widths, f"L*T*{b}*({norms}h + 4I + 3q + 2k)", "pass"),), ()
     kept = layers * tokens * h * b
@@ -168,7 +168,7 @@ def _layer_inputs(sizes: Sizes, hardware: Hardware, tokens: int) -> tuple[tuple[
 
 
 def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
-    """Peak inside the backward of one layer, beyond what the forward kept."""
+    """Peak inside the backward pass of one layer, beyond what the forward pass has kept."""
     b, h, i = hardware.number_bytes, sizes.hidden_size, sizes.intermediate_size
     if not hardware.activation_checkpointing:
         widths, formula = (12 * h, "12h") if b == 2 else (2 * i + h, "2I + h")
@@ -179,7 +179,7 @@ def _one_layer(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
 
 
 def _head(sizes: Sizes, hardware: Hardware, tokens: int) -> Term:
-    """Peak of the log-prob op: a tile of logits and of their gradients, the head's gradient, the rows it reads."""
+    """Peak of the log-prob operation: a tile of logits, their gradients, the head's gradient, and the rows it reads."""
     b, rows = hardware.number_bytes, 4 if hardware.number_bytes == 4 else 6
     tiles = 2 * min(4.0 * tokens * sizes.vocab_size, LOGIT_CHUNK)
     gradient = 0 if sizes.adapter_parameters else b * sizes.embedding_parameters

@@ -1,4 +1,4 @@
-"""Which hardware fits a run: the memory plan of each preset against the memory it has."""
+"""Which hardware fits a run: each preset's memory plan compared with the memory that the preset has."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from lwexp.train.planner.hardware import find_devices
 from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
 
 TIGHT = 0.95
-"""Above this share of the memory a plan is called tight: the formulas are accurate to about 10%."""
+"""A plan above this share of the memory is called tight, because the formulas are accurate only to about 10%."""
 
 
 class MemoryFit(NamedTuple):
@@ -29,7 +29,7 @@ class MemoryFit(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Share of the memory used, of device or host, whichever is fuller; 0 if both limits are unknown."""
+        """The share of memory used on the device or the host, whichever is larger; 0 if both limits are unknown."""
         device = self.plan.device_gib / self.device_limit if self.device_limit else 0.0
         host = self.plan.host_gib / self.host_limit if self.host_limit else 0.0
         return max(device, host)
@@ -42,18 +42,18 @@ class MemoryFit(NamedTuple):
 
 
 def check_fit(name: str, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool = False) -> MemoryFit:
-    """Plan one hardware and compare it with its memory, or with ``here`` with that of this machine."""
+    """Compare the memory plan with the hardware's own limits or, if ``here`` is true, with this machine's memory."""
     return MemoryFit(name, plan_memory(sizes, hardware, tokens), *limits(hardware, here))
 
 
 def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here: bool) -> int:
-    """Tokens of the largest forward and backward of a run, which its objective chooses by what fits.
+    """Tokens of the largest forward and backward pass of a run. The objective chooses the number by what fits.
 
     Args:
-        config: Of the run.
+        config: Config of the run.
         hardware: Where it runs.
-        sizes: Of its model.
-        here: Compare with the memory of this machine instead of that in the config.
+        sizes: Sizes of its model.
+        here: Compare with the memory of this machine instead of the memory stated in the config.
     """
 
     def fits(tokens: int) -> bool:
@@ -67,9 +67,9 @@ def check_presets(sizes: Sizes, tokens: int) -> list[MemoryFit]:
 
 
 def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
-    """GiB of one device and of a node's host, from the config, and from this machine where the config is silent.
+    """GiB of one device and of a node's host, from the config, or from this machine if the config does not state them.
 
-    With ``here`` this machine comes first, and the config counts only where no device is found.
+    If ``here`` is true, both are this machine's; the config's device size is used only if no device is found.
     """
     if isinstance(hardware, CPU) or hardware.device == "cpu":
         return host_gib() / hardware.devices, None
@@ -79,7 +79,7 @@ def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
 
 
 def preset_name(hardware: Hardware) -> str:
-    """Name of the preset that equals a hardware, or its kind if the command line has changed it."""
+    """Name of the preset with the same settings; if none has, "this config" for ZeRO, else the kind of hardware."""
     for name, preset in hardware_presets().items():
         if preset == hardware:
             return name
@@ -87,7 +87,7 @@ def preset_name(hardware: Hardware) -> str:
 
 
 def fit_table(fits: list[MemoryFit], chosen: MemoryFit) -> str:
-    """One line per hardware, the chosen one first and marked."""
+    """One line per preset, with the chosen hardware first and marked."""
     rows = [chosen] + [fit for fit in fits if fit.name != chosen.name]
     lines = [f"  {'hardware':<16}{'each device':>20}{'host of a node':>22}   fit"]
     for row in rows:
@@ -125,7 +125,7 @@ def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None
 
 
 def host_gib() -> float:
-    """GiB this process may use: those of the machine, or fewer where a container limits them."""
+    """Host memory in GiB that this process may use: the machine's, or less if a container limits it."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

@@ -1,4 +1,4 @@
-"""Checks of a few seconds before a run starts, which report everything that is missing at once."""
+"""Checks before a run starts. They take a few seconds and report everything that is missing at once."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
         start_from: Folder of the model to start from; DPO needs one.
 
     Raises:
-        LwexpError: One line with everything that is missing and what to do about each.
+        LwexpError: With one line that lists everything that is missing, and what to do about each item.
     """
     found = problems_here(config, start_from)
     if found:
@@ -54,12 +54,13 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
 
 
 def settings_problems(config: Config, start_from: Path | None = None) -> list[str]:
-    """Every reason why a run could start on no machine, which a dry run refuses too."""
+    """Every reason why a run could not start on any machine. A dry run reports these as a refusal too."""
     model = config.model
     problems = [folder_problem(model, start_from) or architecture_problem(model, start_from), batch_problem(config)]
-    # A random model may have fewer positions than a pack has tokens if documents are short: checked after packing.
+    # A random model may have fewer positions than a pack has tokens, if its documents are short. For such a model this
+    # is checked after packing.
     if model.init == "pretrained" and not any(problems):
-        with contextlib.suppress(LwexpError):  # sizes that are not known, which ``problems_here`` reports
+        with contextlib.suppress(LwexpError):  # the sizes are not known, which ``problems_here`` reports
             problems.append(context_problem(model, model_sizes(model, start_from), config.pack.max_tokens))
     return [problem for problem in problems if problem]
 
@@ -78,14 +79,17 @@ def batch_problem(config: Config) -> str | None:
 
 
 def adapter_problem(model: ModelConfig) -> str | None:
-    """What is missing for an adapter."""
+    """What is missing for the adapter that the config asks for; None if nothing is."""
     if model.adapter == "lora" and find_spec("peft") is None:
         return "packages: model.adapter=lora needs peft; pip install 'lwexp[lora]'"
     return None
 
 
 def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | None:
-    """Architecture, vocabulary and special tokens of the folder that is to be loaded, from its two JSON files."""
+    """What is wrong with the architecture, vocabulary or tokenizer of the folder to be loaded; None if nothing is.
+
+    Reads config.json and the tokenizer's files, but no weights.
+    """
     path = str(start_from) if start_from else model.path
     file = find_config(path, None if start_from else model.revision)
     if file is None or path is None or (start_from is None and model.init == "random"):
@@ -115,7 +119,7 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
 
 
 def folder_problem(model: ModelConfig, start_from: Path | None) -> str | None:
-    """Why the model folder that is to be read is none; None if it is one, or if a hub id is given."""
+    """Why the path to be read is not a model folder; None if it is one, or if a hub id is given."""
     if start_from is not None:
         if find_config(str(start_from), None) is None:
             return f"weights: {start_from} holds no model (no config.json); choose another run with init_from="
@@ -147,7 +151,7 @@ def weights_problem(model: ModelConfig, start_from: Path | None) -> str | None:
 
 
 def hub_problem(path: str, revision: str | None) -> str | None:
-    """Why a hub id cannot be loaded; None if it is in the cache, or the hub answers for it."""
+    """Why a hub id cannot be loaded; None if it is in the cache, or if the hub has it."""
     if find_config(path, revision) is not None:
         return None
     import httpx
@@ -175,7 +179,7 @@ def hub_problem(path: str, revision: str | None) -> str | None:
 
 
 def device_problems(hardware: Hardware) -> Iterator[str]:
-    """What is missing of the devices that the config asks for."""
+    """Problems with the devices, kernels and packages that the config's hardware needs."""
     from lwexp.train.model.attention import attention_problem
     from lwexp.train.model.kernels import kernels_problem
 
