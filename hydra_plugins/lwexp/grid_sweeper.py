@@ -1,9 +1,8 @@
 """The sweeper that tries every combination: ``hydra/sweeper=grid``, the default.
 
 Hydra's own sweeper writes multirun.yaml and composes all trials before the first starts, so one trial's mistake ends
-the
-sweep with a message that does not name the trial. Here each trial is checked by itself, in its process or in a dry run.
-Hydra loads plugin modules in a way that string annotations break, so none are used here.
+the sweep with a message that does not name the trial. Here each trial is checked by itself, in its process or in a
+dry run. Hydra loads plugin modules in a way that string annotations break, so none are used here.
 """
 
 from typing import Any

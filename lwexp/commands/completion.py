@@ -50,7 +50,7 @@ def answer_shell(arguments: Sequence[str], programs: str, commands: Sequence[str
         commands: Commands of the program; empty for a script.
 
     Raises:
-        LwexpError: At another shell or another word.
+        LwexpError: If the shell is not bash, or the word is unknown.
     """
     asked = arguments[0] if arguments else ""
     if asked == "install=bash":

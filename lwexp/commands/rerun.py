@@ -5,8 +5,7 @@
     lwexp rerun runs/sft-glm4-1a2b3c4d seed=1 name=second   a new run: the same config except for these settings
 
 Where the config says "newest", the runs that the run was made from are used. Settings can only be values (key=value);
-to
-choose another model or teacher, compose a new run with lwexp generate, train or evaluate.
+to choose another model or teacher, compose a new run with lwexp generate, train or evaluate.
 """
 
 import importlib

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     """Print the selected runs. Returns the exit code.
 
     Raises:
-        LwexpError: At an unknown option, or a root that does not exist.
+        LwexpError: If an option is unknown, or the root does not exist.
     """
     if any(word in ("--help", "-h") for word in arguments):
         print(__doc__)

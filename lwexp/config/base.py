@@ -1,6 +1,6 @@
 """The gate: a composed YAML tree goes in, a frozen and validated config comes out.
 
-YAML holds the numbers of a recipe, the schema their meaning. A field has a default only if
+YAML holds the numbers of a recipe; the schema defines what they mean. A field has a default only if
 the default is neutral, such as "no limit", or if nearly every choice has the same value.
 """
 

@@ -1,7 +1,7 @@
 """The shell around every entry script: help, composition, the gate, exit codes.
 
 Exit codes: 0 done, 1 a fault of lwexp or a failed trial, 2 a mistake that the user can correct (one
-line each, no traceback), 130 interrupted by Ctrl-C, 141 the reader of the output has left (``| head``), 143 stopped by
+line each, no traceback), 130 interrupted by Ctrl-C, 141 the reader closed the pipe (``| head``), 143 stopped by
 SIGTERM and resumable.
 """
 
@@ -42,8 +42,8 @@ def run_script(
         main: Gets the validated config. Heavy imports belong inside it.
         instead: Option -> what is done instead of the command, such as ``--help``.
     """
-    # Python looks for garbage every 700 new objects; a short command makes millions and hardly any garbage. Scoring 120
-    # given answers took 3.5 s, and 2.9 s so.
+    # Python collects garbage every 700 new objects; a short command makes millions of objects and hardly any garbage.
+    # Scoring 120 given answers took 3.5 s without this line and 2.9 s with it.
     gc.set_threshold(20_000, 20, 20)
     _running[:] = [command]
 
@@ -60,10 +60,10 @@ def run_script(
 
 
 def exit_after(work: Callable[[], None]) -> NoReturn:
-    """Do what a command does, and exit with the code that its end has (see above).
+    """Run ``work`` and exit with the code that fits its outcome (see above).
 
     Args:
-        work: Gets nothing and gives nothing; a key on the command line is refused before it.
+        work: Called without arguments, after the command line has been searched for API keys.
     """
     try:
         refuse_arguments(sys.argv[1:])
@@ -71,7 +71,7 @@ def exit_after(work: Callable[[], None]) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
-            raise  # another pipe broke, and that is a fault
+            raise  # another pipe broke, which is a fault of lwexp
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         sys.exit(141)
     except LwexpError as error:
@@ -91,10 +91,10 @@ def running_command() -> str:
 
 
 def command_line(typed: str) -> list[str]:
-    """``generate_data.py seed=1``, ``lwexp generate seed=1`` or either after ``python`` as arguments for Python.
+    """Turn ``generate_data.py seed=1`` or ``lwexp generate seed=1``, also after ``python``, into arguments for Python.
 
     Raises:
-        LwexpError: If it is no command of lwexp.
+        LwexpError: If ``typed`` is not a command of lwexp.
     """
     words = shlex.split(typed)
     while words and words[0] in ("python", "-m", "lwexp"):
@@ -106,7 +106,7 @@ def command_line(typed: str) -> list[str]:
 
 
 def where_configs_are(arguments: list[str]) -> list[str]:
-    """Of a command line what says where YAML lies: ``--config-dir`` and ``hydra.searchpath``, options first."""
+    """The arguments that say where YAML files are: ``--config-dir`` and ``hydra.searchpath``, options first."""
     options, overrides = [], []
     for place, item in enumerate(arguments):
         if item in ("--config-dir", "-cd"):
@@ -119,14 +119,14 @@ def where_configs_are(arguments: list[str]) -> list[str]:
 
 
 def _reader_has_left() -> bool:
-    """Whether standard output is a pipe whose reader has left."""
+    """Whether standard output is a pipe whose reader has closed it."""
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
-    """Let Hydra read argv. It is asked to raise rather than to print, so that we can say it in one line."""
+    """Let Hydra read argv. Hydra raises its errors instead of printing them, so that lwexp reports each in one line."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf import DictConfig
@@ -135,8 +135,8 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
-    # Hydra only composes; the work starts after it has returned, so that its own error report,
-    # which would come between ours and the user, never runs. Sweeps and --cfg leave this empty.
+    # Hydra only composes. The work starts after Hydra has returned, so that errors of the work are reported by lwexp
+    # and not by Hydra. Sweeps and --cfg leave this list empty.
     composed: list[Composed] = []
 
     @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
@@ -160,23 +160,23 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
 
 class Composed(NamedTuple):
-    """What Hydra has composed, and from which words."""
+    """What Hydra has composed, and from which overrides."""
 
     cfg: Any
-    """Not resolved yet: inside Hydra's job runner a mistake would be reported by Hydra as well."""
+    """Not resolved yet: if it were resolved inside Hydra's job runner, Hydra would report mistakes as well."""
     overrides: list[str]
     choices: dict[str, str]
     folders: list[Path]
-    """Where configs lie."""
+    """Folders that hold configs."""
 
     @classmethod
     def of(cls, cfg: Any, hydra: Any) -> Self:
-        """Take it over: ``cfg`` is the config without Hydra's own part, ``hydra`` that part."""
+        """Build this from Hydra's result: ``cfg`` is the config without Hydra's own part, ``hydra`` is that part."""
         folders = folders_of(hydra.runtime.config_sources)
         return cls(cfg, list(hydra.overrides.task), dict(hydra.runtime.choices), folders)
 
     def checked(self, command: str) -> Config:
-        """The config, through every check."""
+        """The config, after every check."""
         refuse_foreign(command, self.overrides)
         refuse_half_undone(self.overrides, self.choices, self.folders)
         return gate(to_tree(self.cfg))
@@ -214,7 +214,7 @@ def at_scale(arguments: list[str]) -> list[str]:
     Two files, because a sweep's sizes differ in groups (another experiment), which one file cannot choose between.
 
     Raises:
-        LwexpError: At another scale, or without a sweep.
+        LwexpError: If the scale is unknown, or there is no sweep.
     """
     scales = [item.partition("=")[2] for item in arguments if item.startswith("scale=")]
     if not scales:

@@ -21,7 +21,7 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
         config_dir: A folder of your own with groups and experiments, as ``--config-dir`` names one.
 
     Raises:
-        LwexpError: For every mistake, in the words of the command line.
+        LwexpError: For every mistake, with the same message as on the command line.
 
     Example:
         ``compose("experiment=miniature", "seed=1").model.name``
@@ -32,8 +32,8 @@ def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
 
 
 def gate(tree: Tree) -> Config:
-    """Validate a tree after loading the plugins that it names. Their files are kept with their full paths, so that the
-    run can be read from any folder."""
+    """Validate a tree after loading the plugins that it names. Plugin files are stored with their full
+    paths, so that the run can be read from any folder."""
     files = _plugin_files(tree)
     load_plugins(files)
     return validate({**tree, "plugins": files}, Config)
@@ -44,10 +44,10 @@ def _plugin_files(tree: Tree) -> list[str]:
 
 
 def read_config(tree: Tree) -> Config:
-    """A run's config.json, also of an earlier version.
+    """Read a run's config.json, including one written by an earlier version.
 
     Raises:
-        LwexpError: If this version cannot read it, or a plugin of it is gone.
+        LwexpError: If this version cannot read it, or one of its plugins is missing.
     """
     load_plugins(_plugin_files(tree))
     return gate(upgrade(tree))

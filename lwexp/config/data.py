@@ -25,17 +25,17 @@ class InstructionFile(Strict):
     kind: Literal["file"]
     path: str
     count: int | None = Field(None, ge=1)
-    """Take the first this many; null takes all."""
+    """Take only this many, the first ones; null takes all."""
 
 
 class SelectedInstructions(Strict):
-    """What ``generate_data.py task=select`` kept."""
+    """Instructions that ``generate_data.py task=select`` kept."""
 
     kind: Literal["selected"]
     run: str = "newest"
     """A run directory or run name; "newest" takes the newest finished select run under root."""
     count: int | None = Field(None, ge=1)
-    """Take the first this many; null takes all."""
+    """Take only this many, the first ones; null takes all."""
 
 
 class SelectCounts(Strict):
@@ -55,22 +55,22 @@ class SelectConfig(Strict):
     """A long answer has at least this many words (the paper: 2,000)."""
     min_instruction_words: int = Field(5, ge=1)
     max_instruction_words: int = Field(1000, ge=1)
-    """Longer ones carry a text to work on, and the answer's length is then not the instruction's."""
+    """Longer instructions tend to include a text to work on, and then that text determines the answer's length."""
     near_duplicate_threshold: Annotated[float | None, Key(formerly="near_duplicate")] = Field(0.8, gt=0, le=1)
-    """Jaccard similarity from which on two instructions are one; null drops exact duplicates only."""
+    """Two instructions with at least this Jaccard similarity are duplicates; null drops exact duplicates only."""
     toxic: Literal["drop", "keep"] = "drop"
-    """What to do with rows that carry a toxicity flag. Rows without flags pass."""
+    """What to do with rows that carry a toxicity flag. Rows without flags are not affected."""
 
 
 class PlanLimits(Strict):
-    """What a plan may look like. One outside these bounds is asked for once more, then refused."""
+    """Bounds of a plan. A plan outside them is requested once more, then refused."""
 
     max_steps: int = Field(50, ge=1)
     """A plan with more steps has exploded (the original: 50)."""
     min_step_words: int = Field(5, ge=1)
     """A step with fewer words is not worth a call, or its count was misread."""
     max_step_words: int = Field(2000, ge=1)
-    """A step with more words than a model writes in one answer comes out short."""
+    """A step with more words than a model writes in one answer would come out too short."""
     length_tolerance: float | None = Field(gt=0)
     """The steps may add up to the stated length times 1 -/+ this; null accepts any total."""
 
@@ -114,7 +114,7 @@ class PairsConfig(Strict):
     min_margin: Annotated[float, Key("choice")] = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
     min_scored: Annotated[int, Key("choice")] = Field(2, ge=2)
-    """Answers to an instruction that must have a score; the best of two is a weaker choice than the best of four."""
+    """How many answers to an instruction must have a score; the best of two is a weaker choice than that of four."""
     length_ratio: Annotated[float | None, Key("choice")] = Field(None, ge=1)
     """Length-matched pairs: the longer answer has at most this many times the words of the shorter, such as 1.25, so
     that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
@@ -125,7 +125,7 @@ class PairsConfig(Strict):
 
     @model_validator(mode="after")
     def enough_answers_are_asked_for(self) -> PairsConfig:
-        """More scored answers than answers would skip every instruction."""
+        """Requiring more scored answers than there are answers would skip every instruction."""
         if self.min_scored > self.n:
             raise ValueError(
                 f"pairs.min_scored={self.min_scored}: pairs.n={self.n} answers are sampled; set it to n or less"
@@ -137,9 +137,9 @@ class FilterConfig(Strict):
     """task=import: which rows to leave out, each with a reason in import_failures.jsonl."""
 
     drop_refusals: bool = False
-    """Leave out rows in which an answer is a model declining."""
+    """Leave out rows in which an answer is a refusal."""
     min_words: int | None = Field(None, ge=0)
-    """Of the longest answer."""
+    """Fewest words that the longest answer of a row may have."""
     max_words: int | None = Field(None, ge=1)
     min_length_score: float | None = Field(None, ge=0, le=100)
     """Keep rows whose instruction states exactly one length, with S_l of the answer at least this; null: all rows."""
@@ -153,14 +153,14 @@ class FilterConfig(Strict):
 
 
 class ExportConfig(Strict):
-    """task=export: a finished run's rows in the shape of another trainer, or its page and card made anew."""
+    """task=export: a finished run's rows in the shape of another trainer, or its page and card written again."""
 
     run: str = "newest"
     """A data, import or pairs run: a run directory, a run name, or "newest"."""
     format: Literal["trl", "llamafactory", "swift", "viewer"] = "trl"
     """viewer writes viewer.html and README.md into the run directory again."""
     rows: Literal["auto", "conversations", "pairs"] = "auto"
-    """auto takes pairs where the run has them."""
+    """auto exports pairs if the run has them."""
     to: str | None = None
     """Folder for the file; null takes export/<format> in the run directory."""
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")
@@ -202,6 +202,6 @@ class PackConfig(Strict):
     """A document longer than a pack stops the run, or is dropped and counted. Never truncated."""
     strategy: Literal["exact_fit", "best_fit", "best_fit_decreasing"] = "exact_fit"
     """exact_fit and best_fit keep the mixture's order, so lengths mix within a pack; decreasing puts documents of
-    like length together, which teaches small steps badly (docs/decisions/003 and 013)."""
+    similar length together, which harms training with small steps (docs/decisions/003 and 013)."""
     order: Literal["balanced", "random"] = "balanced"
-    """balanced gives a step packs of like attention cost, so that ranks finish together; random draws them freely."""
+    """balanced gives a step packs of similar attention cost, so that ranks finish together; random draws freely."""

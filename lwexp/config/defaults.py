@@ -19,7 +19,7 @@ from lwexp.records import LwexpError
 
 
 def add_defaults(tree: Tree) -> None:
-    """Add every key that a section of the tree lacks and its class has a default for, as YAML would have it."""
+    """Add every key that a section of the tree lacks and its class has a default for, in the form that YAML has."""
     for section, model in each_section(tree, Config):
         for name, field in model.model_fields.items():
             if name not in section and not field.is_required():
@@ -28,7 +28,7 @@ def add_defaults(tree: Tree) -> None:
 
 @contextmanager
 def defaults_in_hydra() -> Iterator[None]:
-    """While it is open, whatever Hydra composes has the schema's defaults.
+    """Within this context, every config that Hydra composes has the schema's defaults.
 
     Hydra 1.3 has no hook between its two steps, so the second one is wrapped.
     """
@@ -44,7 +44,7 @@ def defaults_in_hydra() -> Iterator[None]:
             _refuse_unknown(override, cfg)
             apply([_as_meant(override)], cfg)
             if isinstance(override.value(), dict) or override.key_or_group.endswith(".kind"):
-                _fill(cfg)  # it may have brought a section with keys of its own
+                _fill(cfg)  # the override may have added a section whose keys have defaults
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(fill_and_apply)  # type: ignore[method-assign]
     try:
@@ -63,7 +63,7 @@ def _fill(cfg: Any) -> None:
 
 
 def _tree_of(cfg: Any) -> Tree:
-    """What the schema knows of Hydra's tree, interpolations as they are written."""
+    """The part of Hydra's tree that the schema knows, with interpolations unresolved."""
     from omegaconf import OmegaConf
 
     tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [name for name in Config.model_fields if name in cfg]))
@@ -72,7 +72,7 @@ def _tree_of(cfg: Any) -> Tree:
 
 
 def _refuse_unknown(override: Any, cfg: Any) -> None:
-    """Say what is wrong with a key while it is known what is chosen; Hydra's own error does not say that."""
+    """Refuse an unknown key here, where the chosen classes are known; Hydra's own error does not know them."""
     from hydra.core.override_parser.types import OverrideType
     from omegaconf import OmegaConf
 
@@ -87,7 +87,7 @@ def _refuse_unknown(override: Any, cfg: Any) -> None:
 
 
 def _as_meant(override: Any) -> Any:
-    """``key=value`` adds to a mapping of free names, and a plus that is not needed does no harm."""
+    """The override as the user means it: ``key=value`` may add to a mapping of free names; a spare plus is ignored."""
     from hydra.core.override_parser.types import OverrideType
 
     key = override.key_or_group

@@ -20,7 +20,7 @@ class CheckpointEngine(Strict):
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
     chat: str | None = None
-    """Chat format of a folder that no run of ours has saved; null takes the saved one."""
+    """Chat format of a folder that lwexp has not saved; null takes the saved format."""
 
 
 class ApiEngine(Strict):
@@ -34,7 +34,7 @@ class ApiEngine(Strict):
     api_key_env: str | None = None
     """The NAME of the environment variable that holds the key. Never the key."""
     supports_top_k: Annotated[bool, Key(formerly="sends_top_k")] = False
-    """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang take them, most providers refuse them)."""
+    """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang accept them, most providers refuse them)."""
     price: Price | None = None
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
@@ -54,14 +54,14 @@ class SampleConfig(Strict):
     repeats: int = Field(1, ge=1)
     """Answers per prompt, each with its own seed."""
     batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)
-    """Most prompts decoded together; fewer where memory does not hold them."""
+    """Maximum number of prompts decoded together; fewer if memory is too small."""
     plan_first: Annotated[bool, Key(formerly="after_plan")] = False
-    """The model was trained to plan first (``plan_first`` of its data source): keep only what stands after the plan, in
-    answers that have one."""
+    """The model was trained to plan first (``plan_first`` of its data source): in answers
+    that have a plan, keep only the text after it."""
 
     @model_validator(mode="after")
     def greedy_decoding_has_one_answer(self) -> SampleConfig:
-        """Repeats of a greedy answer are copies, and their interval would be a lie."""
+        """Repeats of a greedy answer are copies, so their confidence interval would be meaningless."""
         if self.temperature == 0 and self.repeats > 1:
             raise ValueError("sample: temperature=0 gives equal repeats; set sample.repeats=1 or a temperature")
         return self
@@ -71,6 +71,6 @@ class ScoreConfig(Strict):
     """What is measured beside the bench's metrics."""
 
     segments: int = Field(5, ge=1, le=20)
-    """Parts of an answer for everything that is shown by position."""
+    """Number of parts into which an answer is divided for everything that is shown by position."""
     pairwise: bool = True
     """With baseline_run=: also ask the judge which of the two answers is better, in both orders."""

@@ -18,7 +18,7 @@ EACH = "*"
 
 
 def walk(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every dotted key below a schema with its field, all branches of its unions included."""
+    """Every dotted key below a schema with its field, including all branches of unions."""
     for name, field in schema.model_fields.items():
         yield prefix + name, field
         for part, model in _models(field.annotation, field.metadata):
@@ -26,7 +26,7 @@ def walk(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
 
 
 def _models(annotation: object, metadata: typing.Iterable[object] = ()) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The sections that a field may hold, each with what stands between its key and theirs (a mapping's name)."""
+    """The sections that a field may hold, each with the key part between it and the field (a mapping's name)."""
     for item in metadata:
         if isinstance(item, OneOf):
             yield from (("", cls) for _, cls in item.registry.items())
@@ -44,14 +44,14 @@ def _models(annotation: object, metadata: typing.Iterable[object] = ()) -> Itera
 
 
 def known_keys(schema: type[BaseModel]) -> list[str]:
-    """Every dotted key that has a name of its own, sorted."""
+    """Every dotted key that is not inside a mapping of free names, sorted."""
     return sorted({key for key, _ in walk(schema) if EACH not in key})
 
 
 def closest(key: str, known: list[str]) -> str | None:
-    """The known key most like ``key``, or None when nothing is near.
+    """The known key most like ``key``, or None if none is similar.
 
-    A wrong parent with the right last word counts as near: ``lr`` finds ``objective.optimizer.lr``.
+    A wrong parent with the right last word counts as similar: ``lr`` finds ``objective.optimizer.lr``.
     """
     matches = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     if matches:
@@ -68,7 +68,7 @@ def closest(key: str, known: list[str]) -> str | None:
 def each_section(tree: Tree, schema: type[BaseModel]) -> Iterator[tuple[Tree, type[BaseModel]]]:
     """Every mapping of a config tree with the class it is meant for, outer ones first.
 
-    A mapping may be changed before the next one is asked for. One whose ``kind`` is not known is left out.
+    A mapping may be changed before the next one is requested. Mappings of unknown ``kind`` are left out.
     """
     yield tree, schema
     for name, field in schema.model_fields.items():
@@ -90,14 +90,14 @@ def _chosen(section: Tree, models: list[type[BaseModel]]) -> type[BaseModel] | N
 
 
 class Union(typing.NamedTuple):
-    """A section of several classes that a key passes through."""
+    """A section on the way to a key that may be of several classes."""
 
     path: tuple[str, ...]
     kind: typing.Any
-    """Of the class that is chosen."""
+    """The ``kind`` of the chosen class."""
     models: list[type[BaseModel]]
     rest: tuple[str, ...]
-    """The key below it."""
+    """The rest of the key, below this section."""
 
 
 class Place(typing.NamedTuple):
@@ -107,7 +107,7 @@ class Place(typing.NamedTuple):
     model: type[BaseModel]
     """The class at ``path``."""
     names: list[str]
-    """What may follow there."""
+    """Names that may follow ``path``."""
     rest: tuple[str, ...]
     """The rest of the key; its first part is wrong."""
     unions: list[Union]
@@ -146,7 +146,7 @@ def kinds_of(model: type[BaseModel]) -> tuple[typing.Any, ...]:
 
 
 def is_open_mapping(schema: type[BaseModel], dotted: str, *, of_values: bool = False) -> bool:
-    """Whether a key holds a mapping with names of the user's: of sections, or only of plain values."""
+    """Whether a key holds a mapping whose names the user chooses; with ``of_values``, only if it holds no sections."""
     wanted = dotted.split(".")
     for key, field in walk(schema):
         parts = key.split(".")
@@ -157,7 +157,7 @@ def is_open_mapping(schema: type[BaseModel], dotted: str, *, of_values: bool = F
 
 
 def written(field: FieldInfo, tree: typing.Any) -> typing.Any:
-    """A class that is chosen by name alone is its name, as in config.json."""
+    """A field's value as in config.json, where a class without other settings may be written as its name alone."""
     by_name = any(isinstance(item, OneOf) and item.by_name for item in field.metadata)
     return tree["kind"] if by_name and isinstance(tree, dict) and set(tree) == {"kind"} else tree
 
@@ -168,7 +168,7 @@ def is_section(field: FieldInfo) -> bool:
 
 
 def key_at(schema: type[BaseModel], dotted: str) -> Key:
-    """What a key is for; the answer for its nearest section where that says more than the key itself.
+    """What a key affects. An enclosing section that is marked other than ``result`` decides for all keys in it.
 
     Keys that the schema does not have (of an older version or of a plugin) count as shaping results.
     """
@@ -187,7 +187,7 @@ def _marks(schema: type[BaseModel]) -> dict[str, Key]:
 
 
 def commands_that_read(schema: type[BaseModel], top: str) -> tuple[str, ...]:
-    """Commands that read a top-level key; empty where there is no such key."""
+    """Commands that read a top-level key; empty if there is no such key."""
     field = schema.model_fields.get(top)
     return key_of(field).read_by if field is not None else ()
 
@@ -198,9 +198,9 @@ def sections_of(schema: type[BaseModel], stage: str) -> list[str]:
 
 
 def keep_up_to_date(schema: type[BaseModel]) -> None:
-    """Build the validators below a schema again if a plugin may have registered a class since they were built.
+    """Rebuild the validators below a schema if a plugin may have registered a class since they were built.
 
-    Also the first time: a section that was used by itself before has validators of what was registered then.
+    The first call also rebuilds them: a section that was used by itself before knows only the classes of that time.
     """
     known = sum(registry.version for registry in Registry.every)
     if _built.get(schema) != known:
@@ -214,7 +214,7 @@ _built: dict[type[BaseModel], int] = {}
 
 
 def _sections(schema: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """The models below a schema and itself, inner ones first, because outer validators contain theirs."""
+    """The models below a schema and the schema itself, inner ones first, because outer validators contain theirs."""
     for field in schema.model_fields.values():
         for _, model in _models(field.annotation, field.metadata):
             yield from _sections(model)

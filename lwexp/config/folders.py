@@ -17,7 +17,7 @@ CONF = PACKAGE / "conf"
 
 
 def config_folders() -> list[Path]:
-    """Folders whose groups may be chosen from: lwexp's own, then those of loaded plugins."""
+    """Folders with groups of choices: lwexp's own, then those of loaded plugins."""
     return [CONF, *plugin_config_folders()]
 
 
@@ -27,7 +27,7 @@ def choices_of(group: str) -> list[Path]:
 
 
 def first_comment(path: Path) -> str:
-    """The first comment line of a YAML file that says something (package directives do not)."""
+    """The first comment line of a YAML file, apart from package directives."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and "@package" not in line:
             return line.lstrip("# ").strip()
@@ -39,7 +39,7 @@ def read_choice(group: str, name: str, folders: Sequence[Path] = (CONF,)) -> Tre
 
     Args:
         group: Such as hardware or experiment.
-        name: Of the file, without .yaml.
+        name: Name of the file, without .yaml.
         folders: Searched in order; the first that has the file is used, as in Hydra.
     """
     merged: Tree = {}

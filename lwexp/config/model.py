@@ -63,8 +63,8 @@ class ModelConfig(Strict):
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape = Field(default_factory=Shape)
     context_length: Annotated[int | None, Key("speed", neutral=None)] = Field(None, ge=64)
-    """Positions of the model, which bound pack.max_tokens and stand in the exported config.json; null keeps the model's
-    own. It changes no weight: rotary frequencies are the same for every length, unless rope_scaling changes them."""
+    """Positions of the model, which bound pack.max_tokens and are written to the exported config.json; null keeps the
+    model's own. No weight changes: rotary frequencies are the same for every length unless rope_scaling is set."""
     rope_theta: Annotated[float | None, Key(neutral=None)] = Field(None, gt=0)
     """Base of the rotary frequencies; null keeps the model's own."""
     rope_scaling: Annotated[RopeScaling | None, Key(neutral=None)] = None
@@ -89,7 +89,7 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def adapted_matrices_exist(self) -> ModelConfig:
-        """Targets are matrices of the family."""
+        """LoRA targets must be matrices of the family."""
         known = self.family.matrices
         if strangers := [name for name in self.lora_targets if name not in known]:
             raise ValueError(
@@ -99,7 +99,7 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def scaling_is_for_a_longer_context(self) -> ModelConfig:
-        """A scaled model says how many positions it then has."""
+        """RoPE scaling needs the new number of positions."""
         if self.rope_scaling is not None and self.context_length is None:
             raise ValueError(
                 "model.rope_scaling: stretches frequencies over a longer context, and model.context_length is null; "
@@ -109,7 +109,7 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def pretrained_weights_need_a_path(self) -> ModelConfig:
-        """Weights and tokenizers come from somewhere."""
+        """Pretrained weights and an existing tokenizer need a path to load from."""
         if self.path is None and (self.init == "pretrained" or self.tokenizer == "from_path"):
             raise ValueError(
                 "model.path: is null, but init=pretrained and tokenizer=from_path need a hub id or folder; "

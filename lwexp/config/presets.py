@@ -18,6 +18,6 @@ def hardware_preset(name: str) -> Hardware:
 
 
 def hardware_presets() -> dict[str, Hardware]:
-    """Every choice of lwexp/conf/hardware but auto, by name."""
+    """Every choice of lwexp/conf/hardware except auto, by name."""
     names = sorted(path.stem for path in (CONF / "hardware").glob("*.yaml"))
     return {name: hardware_preset(name) for name in names if name != "auto"}

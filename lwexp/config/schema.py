@@ -30,7 +30,7 @@ SCHEMA_VERSION = 2
 
 
 class Config(Strict):
-    """Everything a run can be told. More than twelve keys: it is the one place where all rooms meet."""
+    """All settings of a run. It has more than twelve keys because it is the one place where all rooms meet."""
 
     schema_version: Annotated[Literal[2], Key("label")] = 2
     """Written by lwexp, so that later versions can read the config of a run."""
@@ -39,7 +39,7 @@ class Config(Strict):
     root: Annotated[str, Key("label", read_by=EVERY)] = "runs"
     """Folder under which run directories live."""
     seed: Annotated[int, Key(read_by=EVERY, shapes=STAGES)] = Field(0, ge=0)
-    """Shapes everything random: instructions, draws, weights, order, sampling."""
+    """Determines everything random: instructions, draws, weights, order, sampling."""
     dry_run: Annotated[bool, Key("label", read_by=EVERY)] = False
     """Check everything, print the plan, compute and spend nothing."""
     rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)] = False
@@ -110,7 +110,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def import_needs_a_source(self) -> Config:
-        """task=import and task=select read something."""
+        """task=import and task=select need a source."""
         if self.task == "import" and self.source is None:
             raise ValueError(
                 "source: task=import needs a file; add source=<file.json|.jsonl|.parquet>, or a folder or hub id"

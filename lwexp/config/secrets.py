@@ -1,6 +1,6 @@
-"""Keys in wrong places: found before anything is composed, written or echoed.
+"""Finds API keys in wrong places before anything is composed, written or echoed.
 
-A config holds at most the name of an environment variable. Everything in it ends up in config.json, in the
+A config may hold only the name of the variable that holds a key. Everything in a config ends up in config.json, in the
 manifest's command line and in trackers, so a key itself is refused, and the message never repeats it.
 """
 

@@ -1,6 +1,6 @@
 """The keys below ``hydra.launcher`` (where trials run) and ``hydra.sweeper`` (which trials there are).
 
-Plain dataclasses, because Hydra registers them as they are. A key's help stands in its metadata.
+Plain dataclasses, because Hydra registers them as they are. A key's help text is in its metadata.
 """
 
 # ruff: noqa: RUF009  (_key is dataclasses.field)
@@ -40,7 +40,7 @@ class Subprocess:
         return self.cluster == "slurm"
 
     def check(self) -> None:
-        """Refuse values that cannot be.
+        """Refuse impossible values.
 
         Raises:
             LwexpError: Naming the key.
@@ -92,7 +92,7 @@ class Slurm(Subprocess):
         """``time`` in minutes, rounded up.
 
         Raises:
-            LwexpError: If it is not a time as SLURM writes it.
+            LwexpError: If ``time`` is not in one of SLURM's formats.
         """
         match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", self.time)
         if match is None:
@@ -148,7 +148,7 @@ def keys_of(choice: type) -> dict[str, str]:
 
 
 def unknown_key(key: str) -> str:
-    """What to type instead of a key below ``hydra.launcher`` or ``hydra.sweeper`` that is not there.
+    """What to type instead of a key below ``hydra.launcher`` or ``hydra.sweeper`` that does not exist.
 
     Example:
         ``hydra.launcher.partition`` where hydra/launcher=subprocess is chosen: only hydra/launcher=slurm has it.

@@ -111,7 +111,7 @@ class Zero(Strict):
     timeout_minutes: Annotated[int, Key("speed")] = Field(60, ge=1)
     """How long a rank waits for the others in a collective before it gives up."""
     threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)
-    """torch threads of each rank on the CPU; null shares the cores out."""
+    """torch threads of each rank on the CPU; null divides the cores among the ranks."""
     device_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of one device, for the planner; null asks the device."""
     host_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
@@ -138,7 +138,7 @@ class Zero(Strict):
 
     @model_validator(mode="after")
     def offloading_fits_the_stage(self) -> Zero:
-        """What DeepSpeed cannot do is said here and not after the model has loaded."""
+        """Refuse what DeepSpeed cannot do here, before the model is loaded."""
         if self.stage == 2 and (self.offload_parameters or 0 < self.offload_optimizer < 1):
             raise ValueError(
                 "hardware.stage: ZeRO-2 keeps whole weights on each device and has no Twin-Flow; set hardware.stage=3, "
@@ -183,7 +183,7 @@ class Auto(Strict):
 
 
 Hardware = CPU | GPU | Zero
-"""What a run uses in the end."""
+"""The hardware that a run uses, after ``auto`` has been resolved."""
 
 HardwareChoice = Annotated[CPU | GPU | Zero | Auto, Field(discriminator="kind")]
 
@@ -224,17 +224,17 @@ class Validation(Strict):
     """Documents held out of training, whose loss is measured while training goes on."""
 
     share: float = Field(0.0, ge=0, lt=1)
-    """Of each source's documents, chosen by a hash of their ids; 0 holds nothing out."""
+    """Share of each source's documents to hold out, chosen by a hash of their ids; 0 holds nothing out."""
     max_documents: int = Field(64, ge=1)
-    """At most this many of each source."""
+    """Hold out at most this many documents of each source."""
     every_steps: Annotated[int, Key("speed")] = Field(100, ge=1)
 
 
 class Probe(Strict):
-    """A few ruler prompts answered with the weights of the moment, to see the longest output move."""
+    """A few ruler prompts answered with the current weights, to see how the longest output changes during training."""
 
     every_steps: int | None = Field(None, ge=1)
-    """null never asks."""
+    """Steps between two probes; null switches the probe off."""
     required_words: tuple[int, ...] = Field((1000, 2000, 5000, 10000), min_length=1)
     topics: int = Field(1, ge=1, le=8)
     """Prompts of each length."""
@@ -248,11 +248,11 @@ class TrainingConfig(Strict):
     checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """Additional checkpoints by steps; null: by time only. A re-run resumes from the newest whole checkpoint."""
     checkpoint_every_minutes: Annotated[float | None, Key("speed")] = Field(30.0, gt=0)
-    """Longest time between two checkpoints, which is the most that a crash can cost; null: never by time. The last step
-    and a stop signal always write one."""
+    """Longest time between two checkpoints, which is the most work that a crash can cost; null: never by time. The last
+    step and a stop signal always write one."""
     keep_checkpoints: Annotated[int, Key("speed")] = Field(2, ge=1)
-    """Newest ones that stay; with 2 there is one to fall back on if the newest turns out damaged."""
+    """How many of the newest checkpoints to keep; with 2, one is left if the newest turns out to be damaged."""
     skip_nonfinite: Annotated[int, Key("speed")] = Field(0, ge=0)
-    """Steps with a loss or gradient that is not finite which a run may pass over; with 0 the first one stops it."""
+    """How many steps with a non-finite loss or gradient a run may skip; with 0, the first one stops it."""
     validation: Validation = Field(default_factory=Validation)
     probe: Annotated[Probe, Key("speed")] = Field(default_factory=Probe)

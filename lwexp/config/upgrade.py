@@ -9,9 +9,9 @@ from lwexp.extend.settings import key_of
 
 
 def upgrade(tree: Tree) -> Tree:
-    """A run's config.json as this version would have written it. Plugins that it names are to be loaded before.
+    """A run's config.json as this version would have written it. The plugins that it names must be loaded first.
 
-    Keys that did not exist when it was written get their defaults at validation, and at those they do nothing.
+    Keys that did not exist when it was written get their defaults at validation; those defaults have no effect.
 
     Raises:
         ConfigError: If a later version wrote it.

@@ -33,7 +33,7 @@ def control(token: str, *, is_target: bool = False) -> Piece:
 
 
 def text(content: str, *, is_target: bool = False) -> Piece:
-    """Text, in which no special token is read."""
+    """Text, in which special tokens are not recognised."""
     return Piece(content, False, is_target)
 
 

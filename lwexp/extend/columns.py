@@ -112,7 +112,7 @@ def read_messages(row: JsonRow, column: str) -> list[Message]:
 
 
 def _is_empty_system(item: object) -> bool:
-    """A system message without text, which many tools write into every row: as good as none."""
+    """Whether this is a system message without text, which many tools write into every row; it is ignored."""
     if not isinstance(item, Mapping) or "system" not in (item.get("role"), item.get("from")):
         return False
     return item.get("content", item.get("value")) in ("", None)

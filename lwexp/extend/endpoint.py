@@ -75,8 +75,8 @@ class Hosted(Endpoint):
     """The NAME of the environment variable that holds the key. Never the key."""
     price: Price | None = None
     json_schema: Annotated[bool, Key(neutral=True)] = True
-    """Whether yes-or-no questions and verdicts send a JSON schema to models that take one; false leaves it to the
-    prompt. A server that refuses one is asked without it, too."""
+    """Whether yes-or-no questions and verdicts send a JSON schema to models that accept one; false leaves it to the
+    prompt. If a server refuses the schema, it is asked again without one."""
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
     """Passed to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
 
@@ -103,7 +103,7 @@ class Teacher(Endpoint):
     @property
     def paragraph_length(self) -> int:
         """Expected words per paragraph of its plans, for estimates."""
-        return 500  # what real teachers plan when told 200 to 1,000
+        return 500  # what real teachers plan when asked for 200 to 1,000
 
 
 class Judge(Strict):
@@ -113,7 +113,7 @@ class Judge(Strict):
 
 
 class AskedJudge(Endpoint, Judge):
-    """A judge that is asked."""
+    """A judge that is a model behind the client."""
 
     section: ClassVar[str] = "judge"
 

@@ -11,7 +11,7 @@ from lwexp.extend.settings import Strict
 
 
 class Licence(NamedTuple):
-    """As the hub names it."""
+    """A licence, as the hub names it."""
 
     id: str
     name: str | None = None

@@ -39,7 +39,7 @@ class Question(NamedTuple, Generic[T]):
     text: str
     read: Callable[[str], T]  # reads a reply; raises UnreadableError
     reask: Callable[[str], str]  # problem with a reply -> the follow-up message
-    schema: type[BaseModel] | None = None  # of the reply, for providers that can keep to one
+    schema: type[BaseModel] | None = None  # of the reply, for providers that can enforce one
 
 
 class JudgePrompt(NamedTuple):
@@ -124,7 +124,7 @@ class JudgedMetric(Metric):
         return f"That reply could not be read: {problem}. Reply again, in exactly the form that was asked for."
 
     def reply_schema(self, response: Response) -> type[BaseModel] | None:
-        """JSON schema of a reply, for providers that can keep to one."""
+        """JSON schema of a reply, for providers that can enforce one."""
         return None
 
     def empty(self, response: Response) -> Marks:

@@ -87,14 +87,14 @@ PAIR_FORMATS = Registry("format of preference pairs", PairFormat, _builtin("trl"
 
 @register
 class AutoFormat(RowFormat):
-    """The first row that tells a format sets it for the whole file."""
+    """The first row whose format can be recognised sets the format of the whole file."""
 
     kind: Literal["auto"] = "auto"
 
 
 @register
 class AutoPairFormat(PairFormat):
-    """The first row that tells a format sets it for the whole file."""
+    """The first row whose format can be recognised sets the format of the whole file."""
 
     kind: Literal["auto"] = "auto"
 

@@ -30,8 +30,7 @@ class Key:
     Attributes:
         affects: What another value changes.
         neutral: Value at which the key has no effect. A key added later has one; at that value it is left out of a
-            run's
-            id, so that the ids of earlier runs do not change.
+            run's id, so that the ids of earlier runs do not change.
         read_by: Commands that read it (keys of the root config only).
         shapes: Stages whose results it shapes (sections of the root config only).
         formerly: Its name in earlier versions. Ids are still computed with it, and stored configs with it are read;

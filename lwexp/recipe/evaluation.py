@@ -53,7 +53,7 @@ def evaluate(config: Config) -> RunDirectory | None:
 
 
 def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
-    """Checked before anything is sampled, because scores that the judge cannot give would be missing."""
+    """Check this before anything is sampled, because scores that the judge cannot give would be missing."""
     metrics, judge = config.bench.scored_by, config.judge
     if not isinstance(judge, AskedJudge):
         if all(metric.needs_judge for metric in metrics):

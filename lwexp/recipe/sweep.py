@@ -56,7 +56,7 @@ class Sweep:
         """Run the setup commands and the unfinished trials, then compare. Returns all trials, failed ones included.
 
         Raises:
-            LwexpError: If a setup command failed: no trial was started.
+            LwexpError: If a setup command failed; no trial is then started.
             KeyboardInterrupt: After running trials were stopped and ``trials.json`` was written.
         """
         console_log()

@@ -102,7 +102,7 @@ def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, 
 
     Args:
         config: After ``settle_hardware``.
-        may_lack_runs: Other runs and files that the config names may not exist yet, either.
+        may_lack_runs: Whether other runs and files that the config names may be missing as well.
     """
     from lwexp.mix.resolve import resolve_mixture
     from lwexp.train.planner.dry_run import describe_plan
@@ -123,7 +123,7 @@ def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, 
 
 
 def _start_ranks(config: Config, start: Run | None) -> None:
-    """Continue as one rank of the run. The process that starts the ranks waits for them here, and exits as they do."""
+    """Continue as one rank of the run. The process that starts ranks waits for them here and exits with their code."""
     hardware = config.hardware
     if not isinstance(hardware, Zero) or config.inspect_batch is not None:
         return
@@ -168,7 +168,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
                         before = start.number("max_train_words") or 0
                         results.max_train_words = max(results.max_train_words, int(before))
                     run.finish(results)
-    except BaseException:  # also a stop, and a loss that is not finite: that is when the curves are looked at
+    except BaseException:  # also a stop or a non-finite loss, after which one looks at the curves
         _show_curves(run)
         raise
     end(run)

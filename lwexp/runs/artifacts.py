@@ -1,8 +1,7 @@
 """The files of a run: their names, and a typed model for each JSON object.
 
 Writers and readers in all rooms use these, so that each key has one spelling. Reading is lenient: unknown keys are
-kept,
-and keys that older versions did not write have a default. Rows are in ``lwexp.records``.
+kept, and keys that older versions did not write have a default. Rows are in ``lwexp.records``.
 """
 
 import json
@@ -68,7 +67,7 @@ def failures_in(folder: Path, *names: str) -> Path | None:
 
 
 def read_object(path: Path) -> Tree:
-    """A JSON object; an empty one where there is none that can be read."""
+    """The JSON object in a file; an empty one if there is none that can be read."""
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -212,7 +211,7 @@ class ImportResults(Artifact):
     tally: str
     max_words: int
     with_reasoning: int = 0
-    """Rows whose reasoning was told from their answers."""
+    """Rows whose reasoning was separated from their answers."""
 
 
 class PairsResults(Artifact):

@@ -26,7 +26,7 @@ def code_fingerprints(stage: str, package: Path = PACKAGE) -> dict[str, str]:
 
 
 def changes_since(manifest: Manifest, plugins: Sequence[str]) -> list[str]:
-    """Rooms and plugins whose code is not what it was when the run was made; none where the run did not record it.
+    """Rooms and plugins whose code has changed since the run was made; none if the run did not record it.
 
     Args:
         manifest: The run's manifest.

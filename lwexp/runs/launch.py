@@ -28,7 +28,7 @@ from lwexp.records import LwexpError
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that a scheduler sends before it kills: SIGTERM, or those set with ``sbatch --signal`` or by submitit."""
+"""Signals that a scheduler sends before killing a job: SIGTERM, or those set by ``sbatch --signal`` or submitit."""
 
 _PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80

@@ -118,7 +118,7 @@ class Run:
         summary = ComparisonSummary.read(self.path) if self.stage == "evaluate" else None
         models = list(summary.models.values()) if summary is not None else []
         values = (models[0].model_extra or {}) if len(models) == 1 else {}
-        # Every metric has an interval with it.
+        # Every metric is stored with its interval.
         metrics = [name for name in values if f"{name}_interval" in values]
         return {name: float(values[name]) for name in metrics if isinstance(values[name], int | float)}
 
@@ -135,7 +135,7 @@ class Run:
 
     @cached_property
     def config_tree(self) -> Tree:
-        """config.json under the names of today; as it is if a later version wrote it, empty if it cannot be read."""
+        """config.json under today's names; unchanged if a later version wrote it, empty if it cannot be read."""
         tree = read_object(self.path / CONFIG)
         try:
             return upgrade(tree) if tree else tree

@@ -53,7 +53,7 @@ class Trial:
 
 
 def sweep_directory(root: Path, name: str, job_overrides: Sequence[Sequence[str]]) -> Path:
-    """``<root>/sweep-<name>-<hash of all trials>``: the same sweep again finds its folder."""
+    """``<root>/sweep-<name>-<hash of all trials>``: starting the same sweep again finds its folder."""
     digest = hashlib.sha256(json.dumps([list(job) for job in job_overrides]).encode()).hexdigest()[:8]
     return root / f"sweep-{name}-{digest}"
 

@@ -75,4 +75,4 @@ COMMANDS = {
 """Another tool's word -> what to type here."""
 
 NOTES = {_BATCH: _BATCH_NOTE}
-"""What to know about a key that another tool counts in another way."""
+"""Notes on keys that other tools count differently."""

@@ -18,7 +18,7 @@ def no_such_key(key: str, tree: Tree, schema: type[BaseModel]) -> str:
     Args:
         key: Dotted, as typed or as found in a YAML file.
         tree: The composed config around it, which says what is chosen.
-        schema: Of the whole config.
+        schema: The schema of the whole config.
     """
     place = follow(key, tree, schema)
     word = key.rsplit(".", 1)[-1].lower().replace("-", "_")
@@ -48,14 +48,14 @@ def _renamed(place: Place) -> str | None:
 
 
 def _sibling(place: Place) -> str | None:
-    """A key or a name beside the wrong part of the key that is much like it."""
+    """A similar key or name at the level where the key goes wrong."""
     wrong, *below = place.rest
     near = difflib.get_close_matches(wrong, [name for name in place.names if name != wrong], n=1, cutoff=0.8)
     return ".".join([*place.path, near[0], *below]) if near else None
 
 
 def _of_another_choice(place: Place, tree: Tree, schema: type[BaseModel]) -> str | None:
-    """The key belongs to a class that is not chosen: which choice has it, and how it is chosen."""
+    """For a key of a class that is not chosen: which choice has it, and how to choose that."""
     for union in reversed(place.unions):
         rest = ".".join(union.rest)
         having = [model for model in union.models if _has(model, union.rest)]

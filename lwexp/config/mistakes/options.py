@@ -1,4 +1,4 @@
-"""The words typed after a command: options first, and what Hydra would take without honouring it is refused.
+"""Puts the options of a command line first, and refuses settings that Hydra accepts but lwexp does not honour.
 
 A setting is ``key=value``; an option begins with a dash. Nothing here imports Hydra.
 """
@@ -48,8 +48,8 @@ def ordered(arguments: Sequence[str]) -> list[str]:
     """The words of a command line with the options first, as Hydra reads them.
 
     Raises:
-        LwexpError: At an option that is not there, lacks its value, or is not of use here, and at a setting of
-            Hydra's that lwexp would honour only half.
+        LwexpError: If an option does not exist, lacks its value or is of no use here, or if lwexp would only half
+            honour a setting of Hydra's.
     """
     options, settings = _split(arguments)
     given = [_LONG.get(name, name) for name, _ in options]

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's composition errors, said in one line with the fix."""
+"""Hydra's and OmegaConf's composition errors, translated into one line with the fix."""
 
 import re
 
@@ -14,7 +14,7 @@ from lwexp.config.sweep_keys import unknown_key
 
 
 def in_one_line(error: Exception) -> str:
-    """What the user typed wrong and what to type instead."""
+    """What is wrong in what the user typed, and what to type instead."""
     if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
         return _missing(error)
     if isinstance(error, YAMLError):
@@ -47,7 +47,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def _unreadable(override: str) -> str:
-    """An override that Hydra's grammar does not have."""
+    """The message for an override that Hydra's grammar cannot parse."""
     key, equals, value = override.partition("=")
     if not equals:
         return f"{override}: cannot be read; write key=value"
@@ -57,7 +57,7 @@ def _unreadable(override: str) -> str:
 
 
 def _missing(error: OmegaConfBaseException) -> str:
-    """A value that a file leaves to the user with ``???``; another one may be made from it."""
+    """The message for a value that a file leaves to the user with ``???``, or for a value interpolated from it."""
     made_from = re.search(r"Missing mandatory value: (\S+)|'([^']+)' is set to '\?\?\?'", str(error))
     key = str(error.full_key)
     if isinstance(error, InterpolationToMissingValueError) and made_from:

@@ -20,7 +20,7 @@ def yaml_in_one_line(error: YAMLError) -> str:
         return f"a YAML file cannot be read: {' '.join(str(error).split())}"
     problem = str(error.problem)
     is_open = problem.startswith(("found unexpected end", "expected ',' or"))
-    # Where a quote or bracket was opened says more than the end of the file.
+    # The place where a quote or bracket was opened helps more than the end of the file.
     mark = error.context_mark if is_open and error.context_mark is not None else error.problem_mark
     meaning = next((text for start, text in _MEANINGS.items() if problem.startswith(start)), problem)
     named = f" ({problem.removeprefix('found duplicate key ')})" if "duplicate key" in problem else ""

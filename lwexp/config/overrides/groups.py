@@ -14,13 +14,13 @@ _MOST_NAMED = 6
 def refuse_half_undone(overrides: Sequence[str], choices: Mapping[str, str], folders: Sequence[Path]) -> None:
     """Refuse a choice in a group whose values an experiment or a sweep sets.
 
-    Hydra would lay values that were meant for one choice onto another one: an SFT learning rate onto DPO. ``hardware``
+    Hydra would apply values meant for one choice to another one: an SFT learning rate to DPO. ``hardware``
     is free, because what a run is computed on is not part of an experiment.
 
     Args:
         overrides: As typed.
         choices: The choice in each group, as composed.
-        folders: Where choices may lie, such as the user's own folder.
+        folders: Folders that may hold choices, such as the user's own.
 
     Raises:
         LwexpError: Naming the values.
@@ -63,5 +63,5 @@ def _message(typed: str, source: str, own: str, values: list[str]) -> str:
 
 
 def folders_of(sources: Sequence[Any]) -> list[Path]:
-    """The folders among Hydra's ``runtime.config_sources``; lwexp's own where it names none."""
+    """The folders among Hydra's ``runtime.config_sources``; lwexp's own if there are none."""
     return [Path(source.path) for source in sources if source.schema == "file"] or [CONF]

@@ -13,10 +13,10 @@ def change_stored(tree: Tree, overrides: Sequence[str]) -> Tree:
 
     Args:
         tree: As ``upgrade`` gives it.
-        overrides: Values of keys. A stored config has no groups to choose from any more.
+        overrides: Values of keys. A stored config no longer has groups to choose from.
 
     Raises:
-        LwexpError: At a key that the config does not have, or at the choice of a group.
+        LwexpError: If the config does not have a key, or an override chooses from a group.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
