@@ -61,7 +61,7 @@ def gradients(packs: Any, normalize: Any, rank: int, ranks: int, group: Any) -> 
     reduce = SimpleNamespace(backward=lambda loss, *_: loss.backward(), reduce=lambda t, reduce_op: total(t, group))
     module._trainer = SimpleNamespace(world_size=ranks, model=SimpleNamespace(), strategy=reduce)
     batch = Steps(Packs(packs), [list(range(len(packs)))], rank=rank, world_size=ranks)[0]  # type: ignore[arg-type]
-    sums = module._over_ranks(module._accumulate(batch))
+    sums = module._reduced(module._accumulate(batch), "sum")
     model: Any = module.model
     parts = {name: total(parameter.grad, group) / ranks for name, parameter in model.named_parameters()}
     return {"loss": sums[0], "packs here": len(batch.packs), **parts}

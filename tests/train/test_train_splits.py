@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -25,7 +26,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dic
         )
         for rank in range(4)
     ]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
+    deadline = time.monotonic() + 240
+    while any(process.poll() is None for process in processes):
+        # One rank that fails leaves the others waiting for it.
+        if any(process.returncode for process in processes) or time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+        time.sleep(0.1)
+    errors = [process.communicate()[1] for process in processes]
     assert all(process.returncode == 0 for process in processes), b"\n".join(errors).decode()[-2000:]
     return {ranks: torch.load(folder / f"{ranks}.pt") for ranks in (1, 2, 4)}
 

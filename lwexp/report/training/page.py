@@ -47,7 +47,8 @@ def write_training_page(run: Run) -> Path | None:
         figures=with_own_ids(curves(rows, held_out, config.objective.watched() if config else {}), "t"),
     )
     path = run.path / TRAINING_PAGE
-    write_text(path, page)
+    if not path.is_file() or path.read_text(encoding="utf-8") != page:  # a finished run's files stay as they are
+        write_text(path, page)
     return path
 
 
