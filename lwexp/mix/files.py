@@ -1,4 +1,4 @@
-"""Raw rows of files, folders and hub sets, one at a time, each with its number.
+"""Reads raw rows from files, folders and hub data sets, one at a time, each with its number.
 
 A row that cannot be parsed is not an error here: it is yielded with its problem in place of a value.
 """
@@ -43,14 +43,14 @@ _OTHER_ENCODINGS = {
     b"\x1f\x8b": "is compressed with gzip; run gunzip on it first",
     b"PK\x03\x04": "is a zip archive; unzip it first",
 }
-"""First bytes of files that are often given in place of text -> what they are, and what to do."""
+"""First bytes of files often given by mistake instead of text -> what the file is, and how to fix it."""
 
 
 def read_hub(path: str, split: str) -> Iterator[RawRow]:
     """Yield the rows of a hub set or of a local folder that ``datasets.load_dataset`` can open.
 
     Raises:
-        LwexpError: If it cannot be opened or has no such split.
+        LwexpError: If the set cannot be opened or has no such split.
     """
     with _datasets(f"cannot open the data set {path} (split {split})") as datasets:
         rows = datasets.load_dataset(path, split=split)
@@ -64,7 +64,7 @@ def stream(path: str, split: str) -> Iterator[RawRow]:
     """Yield the rows of a hub set or a local folder as they arrive: nothing is kept, and reading may stop early.
 
     Raises:
-        LwexpError: If it cannot be opened or has no such split.
+        LwexpError: If the set cannot be opened or has no such split.
     """
     with _datasets(f"cannot read the data set {path} (split {split})") as datasets:
         for number, row in enumerate(datasets.load_dataset(path, split=split, streaming=True), 1):
@@ -72,7 +72,7 @@ def stream(path: str, split: str) -> Iterator[RawRow]:
 
 
 def hub_fingerprint(path: str) -> str:
-    """What ``datasets`` knows a hub set's content by: it changes with the commit. Loads no rows.
+    """The hash by which ``datasets`` identifies a hub set's content; it changes with the commit. Loads no rows.
 
     Raises:
         LwexpError: If the hub cannot be reached and the set is not in the local cache.
@@ -83,13 +83,13 @@ def hub_fingerprint(path: str) -> str:
 
 @contextmanager
 def _datasets(problem: str, fix: str = "") -> Iterator[Any]:
-    """The package ``datasets``; what it raises inside the block is raised as one line."""
+    """Yield the package ``datasets``; an error that it raises in the block becomes a one-line ``LwexpError``."""
     import datasets
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     before = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs an error, and then raises it
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs each error before raising it
     try:
         yield datasets
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
@@ -110,7 +110,7 @@ def _read_jsonl(path: Path) -> Iterator[RawRow]:
 
 
 def _read_json(path: Path) -> Iterator[RawRow]:
-    """Parse an array element by element, so that the rows before a syntax error survive it."""
+    """Parse an array element by element, so that the rows before a syntax error are kept."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Which imported rows are worth training on: a row and the limits in, a reason or None out."""
+"""Decides which imported rows are worth training on: takes a row and limits, returns a reason to drop it or None."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def stated_length(row: Conversation) -> int | None:
     """The one length, in words, that a row's first instruction states; None where it states none or several.
 
     Example:
-        "Write a 2,000-word essay" states 2,000; "two chapters, one of 500 and one of 800 words" states no one length.
+        "Write a 2,000-word essay" gives 2,000; "two chapters, one of 500 and one of 800 words" gives None.
     """
     lengths = _stated(row)
     return lengths[0] if len(lengths) == 1 else None
@@ -29,11 +29,11 @@ def stated_length(row: Conversation) -> int | None:
 def filter_hit(row: Conversation, limits: FilterConfig) -> FilterHit | None:
     """Why the limits leave a row out, or None.
 
-    ``min_length_score`` is the filter by which LongWriter-6k was cut to 666 rows: exactly one length stated, and
-    S_l of the longest answer against it of at least this value.
+    ``min_length_score`` is the filter that cut LongWriter-6k to 666 rows: the instruction states exactly one length,
+    and the S_l of the longest answer against that length is at least this value.
 
-    Source: arXiv 2410.10210; modelscope/evalscope third_party/longbench_write/tools/data_etl.py. How a stated
-    length is recognised is ours (``lwexp.text.stated_lengths``), so the rows need not be the same 666.
+    Source: arXiv 2410.10210; modelscope/evalscope third_party/longbench_write/tools/data_etl.py. lwexp recognises
+    stated lengths in its own way (``lwexp.text.stated_lengths``), so its rows may differ from those 666.
     """
     words = row.actual_words
     if limits.drop_refusals:

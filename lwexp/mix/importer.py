@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class _Source(NamedTuple):
-    """What ``source`` names, found and fingerprinted; its rows have not been read."""
+    """The data set that ``source`` names, found and fingerprinted; its rows have not been read yet."""
 
     origin: str
     name: str
@@ -45,14 +45,14 @@ class _Source(NamedTuple):
 
 @dataclass
 class _Counts:
-    """What became of the rows."""
+    """How many rows were kept, and why the others were lost."""
 
     conversations: int = 0
     pairs: int = 0
     max_words: int = 0
     reasoned: int = 0  # rows with reasoning, which is kept beside their answers
     lost: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)  # reason -> the first row that was left out for it
+    first: dict[str, str] = field(default_factory=dict)  # reason -> detail of the first row left out for it
 
     @property
     def tally(self) -> Tally:
@@ -64,14 +64,14 @@ def import_conversations(config: Config) -> RunDirectory | None:
     """Turn a messages, sharegpt, alpaca or preference set into an import run, which mixtures find by its name.
 
     Rows stream from the source to the run's files: memory holds one batch, however long the set is. Broken rows are
-    counted, and listed in import_failures.jsonl with file, row and reason. A preference set also gives
-    pairs.jsonl, for ``mixture.pairs``; its conversations are the prompts with their chosen answers.
+    counted, and listed in import_failures.jsonl with file, row and reason. A preference set also produces pairs.jsonl,
+    for ``mixture.pairs``; its conversations are the prompts with their chosen answers.
 
     Returns:
         The run, or None after a dry run.
 
     Raises:
-        LwexpError: If the set is missing or holds not one usable row; at the first broken one if on_bad_row=error.
+        LwexpError: If the set is missing or has no usable row; with on_bad_row=error, at the first broken row.
     """
     source = _open(config)
     if config.dry_run:
@@ -98,7 +98,7 @@ def import_conversations(config: Config) -> RunDirectory | None:
 
 
 def _open(config: Config) -> _Source:
-    """A file by its ending, a local folder or a hub id through ``datasets``; a missing one is refused here."""
+    """Open a file by its ending, or a folder or hub id through ``datasets``; refuse a source that does not exist."""
     assert config.source is not None, "the config gate lets task=import through only with a source"
     path = Path(config.source)
     if path.is_dir():
@@ -136,10 +136,10 @@ def _write(config: Config, source: _Source, folder: Path) -> _Counts:
 def _read(
     config: Config, source: _Source, write: Callable[[Conversation | PreferencePair | Failure], None] = lambda row: None
 ) -> _Counts:
-    """Parse and filter all rows, give each to ``write``, and count them. A pair's conversation is given to it too.
+    """Parse and filter all rows, pass each to ``write``, and count them. For a pair, its conversation is passed too.
 
     Raises:
-        LwexpError: If no row can be used; at the first broken one if on_bad_row=error.
+        LwexpError: If no row can be used; with on_bad_row=error, at the first broken row.
     """
     counts = _Counts()
     first = next(source.rows, None)
@@ -171,7 +171,8 @@ def _read(
 def _filtered(
     row: Conversation | PreferencePair, limits: FilterConfig, source: _Source
 ) -> Conversation | PreferencePair | Failure:
-    """The row, or why the filter leaves it out. Where lengths decide, the row keeps the one that it states."""
+    """The row, or a failure that says why it is dropped. With ``min_length_score``, the row stores its stated
+    length."""
     conversation = _chosen(row) if isinstance(row, PreferencePair) else row
     if (hit := filter_hit(conversation, limits)) is not None:
         detail = f"{source.origin}, row {row.id}: {hit.detail}"

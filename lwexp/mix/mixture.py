@@ -1,7 +1,7 @@
 """Draws an explicit count of rows from each source and puts them in one seeded order.
 
 A row is drawn by the hash of (seed, source, row id), smallest first. So the draw and the order do not change
-when another source is added or a file grows at its end, and a larger count takes the same rows and more.
+when another source is added or a file grows at its end, and a larger count draws the same rows plus more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ORDER = itemgetter(0, 1)  # of (hash, id, row)
 
 @dataclass(frozen=True)
 class Mixture(Generic[R]):
-    """Rows drawn from all sources, in their seeded order. The table counts words of the answers trained towards."""
+    """Rows drawn from all sources, in their seeded order. Word counts are of the target answers."""
 
     rows: Sequence[R]
     table: list[MixtureRow]
@@ -63,8 +63,9 @@ def take(resolved: Sequence[Resolved], seed: int, kind: TrainingRows[R]) -> Mixt
 
     Args:
         resolved: From ``resolve_mixture``.
-        seed: Of the run.
-        kind: Which rows the objective takes. ``min_words`` and ``max_words`` bound the answer trained towards.
+        seed: The run's seed.
+        kind: Which rows the objective trains on. ``min_words`` and ``max_words`` limit the target answer (a pair's
+            chosen one).
 
     Raises:
         LwexpError: If a source has fewer rows than its count, or a broken row where ``on_bad_row`` is error.
@@ -100,7 +101,7 @@ class _Drawn(Generic[R]):
 
     item: Resolved
     taken: list[tuple[int, str, R]] = field(default_factory=list)
-    passing: int = 0  # rows that may be drawn
+    passing: int = 0  # rows that can be drawn
     lost: Counter[str] = field(default_factory=Counter)  # reason -> rows that were not taken
     failures: list[Failure] = field(default_factory=list)
 
@@ -114,7 +115,7 @@ def _draw(item: Resolved, rows: Iterable[R | Failure], seed: int, kind: Training
     drawn: _Drawn[R] = _Drawn(item)
     count = item.source.count
     places = _places(drawn, rows, seed, kind)
-    # With a count, a heap of so many rows: the rest of a large set is never held in memory.
+    # With a count, a heap holds only that many rows, so the rest of a large set is never in memory.
     drawn.taken = sorted(places, key=_ORDER) if count is None else heapq.nsmallest(count, places, key=_ORDER)
     if len(drawn.taken) < (count or 1):
         raise LwexpError(_too_few(drawn))
@@ -125,7 +126,7 @@ def _draw(item: Resolved, rows: Iterable[R | Failure], seed: int, kind: Training
 def _places(
     drawn: _Drawn[R], rows: Iterable[R | Failure], seed: int, kind: TrainingRows[R]
 ) -> Iterator[tuple[int, str, R]]:
-    """Rows that may be drawn, each with its place in the seeded order; the others are counted in ``drawn``."""
+    """Yield the rows that can be drawn, each with its place in the seeded order; count the others in ``drawn``."""
     source, key = drawn.item.source, drawn.item.key
     least, most = (source.min_words, source.max_words) if isinstance(source, DataSource) else (None, None)
     for row in rows:

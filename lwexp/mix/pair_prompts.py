@@ -1,4 +1,4 @@
-"""The instructions that preference pairs are sampled for, from what an SFT run was trained on."""
+"""Chooses the instructions to sample preference pairs for, from the data that an SFT run was trained on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +22,10 @@ def draft_prompts(runs: Iterable[Path]) -> Iterable[Prompt]:
 
 
 def take_lengths_in_turn(prompts: Iterable[Prompt], wanted: int) -> list[Prompt]:
-    """``wanted`` prompts, one of each required length in turn, shortest first.
+    """Choose ``wanted`` prompts, one of each required length in turn, shortest first.
 
     Raises:
-        LwexpError: If there are fewer.
+        LwexpError: If there are fewer prompts than that.
     """
     by_length: dict[int, list[Prompt]] = {}
     for prompt in prompts:

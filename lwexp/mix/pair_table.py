@@ -1,4 +1,4 @@
-"""What a pairs run kept: by required length, how far apart the answers of a pair are in score and in words."""
+"""A table of what a pairs run kept: for each length, how far apart a pair's answers are in score and in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
-_MOST_LENGTHS = 12  # rows of one length each; with more lengths, the rows are the ranges of LongBench-Write
+_MOST_LENGTHS = 12  # up to this many lengths get a row each; with more, rows are LongBench-Write's ranges
 _RANGE_STARTS = (0, 500, 2_000, 4_000)
 
 
@@ -24,7 +24,7 @@ class Line(NamedTuple):
     label: str
     prompts: int
     skipped: dict[str, int]
-    """Reason -> prompts."""
+    """Reason -> number of prompts."""
     gaps: tuple[float, float, float] | None
     """Quartiles of chosen score minus rejected score; None without pairs."""
     longer: int
@@ -43,9 +43,9 @@ def summarise(prompts: Sequence[Prompt], pairs: Sequence[PreferencePair], failur
     """One line for each required length or range of lengths that has prompts, then one for all.
 
     Args:
-        prompts: All that were asked.
-        pairs: At most one per prompt, under its id.
-        failures: The other prompts, under their ids.
+        prompts: All prompts that were sampled.
+        pairs: At most one per prompt, with the prompt's id.
+        failures: One for each other prompt, with the prompt's id.
     """
     lengths = sorted((prompt.required_words or 0, prompt.id) for prompt in prompts)
     one_each = len({length for length, _ in lengths}) <= _MOST_LENGTHS
@@ -81,7 +81,7 @@ def _line(label: str, prompts: int, pairs: Sequence[PreferencePair], failures: S
 
 
 def render(lines: Sequence[Line]) -> Group:
-    """The lines for the terminal: what was kept, and below it what was skipped for which reason."""
+    """Lay out the lines for the terminal: the kept pairs, and below them the skipped prompts by reason."""
     from rich.console import Group
 
     kept = _table(

@@ -1,4 +1,4 @@
-"""Raw rows become records: the format is found once for a file, and each broken row is reported with its number."""
+"""Turns raw rows into records: the format is detected once per file, and a broken row is reported with its number."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def parse_conversations(
         rows: In file order.
         origin: File or set they come from, for the messages.
         name: Source name; ids are ``<name>-<row number>``.
-        format: auto takes the format of the first row that has one, for the whole file.
+        format: With auto, the format of the first recognised row is used for the whole file.
 
     Raises:
         LwexpError: If the rows are preference pairs.
@@ -53,7 +53,7 @@ def parse_conversations(
 def parse_pairs(
     rows: Iterable[RawRow], *, origin: Path | str, name: str, format: PairFormat = _AUTO_PAIR
 ) -> Iterator[PreferencePair | Failure]:
-    """As ``parse_conversations``, for preference pairs."""
+    """Like ``parse_conversations``, for preference pairs."""
     missing = "chosen or rejected (ms-swift: rejected_response) is missing"
     return _parsed(rows, _reader(format, _AUTO_PAIR, to_pair, name, missing), origin, name)
 
@@ -61,7 +61,7 @@ def parse_pairs(
 def parse_rows(
     rows: Iterable[RawRow], kind: TrainingRows[R], *, origin: Path | str, name: str
 ) -> Iterator[R | Failure]:
-    """As ``parse_conversations``, for the rows that a plugin's objective takes."""
+    """Like ``parse_conversations``, for the rows that a plugin's objective trains on."""
 
     def read(row: object, id: str) -> R:
         try:
@@ -80,7 +80,8 @@ def _reader(
     missing: str,
     check_first: Callable[[object], None] = lambda row: None,
 ) -> Callable[[object, str], R]:
-    """A function of row and id. It remembers the format once a row has told it; ``check_first`` sees rows up to then.
+    """Make a function that reads a row. It keeps the first format recognised; until then, ``check_first`` sees each
+    row.
 
     A row that a named format cannot read is compared with the other formats, because the name may be the mistake.
     """

@@ -1,4 +1,4 @@
-"""Preference pairs from scored answers: the best answer to a prompt against another one."""
+"""Builds preference pairs from scored answers: the best answer to a prompt against another one."""
 
 import logging
 import random
@@ -18,25 +18,26 @@ def choose_pairs(
 ) -> tuple[list[PreferencePair], list[Failure]]:
     """Build at most one pair for each prompt.
 
-    An answer's score is the mean of its S_l and S_q; an answer that lacks one of them is ignored, because half a
-    score does not compare with a whole one. If no answer has a quality verdict at all (judge=none), the score is S_l
-    alone, and the log says so. Of equal best scores, the earliest repeat is chosen.
+    An answer's score is the mean of its S_l and S_q; an answer that lacks one of them is ignored, because its score
+    would not be comparable. If no answer has a quality verdict at all (judge=none), the score is S_l
+    alone, and the log says so. If several answers share the best score, the earliest repeat is chosen.
 
     Args:
         responses: Several answers to each prompt, in any order.
-        verdicts: Of these responses.
+        verdicts: Verdicts on these responses.
         settings: How the rejected answer is chosen, and when a prompt gives no pair. random is the paper's policy:
             any other answer, drawn with ``seed`` and the prompt's id, so that the draw of one prompt does not depend
-            on the others; worst has the lowest score; margin the highest that is ``min_margin`` below the best.
+            on the others; worst is the one with the lowest score; margin is the one with the highest score at least
+            ``min_margin`` below the best.
             With ``length_ratio``, only answers of about as many words as the best one can be rejected.
-        seed: Of the run.
+        seed: The run's seed.
 
     Returns:
         Pairs, and for every prompt without a pair the reason: too_few_scored, unfinished_best, low_chosen,
         empty_chosen, no_length_match, small_margin or equal_answers.
 
-    Source: the paper, section 3.3 (4 answers a prompt; best against a random one of the rest). It does not match
-        lengths and names no smallest margin.
+    Source: the paper, section 3.3 (4 answers per prompt; the best against a random one of the rest). The paper does not
+        match lengths and names no minimum margin.
     """
     has_quality = any(verdict.kind == "quality" for verdict in verdicts)
     name = "S_bar" if has_quality else "S_l"
@@ -100,7 +101,7 @@ def _is_matched(best: Response, other: Response, settings: PairsConfig) -> bool:
 def _rejected(
     best: Response, others: list[Response], scores: dict[str, float], settings: PairsConfig, draw: random.Random
 ) -> Response:
-    """One of the others, by the policy. Equal scores: the earliest repeat."""
+    """Choose one of the others by the policy; among equal scores, the earliest repeat."""
     if settings.rejected == "random":
         return draw.choice(others)
     if settings.rejected == "margin":

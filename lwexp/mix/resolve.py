@@ -1,4 +1,4 @@
-"""The sources of a mixture: found first, then read as the rows that the objective takes."""
+"""Finds the sources of a mixture, then reads them as the rows that the objective trains on."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from lwexp.runs import Run
 
 
 class Resolved(NamedTuple):
-    """A source of the mixture, found."""
+    """A source of the mixture, and where it was found."""
 
     name: str
     key: str  # its config key, for messages: "mixture.sources.<name>" or "mixture.pairs.<name>"
@@ -23,14 +23,14 @@ class Resolved(NamedTuple):
 
     @property
     def run(self) -> Run | None:
-        """The run that wrote it, if one did."""
+        """The run that wrote the source, if any."""
         return None if self.found.run is None else Run.load(self.found.run)
 
 
 def resolve_mixture(config: Config) -> list[Resolved]:
     """Find what the objective trains on: ``mixture.sources``, or ``mixture.pairs`` if it takes preference pairs.
 
-    Cheap: files are hashed, nothing is parsed. A source with count 0 is left out, and need not exist.
+    This is cheap: files are hashed but not parsed. A source with count 0 is left out, and need not exist.
 
     Raises:
         LwexpError: If a file or run is missing, or no source is left.
@@ -48,7 +48,7 @@ def resolve_mixture(config: Config) -> list[Resolved]:
 
 
 def read_source(item: Resolved, kind: TrainingRows[R]) -> Iterator[R | Failure]:
-    """All rows of a source, of the kind that the objective takes; ``source`` of each is the mixture's name for it."""
+    """Yield all rows of a source as the objective's kind; each row's ``source`` is the source's name in the mixture."""
     source, origin, name = item.source, item.found.path, item.name
     assert isinstance(source, DataSource | PairSource)
     rows: Iterator[Any] = source.rows(item.key, item.found)

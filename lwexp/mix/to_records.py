@@ -1,7 +1,7 @@
-"""A raw row, read with its format, becomes a conversation or a preference pair. Pure.
+"""Turns a raw row, read with its format, into a conversation or a preference pair. Pure functions.
 
 Columns that no format names are ignored, except in rows that lwexp wrote (``_provenance``). A row whose turns do not
-alternate is reported; LLaMA-Factory drops it in silence.
+alternate is reported; LLaMA-Factory drops it silently.
 """
 
 import json
@@ -26,11 +26,12 @@ _BESIDE = ("reasoning_content", "reasoning")
 def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> Conversation:
     """Turn one row into a conversation.
 
-    ``actual_words`` counts the longest answer, because the longest output in the data is what caps a model's own.
+    ``actual_words`` counts the longest answer, because the longest output in the data caps the length of a model's
+    outputs.
     ``language`` is that of the user's messages, because answers in code count as English.
 
     Raises:
-        BrokenRowError: Naming the column that is missing or wrong.
+        BrokenRowError: If a column is missing or wrong; the message names it.
     """
     columns = require_object(row)
     _refuse_judged_answer(columns)
@@ -54,7 +55,7 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
     """Turn one row into a preference pair. Scores and the required length are kept where a row has them.
 
     Raises:
-        BrokenRowError: Naming the column that is missing or wrong, or if both answers are the same text.
+        BrokenRowError: If a column is missing or wrong (the message names it), or both answers are the same text.
     """
     columns = require_object(row)
     prompt, chosen, rejected = format.turns(columns)
@@ -84,7 +85,7 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
 
 
 def _refuse_judged_answer(row: JsonRow) -> None:
-    """Rows for KTO have the shape of conversations, and half of their answers are bad ones."""
+    """Refuse rows for KTO: they look like conversations, but some of their answers are bad."""
     name = next((name for name in ("label", "kto_tag") if isinstance(row.get(name), bool)), None)
     if name is not None:
         problem = f"{name} is true or false: rows for KTO hold bad answers too and are no conversations for SFT"
@@ -92,7 +93,7 @@ def _refuse_judged_answer(row: JsonRow) -> None:
 
 
 def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[Message], tuple[str, ...]]:
-    """The messages, and what was thought before each answer among them."""
+    """The messages without reasoning, and the reasoning before each answer."""
     beside = dict(_reasoning_beside(row))
     plain: list[Message] = []
     reasoning: list[str] = []
@@ -108,7 +109,7 @@ def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[
 
 
 def _answer(text: str, where: str, beside: Mapping[str, str]) -> tuple[str, str]:
-    """An answer and its reasoning, from its own text and from the field beside it."""
+    """An answer and its reasoning, which is in the text itself or in the field beside it."""
     split = split_reasoning(text)
     if not split.is_finished:
         raise BrokenRowError(UNFINISHED, f"{where} ends within its reasoning, before the answer")
@@ -118,7 +119,7 @@ def _answer(text: str, where: str, beside: Mapping[str, str]) -> tuple[str, str]
 
 
 def _reasoning_beside(value: object) -> Iterator[tuple[str, str]]:
-    """Text and reasoning of every message in a row that has its reasoning in a field of its own."""
+    """Text and reasoning of every message in a row that keeps its reasoning in a separate field."""
     if isinstance(value, Mapping):
         text = value.get("content", value.get("value"))
         thought = next((value[name] for name in _BESIDE if isinstance(value.get(name), str)), None)
@@ -133,8 +134,8 @@ def _reasoning_beside(value: object) -> Iterator[tuple[str, str]]:
 def _provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -> dict[str, Any]:
     """The columns that say where a row came from, if lwexp wrote the row, in whichever tool's format.
 
-    Other tools use columns such as ``id`` and ``source`` for other things. So they count only beside a
-    ``prompt_sha`` that fits the row's own prompt. Exported files hold them in one column, ``provenance``, as JSON.
+    Other tools use columns such as ``id`` and ``source`` for other things. So they are used only with a ``prompt_sha``
+    that matches the row's prompt. Exported files hold them in one column, ``provenance``, as JSON.
     """
     columns: Any = row
     if isinstance(row.get("provenance"), str):

@@ -1,4 +1,4 @@
-"""Which packs each optimiser step takes, over the whole run."""
+"""Decides which packs each optimiser step uses, over the whole run."""
 
 from collections.abc import Sequence
 from typing import Literal, overload
@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Int, Real
 
 # Packs are sorted by cost within windows of this many steps. On a 186k mix with 8 packs of 32k per step, each on its
-# own rank, ranks are busy 86% of the time in random order and 99% with 32 (by the FLOPs of an 8B model). Sorting a
+# own rank, ranks are busy 86% of the time in random order and 99% with windows of 32 steps (by the FLOPs of an 8B
+# model). Sorting a
 # whole epoch would add another half percent, but all epochs would then repeat the same steps.
 _WINDOW_STEPS = 32
 
@@ -20,10 +21,8 @@ class BatchSchedule(Sequence[list[int]]):
 
     Each epoch is a new permutation. Epochs follow each other without a gap and are cut into global batches, so a
     step may span two epochs and the last step may be short. The schedule does not depend on ranks or accumulation: in
-    micro-step m on R
-    ranks, the ranks take ``schedule[k][m * R : (m + 1) * R]``, one pack each. Packs of a step are ordered by cost, so
-    that
-    ranks finish together.
+    micro-step m on R ranks, the ranks process ``schedule[k][m * R : (m + 1) * R]``, one pack each. Packs of a step are
+    ordered by cost, so that ranks finish together.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class BatchSchedule(Sequence[list[int]]):
             costs: Attention cost of each pack in any unit, such as the sum of squared document lengths.
             seed: The run's seed.
             epochs: How often each pack is used.
-            global_batch: Packs per step, over all ranks and accumulation.
+            global_batch: Packs per step, over all ranks and micro-steps.
             order: ``balanced`` puts packs of similar cost into a step; ``random`` draws each step from all packs.
         """
         assert min(num_packs, epochs, global_batch) >= 1, (num_packs, epochs, global_batch)
@@ -88,14 +87,14 @@ class BatchSchedule(Sequence[list[int]]):
         return self._orders[epoch]
 
     def _draw(self, epoch: int) -> Int[np.ndarray, " packs"]:
-        """A permutation of the packs; if balanced, those of a step have similar costs."""
+        """A permutation of the packs; if balanced, the packs of a step have similar costs."""
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(self.num_packs)
         size = self.global_batch
         if size == 1 or self.order == "random":
             return order
-        # Packs that complete a step of the previous epoch, then whole steps, then the start of a step of the next
-        # epoch.
+        # First the packs that complete the previous epoch's last step, then whole steps, then the start of a step that
+        # the next epoch completes.
         first = min(-epoch * self.num_packs % size, self.num_packs)
         last = first + (self.num_packs - first) // size * size
         whole = order[first:last]

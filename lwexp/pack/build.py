@@ -1,4 +1,4 @@
-"""Build a folder of packs: tokenise, pack, account, and put the finished folder in place in one step."""
+"""Builds a folder of packs: tokenises, packs, counts every token, and puts the finished folder in place in one step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Part of every fingerprint. Increase it when the same input gives other arrays than before.
+# Part of every fingerprint. Increase it when the same input gives different arrays than before.
 FORMAT_VERSION = 2
 
 
@@ -35,9 +35,9 @@ def build_packs(
     """Tokenise and pack into the folder ``out``, or return the report of packs that are up to date.
 
     Args:
-        rows: Read in order, perhaps twice: a list, or ``StoredRows``.
+        rows: Read in order, up to twice: a list, or ``StoredRows``.
         kind: How rows become documents, such as ``pack.rows.PairRows()``. All documents of a row go into one pack.
-        tokenizer: From ``pack.tokenizer``; it knows its chat format.
+        tokenizer: From ``pack.tokenizer``, with its chat format set.
         config: Capacity, and what to do with a document that exceeds it.
         out: Replaced in one step when its fingerprint (of data, tokenizer and settings) differs. One process at
             a time may build it: call on rank 0, under the run's lock.
@@ -61,8 +61,7 @@ def build_packs(
     try:
         with atomic(out) as aside:
             aside.mkdir(parents=True)
-            # Without earlier packs to compare with, the fingerprint is computed while packing, so rows are read only
-            # once.
+            # Without earlier packs to compare with, the fingerprint is computed while packing: rows are read only once.
             mark = Fingerprint(tokenizer, config, kind)
             read = (mark.add(documents_of(row, kind)) for row in rows)
             report = _write(read, len(rows), kind, tokenizer, config, aside)
@@ -141,7 +140,7 @@ def _write(
 
 
 def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], config: PackConfig) -> None:
-    """Stop if rows must not be dropped, or if none is left."""
+    """Raise an error if too-long rows must not be dropped, or if none is left without them."""
     if done.longest is None or (config.overflow == "drop" and done.packed != Counts()):
         return
     words = kind.plural + (" (both answers share a pack)" if len(kind.endings) == 2 else "")

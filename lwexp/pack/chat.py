@@ -1,4 +1,4 @@
-"""From messages to tokens, and which of them carry loss.
+"""Turns messages into tokens, and marks those that carry loss.
 
 A chat format turns messages into pieces: special tokens, and text that is encoded with every special token switched
 off, so that ``<|user|>`` inside a message is encoded as eight ordinary characters.
@@ -8,7 +8,7 @@ off, so that ``<|user|>`` inside a message is encoded as eight ordinary characte
         [gMASK] <sop> <|user|> \\n Hi <|assistant|> \\n Yo <|endoftext|>
                                                     ^  ^  ^
 
-All text between two control tokens is encoded as one string, as a server does that renders the template first. The
+All text between two control tokens is encoded as one string, just as a server encodes a rendered template. The
 only other boundary is where generation starts, because the model continues from there.
 """
 
@@ -53,7 +53,8 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
 
 
 def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-    """A format whose plugin is not loaded, from the saved template. It can only encode prompts: targets are not saved.
+    """Rebuild a format whose plugin is not loaded. It can only encode prompts, because the saved template has no
+    targets.
 
     The template is rendered with a marker in place of each message; the messages are inserted as text afterwards, so
     that none of them can become a control token.
@@ -90,7 +91,7 @@ def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
 
 
 def chat_format(name: str | None, where: str) -> ChatFormat:
-    """A registered format by name, such as "glm4". ``where`` is the start of the message about an unknown one."""
+    """A registered format by name, such as "glm4". ``where`` begins the error message for an unknown name."""
     if name is None or name not in CHAT_FORMATS:
         raise LwexpError(
             f"{where} is {name!r}, wanted one of {', '.join(CHAT_FORMATS)}; use the folder that a training run "
@@ -139,7 +140,7 @@ def encode_stream(
 
 
 def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
-    """The pieces of one conversation, which begins with the pieces of its prompt."""
+    """The pieces of one conversation, checked to begin with the pieces of its prompt."""
     _require_turns(messages, "assistant")
     pieces = list(format.pieces(messages))
     prompt = [*format.pieces(messages[:-1]), *format.generation]
@@ -165,7 +166,7 @@ def encode_prompt(
 
 
 def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
-    """Control tokens that the text of a message could be encoded as; must be empty for a tokenizer to be usable."""
+    """Control tokens that message text could be encoded as; a tokenizer is usable only if there are none."""
     encoded = zip(controls, _encode_texts(tokenizer, list(controls)), strict=True)
     return [token for token, encoding in encoded if control_id(tokenizer, token) in encoding.ids]
 
@@ -176,7 +177,7 @@ def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant
 
 
 def _distinct_texts(conversations: Sequence[Sequence[Piece]]) -> list[str]:
-    """Equal texts (roles, the prompt of a preference pair) are tokenised once."""
+    """All different texts, so that equal ones (roles, the prompt of a preference pair) are tokenised only once."""
     return list(dict.fromkeys(piece.text for pieces in conversations for piece in pieces if not piece.is_control))
 
 
@@ -186,7 +187,7 @@ def _collect(
     texts: Sequence[str],
     encodings: Sequence[Encoding],
 ) -> list[Encoded]:
-    """Arrays of conversations from their pieces and the encodings of their texts."""
+    """Build the arrays of each conversation from its pieces and the encodings of its texts."""
     every = list(chain.from_iterable(conversations))
     ids_of = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
     controls = {piece.text for piece in every if piece.is_control}

@@ -51,7 +51,7 @@ class PackBatch:
     """Numbers of the documents in the whole data set."""
     pack_id: int
     labels: Float[Tensor, "documents labels"]
-    """The numbers stored with each document (``TrainingRows.labels``); often no columns."""
+    """The numbers stored with each document (``TrainingRows.labels``); often there are none."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -111,7 +111,7 @@ class PackedDataset(Dataset[PackBatch]):
         """Target tokens of each document, by its number."""
 
     def sum_per_pack(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:
-        """The sum over each pack's documents of values by document number."""
+        """For each pack, the sum of its documents' values; ``values`` is indexed by document number."""
         return self._in_pack_order(values[self._packs])
 
     def _in_pack_order(self, values: Int[np.ndarray, " documents"]) -> Int64[np.ndarray, " packs"]:

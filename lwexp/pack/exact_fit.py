@@ -12,8 +12,8 @@ from jaxtyping import Int
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The first of a pack's last two rows is chosen among this many next rows. On 6k long outputs 1 fills 99.85%,
-# 8 fills 99.92% and 32 no more; on the 186k mix all three reach the smallest possible number of packs.
+# The first of a pack's last two rows is chosen among this many next rows. On 6k long outputs, 1 fills 99.85%, 8 fills
+# 99.92%, and 32 is no better; on the 186k mix, all three reach the smallest possible number of packs.
 _LOOKAHEAD = 8
 
 
@@ -21,9 +21,7 @@ def exact_fit(lengths: Int[np.ndarray, " n"], capacity: int) -> list[list[int]]:
     """Fill packs one after another in the given order; choose the last rows of each so that little space is left.
 
     While a pack has space for more than about two rows, the next row in order is added. Then a pair is chosen: one of
-    the
-    next few rows, and the longest of all remaining ones that still fits with it. Among thousands of rows some pair
-    fills
+    the next few rows, and the longest remaining row that still fits beside it. Among thousands of rows, some pair fills
     the space almost exactly, so packs are full although rows are not sorted by length.
 
     Args:
@@ -38,7 +36,8 @@ def exact_fit(lengths: Int[np.ndarray, " n"], capacity: int) -> list[list[int]]:
         for the remaining 5. 4 would need a 1, 3 needs a 2, so 3 and 2 are taken. 4 and 6 fill the second pack.
     """
     left = _Left(lengths)
-    # Two rows of mean length: a pair cannot fill more space, and does not fit into less.
+    # Space for two rows of mean length: a pair would leave part of a larger space empty, and not fit into a smaller
+    # one.
     finish = 2 * float(lengths.mean()) if lengths.size else 0.0
     packs: list[list[int]] = []
     while (first := left.first()) is not None:
@@ -59,7 +58,7 @@ def _last_rows(left: _Left, room: int) -> list[int]:
     partner = left.longest(room)
     if not partner:
         return []
-    rest, first = room - partner, None  # the best choice so far: that row alone
+    rest, first = room - partner, None  # the best choice so far: the longest row that fits, alone
     for row in islice(left.in_order(), _LOOKAHEAD):
         if not rest:
             break
@@ -106,7 +105,7 @@ class _Left:
         return (row for row in range(self._first, len(self._taken)) if not self._taken[row])
 
     def longest(self, room: int, besides: int | None = None) -> int:
-        """The greatest remaining length up to ``room``, without one row of length ``besides``; 0 if none."""
+        """The greatest remaining length up to ``room``, ignoring one row of length ``besides``; 0 if none."""
         length = max((self._present & ((1 << (room + 1)) - 1)).bit_length() - 1, 0)
         return self.longest(length - 1) if length and length == besides and self._counts[length] == 1 else length
 

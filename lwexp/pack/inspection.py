@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lwexp.pack.dataset import DocumentName, PackBatch, PackedDataset
 
-# A longer text is shown with this many characters at either end; of many documents, the first and last are shown.
+# Of a longer text, this many characters are shown at each end; of many documents, only the first and last few.
 _SHOWN_CHARACTERS = 300
 _FIRST_DOCUMENTS, _LAST_DOCUMENTS = 6, 2
 _STYLES = {True: "green", False: "dim"}
@@ -40,7 +40,7 @@ def inspect_packs(
         dataset: The packs.
         tokenizer: The one they were built with.
         pack_ids: Which packs, in this order.
-        weigh: Weight of each target of a pack in its step's loss; None shows none.
+        weigh: Returns the weight of each target of a pack in its step's loss; None shows no weights.
         console: Where to print; None for standard output.
     """
     console = console or Console(highlight=False, soft_wrap=True)
@@ -103,5 +103,5 @@ def _text_of(
 
 
 def _harmless(text: str) -> str:
-    """Control characters as code points: a document must not move the cursor or change the terminal's title."""
+    """Show control characters as code points: a document must not move the cursor or change the terminal's title."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"<U+{ord(found[0]):04X}>", text)

@@ -1,4 +1,4 @@
-"""Packing: which rows share a sequence. A row's documents stay together, so its length is that of all of them."""
+"""Packing decides which rows share a sequence. A row's documents stay together, so a row is as long as all of them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ Strategy = Literal["exact_fit", "best_fit", "best_fit_decreasing"]
 def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "exact_fit") -> list[list[int]]:
     """Pack all rows at once.
 
-    Packing is global because with more rows to choose from less space stays empty: next-fit in file order (the
-    original) fills 93.7% on
-    a mix of 186k documents, best-fit decreasing within batches of 1,000 rows (TRL) 98.6%, each strategy here 99.96%
-    or more.
+    Packing is global, because a larger choice of rows leaves less space empty: on a mix of 186k documents, next-fit in
+    file order (the original) fills 93.7%, best-fit decreasing within batches of 1,000 rows (TRL) 98.6%, and each
+    strategy here 99.96% or more.
 
     Args:
         lengths: Tokens of each row, 1 to ``capacity``.
         capacity: Tokens of a pack.
         strategy: ``exact_fit`` fills one pack after another in the given order and chooses only its last rows, so
             lengths stay mixed within a pack. ``best_fit`` puts each row into the fullest pack that it still fits into,
-            in the given order; ``best_fit_decreasing`` does so from the longest row to the shortest, which groups rows
-            of
-            similar length (docs/decisions/013).
+            in the given order; ``best_fit_decreasing`` does the same from the longest row to the shortest, which groups
+            rows of similar length (docs/decisions/013).
 
     Returns:
         Row numbers by pack: each row once, none split. Equal input gives equal output.
@@ -50,8 +48,8 @@ def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "ex
 def _best_fit(lengths: Int[np.ndarray, " n"], capacity: int, *, decreasing: bool) -> list[list[int]]:
     """Put each row into the fullest pack that it still fits into.
 
-    Source: best-fit decreasing is how Ding et al., "Fewer Truncations Improve Language Modeling"
-        (arXiv 2404.10830), pack; they cut documents longer than a pack; lwexp never does.
+    Source: best-fit decreasing is from Ding et al., "Fewer Truncations Improve Language Modeling" (arXiv 2404.10830).
+        They cut documents longer than a pack; lwexp never does.
     """
     order = np.argsort(-lengths.astype(np.int64), kind="stable") if decreasing else np.arange(len(lengths))
     ordered = lengths[order]
@@ -100,7 +98,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class PackReport:
-    """Where every token went. It adds up: each document is packed or dropped, each position filled or empty."""
+    """Where every token went. The counts add up: each document is packed or dropped, each position filled or empty."""
 
     kind: str
     """``TrainingRows.kind``."""

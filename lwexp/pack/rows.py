@@ -13,7 +13,7 @@ class ConversationRows(TrainingRows[Conversation]):
         return (row.messages,)
 
     def answer_words(self, row: Conversation) -> tuple[int, ...]:
-        """Words of its longest answer."""
+        """Words of the conversation's longest answer."""
         return (row.actual_words,)
 
 

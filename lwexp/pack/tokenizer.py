@@ -1,4 +1,4 @@
-"""Tokenizers: load one by hub id or folder, or train a small one; set the chat format of either."""
+"""Loads a tokenizer by hub id or folder, or trains a small one, and sets its chat format."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrai
 
 
 def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
-    """The texts, with their numbers repeated so often that each becomes one token.
+    """The texts, with their numbers repeated often enough that each becomes one token.
 
     In GLM-4 and Llama-3 every group of up to three digits is a token. A small vocabulary would spell a rare length
     such as 350 in digits, and a small model then confuses it with 50.
@@ -80,7 +80,7 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
     Args:
         path: A folder in Hugging Face format, or a hub id.
         revision: Hub commit, or None for the newest.
-        chat: Name of a chat format; None takes the one that the tokenizer was saved with.
+        chat: Name of a chat format; None uses the one saved with the tokenizer.
 
     Raises:
         LwexpError: If there is no such tokenizer or the hub cannot be reached, if a special token of the format is

@@ -1,4 +1,4 @@
-"""From messages to flat arrays on disk, one batch at a time, so that memory does not grow with the data.
+"""Writes messages as flat token arrays on disk, one batch at a time, so that memory does not grow with the data.
 
 A finished folder holds, besides ``meta.json``:
 
@@ -45,14 +45,14 @@ class RowDocuments(NamedTuple):
     source: str
     documents: tuple[tuple[Message, ...], ...]
     labels: tuple[tuple[float, ...], ...]
-    """Of each document."""
+    """The labels of each document."""
 
 
 def documents_of(row: Any, kind: TrainingRows[Any]) -> RowDocuments:
     """The documents of a row.
 
     Raises:
-        LwexpError: If its turns do not alternate, naming the row.
+        LwexpError: If its turns do not alternate; the message names the row.
     """
     documents, labels = kind.documents(row), kind.labels_of(row)
     assert len(documents) == len(labels) == len(kind.endings), (kind.kind, len(documents), len(labels))
@@ -96,7 +96,7 @@ def tokenize_documents(
 
     Args:
         rows: Read once, in order.
-        tokenizer: Knows its chat format.
+        tokenizer: With its chat format set.
         capacity: Tokens of a pack; a row with more is counted and not written.
         folder: Must exist.
         kind: Which answers carry loss, and how documents are named and labelled.
@@ -126,7 +126,7 @@ def tokenize_documents(
 
 
 def _documents(rows: Iterable[RowDocuments], sent: deque[list[RowDocuments]]) -> Iterator[list[tuple[Message, ...]]]:
-    """The documents of each batch of rows; the batch is left in ``sent`` for when its tokens come back."""
+    """The documents of each batch of rows; each batch is also put into ``sent``, to be matched with its tokens."""
     rows = iter(rows)
     while batch := list(_take_batch(rows)):
         sent.append(batch)
@@ -145,7 +145,7 @@ def _count(done: Tokenized, row: RowDocuments, documents: Sequence[Encoded], cap
     """Account for a row; returns whether it fits."""
     lengths = [len(document.ids) for document in documents]
     targets = [int(np.count_nonzero(document.is_target)) for document in documents]
-    # The hidden state before a target predicts it; every format starts with control tokens, which are no targets.
+    # The hidden state before a target predicts it; every format starts with control tokens, which are not targets.
     assert not any(document.is_target[0] for document in documents), row.id
     counts = (len(documents), sum(lengths), sum(targets))
     if sum(lengths) > capacity:
@@ -167,9 +167,8 @@ def _count(done: Tokenized, row: RowDocuments, documents: Sequence[Encoded], cap
 def growing_array(path: Path, dtype: type[np.generic]) -> Iterator[Callable[[Integer[np.ndarray, " values"]], None]]:
     """Write a one-dimensional .npy file piece by piece; the block gets the function that appends a piece.
 
-    The header is rewritten at the end, when the length is known. It has the same size, because numpy pads headers to
-    128
-    bytes, more than the longest shape needs.
+    The header is rewritten at the end, when the length is known. Its size does not change, because numpy pads headers
+    to 128 bytes, more than the longest shape needs.
     """
     size = 0
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from lwexp.text.plain import plural as plural  # sentences of pages take it from here
 
-# Around a name inside a sentence. Private-use characters, which outside text loses in lwexp.text.plain.visible.
+# They enclose a name inside a sentence. lwexp.text.plain.visible keeps these private-use characters out of other text.
 NAME_OPEN, NAME_CLOSE = "\ue000", "\ue001"
 NO_VALUE = "\N{EN DASH}"
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
 def named(label: str) -> str:
-    """A model's name, marked as one inside a sentence: it may be an ordinary word such as "long"."""
+    """A model's name, marked as a name inside a sentence, because it may be an ordinary word such as "long"."""
     return f"{NAME_OPEN}{label}{NAME_CLOSE}"
 
 
@@ -22,7 +22,7 @@ def quoted(sentence: str) -> str:
 
 
 def split_names(sentence: str) -> list[tuple[str, bool]]:
-    """Pieces of a sentence, each with whether it is a name."""
+    """Pieces of a sentence, each with a flag that says whether it is a name."""
     pieces = re.split(f"{NAME_OPEN}([^{NAME_CLOSE}]*){NAME_CLOSE}", sentence)
     return [(piece, index % 2 == 1) for index, piece in enumerate(pieces) if piece]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup, escape
 
 INK, MUTED, LINE, PAPER = "#1c2126", "#5a636d", "#dcdfe3", "#ffffff"
-# Okabe and Ito's colours, the light ones darkened to 3:1 on white; told apart by colour-blind readers.
+# Okabe and Ito's colours, the light ones darkened to 3:1 on white; colour-blind readers can tell them apart.
 # Each with its counterpart on the dark page. Markers and dashes repeat the distinction without colour.
 COLOURS = (
     ("#0072b2", "#58aee6"),
@@ -26,7 +26,7 @@ COLOURS = (
     ("#5d3a9b", "#b095e8"),
     ("#5f6670", "#a9b1ba"),
 )
-# Beyond eight models colour can only say where in the order a model stands: dark blue to orange,
+# Beyond eight models, colour can only show a model's place in the order: dark blue to orange,
 # rising in lightness all the way, which colour-blind readers and printers keep.
 _RAMP = (
     ((18, 52, 104), (84, 120, 196)),
@@ -35,7 +35,7 @@ _RAMP = (
     ((206, 82, 72), (240, 150, 130)),
     ((196, 124, 20), (246, 206, 110)),
 )
-# Marks of the figures, and the same for legends in a box of 12 by 12.
+# Marks of the figures, as SVG paths for legends in a box of 12 by 12.
 MARK_PATHS = {
     "o": "M1.5 6a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
     "^": "M6 1.2L11 10.4H1z",
@@ -126,7 +126,7 @@ def panels(figure: Any, count: int, *, is_narrow: bool, sharey: bool = False) ->
 
 
 def dots(axes: Any, points: Sequence[tuple[float, float]], shade: str) -> None:
-    """Many round dots as one path of round caps: 6,000 take 160 kB, as markers they would take 480."""
+    """Many round dots as one path of round caps: 6,000 take 160 kB; as markers they would take 480 kB."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -212,7 +212,7 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
         "axes.titlelocation": "left", "lines.solid_capstyle": "round", "path.simplify": True,
     }  # fmt: skip
     with matplotlib.rc_context(style), warnings.catch_warnings():
-        # The browser draws the text with the page's font. Missing Chinese glyphs in matplotlib's font affect only its
+        # The browser draws the text in the page's font. Chinese glyphs missing in matplotlib's font affect only its
         # layout.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")

@@ -77,7 +77,7 @@ def _policy(script: str) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """What jinja2 prints for a value, before escaping: a dash for nothing, no hidden characters in text."""
+    """What jinja2 prints for a value, before escaping: a dash for None, no hidden characters in text."""
     if value is None:
         return display.NO_VALUE
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -99,5 +99,5 @@ def _sentence(text: str, places: Mapping[str, int]) -> Markup:
 
 
 def subscripts(text: str) -> Markup:
-    """S_l and S_q as they are printed; reader.js does the same."""
+    """The text with subscripts in S_l and S_q, escaped; reader.js does the same."""
     return Markup(re.sub(r"\b([A-Z])_([a-z]+)\b", r"\1<sub>\2</sub>", str(escape(visible(text)))))

@@ -74,7 +74,7 @@ def _rows_to_export(run: Run, settings: ExportConfig) -> str:
 
 
 def _extended_info(path: Path, name: str, target: Path, kind: str) -> dict[str, Any]:
-    """The content of dataset_info.json with this entry added and all others as they were."""
+    """The content of dataset_info.json with this entry added and all others unchanged."""
     info: Any = {}
     if path.is_file():
         try:

@@ -4,10 +4,9 @@
     llamafactory   {"messages": [...]}        {"conversations": [...], "chosen": {...}, "rejected": {...}}
     swift          {"messages": [...]}        {"messages": [..., chosen], "rejected_response": "..."}
 
-One more column, ``provenance``, says where a row came from, as JSON text. It is one column of one type on purpose:
-``datasets``
-fails on a JSONL file whose column is null in one block and text in the next, and other tools give columns named
-``id``, ``source`` or ``system`` their own meaning.
+One more column, ``provenance``, says where a row came from, as JSON text. It is deliberately one column of one type:
+``datasets`` fails on a JSONL file whose column is null in one block and text in the next, and other tools give columns
+named ``id``, ``source`` or ``system`` their own meaning.
 
 Source: TRL docs/source/dataset_formats.md, LLaMA-Factory data/README.md, ms-swift Custom-dataset.md.
 """

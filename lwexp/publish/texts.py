@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Text(NamedTuple):
-    """What the page shows of an entry; ``detail`` as ``lwexp.pages.packed`` takes it."""
+    """What the page shows of an entry; ``detail`` is in the form that ``lwexp.pages.packed`` expects."""
 
     id: str
     title: str

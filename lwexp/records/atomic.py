@@ -12,8 +12,8 @@ from pathlib import Path
 def atomic(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path; the file or folder that the block writes there replaces ``path`` when the block ends.
 
-    After an error ``path`` is unchanged and the temporary file is removed. Leftovers of a killed process are removed
-    by the next one that writes to ``path``.
+    After an error ``path`` is unchanged and the temporary file is removed. Leftovers of a killed process are removed by
+    the next process that writes to ``path``.
 
     Args:
         path: Where the file or folder goes.

@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from lwexp.records.rows import Language, Reasoning, Row
 
-# Omitted from files when empty, so that rows and ids of benches without it do not change.
+# Omitted from files when empty, so that rows and ids of benches without details do not change.
 Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
 
 

@@ -27,7 +27,7 @@ def read_rows(path: Path, row_type: type[R]) -> Iterator[R]:
     """Yield the rows of a JSONL file.
 
     Raises:
-        LwexpError: At the first bad row, with file, line and what is wrong with it.
+        LwexpError: At the first bad row; the message names file, line and problem.
     """
     for item in scan_rows(path, row_type):
         if isinstance(item, BadRow):

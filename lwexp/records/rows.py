@@ -27,7 +27,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# Left out of files where there is none, so that rows and ids of models that do not reason stay as they are.
+# Omitted from files if empty, so that rows and ids of models that do not reason do not change.
 Reasoning = Annotated[str, Field(exclude_if=lambda text: not text)]
 
 
@@ -118,7 +118,7 @@ class Conversation(Row):
     finish_reasons: tuple[str, ...] = ()
     plan: str | None = None
     prompt_sha: str | None = None  # of the messages before the last answer, see ``prompt_sha``
-    # What was thought before each answer, in their order; absent where nothing was.
+    # The reasoning before each answer, in order; absent if there is none.
     reasoning: tuple[str, ...] | None = Field(default=None, exclude_if=lambda texts: texts is None)
 
 

@@ -73,7 +73,7 @@ class TableWriter(ExitStack[bool | None], Generic[R]):
 
 
 def arrow_schema(row_type: type[Row]) -> pa.Schema:
-    """The Parquet columns of a row type. A dict has no fixed columns and is refused: give it a row type."""
+    """The Parquet columns of a row type. A dict has no fixed columns and is refused: use a row type instead."""
     import pyarrow as pa
 
     return pa.schema([(name, _arrow_type(field.annotation)) for name, field in row_type.model_fields.items()])

@@ -1,4 +1,4 @@
-"""From responses and verdicts to cells: means with intervals, per range, language and repeat; pure.
+"""Turns responses and verdicts into cells: means with intervals, per range, language and repeat; pure.
 
 A missing score is counted as unscored and enters no mean; it is not treated as zero. A cell's mean is the mean over
 prompts of the mean over that prompt's scored repeats, so a prompt with an unscored repeat weighs as much
@@ -36,7 +36,7 @@ class Joined(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One score of one cell. The defaults stand for a metric that scored no answer of the cell."""
+    """One score of one cell. The defaults describe a metric that scored no answer of the cell."""
 
     mean: float | None = None
     interval: Interval | None = None
@@ -153,7 +153,7 @@ def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
 
 
 def main_metric(metrics: Sequence[MetricInfo], cells: Sequence[Cell]) -> MetricInfo:
-    """The metric for a sentence or figure about several models: a mean of metrics if all of them have it."""
+    """The metric for a sentence or figure about several models: a mean of metrics if all models have one."""
     scored = [metric for metric in metrics if all(part.scores[metric.name].n for part in cells)]
     return next((metric for metric in scored if metric.of), (scored or list(metrics))[0])
 

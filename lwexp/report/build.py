@@ -1,4 +1,4 @@
-"""Reads the runs, computes, and writes the files of a report."""
+"""Reads runs, computes their comparison, and writes the files of a report."""
 
 import logging
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def make_reports(
     """Read and compute once, write the page, print the table, and make the other outputs requested.
 
     Args:
-        run_paths: As for ``compare``. One path that is a sweep's folder stands for all of its trials.
+        run_paths: As for ``compare``. A single path to a sweep's folder means all of its trials.
         out: The page; None writes it next to the runs.
         study: A Markdown file to write a sweep's study to.
         wandb: entity/project of a W&B report. None makes one only of a sweep whose runs were tracked online under
@@ -58,7 +58,7 @@ def make_reports(
         except LwexpError as error:
             if asked:
                 raise
-            log.warning("%s", error)  # not requested by name, so the local report is enough
+            log.warning("%s", error)  # not requested explicitly, so the local report is enough
     return made
 
 
@@ -74,7 +74,7 @@ def _write(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, page)
         write_text(out.with_suffix(".md"), "\n".join(tables))
-        # utf-8-sig: without the mark, spreadsheets read Chinese as something else.
+        # utf-8-sig: without the byte order mark, spreadsheets garble Chinese.
         write_text(out.with_suffix(".csv"), as_csv(comparison.groups), encoding="utf-8-sig")
         if sweep:
             numbers.sweep = sweep_summary(sweep, result)

@@ -52,7 +52,7 @@ def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
 
 
 def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit, *, has_slope: bool) -> str:
-    """One clause: whether it follows, the fit, and the longest answer at the lowest and at the highest cap.
+    """One clause: whether the longest answer follows, the fit, and the longest answer at the lowest and highest cap.
 
     Args:
         points: Longest training answer and longest answer of each model.

@@ -88,7 +88,8 @@ class Evaluation:
 
     @property
     def method(self) -> str | None:
-        """How it was trained: SFT, DPO, DPO (hinge), or the name of a plugin's objective or loss; None if not here."""
+        """How the model was trained: SFT, DPO, DPO (hinge), or a plugin's objective or loss; None if not trained
+        here."""
         if self.train is None or self.train.is_missing:
             return None
         objective = self.train_config.get("objective") or {}
@@ -99,8 +100,7 @@ class Evaluation:
         if loss == "sigmoid":
             return name
         known = dict(PREFERENCE_LOSSES.items()).get(loss)
-        # A loss without a reference is not a form of DPO; of a plugin that is not loaded, only the loss's name is
-        # known.
+        # A loss without a reference is not a form of DPO; if its plugin is not loaded, only the loss's name is known.
         return loss if known is None or (known.trains and not known.needs_reference) else f"{name} ({loss})"
 
     @property
@@ -126,7 +126,7 @@ class Evaluation:
 
 
 def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
-    """All metrics that any of them has, each once, in the order of the tables."""
+    """All metrics that any evaluation has, each once, in the order of the tables."""
     return tuple({metric.name: metric for e in evaluations for metric in e.metrics}.values())
 
 
@@ -192,7 +192,7 @@ def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
 
 
 def _ranges(node: Run, notes: list[str]) -> tuple[WordRange, ...]:
-    """The bench's ranges of required lengths; empty, with a note, where the config does not say."""
+    """The bench's ranges of required lengths; empty if the config has none or, with a note, if it cannot be read."""
     parts = (node.config_tree.get("bench") or {}).get("ranges") or []
     try:
         return tuple(WordRange.model_validate(part) for part in parts)

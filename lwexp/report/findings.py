@@ -1,6 +1,7 @@
 """Findings: one sentence, and each expectation of the recipe with its measurement; pure.
 
-Model names have no meaning here: which model is capped and which was trained from which comes from the training runs.
+Model names have no meaning here: which model is capped, and which was trained from which, is read from the training
+runs.
 A claim is made only if the numbers support it.
 """
 
@@ -45,7 +46,7 @@ class Contestant(NamedTuple):
 
 
 def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Findings:
-    """Read the table of one group.
+    """State what the scores of one group show.
 
     Args:
         evaluations: Models in the order of the report.
@@ -114,9 +115,10 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
 
 
 def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] | None:
-    """Compare a model's S_l with that of the nearest model it was trained from; None without one or a shared prompt.
+    """Compare a model's S_l with that of the nearest model it was trained from; None if there is none, or no shared
+    prompt.
 
-    Answers two questions: is it certain over prompts (paired interval), and over seeds (no overlap)?
+    Answers two questions: is the difference certain over prompts (paired interval), and over seeds (no overlap)?
     """
     by_run = {each.train.id: each for each in others if each.train}
     start = next((by_run[run] for run in model.started_from if run in by_run), None)
@@ -127,7 +129,7 @@ def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] 
         return None
     ours, theirs = (each.total.scores["S_l"] for each in (model, start))
     by_seed = [a - b for a, b in zip(ours.by_repeat, theirs.by_repeat, strict=False) if a is not None and b is not None]
-    # Whether the lowest seed of one is above the highest of the other; None if there is one seed.
+    # Whether this model's lowest seed is above the other's highest; None if either has only one seed.
     seeds_are_apart = ours.spread[0] > theirs.spread[1] if ours.spread and theirs.spread else None
     low, high = apart.interval or (0.0, 0.0)
     seeds = f"; by seed {', '.join(signed(value) for value in by_seed)}" if len(by_seed) > 1 else ""

@@ -1,4 +1,4 @@
-"""Models whose scores may be compared, and the values that pages, tables and files show of them."""
+"""Models whose scores may be compared, and the values that pages, tables and files show for them."""
 
 from collections import Counter
 from collections.abc import Sequence

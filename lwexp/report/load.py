@@ -1,4 +1,4 @@
-"""From paths to a comparison: finds evaluation runs, names the models, groups what may be compared."""
+"""Turns paths into a comparison: finds evaluation runs, names the models, and groups those that may be compared."""
 
 import glob
 import os
@@ -85,7 +85,7 @@ def _placed(groups: Sequence[Group]) -> tuple[Group, ...]:
 def find_evaluations(paths: Sequence[str | Path], notes: list[str]) -> list[Run]:
     """Evaluation runs named by run directories, folders of runs and glob patterns, each once.
 
-    A training run stands for the evaluations made from it. A run without an evaluation becomes a note.
+    A training run means all evaluations made from it. A run without an evaluation becomes a note.
     """
     found: dict[Path, Run] = {}
     for wanted in paths:

@@ -12,7 +12,7 @@ _VERSIONS = {"longbench_write": "3fcfdff", "longwrite_ruler": "3fcfdff"}
 
 
 class PublishedModel(NamedTuple):
-    """Its numbers for the whole bench, their source, and how the set-up differs from lwexp's."""
+    """A model's published numbers for the whole bench, their source, and how the set-up differs from lwexp's."""
 
     model: str
     values: dict[str, float]

@@ -1,4 +1,4 @@
-"""The same numbers for other programs and for the terminal: summary.json, a CSV, a Markdown table, a rich one."""
+"""A report's numbers for other programs and for the terminal: summary.json, a CSV, a Markdown table, a rich one."""
 
 from collections.abc import Sequence
 
@@ -144,8 +144,7 @@ def print_tables(groups: Sequence[Group]) -> None:
             table.add_column(visible(heading), justify="right", no_wrap=True)
         for *cells, answers, unscored in _overall(group):
             cells.append(answers if unscored == "not judged" else f"{answers}\n({unscored})")
-            # Intervals go below their score, with a hyphen, so that seven columns and two intervals fit into 80
-            # characters.
+            # Intervals go below their score, with a hyphen, so that seven columns and two intervals fit 80 characters.
             label, *numbers = cells
             numbers = [text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in numbers]
             # Text, not str: rich would read square brackets in a name as markup.

@@ -1,8 +1,8 @@
 """Keys and values of the answers being written, one slot for each answer.
 
 Each slot starts at position 0, so no answer is padded on the left or depends on the length of the other prompts.
-transformers' own cache concatenates tensors at every token, which copies all earlier ones: 40 ms a token against 17
-for 128 rows of 600 tokens of a 1M-parameter model on one core.
+transformers' own cache concatenates tensors at every token, which copies all earlier ones: for 128 rows of 600 tokens
+of a 1M-parameter model on one core, it takes 40 ms a token, this cache 17.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ class SlotCache(Cache):  # type: ignore[misc]
             layer.all_values[rows, :, :width] = filled.values
 
     def free(self, slot: int) -> None:
-        """Release a slot; the last one moves into its place."""
+        """Release a slot; the last slot moves into its place."""
         last = len(self.lengths) - 1
         if slot != last:
             for layer in self.layers:
@@ -77,7 +77,7 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]
         self.width = 0
 
     def reserve(self, slots: int, like: KeysOrValues, width: int) -> None:
-        """Hold at least ``width`` positions. Grows by a quarter, so that copying stays rare."""
+        """Make room for at least ``width`` positions. Grows by a quarter, so that copying stays rare."""
         held = self.all_keys.shape[2]
         if width <= held:
             return
@@ -92,7 +92,7 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: OneToken, value_states: OneToken, *_: Any, **__: Any
     ) -> tuple[KeysOrValues, KeysOrValues]:
-        """Write one token a slot, and return all of them (transformers calls this in every layer)."""
+        """Write one token per slot, and return all keys and values in use (transformers calls this in every layer)."""
         rows = torch.arange(len(self.positions), device=self.positions.device)
         self.all_keys[rows, :, self.positions] = key_states[:, :, 0]
         self.all_values[rows, :, self.positions] = value_states[:, :, 0]
@@ -100,5 +100,5 @@ class _SlotLayer(DynamicLayer):  # type: ignore[misc]
         return self.all_keys[:in_use, :, : self.width], self.all_values[:in_use, :, : self.width]
 
     def get_seq_length(self) -> int:
-        """Positions in use, of the longest slot."""
+        """Positions in use in the longest slot."""
         return self.width

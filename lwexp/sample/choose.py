@@ -1,4 +1,4 @@
-"""From logits to tokens, row by row: no row's choice depends on another's."""
+"""Chooses tokens from logits, row by row: no row's choice depends on another's."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,13 +8,13 @@ from torch import Tensor
 def choose_tokens(
     logits: Float[Tensor, "rows vocab"], draws: Float[Tensor, " rows"], *, temperature: float, top_p: float, top_k: int
 ) -> Int[Tensor, " rows"]:
-    """Pick one token a row, by inverting the cumulative distribution at the row's draw.
+    """Pick one token per row, by inverting the cumulative distribution at the row's draw.
 
     Args:
         logits: After any repetition penalty.
-        draws: One number a row, uniform in [0, 1). The same logits and draw give the same token.
-        temperature: 0 takes the largest logit; all other settings are ignored.
-        top_p: Keeps the fewest tokens whose probability adds up to this much; 1 keeps all.
+        draws: One number per row, uniform in [0, 1). The same logits and draw give the same token.
+        temperature: 0 picks the largest logit and ignores all other settings.
+        top_p: Keeps the fewest tokens whose probabilities add up to this much; 1 keeps all.
         top_k: Keeps this many tokens; 0 keeps all. Applied before ``top_p``, as vLLM and transformers do.
     """
     if temperature == 0:

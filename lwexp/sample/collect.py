@@ -1,4 +1,4 @@
-"""All answers of a bench, one row each, stored as they come: stopping loses only the answers being written."""
+"""Collects all answers to a bench, storing each as it arrives: stopping loses only the answers being written."""
 
 import hashlib
 import logging
@@ -34,22 +34,23 @@ def collect(
 
     Args:
         prompts: In bench order.
-        model: Folder with weights and tokenizer, or a model behind an API. Not opened if all answers are there.
+        model: Folder with weights and tokenizer, or a model behind an API. Not opened if no answer is missing.
         model_name: Stored in each response.
-        sample: Decoding; stored in each response.
-        seed: Of the run. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
-        out: JSONL of responses. What it holds already is not sampled again. Answers that never came are listed in
+        sample: Decoding settings, stored in each response.
+        seed: The run's seed. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
+        out: JSONL of responses. Answers that it already holds are not sampled again. Answers that never arrived are
+            listed in
             ``answer_failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for
             them again.
         chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
 
     Returns:
-        The responses in bench order, the repeats of a prompt together; ``out`` ends in that order.
+        The responses in bench order, the repeats of a prompt together; at the end, ``out`` has that order too.
 
     Raises:
-        LwexpError: If two prompts share an id, or ``out`` holds answers of another model or to other prompts; and
-            as ``TransformersEngine`` or ``llm.Client.ask``.
+        LwexpError: If two prompts share an id, or ``out`` holds answers of another model or to other prompts; also as
+            in ``TransformersEngine`` or ``llm.Client.ask``.
         KeyboardInterrupt: After Ctrl-C, when calls in flight have ended; ``Preempted`` after SIGTERM.
     """
     prompt_of = {prompt.id: prompt for prompt in prompts}
@@ -70,7 +71,7 @@ def collect(
             log.info("%s: %d of %d answers are there, sampling the rest", out, len(have), len(blank))
 
         def keep(answer: SampleResult | Failure) -> None:
-            """Store an answer under its own id, whichever came before it."""
+            """Store an answer under its own id; answers may arrive in any order."""
             count.advance()
             if isinstance(answer, Failure):
                 failures.append(answer)
@@ -96,7 +97,7 @@ def _filled(
     blank: Response, answer: SampleResult, counter: Counter, *, after_plan: Callable[[str], str]
 ) -> Response | Failure:
     """The answer without its reasoning, which is kept beside it."""
-    # A model's own NUL or half an emoji; what a provider sends has been through this already.
+    # A local model may write NUL or half an emoji; a provider's text has already been cleaned.
     split = split_reasoning(encodable(answer.text).value)
     reasoning = with_reasoning(answer.reasoning, split)
     if not split.is_finished:
@@ -117,7 +118,7 @@ def _answer(
     folder: Path,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
-    """Give each answer to ``keep`` as soon as it is there."""
+    """Pass each answer to ``keep`` as soon as it is complete."""
     if isinstance(model, ApiEngine):
         from lwexp.sample.remote import ask_all
 
@@ -135,7 +136,7 @@ def repeat_seed(seed: int, repeat: int) -> int:
 
 
 def _unanswered(prompts: Sequence[Prompt], model_name: str, sample: SampleConfig, seed: int) -> Iterable[Response]:
-    """Every response, complete but for its text."""
+    """Every response, complete except for its text."""
     parameters = {name: getattr(sample, name) for name in Sampling.model_fields if name != "seed"}
     for prompt in prompts:
         for repeat in range(sample.repeats):
@@ -154,7 +155,7 @@ def _refuse_other_answers(rows: Iterable[Response], blank: Mapping[str, Response
 
 
 def _write_failures(failures: Sequence[Failure], blank: Mapping[str, Response], path: Path) -> None:
-    """Write why answers never came, in bench order; no file if all came."""
+    """Write why answers are missing, in bench order; no file if all arrived."""
     if failures:
         order = {id: number for number, id in enumerate(blank)}
         ordered: list[Failure] = sorted(failures, key=lambda failure: order[failure.id])

@@ -32,7 +32,7 @@ class DecodeRequest(NamedTuple):
 
     id: str
     tokens: list[int]
-    seed: str  # of this answer's random numbers
+    seed: str  # for this answer's random numbers
 
 
 class DecodeResult(NamedTuple):
@@ -94,7 +94,7 @@ def decode(
 
 
 def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, seen: _Seen) -> None:
-    """Drop a slot everywhere; the last one moves into its place."""
+    """Drop a slot everywhere; the last slot moves into its place."""
     cache.free(slot)
     seen.free(slot, len(rows) - 1)
     rows[slot], tokens[slot] = rows[-1], tokens[-1]

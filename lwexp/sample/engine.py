@@ -1,4 +1,4 @@
-"""A model folder answers prompts, through transformers."""
+"""Answers prompts with a model folder, through transformers."""
 
 import logging
 import sys
@@ -19,13 +19,13 @@ from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
 from lwexp.sample.requests import SampleRequest, SampleResult
 
-# To estimate how many answers fit at first: English takes 1.3 to 1.5 tokens a word, Chinese less than 1 a character;
-# the rest is for answers longer than requested.
+# To estimate how many answers fit at first: English needs 1.3 to 1.5 tokens a word, Chinese less than 1 a character;
+# the rest allows for answers longer than requested.
 _TOKENS_A_WORD = 2
 _SPARE = 512
 
-# Of the free memory, the part for keys and values; the rest is for logits and attention's work space. A cache that
-# grows is copied, so for a moment it is there twice.
+# Share of the free memory for keys and values; the rest is for logits and attention's work space. A growing cache is
+# copied, so it briefly exists twice.
 _MEMORY_SHARE = 0.45
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class TransformersEngine:
             chat: Chat format, for a tokenizer that lwexp has not saved.
 
         Raises:
-            LwexpError: If there is no model in the folder, or its tokenizer carries no chat format.
+            LwexpError: If there is no model in the folder, or its tokenizer has no chat format.
         """
         if not (folder / "config.json").is_file():
             raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a training run's export")
@@ -75,7 +75,7 @@ class TransformersEngine:
         """Answer in any order, and yield each answer as it ends.
 
         Raises:
-            LwexpError: If prompt and answer together may not fit the model's positions.
+            LwexpError: If prompt and answer together might not fit the model's positions.
         """
         # Similar lengths together; the longest first, so that no single long answer remains at the end.
         ordered = sorted(requests, key=lambda request: -(request.prompt.required_words or 0))
@@ -91,11 +91,11 @@ class TransformersEngine:
         with self._threads():
             for done in self._decode(encoded, sample.model_copy(update={"batch_size": slots})):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
-                # The format's own line break after <|assistant|> is not part of the answer.
+                # The chat format's line break after <|assistant|> is not part of the answer.
                 yield SampleResult(done.id, text.strip(), done.finish_reason)
 
     def _decode(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> Iterator[DecodeResult]:
-        """Decode; if memory runs out, continue with half as many at once. Unfinished answers begin again, unchanged.
+        """Decode; if memory runs out, continue with half as many at once. Unfinished answers start over.
 
         Raises:
             LwexpError: If not even one answer at a time fits.
@@ -143,7 +143,7 @@ class TransformersEngine:
 
 
 def bytes_a_token(model: Any) -> int:
-    """Bytes that keys and values of one position take in all layers.
+    """Bytes that the keys and values of one position need in all layers.
 
     GLM-4-9B in bf16: 40 layers x 2 x 2 heads x 128 x 2 bytes = 40,960. Llama-3.1-8B: 32 x 2 x 8 x 128 x 2 = 131,072.
     """
@@ -154,11 +154,11 @@ def bytes_a_token(model: Any) -> int:
 
 
 def fitting_batch_size(model: Any, tokens: int, *, at_most: int) -> int:
-    """Answers to decode at once, from the memory that is free now; at least 1.
+    """How many answers to decode at once, given the memory free now; at least 1.
 
     Args:
-        model: On its device.
-        tokens: Positions of the longest prompt with the longest answer that is expected.
+        model: Already on its device.
+        tokens: Positions of the longest prompt plus the longest expected answer.
         at_most: ``sample.batch_size``.
     """
     device = next(model.parameters()).device

@@ -39,7 +39,7 @@ def read_responses(
         failures: Filled with the answers that end within their reasoning.
 
     Raises:
-        LwexpError: If a line cannot be read, answers no prompt of this bench, or answers one again.
+        LwexpError: If a line cannot be read, answers no prompt of this bench, or repeats an answer.
     """
     if not path.is_file():
         raise LwexpError(f"responses={path}: the file does not exist (wanted: JSONL, one answer per line)")
@@ -92,7 +92,7 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
 
 
 def _plain(text: str) -> str:
-    """A prompt's text as it is compared: line ends and outer blanks are what other tools change."""
+    """A prompt's text for comparison: other tools may change line ends and outer blanks."""
     return text.replace("\r\n", "\n").strip()
 
 
@@ -123,7 +123,7 @@ def _response(row: dict[str, Any], prompt: Prompt, where: str, name: str, counte
     except ValidationError as error:
         raise LwexpError(f"responses={where}: sampling: {first_problem(error)}") from None
     blank = Response.unanswered(prompt, _repeat(row, where), str(row.get("model") or name), sampling)
-    if text is None:  # how other tools write an answer that never came
+    if text is None:  # how other tools write an answer that never arrived
         return blank
     reason = row.get("finish_reason")
     reason = reason if reason in _FINISH else "unknown"

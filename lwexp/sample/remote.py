@@ -1,4 +1,4 @@
-"""A model behind an API answers prompts: many at once, each kept under its own id, every paid call in a ledger."""
+"""Answers prompts with a model behind an API: many at once, each under its own id, every paid call in a ledger."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ def ask_all(
     ledger_path: Path,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
-    """Ask for every answer, and give each to ``keep`` as it comes, in any order.
+    """Ask for every answer, and pass each to ``keep`` as it arrives, in any order.
 
     Raises:
-        LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
+        LwexpError: As in ``lwexp.llm.pool.ask_all``, which also raises KeyboardInterrupt and Preempted.
     """
 
     async def work(client: Client, request: SampleRequest) -> str | None:
@@ -45,8 +45,8 @@ def ask_all(
 def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
     """The endpoint that receives every sampling parameter of ``sample``.
 
-    vLLM and SGLang apply a model's generation_config.json to whatever a request leaves open, so where they take top_k
-    and repetition_penalty these are sent even when they are off.
+    vLLM and SGLang apply a model's generation_config.json to every parameter that a request omits. So engines that
+    support top_k and repetition_penalty get both even when these are off.
     """
     body: dict[str, JsonValue] = {}
     if engine.supports_top_k:

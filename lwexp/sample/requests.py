@@ -1,4 +1,4 @@
-"""What goes into an engine and what comes out of it. Requests and results are matched by id, never by position."""
+"""What an engine receives and returns. Requests and results are matched by id, never by position."""
 
 from typing import Literal, NamedTuple
 
@@ -19,4 +19,4 @@ class SampleResult(NamedTuple):
     id: str
     text: str
     finish_reason: Literal["stop", "length"]
-    reasoning: str = ""  # from a field of its own; that in the text is still there
+    reasoning: str = ""  # from a separate field; reasoning within the text stays there

@@ -44,7 +44,7 @@ class Service:
         """A chat completion.
 
         Raises:
-            LwexpError: If the request cannot be answered; the text is for the client.
+            LwexpError: If the request cannot be answered; its message is sent to the client.
         """
         messages = request.get("messages")
         if not isinstance(messages, list) or len(messages) != 1 or messages[0].get("role") != "user":
@@ -76,7 +76,7 @@ class Service:
 
 
 def server_of(service: Service, port: int) -> ThreadingHTTPServer:
-    """A server on 127.0.0.1; port 0 takes a free one."""
+    """A server on 127.0.0.1; port 0 picks a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

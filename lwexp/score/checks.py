@@ -1,4 +1,4 @@
-"""What answers show beside their scores: checks.jsonl and, by segment, positions.jsonl."""
+"""Checks answers beyond their scores: writes checks.jsonl and, by segment, positions.jsonl."""
 
 import logging
 from collections import Counter
@@ -17,19 +17,19 @@ from lwexp.text.words import count_words
 
 log = logging.getLogger(__name__)
 
-_EARLY = 2  # an answer stops early where it has less than 1/2 of what was asked for
+_EARLY = 2  # an answer stopped early if it has less than 1/2 of the words asked for
 
 
 def check_texts(
     responses: Sequence[Response], judge: Judge, *, parts: int, seed: int, out_dir: Path
 ) -> tuple[list[AnswerCheck], list[SegmentCheck]]:
-    """Write ``checks.jsonl`` and ``positions.jsonl`` for the answers that came.
+    """Write ``checks.jsonl`` and ``positions.jsonl`` for the answers that arrived.
 
     Args:
         responses: In the order of the files.
         judge: Judges each segment of an answer if ``judge.segments`` is set, through the same ledger.
         parts: The largest number of segments of an answer.
-        seed: Of the run.
+        seed: The run's seed.
         out_dir: An existing folder.
 
     Raises:
@@ -55,7 +55,7 @@ def check_texts(
 
 
 def check(response: Response, texts: Sequence[Segment]) -> AnswerCheck:
-    """What one answer, cut into segments, shows by itself."""
+    """Check one answer; ``texts`` are its segments."""
     words = [word for part in texts for word in part.words]
     looped = looped_words(words)
     return AnswerCheck(

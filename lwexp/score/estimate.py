@@ -1,4 +1,4 @@
-"""What judging will cost, without a call."""
+"""Estimates what judging will cost, without making a call."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,10 +32,10 @@ def estimate_judging(
 
     Args:
         judge: With kind none, nothing is asked.
-        prompts: What is answered.
+        prompts: The prompts that are answered.
         repeats: Answers to each prompt.
         parts: ``score.segments``, into which an answer is cut if ``judge.segments`` is set.
-        metrics: None takes the paper's three, as ``score_responses`` does.
+        metrics: None means the paper's three, as in ``score_responses``.
     """
     judged = [item for item in (metrics_of(STANDARD) if metrics is None else metrics) if isinstance(item, JudgedMetric)]
     if not isinstance(judge, AskedJudge) or not judged:

@@ -1,4 +1,4 @@
-"""Ask a judge many questions at once. Its replies are in the ledger, so nothing is asked twice."""
+"""Asks a judge many questions at once. Replies are kept in the ledger, so nothing is asked twice."""
 
 import logging
 from collections.abc import Sequence
@@ -38,16 +38,16 @@ def ask_judge(
 
     Args:
         requests: In any order.
-        judge: Who is asked.
-        seed: Of the run; sent with every question.
-        folder: Existing.
-        outcomes: Filled as replies come, so that the caller has them even when the run is stopped.
+        judge: The judge to ask.
+        seed: The run's seed, sent with every question.
+        folder: An existing folder.
+        outcomes: Filled as replies arrive, so that the caller has them even when the run is stopped.
 
     Returns:
         Request key -> what was read, or why nothing was: ``unreadable``, or ``llm.NoAnswer.reason``.
 
     Raises:
-        LwexpError: As ``lwexp.llm.pool.ask_all``; KeyboardInterrupt and Preempted too.
+        LwexpError: As in ``lwexp.llm.pool.ask_all``, which also raises KeyboardInterrupt and Preempted.
     """
     found = {} if outcomes is None else outcomes
     with Ledger(folder / LEDGER, power_safe=not judge.is_free) as ledger, counted("judging", len(requests)) as count:

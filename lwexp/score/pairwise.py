@@ -1,4 +1,4 @@
-"""Which of two answers is better, asked in both orders, because judges favour the one shown first or second."""
+"""Asks a judge which of two answers is better, in both orders, because judges favour one position."""
 
 import logging
 from collections import defaultdict
@@ -47,8 +47,8 @@ def compare_pairwise(
         ours: Answers of this run.
         others: Answers of the other run, to the same prompts.
         other: Id of the other run.
-        judge: Who is asked; through ``out_dir / "ledger.sqlite"``.
-        seed: Of the run.
+        judge: The judge to ask, through ``out_dir / "ledger.sqlite"``.
+        seed: The run's seed.
         out_dir: An existing folder.
 
     Raises:
@@ -76,7 +76,7 @@ def compare_pairwise(
 
 
 def question(ours: Response, other: Response, first: Side) -> Question[Better]:
-    """Which of two answers is better, one of them shown first."""
+    """The question which of two answers is better; ``first`` is the one shown first."""
     texts = (ours.text, other.text) if first == "ours" else (other.text, ours.text)
     values = {"CODE": code_of(ours.prompt, *texts), "REQUEST": ours.prompt, "FIRST": texts[0], "SECOND": texts[1]}
     quoted = (ours.prompt, *texts)
@@ -85,10 +85,10 @@ def question(ours: Response, other: Response, first: Side) -> Question[Better]:
 
 
 def read_better(reply: str, *, quoted: Sequence[str] = ()) -> Better:
-    """Read a judge's choice as ``read_object`` does; ``quoted`` are request and answers.
+    """Read a judge's choice as ``read_object`` does; ``quoted`` holds the request and the answers.
 
     Raises:
-        UnreadableError: If it is anything else, or may come from a quoted text.
+        UnreadableError: If the reply is anything else, or may come from a quoted text.
     """
     return read_object(reply, Better, quoted=quoted)
 
@@ -115,9 +115,9 @@ def _row(a: Response, b: Response, first: Side, other: str, scorer: str, outcome
 def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> PairwiseSummary:
     """Counts of pairs, and the win rate with its interval over prompts.
 
-    A pair is won where the two orders together favour one side: both, or one and a tie. Where they contradict each
-    other, the order decided and not the text: a tie. A pair without a choice in either order is unscored and enters
-    no rate. The win rate counts a tie as half.
+    A pair is won if the two orders together favour one side: both do, or one does and the other is a tie. If they
+    contradict each other, the order decided and not the text, so the pair is a tie. A pair that lacks a choice in one
+    of the orders is unscored and enters no rate. The win rate counts a tie as half.
     """
     worth = {"ours": 1.0, "tie": 0.5, "other": 0.0}
     both: dict[tuple[str, int], list[PairJudgement]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Whether a model got worse than another: paired differences of their scores, by required length."""
+"""Tests whether a model got worse than another: paired differences of their scores, by required length."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -18,7 +18,7 @@ def regression(
 ) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
-    ``is_worse`` where the whole 95% interval of ours minus other lies on the wrong side of 0. Metrics that have no
+    ``is_worse`` is true if the whole 95% interval of ours minus other lies on the wrong side of 0. Metrics that have no
     prompt scored on both sides are absent.
     """
     lengths = {response.prompt_id: response.required_words for response in ours[0]}

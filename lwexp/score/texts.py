@@ -1,4 +1,4 @@
-"""What a text shows without a judge: segments, repetition, distinctness, all on the words of ``split_words``."""
+"""Measures a text without a judge: segments, repetition and distinctness, all on the words of ``split_words``."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lwexp.text.words import split_words
 
-_SMALLEST = 40  # words of a segment: below that, shares jump with single words
+_SMALLEST = 40  # words of a segment, at least: in a shorter one, a single word changes the shares too much
 _GRAM = 4
 _WINDOW = 100  # words; distinctness is measured in windows, because it falls as texts get longer
 
@@ -30,10 +30,10 @@ class Segment(NamedTuple):
 
 
 def segments(text: str, count: int) -> list[Segment]:
-    """Cut a text into up to ``count`` consecutive parts of about as many words each; joined they are the text.
+    """Cut a text into up to ``count`` consecutive parts of about equally many words; joined, they give the text.
 
-    Cuts lie between paragraphs if there are at least twice as many of these as parts, else between sentences. There
-    are fewer parts if one would have less than 40 words; a short text is one part, an empty one has none.
+    Cuts lie between paragraphs if there are at least twice as many paragraphs as parts, else between sentences. There
+    are fewer parts if one would have fewer than 40 words; a short text is one part, an empty one has none.
     """
     pieces = [Segment(piece, split_words(piece)) for piece in _PARAGRAPH.findall(text) if piece]
     total = sum(len(piece.words) for piece in pieces)
@@ -44,7 +44,7 @@ def segments(text: str, count: int) -> list[Segment]:
     parts: list[list[Segment]] = [[] for _ in range(count)]
     done = 0
     for piece in pieces:
-        # A piece belongs where its middle lies.
+        # A piece goes into the part that contains its middle.
         place = int((done + len(piece.words) / 2) * count / total) if total else 0
         parts[min(place, count - 1)].append(piece)
         done += len(piece.words)
@@ -61,7 +61,7 @@ def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
     before: list[str] = []
     shares = []
     for words in parts:
-        text = [*before, *words]  # ``before`` is one word short of a 4-gram, so each ends in this part
+        text = [*before, *words]  # ``before`` is one word short of a 4-gram, so each 4-gram ends in this part
         grams = list(zip(text, text[1:], text[2:], text[3:], strict=False))
         repeated = 0
         for gram in grams:
@@ -73,7 +73,7 @@ def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
 
 
 def _distinct(words: Sequence[str]) -> float | None:
-    """Mean over windows of 100 words of different 2-grams / 2-grams; a remainder shorter than a window is ignored."""
+    """Share of different 2-grams, averaged over windows of 100 words; a remainder shorter than a window is ignored."""
     starts = range(0, max(1, len(words) - _WINDOW + 1), _WINDOW)
     windows = [list(pairwise(words[start : start + _WINDOW])) for start in starts]
     shares = [len(set(pairs)) / len(pairs) for pairs in windows if pairs]

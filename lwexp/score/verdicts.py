@@ -1,4 +1,4 @@
-"""Every response gets its verdicts, in order, in one file."""
+"""Scores responses, and writes their verdicts in order to one file."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def score_responses(
     a judge there are also judgements.jsonl and judge.json.
 
     Args:
-        responses: With unique ids; their order is the file's.
+        responses: With unique ids; the file keeps their order.
         judge: With kind none, judged metrics have no verdicts.
-        metrics: In the order of the tables; None takes the paper's three.
-        seed: Of the run; sent with every question to the judge.
+        metrics: In the order of the tables; None means the paper's three.
+        seed: The run's seed, sent with every question to the judge.
         out_dir: An existing folder.
 
     Raises:
-        LwexpError: If an id comes twice, or the judge cannot be used at all.
+        LwexpError: If an id is repeated, or the judge cannot be used at all.
     """
     twice = [id for id, count in Counter(response.id for response in responses).items() if count > 1]
     if twice:
@@ -54,7 +54,7 @@ def score_responses(
         judged = [_Judging(metric, judge, responses) for metric in metrics if isinstance(metric, JudgedMetric)]
 
     def write() -> list[Verdict]:
-        """Judgements and verdicts, from the outcomes so far."""
+        """Write judgements and verdicts from the outcomes so far."""
         for one in judged:
             found[one.metric.kind] = one.read(outcomes)
         if judged:
@@ -79,7 +79,7 @@ def score_responses(
         raise
     verdicts = write()
     first, *further = [one.summary(found[one.metric.kind].values()) for one in judged]
-    # Flat for the first metric, as runs with S_q alone have it.
+    # The first metric's values are at the top level, as in runs with S_q alone.
     JudgeSummary(
         model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=tuple(further), **dict(first)
     ).write(out_dir)
@@ -87,7 +87,7 @@ def score_responses(
 
 
 def _computed(metric: ComputedMetric, responses: Iterable[Response]) -> dict[str, Verdict]:
-    """Response id -> verdict; an answer that never came is unscored, and one without a length may have no verdict."""
+    """Response id -> verdict; an answer that never arrived is unscored; one without a length may have no verdict."""
     found = {}
     for response in responses:
         if metric.needs_length and response.required_words is None:
@@ -99,7 +99,7 @@ def _computed(metric: ComputedMetric, responses: Iterable[Response]) -> dict[str
 
 
 def _verdict(metric: Metric, response: Response, scorer: str, outcome: Marks | str) -> Verdict:
-    """``outcome`` is what the answer got, or the reason why it is unscored."""
+    """``outcome`` is the answer's marks, or the reason why it is unscored."""
     if isinstance(outcome, str):
         return Verdict(response_id=response.id, kind=metric.kind, scorer=scorer, score=None, unscored_reason=outcome)
     low, high = metric.scale
@@ -128,7 +128,7 @@ class _Judging:
         return f"{self.metric.kind}|{response.id}|{repeat}"
 
     def requests(self, outcomes: dict[str, Marks | str]) -> Iterator[JudgeRequest[Marks]]:
-        """``judge.repeats`` questions about each answer; what needs no judge goes to ``outcomes`` at once."""
+        """``judge.repeats`` questions about each answer; an outcome without a judge goes to ``outcomes`` at once."""
         from lwexp.score.judging import JudgeRequest
 
         for response in self._responses:
@@ -141,7 +141,7 @@ class _Judging:
                     outcomes[key] = outcome
 
     def read(self, outcomes: Mapping[str, Marks | str]) -> dict[str, Verdict]:
-        """Take the outcomes so far over as judgements. Returns response id -> verdict."""
+        """Turn the outcomes so far into judgements. Returns response id -> verdict."""
         self.judgements = {}
         for response in self._responses:
             for repeat in range(self.judge.repeats):
@@ -179,7 +179,7 @@ class _Judging:
 
 
 def outcome_without_judge(metric: JudgedMetric, response: Response) -> Marks | str | None:
-    """What no judge needs to see: the worst score for an empty answer, a reason for one that never came; else None."""
+    """Outcome without a judge: the worst score for an empty answer, a reason for one that never arrived; else None."""
     if response.finish_reason == "error":
         return "no_answer"
     return metric.empty(response) if not response.text.strip() else None

@@ -1,4 +1,4 @@
-"""Row formats that lwexp knows, one a file.
+"""Row formats that lwexp knows, one per file.
 
 Source: TRL docs/source/dataset_formats.md and LLaMA-Factory data/README.md.
 """

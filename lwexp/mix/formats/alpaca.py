@@ -1,4 +1,4 @@
-"""Alpaca: one question and answer in columns of their own.
+"""Alpaca: a question and its answer in separate columns.
 
 ``{"instruction": "...", "input": "..."?, "output": "...", "system": "..."?, "history": [[question, answer], ...]?}``
 """
@@ -32,6 +32,6 @@ class Alpaca(RowFormat):
 
 
 def alpaca_question(row: JsonRow) -> str:
-    """The instruction, with its input on a line of its own where there is one."""
+    """The instruction, followed by its input on a new line if there is one."""
     question = require_text(row, "instruction")
     return f"{question}\n{require_text(row, 'input')}" if row.get("input") else question

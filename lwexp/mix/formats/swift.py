@@ -1,6 +1,6 @@
 """``{"messages": [..., the chosen answer], "rejected_response": "..."}``: ms-swift.
 
-Its present form has ``rejected_messages``, a whole conversation, in place of ``rejected_response``.
+The current ms-swift format has ``rejected_messages``, a whole conversation, in place of ``rejected_response``.
 """
 
 from typing import ClassVar, Literal

@@ -1,7 +1,7 @@
 """``{"prompt": text or messages, "chosen": text or messages, "rejected": text or messages}``: TRL.
 
-TRL's implicit form is read too: there ``chosen`` and ``rejected`` are whole conversations that start alike, and what
-they share is the prompt (``prompt`` may be missing, or repeat the question).
+TRL's implicit form is read too: its ``chosen`` and ``rejected`` are whole conversations, and the messages that both
+start with are the prompt (``prompt`` may be missing, or repeat the question).
 """
 
 from typing import ClassVar, Literal

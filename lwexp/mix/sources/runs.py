@@ -67,7 +67,7 @@ def _find_output(key: str, run: str, file: str, root: Path, stages: tuple[str, .
 def _newest(key: str, file: str, root: Path, stages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The run and stages that "newest" means: the first stage, or an import where that stage has no run.
 
-    An import that is newer than the run is named, because it may be what is meant.
+    If an import is newer than that run, the log names it, because the user may have meant it.
     """
     from lwexp.runs.find import list_runs
 
@@ -85,12 +85,12 @@ def _newest(key: str, file: str, root: Path, stages: tuple[str, ...]) -> tuple[s
 
 
 def _has_rows(path: Path) -> bool:
-    """An import of conversations leaves its file of pairs empty."""
+    """Whether the file exists and is not empty; an import of conversations has no pairs."""
     return path.is_file() and path.stat().st_size > 0
 
 
 def _plan_first(key: str, row: Conversation) -> Conversation:
-    """The conversation with its plan before its last answer; ``actual_words`` stays that of the text."""
+    """The conversation with its plan before its last answer; ``actual_words`` still counts only the text."""
     if not row.plan:
         raise LwexpError(f"{key}.plan_first=true: conversation {row.id} has no plan; AgentWrite's own runs have them")
     *before, last = row.messages

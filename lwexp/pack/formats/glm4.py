@@ -11,9 +11,9 @@ from lwexp.records import Message
 class Glm4(ChatFormat):
     """GLM-4: an answer ends with the next role token or ``<|endoftext|>``; that token is a target too.
 
-    Source: THUDM/LongWriter train/pre_tokenize_glm4.py at 3fcfdff, for the targets. It encodes the newline separately
-        from the text; here
-        they are one string, which differs only for a message that starts with a line break.
+    Source: THUDM/LongWriter train/pre_tokenize_glm4.py at 3fcfdff, for the targets. The original encodes the newline
+        separately from the text; here they are one string, which differs only for a message that starts with a line
+        break.
     """
 
     kind: Literal["glm4"] = "glm4"

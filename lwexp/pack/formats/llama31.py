@@ -27,7 +27,7 @@ class Llama31(ChatFormat):
     bos_token: ClassVar = "<|begin_of_text|>"
     eos_token: ClassVar = "<|eot_id|>"
     pad_token: ClassVar = "<|finetune_right_pad_id|>"
-    # Unlike the template of Llama-3.1-Instruct, no date and no trimming: messages are trained unchanged.
+    # Unlike Llama-3.1-Instruct's template, this one adds no date and trims nothing: messages are used unchanged.
     template: ClassVar = (
         "<|begin_of_text|>"
         "{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>{{ '\\n\\n' }}"

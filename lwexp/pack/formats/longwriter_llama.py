@@ -11,13 +11,13 @@ from lwexp.records import Message
 class LongWriterLlama(ChatFormat):
     """The format of the released LongWriter-Llama-3.1-8B: ``[INST]`` question ``[/INST]`` answer ``<|end_of_text|>``.
 
-    One begin token only. The brackets are ordinary text, so a message that contains them can imitate a turn; the
+    There is only one begin token. The brackets are ordinary text, so a message that contains them can imitate a turn;
+    the
     other formats cannot be imitated.
 
     Source: THUDM/LongWriter train/pre_tokenize_llama3.py. There every turn goes through a tokenizer that may add
         a begin token, which then becomes the first target of an answer, and only the last of several answers is
-        followed
-        by its end token in the input; here each one is.
+        followed by its end token in the input; here every answer is.
     """
 
     kind: Literal["longwriter_llama"] = "longwriter_llama"

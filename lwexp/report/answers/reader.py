@@ -23,7 +23,7 @@ Answers = list[tuple[Evaluation, ScoredResponse]]
 
 
 class AnswersReader(NamedTuple):
-    """What the template needs. ``choices`` are label, name and (value, title, entries) of each filter."""
+    """What the template needs. ``choices`` holds each filter's label, name and (value, title, entries)."""
 
     packed: list[str]
     choices: list[tuple[str, str, list[tuple[str, str, int]]]]

@@ -55,8 +55,8 @@ def lines(
     Args:
         about: Title, caption and unit.
         curves: Place of the colour -> points.
-        chance: Draws a share, from 0 to 1, with a line at this value.
-        is_quick: Fixed margins, in half the time: matplotlib need not draw twice to fit the labels.
+        chance: For a share from 0 to 1: where to draw a line that marks chance.
+        is_quick: Use fixed margins, which halves the time: matplotlib need not draw twice to fit the labels.
     """
     drawn = {place: points for place, points in curves.items() if points}
     if not drawn:

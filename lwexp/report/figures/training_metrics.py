@@ -15,7 +15,7 @@ Curve = list[tuple[float, float]]
 
 
 def training_rows(train: Path, file: str = METRICS) -> list[MetricsRow]:
-    """Rows of a run's metrics.jsonl or validation.jsonl; damaged rows are passed over."""
+    """Rows of a run's metrics.jsonl or validation.jsonl; damaged rows are skipped."""
     rows = []
     for row in read_metrics(train / file):
         try:

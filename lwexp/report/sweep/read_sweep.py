@@ -53,12 +53,12 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """Why it failed; empty if it did not."""
+        """Why the trial failed; empty if it did not."""
         return one_line(self.trial.reason or "", 300)
 
     @property
     def dollars(self) -> float | None:
-        """Dollars that its runs paid for calls; None if unknown."""
+        """Dollars that the trial's runs paid for calls; None if unknown."""
         return known_sum(run.number("cost_usd") for run in self.runs)
 
     @property

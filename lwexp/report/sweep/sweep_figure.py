@@ -18,7 +18,7 @@ def sweep_figure(result: SweepResult) -> Picture:
     is_numeric = result.is_numeric and len(values) > 1
     xs = sorted({setting.x for setting in result.settings if setting.x is not None})
     is_log = is_numeric and xs[0] > 0 and xs[-1] / xs[0] >= 10
-    is_tied = len(result.settings) == len(values)  # other settings follow from it: one line
+    is_tied = len(result.settings) == len(values)  # one setting for each value, so one line
     metric = result.metric
 
     def across(setting: Setting) -> float:

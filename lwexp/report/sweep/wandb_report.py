@@ -34,7 +34,7 @@ def read_target(text: str) -> tuple[str, str]:
 
 
 def target_of(comparison: Comparison) -> tuple[str, str] | None:
-    """The W&B project of the runs, by their configs; None if they were not tracked online or name no entity."""
+    """The W&B project of the runs, from their configs; None if they were not tracked online or name no entity."""
     for node in comparison.nodes.values():
         tracking = node.config_tree.get("tracking") or {}
         if tracking.get("kind") == "wandb" and tracking.get("mode") == "online" and tracking.get("entity"):
@@ -74,7 +74,7 @@ def build_report(
     title = (sweep.question or sweep.name) if sweep else f"Comparison of {names}"
     finding = quoted(result.finding) if result else ""
     ids = ", ".join(f"'{node.id}'" for node in comparison.nodes.values() if node.stage == "train")
-    runset = wr.Runset(  # one for all, so that panels compare within it
+    runset = wr.Runset(  # one run set for all panels
         entity=entity, project=project, name=sweep.name if sweep else "compared runs",
         filters=f"Metric('name') in [{ids}]" if ids else "",
         groupby=[f"config.{key}" for key in sweep.factors[:1]] if sweep else [],
@@ -87,7 +87,7 @@ def build_report(
         wr.H1(text="Table"),
         wr.MarkdownBlock(text=(sweep_markdown(sweep, result) + "\n" if sweep else "") + table),
         wr.H1(text="Lineage"), wr.MarkdownBlock(text=lineage_table(comparison.nodes)),
-        *(  # training logs each model as an artifact of its run's name
+        *(  # training logs each model as an artifact named after its run
             wr.WeaveBlockArtifact(entity=entity, project=project, artifact=name, tab="lineage")
             for name in models[:_MOST_GRAPHS]
         ),

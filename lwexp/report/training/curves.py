@@ -28,8 +28,8 @@ def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: 
     """Figures in the order of the page; one without data is left out.
 
     Args:
-        rows: Of metrics.jsonl.
-        held_out: Of validation.jsonl.
+        rows: Rows of metrics.jsonl.
+        held_out: Rows of validation.jsonl.
         watched: What the objective shows, by column of metrics.jsonl.
     """
     found = [

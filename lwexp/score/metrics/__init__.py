@@ -1,4 +1,4 @@
-"""The paper's metrics, one a file; importing them registers them."""
+"""The paper's metrics, one per file; importing them registers them."""
 
 from lwexp.score.metrics import length, mean, quality
 

@@ -8,7 +8,7 @@ from lwexp.extend.metric import Metric
 
 @register
 class MeanMetric(Metric):
-    """Of an answer that has both scores. Source: the paper, section 4.1."""
+    """The mean for an answer that has both scores. Source: the paper, section 4.1."""
 
     kind: Literal["mean"] = "mean"
     name = "S_bar"

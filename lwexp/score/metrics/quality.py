@@ -1,8 +1,8 @@
-"""S_q: six scores of a judge.
+"""S_q: the quality of an answer, from six scores that a judge gives.
 
 Differences from THUDM/LongWriter evaluation/eval_quality.py at 3fcfdff: the prompt is lwexp's own; the answer is
 enclosed in markers with a code that it cannot contain; a reply is read as one JSON object or rejected, never searched
-for numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it in silence.
+for numbers; and an answer whose replies stay unreadable counts as unscored, where the original drops it silently.
 """
 
 import logging
@@ -51,7 +51,7 @@ class Scores(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def is_a_whole_number(cls, value: object) -> object:
-        """4, 4.0 and "4" are four. Literal alone would take 4.9 for nothing and true for 1."""
+        """4, 4.0 and "4" all mean 4. Without this check, ``Literal`` could read true as 1."""
         if isinstance(value, str) and re.fullmatch(r"\s*[1-5]\s*", value):
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or value not in (1, 2, 3, 4, 5):
@@ -60,7 +60,7 @@ class Scores(BaseModel):
 
     @property
     def marks(self) -> Marks:
-        """S_q is the mean of the six, put on 0..100. Source: the paper, section 4.1."""
+        """S_q is the mean of the six scores, scaled to 0..100. Source: the paper, section 4.1."""
         dimensions = {name: float(score) for name, score in self.model_dump().items()}
         return Marks((fmean(dimensions.values()) - 1) * 25, dimensions)
 
@@ -75,7 +75,7 @@ class QualityMetric(JudgedMetric):
     meaning = "Quality. The mean of six scores from 1 to 5 that a judge gives, put on 0 to 100."
 
     def judge_prompt(self, file: str | None) -> JudgePrompt:
-        """lwexp's own question, or a file of the user's with $INST$ and $RESPONSE$."""
+        """lwexp's own prompt, or the user's file with $INST$ and $RESPONSE$."""
         if file is None:
             return JudgePrompt("lwexp", _OWN_PROMPT.read_text(encoding="utf-8"))
         return JudgePrompt(Path(file).name, _users_prompt(Path(file)), is_own=False)
@@ -86,14 +86,14 @@ class QualityMetric(JudgedMetric):
         Args:
             response: Its text may be a part of an answer.
             prompt: lwexp's own asks for one JSON object and nothing else; another may ask for reasons first.
-            part: Number (from 1) and count, where it is a part.
+            part: Number (from 1) and count of parts, if the text is a part.
         """
         quoted = request, text = response.prompt, response.text
         if not prompt.is_own:
             filled = fill(prompt.text, {"INST": request, "RESPONSE": text})
             return Question(filled, lambda reply: read_scores_in_prose(reply, quoted=quoted).marks, self.reask)
         note = "" if part is None else _PART.format(number=part[0], count=part[1])
-        # Without a note, its blank line goes too.
+        # Without a note, its blank line is removed too.
         template = prompt.text if note else prompt.text.replace("$PART$\n\n", "")
         values = {"CODE": code_of(request, text), "REQUEST": request, "RESPONSE": text, "PART": note}
         return Question(
@@ -112,20 +112,21 @@ class QualityMetric(JudgedMetric):
 
 
 def read_scores(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
-    """Read a judge's reply as ``read_object`` does; broken JSON is repaired if all its numbers stay.
+    """Read a judge's reply as ``read_object`` does; broken JSON is repaired if no number changes.
 
     Args:
-        reply: As it came.
+        reply: The judge's reply, unchanged.
         quoted: Request and answer, as the question quotes them.
 
     Raises:
-        UnreadableError: If it is not six whole numbers from 1 to 5 under the six names, or they may be the answer's.
+        UnreadableError: If the reply is not six whole numbers from 1 to 5 under the six names, or may come from a
+            quoted text.
     """
     return read_object(reply, Scores, quoted=quoted, mends=_keeps_the_numbers)
 
 
 def _keeps_the_numbers(text: str, mended: Mapping[str, Any]) -> bool:
-    """json_repair makes 4 of "4 5" and takes the last of equal keys: six numbers in, the same six out."""
+    """Whether a repair kept every number: json_repair turns "4 5" into 4 and keeps only the last of equal keys."""
     return [str(value) for value in mended.values()] == re.findall(r"\d+", text)
 
 
@@ -133,7 +134,7 @@ def read_scores_in_prose(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
     """Read a reply to a user's own prompt, which may ask for reasons first.
 
     Raises:
-        UnreadableError: As ``read_scores``, but text around the object may name scores.
+        UnreadableError: As in ``read_scores``, but text around the object may name scores.
     """
     return read_object(reply, Scores, quoted=quoted, may_reason=True)
 
