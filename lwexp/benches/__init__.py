@@ -1,4 +1,4 @@
-"""benches: where prompts come from. One file per bench; importing the package registers them.
+"""benches: the sources of evaluation prompts. One file per kind; importing the package registers them.
 
 Reads a bench's file (local or on the hub) or the offline topics. Writes nothing, and never touches models or scores.
 """

@@ -28,21 +28,22 @@ class FileBench(Bench):
 
     kind: Literal["file"] = "file"
     path: str
-    """The file, a folder that holds ``filename``, or a data set on the Hugging Face hub that does: owner/name."""
+    """The file, a folder with ``filename`` in it, or such a data set on the Hugging Face hub (owner/name)."""
     filename: str
     """The file's name, for a folder or a hub data set."""
     english_prompts_file: Annotated[str | None, Key(formerly="english")] = None
-    """File in the same folder that repeats the English prompts; others are Chinese. Null: language by characters."""
+    """File in the same folder that lists the English prompts; all others are Chinese. Null detects languages by
+    characters."""
     sha256: str | None = None
     """sha256 of the file; another file is refused. Null accepts any."""
     revision: str | None = None
     """Hub commit; null for the newest."""
 
     def prompts(self) -> list[Prompt]:
-        """One per line; a line without an id gets ``<bench name>-<line>``.
+        """One prompt per line; a line without an id gets ``<bench name>-<line>``.
 
-        With ``english_prompts_file``, a prompt is English if that file has it, else Chinese. So the one prompt of
-        LongBench-Write that asks in Chinese for English text (line 94) counts as English, as in the paper.
+        With ``english_prompts_file``, a prompt is English if that file contains it, else Chinese. So line 94 of
+        LongBench-Write, which asks in Chinese for English text, counts as English, as in the paper.
         """
         path = self._locate(self.filename)
         self._refuse_another_file(path)
@@ -64,7 +65,7 @@ class FileBench(Bench):
         return prompts
 
     def _locate(self, name: str) -> Path:
-        """Local path of ``filename`` or of a file in its folder; one on the hub is downloaded into its cache."""
+        """Local path of a file in the bench's folder; a file on the hub is downloaded into the cache."""
         found = Path(self.path)
         if found.is_file():
             found = found if name == self.filename else found.with_name(name)

@@ -1,4 +1,4 @@
-"""Selects the prompts of a bench that are asked."""
+"""Selects which prompts of a bench are asked."""
 
 import random
 from collections.abc import Sequence
@@ -12,9 +12,8 @@ def load_bench(bench: Bench) -> list[Prompt]:
     """The selected prompts of a bench, in its order.
 
     Raises:
-        LwexpError: If a file is missing or is not the one that the config names, a line is not a prompt, an id is
-            repeated, or
-            nothing is selected.
+        LwexpError: If a file is missing or differs from the one that the config names, a line is not a prompt, an id
+            is repeated, or nothing is selected.
     """
     prompts = bench.prompts()
     if bench.needs_lengths and all(prompt.required_words is None for prompt in prompts):
@@ -26,9 +25,9 @@ def load_bench(bench: Bench) -> list[Prompt]:
 
 
 def select(prompts: Sequence[Prompt], wanted: Bench) -> list[Prompt]:
-    """Prompts of the wanted lengths, language and type; of these, a seeded draw, still in order.
+    """Prompts of the wanted lengths, language and type, or a seeded sample of them, in their order.
 
-    The draw depends only on the prompts' ids, so adding prompts to a bench changes it little.
+    The sample depends on the prompts' ids alone, so adding prompts to a bench changes it little.
 
     Raises:
         LwexpError: If nothing is left, or fewer than ``subset``.

@@ -1,8 +1,8 @@
 """Bootstrap intervals of means and paired differences, rank correlation, agreement of repeated judgements.
 
-Prompts are resampled, not answers: repeats of one prompt are not independent of each other, so each
-prompt enters with the mean of its repeats. Percentile method, 95%, with a fixed seed: the same verdicts
-give the same page. numpy only, because importing scipy.stats takes most of a second; the tests compare with it.
+Prompts are resampled, not answers: repeats of one prompt are not independent, so each prompt counts once, with the mean
+of its repeats. Percentile method, 95%, with a fixed seed, so the same verdicts give the same page. Uses numpy alone,
+because importing scipy.stats takes most of a second; the tests compare with scipy.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 
 class Difference(NamedTuple):
-    """Mean of a minus b over the prompts both have, with its interval."""
+    """Mean of a - b over the prompts that both have, with its interval."""
 
     mean: float
     interval: Interval | None
@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
 
 def interval(values: Sequence[float]) -> Interval | None:
-    """95% interval of the mean; None below two values, where there is nothing to resample."""
+    """95% interval of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     import numpy as np
@@ -36,7 +36,7 @@ def interval(values: Sequence[float]) -> Interval | None:
 
 
 def paired_difference(a: Mapping[str, float], b: Mapping[str, float]) -> Difference | None:
-    """How much better a is than b, prompt by prompt; None if they share no prompt.
+    """Mean difference a - b over common prompts; None if there are none.
 
     Args:
         a: Score by prompt id.
@@ -65,7 +65,7 @@ def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
         units: The values given to each answer; answers with fewer than two are ignored.
 
     Returns:
-        None if there is nothing to compare, or all values are equal, so that chance always agrees.
+        None if there is nothing to compare, or if all values are equal (chance agreement is then 1).
 
     Source: K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section E.
     """

@@ -1,4 +1,4 @@
-"""From verdicts to scores: per answer and per prompt, including means of several metrics."""
+"""Turns verdicts into scores per answer and per prompt, including means of several metrics."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from lwexp.records import MetricInfo, Verdict
 def scores_by_answer(verdicts: Iterable[Verdict], metrics: Sequence[MetricInfo]) -> dict[str, dict[str, float]]:
     """Response id -> metric name -> score; unscored answers are absent. If a verdict is repeated, the later one counts.
 
-    A mean of metrics exists only if all of them have a score, because a mean over fewer metrics is not comparable.
+    A mean of several metrics exists only if each has a score; a mean over fewer would not be comparable.
     """
     by_kind: dict[str, dict[str, float | None]] = defaultdict(dict)
     for verdict in verdicts:
@@ -29,7 +29,7 @@ def _named(found: Mapping[str, float | None], metrics: Sequence[MetricInfo]) -> 
 
 
 def prompt_means(scored: Iterable[tuple[str, Mapping[str, float | None]]], name: str) -> dict[str, float]:
-    """Prompt id -> mean of one metric over the prompt's scored repeats; prompts without one are absent.
+    """Prompt id -> mean of one metric over the prompt's scored repeats; prompts without a score are absent.
 
     Args:
         scored: Prompt id and scores of each answer.

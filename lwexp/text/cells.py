@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 from lwexp.text.plain import one_line, visible
 
-# What spreadsheets read as the start of a formula, also after white space.
+# Characters that start a formula in a spreadsheet, also after white space.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet runs: text that could be a formula gets a leading apostrophe.
+    """Make a cell that no spreadsheet runs: text that could be a formula gets a leading apostrophe.
 
-    Numbers stay numbers (a negative one is no formula); None becomes an empty cell, which is not zero.
+    Numbers stay numbers (a negative number is not a formula); None becomes an empty cell, not zero.
     """
     if value is None:
         return ""
@@ -25,7 +25,7 @@ def csv_cell(value: object) -> object:
 
 
 def csv_table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """Lines of a CSV file, every cell through ``csv_cell``."""
+    """Text of a CSV file; every cell goes through ``csv_cell``."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([csv_cell(value) for value in row] for row in (head, *rows))
     return out.getvalue()
@@ -39,7 +39,7 @@ def markdown_cell(value: object, limit: int = 200) -> str:
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]], *, align: str = "") -> str:
-    """A table of cells that are Markdown already. ``align``: l or r for each column; l if it is shorter."""
+    """A table of cells that are already Markdown. ``align`` has l or r for each column; missing letters mean l."""
     titles = list(head)
     rules = ["--:" if align[n : n + 1] == "r" else ":--" for n in range(len(titles))]
     lines = ["| " + " | ".join(cells) + " |" for cells in (titles, *rows)]

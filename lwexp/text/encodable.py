@@ -1,4 +1,4 @@
-"""Text that can be stored: what UTF-8 or SQLite refuses becomes U+FFFD, and is counted."""
+"""Makes text storable: characters that UTF-8 or SQLite refuse become U+FFFD, and are counted."""
 
 import re
 from collections import Counter
@@ -12,17 +12,17 @@ _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
 class Mended(NamedTuple):
-    """A text, or any JSON value, that can be stored, and how many characters were replaced in it."""
+    """A storable text or JSON value, and how many of its characters were replaced."""
 
     value: Any
     replaced: int
 
 
 def encodable(text: str) -> Mended:
-    """Replace NUL and half a surrogate pair by U+FFFD; two halves side by side become the character they stand for.
+    """Replace NUL and lone surrogates by U+FFFD; a whole surrogate pair becomes the character that it encodes.
 
-    JSON may hold half an emoji ("\\ud83d"): gateways and editors cut strings at any place. Python keeps it, and UTF-8
-    and SQLite refuse it much later.
+    JSON may contain half an emoji ("\\ud83d"), because gateways and editors cut strings anywhere. Python keeps it, and
+    UTF-8 and SQLite refuse it much later.
     """
     if not _REFUSED.search(text):
         return Mended(text, 0)
@@ -31,7 +31,7 @@ def encodable(text: str) -> Mended:
 
 
 def encodable_json(value: Any) -> Mended:
-    """The same for every text in a JSON value, keys included."""
+    """Apply ``encodable`` to every text in a JSON value, keys included."""
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, list):
@@ -45,14 +45,14 @@ def encodable_json(value: Any) -> Mended:
 
 
 class Replaced:
-    """Counts replaced characters by where they stood, for one message at the end."""
+    """Counts replaced characters by kind of text, for one message at the end."""
 
     def __init__(self) -> None:
         self._texts: Counter[str] = Counter()
         self._characters: Counter[str] = Counter()
 
     def count(self, replaced: int, kind: str) -> None:
-        """Note that a text, one of ``kind`` (a plural), had characters replaced."""
+        """Count characters replaced in one text of a kind; ``kind`` is a plural noun."""
         if replaced:
             self._texts[kind] += 1
             self._characters[kind] += replaced

@@ -1,7 +1,7 @@
 """Signs that an answer addresses its judge instead of its reader: flagged and counted; no score or text is changed.
 
-A flag is no proof: a story may well have a line "System: ready". It says which answers to read before trusting
-their S_q.
+A flag is not proof: a story may have a line "System: ready". It says which answers to read before trusting their
+S_q.
 """
 
 import re
@@ -12,7 +12,7 @@ _TOP = r"5|five|10|ten|full|perfect|maximum|max|highest|top|best"
 _WORK = r"response|answer|essay|text|article|piece|work|story|submission|writing"
 
 _GOOD = rf"\b(?:{_TOP})\b"
-# In lower case, as the text is when it is searched.
+# In lower case, because the text is lowered before the search.
 _FLAGS: dict[str, tuple[str, ...]] = {
     # Scores in the form a judge replies in.
     "scores": (
@@ -43,7 +43,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
         r"\b(?:deserves?|earns?|merits?|is worth|should (?:get|receive|be (?:rated|scored|given|graded|awarded)))\b",
         r"(?:本文|这篇|该文|此文|上述)[^。\n]{0,10}(?:值得|应得|应获|应当得|应该得)[^。\n]{0,8}(?:分|评价)",
     ),
-    # What closes or opens the quotation in a judge's prompt.
+    # Text that closes or opens the quotation in a judge's prompt.
     "closes_quotation": (
         r"</?\s*(?:response|request|answer|instruction|question|review|evaluation|system|user|assistant|inst)\b"
         r"[^>\n]{0,40}>",
@@ -63,5 +63,5 @@ _COMPILED = {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in 
 
 def injection_flags(text: str) -> tuple[str, ...]:
     """Names of the signs in a text, in a fixed order; empty for most texts."""
-    plain = text.lower()  # matching without case costs more than this copy
+    plain = text.lower()  # case-insensitive matching costs more than this copy
     return tuple(name for name, pattern in _COMPILED.items() if pattern.search(plain))

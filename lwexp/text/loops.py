@@ -1,4 +1,4 @@
-"""Degenerate text: the same words again and again, from a model that is stuck."""
+"""Finds loops: the same words repeated again and again by a model that is stuck."""
 
 import re
 from collections.abc import Sequence
@@ -6,23 +6,23 @@ from collections.abc import Sequence
 import numpy as np
 
 _TOKEN = re.compile(r"[\u4e00-\u9fff]|\w+")
-_REPEATS = 4  # a chorus comes three times; four times in a row, with nothing between, is a loop
-_LEAST = 40  # tokens: shorter ones are "ha ha ha"
-_LONGEST_PERIOD = 200  # tokens of what is repeated
+_REPEATS = 4  # a chorus may come three times; four in a row with nothing between them is a loop
+_LEAST = 40  # tokens; shorter repetitions are "ha ha ha"
+_LONGEST_PERIOD = 200  # tokens in the repeated passage
 
-_END_REPEATS = 3  # fewer at the end of an answer, where the model did not get out of the loop
+_END_REPEATS = 3  # fewer are enough at the end of an answer, because the model never left the loop
 _END_LEAST = 30  # words
 
 
 def find_loop(text: str) -> str | None:
-    """The words that come at least four times in a row, forty words or characters in all, or None."""
+    """The passage that occurs at least four times in a row, over at least forty words or characters, or None."""
     tokens = _TOKEN.findall(text.lower())
     if len(tokens) < _LEAST:
         return None
     numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
     ids = np.array([numbers[token] for token in tokens])
     for period in range(1, min(_LONGEST_PERIOD, len(ids) // _REPEATS) + 1):
-        # A stretch in which every token equals the one a period before it.
+        # Find stretches in which every token equals the token one period earlier.
         breaks = np.flatnonzero(np.concatenate(([True], ids[period:] != ids[:-period], [True])))
         longest = int(np.argmax(np.diff(breaks)))
         length = int(breaks[longest + 1] - breaks[longest] - 1)
@@ -32,9 +32,9 @@ def find_loop(text: str) -> str | None:
 
 
 def looped_words(words: Sequence[str]) -> int:
-    """Words at the end of a text that repeat one passage three times or more, word by word; 0 without such an end.
+    """Number of words at the end of a text that repeat one passage at least three times; 0 if the text has no such end.
 
-    An end shorter than 30 words does not count, so a refrain or "ha, ha, ha" is no loop.
+    Fewer than 30 words do not count, so a refrain or "ha, ha, ha" is not a loop.
     """
     for period in range(1, len(words) // _END_REPEATS + 1):
         at = len(words) - 1

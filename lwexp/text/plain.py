@@ -1,7 +1,7 @@
-"""Text from outside made safe and short: hidden characters, single lines, names for folders.
+"""Makes text from outside safe and short: spells out hidden characters, joins lines, makes folder names.
 
-Text of a model, a prompt file, a config or another library may hide characters, change the reading direction and run
-over many lines.
+Text from a model, prompt file, config or library may hide characters, change the reading direction and span many
+lines.
 """
 
 import re
@@ -12,11 +12,11 @@ _JOINERS = "\u200c\u200d\u00ad"  # emoji and Arabic need the first two; the thir
 _TAGS = "\U000e0000-\U000e007f"  # invisible copies of ASCII, used to smuggle text
 
 HIDDEN = re.compile(f"[{_ZERO_WIDTH}{_DIRECTION}\u2061-\u2064{_TAGS}]")
-"""Characters that no honest text needs; joiners are not among them."""
+"""Characters that ordinary text does not need; joiners are not included."""
 
 _UNSEEN = re.compile(f"[{_ZERO_WIDTH}{_DIRECTION}{_JOINERS}]")
-# Besides: controls other than tab and newline, interlinear annotation, lone surrogates (which cannot be written as
-# UTF-8), and the two private characters with which the report marks names.
+# Also spelled out: controls other than tab and newline, interlinear annotation, lone surrogates (which UTF-8 cannot
+# encode), and the two private-use characters that the report uses to mark names.
 _TO_SPELL_OUT = re.compile(
     f"[{_ZERO_WIDTH}{_DIRECTION}{_TAGS}\u2061-\u2064\u206a-\u206f\u061c\x00-\x08\x0b-\x1f\x7f-\x9f"
     "\ue000\ue001\ufff9-\ufffb\ud800-\udfff]"
@@ -54,19 +54,19 @@ def first_line(error: BaseException, otherwise: str | None = None) -> str:
 
     Args:
         error: From any library.
-        otherwise: Stands for an empty message; None takes the name of the class.
+        otherwise: Replaces an empty message; None uses the class name.
     """
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__ if otherwise is None else otherwise
 
 
 def slug(text: str, otherwise: str, *, longest: int = 40) -> str:
-    """Text as part of a folder's name: anything but plain letters, digits, dots and dashes becomes a dash.
+    """Turn text into part of a folder name: anything but ASCII letters, digits, dots and dashes becomes a dash.
 
     Args:
-        text: A model's name, or a file's, a folder's or a hub set's.
-        otherwise: Taken if nothing is left.
-        longest: Characters kept.
+        text: The name of a model, file, folder or hub data set.
+        otherwise: Used if nothing is left.
+        longest: Number of characters kept.
 
     Example:
         ``slug("Qwen/Qwen2.5 (7B)", "model") == "Qwen-Qwen2.5-7B"``

@@ -1,4 +1,4 @@
-"""Text put into prompts: slots filled in one pass, and codes that a quoted text cannot contain."""
+"""Puts text into prompts: fills slots in one pass, and makes codes that a quoted text cannot contain."""
 
 import hashlib
 import re
@@ -13,9 +13,9 @@ def slots_of(template: str) -> set[str]:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values into their slots, each exactly as it is; other text between dollar signs stays.
+    """Put values into their slots unchanged; other text between dollar signs stays.
 
-    One pass matters: with chained replacing, an instruction that holds the text "$PLAN$" pulls the plan into itself.
+    One pass matters: with chained replacements, the plan would be inserted into an instruction that contains "$PLAN$".
 
     Example:
         ``fill("$INST$/$STEP$", {"INST": "$STEP$", "STEP": "x"}) == "$STEP$/x"``
@@ -24,9 +24,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def code_of(*enclosed: str) -> str:
-    """A code that the enclosed texts cannot contain: a hash of them. So no text can close its own quotation.
+    """A hash of the enclosed texts. They cannot contain it, so no text can close its own quotation.
 
-    The same question has the same code, which the ledger's key needs.
+    The same question always gets the same code, so its key in the ledger stays the same.
     """
     joined = "\0".join(enclosed)
     code = hashlib.sha256(joined.encode(errors="surrogatepass")).hexdigest()[:16]

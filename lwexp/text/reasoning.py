@@ -1,20 +1,20 @@
-"""What a model thinks before it answers, told apart from the answer.
+"""Separates a model's reasoning from its answer.
 
-Servers without a reasoning parser leave the thoughts in the text. Chat templates that open the block themselves leave
-only its closing tag, and gpt-oss marks channels in place of tags.
+Servers without a reasoning parser leave the reasoning in the text. With chat templates that open the block themselves,
+only the closing tag is left. gpt-oss marks channels instead of tags.
 """
 
 import re
 from typing import NamedTuple
 
-# DeepSeek, Qwen, GLM and MiniMax; Seed-OSS; Claude's and LongWriter-Zero's habits; Magistral; Kimi.
+# By line: DeepSeek, Qwen, GLM and MiniMax; Seed-OSS; Claude and LongWriter-Zero; Magistral; Kimi.
 _TAGS = (
     *((f"<{name}>", f"</{name}>") for name in ("think", "seed:think", "thinking", "thought", "reasoning")),
     ("[THINK]", "[/THINK]"),
     ("\u25c1think\u25b7", "\u25c1/think\u25b7"),
 )
 _OPENING = re.compile(r"\s*(" + "|".join(re.escape(start) for start, _ in _TAGS) + ")", re.IGNORECASE)
-# In quotation marks or backticks a tag is being written about.
+# A tag in quotation marks or backticks is mentioned, not used.
 _CLOSING = re.compile(
     r"(?<![\"'`\u201c\u2018])(" + "|".join(re.escape(end) for _, end in _TAGS) + r")(?![\"'`\u201d\u2019])",
     re.IGNORECASE,
@@ -25,21 +25,21 @@ _CHANNEL = re.compile(
     r"(?:[^<\n]*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|(?=\s))"
 )
 _END_OF_CHANNEL = re.compile(r"(?:\s*<\|(?:end|return|call)\|>)+\s*$")
-# The same channels after a tokenizer that drops special tokens: "analysisThe user wants ...assistantfinalOnce ...".
+# The same channels when the tokenizer has dropped special tokens: "analysisThe user wants ...assistantfinalOnce ...".
 _BARE_CHANNELS = re.compile(r"\s*analysis(?=[^a-z\s])(.*?)assistant\s*final(?=[^a-z])", re.DOTALL)
 _ANSWER = re.compile(r"\s*<answer>(.*?)(?:</answer>\s*)?$", re.DOTALL | re.IGNORECASE)
 
 UNFINISHED = "unfinished_reasoning"
-"""Reason of a failure: the text ends before its answer begins."""
+"""Failure reason: the text ends before its answer begins."""
 
 REASONING_MARKS = re.compile(
     "|".join(re.escape(tag) for pair in _TAGS for tag in pair) + r"|<\|channel\|>|assistant\s*final", re.IGNORECASE
 )
-"""Whatever ``split_reasoning`` may cut at."""
+"""All markers at which ``split_reasoning`` may cut."""
 
 
 class Reasoned(NamedTuple):
-    """A text without its reasoning. The answer of a text that ends within its reasoning is empty."""
+    """The answer and the reasoning of a text. The answer is empty if the text ends within its reasoning."""
 
     answer: str
     reasoning: str = ""
@@ -47,7 +47,7 @@ class Reasoned(NamedTuple):
 
 
 def split_reasoning(text: str) -> Reasoned:
-    """Tell the reasoning at the start of a text from the answer behind it; a text without any comes back as it is.
+    """Separate the reasoning at the start of a text from the answer after it; a text without reasoning is unchanged.
 
     Example:
         ``split_reasoning("<think>Short.</think>Tea.") == Reasoned("Tea.", "Short.")`` and
@@ -78,18 +78,18 @@ def split_reasoning(text: str) -> Reasoned:
 
 
 def with_reasoning(beside: str, split: Reasoned) -> str:
-    """The reasoning of an answer that came with some in a field of its own, and perhaps with more in its text."""
+    """All reasoning of an answer: what the server sent in a separate field, then what its text held."""
     return _joined([beside, split.reasoning])
 
 
 def _is_written_about(text: str, closing: re.Match[str]) -> bool:
-    """Whether the tag's own opening stands before it, as in a text that explains such tags."""
+    """Whether the opening tag occurs earlier in the text, as in a text that explains such tags."""
     start = next(start for start, end in _TAGS if end.lower() == closing[1].lower())
     return start.lower() in text[: closing.start()].lower()
 
 
 def _of_channels(text: str) -> Reasoned:
-    """gpt-oss: analysis, commentary and final, each behind a marker; without a final one the answer has not begun."""
+    """Split gpt-oss channels (analysis, commentary, final, each after a marker); the answer is the final channel."""
     starts = list(_CHANNEL.finditer(text))
     answer: list[str] = []
     thoughts: list[str] = []

@@ -1,4 +1,4 @@
-"""Refusals in English and Chinese, in place of a draft, a plan or an imported answer."""
+"""Recognises refusals, in English and Chinese, that stand in for a draft, plan or imported answer."""
 
 import re
 
@@ -15,7 +15,7 @@ _REFUSAL = re.compile(
     r"|我(?:无法|不能)(?:完成|提供|协助|帮助|满足|为您|为你|继续|生成))",
     re.IGNORECASE | re.DOTALL,
 )
-_REFUSAL_WORDS = 120  # a longer text that starts so is a story in the first person
+_REFUSAL_WORDS = 120  # a longer text with such a start is a first-person story
 
 
 def is_refusal(text: str) -> bool:

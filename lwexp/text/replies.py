@@ -1,7 +1,7 @@
-"""Reads a model's reply: the one JSON object that was asked for, in whatever wrapping does not change its meaning.
+"""Reads the one JSON object that a model was asked for, in any wrapping that does not change its meaning.
 
-A reply may repeat what the judged text says. So what stands around the object is looked at, and where the object may
-come from the judged text, the reply is not read.
+A reply may repeat the judged text. So the text around the object is checked too, and a reply whose object may come from
+the judged text is refused.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ _FENCE = re.compile(r"```(?:[jJ][sS][oO][nN])?\s*(.*?)\s*```", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_KEY = 40  # characters
-# What a text says to a judge in words; template tokens and hidden characters cannot become a verdict.
+# Signs in plain words. The others, template tokens and hidden characters, cannot become a verdict.
 _SAYS_TO_JUDGE = {"scores", "asks_for_score", "overrides_rules", "addresses_judge", "praises_itself"}
 
 
 class UnreadableError(ValueError):
-    """A reply that is not what was asked for; the message tells the model what is wrong."""
+    """The reply is not what was asked for; the message tells the model what is wrong."""
 
 
 class _Found(NamedTuple):
-    """An object with the keys that were asked for, and the text before and after it."""
+    """An object with the requested keys, and the text before and after it."""
 
     value: dict[str, Any]
     before: str
@@ -40,15 +40,15 @@ class _Found(NamedTuple):
 
 
 def without_reasoning(text: str) -> str:
-    """The answer alone; empty where the text ends within its reasoning."""
+    """The answer alone; empty if the text ends within its reasoning."""
     return split_reasoning(text).answer
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """``object_pairs_hook`` for ``json``, which by itself takes the last of equal keys.
+    """``object_pairs_hook`` for ``json``, which would otherwise keep the last of two equal keys.
 
     Raises:
-        UnreadableError: If a key stands twice.
+        UnreadableError: If a key occurs twice.
     """
     if len(dict(pairs)) < len(pairs):
         raise UnreadableError("it has a key twice")
@@ -63,21 +63,21 @@ def read_object(
     mends: Callable[[str, dict[str, Any]], bool] | None = None,
     may_reason: bool = False,
 ) -> M:
-    """Read a reply that holds one JSON object of a schema.
+    """Read a reply that contains one JSON object of a schema.
 
-    Reasoning in front, a code fence, trailing commas, further keys, an outer object around the wanted one, and keys in
-    other spellings ("Breadth and Depth") or by another alias of their field make no difference.
+    Reasoning in front, a code fence, trailing commas, extra keys, an object around the wanted one, other spellings of
+    keys ("Breadth and Depth") and other aliases of a field are all accepted.
 
     Args:
-        reply: As it came.
-        schema: What the object must be. Keys that are no field of it are left out.
-        quoted: The texts that the question quotes. Where none of them holds anything like a verdict, text around the
-            object is let through, too, unless it talks to a judge. None lets none through.
-        mends: Whether the object that ``json_repair`` makes of broken JSON may be used; None repairs nothing.
-        may_reason: The question asks for reasons, so that text around the object may name scores.
+        reply: The model's reply, unchanged.
+        schema: The wanted object. Keys that it does not know are ignored.
+        quoted: The texts that the question quotes. If none of them contains anything like a verdict, text around the
+            object is allowed unless it addresses a judge. None allows no text around the object.
+        mends: Decides whether the object that ``json_repair`` makes of broken JSON may be used; None repairs nothing.
+        may_reason: The question asks for reasons, so text around the object may mention scores.
 
     Raises:
-        UnreadableError: If it is anything else, or if the object may come from a quoted text.
+        UnreadableError: If there is no such object, or if it may come from a quoted text.
     """
     names = _names_of(schema)
     suspects = [text for text in quoted or () if _holds_verdict(text, names)]
@@ -97,7 +97,7 @@ def read_object(
 
 
 def _names_of(schema: type[BaseModel]) -> dict[str, str]:
-    """Every spelling of a field's names, as ``_plain`` makes it -> the field."""
+    """Normalised name or alias (see ``_plain``) -> field name."""
     names: dict[str, str] = {}
     for name, field in schema.model_fields.items():
         alias = field.validation_alias
@@ -107,7 +107,7 @@ def _names_of(schema: type[BaseModel]) -> dict[str, str]:
 
 
 def _plain(key: str) -> str:
-    """ "Breadth & Depth", "breadth_and_depth" and "breadthAndDepth" are one."""
+    """Normalise a key: "Breadth & Depth", "breadth_and_depth" and "breadthAndDepth" become the same."""
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key).lower())
     return "".join(word for word in words if word != "and")
 
@@ -122,7 +122,7 @@ def _holds_verdict(text: str, names: Mapping[str, str]) -> bool:
 
 
 def _without_reasoning(reply: str, suspects: Sequence[str] | None) -> str:
-    """The reply behind its reasoning. Nothing is cut at a mark that a quoted verdict may have brought along."""
+    """The reply after its reasoning. A mark that may come from a quoted verdict cuts nothing."""
     if suspects is None:
         return _PAIRED.sub("", reply)
     if any(REASONING_MARKS.search(text) for text in suspects):
@@ -139,7 +139,7 @@ def _one_object(text: str, names: Mapping[str, str], mends: Callable[[str, dict[
         raise UnreadableError(f"it holds {len(found)} JSON objects of the kind that was asked for, wanted one")
     if found:
         return found[0]
-    # Broken JSON is mended only where its two ends are known: the whole reply, or what is in its one fence.
+    # Broken JSON is repaired only if its start and end are known: the whole reply, or the content of its only fence.
     fences = list(_FENCE.finditer(text))
     whole = fences[0] if len(fences) == 1 else re.fullmatch(r"(.*)", text, re.DOTALL)
     assert whole is not None, "everything matches"
@@ -152,7 +152,7 @@ def _one_object(text: str, names: Mapping[str, str], mends: Callable[[str, dict[
 
 
 def _objects(text: str, names: Mapping[str, str]) -> Iterator[_Found]:
-    """Every object of a text that has at least one of the fields; objects within objects are not searched."""
+    """Every top-level object of a text that has at least one of the fields."""
     decoder = json.JSONDecoder(object_pairs_hook=unique_keys)
     at = text.find("{")
     while at >= 0:
@@ -173,7 +173,7 @@ def _outside_fence(text: str) -> str:
 
 
 def _with_fields(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
-    """The fields in an object, or in the one object within it that has them; None where there are none."""
+    """The fields in an object, or in the only inner object that has them; None if there are none."""
     own = [(names[_plain(key)], item) for key, item in value.items() if _plain(key) in names]
     if own:
         return unique_keys(own)
@@ -184,7 +184,7 @@ def _with_fields(value: dict[str, Any], names: Mapping[str, str]) -> dict[str, A
 
 
 def _refuse_quotations(found: _Found, quoted: Sequence[str] | None, suspects: Sequence[str], may_reason: bool) -> None:
-    """Refuse an object with text around it that may be a quotation: of scores, of a request for them, of a part."""
+    """Refuse an object if the text around it may quote the judged text: scores, a request for scores, or part of it."""
     around = f"{found.before}\n{found.after}"
     is_doubtful = (
         quoted is None

@@ -1,7 +1,7 @@
-"""Word counts as people write them: "10,000-word", "about 3k words", "400-500 words", "一万字", "5000字左右".
+"""Reads word counts as people write them: "10,000-word", "about 3k words", "400-500 words", "一万字", "5000字左右".
 
-Two users: the length an instruction states (``stated_words``), and the counts in a plan (``COUNT`` and
-``count_of``). Words means what ``count_words`` counts, so a Chinese 字 and an English word are both one.
+Used for the length that an instruction states (``stated_words``) and for the counts in a plan (``COUNT`` and
+``count_of``). A word is what ``count_words`` counts: a Chinese character or an English word.
 """
 
 import re
@@ -32,19 +32,19 @@ UNIT = (
     r"(?:\s*-?\s*(?:\+|plus|or more|多)?\s*(?:English |Chinese )?(?:words?\b|wds?\b)"
     r"|\s*(?:多|余|来)?个?(?:汉|单|英文|中文)?(?:字(?![母体典幕段节号])|词(?![语汇组性])))"
 )
-"""The unit behind a count."""
+"""The unit after a count."""
 
 START = r"(?<![\dA-Za-z第$€¥零〇一二两三四五六七八九十百千万])(?<!\d[.,])"
-"""Where a count may begin: not within another number, an ordinal or a price."""
+"""A position where a count may begin: not within another number, an ordinal or a price."""
 _STATED = re.compile(
     rf"{START}{COUNT}{UNIT}"
-    # The unit may be left out where the label says what is counted: "字数要求：2000左右".
+    # The unit may be missing if a label says what is counted: "字数要求：2000左右".
     rf"|(?:字数|字符数|篇幅|word\s*(?:count|limit)|number of words|length)[^\d\n。；;]{{0,12}}?"
     rf"{COUNT.replace('low', 'low2').replace('high', 'high2')}"
     r"(?![\d%％页章段分秒])(?!\s*(?:pages?|chapters?|paragraphs?|sentences?|min|sec|character))",
     re.IGNORECASE,
 )
-# A count of a part is not the length of the whole, and neither is a rate or a text that is already there.
+# The length of a part, a rate, or the length of an existing text is not the length of the whole.
 _OF_A_PART = re.compile(
     r"(?:\b(?:each|every|per|first|last|vocabulary of|list of|learn|memori[sz]e|(?:of|in|from|summari[sz]e|shorten) "
     r"(?:this|the|my|these|following))\b[^.。,，;；:\n]{0,24}|[每各](?:[^。，；,;：:\n]{0,10}))$",
@@ -55,21 +55,21 @@ _PART_FOLLOWS = re.compile(
     r"page|day|item|scene|answer|person)?\b(?<!\ba)(?<!\ban)|/|每)",
     re.IGNORECASE,
 )
-_LONGEST = 1_000_000  # "100 billion words" is no request
+_LONGEST = 1_000_000  # "100 billion words" is not a request
 
 
 class Count(NamedTuple):
-    """A count of words; of a range the middle, with its two ends in ``range``."""
+    """A count of words. For a range, the count is its middle, and ``range`` holds both ends."""
 
     words: int
     range: tuple[int, int] | None
 
 
 def stated_words(text: str) -> int | None:
-    """The length that an instruction asks for, in words, or None where it states none.
+    """The length that an instruction asks for, in words; None if it states none.
 
-    Of a range the middle is taken; of several lengths the largest, which is that of the whole. A length of each
-    chapter, a rate and the length of a text that is already there do not count.
+    A range gives its middle; of several lengths, the largest is taken as that of the whole text. The length of each
+    chapter, a rate, and the length of an existing text do not count.
 
     Example:
         ``stated_words("Write a 10,000-word novel, each chapter about 1k words") == 10_000``
@@ -78,12 +78,12 @@ def stated_words(text: str) -> int | None:
 
 
 def stated_lengths(text: str) -> list[int]:
-    """Every different length of a whole text that an instruction states, in words, in order.
+    """All different lengths of a whole text that an instruction states, in words, in order.
 
     Example:
         ``stated_lengths("An essay of 800 words or a talk of 500 words; 800 words is better") == [800, 500]``
     """
-    # Full-width digits, letters and punctuation become the plain ones.
+    # NFKC turns full-width digits, letters and punctuation into ASCII.
     text = unicodedata.normalize("NFKC", text)
     found: dict[int, None] = {}
     for match in _STATED.finditer(text):
@@ -97,7 +97,7 @@ def stated_lengths(text: str) -> list[int]:
 
 
 def count_of(low: str, high: str | None) -> Count:
-    """What the groups of ``COUNT`` say. "2-3k" and "2到3万" share their unit."""
+    """The count in the groups of ``COUNT``. In "2-3k" and "2到3万" the unit holds for both ends."""
     if high is None:
         return Count(round(_value(low)), None)
     most, least = _value(high), _value(low)

@@ -1,7 +1,7 @@
-"""Word count, length score S_l and language detection: one definition for every room.
+"""Word count, length score S_l and language detection, defined once for every room.
 
-Source: THUDM/LongWriter evaluation/pred.py:17-18 at 3fcfdff, kept exactly so that scores compare with the
-published ones, with its oddities: "don't" counts 2, "state-of-the-art" 4, digits and kana 0, a
+Source: THUDM/LongWriter evaluation/pred.py:17-18 at 3fcfdff. Kept exactly, oddities included, so that scores can be
+compared with the published ones: "don't" counts 2, "state-of-the-art" 4, digits and kana 0, a
 Latin word with an accent or glued to Chinese characters 0.
 """
 
@@ -18,7 +18,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATIN_WORD = re.compile(r"\b[a-zA-Z]+\b")
 
-# Chinese prompts about code quote much English; English texts hardly ever hold Chinese.
+# Chinese prompts about code quote much English; English texts rarely contain Chinese.
 _ZH_SHARE = 0.2
 
 
@@ -33,11 +33,11 @@ def count_words(text: str) -> int:
 
 
 def count_words_unicode(text: str) -> int:
-    """Segments between the default word boundaries of Unicode (UAX 29) that hold a letter or a digit.
+    """Number of segments between Unicode word boundaries (UAX 29) that contain a letter or a digit.
 
-    Where it differs from ``count_words``: accents, other scripts and numbers count; English glued to Chinese counts;
-    "don't" is 1; each kana is 1, as each Chinese character is, those beyond U+9FFF included. "state-of-the-art" is 4
-    in both. Thai and other scripts without spaces would need a dictionary; they count about one a letter.
+    Differences from ``count_words``: accented words, other scripts and numbers count; English glued to Chinese counts;
+    "don't" is 1; each kana and each Chinese character is 1, also beyond U+9FFF. "state-of-the-art" is 4 in both. Thai
+    and other scripts without spaces would need a dictionary; they count about 1 per letter.
 
     Example:
         ``count_words_unicode("café, 使用Python") == 4``, where ``count_words`` says 2
@@ -46,26 +46,26 @@ def count_words_unicode(text: str) -> int:
 
 
 def split_words(text: str) -> list[str]:
-    """The words that ``count_words_unicode`` counts, in lower case: what repetition is measured on."""
+    """The words that ``count_words_unicode`` counts, in lower case; repetition is measured on them."""
     words: list[str] = _segment().findall(text.lower())
     return words
 
 
 @functools.cache
 def _segment() -> Any:
-    # Imported late: most commands count as the paper does. UAX 29 keeps a run of katakana together; here each counts.
+    # Imported late, because most commands use ``count_words``. UAX 29 joins a run of katakana; here each one counts.
     import regex  # type: ignore[import-untyped]
 
     return regex.compile(r"(?w)[\p{Katakana}ー]|\b(?!_+\b)\w.*?\b")
 
 
 def count_by(counter: Counter, text: str) -> int:
-    """Words of a text by a bench's counter."""
+    """Count the words of a text with a bench's counter."""
     return count_words(text) if counter == "longwriter" else count_words_unicode(text)
 
 
 def language_of(text: str) -> Language:
-    """``zh`` where at least a fifth of the counted words are Chinese characters, else ``en``."""
+    """``zh`` if at least a fifth of the counted words are Chinese characters, else ``en``."""
     if text.isascii():
         return "en"
     han = len(_HAN.findall(text))
@@ -73,16 +73,16 @@ def language_of(text: str) -> Language:
 
 
 def score_length(required: int, words: int) -> float:
-    """Score a length from 0 to 100; exactly as long as asked for is 100.
+    """Score a length from 0 to 100; exactly the required length scores 100.
 
-    Too long loses over three times the required length, too short over a third of it:
+    Above the required length l, the score falls linearly with words / l; below it, linearly with l / words:
 
         words      0 to l/3   l/2   l     2l     3l     4l and more
         S_l        0          50    100   66.7   33.3   0
 
     Args:
         required: Words asked for, above 0.
-        words: Words produced. 0 words score 0, where the published code divides by zero.
+        words: Words produced. 0 words score 0; the published code divides by zero there.
 
     Source: the paper, section 4.1; THUDM/LongWriter evaluation/eval_length.py at 3fcfdff.
     """
