@@ -1,10 +1,10 @@
 """generate: selection and AgentWrite. Reads conversations of any set and keeps the instructions that need a long
 answer (``select``); reads instructions (selected, made from topics, or a JSONL file), asks the teacher for a plan and
-for one paragraph a step, cleans what comes back.
+for one paragraph per step, and cleans the replies.
 
-Writes into its run directory: instructions.jsonl (of a selection) or drafts.jsonl, conversations.jsonl and
-.parquet (for SFT); draft_failures.jsonl and ledger.sqlite (every answer paid for; running the command again pays for
-none of them twice). Never touches a key, a model or another room's files; litellm is behind the room ``llm``.
+Writes into its run directory: instructions.jsonl (for a selection) or drafts.jsonl, conversations.jsonl and
+.parquet (for SFT); draft_failures.jsonl and ledger.sqlite (every paid answer, so that running the command again pays
+for none twice). Never touches a key, a model or another room's files; only the room ``llm`` uses litellm.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | None = None) -> RunDirectory | None:
     """Write the drafts of a run, or print what they would cost if ``dry_run`` is set.
 
-    A run that lost documents to faults that may pass (time-outs, a busy server) is incomplete: the same command asks
-    again for those only. So is a run whose money ran out: what was written until then can be used.
+    A run that lost documents to temporary faults (time-outs, a busy server) is incomplete: the same command asks again
+    for those only. So is a run that ran out of money; the drafts written until then can be used.
 
     Args:
         config: The whole config.
-        publish: Called when the files of the run are written, also if it ends early, unless by SIGTERM.
+        publish: Called once the run's files are written, also if the run ends early, but not after SIGTERM.
 
     Returns:
         The run, or None after a dry run, which leaves nothing behind.

@@ -1,7 +1,7 @@
-"""The first user turn of a row of any conversation set, with the row's flags.
+"""Reads the first user turn of a row of any conversation set, with the row's flags.
 
-The format is detected row by row; rows that hold a bare prompt are read too. Later turns are not read, so a broken
-answer does not matter.
+The format is detected row by row; rows with a bare prompt are read too. Later turns are not read, so a broken answer
+does not matter.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ class Candidate(NamedTuple):
     """The first user turn of a row.
 
     Attributes:
-        id: The row's own id where it has one, else ``<source>-<row number>``.
+        id: The row's own id if it has one, else ``<source>-<row number>``.
         text: What the user asked, stripped.
         language: The row's own word for it ("English", "zh"), or None.
         is_toxic: Whether the row, its first turn or a moderation result is flagged.
-        is_redacted: Whether personal data was cut out of the first turn.
+        is_redacted: Whether personal data was removed from the first turn.
         required_words: The row's own required length, or None.
     """
 
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Why a row was turned away: a short word for the tally, and a line for people."""
+    """Why a row was rejected: a short reason to count, and a line for people."""
 
     reason: str
     detail: str

@@ -1,6 +1,6 @@
-"""Cleaning of what the teacher wrote: named rules, each counted.
+"""Cleans the teacher's text by named rules, and counts each.
 
-Some rules mend a paragraph (a label, an echo of the plan, invisible characters), others drop the whole draft, with a
+Some rules correct a paragraph (a label, an echo of the plan, invisible characters); others drop the whole draft, with a
 reason. Nothing else is changed.
 """
 
@@ -35,22 +35,22 @@ _COUNT_BEHIND = re.compile(
     r"[\d,]+\s*(?:words?|字)?\W{0,4}$",
     re.IGNORECASE,
 )
-_SHORTEST_ECHO = 30  # letters: a shorter instruction may well be the title
+_SHORTEST_ECHO = 30  # letters; a shorter instruction may be the title
 _CODE = re.compile(r"```.*?```", re.DOTALL)
 _OTHER_LANGUAGE = re.compile(r"english|chinese|translat|bilingual|英文|英语|中文|汉语|华文|翻译|双语", re.IGNORECASE)
-_PROSE_WORDS = 20  # a shorter paragraph is a title or a name, in whatever language
+_PROSE_WORDS = 20  # a shorter paragraph may be a title or a name, in any language
 _WRONG_SHARE = 0.3
 
 
 class Cleaned(NamedTuple):
-    """A paragraph after the mending rules, and the names of those that changed it."""
+    """A corrected paragraph, and the names of the rules that changed it."""
 
     text: str
     rules: tuple[str, ...]
 
 
 def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Cleaned:
-    """Apply the mending rules in order.
+    """Apply the correcting rules in order.
 
     Rules: reasoning, zero_width, preface, instruction_echo, step_echo, label, word_count.
     """
@@ -73,7 +73,7 @@ def clean_paragraph(text: str, step: PlanStep, *, instruction: str = "") -> Clea
 
 
 def _without_echo(text: str, step: PlanStep) -> str:
-    """Cut off a first line that repeats the plan's line, by its word count field or word for word."""
+    """Remove a first line that repeats the plan's line: with its word count field, or word for word."""
     first, _, rest = text.partition("\n")
     bare = _LABEL.sub("", first, count=1).strip(" *_#>-:：.。")
     is_echo = bare == step.point.strip(".。") or (_PLAN_LINE.match(first) and step.point[:20] in first)
@@ -81,7 +81,7 @@ def _without_echo(text: str, step: PlanStep) -> str:
 
 
 def _without_instruction(text: str, instruction: str) -> str:
-    """Cut off the instruction where the text begins with it, word for word, in lines of its own."""
+    """Remove the instruction if the text begins with it, word for word, on separate lines."""
     rest = text.removeprefix(instruction)
     is_echo = len(instruction) >= _SHORTEST_ECHO and rest != text and rest.startswith("\n") and rest.strip()
     return rest if is_echo else text
@@ -107,7 +107,7 @@ def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
 
 
 def _repeated_paragraph(draft: Draft) -> str | None:
-    """The first paragraph of some length that repeats an earlier one."""
+    """The first paragraph above a minimum length that repeats an earlier one."""
     seen: dict[str, int] = {}
     for number, paragraph in enumerate(draft.paragraphs, 1):
         key = " ".join(paragraph.lower().split())
@@ -118,9 +118,9 @@ def _repeated_paragraph(draft: Draft) -> str | None:
 
 
 def _wrong_language(draft: Draft) -> str | None:
-    """More than three words in ten are prose in the other language, and the instruction names no language.
+    """Detail if over 30% of words are prose in the other language and the instruction names no language, else None.
 
-    Only English and Chinese are told apart, by their letters: a draft in French passes for English.
+    Only English and Chinese are distinguished, by their letters: a French draft counts as English.
     """
     wanted = draft.instruction.language
     if _OTHER_LANGUAGE.search(draft.instruction.text):

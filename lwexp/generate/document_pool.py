@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class WrittenRun(NamedTuple):
-    """What a generation has come to.
+    """The outcome of a generation.
 
     Attributes:
         results: For the manifest.
-        missing: Counts by reason of the documents that another start may still get.
-        stop: Raised once the run is closed, because the money has run out; None after a whole run.
+        missing: Number of documents, by reason, that another start may still write.
+        stop: Error to raise after closing the run, because the money has run out; None after a complete run.
     """
 
     results: DataResults
@@ -44,12 +44,12 @@ def write_all(
 ) -> WrittenRun:
     """Write every draft of a run and the run's files.
 
-    If the run is stopped, finished documents are written first; the next start goes on from the ledger.
+    If the run is stopped, finished documents are written first; the next start continues from the ledger.
 
     Raises:
-        LwexpError: If the run had to stop: no key, no money before the first draft, a fault that every call meets.
+        LwexpError: If the run had to stop: no key, no money before the first draft, or a fault in every call.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended.
-        Preempted: The same after SIGTERM.
+        Preempted: After SIGTERM, likewise.
     """
     started = time.monotonic()
     with open_ledger(run.path / LEDGER, config.teacher, root=Path(config.root)) as ledger:
@@ -104,7 +104,7 @@ def _write_documents(
     ledger: Ledger,
     outcomes: dict[int, Outcome],
 ) -> None:
-    """Fill ``outcomes``, by position in ``instructions``; raises what ``write_all`` says."""
+    """Fill ``outcomes``, by position in ``instructions``. Raises as ``write_all`` does."""
     generate, teacher = config.generate, config.teacher
     rules = Rules(
         mode=generate.mode,

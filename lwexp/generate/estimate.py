@@ -1,7 +1,7 @@
-"""Calls, tokens and dollars that a run will probably take, text that is sent again included.
+"""Estimates the calls, tokens and dollars of a run, resent text included.
 
-Step i of a document sends the text of steps 1 to i-1 again, so prompt tokens grow with the square of the
-number of paragraphs: 30 paragraphs of 530 tokens send 30 * 29 / 2 * 530 = 230,000 tokens of text again.
+Step i of a document sends the text of steps 1 to i-1 again, so prompt tokens grow with the square of the number of
+paragraphs: 30 paragraphs of 530 tokens resend 30 * 29 / 2 * 530 = 230,000 tokens.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _SHOWN = 3  # instructions printed by a dry run
 
 
 class Estimate(NamedTuple):
-    """Sums over all documents; ``resent_tokens`` are the part of the prompts that was sent before."""
+    """Sums over all documents; ``resent_tokens`` are prompt tokens that an earlier call has already sent."""
 
     calls: int
     prompt_tokens: int
@@ -32,7 +32,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(config: Config, instructions: Sequence[Instruction], templates: Mapping[Language, Templates]) -> Estimate:
-    """Expected calls and tokens, if each document comes out at the length asked for."""
+    """Expected calls and tokens, if each document has the requested length."""
     calls = prompt = resent = completion = 0
     for row in instructions:
         per_word = _TOKENS_PER_WORD[row.language]
@@ -54,7 +54,7 @@ def estimate(config: Config, instructions: Sequence[Instruction], templates: Map
 
 
 def estimate_cost(config: Config) -> float | None:
-    """Dollars for the drafts of a config; None where no price is known for the teacher.
+    """Dollars for the drafts of a config; None if the teacher's price is unknown.
 
     Raises:
         LwexpError: If the instructions or prompts cannot be read.

@@ -1,4 +1,4 @@
-"""The files of a generation run, in the order of its instructions whatever the order of completion."""
+"""Writes the files of a generation run in the order of its instructions, not in the order of completion."""
 
 import statistics
 from collections import Counter
@@ -30,8 +30,8 @@ def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Map
 
     Args:
         folder: The run directory.
-        instructions: What was asked.
-        outcomes: By position in ``instructions``; a stopped run has not all of them.
+        instructions: The instructions asked.
+        outcomes: By position in ``instructions``; some are missing after a stop.
     """
     ordered = [outcomes[index] for index in range(len(instructions)) if index in outcomes]
     drafts = [outcome.draft for outcome in ordered if isinstance(outcome, Written)]
@@ -46,7 +46,7 @@ def write_files(folder: Path, instructions: Sequence[Instruction], outcomes: Map
 
 
 def as_conversation(draft: Draft) -> Conversation:
-    """One turn each: the instruction, and the draft as its answer."""
+    """A conversation of two messages: the instruction, and the draft as its answer."""
     instruction = draft.instruction
     question = Message(role="user", content=instruction.text)
     return Conversation(

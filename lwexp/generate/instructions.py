@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 _TEXT_KEYS = ("text", "prompt", "instruction")
 _LENGTH_KEYS = ("required_words", "length")
-_LONGEST = 10_000_000  # words; no text is longer, and 2^63 fits into no table
+_LONGEST = 10_000_000  # words; no text is longer
 
 
 class Loaded(NamedTuple):
-    """The instructions of a run; the file they came from and the run that wrote it, if any."""
+    """The instructions of a run, with the file that they came from and the run that wrote it, if any."""
 
     rows: list[Instruction]
     file: Path | None
@@ -53,7 +53,7 @@ def find_instructions(
 
 
 def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: int) -> list[Instruction]:
-    """Instructions made from topics, or read from a file of the user's."""
+    """Instructions made from topics, or read from the user's file."""
     if isinstance(config, SyntheticInstructions):
         return make_instructions(config.count, config.required_words, seed=seed)
     return read_instructions(Path(config.path), count=config.count)
@@ -62,11 +62,11 @@ def load_instructions(config: SyntheticInstructions | InstructionFile, *, seed: 
 def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int) -> list[Instruction]:
     """Topics x lengths x languages, as evenly as ``count`` allows.
 
-    Row i does not depend on ``count``: a larger run begins with the rows of a smaller one, and so reuses
-    what a ledger holds of them.
+    Row i does not depend on ``count``: a larger run begins with the rows of a smaller one, so it reuses their answers
+    in the ledger.
     """
     cells = [(words, language) for words in required_words for language in LANGUAGES]
-    # Sampling all of them is a shuffle.
+    # A sample of all topics is a shuffle.
     topics = {cell: random.Random(f"{seed}|{cell}").sample(TOPICS[cell[1]], len(TOPICS[cell[1]])) for cell in cells}
     rows = []
     for i in range(count):
@@ -84,12 +84,12 @@ def make_instructions(count: int, required_words: tuple[int, ...], *, seed: int)
 
 
 def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
-    """Rows of a JSONL file: ``Instruction`` rows, or objects with a text and perhaps a length.
+    """Rows of a JSONL file: ``Instruction`` rows, or objects with a text and optionally a length.
 
-    Where no length is given, the one that the text states is taken.
+    If a row gives no length, the length that its text states is used.
 
     Raises:
-        LwexpError: At the first line that is neither, at an id that comes twice, or if there is no row.
+        LwexpError: At the first line that is neither, at the first repeated id, or if there is no row.
     """
     if not path.is_file():
         raise LwexpError(f"generate.instructions.path: {path} does not exist; give a JSONL file of instructions")
@@ -119,9 +119,9 @@ def stable_seed(seed: int, name: str) -> int:
 
 
 def seed_of(seed: int, instruction: Instruction) -> int:
-    """The seed of an instruction's calls, from its id; a row without one of its own counts by its place in the file.
+    """The seed of an instruction's calls: from its id, or from its position in the file if the row has no id.
 
-    So a copy of the file under another name asks for nothing that is paid for.
+    So a copy of the file under another name asks for nothing that has been paid for.
     """
     place = instruction.id.removeprefix(f"{instruction.source}-")
     is_own = place == instruction.id or not place.isdigit()

@@ -1,4 +1,4 @@
-"""The question that rules cannot settle: does an instruction need a long answer? Asked of a model, yes or no."""
+"""Asks a model the question that rules cannot settle: does an instruction need a long answer, yes or no?"""
 
 import functools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _REASK = (
 
 
 class Judgement(BaseModel):
-    """The reply wanted; also the JSON schema that providers are asked to keep to."""
+    """The wanted reply; also the JSON schema that is sent to the provider."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,8 @@ async def needs_long_output(client: Client, instruction: Instruction, *, min_wor
 
 
 def judge_prompt(instruction: Instruction, min_words: int) -> str:
-    """The question. Its code is a hash of the instruction, so the text is stable and cannot be closed from inside."""
+    """The question. The code around the instruction is its hash, so the same instruction always gives the same
+    question, and an instruction cannot close its own quotation."""
     values = {"WORDS": f"{min_words:,}", "CODE": code_of(instruction.text), "INST": instruction.text}
     return fill(_template(instruction.language), values)
 
@@ -51,11 +52,11 @@ def read_judgement(reply: str, quoted: Sequence[str] | None = None) -> bool:
     """Read a reply. "Yes" in prose is not read: the instruction may have suggested it.
 
     Args:
-        reply: As it came.
-        quoted: The instruction; without it, the object must stand alone.
+        reply: The model's reply, unchanged.
+        quoted: The instruction. Without it, no text is allowed around the object.
 
     Raises:
-        UnreadableError: With what is wrong.
+        UnreadableError: If the reply is anything else; the message says what is wrong.
     """
     return read_object(reply, Judgement, quoted=quoted, mends=lambda text, _: text.endswith("}")).needs_long_output
 

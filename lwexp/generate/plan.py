@@ -1,7 +1,7 @@
-"""AgentWrite step I: read the steps of a plan as models really write it, or say why it cannot be used.
+"""AgentWrite step I: reads the steps of a plan in the forms that models write, or says why it cannot be used.
 
-The original takes every line for a step, so a preamble becomes a paragraph and a refusal a plan
-(THUDM/LongWriter agentwrite/write.py:61 at 3fcfdff). Here a step is a label and a word count, or the plan
+The original takes every line as a step, so a preamble becomes a paragraph and a refusal a plan
+(THUDM/LongWriter agentwrite/write.py:61 at 3fcfdff). Here each step needs a label and a word count; otherwise the plan
 is refused.
 """
 
@@ -21,7 +21,7 @@ class BadPlan(NamedTuple):
 
     Attributes:
         reason: refusal, no_plan, no_word_count, numbering, too_many_steps, step_length or plan_length.
-        detail: What is wrong, in words that the teacher is told when it is asked again.
+        detail: What is wrong, in words for the teacher, which is asked again.
     """
 
     reason: str
@@ -32,8 +32,8 @@ def parse_plan(text: str) -> Plan | BadPlan:
     """Read the steps of a plan, English or Chinese.
 
     Tolerates bold, bullets, headings, tables, JSON, numbering of many kinds, a preamble and a closing remark,
-    points and counts on lines of their own, ranges (their middle is taken and their ends are kept), counts in
-    digits of either width and in words.
+    points and counts on separate lines, ranges (the count is their middle; their ends are kept), and counts in
+    half-width or full-width digits or in words.
     """
     try:
         return _parse(split_reasoning(text).answer.strip())
@@ -63,7 +63,7 @@ def plan_fault(plan: Plan, limits: PlanLimits, *, required_words: int | None) ->
     Args:
         plan: What the teacher planned.
         limits: Bounds for the count of steps, the words of a step and the total.
-        required_words: What the instruction asks for, if it states a length.
+        required_words: The length that the instruction states, if any.
     """
     if len(plan.steps) > limits.max_steps:
         return BadPlan("too_many_steps", f"it has {len(plan.steps)} steps, and {limits.max_steps} are the most")

@@ -1,4 +1,4 @@
-"""A plan's text as lines, and the steps in them: which line begins a step, its word count, its main point."""
+"""Splits a plan into lines and finds its steps: where each begins, its word count and its main point."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lwexp.text.stated_lengths import COUNT, START, UNIT, Count, count_of
 
-# Full-width digits, and the spaces and invisible signs that come with text from web pages.
+# Full-width digits, and the spaces and invisible characters that web pages leave in text.
 _PLAIN_SIGNS = str.maketrans("０１２３４５６７８９\u3000", "0123456789 ", "\u200b\u200c\u200d\u2060\ufeff")
 _MARKUP = re.compile(r"\*\*|__|`")
 _BULLET = re.compile(r"^\s*(?:[-*+•>#|]+\s+|#+\s*)*")
@@ -35,7 +35,7 @@ def _label(english: str, chinese: str, counted: str) -> str:
     return rf"^{numbering}(?:(?:{english})\s*#?{_INDEX}|(?:{chinese})\s*{_INDEX}|第\s*{_INDEX}\s*(?:{counted}))"
 
 
-# In the order of trust: where two kinds of label carry equally many word counts, the first is the plan.
+# Most reliable first: if two kinds of label have equally many word counts, the first kind wins.
 _LABELS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -74,14 +74,14 @@ class Step(NamedTuple):
     head: str
     tail: tuple[str, ...] = ()
     number: int | None = None
-    after_heading: bool = False  # a heading of another kind stands before it, so its number may start over
+    after_heading: bool = False  # it follows a heading of another kind, so its number may start over
 
     @property
     def word_count(self) -> Count | None:
-        """The step's word count: a named one ("Word Count: 400") before one in brackets before any other."""
+        """The step's word count: preferably a named one ("Word Count: 400"), then one in brackets, then any other."""
         for pattern in (_NAMED_COUNT, _COUNT_IN_BRACKETS, _PLAIN_COUNT):
             for line in (self.head, *self.tail):
-                # The last match of a line: what stands before it is more likely part of the point.
+                # Take the last match of a line; earlier ones are more likely part of the point.
                 if matches := list(pattern.finditer(line)):
                     count = count_of(matches[-1]["low"], matches[-1]["high"])
                     if count.words:
@@ -90,7 +90,7 @@ class Step(NamedTuple):
 
     @property
     def point(self) -> str:
-        """The main point: the step's words less label, count and names of fields."""
+        """The main point: the step's text without its label, its count and the names of fields."""
         label = _match_label(self.head)
         pieces = []
         for line in (self.head[label.end() :] if label else self.head, *self.tail):
@@ -102,14 +102,14 @@ class Step(NamedTuple):
 
 
 def find_steps(text: str) -> list[Step]:
-    """The steps by the kind of label that carries most word counts; without labels, each line with a count."""
+    """The steps, by the kind of label that has most word counts; without labels, each line with a count."""
     lines = list(_plain_lines(text))
     labelled = [_labelled(lines, kind) for kind in _LABELS]
     most = max(labelled, key=lambda steps: sum(step.word_count is not None for step in steps))
     if any(step.word_count for step in most):
         return most
     counted = [step for line in lines if not _is_remark(line) and (step := Step(line.strip())).word_count]
-    # Labels without a single count are a plan all the same, to be refused as one.
+    # Labels without any count are still a plan; it is refused as a plan without word counts.
     return counted or next((steps for steps in labelled if steps), [])
 
 
@@ -145,12 +145,12 @@ def _is_field(line: str) -> bool:
 
 
 def _is_remark(line: str) -> bool:
-    """Whether it is a preamble or a sum, which mention word counts, too."""
+    """Whether the line is a preamble or a total, which also mention word counts."""
     return bool(_REMARK.match(line.strip())) or (line.rstrip().endswith((":", "：")) and not _is_field(line.strip()))
 
 
 def _plain_lines(text: str) -> Iterator[str]:
-    """Lines without markup and with plain digits; one leading space stands for indentation or a bullet."""
+    """Lines without markup and with ASCII digits; a leading space marks indentation or a bullet."""
     bare = _FENCE.sub("", text).strip()
     lines = _json_lines(bare) if bare.startswith(("[", "{")) else []
     for line in lines or _without_tables(bare.splitlines()):
@@ -162,7 +162,7 @@ def _plain_lines(text: str) -> Iterator[str]:
 
 
 def _json_lines(text: str) -> list[str]:
-    """One line for each object of the first list of objects."""
+    """One line for each object of the first list of objects in the text."""
     import json_repair
 
     rows = next(_lists_of_objects(json_repair.loads(text)), [])
@@ -178,7 +178,7 @@ def _lists_of_objects(value: Any) -> Iterator[list[dict[str, Any]]]:
 
 
 def _without_tables(lines: Sequence[str]) -> Iterator[str]:
-    """Lines as they are, with one line for each row of a table (a header, a rule, rows)."""
+    """The lines, with each row of a table (header, rule, rows) turned into one line."""
     header: list[str] = []
     number = 0
     for line, following in zip_longest(lines, lines[1:], fillvalue=""):
@@ -196,7 +196,7 @@ def _without_tables(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _row_line(number: int, row: Iterable[tuple[str, Any]]) -> str:
-    """A row in the paper's form."""
+    """A table row as a step in the paper's form."""
     count, points = None, []
     for name, value in row:
         if _COUNT_COLUMN.search(name):

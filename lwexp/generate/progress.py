@@ -1,7 +1,7 @@
 """Progress of a generation run: documents, calls in flight, dollars spent and projected, tokens per second, time left.
 
-Work is measured in calls: a document of n steps takes 1 + n, as the dry run counts. The projected cost assumes that all
-calls cost the same, so it is too low at first: later steps send more text again.
+Work is measured in calls: a document of n steps takes 1 + n calls, as the dry run counts them. The projected cost
+assumes that all calls cost the same, so it is too low at first: later steps send more of the text again.
 """
 
 import time
@@ -58,7 +58,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the rate since this start, not counting answers from the ledger; None before there is a rate."""
+        """Seconds left at the rate since this start, not counting answers from the ledger; None without a rate."""
         fresh = self.share - min(self.share, self._replayed / max(1, sum(self.expected)))
         return (1 - self.share) / fresh * (time.monotonic() - self._started) if fresh > 0.01 else None
 
@@ -87,7 +87,7 @@ class Progress:
             self.tokens += real.completion_tokens
 
     def ended(self, index: int, outcome: object) -> None:
-        """Count a document that is written or has failed."""
+        """Count a document as written or failed."""
         self.done += 1
         self._made.pop(index, None)
         self._finished += self.expected[index]

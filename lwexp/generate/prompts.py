@@ -15,7 +15,7 @@ _KNOWN = ("INST", "PLAN", "TEXT", "STEP")
 
 
 class Templates(NamedTuple):
-    """The two prompts of AgentWrite in one language, and the reply to a plan that cannot be used."""
+    """The two prompts of AgentWrite in one language, and the message sent after an unusable plan."""
 
     plan: str
     write: str
@@ -26,7 +26,7 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
     """Read plan_en.txt, write_en.txt, plan_zh.txt and write_zh.txt.
 
     Raises:
-        LwexpError: If a file is missing, lacks a placeholder that it needs, or holds an unknown one.
+        LwexpError: If a file is missing, lacks a required placeholder, or has an unknown one.
     """
     folder = Path(config.prompts) if config.prompts is not None else _BUILT_IN
     needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))

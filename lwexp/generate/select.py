@@ -1,8 +1,9 @@
-"""Selection: from any conversation set, the first-turn instructions that need a long answer.
+"""Selection: finds the first-turn instructions of a conversation set that need a long answer.
 
-Rules first, a model's yes or no last and only while its language is not full. Rows are read one at a time, so
-memory holds what was kept, what is in flight and the sketches of the duplicate rule. Which rows are asked about
-and kept depends on their order alone, never on timing: a language never has more calls in flight than places left.
+Rules decide first; a model answers yes or no last, and only while its language still has places. Rows are read one at a
+time, so memory holds the rows that were kept, those in flight, and the sketches of the duplicate rule. Which rows are
+asked about and kept depends on their order alone, never on timing: a language never has more calls in flight than
+places left.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 64
 _REPLY_TOKENS = 12
-_BYTES_PER_TOKEN = 3.5  # English and Chinese alike, for a price before asking
+_BYTES_PER_TOKEN = 3.5  # for English and Chinese; used to price a question before asking it
 
 Outcome = Instruction | Failure
 
@@ -43,14 +44,14 @@ Outcome = Instruction | Failure
 def select_instructions(
     config: Config, run: RunDirectory, rows: Iterable[RawRow], source: str
 ) -> tuple[SelectResults, dict[str, int]]:
-    """Write instructions.jsonl and select_failures.jsonl (every row turned away, with its reason) into the run.
+    """Write instructions.jsonl and select_failures.jsonl (every rejected row, with its reason) into the run.
 
     Returns:
-        The results for the manifest, and counts by reason of the rows that another start may still judge.
+        The results for the manifest, and the number of rows, by reason, that another start may still judge.
 
     Raises:
         LwexpError: If nothing was kept, or the run had to stop.
-        KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; what was found is written.
+        KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; the rows found until then are written.
     """
     failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
@@ -81,7 +82,7 @@ def select_instructions(
 
 
 class Selection:
-    """Takes rows in order and settles them in order; the questions in between run at once."""
+    """Takes rows in order and settles them in the same order, while questions about them run concurrently."""
 
     def __init__(self, config: Config, out: RowLog) -> None:
         self.kept: list[Instruction] = []
@@ -90,7 +91,7 @@ class Selection:
         self._config = config
         self._out = out
         self._lost: Counter[str] = Counter()
-        self._yes: Counter[str] = Counter()  # as answers come in; ``accepted`` counts them in the order of rows
+        self._yes: Counter[str] = Counter()  # counted as answers arrive; ``accepted`` is counted in the order of rows
         self._in_flight: Counter[str] = Counter()
         self._answered = asyncio.Event()
         self._decided: dict[int, Outcome | None] = {}  # by row, until all rows before it are decided
@@ -104,7 +105,7 @@ class Selection:
 
     @property
     def share(self) -> float:
-        """Places taken, from 0 to 1."""
+        """Share of the places that are taken, from 0 to 1."""
         return len(self.kept) / max(1, sum(self.wanted.values()))
 
     def __str__(self) -> str:
@@ -112,7 +113,7 @@ class Selection:
         return f"rows: {self._next:,} read, {found}, {self._in_flight.total()} in flight, ${self._spent_usd:,.2f}"
 
     async def to_ask(self, rows: Iterator[Outcome]) -> AsyncIterator[tuple[int, Instruction]]:
-        """Rows that a model must judge, with their places, until every language is full or the rows end."""
+        """Yield rows that a model must judge, with their positions, until every language is full or the rows end."""
         place = -1
         async for row in _in_a_thread(rows):
             place += 1
@@ -131,9 +132,9 @@ class Selection:
                 return
 
     async def ask(self, client: Client, item: tuple[int, Instruction]) -> str | None:
-        """Ask about one of ``to_ask``; the reason if no verdict came."""
+        """Ask about a row from ``to_ask``. Return the reason if there was no verdict, else None."""
         place, row = item
-        outcome: Outcome | None = None  # none came, because the run is being stopped
+        outcome: Outcome | None = None  # stays None if the run is being stopped
         try:
             seed = seed_of(self._config.seed, row)
             if await needs_long_output(client, row, min_words=self._config.select.min_words, seed=seed):
@@ -153,13 +154,13 @@ class Selection:
         return None
 
     def _settle(self, place: int, outcome: Outcome | None) -> None:
-        """Keep what is decided about a row; count and write all rows up to the first that is not decided."""
+        """Store the outcome of a row; count and write all rows up to the first undecided one."""
         self._decided[place] = outcome
         while self._next in self._decided:
             first = self._decided.pop(self._next)
             self._next += 1
             if first is None or self._is_full():
-                # Rows cut off by a stop, or read ahead of the last place taken, do not count as received.
+                # Rows without an outcome after a stop, or read after the last place was taken, do not count.
                 continue
             if isinstance(first, Failure):
                 self._lost[first.reason] += 1
@@ -173,7 +174,7 @@ class Selection:
 
 
 def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Iterator[Outcome]:
-    """Each row after the rules: an instruction to ask about, or why not."""
+    """Apply the rules to each row: an instruction to ask about, or the reason for rejecting it."""
     seen = Duplicates(config.near_duplicate_threshold)
     ids: set[str] = set()
     for row in islice(rows, config.max_rows):
@@ -187,14 +188,14 @@ def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Itera
             continue
         rejected = seen.check(found.id, found.text)
         if rejected is None and found.id in ids:
-            # Two texts under one id would be one document later.
+            # Two texts with the same id would later become one document.
             found = found.model_copy(update={"id": f"{found.id}-{row.number}"})
         ids.add(found.id)
         yield found if rejected is None else _failure(found.id, *rejected)
 
 
 class Forecast(NamedTuple):
-    """What a dry run finds: the tally of the rules, how many rows would be asked about, and the most it would cost."""
+    """What a dry run finds: counts by rule, how many rows would be asked about, and the most that it would cost."""
 
     tally: Tally
     askable: Counter[str]
@@ -218,7 +219,7 @@ class Forecast(NamedTuple):
 
 
 def forecast(config: Config, rows: Iterable[RawRow], source: str) -> Forecast:
-    """Apply the rules to all rows and price a question about each that passes, without asking."""
+    """Apply the rules to all rows, and price a question about each row that passes, without asking it."""
     askable: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     tokens = 0
@@ -234,7 +235,7 @@ def forecast(config: Config, rows: Iterable[RawRow], source: str) -> Forecast:
 
 
 async def _in_a_thread(rows: Iterator[Outcome]) -> AsyncIterator[Outcome]:
-    """Rows read a few at a time outside the event loop: a shard that downloads for a minute must not time out calls."""
+    """Read rows in a thread, a few at a time, so that a shard that downloads for a minute cannot time out calls."""
     while batch := await asyncio.to_thread(lambda: list(islice(rows, _ROWS_AT_ONCE))):
         for row in batch:
             yield row

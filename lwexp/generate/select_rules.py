@@ -1,4 +1,4 @@
-"""Selection rules that need no model. Each has a name, which the tally counts."""
+"""Selection rules that need no model. Each has a name under which rejected rows are counted."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from lwexp.text.words import count_words, language_of
 
 _FLAGS: dict[Language, tuple[str, ...]] = {"en": ("english", "en"), "zh": ("chinese", "zh", "zh-cn", "mandarin")}
 
-# Latin letters alone do not make a text English; these words do: they are about two in five of English prose.
+# Latin letters alone do not make a text English. These words are about 40% of English prose.
 _COMMON = (
     "the a an of to and in for on with about is are be it that this write please me my you your from as by at or i can "
     "how what which should will into his her their not have has"
@@ -19,7 +19,7 @@ _COMMON = (
 _ENGLISH = frozenset(_COMMON.split())
 _ENGLISH_SHARE = 0.12
 _OTHER_LETTERS = re.compile(r"[^\W\d_a-zA-Z\u00c0-\u024f\u4e00-\u9fff]")
-_OTHER_SHARE = 0.05  # of all letters: a name in another script passes, Russian and Japanese do not
+_OTHER_SHARE = 0.05  # of all letters; a name in another script passes, Russian and Japanese texts do not
 
 _SCRAPING = re.compile(
     r"\b(?:web[\s-]?scrap\w*|scrap(?:e|er|ers|ing|ed)\b[^.\n]{0,40}\b(?:web|websites?|sites?|pages?|urls?|html|data|"
@@ -78,7 +78,7 @@ def check(candidate: Candidate, config: SelectConfig, source: str) -> Instructio
 
 
 def _language(candidate: Candidate) -> Language | None:
-    """The language of the characters, or None if it is neither or the row's own flag disagrees."""
+    """The language of the characters; None if it is neither zh nor en, or if the row's own flag disagrees."""
     text = candidate.text
     by_letters = language_of(text)
     letters = sum(sign.isalpha() for sign in text)
@@ -94,7 +94,7 @@ def _language(candidate: Candidate) -> Language | None:
 
 
 class Duplicates:
-    """Texts seen so far: exact copies by hash, near ones by MinHash.
+    """Finds duplicates of earlier texts: exact copies by hash, near copies by MinHash.
 
     Args:
         threshold: Smallest Jaccard similarity of three-word (three-character) shingles between near duplicates; None

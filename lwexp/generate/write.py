@@ -1,4 +1,4 @@
-"""One document: a plan, then its paragraphs, then cleaning. Everything that can go wrong is a ``Failure``."""
+"""Writes one document: plans it, writes its paragraphs, cleans them. Whatever goes wrong becomes a ``Failure``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,13 +15,13 @@ from lwexp.text.plan_text import plan_line
 from lwexp.text.quoting import fill
 
 Ask = Callable[..., Awaitable[Answer | NoAnswer]]
-"""``Client.ask``, perhaps with its calls counted."""
+"""``Client.ask``, or a wrapper of it that counts calls."""
 
 _PLAN_ATTEMPTS = 2
 
 
 class Rules(NamedTuple):
-    """What a document is written by, besides its instruction."""
+    """How a document is written; the same for all instructions of a run."""
 
     mode: Literal["sequential", "parallel", "direct"]
     plan: PlanLimits
@@ -29,11 +29,11 @@ class Rules(NamedTuple):
     seed: int
     teacher: str
     more_room: int | None
-    """Tokens for a paragraph that was cut; None keeps it as it is."""
+    """Token limit for the second try of a paragraph that was cut; None keeps the cut paragraph."""
 
 
 class Planned(NamedTuple):
-    """A plan, what all calls for it cost, and how often it was asked for."""
+    """A plan, the cost of all calls for it, and how often it was asked for."""
 
     plan: Plan
     cost_usd: float
@@ -41,7 +41,7 @@ class Planned(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A finished document, the cleaning rules that changed it, its costs step by step, how many paragraphs were cut."""
+    """A finished document, the cleaning rules that changed it, its costs by step, and how many paragraphs were cut."""
 
     draft: Draft
     cleaned: tuple[str, ...]
@@ -64,7 +64,7 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
     """
     seed = seed_of(rules.seed, instruction)
     if rules.mode == "direct":
-        # One step, the whole text; the plan's text stays empty, because there was no plan.
+        # Without a plan, the whole text is one step and the plan's text stays empty.
         step = PlanStep(point="the whole text", words=instruction.required_words or 1)
         planned: Planned | Failure = Planned(Plan(text="", steps=(step,)), 0.0, 0)
     else:
@@ -99,7 +99,7 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
 
 
 def _cleaned(answer: Answer, step: PlanStep, instruction: str) -> Cleaned:
-    """A paragraph after cleaning; reasoning that the client has taken out counts like any other rule."""
+    """A paragraph after cleaning. Reasoning that the client removed counts as a rule too."""
     text, rules = clean_paragraph(answer.text, step, instruction=instruction)
     return Cleaned(text, ("reasoning", *rules) if answer.reasoning and "reasoning" not in rules else rules)
 
@@ -107,7 +107,7 @@ def _cleaned(answer: Answer, step: PlanStep, instruction: str) -> Cleaned:
 async def plan_document(
     ask: Ask, templates: Templates, instruction: Instruction, limits: PlanLimits, seed: int
 ) -> Planned | Failure:
-    """Ask for a plan. One that cannot be used is asked for once more, with what was wrong; a refusal is not."""
+    """Ask for a plan. After an unusable one, ask once more and say what was wrong; a refusal is not asked again."""
     messages = [{"role": "user", "content": fill(templates.plan, {"INST": instruction.text})}]
     cost, attempts = 0.0, 0
     while True:
@@ -135,14 +135,14 @@ async def _write_paragraphs(
         return _ask(ask, prompt, seed, rules.more_room)
 
     numbers = range(1, len(plan.steps) + 1)
-    if rules.mode == "direct":  # what a teacher writes in one call, up to its own output cap
+    if rules.mode == "direct":  # everything in one call, up to the teacher's own output limit
         return [await asked(instruction.text)]
-    if rules.mode == "parallel":  # no paragraph sees another: the paper's ablation, cheaper and less coherent
+    if rules.mode == "parallel":  # no paragraph sees another: the paper's ablation, cheaper but less coherent
         return await asyncio.gather(*(asked(step_prompt(template, instruction, plan, n, "")) for n in numbers))
     paragraphs: list[Paragraph] = []
     written: list[str] = []
     for number in numbers:
-        # The text so far as the teacher wrote it, byte for byte, so that the provider's prefix cache is hit.
+        # The text so far goes back byte for byte as the teacher wrote it, to hit the provider's prefix cache.
         paragraphs.append(await asked(step_prompt(template, instruction, plan, number, "\n\n".join(written))))
         answer = paragraphs[-1].answer
         if isinstance(answer, NoAnswer):
@@ -159,7 +159,7 @@ def step_prompt(template: str, instruction: Instruction, plan: Plan, number: int
 
 
 async def _ask(ask: Ask, prompt: str, seed: int, more_room: int | None) -> Paragraph:
-    """Ask; once more with more room if the answer was cut. Text that stays cut is kept and flagged as cut."""
+    """Ask, and ask again with a higher token limit if the answer was cut. An answer cut twice is kept, with a flag."""
     messages = [{"role": "user", "content": prompt}]
     first = await ask(messages, seed=seed)
     if isinstance(first, Answer):
@@ -168,14 +168,14 @@ async def _ask(ask: Ask, prompt: str, seed: int, more_room: int | None) -> Parag
     if cut is None:
         return Paragraph(first, 0.0, was_cut=False)
     cost = cut.cost_usd
-    # An answer that is all reasoning has had its second call.
+    # For an answer that is all reasoning, the client has already made its second call.
     if more_room is not None and first.reason == "length":
         second = await ask(messages, seed=seed, max_tokens=more_room)
         if isinstance(second, Answer):
             return Paragraph(second, cost + second.cost_usd, was_cut=True)
         if second.reason == "drained":
             return Paragraph(second, cost, was_cut=True)
-        # A model that takes no more tokens than it was given refuses the second call: the first text is kept.
+        # A model may refuse the higher limit; then the first text is kept.
         if second.partial is not None:
             cut, cost = second.partial, cost + second.partial.cost_usd
     return Paragraph(cut if cut.text.strip() else first, cost, was_cut=True)
