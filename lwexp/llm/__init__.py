@@ -1,6 +1,6 @@
-"""llm: reads messages, gives text or a typed reason why there is none; through litellm, whatever the model.
+"""llm: reads messages, returns text or a typed reason why there is none; through litellm, for any model.
 
-Writes one file, the ledger it is handed: every answer is stored there before it is used, so nothing is paid
-for twice. Never touches prompts' meaning, rows or run directories. litellm is imported only when a call
-has to be sent; the offline teacher and judge are litellm providers too, so they run down the same path.
+Writes one file, the ledger that the caller opens: every answer is stored there before it is used, so nothing is paid
+for twice. Never touches the meaning of prompts, rows or run directories. litellm is imported only when a call has to
+be sent; the offline teacher and judge are litellm providers too, so they use the same path.
 """

@@ -1,4 +1,4 @@
-"""What a server does not take is left out or written another way: found at its first refusal, remembered, said once."""
+"""Leaves out or renames parameters that a server refuses: learnt at the first refusal, remembered, reported once."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 class Adaptation:
     """The parameters that one endpoint refuses.
 
-    They stay in the ledger's key: the server answers the same question, and the next start must find its answers.
+    They stay in the ledger's key: the question is the same, and the next start must find its answers.
 
     Args:
-        endpoint: Whose requests are adapted.
+        endpoint: The endpoint whose requests are adapted.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -26,7 +26,7 @@ class Adaptation:
         self._refused: dict[str, Option] = {}
 
     def apply(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The request as this endpoint takes it."""
+        """The request in the form that this endpoint accepts."""
         arguments = dict(request)
         for option in self._refused.values():
             if option.name == "max_completion_tokens":
@@ -40,23 +40,23 @@ class Adaptation:
         return arguments
 
     def learn(self, option: Option, request: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
-        """Note what a server refused.
+        """Remember a parameter that a server refused.
 
         Args:
             option: The parameter.
-            request: As it was before ``apply``.
-            sent: As it was after.
+            request: The request before ``apply``.
+            sent: The request after it.
 
         Returns:
-            Whether the request is now another one than was sent, and so worth sending again.
+            Whether ``apply`` now gives a different request, which is worth sending.
         """
         if option.name in self._endpoint.parameters() or option.name in self._of_extra_body():
-            return False  # the user's own; leaving it out would be another experiment
+            return False  # set by the user; leaving it out would be a different experiment
         if option.most is not None and self._endpoint.max_tokens <= option.most:
-            return False  # more room for one answer only, which this model does not have
+            return False  # a higher limit for one answer only, which this model does not accept
         before = self._refused.get(option.name)
         self._refused[option.name] = option
-        # Renaming comes last, so that it carries a limit learnt later.
+        # Renaming comes last, so that it also applies to a limit learnt later.
         self._refused = dict(sorted(self._refused.items(), key=lambda item: item[0] == "max_completion_tokens"))
         if self.apply(request) == dict(sent):
             self._refused.pop(option.name)
@@ -107,7 +107,7 @@ _known: dict[tuple[str, str, str], Adaptation] = {}
 
 
 def adaptation_of(endpoint: Endpoint) -> Adaptation:
-    """What this process knows of an endpoint; clients of one command share it."""
+    """What this process has learnt about an endpoint; the clients of one command share it."""
     name = endpoint.section, endpoint.model, str(getattr(endpoint, "base_url", None))
     if name not in _known:
         _known[name] = Adaptation(endpoint)
@@ -117,5 +117,5 @@ def adaptation_of(endpoint: Endpoint) -> Adaptation:
 
 
 def forget() -> None:
-    """As if no server had refused anything; for tests."""
+    """Forget all refusals; for tests."""
     _known.clear()

@@ -7,23 +7,23 @@ from lwexp.llm.ledger import Entry
 from lwexp.text.reasoning import split_reasoning
 
 DRAINED = "drained"
-"""Reason of a question that was not asked any more."""
+"""Reason for a question that was no longer asked, because the run is stopping."""
 
 FINISH_REASONS = ("stop", "length", "content_filter")
-"""What the ledger may hold; a provider's other words mean that the text is no finished one."""
+"""Finish reasons that the ledger may hold; any other word of a provider means that the text is not finished."""
 
 
 class Reply(NamedTuple):
     """A provider's answer.
 
     Attributes:
-        text: As it came, but for characters that cannot be stored.
+        text: The text, with characters that cannot be stored replaced.
         finish_reason: One of ``FINISH_REASONS``, or the provider's own word.
         prompt_tokens: Tokens read, ``cached_tokens`` included.
         completion_tokens: Tokens written, those of reasoning included.
         cached_tokens: Tokens of the prompt that the provider had cached.
         replaced: Characters of the text that became U+FFFD.
-        reasoning: What the model thought before; never part of the text.
+        reasoning: The model's reasoning; never part of the text.
     """
 
     text: str
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Text that a model gave in full, and what it cost."""
+    """A complete text from a model, and its cost."""
 
     text: str
     finish_reason: str
@@ -51,14 +51,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """Why no usable text came.
+    """Why there is no usable text.
 
     Attributes:
         reason: Short stable word: length, unfinished_reasoning, content_filter, empty, context_length, bad_request,
             rate_limit, server_error, time_out, connection, unreachable, garbage, authentication, quota, not_found,
             unsupported, unexpected, drained.
         detail: One line for people.
-        attempts: Tries made.
+        attempts: Number of tries.
         partial: The text before the cut, for the reason length; without text for unfinished_reasoning.
     """
 
@@ -77,13 +77,13 @@ class Separated(NamedTuple):
 
 
 def separate(text: str, reasoning: str, finish_reason: str, *, raw: bool) -> Separated:
-    """Take reasoning that a server left in a text out of it.
+    """Move reasoning that a server left in a text out of it.
 
     Args:
-        text: As it came.
-        reasoning: What the server itself told apart.
-        finish_reason: stop, length or content_filter. A text that ends within its reasoning is cut, whatever it says.
-        raw: Leave finished reasoning where it is.
+        text: The reply's text.
+        reasoning: Reasoning that the server itself separated.
+        finish_reason: stop, length or content_filter. A text that ends within its reasoning counts as cut in any case.
+        raw: Leave finished reasoning in the text.
     """
     split = split_reasoning(text)
     if split.is_finished and (raw or not split.reasoning):
@@ -94,11 +94,11 @@ def separate(text: str, reasoning: str, finish_reason: str, *, raw: bool) -> Sep
 
 
 def outcome_of(entry: Entry, *, from_ledger: bool, raw: bool = False) -> Answer | NoAnswer:
-    """What an entry of the ledger means to the caller.
+    """Turn an entry of the ledger into an outcome for the caller.
 
     Args:
-        entry: Stored, perhaps by a version that kept reasoning in the text.
-        from_ledger: Whether it was there before this call.
+        entry: The entry; earlier versions stored reasoning in the text.
+        from_ledger: Whether it was stored before this call.
         raw: As in ``separate``.
     """
     text, reasoning, finish_reason = separate(entry.text, entry.reasoning, entry.finish_reason, raw=raw)
@@ -116,7 +116,7 @@ def outcome_of(entry: Entry, *, from_ledger: bool, raw: bool = False) -> Answer 
 
 
 def with_cost_of(first: NoAnswer, second: Answer | NoAnswer) -> Answer | NoAnswer:
-    """The second outcome, with what both have cost."""
+    """The second outcome, with the cost of both."""
     assert first.partial is not None
     if isinstance(second, Answer):
         both = second.cost_usd + first.partial.cost_usd

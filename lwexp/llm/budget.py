@@ -1,4 +1,4 @@
-"""A hard limit in dollars: the worst case of a call is set aside before it is sent, and kept where nobody counts."""
+"""A hard limit in dollars: each call's worst case is reserved first, and kept if the provider reports no usage."""
 
 import asyncio
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from lwexp.llm.exchange import Request, prompt_bytes
 from lwexp.llm.price import FREE, Rates
 
 BYTES_PER_TOKEN = 3
-"""Or more, in English and in Chinese; where it stands for a provider's count, too high a guess is the safe one."""
+"""A lower bound for English and Chinese text, so that token counts estimated from bytes are rather too high."""
 
 
 class Budget:
-    """Dollars spent and set aside. With any number of calls in flight, spending never passes the limit.
+    """Dollars spent and reserved. With any number of calls in flight, spending never exceeds the limit.
 
     Args:
         limit: Dollars, or None for no limit.
-        spent: What earlier starts of the same run have spent.
+        spent: Dollars that earlier starts of the same run have spent.
         key: The config key of the limit, for the message.
     """
 
@@ -30,7 +30,7 @@ class Budget:
         self._settled = asyncio.Condition()
 
     async def reserve(self, worst: float) -> None:
-        """Set dollars aside; waits as long as calls in flight may still give enough back.
+        """Reserve dollars; wait as long as calls in flight may still release enough.
 
         Raises:
             OutOfMoney: If the limit cannot cover the call even after all others are settled.
@@ -49,7 +49,7 @@ class Budget:
             self._calls += 1
 
     async def settle(self, worst: float, actual: float) -> None:
-        """Replace what was set aside by what the call cost."""
+        """Replace a reservation by the actual cost."""
         self.spent += actual
         if self.limit is None:
             return
@@ -60,13 +60,13 @@ class Budget:
 
 
 class Charge(NamedTuple):
-    """What a reply cost.
+    """The cost of a reply.
 
     Attributes:
-        prompt_tokens: As the provider counted, else an estimate; so is the next.
-        completion_tokens: Reasoning included.
-        cost_usd: By these tokens.
-        is_estimate: The provider left ``usage`` out, or said 0 of a text that is there.
+        prompt_tokens: As the provider counted, else an estimate.
+        completion_tokens: The same, reasoning included.
+        cost_usd: The price of these tokens.
+        is_estimate: The provider left ``usage`` out, or reported 0 tokens for a text that is not empty.
     """
 
     prompt_tokens: int
@@ -76,7 +76,7 @@ class Charge(NamedTuple):
 
 
 def charge_of(request: Request, reply: Reply, rates: Rates) -> Charge:
-    """Tokens and dollars of a reply, estimated from bytes where the provider counts nothing."""
+    """Tokens and dollars of a reply, estimated from bytes if the provider reports no usage."""
     if reply.prompt_tokens and reply.completion_tokens:
         counted = reply.prompt_tokens, reply.completion_tokens
         return Charge(*counted, rates.cost(*counted, reply.cached_tokens), is_estimate=False)
@@ -87,5 +87,5 @@ def charge_of(request: Request, reply: Reply, rates: Rates) -> Charge:
 
 
 def worst_case(request: Request, rates: Rates) -> float:
-    """The most dollars that a call can cost: a token is at least a byte, and each message adds a few of its own."""
+    """The most dollars that a call can cost: a token is at least one byte, and each message adds a few tokens."""
     return 0.0 if rates == FREE else rates.cost(prompt_bytes(request), request["max_tokens"])

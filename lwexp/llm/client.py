@@ -33,7 +33,7 @@ from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
-_MORE_ROOM = 2.0  # times the tokens, for an answer that was cut in its reasoning
+_MORE_ROOM = 2.0  # factor on the token limit, after an answer that was cut within its reasoning
 _NEUTRAL = "Write one short sentence about tea."
 _LONGEST_PAUSE = 60.0  # seconds between tries, if the provider names no time
 
@@ -43,7 +43,7 @@ class Client:
 
     Args:
         endpoint: The config's teacher, judge or engine.
-        ledger: Where answers are kept; several clients may share one.
+        ledger: Stores the answers; several clients may share one.
     """
 
     def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
@@ -89,11 +89,11 @@ class Client:
 
     @property
     def spent_usd(self) -> float:
-        """Dollars spent so far, earlier starts of the run included; lost calls at their worst case."""
+        """Dollars spent so far, including earlier starts of the run; lost calls count at their worst case."""
         return self._budget.spent
 
     def drain(self) -> None:
-        """Send nothing more: calls in flight end, the ledger still answers, anything else is ``drained``."""
+        """Send nothing more. Calls in flight end, the ledger still answers, other questions are ``drained``."""
         self._drained.set()
 
     async def ask(
@@ -105,18 +105,19 @@ class Client:
         response_schema: type[BaseModel] | None = None,
         raw: bool = False,
     ) -> Answer | NoAnswer:
-        """Get an answer, from the ledger if it is there; once more, with more room, if it is cut in its reasoning.
+        """Get an answer, from the ledger if it is stored there. One cut within its reasoning is asked once more, with a
+        higher token limit.
 
         Args:
             messages: Chat messages with ``role`` and ``content``.
-            seed: Tells repeats of the same question apart; also sent to providers that take a seed.
-            max_tokens: Longest answer; None takes the endpoint's own.
-            response_schema: Asks the provider for JSON of this shape. The text comes back unparsed.
-            raw: Leave reasoning in the text, for ``lwexp.text.replies``: a text that is judged may hold such marks,
-                so whoever reads a verdict must see where they stand.
+            seed: Distinguishes repeats of the same question; also sent to providers that accept a seed.
+            max_tokens: Longest answer; None uses the endpoint's own limit.
+            response_schema: Asks the provider for JSON of this shape. The text is returned unparsed.
+            raw: Leave reasoning in the text, for ``lwexp.text.replies``: a judged text may contain such marks, so the
+                reader of a verdict must see where they are.
 
         Raises:
-            LwexpError: When the whole run has to stop: no key, budget reached, or one shared fault after another.
+            LwexpError: When the whole run has to stop: no key, budget reached, or repeated faults that all calls share.
         """
         mended = [self._mended(message) for message in messages]
         request = make_request(self._endpoint, mended, seed, max_tokens, response_schema)
@@ -126,7 +127,7 @@ class Client:
         second = await self._ask({**request, "max_tokens": round(_MORE_ROOM * request["max_tokens"])}, raw)
         if isinstance(second, Answer) or second.partial is not None or second.reason == DRAINED:
             return with_cost_of(first, second)
-        return first  # a model that has no more room
+        return first  # the model does not accept a higher limit
 
     async def _ask(self, request: Request, raw: bool) -> Answer | NoAnswer:
         key = request_key(request)
@@ -168,17 +169,17 @@ class Client:
             await transport.close()
 
     def _mended(self, message: Mapping[str, str]) -> dict[str, str]:
-        """A message without characters that cannot be sent, whatever file it came from."""
+        """The message, with characters that cannot be sent replaced."""
         content, replaced = encodable(message["content"])
         self._replaced.count(replaced, "prompts")
         return {**message, "content": content}
 
     async def _send(self, request: Request, key: str, attempts: int, raw: bool) -> Entry:
-        """One try. The answer is in the ledger before anyone sees it."""
+        """Try once. The answer is stored in the ledger before it is returned."""
         secret = require_key(self._endpoint)
         async with self._slots:
             if self._staggered_start is not None:
-                transport.load()  # its 2 s must not pass between the first calls
+                transport.load()  # takes 2 s, which must not fall between the first calls
                 await self._staggered_start.wait()
             reservation = await self._wait_for_turn(request)
             worst, cost, tokens = worst_case(request, self._rates), 0.0, 0
@@ -196,7 +197,7 @@ class Client:
                     self._ledger.lose(key, fault.reason, cost, call=call)
                     raise
                 except asyncio.CancelledError:
-                    cost = worst  # it may have been charged
+                    cost = worst  # the call may have been charged
                     self._ledger.lose(key, "cancelled", cost, call=call)
                     raise
                 tokens = entry.prompt_tokens + entry.completion_tokens
@@ -207,11 +208,11 @@ class Client:
                 await self._budget.settle(worst, cost)
 
     async def _answer(self, request: Request, secret: str | None, attempts: int, raw: bool) -> tuple[Entry, float]:
-        """Send, and refuse an answer that is none. Returns an entry and the dollars that count against the budget."""
+        """Send, and refuse an unusable answer. Return an entry and the dollars that count against the budget."""
         self._has_sent = True
         reply = await self._adapted(request, secret)
         prompt_tokens, completion_tokens, cost, is_estimate = charge_of(request, reply, self._rates)
-        # A provider that counts nothing may have charged anything: the budget keeps the worst case.
+        # A provider without token counts may have charged any amount, so the budget counts the worst case.
         spent = max(cost, worst_case(request, self._rates)) if is_estimate else cost
         self._say_uncounted(is_estimate)
         if reply.finish_reason not in FINISH_REASONS:
@@ -237,7 +238,7 @@ class Client:
             )  # fmt: skip
 
     async def _adapted(self, request: Request, secret: str | None) -> Reply:
-        """Send the request as this endpoint takes it; what it refuses is found out here, and remembered."""
+        """Send the request in the form that this endpoint accepts; remember a parameter that it refuses."""
         while True:
             sent = self._adaptation.apply(request)
             try:
@@ -246,12 +247,12 @@ class Client:
                 if fault.option is None:
                     raise
                 if not self._adaptation.learn(fault.option, request, sent):
-                    # More tokens than the model writes, asked for one document only: the others may go on.
+                    # One document asks for more tokens than the model can write; the others may continue.
                     fault.remedy = "document" if fault.option.most is not None else "unknown"
                     raise
 
     async def _probe(self, request: Request) -> None:
-        """Ask a neutral question with the same options: are they at fault, or the documents?"""
+        """Ask a neutral question with the same options, to find out if they or the documents are at fault."""
         async with self._probing:
             if self._health.stop is not None:
                 return
@@ -282,9 +283,9 @@ class Client:
             stop.cancel()
 
     def _pause(self, state: RetryCallState) -> float:
-        """Seconds to wait: the provider's Retry-After, else 1, 2, 4 ... first pauses, less a random half at most."""
+        """Seconds to wait: the provider's Retry-After, or a pause that doubles each time, less up to half at random."""
         fault = state.outcome.exception() if state.outcome else None
-        jitter = random.uniform(0.5, 1.0)  # calls that failed together should not return together
+        jitter = random.uniform(0.5, 1.0)  # calls that failed together should not be retried together
         if isinstance(fault, Fault) and fault.retry_after is not None:
             return fault.retry_after * (1.5 - 0.5 * jitter)
         doubled = self._endpoint.limits.initial_backoff_seconds * 2 ** (state.attempt_number - 1)

@@ -1,8 +1,8 @@
-"""What went wrong with a call, and what to do about it.
+"""Classifies what went wrong with a call, and what to do about it.
 
-litellm's own retries repeat a wrong key and a full context as well (measured, 1.106), and it gives one class of error
-to an empty account, a filtered prompt and a parameter that the server does not know. So its retries are switched off
-and providers' own words decide (``lwexp.llm.wordings``).
+litellm's own retries also repeat calls with a wrong key or a full context (measured, 1.106), and it raises the same
+class of error for an empty account, a filtered prompt and an unknown parameter. So its retries are off, and the
+providers' own words decide (``lwexp.llm.wordings``).
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from lwexp.records import LwexpError
 from lwexp.text.encodable import encodable
 
 Remedy = Literal["retry", "money", "document", "options", "address", "unknown"]
-"""What to do: send the same again; stop until the account is topped up; give up this document alone; change a
-parameter; stop until key, model or address are right; find out which of these by a neutral question."""
+"""What to do: send the same call again; stop until the account is topped up; give up this document only; change a
+parameter; stop until key, model or address are right; ask a neutral question to find out which."""
 
-# litellm 1.106 gives a connection that broke after sending the status 500, like a server's own error.
+# litellm 1.106 gives status 500 to a connection that broke after sending, as to a server's own error.
 _CUT_OFF = ("server disconnected", "payload is not completed", "connection reset")
 _NOBODY_LISTENS = {"ConnectionRefusedError", "ConnectError", "ClientConnectorError", "gaierror"}
 
-# litellm's message goes on with advice to drop such parameters silently; it is cut here.
+# litellm's message continues with advice to drop such parameters silently; it is cut here.
 _UNSUPPORTED = re.compile(r"To drop")
 
 _ADDRESS = {401: "authentication", 403: "authentication", 404: "not_found", 405: "not_found"}
 
 MAX_RETRY_AFTER = 300.0  # seconds; a provider that asks for more is treated as out of service
 
-# Everything but faults of the request itself or of the answer: asked again, such a call may succeed.
+# All reasons except faults of the request or of the answer: the same call may succeed later.
 _PASSING = frozenset(
     ("rate_limit", "server_error", "time_out", "connection", "unreachable", "garbage", "unexpected", "drained",
      "authentication", "quota", "not_found")
@@ -41,12 +41,12 @@ _PASSING = frozenset(
 
 
 def is_transient(reason: str | None) -> bool:
-    """Whether a call that failed for this reason may succeed later: the model was not reached, or not ready."""
+    """Whether a call that failed for this reason may succeed later, because the model was not reached or not ready."""
     return reason in _PASSING
 
 
 class OutOfMoney(LwexpError):  # noqa: N818 - named for what it says, as Preempted is
-    """The account or the budget is empty: what is there is good, and the same command goes on later."""
+    """The account or the budget is empty. Results so far are good, and the same command continues later."""
 
 
 @dataclass(eq=False)
@@ -57,8 +57,8 @@ class Fault(Exception):  # noqa: N818 - the word of the docs: a fault is counted
         reason: Short stable word, as in ``records.Failure``.
         detail: One line for people, without secrets.
         remedy: What to do about it.
-        may_have_cost: The provider may have worked, and charged, although no answer came.
-        cost_usd: What the provider charged, where it said so.
+        may_have_cost: The provider may have charged for the call although no answer arrived.
+        cost_usd: What the provider charged, if it said so.
         retry_after: Seconds that the provider asked to wait.
         option: The parameter that the server refuses, for the remedy ``options``.
     """
@@ -82,7 +82,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
 
     Args:
         error: From litellm, or from the time-out around it.
-        secret: The API key, which is cut out of the message.
+        secret: The API key, which is removed from the message.
     """
     detail = " ".join(_readable(str(error)).split())
     detail = (detail.replace(secret, "***") if secret else detail)[:300]
@@ -92,7 +92,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
     names = {base.__name__ for cause in chain for base in type(cause).__mro__}
     if names & _NOBODY_LISTENS:
         return Fault("unreachable", _without_ssl(detail), "retry")
-    # A library in between may keep a provider's code to itself: it stands in the error that this one came from.
+    # A library in between may hide the provider's code, which is then in the error that caused this one.
     text = _readable(" ".join(str(cause) for cause in chain))
     status = getattr(error, "status_code", None)
     if "UnsupportedParamsError" in names:  # litellm's own knowledge: nothing was sent
@@ -114,7 +114,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
 
 
 def _refused(text: str, names: set[str], status: int, detail: str) -> Fault | None:
-    """A refusal by the provider's words; None for one that the status alone must explain."""
+    """The fault that the provider's words describe; None if only the status can explain it."""
     if "ContentPolicyViolationError" in names or (status not in (401, 429) and wordings.is_filter(text)):
         return Fault("content_filter", detail, "document")
     if status == 402 or wordings.is_money(text, is_rate_limit=status == 429):
@@ -129,12 +129,12 @@ def _refused(text: str, names: set[str], status: int, detail: str) -> Fault | No
 
 
 def _readable(text: str) -> str:
-    """Chinese as it is: litellm quotes the JSON that came, where it may stand as \\u6b20\\u8d39."""
+    """Decode escapes: litellm quotes the JSON that it received, in which Chinese may be escaped (\\u6b20\\u8d39)."""
     return encodable(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)).value  # type: ignore[no-any-return]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it came from."""
+    """The error and its causes."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -144,7 +144,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _without_ssl(detail: str) -> str:
-    """The message of a refused connection without the address of an object in memory."""
+    """The message of a refused connection, without the memory address of an SSL object."""
     return re.sub(r"ssl:<[^>]*>\s*", "", detail)
 
 

@@ -1,7 +1,7 @@
-"""What is sent and what comes back: a request, and litellm's answer as a ``Reply``.
+"""Builds requests and reads litellm's answers as ``Reply``.
 
-A request holds everything that shapes an answer, and nothing else: its hash is the ledger's key. Finish reasons are
-read from the provider's own word, and counts are such as can be stored.
+A request holds everything that shapes an answer and nothing else; its hash is the ledger's key. Finish reasons come
+from the provider's own word, and token counts are made storable.
 """
 
 import json
@@ -19,9 +19,9 @@ from lwexp.text.encodable import encodable
 Request = dict[str, Any]
 
 _MOST_TOKENS = 1 << 40
-_REASONING = ("reasoning_content", "reasoning")  # where servers with a reasoning parser put it
+_REASONING = ("reasoning_content", "reasoning")  # fields in which servers with a reasoning parser put it
 
-# litellm knows fewer words than there are: it turns an unknown one into "stop" and keeps the provider's beside it.
+# litellm turns words that it does not know into "stop", and keeps the provider's own word in a second field.
 _STOP = {
     "stop", "stop_sequence", "end_turn", "complete", "completed", "eos", "eos_token", "end", "done", "finished", "none",
 }  # fmt: skip
@@ -60,16 +60,16 @@ def make_request(
 
 
 def prompt_bytes(request: Request) -> int:
-    """Bytes of all that is read: the messages, their frames, and the schema of the answer."""
+    """Bytes of everything that the model reads: messages, their frames, and the schema of the answer."""
     schema = json.dumps(request.get("response_format", "")).encode()
     return len(schema) + sum(len(message["content"].encode()) + 16 for message in request["messages"])
 
 
 def read_reply(answer: Any) -> Reply:
-    """Read what litellm returned.
+    """Read litellm's answer.
 
     Raises:
-        Fault: If it is no answer, whatever is wrong with it.
+        Fault: If it is not a usable answer.
     """
     try:
         if not answer.choices:
@@ -92,7 +92,7 @@ def read_reply(answer: Any) -> Reply:
 
 
 def _finish_reason(choice: Any) -> str:
-    """stop, length or content_filter; any other word means that the text is no finished one, whatever it is."""
+    """stop, length or content_filter, or the provider's own word, which means that the text is not finished."""
     beside = getattr(choice, "provider_specific_fields", None) or {}
     if beside.get("error"):
         return "error"
@@ -102,5 +102,5 @@ def _finish_reason(choice: Any) -> str:
 
 
 def _count(usage: Any, name: str) -> int:
-    """A number of tokens as providers send it: missing, null, 100.0, or more than SQLite can hold."""
+    """A token count in whatever form it arrives: missing, null, 100.0, or too large for SQLite."""
     return min(max(0, int(getattr(usage, name, None) or 0)), _MOST_TOKENS)

@@ -1,4 +1,4 @@
-"""API keys: named in the config, read from the environment at the last moment, kept nowhere."""
+"""API keys: named in the config, read from the environment at the last moment, never stored."""
 
 import os
 
@@ -7,7 +7,7 @@ from lwexp.records import LwexpError
 
 
 def require_key(endpoint: Endpoint) -> str | None:
-    """The key, or None if the endpoint needs none. Called before a run is opened, too: a missing key fails early.
+    """The key, or None if the endpoint needs none. Also called before a run is opened, so a missing key fails early.
 
     Raises:
         LwexpError: If the environment variable is missing or empty.

@@ -1,9 +1,8 @@
-"""The ledger: every answer that was paid for, on disk before anything uses it.
+"""The ledger: every paid answer, on disk before it is used.
 
-One SQLite file per run. The key of an answer is the hash of everything that shapes it, so only a changed prompt asks
-again; a repeated command replays thousands of answers per second and never imports
-litellm. Kept apart from litellm's own cache on purpose: that one has no repeat index in its key and does not
-work without fastapi (litellm 1.106).
+One SQLite file per run. An answer's key is the hash of everything that shapes it, so only a changed request is sent
+again; a repeated command replays thousands of answers per second and never imports litellm. litellm's own cache is not
+used: its key has no repeat index, and it needs fastapi (litellm 1.106).
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ _Statement = tuple[str, tuple[object, ...]]
 
 
 def request_key(request: Mapping[str, object]) -> str:
-    """sha256 over the canonical JSON of a request: whatever is in it can change the answer.
+    """sha256 of the canonical JSON of a request, which holds everything that can change the answer.
 
-    The names of this machine (localhost, ::1) are one address.
+    All names of this machine (localhost, ::1) count as one address.
     """
     if isinstance(address := request.get("base_url"), str):
         request = {**request, "base_url": _LOOPBACK.sub(r"\g<1>127.0.0.1", address)}
@@ -54,11 +53,11 @@ class Ledger:
 
     Args:
         path: The SQLite file; made if it does not exist.
-        power_safe: Wait for the disk before an answer is used (``synchronous=FULL``), for answers that cost money. It
-            takes about 3 ms, so answers that arrive together wait together, in a thread, while calls go on. False
-            (``NORMAL``) never waits, and a power cut may lose the last seconds: right for answers that are free.
-        root: Folder of other runs, whose ledgers of the same name are looked into as well: a request that any of them
-            has paid for is copied, not sent. None looks nowhere else.
+        power_safe: Wait for the disk before an answer is used (``synchronous=FULL``), for answers that cost money. This
+            takes about 3 ms, so answers that arrive together wait together, in a thread, while calls continue. False
+            (``NORMAL``) never waits, and a power cut may lose the last seconds; right for free answers.
+        root: Folder of other runs. An answer in one of their ledgers of the same name is copied, not paid again. None
+            looks at no other run.
     """
 
     def __init__(self, path: Path, *, power_safe: bool = True, root: Path | None = None) -> None:
@@ -76,7 +75,7 @@ class Ledger:
             )
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
-            # A checkpoint every 40 MB, not every 4: each one waits for the disk.
+            # A checkpoint every 40 MB instead of 4, because each one waits for the disk.
             self._writer.execute("PRAGMA wal_autocheckpoint=10000")
             self._writer.executescript(SCHEMA)
             add_columns(self._writer)
@@ -92,16 +91,16 @@ class Ledger:
         if found is None:
             return None
         origin, model, entry = found
-        # Its cost stays with the answer; the run that paid is named, so that no other counts it as spent.
+        # The copy keeps its cost and names the run that paid, so that no other run counts it as spent.
         values = (key, model, *entry, _now(), origin)
         self._commit([[(f"{INSERT}, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)]])
         return entry
 
     async def open_call(self, key: str, worst_usd: float) -> str | None:
-        """Record that a call is about to be sent, so that a kill cannot hide what it may have cost.
+        """Record that a call is about to be sent, so that its possible cost survives a kill.
 
         Returns:
-            What ``settle`` or ``lose`` takes to close it; None for a call that costs nothing.
+            Id with which ``settle`` or ``lose`` closes the call; None for a free call.
         """
         if not worst_usd:
             return None
@@ -112,17 +111,17 @@ class Ledger:
     async def settle(self, key: str, entry: Entry, *, model: str, call: str | None) -> Entry:
         """Store an answer, close its open call, and return the answer to use.
 
-        Answers that arrive while the disk is busy are stored together. If another process stored an answer to the same
-        request first, that one is returned.
+        Answers that arrive while the disk is busy are stored together. If another process has already stored an answer
+        to the same request, that answer is returned.
         """
-        # Shielded: an answer that has come is stored even if whoever asked for it is cancelled.
+        # Shielded: an answer that has arrived is stored even if the caller is cancelled.
         await asyncio.shield(asyncio.ensure_future(self._soon(_settlement(key, entry, model, call))))
         stored = self.get(key)
         assert stored is not None
         return stored
 
     def lose(self, key: str, reason: str, cost_usd: float, *, call: str | None = None) -> None:
-        """Close a call without an answer. What it may have cost counts against the budget."""
+        """Close a call without an answer. Its possible cost counts against the budget."""
         statements: list[_Statement] = []
         if cost_usd:
             statements.append(("INSERT INTO lost_calls VALUES (?, ?, ?, ?)", (key, reason, cost_usd, _now())))
@@ -132,7 +131,7 @@ class Ledger:
             self._commit([statements])
 
     def totals(self) -> Totals:
-        """Sums over everything stored, earlier starts of the run included."""
+        """Sums over everything stored, including earlier starts of the run."""
         answers = self._one(
             "SELECT COUNT(*), TOTAL(iif(origin = '', cost_usd, 0)), TOTAL(prompt_tokens), TOTAL(completion_tokens)"
             " FROM answers"
@@ -165,7 +164,7 @@ class Ledger:
         await done
 
     async def _commit_waiting(self) -> None:
-        """Commit whatever waits, and give each waiting call its own outcome: one that never hears hangs its run."""
+        """Commit everything that waits. Each waiting call gets its outcome; without one, the run would hang."""
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
@@ -186,7 +185,7 @@ class Ledger:
                     done.set_exception(failed)
 
     def _commit_each(self, groups: Sequence[Sequence[_Statement]]) -> list[LwexpError | None]:
-        """Commit all in one transaction; if that fails, each by itself, so that one costs the others nothing."""
+        """Commit all in one transaction; if that fails, commit each alone, so that the others are not lost."""
         try:
             self._commit(groups)
         except LwexpError as error:
@@ -226,14 +225,14 @@ def open_ledger(path: Path, endpoint: Endpoint, *, root: Path) -> Ledger:
 
     Args:
         path: The SQLite file.
-        endpoint: A free one (the offline stand-in) needs neither the disk's 3 ms for each answer nor other runs'.
-        root: Folder of the runs that share what they have paid for.
+        endpoint: A free one (the offline stand-in) waits for no disk and reads no other run's ledger.
+        root: Folder of the runs that share their paid answers.
     """
     return Ledger(path, power_safe=not endpoint.is_free, root=None if endpoint.is_free else root)
 
 
 def _settlement(key: str, entry: Entry, model: str, call: str | None) -> list[_Statement]:
-    """Store the answer, or count its cost as lost if another process stored one first; close the open call."""
+    """Store the answer, or count its cost as lost if another process has stored one; close the open call."""
     statements: list[_Statement] = [
         (
             f"{INSERT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -1,4 +1,4 @@
-"""What a ledger file holds: its tables, its rows, and how the ledgers of other runs are read."""
+"""The ledger file: its tables and rows, and reading the ledgers of other runs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ CREATE TABLE IF NOT EXISTS open_calls (
 );
 """
 
-# Columns that ledgers of earlier versions lack.
+# Columns that are missing in ledgers of earlier versions.
 _NEW_COLUMNS = dict.fromkeys(("reasoning", "origin"), "TEXT NOT NULL DEFAULT ''")
 ENTRY = "text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts, reasoning"
 INSERT = f"INSERT INTO answers (key, model, {ENTRY}, created"
 
 
 class Entry(NamedTuple):
-    """A provider's answer, its cost in dollars, the tries it took, and the reasoning that came with it."""
+    """A provider's answer, its cost in dollars, the number of tries, and its reasoning."""
 
     text: str
     finish_reason: str
@@ -55,10 +55,10 @@ class Entry(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What the ledger holds. ``cost_usd`` is what its own run paid; answers of other runs count as answers only.
+    """Sums over a ledger. ``cost_usd`` is what its own run paid; answers copied from other runs add no cost.
 
-    ``lost_usd`` is an upper bound: a call that timed out may have been free, and so may one that was in flight when
-    its process was killed.
+    ``lost_usd`` is an upper bound: a call that timed out, or was in flight when its process was killed, may have been
+    free.
     """
 
     answers: int
@@ -69,11 +69,11 @@ class Totals(NamedTuple):
 
 
 class OtherLedgers:
-    """Ledgers of other runs, read only. One that cannot be read is left out: it is another run's business.
+    """Ledgers of other runs, read only. A ledger that cannot be read is passed over.
 
     Args:
         path: The run's own ledger.
-        root: Folder of the runs; None for no others.
+        root: Folder of the runs; None for no other runs.
     """
 
     def __init__(self, path: Path, root: Path | None) -> None:
@@ -108,7 +108,7 @@ class OtherLedgers:
 
 
 def add_columns(db: sqlite3.Connection) -> None:
-    """Bring a ledger of an earlier version up to date. Another process may do so at the same moment."""
+    """Add missing columns to a ledger of an earlier version. Another process may do the same at the same moment."""
     there = {row[1] for row in db.execute("PRAGMA table_info(answers)")}
     for name, kind in _NEW_COLUMNS.items():
         if name not in there:

@@ -1,4 +1,4 @@
-"""Many questions at once through one client: workers that can end early, and unreadable replies asked for again."""
+"""Asks many questions at once through one client; can end early, and asks again after an unreadable reply."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ __all__ = ["DRAINED", "NothingRead", "ask_all", "ask_and_read"]
 I = TypeVar("I")  # noqa: E741 - an item
 T = TypeVar("T")
 
-_GRACE = 5.0  # seconds after a call's time-out, to write what has come
+_GRACE = 5.0  # seconds after a call's time-out, to write the answers that have arrived
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ def ask_all(
 
     Args:
         items: Taken one by one, in order.
-        endpoint: Who is asked.
-        ledger: Where every paid call is.
-        work: Asks, and keeps what comes itself; returns the reason where nothing came.
+        endpoint: The endpoint to ask.
+        ledger: Where every paid answer is stored.
+        work: Asks about one item and keeps the result itself; returns the reason if there was no result.
 
     Raises:
-        LwexpError: If the run had to stop: no key, budget reached, a fault that every call meets.
+        LwexpError: If the run had to stop: no key, budget reached, or a fault in every call.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
     """
 
@@ -64,7 +64,7 @@ def ask_all(
                         return
                     except LwexpError as error:
                         drain.stop(error)
-                    # A replay from the ledger never waits by itself; this lets signals in.
+                    # A replay from the ledger never yields to the event loop by itself; this lets signals in.
                     await asyncio.sleep(0)
 
             workers = asyncio.gather(*(worker() for _ in range(endpoint.limits.concurrency)))
@@ -86,14 +86,14 @@ async def _one_by_one(items: Iterable[I]) -> AsyncIterator[I]:
 
 
 class _Drain:
-    """Ends a pool early: nothing more is started, the calls in flight end, and the reason is kept."""
+    """Ends a pool early: starts nothing more, lets the calls in flight end, and keeps the reason."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.reason: BaseException | None = None
 
     def stop(self, reason: BaseException) -> None:
-        """Start nothing more; the first reason counts."""
+        """Start nothing more; only the first reason is kept."""
         self.reason = self.reason or reason
         self._client.drain()
 
@@ -102,8 +102,8 @@ class _Drain:
         """Ctrl-C and SIGTERM stop the pool; a second Ctrl-C ends it at once.
 
         Args:
-            cancel: Called if the calls in flight have not ended.
-            after: Seconds from the signal.
+            cancel: Called if the calls in flight have not ended in time.
+            after: Seconds from the signal to that call.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -130,7 +130,7 @@ class NothingRead(Exception):  # noqa: N818 - an outcome, not an error
     """No reply could be read.
 
     Attributes:
-        reason: unreadable, else the client's reason (content_filter, ...).
+        reason: unreadable, or the client's reason (content_filter, ...).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -151,11 +151,11 @@ async def ask_and_read(
     """Ask once, and once more if the reply is unreadable.
 
     Args:
-        client: Who is asked.
+        client: The client to ask.
         text: The question.
         read: Reads a reply, or raises ``UnreadableError``.
-        reask: The problem -> the message that follows an unreadable reply.
-        seed: As in ``Client.ask``, like the next two.
+        reask: Turns the problem into the message sent after an unreadable reply.
+        seed: As in ``Client.ask``.
         max_tokens: Longest reply.
         schema: Asks the provider for JSON of this shape.
 
@@ -173,7 +173,7 @@ async def ask_and_read(
             return read(answer.text)
         except UnreadableError as error:
             problem = str(error)
-        except Exception as error:  # a reply is outside text, and the ledger would replay a crash at every start
+        except Exception as error:  # a reply comes from outside, and the ledger would replay a crash at every start
             problem = first_line(error)
             log.debug("a reply that could not be read", exc_info=error)
         messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": reask(problem)}]

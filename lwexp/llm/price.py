@@ -1,4 +1,4 @@
-"""Prices of models, and which take a JSON schema: from the config or from litellm's table, without importing it."""
+"""Prices of models, and which accept a JSON schema: from the config or litellm's table, without importing litellm."""
 
 import functools
 import importlib.util
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _TABLE = "model_prices_and_context_window_backup.json"
 
 
-_TAKE_NONE = ("deepseek/",)  # the table says they do; DeepSeek's own API answers 400
+_TAKE_NONE = ("deepseek/",)  # litellm's table says that they accept one, but DeepSeek's own API answers 400
 
 
 class Rates(NamedTuple):
@@ -26,7 +26,7 @@ class Rates(NamedTuple):
     completion: float
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """Dollars for one call; ``cached_tokens`` are those of the prompt that the provider had cached."""
+        """Dollars for one call; ``cached_tokens`` are the prompt tokens that the provider had cached."""
         fresh = prompt_tokens - cached_tokens
         return fresh * self.prompt + cached_tokens * self.cached_prompt + completion_tokens * self.completion
 
@@ -48,10 +48,10 @@ def rates_of(endpoint: Endpoint) -> Rates | None:
 
 
 def known_rates(endpoint: Endpoint) -> Rates:
-    """Prices of an endpoint that is about to be asked; an unknown price counts as 0, and that is said.
+    """Prices of an endpoint that is about to be asked. An unknown price counts as 0, with a warning.
 
     Raises:
-        LwexpError: If the price is unknown and there is a budget to keep.
+        LwexpError: If the price is unknown and a budget is set.
     """
     rates = rates_of(endpoint)
     if rates is not None:
@@ -67,9 +67,9 @@ def known_rates(endpoint: Endpoint) -> Rates:
 
 
 def takes_schema(endpoint: Endpoint) -> bool:
-    """Whether to send a JSON schema along; litellm's table knows which hosted models refuse one with a 400.
+    """Whether to send a JSON schema; litellm's table knows which hosted models refuse one with status 400.
 
-    gpt-4o-2024-05-13, the judge of the published numbers, is such a model; the prompt alone asks it for JSON.
+    gpt-4o-2024-05-13, the judge of the published numbers, refuses one; only the prompt asks it for JSON.
     """
     if not isinstance(endpoint, Hosted):
         return True

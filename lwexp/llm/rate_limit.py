@@ -11,14 +11,14 @@ from aiolimiter import AsyncLimiter
 from lwexp.extend.endpoint import Limits
 
 _MINUTE = 60.0
-_APART, _LONGEST_START = 0.02, 2.0  # seconds between two first calls, and for all of them at most
+_APART, _LONGEST_START = 0.02, 2.0  # seconds between two first calls, and the most for all of them
 
 
 class StaggeredStart:
-    """Starts the first call of each slot a little after the one before.
+    """Starts the first call of each slot a little after the previous one.
 
-    Calls that start together and take equally long end together, and then each answer waits while the event loop
-    handles the others, round after round: with 64 in flight and 7 ms of work each, 0.08 s per call.
+    Calls that start together and take equally long end together. Each answer then waits while the event loop handles
+    the others, in every round: 0.08 s per call with 64 in flight and 7 ms of work each.
 
     Args:
         slots: How many calls may be in flight.
@@ -57,7 +57,7 @@ class RateLimiter:
 
     def __init__(self, limits: Limits) -> None:
         rpm = limits.requests_per_minute
-        # One call per slice of the minute: a bucket of the minute's whole size would let twice as many through.
+        # One call per slice of the minute; a bucket of a whole minute's calls would let twice as many through.
         self._requests = AsyncLimiter(1, _MINUTE / rpm) if rpm else None
         self._tokens = TokenWindow(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
@@ -70,7 +70,7 @@ class RateLimiter:
         """Wait for a turn.
 
         Args:
-            tokens: The most that the call may use: OpenAI, too, counts ``max_tokens`` before it knows the answer.
+            tokens: The most that the call may use. OpenAI also counts ``max_tokens`` before the answer is known.
         """
         reservation = await self._tokens.take(tokens) if self._tokens else None
         if self._requests:
@@ -84,7 +84,7 @@ class RateLimiter:
 
 
 class TokenWindow:
-    """At most ``limit`` tokens in any 60 seconds, first come first served; a larger call goes alone.
+    """At most ``limit`` tokens in any 60 seconds, first come, first served; a larger call runs alone.
 
     Args:
         limit: Tokens.
@@ -115,7 +115,7 @@ class TokenWindow:
         self._freed.set()
 
     def _until_room(self, tokens: int) -> float:
-        """Seconds until ``tokens`` fit, if no call in flight gives any back."""
+        """Seconds until ``tokens`` fit, if no call in flight releases any."""
         now = time.monotonic()
         while self._taken and self._taken[0].at <= now - self._seconds:
             self._taken.popleft()

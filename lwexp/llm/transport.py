@@ -1,4 +1,4 @@
-"""The only place that talks to litellm. It is imported at the first call that the ledger cannot answer."""
+"""The only module that calls litellm, which it imports at the first call that the ledger cannot answer."""
 
 import asyncio
 import functools
@@ -19,19 +19,19 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     """Try a call once.
 
     Args:
-        endpoint: Where to.
+        endpoint: Where to send it.
         request: model, base_url, messages and every parameter that shapes the answer.
         key: The API key.
 
     Raises:
-        Fault: Whatever went wrong, classified.
+        Fault: The classified error.
     """
     arguments = dict(request)
     if isinstance(endpoint, Hosted):
         arguments["api_key"] = key
         if not _takes_seed(endpoint.model):
             arguments.pop("seed", None)
-        # 1 changes nothing, and newer Claude models refuse temperature and top_p together.
+        # 1 is the default, and newer Claude models refuse temperature and top_p together.
         if arguments.get("top_p") == 1:
             del arguments["top_p"]
     seconds = endpoint.limits.timeout_seconds
@@ -41,7 +41,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
         _prepared.add(type(endpoint))
     _price(endpoint.model)
     try:
-        # litellm does not enforce its own time-out for every provider class; this one counts.
+        # litellm does not enforce its own time-out for every provider class, so this one does.
         async with asyncio.timeout(seconds):
             answer = await litellm.acompletion(**arguments, num_retries=0, max_retries=0, timeout=seconds + 5)
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
@@ -50,12 +50,12 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
 
 
 def load() -> None:
-    """Import litellm now, which takes about 2 s, rather than within the first call."""
+    """Import litellm now, which takes about 2 s, instead of within the first call."""
     _litellm()
 
 
 async def close() -> None:
-    """Close litellm's connections, which would otherwise complain when the event loop ends."""
+    """Close litellm's connections, which would otherwise warn when the event loop ends."""
     await _litellm().close_litellm_async_clients()
 
 
@@ -81,10 +81,11 @@ def _litellm() -> Any:
 
 @functools.cache
 def _price(model: str) -> None:
-    """Give litellm a price for a model that it does not list. Only its speed matters: ``price.rates_of`` counts.
+    """Register a price in litellm for a model that it does not list. This only saves time; costs come from
+    ``price.rates_of``.
 
-    Without a price litellm searches for one in ten ways at every call and explains why it found none: 1 ms of the 5
-    that a call takes. The price is above 0, because litellm explains a cost of 0, too.
+    Without a price, litellm searches for one in ten ways at every call and logs why it found none, which takes 1 of the
+    5 ms of a call. The price is above 0, because litellm also logs an explanation for a cost of 0.
     """
     litellm = _litellm()
     if model not in litellm.model_cost:

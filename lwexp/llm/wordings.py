@@ -1,6 +1,6 @@
-"""Providers' own words for what is wrong: no two use the same codes, and few use the status for it.
+"""Recognises errors by providers' own words: no two use the same codes, and few use the HTTP status.
 
-Each pattern names who says so. Sources: the providers' error pages, and threads quoted in tests/llm/providers.
+The comments name the providers. Sources: the providers' error pages, and threads quoted in tests/llm/providers.
 """
 
 import re
@@ -17,7 +17,7 @@ _MONEY = re.compile(
     r"|欠费|余额.{0,6}不足|余额已|请充值|请及时充值|额度.{0,6}(?:用尽|不足|耗尽)|资源包.{0,6}(?:用尽|耗尽|不足)",
     re.IGNORECASE | re.DOTALL,
 )
-# Gemini says it of a minute's limit, too, and then when to come back.
+# Gemini also says this about a limit per minute, and then names a time to try again.
 _QUOTA = re.compile(r"exceeded your current quota|check your plan and billing", re.IGNORECASE)
 _COMES_BACK = re.compile(r"retry in \d|retrydelay|per ?minute|retry after \d", re.IGNORECASE)
 
@@ -66,21 +66,21 @@ _MOST_TOKENS = re.compile(
 
 
 class Option(NamedTuple):
-    """A parameter that a server refuses, and the largest value that it takes, where it says so."""
+    """A parameter that a server refuses, and the largest value that it accepts, if it says so."""
 
     name: str
     most: int | None = None
 
 
 def is_money(text: str, *, is_rate_limit: bool) -> bool:
-    """Whether the account is empty or in arrears, and not just asked to slow down."""
+    """Whether the account is empty or in arrears, as opposed to a rate limit."""
     if _MONEY.search(text):
         return True
     return bool(_QUOTA.search(text)) and not (is_rate_limit and _COMES_BACK.search(text))
 
 
 def is_filter(text: str) -> bool:
-    """Whether a content filter turned the prompt or the answer away."""
+    """Whether a content filter refused the prompt or the answer."""
     return bool(_FILTER.search(text))
 
 
@@ -90,7 +90,7 @@ def is_too_long(text: str) -> bool:
 
 
 def refused_option(text: str) -> Option | None:
-    """The parameter that a server does not take, by its words; None if it names none that lwexp sends by itself."""
+    """The parameter that a server says it refuses; None if it names none of those that lwexp adds by itself."""
     if _OPTIONS["max_completion_tokens"].search(text):
         return Option("max_completion_tokens")
     if most := _MOST_TOKENS.search(text):

@@ -17,7 +17,7 @@ class LiteLLMJudge(Hosted, AskedJudge):
 
 
 class LiteLLMWriter(Hosted):
-    """Answers a bench (engine=api); made from the engine and ``sample``, not from a file of its own."""
+    """Answers a bench (engine=api); built from the engine's and the sampling settings, not from a config group."""
 
     section: ClassVar[str] = "engine"
     kind: Literal["litellm"] = "litellm"

@@ -8,6 +8,6 @@ from lwexp.extend.registry import register
 
 @register
 class NoJudge(Judge):
-    """Lengths only: no response gets an S_q, and tables say so."""
+    """Lengths only: no answer gets an S_q, and tables say so."""
 
     kind: Literal["none"] = "none"

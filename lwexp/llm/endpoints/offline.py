@@ -29,7 +29,7 @@ class OfflineTeacher(_Offline, Teacher):
 
     model: Literal["offline/teacher"] = "offline/teacher"
     paragraph_words: int = Field(ge=15)
-    """Words it plans for a paragraph (real teachers are asked for 200 to 1,000)."""
+    """Words planned per paragraph (real teachers are asked for 200 to 1,000)."""
     length_noise: Annotated[float, Key(formerly="miss")] = Field(ge=0, lt=1)
     """Its plans add up to the requested length times 1 + u, u uniform in [-length_noise, +length_noise]."""
 
@@ -43,7 +43,7 @@ class OfflineTeacher(_Offline, Teacher):
 
 @register
 class OfflineJudge(_Offline, AskedJudge):
-    """A heuristic, labelled as one. Its S_q is never shown beside a real judge's."""
+    """A heuristic, labelled as such. Its S_q is never shown beside a real judge's."""
 
     model: Literal["offline/judge"] = "offline/judge"
 

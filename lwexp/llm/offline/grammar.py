@@ -13,9 +13,9 @@ import yaml
 from lwexp.records import Language
 from lwexp.text.words import count_words
 
-_ATTEMPTS = 60  # draws per paragraph; the first close enough wins, otherwise the closest
+_ATTEMPTS = 60  # draws per paragraph; the first one close enough wins, otherwise the closest
 _CLOSE_ENOUGH = 0.04  # relative distance from the requested words at which drawing stops
-_TOLERANCE = 0.1  # relative distance that no sentence may push a paragraph past
+_TOLERANCE = 0.1  # relative excess over the requested words that no sentence may cause
 _SHORTEST_PART = 15  # words; below this no sentence mix fits
 
 
@@ -43,7 +43,7 @@ _GRAMMARS: dict[Language, _Grammar] = {
 
 
 def _topics(language: Language, *, bench: bool) -> tuple[str, ...]:
-    """The bench asks for eight crossings that training never sees, made of parts that it does see."""
+    """Topics of training, or of the bench: eight combinations that training never sees, of parts that it does see."""
     grammar = _GRAMMARS[language]
     return tuple(
         f"{view} {thing}" if language == "en" else f"{thing}{view}"
@@ -104,7 +104,7 @@ def plan_points(
         }
     )
     drawn = rng.sample(pool, min(parts, len(pool)))
-    # Plans longer than there are combinations go round again, numbered.
+    # A plan with more points than there are combinations repeats them, numbered.
     for index in range(len(pool), parts):
         drawn.append(grammar.later.format(point=drawn[index % len(pool)], round=index // len(pool) + 1))
     return [(point, share) for point in drawn]

@@ -1,9 +1,9 @@
-"""The offline judge: six scores from counting, a stand-in that no published number may stand beside.
+"""The offline judge: six scores from counting. They must not be compared with published numbers.
 
-It does not measure quality. It rewards what the offline teacher's texts are made of (the requested topic, parts in
-order, no repeated sentences, an ending, enough words), so that the miniature recipe has a signal to follow:
+It does not measure quality. It rewards features of the offline teacher's texts (the requested topic, parts in order, no
+repeated sentences, an ending, enough words), so that the miniature recipe has a signal to follow:
 
-| dimension | 5 where |
+| dimension | 5 if |
 |---|---|
 | relevance | every content word of the request (every pair of Chinese characters) occurs in the response |
 | accuracy | "Part i of k" statements agree on k, and no i is outside 1..k |
@@ -33,7 +33,7 @@ _STUCK = re.compile(r"(.{2,40}?)\1{3,}", re.DOTALL)
 _WORD = re.compile(r"[a-zA-Z]{3,}")
 _HAN_PAIR = re.compile(r"(?=([\u4e00-\u9fff]{2}))")
 _ASKING = frozenset(("about", "and", "article", "for", "need", "please", "text", "the", "word", "words", "write"))
-# What a Chinese request says about the asking, not about the topic; cut out before pairs are taken.
+# Words of a Chinese request that do not belong to its topic; removed before pairs are taken.
 _ZH_ASKING = re.compile(r"请写一篇|写一篇|请用|左右的|左右|大约|关于|的文章|文章|介绍|为题|请|字|写|以")
 
 
@@ -41,13 +41,13 @@ def judge_reply(messages: Sequence[Mapping[str, str]], *, schema: Mapping[str, A
     """Score the response that the last message holds.
 
     Args:
-        messages: Chat messages. Request and response stand in tags, such as <response>...</response>; the tags'
-            names may carry a suffix.
-        schema: The provider's ``response_format``; its property names are used where they name the dimensions.
+        messages: Chat messages. Request and response are in tags, such as <response>...</response>; tag names may have
+            a suffix.
+        schema: The provider's ``response_format``; its property names are used if they name the dimensions.
     """
     prompt = messages[-1]["content"]
     request, end = _tagged(_ASKED, prompt, 0)
-    response, end = _tagged(_GIVEN, prompt, end)  # behind the request, which may hold such tags itself
+    response, end = _tagged(_GIVEN, prompt, end)  # after the request, which may contain such tags itself
     names = (schema or {}).get("json_schema", {}).get("schema", {}).get("properties", {})
     if "better" in names:
         other = _tagged(_GIVEN, prompt, end)[0]
@@ -122,7 +122,7 @@ def _readable(sentences: Sequence[str], response: str) -> float:
 
 
 def _tagged(names: str, prompt: str, start: int) -> tuple[str | None, int]:
-    """Content of the first tag with such a name, and where it ends: at the LAST closing tag of that name."""
+    """Content of the first tag with one of the names, and its end: the LAST closing tag of that name."""
     opening = re.compile(rf"<([^<>/\n]*(?:{names})[^<>/\n]*)>", re.IGNORECASE).search(prompt, start)
     if opening is None:
         return None, start

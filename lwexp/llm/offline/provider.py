@@ -1,4 +1,4 @@
-"""litellm provider ``offline``: the stand-ins that need no key, on the same path as every real model.
+"""litellm provider ``offline``: stand-ins that need no key and use the same path as every real model.
 
 ``offline/teacher`` writes by a text grammar, ``offline/judge`` scores by a heuristic. Their output shows that the
 recipe works, never how good a model is.
@@ -46,10 +46,10 @@ class OfflineProvider(litellm.CustomLLM):  # type: ignore[misc]
 
 
 def make_known() -> None:
-    """Make ``offline/...`` known to litellm, beside what others may have registered."""
+    """Register ``offline/...`` in litellm, beside providers that others may have registered."""
     if all(entry["provider"] != PROVIDER for entry in litellm.custom_provider_map):
         handler = {"provider": PROVIDER, "custom_handler": OfflineProvider()}
         litellm.custom_provider_map = [*litellm.custom_provider_map, handler]
-    # A listed price of 0: for an unlisted model litellm searches its table at each call (1.5 ms, not 1.2).
+    # List a price of 0: for an unlisted model, litellm searches its table at each call (1.5 ms instead of 1.2).
     free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "litellm_provider": PROVIDER, "mode": "chat"}
     litellm.model_cost |= {f"{PROVIDER}/{model}": free for model in ("teacher", "judge")}

@@ -1,9 +1,9 @@
-"""What the offline stand-in teacher answers: pure functions from a prompt to a reply, without litellm.
+"""Replies of the offline stand-in teacher: pure functions from a prompt to a reply, without litellm.
 
 It understands four requests, in lwexp's prompts (sections in tags) and in the original's (sections under headings):
-plan this instruction; write this line of the plan; does this instruction need a long answer; and anything else, which
-it takes for a direct question and answers in full. It reads only a topic and a length out of an instruction, so it
-shows that a path works, never what an answer is worth.
+plan this instruction; write this line of the plan; say if this instruction needs a long answer; anything else is a
+direct question, which it answers in full. It reads only a topic and a length from an instruction, so it can show that a
+path works, but nothing about quality.
 
 Source of the original's format: THUDM/LongWriter agentwrite/prompts at 3fcfdff.
 """
@@ -71,7 +71,7 @@ def teacher_reply(
     prompt = messages[-1]["content"]
     if (judged := long_output_reply(prompt)) is not None:
         return Reply(judged, "stop", count_words(prompt), count_words(judged))
-    # Where a plan is asked for again, the instruction stands in the first message.
+    # When a plan is asked for again, the instruction is in the first message.
     instruction = _first_group(_INSTRUCTION, prompt) or _first_group(_INSTRUCTION, messages[0]["content"])
     plan, step = _first_group(_PLAN, prompt), _first_group(_STEP, prompt)
     brief = _read_brief(prompt if instruction is None else instruction)
@@ -125,7 +125,7 @@ def _read_brief(instruction: str) -> _Brief:
 
 
 def _paragraph(brief: _Brief, plan: str, step: str, seed: int) -> str:
-    """The paragraph for one line of a plan; its place is where the plan holds the line."""
+    """The paragraph for one line of a plan; the line's position in the plan gives its number."""
     lines = [line.strip() for line in plan.splitlines() if _STEP_WORDS.search(line)]
     if step.strip() in lines:
         part = lines.index(step.strip()) + 1
