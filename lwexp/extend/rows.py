@@ -1,4 +1,4 @@
-"""Row formats: how various tools write a conversation or a preference pair as a row of a file."""
+"""Row formats: how various tools write a conversation, a preference pair or an answer as a row of a file."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from lwexp.extend.columns import JsonRow
 from lwexp.extend.registry import Registry, register
 from lwexp.extend.settings import Strict
-from lwexp.records import Message
+from lwexp.records import Message, Sampling
 
 
 class RawRow(NamedTuple):
@@ -24,6 +24,21 @@ class PairTurns(NamedTuple):
     prompt: list[Message]
     chosen: str
     rejected: str
+
+
+class GivenAnswer(NamedTuple):
+    """An answer written elsewhere, before it is matched with a prompt of the bench."""
+
+    text: str | None  # None: the file says that it never arrived
+    prompt: str | None = None
+    ids: tuple[str, ...] = ()  # whatever in the row may be the prompt's id
+    bench: str | None = None  # name of the bench that the row says it answers
+    required_words: int | None = None  # as the row has it
+    repeat: int = 0
+    model: str | None = None
+    reasoning: str = ""  # from a field of its own
+    finish_reason: str | None = None
+    sampling: Sampling | None = None
 
 
 F = TypeVar("F", "RowFormat", "PairFormat")

@@ -133,7 +133,9 @@ def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, r
     out = run.path / RESPONSES
     if config.responses:
         failures: list[Failure] = []
-        responses = read_responses(Path(config.responses), prompts, config.bench.counter, failures=failures)
+        responses = read_responses(
+            Path(config.responses), prompts, config.bench.counter, bench=config.bench.name, failures=failures
+        )
         write_rows(out, responses)
         if failures:
             write_rows(run.path / ANSWER_FAILURES, failures)

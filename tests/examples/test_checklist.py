@@ -42,7 +42,7 @@ def judge() -> Iterator[Judge]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copytree(EXAMPLE, tmp_path / "mine")
-    rows = [{"prompt_id": id, "response": text} for id, text in ANSWERS.items()]
+    rows = [{"bench": "checklist", "prompt_id": id, "response": text} for id, text in ANSWERS.items()]
     (tmp_path / "mine" / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path / "mine"
 

@@ -78,8 +78,8 @@ def test_prompts_of_a_bench_are_mended(tmp_path: Path, caplog: pytest.LogCapture
 
 def test_answers_of_others_are_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prompt = Prompt(id=MENDED, text="Tea?", language="en", type="t", required_words=3)
-    path = written(tmp_path / "pred.jsonl", {"prompt_id": HALF, "response": HALF, "model": HALF})
-    (row,) = read_responses(path, [prompt])
+    path = written(tmp_path / "pred.jsonl", {"prompt_id": HALF, "prompt": "Tea?", "response": HALF, "model": HALF})
+    (row,) = read_responses(path, [prompt], bench="mine")
     assert (row.text, row.model, row.words) == (MENDED, MENDED, 2)
     write_rows(tmp_path / "out.jsonl", [row])
     assert "3 characters in 1 rows could not be stored" in caplog.text

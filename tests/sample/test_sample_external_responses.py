@@ -18,7 +18,7 @@ PROMPTS = [
 def given(tmp_path: Path, *rows: dict[str, Any] | str) -> list[Response]:
     path = tmp_path / "pred.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return read_responses(path, PROMPTS)
+    return read_responses(path, PROMPTS, bench="b")
 
 
 def pred(n: int, text: str) -> dict[str, Any]:
@@ -37,15 +37,15 @@ def test_the_releases_file_is_matched_by_the_prompts_text_in_any_order(tmp_path:
     assert (first.finish_reason, first.sampling, first.model, first.type) == ("unknown", None, "pred", "News")
 
 
-def test_ids_win_over_texts_and_line_ends_do_not_matter(tmp_path: Path) -> None:
+def test_line_ends_do_not_matter_and_an_id_with_the_benchs_name_stands_alone(tmp_path: Path) -> None:
     rows = given(
         tmp_path,
-        {"prompt_id": "b-10", "prompt": PROMPTS[2].text, "text": "by id", "model": "theirs"},
+        {"prompt_id": "b-10", "prompt": PROMPTS[0].text, "text": "by both", "model": "theirs"},
         {"prompt": "Write 20 words\r\non tea.  ", "output": "by text"},
         {"id": "b-30", "answer": None},
     )
     assert [(row.text, row.finish_reason) for row in rows] == [
-        ("by id", "unknown"),
+        ("by both", "unknown"),
         ("by text", "unknown"),
         ("", "error"),
     ]
@@ -63,7 +63,7 @@ def test_our_own_file_keeps_sampling_repeats_and_ends(tmp_path: Path) -> None:
         for prompt in PROMPTS for repeat in range(2)
     ]  # fmt: skip
     write_rows(tmp_path / "r.jsonl", reversed(ours))
-    assert read_responses(tmp_path / "r.jsonl", PROMPTS) == ours
+    assert read_responses(tmp_path / "r.jsonl", PROMPTS, bench="b") == ours
 
 
 def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -79,7 +79,8 @@ def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.Lo
     [
         ([pred(10, "a"), pred(10, "b")], "line 2 answers b-10 as line 1 does"),
         ([pred(10, "a"), pred(40, "b")], "1 answers are to prompts that this bench does not have"),
-        ([{"prompt_id": "b-99", "response": "x"}], "line 1 ('b-99')"),
+        ([{"prompt_id": "b-99", "response": "x"}], "line 1: 'b-99'"),
+        ([pred(10, "a") | {"output": "b"}], "line 1: response and output hold different texts"),
         ([{"prompt": "Write"}], "line 1: no answer; wanted an object with response"),
         (["{"], "line 1: is not JSON"),
         ([pred(10, "a") | {"response": 5}], "line 1: the answer must be text, got 5"),
@@ -119,7 +120,7 @@ def test_an_answer_that_ends_within_its_reasoning_never_came_and_is_a_failure(tm
     path = tmp_path / "pred.jsonl"
     path.write_text(json.dumps({"prompt_id": "b-10", "text": f"<think>{THOUGHT}"}) + "\n")
     failures: list[Failure] = []
-    first = read_responses(path, PROMPTS, failures=failures)[0]
+    first = read_responses(path, PROMPTS, bench="b", failures=failures)[0]
     assert (first.text, first.words, first.finish_reason) == ("", 0, "error")
     assert [(failure.id, failure.reason) for failure in failures] == [("b-10#0", "unfinished_reasoning")]
     assert failures[0].detail == "5 words of reasoning and no answer"
@@ -130,5 +131,5 @@ def test_our_own_file_keeps_its_reasoning_and_answers_without_any_stay_as_they_a
     assert rows[1].text == " a b \n"
     assert "reasoning" not in rows[1].model_dump_json()
     write_rows(tmp_path / "again.jsonl", rows[:2])
-    again = read_responses(tmp_path / "again.jsonl", PROMPTS)
+    again = read_responses(tmp_path / "again.jsonl", PROMPTS, bench="b")
     assert [(row.text, row.reasoning) for row in again[:2]] == [("a b", THOUGHT), (" a b \n", "")]

@@ -1,0 +1,84 @@
+"""Answers belong to their prompts: each way to pair them wrongly is refused, and names what it saw."""
+
+import pytest
+
+from lwexp.extend.rows import GivenAnswer
+from lwexp.records import LwexpError, Prompt
+from lwexp.sample.pairing import Numbered, pair
+
+TEA = "Write about tea, its growers and its trade in the last century. At least 2000 words."
+ASKED = {"1": TEA, "2": "Write about rain.", "3": "Write about snow.", "mine-4": "Write about rain again."}
+PROMPTS = [Prompt(id=id, text=text, language="en", type="t", required_words=2000) for id, text in ASKED.items()]
+TWIN = PROMPTS[1].model_copy(update={"id": "5"})
+
+
+def paired(*answers: GivenAnswer, prompts: list[Prompt] = PROMPTS) -> list[str]:
+    """The prompt ids of the answers, with the bench called "mine"."""
+    numbered = [Numbered(f"line {number}", answer) for number, answer in enumerate(answers, 1)]
+    return [one.prompt.id for one in pair(numbered, prompts, bench="mine", origin="responses=pred.jsonl")]
+
+
+def answer(prompt: str | None = None, *ids: str, **more: object) -> GivenAnswer:
+    return GivenAnswer("text", prompt, ids, **more)  # type: ignore[arg-type]
+
+
+RIGHT = {
+    "prompt": [answer(TEA)],
+    "prompt and id": [answer(TEA, "1")],
+    "other line ends": [answer(f"\r\n{TEA} \n")],
+    "running numbers that are not this bench's": [answer(TEA, "101"), answer(ASKED["2"], "102")],
+    "an id alone and the bench's name": [answer(None, "1", bench="mine")],
+    "an id that begins with the bench's name": [answer(None, "mine-4"), answer(None, "mine/1")],
+    "our own id, with its repeat": [answer(TEA, "1", "1#0"), answer(TEA, "1", "1#1", repeat=1)],
+    "the length asked for": [answer(TEA, required_words=2000)],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_names_its_prompt_is_paired(name: str) -> None:
+    assert set(paired(*RIGHT[name])) <= {"1", "2", "mine-4"}
+    assert paired(*RIGHT[name])[0] == ("mine-4" if "begins" in name else "1")
+
+
+WRONG = {
+    "ids that are shifted by one": (
+        [answer(TEA, "2")], "'2' is 'Write about rain.', the row's prompt is 'Write about tea, its growers",
+    ),
+    "the same ids in another version of the bench": (
+        [answer(TEA.replace("2000", "16000"), "1")], "'1' is '...t century. At least 2000 words.', the row's prompt is "
+        "'...t century. At least 16000 words.'",
+    ),
+    "two ids": ([answer(TEA, "1", "2")], "ids of two prompts; keep the right one: line 1: '1' and '2'"),
+    "an id and a repeat of another": ([answer(TEA, "1", "2#0")], "line 1: '1' and '2'"),
+    "an id alone": ([answer(None, "1")], 'have only an id, which other benches may use, too; add to each its "prompt"'),
+    "an id alone, from another bench": ([answer(None, "1", bench="yours")], "line 1: '1' of 'yours', not of 'mine'"),
+    "another length": ([answer(TEA, required_words=16000)], "line 1: 16,000 words, where 1 asks for 2,000 words"),
+    "a prompt of another bench": ([answer(TEA), answer("Write about fog.")], "are to prompts that this bench does not"),
+    "an id of another bench": ([answer(None, "99", bench="mine")], "this bench does not have"),
+    "an id that is missing here, beside one that is not": (
+        [answer(TEA, "1"), answer(ASKED["2"], "9")], "have an id that this bench does not have, while others",
+    ),
+    "neither": ([answer()], "have neither a prompt nor an id, and position does not count"),
+    "an answer twice": ([answer(TEA), answer(TEA, "1")], "come twice; keep one, or give each a \"repeat\": 0, 1, ...: "
+                        "line 2 answers 1 as line 1 does"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mispairing_is_refused(name: str) -> None:
+    answers, said = WRONG[name]
+    with pytest.raises(LwexpError) as error:
+        paired(*answers)
+    assert said in str(error.value)
+    assert str(error.value).startswith("responses=pred.jsonl: 1 answers ")
+
+
+def test_a_text_that_two_prompts_share_needs_an_id() -> None:
+    with pytest.raises(LwexpError, match=r"a text that several prompts of this bench share.*'2' and '5'"):
+        paired(answer(TWIN.text), prompts=[*PROMPTS, TWIN])
+    assert paired(answer(TWIN.text, "5"), prompts=[*PROMPTS, TWIN]) == ["5"]
+
+
+def test_a_message_counts_all_and_names_three() -> None:
+    with pytest.raises(LwexpError, match=r"4 answers .*line 1: .*; line 3: [^;]* and 1 more$"):
+        paired(*[answer(f"Write about {n}.") for n in range(4)])
