@@ -21,6 +21,8 @@ def test_a_page_that_cannot_be_written_is_a_warning(run, monkeypatch, caplog):
     caplog.set_level("INFO", "lwexp")
     training._show_curves(run)
     assert caplog.messages == [f"curves: {run.path / 'training.html'}"]
+    with (run.path / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 2, "loss": 2.4, "seconds": 2.0, "target_tokens": 20}\n')
     monkeypatch.setattr("lwexp.report.training.page.write_text", fail)
     training._show_curves(run)
     assert "the page with the run's curves was not written: OSError: [Errno 28]" in caplog.messages[-1]
