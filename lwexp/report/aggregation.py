@@ -1,6 +1,7 @@
 """Turns responses and verdicts into cells: means with intervals, per range, language and repeat; pure.
 
-A missing score is counted as unscored and enters no mean; it is not treated as zero. A cell's mean is the mean over
+An answer that never came is counted as missing and enters nothing else. An answer without a score is counted as
+unscored and enters no mean; it is not treated as zero. A cell's mean is the mean over
 prompts of the mean over that prompt's scored repeats, so a prompt with an unscored repeat weighs as much
 as any other.
 """
@@ -24,7 +25,12 @@ class ScoredResponse(NamedTuple):
     scores: Mapping[str, float | None]
     """Metric name -> score, in the order of the metrics; None: unscored; absent: the metric does not apply to it."""
     reason: str | None
-    """Why a judge gave no score; None if it gave one, or if no score was requested."""
+    """Why a judge gave no score; None if it gave one, if no score was requested, or if the answer never came."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the answer never came."""
+        return self.response.finish_reason == "error"
 
 
 class Joined(NamedTuple):
@@ -59,15 +65,24 @@ class Scores(dict[str, Score]):
 
 
 class Cell(NamedTuple):
-    """One model on one set of prompts. ``n`` counts answers; ``n_cut`` those that hit the token limit."""
+    """One model on one set of prompts. All but ``n_missing`` and ``asked_prompts`` is about the answers that came."""
 
     n: int
+    n_missing: int
     n_prompts: int
+    """Prompts with at least one answer."""
+    asked_prompts: int
     n_empty: int
-    n_cut: int
+    n_cut: int | None
+    """Answers that hit the token limit; None if no answer says how it ended."""
     scores: Scores
     max_words: int | None
     median_words: float | None
+
+    @property
+    def asked(self) -> int:
+        """Answers that were wanted."""
+        return self.n + self.n_missing
 
 
 class RulerPoint(NamedTuple):
@@ -104,7 +119,8 @@ def join(
     for id, response in by_id.items():
         applying = [m.name for m in metrics if response.required_words is not None or not m.needs_length]
         own = {name: scores.get(id, {}).get(name) for name in applying}
-        reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if judge is not None else []
+        is_judged = judge is not None and response.finish_reason != "error"
+        reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if is_judged else []
         answers.append(ScoredResponse(response, own, next((reason for reason in reasons if reason), None)))
     orphans = sum(response_id not in by_id for response_id, _ in latest)
     return Joined(tuple(answers), n_rows - len(by_id), orphans)
@@ -123,13 +139,17 @@ def prompt_means(answers: Iterable[ScoredResponse], name: str) -> dict[str, floa
 
 def cell(answers: Sequence[ScoredResponse]) -> Cell:
     """Aggregate one model's answers to one set of prompts."""
-    lengths = [answer.response.words for answer in answers]
+    came = [answer for answer in answers if not answer.is_missing]
+    lengths = [answer.response.words for answer in came]
+    ends = [reason for answer in came if (reason := answer.response.finish_reason) != "unknown"]
     return Cell(
-        n=len(answers),
-        n_prompts=len({answer.response.prompt_id for answer in answers}),
+        n=len(came),
+        n_missing=len(answers) - len(came),
+        n_prompts=len({answer.response.prompt_id for answer in came}),
+        asked_prompts=len({answer.response.prompt_id for answer in answers}),
         n_empty=sum(length == 0 for length in lengths),
-        n_cut=sum(answer.response.finish_reason == "length" for answer in answers),
-        scores=Scores({name: _score(answers, name) for name in dict.fromkeys(n for a in answers for n in a.scores)}),
+        n_cut=ends.count("length") if ends or not came else None,
+        scores=Scores({name: _score(came, name) for name in dict.fromkeys(n for a in came for n in a.scores)}),
         max_words=max(lengths, default=None),
         median_words=median(lengths) if lengths else None,
     )
@@ -200,7 +220,7 @@ def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:
     """The Ruler curve: one point for each required length, ascending."""
     produced: dict[int, list[int]] = defaultdict(list)
     for answer in answers:
-        if answer.response.required_words is not None:
+        if answer.response.required_words is not None and not answer.is_missing:
             produced[answer.response.required_words].append(answer.response.words)
     return [RulerPoint(asked, len(n), min(n), median(n), max(n)) for asked, n in sorted(produced.items())]
 

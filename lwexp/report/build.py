@@ -85,5 +85,7 @@ def _write(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     for note in comparison.notes:
         log.warning("%s", note)
     found = comparison.evaluations
-    counts = f"{plural(len(found), 'evaluation')}, {plural(sum(len(each.answers) for each in found), 'answer')}"
+    missing = sum(each.total.n_missing for each in found)
+    counts = f"{plural(len(found), 'evaluation')}, {plural(sum(each.total.n for each in found), 'answer')}"
+    counts += f", {missing:,} missing" if missing else ""
     log.info("report: %s -> %s (%s KiB)", counts, out, f"{len(page.encode()) >> 10:,}")

@@ -83,8 +83,8 @@ def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
     check = diagnostics.checks.get(answer.response.id)
     found = {
         "unscored": answer.reason is not None,
-        "missing": answer.response.finish_reason == "error",
-        "empty": answer.response.words == 0 and answer.response.finish_reason != "error",
+        "missing": answer.is_missing,
+        "empty": answer.response.words == 0 and not answer.is_missing,
         "cut off": answer.response.finish_reason == "length",
         "stops early": check is not None and check.stopped_early,
         "loops": check is not None and check.loops,

@@ -47,6 +47,7 @@ class Evaluation:
     train: Run | None
     started_from: tuple[str, ...]
     answers: tuple[ScoredResponse, ...]
+    """In bench order, with those that never came."""
     metrics: tuple[MetricInfo, ...]
     ranges: tuple[WordRange, ...]
     judge: str | None
@@ -114,14 +115,24 @@ class Evaluation:
         """What the training run drew; None if it did not record it."""
         return MixtureSummary.read(self.train.path) if self.train else None
 
+    @cached_property
+    def came(self) -> tuple[ScoredResponse, ...]:
+        """The answers that came."""
+        return tuple(answer for answer in self.answers if not answer.is_missing)
+
+    @cached_property
+    def prompts(self) -> frozenset[str]:
+        """Ids of the prompts with an answer."""
+        return frozenset(answer.response.prompt_id for answer in self.came)
+
     @property
     def asked(self) -> int:
-        """Longest answer asked for; 0 if no prompt asks for a length."""
-        return max((answer.response.required_words or 0 for answer in self.answers), default=0)
+        """Longest answer asked for, of those that came; 0 if no prompt asks for a length."""
+        return max((answer.response.required_words or 0 for answer in self.came), default=0)
 
     @property
     def longest(self) -> int:
-        """Words of the longest answer."""
+        """Words of the longest answer; 0 without any."""
         return self.total.max_words or 0
 
 

@@ -5,15 +5,16 @@ runs.
 A claim is made only if the numbers support it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from statistics import fmean
 from typing import NamedTuple
 
 from lwexp.pages.display import confidence, score, signed, words
 from lwexp.records import MetricInfo
-from lwexp.report.aggregation import best_first, main_metric, prompt_means
+from lwexp.report.aggregation import best_first, cell, main_metric, prompt_means
 from lwexp.report.cap_fit import describe_fit, fit_line
 from lwexp.report.evaluations import Evaluation
-from lwexp.stats.intervals import Difference, Interval, paired_difference
+from lwexp.stats.intervals import Difference, Interval, interval, paired_difference
 
 # The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
 CAP_SLACK = 1.5
@@ -52,7 +53,8 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
         evaluations: Models in the order of the report.
         metrics: Their metrics.
     """
-    trained = sorted(((e, e.max_train_words) for e in evaluations if e.max_train_words and not e.started_from),
+    answered = [each for each in evaluations if each.total.n]
+    trained = sorted(((e, e.max_train_words) for e in answered if e.max_train_words and not e.started_from),
                      key=lambda pair: pair[1])  # fmt: skip
     checks: list[Check] = []
     clauses: list[str] = []
@@ -124,10 +126,15 @@ def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] 
     start = next((by_run[run] for run in model.started_from if run in by_run), None)
     if start is None:
         return None
-    apart = paired_difference(*(prompt_means(each.answers, "S_l") for each in (model, start)))
+    means = [prompt_means(each.answers, "S_l") for each in (model, start)]
+    apart = paired_difference(*means)
     if apart is None:
         return None
-    ours, theirs = (each.total.scores["S_l"] for each in (model, start))
+    shared = means[0].keys() & means[1].keys()
+    ours, theirs = (
+        cell([answer for answer in each.answers if answer.response.prompt_id in shared]).scores["S_l"]
+        for each in (model, start)
+    )
     by_seed = [a - b for a, b in zip(ours.by_repeat, theirs.by_repeat, strict=False) if a is not None and b is not None]
     # Whether this model's lowest seed is above the other's highest; None if either has only one seed.
     seeds_are_apart = ours.spread[0] > theirs.spread[1] if ours.spread and theirs.spread else None
@@ -161,38 +168,60 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
         value = each.total.scores[metric.name]
         means = prompt_means(each.answers, metric.name)
         contestants.append(Contestant(each.named, value.mean, value.interval, means, remark))
+    prompts = {a.response.prompt_id for each in evaluations for a in each.answers if metric.name in a.scores}
     longest = max(each.longest for each in evaluations)
     return (
-        leading(contestants, metric, "model") or f"nothing is scored yet; the longest answer has {words(longest)} words"
+        leading(contestants, metric, "model", asked=len(prompts))
+        or f"nothing is scored yet; the longest answer has {words(longest)} words"
     )
 
 
-def leading(contestants: Sequence[Contestant], metric: MetricInfo, noun: str) -> str:
+def leading(contestants: Sequence[Contestant], metric: MetricInfo, noun: str, *, asked: int = 0) -> str:
     """Which one leads, how far behind the second and the last are, and how certain that is; empty without scores.
+
+    All are compared on the prompts that all of them have a score for, and the sentence says if that is not every one.
 
     Args:
         contestants: In any order.
         metric: The metric to rank by; says whether higher is better.
         noun: "model" or "setting", for the sentence.
+        asked: Prompts that were asked; 0 if unknown.
     """
     key = best_first(metric)
-    scored = sorted((each for each in contestants if each.mean is not None), key=lambda each: key(each.mean))
+    scored = [each for each in contestants if each.mean is not None]
     if not scored:
         return ""
+    shared = set.intersection(*(set(each.means) for each in scored))
+    if not shared:
+        each_alone = (f"{each.name} {score(each.mean, metric.decimals)} over {len(each.means):,}" for each in scored)
+        return f"the {noun}s have no prompt in common, so they are not compared: {metric.label} {', '.join(each_alone)}"
+    where = ""
+    if is_uneven := any(each.means.keys() != shared for each in scored):
+        scored = [_on(each, shared) for each in scored]
+    if is_uneven or len(shared) < asked:
+        where = f" on {len(shared):,}{f' of {asked:,}' if asked else ''} prompts"
+        where += f", those with a score for every {noun}" if is_uneven else ""
+    scored.sort(key=lambda each: key(each.mean))
     first, *others = scored
     said = f"{metric.label} {score(first.mean, metric.decimals)}"
     sure = confidence(first.interval, metric.decimals)
     remark = f"; {first.remark}" if first.remark else ""
     if not others:
-        return f"{first.name} scores {said}{sure}{remark}"
+        return f"{first.name} scores {said}{sure}{where}{remark}"
     is_ahead = is_clear(paired_difference(first.means, others[0].means), metric)
-    ahead = f"{first.name} leads with {said}{sure}{remark}" if is_ahead else (
-        f"no {noun} is clearly ahead: {said} for {first.name}"
+    ahead = f"{first.name} leads with {said}{sure}{where}{remark}" if is_ahead else (
+        f"no {noun} is clearly ahead{where}: {said} for {first.name}"
     )  # fmt: skip
     behind = [_behind("", first, others[0], metric)]
     if len(others) > 1:
         behind.append(_behind(f"last of {len(scored)}: ", first, others[-1], metric))
     return "; ".join([ahead, *behind])
+
+
+def _on(contestant: Contestant, prompts: Set[str]) -> Contestant:
+    """The contestant on some of its prompts."""
+    means = {prompt: mean for prompt, mean in contestant.means.items() if prompt in prompts}
+    return contestant._replace(means=means, mean=fmean(means.values()), interval=interval(list(means.values())))
 
 
 def _behind(which: str, first: Contestant, other: Contestant, metric: MetricInfo) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lwexp.pages.display import LANGUAGES
 from lwexp.records import MetricInfo
-from lwexp.report.aggregation import Cell, ScoredResponse, n_unscored, seeds
+from lwexp.report.aggregation import Cell, ScoredResponse, cell, n_unscored, seeds
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.findings import Findings, find
 from lwexp.text.plain import one_line
@@ -40,6 +40,41 @@ class Group:
     @cached_property
     def findings(self) -> Findings:
         return find(self.evaluations, self.metrics)
+
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """Ids of the prompts that every model answered."""
+        return frozenset.intersection(*(each.prompts for each in self.evaluations))
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether some models answered prompts that others did not, so that their means are not comparable."""
+        return any(each.prompts != self.common for each in self.evaluations)
+
+    @cached_property
+    def common_cells(self) -> list[tuple[Evaluation, Cell]]:
+        """Each model on the prompts that every model answered."""
+        return [
+            (each, cell([answer for answer in each.answers if answer.response.prompt_id in self.common]))
+            for each in self.evaluations
+        ]
+
+    @property
+    def asked_prompts(self) -> int:
+        """Prompts that any model was asked."""
+        return len({answer.response.prompt_id for each in self.evaluations for answer in each.answers})
+
+    @property
+    def coverage(self) -> str:
+        """A sentence on prompts that not all models answered; empty if all did."""
+        if not self.is_uneven:
+            return ""
+        if not self.common:
+            return "No prompt was answered by all models, so their means are not comparable."
+        return (
+            f"The models did not answer the same prompts. They are compared on the {len(self.common):,} of "
+            f"{self.asked_prompts:,} prompts that all of them answered; other means are over each model's own answers."
+        )
 
     @property
     def is_stand_in(self) -> bool:
@@ -82,7 +117,9 @@ class Group:
         ranges = [(self.range_title(label), cells) for label, cells in self._cells("range")]
         languages = [(LANGUAGES.get(code, code), cells) for code, cells in sorted(self._cells("language"))]
         brackets = "A square bracket includes its end, a round one does not."
+        common = [(f"{len(self.common):,} of {self.asked_prompts:,} prompts", self.common_cells)]
         found = [
+            PartTable("On the prompts that all models answered", "Prompts", common if self.is_uneven else []),
             PartTable("By required length", "Required words", ranges, brackets),
             PartTable("By language", "Language", languages),
             PartTable("By type of prompt", "Type", sorted(self._cells("type"))),
@@ -94,7 +131,7 @@ class Group:
         found: dict[str, list[tuple[Evaluation, Cell]]] = {}
         for each in self.evaluations:
             for key, part in each.parts[by].items():
-                if part.n:
+                if part.asked:
                     found.setdefault(key, []).append((each, part))
         return list(found.items())
 

@@ -68,7 +68,10 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
 
 def _section(group: Group, number: int, *, with_cap: bool) -> dict[str, Any]:
     samples = choose(group.evaluations)
-    pictures = evaluation_figures(group.evaluations, group.metrics, is_stand_in=group.is_stand_in, with_cap=with_cap)
+    common = [part for _, part in group.common_cells] if group.is_uneven and group.common else None
+    pictures = evaluation_figures(
+        group.evaluations, group.metrics, is_stand_in=group.is_stand_in, with_cap=with_cap, common=common
+    )
     return {
         "group": group,
         "number": number,

@@ -1,6 +1,6 @@
 """A report's numbers for other programs and for the terminal: summary.json, a CSV, a Markdown table, a rich one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lwexp.pages.display import quoted, score, span, words
 from lwexp.records import MetricInfo
@@ -39,7 +39,14 @@ def _group_summary(group: Group) -> GroupSummary:
         for check in group.findings.checks
     }
     models = {each.label: _model_summary(each, group.metrics) for each in group.evaluations}
-    return GroupSummary(models=models, seeds=list(group.seeds), judge=group.judge, bench=group.bench, checks=checks)
+    common = {
+        each.label: {"n": part.n, "n_prompts": part.n_prompts, **score_columns(group.metrics, part)}
+        for each, part in (group.common_cells if group.is_uneven else [])
+    }
+    return GroupSummary(
+        models=models, seeds=list(group.seeds), judge=group.judge, bench=group.bench, coverage=group.coverage,
+        common=common, checks=checks,
+    )  # fmt: skip
 
 
 def _model_summary(evaluation: Evaluation, metrics: Sequence[MetricInfo]) -> ModelSummary:
@@ -53,6 +60,7 @@ def _model_summary(evaluation: Evaluation, metrics: Sequence[MetricInfo]) -> Mod
     return ModelSummary(
         max_words=total.max_words,
         n=total.n,
+        n_missing=total.n_missing,
         n_prompts=total.n_prompts,
         n_unscored=n_unscored(total, metrics),
         n_empty=total.n_empty,
@@ -76,22 +84,37 @@ def score_columns(metrics: Sequence[MetricInfo], cell: Cell | None) -> dict[str,
 
 
 def as_csv(groups: Sequence[Group]) -> str:
-    """One line for each model and part of the bench: all, each range, each language, each type of prompt."""
+    """One line for each model and part of the bench: all, each range, each language, each type of prompt.
+
+    The part "common" is the prompts that all models answered; it is there only if they differ. An empty cell means
+    unknown, not zero.
+    """
     metrics = all_metrics(each for group in groups for each in group.evaluations)
     head = [
-        "bench", "judge", "model", "part", "prompts", "answers", "empty", "cut", *score_columns(metrics, None),
+        "bench", "judge", "model", "part", "prompts", "answers", "asked", "missing", "empty", "cut",
+        *score_columns(metrics, None),
         "unscored", "median_words", "max_words", "max_train_words", "run",
     ]  # fmt: skip
     lines: list[list[object]] = []
-    for group, each in ((own, each) for own in groups for each in own.evaluations):
-        types = {f"type {name}": part for name, part in each.parts["type"].items()}
-        for name, part in {"all": each.total, **each.parts["range"], **each.parts["language"], **types}.items():
-            scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
-            lines.append(
-                [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.n_empty, part.n_cut, *scores,
-                 n_unscored(part, group.metrics), part.median_words, part.max_words, each.max_train_words, each.node.id]
-            )  # fmt: skip
+    for group, (each, name, part) in ((own, found) for own in groups for found in _parts(own)):
+        scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
+        lines.append(
+            [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.asked, part.n_missing,
+             part.n_empty, part.n_cut, *scores, n_unscored(part, group.metrics), part.median_words, part.max_words,
+             each.max_train_words, each.node.id]
+        )  # fmt: skip
     return csv_table(head, lines)
+
+
+def _parts(group: Group) -> Iterator[tuple[Evaluation, str, Cell]]:
+    """Each model, with the name of each part of the bench and the model's cell."""
+    for each, common in group.common_cells:
+        yield each, "all", each.total
+        if group.is_uneven:
+            yield each, "common", common
+        types = {f"type {name}": part for name, part in each.parts["type"].items()}
+        for name, part in {**each.parts["range"], **each.parts["language"], **types}.items():
+            yield each, name, part
 
 
 def _overall(group: Group) -> list[list[str]]:
@@ -100,10 +123,23 @@ def _overall(group: Group) -> list[list[str]]:
         [
             each.label, words(each.max_train_words), words(each.total.max_words),
             *(with_span(each.total.scores[metric.name], metric) for metric in group.metrics),
-            f"{each.total.n:,}", "not judged" if (n := group.unscored(each.total)) is None else f"{n:,}",
+            answers(each.total), "not judged" if (n := group.unscored(each.total)) is None else f"{n:,}",
         ]
         for each in group.evaluations
     ]  # fmt: skip
+
+
+def answers(part: Cell) -> str:
+    """``120``, or ``246 of 492`` if some answers never came."""
+    return f"{part.n:,} of {part.asked:,}" if part.n_missing else f"{part.n:,}"
+
+
+def _on_common_prompts(group: Group) -> list[list[str]]:
+    """For each model: its name, and its scores with intervals on the prompts that all models answered."""
+    return [
+        [each.label, *(with_span(part.scores[metric.name], metric) for metric in group.metrics)]
+        for each, part in (group.common_cells if group.is_uneven and group.common else [])
+    ]
 
 
 def with_span(value: Score, metric: MetricInfo) -> str:
@@ -122,7 +158,13 @@ def as_markdown(groups: Sequence[Group]) -> str:
         rows = [[markdown_cell(label), *cells] for label, *cells in _overall(group)]
         table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
         blocks.append(f"**{markdown_cell(group.bench)}**, {markdown_cell(group.judge_label)}. {finding}\n\n{table}")
-    footer = "Brackets: 95% bootstrap intervals over prompts. Unscored answers enter no mean."
+        if group.coverage:
+            blocks.append(group.coverage)
+        if common := _on_common_prompts(group):
+            cells = [[markdown_cell(label), *scores] for label, *scores in common]
+            head = ["model", *(f"{label} on common prompts" for label in labels)]
+            blocks.append(markdown_table(map(markdown_cell, head), cells, align="l" + "r" * len(labels)))
+    footer = "Brackets: 95% bootstrap intervals over prompts. Missing and unscored answers enter no mean."
     return "\n\n".join([*blocks, footer]) + "\n"
 
 
@@ -142,12 +184,24 @@ def print_tables(groups: Sequence[Group]) -> None:
         table.add_column("model", overflow="fold", min_width=min(14, widest))
         for heading in ("cap", "longest", *(metric.label for metric in group.metrics), "answers\n(unscored)"):
             table.add_column(visible(heading), justify="right", no_wrap=True)
-        for *cells, answers, unscored in _overall(group):
-            cells.append(answers if unscored == "not judged" else f"{answers}\n({unscored})")
-            # Intervals go below their score, with a hyphen, so that seven columns and two intervals fit 80 characters.
-            label, *numbers = cells
-            numbers = [text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in numbers]
+        for *cells, came, unscored in _overall(group):
+            cells.append(came if unscored == "not judged" else f"{came}\n({unscored})")
             # Text, not str: rich would read square brackets in a name as markup.
-            table.add_row(*(Text(text) for text in (visible(label), *numbers)))
+            table.add_row(*map(Text, _in_lines(cells)))
         show(table)
+        if group.coverage:
+            show(Text(group.coverage))
+        if common := _on_common_prompts(group):
+            table = Table(title="On common prompts", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
+            for heading in ("model", *(metric.label for metric in group.metrics)):
+                table.add_column(visible(heading), justify="left" if heading == "model" else "right")
+            for cells in common:
+                table.add_row(*map(Text, _in_lines(cells)))
+            show(table)
         show(Text(quoted(group.findings.headline)))
+
+
+def _in_lines(cells: Sequence[str]) -> list[str]:
+    """A name and its numbers, each interval below its score, so that seven columns fit 80 characters."""
+    label, *numbers = cells
+    return [visible(label), *(text.replace(" [", "\n").rstrip("]").replace(" to ", "-") for text in numbers)]

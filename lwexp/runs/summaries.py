@@ -155,12 +155,15 @@ class ModelSummary(Artifact):
 
     max_words: int | None = None
     n: int = 0
-    """Answers."""
+    """Answers that came."""
+    n_missing: int = 0
+    """Answers that never came; they enter no other number."""
     n_prompts: int = 0
+    """Prompts with an answer."""
     n_unscored: int = 0
     n_empty: int = 0
-    n_cut: int = 0
-    """Answers that hit the token limit."""
+    n_cut: int | None = 0
+    """Answers that hit the token limit; None if no answer says how it ended."""
     median_words: float | None = None
     max_train_words: int | None = None
     seeds: list[int | None] = Field(default_factory=list)
@@ -176,6 +179,10 @@ class GroupSummary(Artifact):
     seeds: list[int] = Field(default_factory=list)
     judge: str | None = None
     bench: str = ""
+    coverage: str = ""
+    """Says so if the models did not answer the same prompts."""
+    common: dict[str, Tree] = Field(default_factory=dict)
+    """Then each model's means over the prompts that all of them answered."""
     checks: dict[str, Tree] = Field(default_factory=dict)
     """Expectation -> whether it holds, in words and in numbers."""
 

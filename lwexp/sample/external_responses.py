@@ -38,7 +38,7 @@ def read_responses(
     ``prompt_id`` or id, both must agree; an id alone needs the bench's name, under ``bench`` or before the id.
     Optional: repeat, model, finish_reason, sampling, reasoning_content. Words are counted again here. Reasoning within
     an answer is kept beside it; an answer that ends within its reasoning, and a prompt that no line answers, get an
-    empty response with finish_reason "error", which counts as unscored.
+    empty response with finish_reason "error", which counts as missing.
 
     Args:
         path: The file.
@@ -75,7 +75,7 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
     absent = [response.id for response in ordered if response.finish_reason == "error"]
     if absent:
         log.warning(
-            "%s: %d of %d answers are missing and count as unscored: %s%s",
+            "%s: %d of %d answers are missing and enter no mean: %s%s",
             path, len(absent), len(ordered), ", ".join(absent[:_NAMED]), ", ..." if len(absent) > _NAMED else "",
         )  # fmt: skip
     return ordered

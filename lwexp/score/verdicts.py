@@ -66,7 +66,9 @@ def score_responses(
 
     if not isinstance(judge, AskedJudge) or not judged:
         names = ", ".join(metric.name for metric in metrics if isinstance(metric, ComputedMetric))
-        log.info("%d answers scored by %s; nothing judged", len(responses), names or "nothing")
+        came = sum(response.finish_reason != "error" for response in responses)
+        missing = f", {len(responses) - came} missing" if came < len(responses) else ""
+        log.info("%d answers scored by %s; nothing judged%s", came, names or "nothing", missing)
         return write()
     from lwexp.score.judging import ask_judge
 

@@ -71,7 +71,7 @@ def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.Lo
     assert [(row.prompt_id, row.finish_reason) for row in rows] == [
         ("b-10", "error"), ("b-20", "unknown"), ("b-30", "error"),
     ]  # fmt: skip
-    assert "2 of 3 answers are missing and count as unscored: b-10#0, b-30#0" in caplog.text
+    assert "2 of 3 answers are missing and enter no mean: b-10#0, b-30#0" in caplog.text
 
 
 @pytest.mark.parametrize(

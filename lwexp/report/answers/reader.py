@@ -35,7 +35,8 @@ class AnswersReader(NamedTuple):
 
 def read_answers(groups: Sequence[Group]) -> AnswersReader:
     """All answers of all groups, prompt by prompt in bench order."""
-    total = sum(len(each.answers) for group in groups for each in group.evaluations)
+    total = sum(each.total.n for group in groups for each in group.evaluations)
+    missing = sum(each.total.n_missing for group in groups for each in group.evaluations)
     limit = TEXT_BUDGET // max(1, total)
     metrics = all_metrics(each for group in groups for each in group.evaluations)
     packer = Packer(tuple(_FACETS), ("words", *(metric.name for metric in metrics)))
@@ -56,7 +57,8 @@ def read_answers(groups: Sequence[Group]) -> AnswersReader:
     if len(packer) != len(prompts) * repeats:
         counted, noun = f"{plural(len(prompts), 'prompt')}, asked up to {repeats} times", "repeats of prompts"
     scores = [(metric.name, metric.label) for metric in metrics]
-    return AnswersReader(packer.pack(), choices, scores, f"{plural(total, 'answer')} to {counted}", noun, n_shortened)
+    summary = f"{plural(total, 'answer')} to {counted}" + (f", {missing:,} missing" if missing else "")
+    return AnswersReader(packer.pack(), choices, scores, summary, noun, n_shortened)
 
 
 def _by_prompt(group: Group) -> dict[tuple[str, int], Answers]:
@@ -82,16 +84,20 @@ def _add(packer: Packer, group: Group, answers: Answers, limit: int) -> int:
         asked.language,
         meta=[
             *([f"{n} asked", ""] for n in length),
-            *([words(answer.response.words), "got", each.place] for each, answer in answers[:_MOST_IN_LIST]),
+            *([_length(answer), "got", each.place] for each, answer in answers[:_MOST_IN_LIST]),
             *([sign, "note"] for sign in found),
         ],
         facets={"bench": [group.bench], "range": ranges[:1] if length else [],
                 "language": [asked.language], "type": [kind], "sign": found},
-        measures={"words": [answer.response.words for _, answer in answers], **values},
+        measures={"words": [answer.response.words for _, answer in answers if not answer.is_missing], **values},
         detail={"ask": asked.prompt, "about": [*(f"{n} words" for n in length), *([kind] if kind else [])],
                 "groups": [["answers", [_panel(*each, text) for each, (text, _) in zip(answers, texts, strict=True)]]]},
     )  # fmt: skip
     return sum(left_out > 0 for _, left_out in texts)
+
+
+def _length(answer: ScoredResponse) -> str:
+    return "missing" if answer.is_missing else words(answer.response.words)
 
 
 def _known(values: Iterable[tuple[float | None, int]]) -> list[float]:
@@ -108,7 +114,7 @@ def _panel(evaluation: Evaluation, answer: ScoredResponse, text: str) -> dict[st
     ratio = f", {response.words / asked:.2f}\N{MULTIPLICATION SIGN} asked" if asked else ""
     return {
         "kind": "answer card", "name": evaluation.label, "place": evaluation.place, "text": text, "fine": fine,
-        "facts": [["words", f"{response.words:,}{ratio}"],
+        "facts": [*([] if answer.is_missing else [["words", f"{response.words:,}{ratio}"]]),
                   *([metric.label, score(value, metric.decimals)] for metric, value in known if value is not None)],
         "tags": [[sign, "tag"] for sign in signs(answer, evaluation.diagnostics)],
     }  # fmt: skip

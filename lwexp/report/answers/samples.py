@@ -63,7 +63,7 @@ def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> 
 
 
 def _shown(evaluation: Evaluation, answer: ScoredResponse | None, limit: int) -> Shown:
-    if answer is None:
+    if answer is None or answer.is_missing:
         return Shown(evaluation, None)
     return Shown(evaluation, answer, cut_middle(visible(answer.response.text).strip(), limit)[0])
 

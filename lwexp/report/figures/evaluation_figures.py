@@ -7,7 +7,7 @@ from typing import Any
 from lwexp.pages.display import score, words
 from lwexp.pages.drawing import INK, MUTED, PAPER, Picture, colour, marker, panels, picture, word_axes
 from lwexp.records import MetricInfo
-from lwexp.report.aggregation import RulerPoint, Score, ruler
+from lwexp.report.aggregation import Cell, RulerPoint, Score, ruler
 from lwexp.report.cap_fit import fit_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.text.plain import one_line
@@ -22,20 +22,34 @@ _AXES = ("words asked for", "words written")
 
 
 def evaluation_figures(
-    evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo], *, is_stand_in: bool, with_cap: bool
+    evaluations: Sequence[Evaluation],
+    metrics: Sequence[MetricInfo],
+    *,
+    is_stand_in: bool,
+    with_cap: bool,
+    common: Sequence[Cell] | None = None,
 ) -> list[Picture]:
+    """The figures of one group.
+
+    Args:
+        evaluations: Models in the order of the report.
+        metrics: Their metrics.
+        is_stand_in: Whether judged scores come from the offline heuristic.
+        with_cap: Whether to draw the longest answer by the longest training answer.
+        common: Each model on the prompts that all models answered; None if all answered the same ones.
+    """
     curves = [ruler(each.answers) for each in evaluations]
-    found = [score_bars(evaluations, metrics, is_stand_in=is_stand_in)]
+    found = [score_bars(evaluations, metrics, is_stand_in=is_stand_in, common=common)]
     if any(curves):  # some prompt asks for a length
         found = [scatter(evaluations), ruler_curve(evaluations, curves), *found]
-    caps = {each.max_train_words for each in evaluations if each.max_train_words}
+    caps = {each.max_train_words for each in evaluations if each.max_train_words and each.total.n}
     return [cap_figure(evaluations), *found] if with_cap and len(caps) > 2 else found
 
 
 def scatter(evaluations: Sequence[Evaluation]) -> Picture:
     """Every answer: words asked for against words written, on logarithmic axes."""
     answers = [
-        [(a.response.required_words, a.response.words) for a in each.answers if a.response.required_words]
+        [(a.response.required_words, a.response.words) for a in each.came if a.response.required_words]
         for each in evaluations
     ]
     stride = max(1, -(-sum(map(len, answers)) // _MOST_POINTS))
@@ -44,7 +58,7 @@ def scatter(evaluations: Sequence[Evaluation]) -> Picture:
     high = max(max(pair) for pairs in answers for pair in pairs) * 1.3
     closest = min((b / a for a, b in pairwise(lengths)), default=2.0)
     lane = min(1.15, closest ** (0.75 / len(evaluations)))
-    has_caps = len(evaluations) <= _MOST_LANES
+    has_caps = len(evaluations) <= _MOST_LANES and any(each.max_train_words for each in evaluations)
 
     def aside(index: int, number: int) -> float:
         """Shift models and answers a little around the requested length, so that they do not hide each other."""
@@ -135,16 +149,23 @@ def ruler_curve(evaluations: Sequence[Evaluation], curves: Sequence[Sequence[Rul
     return picture("The Ruler curve", caption, alt, draw, height=_HEIGHT, places=places)
 
 
-def score_bars(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo], *, is_stand_in: bool) -> Picture:
+def score_bars(
+    evaluations: Sequence[Evaluation],
+    metrics: Sequence[MetricInfo],
+    *,
+    is_stand_in: bool,
+    common: Sequence[Cell] | None = None,
+) -> Picture:
     """Every score of each model with its interval: side by side, or stacked on a phone."""
-    parts = [m for m in metrics if any(each.total.scores[m.name].n for each in evaluations)] or [metrics[0]]
+    cells = [each.total for each in evaluations] if common is None else common
+    parts = [m for m in metrics if any(part.scores[m.name].n for part in cells)] or [metrics[0]]
 
     def draw(figure: Any, is_narrow: bool) -> None:
         for axes, metric in zip(panels(figure, len(parts), is_narrow=is_narrow, sharey=True), parts, strict=True):
             low, high = metric.scale
             axes.set_title(metric.title + (" (stand-in)" if is_stand_in and metric.needs_judge else ""), pad=6)
-            for index, each in enumerate(evaluations):
-                _bar(axes, index, each.total.scores[metric.name], colour(each.place), metric)
+            for index, (each, part) in enumerate(zip(evaluations, cells, strict=True)):
+                _bar(axes, index, part.scores[metric.name], colour(each.place), metric)
             names = [one_line(each.label, _TICK_NAME - 8 * is_narrow) for each in evaluations]
             axes.set_yticks(range(len(evaluations)), names)
             axes.set_ylim(len(evaluations) - 0.4, -0.6)
@@ -155,12 +176,13 @@ def score_bars(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo],
             axes.spines["bottom"].set_visible(False)
 
     described = [
-        f"{each.label}: " + ", ".join(f"{m.title} {score(each.total.scores[m.name].mean, m.decimals)}" for m in parts)
-        for each in evaluations
+        f"{each.label}: " + ", ".join(f"{m.title} {score(part.scores[m.name].mean, m.decimals)}" for m in parts)
+        for each, part in zip(evaluations, cells, strict=True)
     ]
+    prompts = "prompts" if common is None else f"the {common[0].n_prompts:,} prompts that all models answered"
     caption = (
-        "Means over prompts; whiskers are 95% bootstrap intervals over prompts. "
-        "Unscored answers are left out; they are not zeros."
+        f"Means over {prompts}; whiskers are 95% bootstrap intervals. "
+        "Missing and unscored answers are left out; they are not zeros."
     )
     height = 62 + 27 * len(evaluations)
     return picture(
@@ -188,7 +210,7 @@ def cap_figure(evaluations: Sequence[Evaluation]) -> Picture:
     spots = [
         (each, cap, max(1, each.longest), max(1.0, each.total.median_words or 0.0))
         for each in evaluations
-        if (cap := each.max_train_words)
+        if (cap := each.max_train_words) and each.total.n
     ]
     fit = fit_line([(cap, longest) for _, cap, longest, _ in spots])
     caps = sorted({cap for _, cap, _, _ in spots})

@@ -109,7 +109,12 @@ def _finding(factor: str, settings: Sequence[Setting], metric: MetricInfo) -> st
         )
         for setting in settings
     ]  # fmt: skip
-    said = leading(contestants, metric, "setting") or "the trials wrote answers, but none of them is scored"
+    answers = (answer for setting in settings for each in setting.evaluations for answer in each.answers)
+    asked = {answer.response.prompt_id for answer in answers if metric.name in answer.scores}
+    said = (
+        leading(contestants, metric, "setting", asked=len(asked))
+        or "the trials wrote answers, but none of them is scored"
+    )
     return f"{said[:1].upper()}{said[1:]}."
 
 

@@ -27,8 +27,9 @@ def _values(sweep: Sweep, outcome: Outcome) -> Tree:
         "max_train_words": outcome.max_train_words,
         "median_words": total.median_words if total else None, "max_words": total.max_words if total else None,
         **score_columns(sweep.metrics, total),
-        "answers": total.n if total else None, "unscored": outcome.unscored, "long_share": outcome.long_share,
-        "dollars": outcome.dollars, "gpu_hours": outcome.gpu_hours, "runs": " ".join(node.id for node in outcome.runs),
+        "answers": total.n if total else None, "missing": total.n_missing if total else None,
+        "unscored": outcome.unscored, "long_share": outcome.long_share, "dollars": outcome.dollars,
+        "gpu_hours": outcome.gpu_hours, "runs": " ".join(node.id for node in outcome.runs),
     }  # fmt: skip
 
 
