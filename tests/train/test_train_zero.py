@@ -158,12 +158,31 @@ def test_a_rank_killed_in_the_middle_resumes_to_the_same_curve_on_two_ranks_and_
 
     assert ranks.train(tmp_path / "two", *options, world=2) == [0, 0]
     assert curve(tmp_path / "two") == curve(whole["glm", stage])
-    assert "3 of 8 steps are done" in (run / "log.txt").read_text()
+    assert "3 of 8 steps done" in (run / "log.txt").read_text()
 
     assert ranks.train(tmp_path / "one", *options, world=1) == [0]
     assert curve(tmp_path / "one")[:3] == curve(whole["glm", stage])[:3]
     for alone, together in zip(curve(tmp_path / "one"), curve(whole["glm", stage]), strict=True):
         assert alone == pytest.approx(together, abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("stage", "full"), [(3, [0, 1]), (2, [1])])
+def test_a_full_disk_is_one_line_of_all_ranks_and_costs_the_steps_since_the_checkpoint_before(
+    stage: int, full: list[int], ranks: Ranks, whole: dict[Case, Path], start_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """The disk of both ranks, or that of rank 1 alone, whose node's disk it may be. Once it has room, the run goes on
+    to the undisturbed curve."""
+    root = tmp_path / "runs"
+    options = overrides("glm", start_models["glm"], *zero(stage), "training.checkpoint_every_steps=3")
+    assert ranks.train(root, *options, world=2, full={"ranks": full, "step": 6}) == [2, 2]
+    (error,) = root.with_suffix(".errors").read_text().splitlines()
+    assert "cannot write the checkpoint of step 6 to" in error
+    assert "File too large; earlier ones are intact. Free some space and rerun the command" in error
+    run = run_in(root)
+    assert json.loads((run / "manifest.json").read_text())["status"] == "failed"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000003"]
+    assert ranks.train(root, *options, world=2) == [0, 0]
+    assert curve(root) == curve(whole["glm", stage])
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Ranks:
         kill: dict[str, Any] | None = None,
         start_from: Path | None = None,
         poison: dict[str, Any] | None = None,
+        full: dict[str, Any] | None = None,
     ) -> list[int]:
         """Run all ranks to their end.
 
@@ -49,13 +50,15 @@ class Ranks:
                 "mid_save": true as soon as, after that, a checkpoint is being written.
             start_from: Model to start DPO from; SFT without.
             poison: {"rank": r, "calls": [k, ...], "what": "loss"}: as in ``poisoned_logprobs``, on rank r alone.
+            full: {"ranks": [r, ...], "step": k}: the disk of these ranks takes no file above 20 kB from the save of
+                step k on.
 
         Returns:
             Exit code of each rank; negative for a signal.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill, "poison": poison}
+        job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill, "poison": poison, "full": full}
         job["start_from"] = None if start_from is None else str(start_from)
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
@@ -121,6 +124,7 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     from lwexp.train.loop import run as run_module
     from lwexp.train.parallel.rank_sync import join_process_group
     from lwexp.train.planner.hardware import hardware_of, settle_hardware
+    from tests.train.stopped_run import fill_the_disk
     from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
 
     console_log()
@@ -132,6 +136,8 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     if poison and poison["rank"] == rank:
         module_file: Any = importlib.import_module("lwexp.train.loop.module")
         module_file.pack_logprobs = poisoned_logprobs(set(poison["calls"]), poison["what"])
+    if job["full"] and rank in job["full"]["ranks"]:
+        fill_the_disk(job["full"]["step"])
     if kill and kill["rank"] == rank:
         threading.Thread(target=signal_self, args=(job["root"], kill), daemon=True).start()
     config = settle_hardware(tiny_config(job["root"], *job["overrides"]))
@@ -153,8 +159,11 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     except KeyboardInterrupt:
         return 130
     except LwexpError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with Path(job["root"]).with_suffix(".errors").open("a") as errors:  # of all ranks
+            errors.write(f"{error}\n")
         return 2
+    except SystemExit as end:  # rank 0 has said why
+        return int(end.code or 0)
     return 0
 
 

@@ -17,7 +17,7 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.runs.artifacts import HELD_OUT_METRICS, PROBE_METRICS
 from lwexp.runs.progress import counted
 from lwexp.train.data.holdout import HeldOutLoss
-from lwexp.train.loop.checkpoints import save_checkpoint
+from lwexp.train.loop.checkpoints import raise_on_all_ranks, save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.probe import AnswerPrompts, LengthProbe
 from lwexp.train.loop.stopping import StopRequest
@@ -197,6 +197,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
         def write(path: Path) -> Mapping[Path, FileHash]:
             trainer.save_checkpoint(path)
             files: HashedFiles = trainer.strategy.checkpoint_io
+            raise_on_all_ranks(files.take_failure())
             return files.take()
 
         save_checkpoint(self._folder, step, write, trainer.strategy.barrier, self._config.keep_checkpoints)

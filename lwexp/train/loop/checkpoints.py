@@ -93,6 +93,22 @@ def save_checkpoint(
     barrier()
 
 
+def raise_on_all_ranks(failure: OSError | RuntimeError | None) -> None:
+    """Stop all ranks if a write has failed on any of them. All ranks must call this, and rank 0 reports the failure.
+
+    Raises:
+        OSError: On rank 0, with the first rank's reason.
+        SystemExit: On the other ranks, so that one failure is not reported once per rank.
+    """
+    reasons = gather_from_ranks(None if failure is None else _write_problem(failure) or str(failure))
+    reason = next(filter(None, reasons), None)
+    if reason is None:
+        return
+    if is_rank_zero():
+        raise OSError(reason) from failure
+    raise SystemExit(2)
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that led to it: after a failed write, torch's writer raises another error on closing."""
     while error is not None:

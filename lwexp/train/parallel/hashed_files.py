@@ -41,6 +41,7 @@ class HashedFiles(CheckpointIO):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._written: dict[Path, FileHash] = {}
+        self._failure: OSError | RuntimeError | None = None
 
     def save(self, content: Any, path: Path) -> None:
         """Like ``torch.save``. On return the file is on disk and its hash is known."""
@@ -48,6 +49,20 @@ class HashedFiles(CheckpointIO):  # type: ignore[misc]
             writer: Any = file  # it has those methods of IO[bytes] that torch uses
             torch.save(content, writer)
         self._written[path] = file.hash
+
+    def save_shard(self, content: Any, path: Path) -> None:
+        """Like ``save``, but a failure is kept for ``take_failure``: DeepSpeed's other ranks go on to a barrier, where
+        they would wait for this one until they are killed."""
+        try:
+            self.save(content, path)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for some failed writes
+            self._failure = self._failure or error
+            path.unlink(missing_ok=True)  # DeepSpeed's small files must still find room, or its rank 0 fails here
+
+    def take_failure(self) -> OSError | RuntimeError | None:
+        """Return the first failure of ``save_shard`` since the last call, and forget it."""
+        failure, self._failure = self._failure, None
+        return failure
 
     def take(self) -> Mapping[Path, FileHash]:
         """Return the files that this rank has written since the last call, with their hashes, and forget them."""

@@ -37,6 +37,8 @@ class ZeroStrategy(DeepSpeedStrategy):  # type: ignore[misc]
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any | None = None) -> None:
         """Save as Lightning does, but each rank hashes its files while it writes them."""
         self.deepspeed_engine.checkpoint_engine = _hashed_engine(self.checkpoint_io)
+        # DeepSpeed would also copy its own conversion script, and a full disk would then stop rank 0 alone.
+        self.deepspeed_engine._copy_recovery_script = lambda _: None
         super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def _hashed_engine(files: HashedFiles) -> Any:
 
     class HashedEngine(TorchCheckpointEngine):  # type: ignore[misc]
         def save(self, state_dict: Any, path: str) -> None:
-            files.save(state_dict, Path(path))
+            files.save_shard(state_dict, Path(path))
 
     return HashedEngine()
 
