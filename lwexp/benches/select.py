@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from lwexp.extend import Bench
 from lwexp.extend.word_range import parse_range
 from lwexp.records import LwexpError, Prompt
+from lwexp.text.plain import plural
 
 
 def load_bench(bench: Bench) -> list[Prompt]:
@@ -51,7 +52,9 @@ def select(prompts: Sequence[Prompt], wanted: Bench) -> list[Prompt]:
     if wanted.subset is None:
         return kept
     if wanted.subset > len(kept):
-        raise LwexpError(f"bench.subset={wanted.subset}: the selection has only {len(kept)} prompts; set that or less")
+        raise LwexpError(
+            f"bench.subset={wanted.subset}: the selection has only {plural(len(kept), 'prompt')}; set that or less"
+        )
     rank = {prompt.id: random.Random(f"{wanted.subset_seed}|{prompt.id}").random() for prompt in kept}
     drawn = set(sorted(rank, key=rank.__getitem__)[: wanted.subset])
     return [prompt for prompt in kept if prompt.id in drawn]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lwexp.records import Draft, Failure, PlanStep
 from lwexp.text.loops import find_loop
-from lwexp.text.plain import without_unseen
+from lwexp.text.plain import plural, without_unseen
 from lwexp.text.reasoning import split_reasoning
 from lwexp.text.refusal import is_refusal
 from lwexp.text.words import count_words, language_of
@@ -102,7 +102,7 @@ def draft_fault(draft: Draft, *, min_words: int) -> Failure | None:
         return _failure(draft, "wrong_language", wrong)
     words = count_words(draft.text)
     if words < min_words:
-        return _failure(draft, "too_short", f"{words:,} words, generate.min_words={min_words:,}")
+        return _failure(draft, "too_short", f"{plural(words, 'word')}, generate.min_words={min_words:,}")
     return None
 
 

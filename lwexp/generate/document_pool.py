@@ -21,6 +21,7 @@ from lwexp.records import Failure, Instruction, Language, LwexpError
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import DRAFT_FAILURES, LEDGER, DataResults
 from lwexp.runs.progress import shown
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,12 @@ def write_all(
                 raise
             stop = error
         except BaseException:
-            done, of = len(outcomes), len(instructions)
+            done, of = len(outcomes), plural(len(instructions), "document")
             if outcomes:
                 counts = write_files(run.path, instructions, outcomes)
-                log.info("stopped after %d of %d documents; exported to %s: %s", done, of, run.path, counts)
+                log.info("stopped after %d of %s; exported to %s: %s", done, of, run.path, counts)
             else:
-                log.info("stopped after %d of %d documents: nothing to export yet", done, of)
+                log.info("stopped after %d of %s: nothing to export yet", done, of)
             raise
         totals = ledger.totals()
     counts = write_files(run.path, instructions, outcomes)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lwexp.config.data import SelectConfig
 from lwexp.generate.candidates import Candidate, Rejected
 from lwexp.records import Instruction, Language
+from lwexp.text.plain import plural
 from lwexp.text.stated_lengths import stated_words
 from lwexp.text.words import count_words, language_of
 
@@ -65,7 +66,7 @@ def check(candidate: Candidate, config: SelectConfig, source: str) -> Instructio
     text = candidate.text
     words = count_words(text)
     if words < config.min_instruction_words:
-        return Rejected("instruction_too_short", f"{words} words, select.min_instruction_words")
+        return Rejected("instruction_too_short", f"{plural(words, 'word')}, select.min_instruction_words")
     if words > config.max_instruction_words:
         return Rejected("instruction_too_long", f"{words:,} words, select.max_instruction_words")
     stated = candidate.required_words or stated_words(text)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from lwexp.config.data import FilterConfig
 from lwexp.records import Conversation
+from lwexp.text.plain import plural
 from lwexp.text.refusal import is_refusal
 from lwexp.text.stated_lengths import stated_lengths
 from lwexp.text.words import score_length
@@ -41,7 +42,7 @@ def filter_hit(row: Conversation, limits: FilterConfig) -> FilterHit | None:
             if message.role == "assistant" and is_refusal(message.content):
                 return FilterHit("refusal", " ".join(message.content.split())[:120])
     if limits.min_words is not None and words < limits.min_words:
-        return FilterHit("too_short", f"{words:,} words, filter.min_words={limits.min_words:,}")
+        return FilterHit("too_short", f"{plural(words, 'word')}, filter.min_words={limits.min_words:,}")
     if limits.max_words is not None and words > limits.max_words:
         return FilterHit("too_long", f"{words:,} words, filter.max_words={limits.max_words:,}")
     return None if limits.min_length_score is None else _off_length(row, limits.min_length_score)
@@ -57,7 +58,7 @@ def _off_length(row: Conversation, least: float) -> FilterHit | None:
     score = score_length(lengths[0], row.actual_words)
     if score >= least:
         return None
-    detail = f"{row.actual_words:,} words where {lengths[0]:,} were asked for: S_l {score:.1f}"
+    detail = f"{plural(row.actual_words, 'word')} where {lengths[0]:,} were asked for: S_l {score:.1f}"
     return FilterHit("off_length", f"{detail}, filter.min_length_score={least:g}")
 
 

@@ -29,7 +29,7 @@ from lwexp.records import (
 )
 from lwexp.runs import RunDirectory, fingerprint, open_run
 from lwexp.runs.artifacts import IMPORT_FAILURES, PAIRS, ImportResults
-from lwexp.text.plain import slug
+from lwexp.text.plain import plural, slug
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def import_conversations(config: Config) -> RunDirectory | None:
         counts = _write(config, source, run.path)
         log.info("import of %s: %s", source.origin, counts.tally)
         if counts.reasoned:
-            log.info("%d of them hold reasoning, which is kept beside the answers", counts.reasoned)
+            log.info("%s with reasoning, which is kept separately", plural(counts.reasoned, "row"))
         for detail in list(counts.first.values())[:5]:
             log.warning("left out: %s", detail)
         run.finish(
@@ -164,7 +164,7 @@ def _read(
         counts.max_words = max(counts.max_words, row.actual_words)
     if not counts.conversations:
         problem = next(iter(counts.first.values()), "the file has no rows")
-        raise LwexpError(f"source={source.origin}: not one of {counts.lost.total():,} rows can be used; {problem}")
+        raise LwexpError(f"source={source.origin}: no row can be used ({counts.lost.total():,} read); {problem}")
     return counts
 
 

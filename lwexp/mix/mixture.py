@@ -151,7 +151,7 @@ def _too_few(drawn: _Drawn[R]) -> str:
     key, path, broken = drawn.item.key, drawn.item.found.path, drawn.failures
     read = drawn.passing + drawn.filtered + len(broken)
     if len(broken) == read and broken:
-        return f"{key}: none of the {read:,} rows of {path} can be read; the first: {broken[0].detail}"
+        return f"{key}: no row of {path} can be read ({read:,} in all); the first: {broken[0].detail}"
     count = drawn.item.source.count
     wanted = "at least one row" if count is None else f"count={count:,}"
     fix = f"set {key}.count={drawn.passing} or less, or widen the source" if drawn.passing else "widen the word limits"

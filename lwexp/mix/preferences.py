@@ -9,6 +9,7 @@ from lwexp.config.data import PairsConfig
 from lwexp.extend.metric import standard_metrics
 from lwexp.records import Failure, Message, PreferencePair, Response, Verdict
 from lwexp.stats.scores import scores_by_answer
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def choose_pairs(
         for id, group in groups.items()
     ]
     basis = "the mean of S_l and S_q" if has_quality else "S_l alone, because there is no judge"
-    log.info("answers of %d prompts ranked by %s", len(groups), basis)
+    log.info("answers to %s ranked by %s", plural(len(groups), "prompt"), basis)
     failures = [outcome for outcome in made if isinstance(outcome, Failure)]
     return [outcome for outcome in made if isinstance(outcome, PreferencePair)], failures
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from lwexp.text.plain import plural
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -51,7 +53,9 @@ def inspect_packs(
     for pack_id in pack_ids:
         pack = dataset[pack_id]
         tokens, targets = sum(pack.lengths), len(pack.target_ids)
-        heading = f"\n=== pack {pack_id}: {len(pack.lengths)} documents, {tokens:,} of {dataset.report.capacity:,} "
+        heading = (
+            f"\n=== pack {pack_id}: {plural(len(pack.lengths), 'document')}, {tokens:,} of {dataset.report.capacity:,} "
+        )
         console.print(Text(f"{heading}tokens, {targets:,} targets ===", style="bold"))
         _show_documents(pack, names, tokenizer, weigh(pack) if weigh else None, console)
 
@@ -73,7 +77,9 @@ def _show_documents(
         if _FIRST_DOCUMENTS <= place < last:
             if place == _FIRST_DOCUMENTS:
                 hidden = pack.lengths[place:last]
-                console.print(Text(f"--- {len(hidden)} more documents, {sum(hidden):,} tokens ---", style="bold blue"))
+                console.print(
+                    Text(f"--- {plural(len(hidden), 'more document')}, {sum(hidden):,} tokens ---", style="bold blue")
+                )
             continue
         mine = [index for index, owner in enumerate(owners) if owner == place]
         heading = f"--- document {number}: {names[number].name} (source {names[number].source}), {length:,} tokens, "

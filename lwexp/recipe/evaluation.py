@@ -16,6 +16,7 @@ from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
 from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -182,8 +183,8 @@ def _compare(
         for part, numbers in parts.items():
             if numbers.is_worse:
                 log.warning(
-                    "%s on %s is worse than that of %s: %.1f against %.1f over %d prompts",
-                    part, label, other.id, numbers.ours, numbers.other, numbers.n,
+                    "%s on %s is worse than that of %s: %.1f against %.1f over %s",
+                    part, label, other.id, numbers.ours, numbers.other, plural(numbers.n, "prompt"),
                 )  # fmt: skip
     if config.score.pairwise and isinstance(config.judge, AskedJudge):
         compare_pairwise(responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path)

@@ -11,6 +11,7 @@ from lwexp.records import LwexpError
 from lwexp.runs import Run, find_run
 from lwexp.runs.artifacts import CHECKPOINTS, MODEL, TrainResults
 from lwexp.runs.find import list_runs
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def export_run(wanted: Wanted) -> Path:
     else:
         _from_checkpoint(run, config, folder, wanted)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    log.info("%s: %s in %d files", folder, f"{size / 2**20:,.1f} MiB", len(list(folder.iterdir())))
+    log.info("%s: %s in %s", folder, f"{size / 2**20:,.1f} MiB", plural(len(list(folder.iterdir())), "file"))
     if wanted.push_to_hub is not None:
         _push(folder, wanted.push_to_hub)
     return folder
@@ -81,7 +82,10 @@ def _card(run: Run, config: Config) -> str:
         if other.stage == "evaluate" and other.is_finished and run.id in other.parents
     ]
     scores = scores_of(run.id, evaluations)
-    log.info("card: %d scores of %d finished evaluations of %s", len(scores), len(evaluations), run.id)
+    log.info(
+        "card: %s of %s of %s",
+        plural(len(scores), "score"), plural(len(evaluations), "finished evaluation"), run.id,
+    )  # fmt: skip
     return model_card(config, run, run.results(TrainResults), scores)
 
 

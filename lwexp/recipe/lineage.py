@@ -144,4 +144,4 @@ def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
     if not reasons:
         return None
     named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))
-    return f"{len(reasons)} answers or verdicts are missing ({named})"
+    return f"missing answers or verdicts: {len(reasons):,} ({named})"

@@ -24,6 +24,7 @@ from lwexp.runs.artifacts import ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
 from lwexp.runs.logs import console_log, show
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def pairs(config: Config) -> RunDirectory | None:
     name = _answering(config, start)
     if config.dry_run:
         prompts = _prompts(config, parents[1:])
-        print(f"{name} would answer {len(prompts):,} instructions {config.pairs.n} times each")
+        print(f"{name} would answer {plural(len(prompts), 'instruction')} {config.pairs.n} times each")
         print(describe_sampling(prompts, config, config.pairs.n))
         return None
     run = open_run(

@@ -17,7 +17,7 @@ from lwexp.report.aggregation import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval
-from lwexp.text.plain import one_line
+from lwexp.text.plain import one_line, plural
 
 R = TypeVar("R", bound=RecordRow)
 
@@ -65,7 +65,7 @@ def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> lis
             rows.append(item)
     if bad:
         first = one_line(f"line {bad[0].line}: {bad[0].problem}", 200)
-        notes.append(f"{run_id}: {len(bad):,} unreadable lines in {path.name} are ignored (first: {first}).")
+        notes.append(f"{run_id}: ignored {plural(len(bad), 'unreadable line')} in {path.name} (first: {first}).")
     return rows
 
 

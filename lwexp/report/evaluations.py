@@ -23,7 +23,7 @@ from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
 from lwexp.runs import Run
 from lwexp.runs.artifacts import RESPONSES, VERDICTS, Tree
 from lwexp.runs.summaries import MixtureSummary
-from lwexp.text.plain import one_line
+from lwexp.text.plain import one_line, plural
 
 _NAME_LENGTH = 40
 
@@ -169,9 +169,9 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
     judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
     joined = join(responses, verdicts, judge, metrics)
     if joined.n_repeated_ids:
-        notes.append(f"{node.id}: {joined.n_repeated_ids:,} answers are repeated; the later one counts.")
+        notes.append(f"{node.id}: {plural(joined.n_repeated_ids, 'repeated answer')}; the later one counts.")
     if joined.n_orphan_verdicts:
-        notes.append(f"{node.id}: {joined.n_orphan_verdicts:,} verdicts belong to no answer and are ignored.")
+        notes.append(f"{node.id}: ignored {plural(joined.n_orphan_verdicts, 'verdict')} without an answer.")
     train = next((n for n in (nodes[p] for p in node.parents) if n.stage in ("train", "missing")), None)
     if train and not train.is_missing and train.config is None:
         notes.append(f"{train.id}: this version cannot read its config.json; its objective's figures are left out.")

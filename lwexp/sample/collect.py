@@ -12,6 +12,7 @@ from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.encodable import encodable
+from lwexp.text.plain import plural
 from lwexp.text.plan_text import after_plan
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
@@ -68,7 +69,7 @@ def collect(
             if id not in have
         ]
         if have and requests:
-            log.info("%s: %d of %d answers are there, sampling the rest", out, len(have), len(blank))
+            log.info("%s: found %d of %s, sampling the rest", out, len(have), plural(len(blank), "answer"))
 
         def keep(answer: SampleResult | Failure) -> None:
             """Store an answer under its own id; answers may arrive in any order."""
@@ -172,4 +173,4 @@ def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
         reasons["stop"], reasons["length"], sum(not row.words for row in responses if row.finish_reason != "error"),
     )  # fmt: skip
     if reasoned := sum(bool(row.reasoning) for row in responses):
-        log.info("%d answers came with reasoning, which is kept beside them", reasoned)
+        log.info("%s with reasoning, which is kept separately", plural(reasoned, "answer"))

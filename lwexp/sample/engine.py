@@ -18,6 +18,7 @@ from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
 from lwexp.sample.requests import SampleRequest, SampleResult
+from lwexp.text.plain import plural
 
 # To estimate how many answers fit at first: English needs 1.3 to 1.5 tokens a word, Chinese less than 1 a character;
 # the rest allows for answers longer than requested.
@@ -114,7 +115,7 @@ class TransformersEngine:
                         f"{sample.max_new_tokens:,}, or serve the model with vLLM on more devices (engine=vllm)"
                     ) from None
                 sample = sample.model_copy(update={"batch_size": sample.batch_size // 2})
-                log.warning("memory ran out; %d answers at a time from here on", sample.batch_size)
+                log.warning("memory ran out; %s at a time from here on", plural(sample.batch_size, "answer"))
             torch.cuda.empty_cache()
 
     def _encode(self, prompt: Prompt) -> list[int]:
@@ -167,7 +168,7 @@ def fitting_batch_size(model: Any, tokens: int, *, at_most: int) -> int:
     slots = max(1, min(at_most, int(free * _MEMORY_SHARE / each)))
     if slots < at_most:
         log.info(
-            "%d answers at a time instead of %d: %.1f GiB are free, and one of %d tokens takes %.2f GiB",
-            slots, at_most, free / 2**30, tokens, each / 2**30,
+            "%s at a time instead of %d: %.1f GiB are free, and one of %d tokens takes %.2f GiB",
+            plural(slots, "answer"), at_most, free / 2**30, tokens, each / 2**30,
         )  # fmt: skip
     return slots

@@ -13,6 +13,7 @@ from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, segments, shares_by_segment
 from lwexp.text.judge_injection import injection_flags
 from lwexp.text.loops import looped_words
+from lwexp.text.plain import plural
 from lwexp.text.words import count_words
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ def check_texts(
     flags = Counter(flag for row in checks for flag in row.directed)
     named = ", ".join(f"{flag.replace('_', ' ')} {count}" for flag, count in flags.most_common())
     log.info(
-        "%d answers: %d stopped early, %d end in a loop, %d address the judge%s",
-        len(came), sum(row.stopped_early for row in checks), sum(row.loops for row in checks),
+        "%s: %d stopped early, %d ended in a loop, %d addressed the judge%s",
+        plural(len(came), "answer"), sum(row.stopped_early for row in checks), sum(row.loops for row in checks),
         sum(bool(row.directed) for row in checks), f" ({named})" if named else "",
     )  # fmt: skip
     return checks, positions

@@ -87,7 +87,7 @@ def test_importing_again_does_nothing_and_a_changed_file_is_another_run(tmp_path
 def test_a_file_without_one_usable_row_is_refused_with_its_first_problem(tmp_path: Path) -> None:
     source = write(tmp_path / "a.json", {"text": "x"})
     config = compose(f"root={tmp_path}/runs", "task=import", f"source={source}")
-    with pytest.raises(LwexpError, match=r"not one of 1 rows can be used; .*row 1: messages, conversations or"):
+    with pytest.raises(LwexpError, match=r"no row can be used \(1 read\); .*row 1: messages, conversations or"):
         import_conversations(config)
 
 

@@ -138,7 +138,7 @@ def test_a_source_without_one_readable_row_is_not_told_to_lower_its_count(tmp_pa
     with pytest.raises(LwexpError) as error:
         mix(tmp_path, a=file_source(path, count=2, format="sharegpt", on_bad_row="skip"))
     assert str(error.value) == (
-        f"mixture.sources.a: none of the 2 rows of {path} can be read; the first: {path} line 1: conversations is "
+        f"mixture.sources.a: no row of {path} can be read (2 in all); the first: {path} line 1: conversations is "
         "missing; this row is in format alpaca, not sharegpt"
     )
 

@@ -111,7 +111,7 @@ def test_an_import_counts_them(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert run.manifest.results is not None
     assert run.manifest.results["with_reasoning"] == 1
     assert run.manifest.results["tally"] == "3 in = 2 kept + 1 unfinished reasoning"
-    assert "1 of them hold reasoning" in caplog.text
+    assert "1 row with reasoning" in caplog.text
     kept = list(read_rows(run.path / "conversations.jsonl", Conversation))
     assert [row.messages[-1].content for row in kept] == [ANSWER, ANSWER]
     assert [row.reasoning for row in kept] == [(THOUGHT,), None]

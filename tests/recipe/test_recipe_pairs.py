@@ -94,7 +94,7 @@ def test_killed_among_answers_and_among_verdicts_it_ends_as_if_undisturbed(root:
     assert code == 0, said
 
     assert made(one(copy, "calm-*")) == made(one(root, "calm-*"))
-    assert f"{there} of 16 answers are there, sampling the rest" in (one(copy, "calm-*") / "log.txt").read_text()
+    assert f"found {there} of 16 answers, sampling the rest" in (one(copy, "calm-*") / "log.txt").read_text()
 
 
 def test_another_choice_takes_the_answers_over_and_samples_nothing(root: Path) -> None:

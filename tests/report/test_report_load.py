@@ -57,7 +57,7 @@ def test_a_torn_line_costs_that_line_only(tmp_path):
         out.write('{"id": "torn')
     comparison = load([path])
     assert len(comparison.evaluations[0].answers) == 64
-    assert "1 unreadable lines in responses.jsonl" in comparison.notes[0]
+    assert "ignored 1 unreadable line in responses.jsonl" in comparison.notes[0]
 
 
 def test_answers_without_verdicts_are_unscored(tmp_path):

@@ -210,7 +210,7 @@ def test_reasoning_in_an_answer_is_kept_beside_it(echo: Echo, tmp_path: Path, ca
     assert (failure.id, failure.reason) == ("p3#0", "unfinished_reasoning")
     assert failure.detail == "3 words of reasoning and no answer; raise sample.max_new_tokens"
     assert "5 in = 4 kept + 1 unfinished reasoning" in caplog.text
-    assert "3 answers came with reasoning" in caplog.text
+    assert "3 answers with reasoning" in caplog.text
     # The same command finds what it wrote, reasoning included, and asks only for what never came.
     asked = len(echo.seen)
     again = run(echo.url, tmp_path / "r.jsonl", prompts=PROMPTS[:5])

@@ -144,7 +144,7 @@ def test_a_real_checkpoint_with_one_flipped_bit_is_passed_over_and_training_goes
     run = train_in(config, rows=tiny_conversations())
     told = (run.path / "log.txt").read_text()
     assert "step-00000004 is damaged (state.ckpt has changed since it was written) and skipped" in told
-    assert "2 of 6 steps are done" in told
+    assert "2 of 6 steps done" in told
 
 
 PHASES = ["list of files", "sync", "rename", "folder sync", "removal of old ones"]

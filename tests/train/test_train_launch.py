@@ -80,14 +80,14 @@ def test_three_ways_of_starting_go_on_with_one_run(command: list[str]) -> None:
     assert status(command) == ("preempted", 1)
     assert "Traceback" not in err
     assert err.count("run the same command again to go on") <= 2
-    assert err.count(f"0 of {STEPS} steps are done") == 1
+    assert err.count(f"0 of {STEPS} steps done") == 1
 
     done = len(read_metrics(run_of(command) / "metrics.jsonl"))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
     code, err = start_and_stop(torchrun, command, after=done + 1)
     assert code != 0
     assert status(command) == ("preempted", 2), err
-    assert err.count(f"{done} of {STEPS} steps are done") == 1
+    assert err.count(f"{done} of {STEPS} steps done") == 1
 
     import submitit
 
@@ -96,7 +96,7 @@ def test_three_ways_of_starting_go_on_with_one_run(command: list[str]) -> None:
     executor.update_parameters(timeout_min=5)
     job = executor.submit(submitit.helpers.CommandFunction([sys.executable, *command], env=environment()))
     job.result()
-    assert (job.stderr() + job.stdout()).count(f"{done} of {STEPS} steps are done") == 1
+    assert (job.stderr() + job.stdout()).count(f"{done} of {STEPS} steps done") == 1
     assert status(command) == ("finished", 3)
     run = run_of(command)
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == list(range(1, STEPS + 1))

@@ -100,7 +100,7 @@ def test_kill_9_costs_at_most_the_time_between_two_checkpoints(tmp_path: Path, w
     # The clock is read after each step, and a step that a signal meets is not saved: two steps on top.
     longest = max(b - a for a, b in zip(ended.seconds.values(), list(ended.seconds.values())[1:], strict=False))
     assert ended.seconds[last] - ended.seconds[ended.saved] <= INTERVAL + 2 * longest
-    assert f"{ended.saved} of {STEPS} steps are done" in go_on(tmp_path, whole)
+    assert f"{ended.saved} of {STEPS} steps done" in go_on(tmp_path, whole)
 
 
 def test_without_checkpoints_by_time_kill_9_costs_all(tmp_path: Path, whole: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_signal_saves_at_the_end_of_the_step(
     assert "Traceback" not in ended.said
     assert 10 <= ended.saved == max(ended.seconds) < STEPS
     assert json.loads((ended.run / "manifest.json").read_text())["status"] == status
-    assert f"{ended.saved} of {STEPS} steps are done" in go_on(tmp_path, whole)
+    assert f"{ended.saved} of {STEPS} steps done" in go_on(tmp_path, whole)
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_lost(tmp_path: Path, whole: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_says_what_is_lost(tmp_path: Path, wh
     assert f"{lost}; run the same command again to go on\n" in ended.said
     assert "Traceback" not in ended.said
     assert json.loads((ended.run / "manifest.json").read_text())["status"] == "interrupted"
-    assert f"10 of {STEPS} steps are done" in go_on(tmp_path, whole)
+    assert f"10 of {STEPS} steps done" in go_on(tmp_path, whole)
 
 
 def test_a_failed_export_is_repeated_and_no_step_is_trained_again(tmp_path: Path, whole: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_failed_export_is_repeated_and_no_step_is_trained_again(tmp_path: Path
     assert ended.saved == STEPS
     assert not (ended.run / "model").exists()
     rows = (ended.run / "metrics.jsonl").read_bytes()
-    assert f"{STEPS} of {STEPS} steps are done" in go_on(tmp_path, whole)
+    assert f"{STEPS} of {STEPS} steps done" in go_on(tmp_path, whole)
     assert (ended.run / "metrics.jsonl").read_bytes() == rows
 
 
@@ -173,4 +173,4 @@ def test_a_full_disk_costs_the_steps_since_the_checkpoint_before(tmp_path: Path,
     assert re.search(r"cannot write the checkpoint of step 20 to .*: File too large; earlier ones are intact", error)
     assert "Traceback" not in ended.said
     assert [path.name for path in (ended.run / "checkpoints").iterdir()] == ["step-00000010"]
-    assert f"10 of {STEPS} steps are done" in go_on(tmp_path, whole)
+    assert f"10 of {STEPS} steps done" in go_on(tmp_path, whole)

@@ -165,5 +165,5 @@ def test_whatever_shapes_the_reference_is_noticed(
 def test_a_reference_that_is_lost_is_not_made_from_a_model_that_has_moved(sft_run: Any, tmp_path: Path) -> None:
     start = sft_run.path / "model"
     assert stored_in(tmp_path, start, tiny_pairs()) is None  # before the first step it will be computed
-    with pytest.raises(LwexpError, match=r"reference is missing: .* 3 steps are done; restore it, or .*rerun=true"):
+    with pytest.raises(LwexpError, match=r"reference is missing: .* the run is at step 3; restore it, or .*rerun=true"):
         stored_in(tmp_path, start, tiny_pairs(), done=3)

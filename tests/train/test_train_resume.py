@@ -92,7 +92,7 @@ def test_kill_9_and_the_same_command_again_give_the_same_curve(
     assert not (run / "model").exists()
     with caplog.at_level(logging.INFO, "lwexp"):
         train_in(tiny_config(tmp_path, *OVERRIDES), rows=tiny_conversations())
-    assert re.search(r"training tiny_glm: [2-9]0 of \d+ steps are done", (run / "log.txt").read_text())
+    assert re.search(r"training tiny_glm: [2-9]0 of \d+ steps done", (run / "log.txt").read_text())
     assert_same(run, undisturbed)
 
 

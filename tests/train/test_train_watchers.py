@@ -88,7 +88,7 @@ def test_who_is_held_out_depends_on_the_id_alone() -> None:
 
 
 def test_a_share_that_leaves_nothing_of_a_source_is_refused() -> None:
-    with pytest.raises(LwexpError, match=r"training.validation.share=0.99: holds out all 1 documents of tiny"):
+    with pytest.raises(LwexpError, match=r"training.validation.share=0.99: holds out the whole of tiny \(1 document\)"):
         hold_out(tiny_conversations(1), Validation(share=0.99, max_documents=9, every_steps=1))
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch import Callback
 from lwexp.config.train import Validation
 from lwexp.extend.training_rows import NamedRow
 from lwexp.records import LwexpError
+from lwexp.text.plain import plural
 from lwexp.train.data.steps import rank_share
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
@@ -52,8 +53,8 @@ def hold_out(rows: Iterable[NamedRow], validation: Validation) -> Split:
         low = sorted((place, id) for id, place in places.items() if place < validation.share)
         if len(low) == len(places):
             raise LwexpError(
-                f"training.validation.share={validation.share}: holds out all {len(places)} documents of {source}; "
-                f"lower it, or set it to 0"
+                f"training.validation.share={validation.share}: holds out the whole of {source} "
+                f"({plural(len(places), 'document')}); lower it, or set it to 0"
             )
         chosen |= {(source, id) for _, id in low[: validation.max_documents]}
     aside = [row for row in kept if (row.source, row.id) in chosen]

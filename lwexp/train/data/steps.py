@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lwexp.extend import StepTotals
 from lwexp.records import LwexpError
+from lwexp.text.plain import plural
 
 if TYPE_CHECKING:
     from lwexp.pack.dataset import PackBatch, PackedDataset
@@ -212,8 +213,8 @@ class StepsModule(LightningDataModule):  # type: ignore[misc]
         total, packs = state_dict["total"], state_dict["packs"]
         if (total, packs) != (self.total, self.dataset.num_packs):
             raise LwexpError(
-                f"the checkpoint has {total} steps over {packs} packs, this run {self.total} over "
-                f"{self.dataset.num_packs}; the data of this run have changed: delete its checkpoints folder to start "
-                f"over"
+                f"the checkpoint has {plural(total, 'step')} over {plural(packs, 'pack')}, this run {self.total:,} "
+                f"over {self.dataset.num_packs:,}; the data of this run have changed: delete its checkpoints folder to "
+                f"start over"
             )
         self.done = state_dict["done"]

@@ -166,7 +166,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     checkpoint = newest_checkpoint(setup.run.path / CHECKPOINTS)
     done = checkpoint.step if checkpoint else 0
     known, reference_pass = setup.known(done)
-    log.info("training %s: %d of %d steps are done", config.model.name, done, total)
+    log.info("training %s: %d of %s done", config.model.name, done, plural(total, "step"))
     module = PackedTraining(
         setup.build_sharded,
         objective,

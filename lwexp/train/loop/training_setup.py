@@ -116,7 +116,7 @@ class TrainingSetup(NamedTuple):
             }
             if load_reference(folder, made_from) is None and done:
                 raise LwexpError(
-                    f"{folder} is missing: the log-probs of the model before step 1, and {done} steps are done; "
+                    f"{folder} is missing: the log-probs of the model before step 1, and the run is at step {done}; "
                     f"restore it, or start the run over with rerun=true"
                 )
             self.context.ranks.publish("reference", "checked")
