@@ -160,6 +160,8 @@ class Client:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for origin, count in self._ledger.copied.items():
+            log.info("%s: %s copied from %s, not asked again", self.section, plural(count, "answer"), origin)
         if self._replaced:
             log.warning("%s: %s", self.section, self._replaced)
         if self._reasoned:

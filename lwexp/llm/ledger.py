@@ -15,6 +15,7 @@ import re
 import secrets
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +65,7 @@ class Ledger:
         self.path = path
         self._elsewhere = OtherLedgers(path, root)
         self._power_safe = power_safe
+        self.copied: Counter[str] = Counter()  # run -> answers taken from its ledger
         self._writing = threading.Lock()
         self._waiting: list[tuple[Sequence[_Statement], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
@@ -91,6 +93,7 @@ class Ledger:
         if found is None:
             return None
         origin, model, entry = found
+        self.copied[origin] += 1
         # The copy keeps its cost and names the run that paid, so that no other run counts it as spent.
         values = (key, model, *entry, _now(), origin)
         self._commit([[(f"{INSERT}, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)]])
@@ -220,13 +223,13 @@ def _not_stored(path: Path, error: BaseException) -> LwexpError:
     return LwexpError(f"{path}: {reason}; the answer could not be stored, so nothing more is asked")
 
 
-def open_ledger(path: Path, endpoint: Endpoint, *, root: Path) -> Ledger:
+def open_ledger(path: Path, endpoint: Endpoint, *, root: Path | None) -> Ledger:
     """The ledger of a run that asks an endpoint.
 
     Args:
         path: The SQLite file.
         endpoint: A free one (the offline stand-in) waits for no disk and reads no other run's ledger.
-        root: Folder of the runs that share their paid answers.
+        root: Folder of the runs that share their paid answers; None shares with no run.
     """
     return Ledger(path, power_safe=not endpoint.is_free, root=None if endpoint.is_free else root)
 

@@ -146,7 +146,7 @@ def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, r
     model = engine if isinstance(engine, ApiEngine) else trained.path / "model" if trained else Path(str(engine.path))
     return collect(
         prompts, model=model, model_name=_subject(config, trained), sample=config.sample, seed=config.seed, out=out,
-        chat=chat, counter=config.bench.counter,
+        chat=chat, counter=config.bench.counter, root=Path(config.root),
     )  # fmt: skip
 
 
@@ -154,10 +154,11 @@ def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> 
     from lwexp.score.checks import check_texts
     from lwexp.score.verdicts import score_responses
 
+    root = Path(config.root)
     verdicts = score_responses(
-        responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path
+        responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path, root=root
     )
-    check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path)
+    check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path, root=root)
     return verdicts
 
 
@@ -187,7 +188,9 @@ def _compare(
                     part, label, other.id, numbers.ours, numbers.other, plural(numbers.n, "prompt"),
                 )  # fmt: skip
     if config.score.pairwise and isinstance(config.judge, AskedJudge):
-        compare_pairwise(responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path)
+        compare_pairwise(
+            responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path, root=Path(config.root)
+        )
 
 
 def _same_judge(ours: Path, other: Path) -> bool:

@@ -76,7 +76,7 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
     from lwexp.score.verdicts import score_responses
 
     responses = _answers(config, run, start, prompts)
-    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path)
+    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path, root=Path(config.root))
     if missing := missing_for_now(run.path, verdicts):
         log.warning("%s; no pairs yet, the same command requests them again", missing)
         run.leave()
@@ -110,7 +110,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
     model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(
         prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,
-        sample=_sampling(config), seed=config.seed, out=out, chat=chat,
+        sample=_sampling(config), seed=config.seed, out=out, chat=chat, root=Path(config.root),
     )  # fmt: skip
 
 

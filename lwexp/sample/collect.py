@@ -30,6 +30,7 @@ def collect(
     out: Path,
     chat: str | None = None,
     counter: Counter = "longwriter",
+    root: Path | None = None,
 ) -> list[Response]:
     """Answer every prompt ``sample.repeats`` times.
 
@@ -45,6 +46,7 @@ def collect(
             them again.
         chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
+        root: Folder of the runs that share their paid answers; None shares with no run.
 
     Returns:
         The responses in bench order, the repeats of a prompt together; at the end, ``out`` has that order too.
@@ -86,7 +88,7 @@ def collect(
 
         if requests:
             with counted("answers", len(requests)) as count:
-                _answer(requests, model, sample, chat, out.parent, keep)
+                _answer(requests, model, sample, chat, (out.parent / ENGINE_LEDGER, root), keep)
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
     _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
@@ -116,14 +118,15 @@ def _answer(
     model: Path | ApiEngine,
     sample: SampleConfig,
     chat: str | None,
-    folder: Path,
+    ledger: tuple[Path, Path | None],
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
-    """Pass each answer to ``keep`` as soon as it is complete."""
+    """Pass each answer to ``keep`` as soon as it is complete. ``ledger`` is its file and the root of other ledgers."""
     if isinstance(model, ApiEngine):
         from lwexp.sample.remote import ask_all
 
-        ask_all(requests, model, sample, folder / ENGINE_LEDGER, keep)
+        path, root = ledger
+        ask_all(requests, model, sample, path, root, keep)
         return
     from lwexp.sample.engine import TransformersEngine
 

@@ -10,7 +10,7 @@ from lwexp.llm import pool
 from lwexp.llm.answer import NoAnswer
 from lwexp.llm.client import Client
 from lwexp.llm.endpoints.hosted import LiteLLMWriter
-from lwexp.llm.ledger import Ledger
+from lwexp.llm.ledger import open_ledger
 from lwexp.llm.pool import DRAINED
 from lwexp.records import Failure
 from lwexp.sample.requests import SampleRequest, SampleResult
@@ -23,9 +23,18 @@ def ask_all(
     engine: ApiEngine,
     sample: SampleConfig,
     ledger_path: Path,
+    root: Path | None,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Ask for every answer, and pass each to ``keep`` as it arrives, in any order.
+
+    Args:
+        requests: In any order.
+        engine: The model.
+        sample: Its sampling.
+        ledger_path: Where paid answers are stored.
+        root: Folder of the runs that share their paid answers; None shares with no run.
+        keep: Receives an answer, or why there is none.
 
     Raises:
         LwexpError: As in ``lwexp.llm.pool.ask_all``, which also raises KeyboardInterrupt and Preempted.
@@ -38,8 +47,9 @@ def ask_all(
             keep(answer)
         return reason
 
-    with Ledger(ledger_path) as ledger:
-        pool.ask_all(requests, writer_of(engine, sample), ledger, work)
+    writer = writer_of(engine, sample)
+    with open_ledger(ledger_path, writer, root=root) as ledger:
+        pool.ask_all(requests, writer, ledger, work)
 
 
 def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:

@@ -22,7 +22,7 @@ _EARLY = 2  # an answer stopped early if it has less than 1/2 of the words asked
 
 
 def check_texts(
-    responses: Sequence[Response], judge: Judge, *, parts: int, seed: int, out_dir: Path
+    responses: Sequence[Response], judge: Judge, *, parts: int, seed: int, out_dir: Path, root: Path | None = None
 ) -> tuple[list[AnswerCheck], list[SegmentCheck]]:
     """Write ``checks.jsonl`` and ``positions.jsonl`` for the answers that arrived.
 
@@ -32,6 +32,7 @@ def check_texts(
         parts: The largest number of segments of an answer.
         seed: The run's seed.
         out_dir: An existing folder.
+        root: As in ``score_responses``.
 
     Raises:
         LwexpError: If the judge cannot be used at all.
@@ -42,7 +43,7 @@ def check_texts(
     write_rows(out_dir / CHECKS, checks)
     outcomes: Mapping[str, Marks | str] = {}
     if isinstance(judge, AskedJudge) and judge.segments:
-        outcomes = _judge(came, texts, judge, seed, out_dir)
+        outcomes = _judge(came, texts, judge, seed, out_dir, root)
     positions = [row for response in came for row in _positions(response, texts[response.id], outcomes)]
     write_rows(out_dir / POSITIONS, positions)
     flags = Counter(flag for row in checks for flag in row.directed)
@@ -75,7 +76,12 @@ def _key(id: str, segment: int) -> str:
 
 
 def _judge(
-    responses: Iterable[Response], texts: Mapping[str, Sequence[Segment]], judge: AskedJudge, seed: int, out_dir: Path
+    responses: Iterable[Response],
+    texts: Mapping[str, Sequence[Segment]],
+    judge: AskedJudge,
+    seed: int,
+    out_dir: Path,
+    root: Path | None,
 ) -> Mapping[str, Marks | str]:
     """Segment key -> S_q, or why there is none. An answer of a single segment is judged again, as a part."""
     from lwexp.score.judging import JudgeRequest, ask_judge
@@ -90,7 +96,7 @@ def _judge(
                 shown = response.model_copy(update={"text": part.text})
                 question = metric.question(shown, prompt, part=(number + 1, len(parts)))
                 requests.append(JudgeRequest(_key(response.id, number), question))
-    return ask_judge(requests, judge, seed=seed, folder=out_dir)
+    return ask_judge(requests, judge, seed=seed, folder=out_dir, root=root)
 
 
 def _positions(

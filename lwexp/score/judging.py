@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.metric import Question
 from lwexp.llm.client import Client
-from lwexp.llm.ledger import Ledger
+from lwexp.llm.ledger import open_ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all, ask_and_read
 from lwexp.runs.artifacts import LEDGER
 from lwexp.runs.progress import counted
@@ -32,6 +32,7 @@ def ask_judge(
     *,
     seed: int,
     folder: Path,
+    root: Path | None = None,
     outcomes: dict[str, T | str] | None = None,
 ) -> dict[str, T | str]:
     """Ask everything through ``folder / "ledger.sqlite"``.
@@ -41,6 +42,7 @@ def ask_judge(
         judge: The judge to ask.
         seed: The run's seed, sent with every question.
         folder: An existing folder.
+        root: Folder of the runs that share their paid replies; None shares with no run.
         outcomes: Filled as replies arrive, so that the caller has them even when the run is stopped.
 
     Returns:
@@ -50,7 +52,7 @@ def ask_judge(
         LwexpError: As in ``lwexp.llm.pool.ask_all``, which also raises KeyboardInterrupt and Preempted.
     """
     found = {} if outcomes is None else outcomes
-    with Ledger(folder / LEDGER, power_safe=not judge.is_free) as ledger, counted("judging", len(requests)) as count:
+    with open_ledger(folder / LEDGER, judge, root=root) as ledger, counted("judging", len(requests)) as count:
 
         async def work(client: Client, request: JudgeRequest[T]) -> str | None:
             question = request.question

@@ -39,7 +39,14 @@ class Better(BaseModel):
 
 
 def compare_pairwise(
-    ours: Sequence[Response], others: Sequence[Response], other: str, judge: AskedJudge, *, seed: int, out_dir: Path
+    ours: Sequence[Response],
+    others: Sequence[Response],
+    other: str,
+    judge: AskedJudge,
+    *,
+    seed: int,
+    out_dir: Path,
+    root: Path | None = None,
 ) -> list[PairJudgement]:
     """Ask about every prompt and repeat that both have answered, and write pairwise.jsonl and pairwise.json.
 
@@ -50,6 +57,7 @@ def compare_pairwise(
         judge: The judge to ask, through ``out_dir / "ledger.sqlite"``.
         seed: The run's seed.
         out_dir: An existing folder.
+        root: As in ``score_responses``.
 
     Raises:
         LwexpError: If the judge cannot be used at all.
@@ -60,7 +68,7 @@ def compare_pairwise(
     both = [(a, theirs.get((a.prompt_id, a.repeat))) for a in ours if a.finish_reason != "error"]
     pairs = [(a, b, first) for a, b in both if b is not None for first in _ORDERS]
     requests = [JudgeRequest(f"{a.id}|{first} first", question(a, b, first)) for a, b, first in pairs]
-    outcomes = ask_judge(requests, judge, seed=seed, folder=out_dir)
+    outcomes = ask_judge(requests, judge, seed=seed, folder=out_dir, root=root)
     rows = [
         _row(a, b, first, other, judge.model, outcomes[request.key])
         for (a, b, first), request in zip(pairs, requests, strict=True)

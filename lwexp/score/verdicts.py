@@ -24,7 +24,13 @@ METRICS_FILE = "metrics.json"
 
 
 def score_responses(
-    responses: Sequence[Response], judge: Judge, *, metrics: Sequence[Metric] | None = None, seed: int, out_dir: Path
+    responses: Sequence[Response],
+    judge: Judge,
+    *,
+    metrics: Sequence[Metric] | None = None,
+    seed: int,
+    out_dir: Path,
+    root: Path | None = None,
 ) -> list[Verdict]:
     """Score responses, and write ``verdicts.jsonl``: per response one verdict for each metric that applies to it.
 
@@ -38,13 +44,12 @@ def score_responses(
         metrics: In the order of the tables; None means the paper's three.
         seed: The run's seed, sent with every question to the judge.
         out_dir: An existing folder.
+        root: Folder of the runs that share their paid replies; None shares with no run.
 
     Raises:
         LwexpError: If an id is repeated, or the judge cannot be used at all.
     """
-    twice = [id for id, count in Counter(response.id for response in responses).items() if count > 1]
-    if twice:
-        raise LwexpError(f"response id {twice[0]} comes twice; ids must be unique, because verdicts refer to them")
+    _refuse_repeated_ids(responses)
     metrics = metrics_of(STANDARD) if metrics is None else metrics
     write_json(out_dir / METRICS_FILE, [metric.info().model_dump(mode="json") for metric in metrics])
     found = {metric.kind: _computed(metric, responses) for metric in metrics if isinstance(metric, ComputedMetric)}
@@ -74,18 +79,28 @@ def score_responses(
 
     requests = [request for one in judged for request in one.requests(outcomes)]
     try:
-        ask_judge(requests, judge, seed=seed, folder=out_dir, outcomes=outcomes)
+        ask_judge(requests, judge, seed=seed, folder=out_dir, root=root, outcomes=outcomes)
     except BaseException:
         write()
         log.info("stopped: %d of %d answers judged", len(judged[0].judgements), len(responses))
         raise
     verdicts = write()
-    first, *further = [one.summary(found[one.metric.kind].values()) for one in judged]
-    # The first metric's values are at the top level, as in runs with S_q alone.
-    JudgeSummary(
-        model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=tuple(further), **dict(first)
-    ).write(out_dir)
+    _summary(judge, [one.summary(found[one.metric.kind].values()) for one in judged]).write(out_dir)
     return verdicts
+
+
+def _refuse_repeated_ids(responses: Iterable[Response]) -> None:
+    twice = [id for id, count in Counter(response.id for response in responses).items() if count > 1]
+    if twice:
+        raise LwexpError(f"response id {twice[0]} comes twice; ids must be unique, because verdicts refer to them")
+
+
+def _summary(judge: AskedJudge, metrics: Sequence[MetricJudgeSummary]) -> JudgeSummary:
+    """The first metric's values are at the top level, as in runs with S_q alone."""
+    first, *further = metrics
+    return JudgeSummary(
+        model=judge.model, temperature=judge.temperature, repeats=judge.repeats, further=tuple(further), **dict(first)
+    )
 
 
 def _computed(metric: ComputedMetric, responses: Iterable[Response]) -> dict[str, Verdict]:
