@@ -158,7 +158,10 @@ def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> 
     verdicts = score_responses(
         responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path, root=root
     )
-    check_texts(responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path, root=root)
+    check_texts(
+        responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path, root=root,
+        counter=config.bench.counter,
+    )  # fmt: skip
     return verdicts
 
 

@@ -117,6 +117,12 @@ class AnswerCheck(Row):
     loops: bool  # the end of the text repeats itself
     looped_words: int = Field(ge=0)  # unicode words of the repeating end; 0 without a loop
     directed: tuple[str, ...]  # signs that the text addresses a judge; empty for most
+    # What was cut from the text to see how much of it is the answer, by the bench's counter. The defaults are those of
+    # older runs, which did not look.
+    reasoning_words: int = Field(default=0, ge=0)  # beside the text, in ``Response.reasoning``
+    next_turn: str = ""  # rule that found the model playing the next turn of the chat; empty for most
+    words_without_next_turn: int | None = Field(default=None, ge=0)
+    clean_words: int | None = Field(default=None, ge=0)  # also without the repeats of a loop at the end
 
 
 class SegmentCheck(Row):

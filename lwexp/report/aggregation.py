@@ -12,10 +12,11 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from lwexp.extend.word_range import WordRange
-from lwexp.records import MetricInfo, Response, Verdict
+from lwexp.records import AnswerCheck, MetricInfo, Response, Verdict
 from lwexp.stats import scores as stats
 from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line
+from lwexp.text.words import score_length
 
 
 class ScoredResponse(NamedTuple):
@@ -26,6 +27,9 @@ class ScoredResponse(NamedTuple):
     """Metric name -> score, in the order of the metrics; None: unscored; absent: the metric does not apply to it."""
     reason: str | None
     """Why a judge gave no score; None if it gave one, if no score was requested, or if the answer never came."""
+
+    clean_words: int | None = None
+    """Words of the text without loops and without next turns played by the model; None if no check has looked."""
 
     @property
     def is_missing(self) -> bool:
@@ -78,6 +82,10 @@ class Cell(NamedTuple):
     scores: Scores
     max_words: int | None
     median_words: float | None
+    max_clean_words: int | None = None
+    """Of the longest text without loops and next turns; None if unknown."""
+    clean_length: float | None = None
+    """What S_l would be for these texts; None if unknown, or without S_l."""
 
     @property
     def asked(self) -> int:
@@ -96,7 +104,11 @@ class RulerPoint(NamedTuple):
 
 
 def join(
-    responses: Iterable[Response], verdicts: Iterable[Verdict], judge: str | None, metrics: Sequence[MetricInfo]
+    responses: Iterable[Response],
+    verdicts: Iterable[Verdict],
+    judge: str | None,
+    metrics: Sequence[MetricInfo],
+    checks: Mapping[str, AnswerCheck] | None = None,
 ) -> Joined:
     """Join verdicts to responses by id; if an id is repeated, the later row counts.
 
@@ -105,6 +117,7 @@ def join(
         verdicts: In any order.
         judge: The scorer whose verdicts count for judged metrics; None ignores all of them.
         metrics: The metrics of the evaluation.
+        checks: By response id, if there are any.
     """
     by_id: dict[str, Response] = {}
     n_rows = 0
@@ -121,7 +134,8 @@ def join(
         own = {name: scores.get(id, {}).get(name) for name in applying}
         is_judged = judge is not None and response.finish_reason != "error"
         reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if is_judged else []
-        answers.append(ScoredResponse(response, own, next((reason for reason in reasons if reason), None)))
+        clean = checks[id].clean_words if checks and id in checks else None
+        answers.append(ScoredResponse(response, own, next((reason for reason in reasons if reason), None), clean))
     orphans = sum(response_id not in by_id for response_id, _ in latest)
     return Joined(tuple(answers), n_rows - len(by_id), orphans)
 
@@ -152,7 +166,22 @@ def cell(answers: Sequence[ScoredResponse]) -> Cell:
         scores=Scores({name: _score(came, name) for name in dict.fromkeys(n for a in came for n in a.scores)}),
         max_words=max(lengths, default=None),
         median_words=median(lengths) if lengths else None,
+        max_clean_words=max((answer.clean_words for answer in came if answer.clean_words is not None), default=None),
+        clean_length=length_by_words(came, [answer.clean_words for answer in came]),
     )
+
+
+def length_by_words(answers: Sequence[ScoredResponse], words: Sequence[int | None]) -> float | None:
+    """What S_l would be if the answers had so many words; None if they have no S_l, or a number is unknown."""
+    scored: list[tuple[str, dict[str, float | None]]] = []
+    for answer, number in zip(answers, words, strict=True):
+        asked = answer.response.required_words
+        if answer.scores.get("S_l") is not None and asked is not None:
+            if number is None:
+                return None
+            scored.append((answer.response.prompt_id, {"S_l": score_length(asked, number)}))
+    means = stats.prompt_means(scored, "S_l").values()
+    return fmean(means) if means else None
 
 
 def _score(answers: Sequence[ScoredResponse], name: str) -> Score:

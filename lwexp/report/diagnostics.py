@@ -88,6 +88,7 @@ def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
         "cut off": answer.response.finish_reason == "length",
         "stops early": check is not None and check.stopped_early,
         "loops": check is not None and check.loops,
+        "plays the next turn": check is not None and bool(check.next_turn),
         "addresses the judge": check is not None and bool(check.directed),
     }
     return [name for name, holds in found.items() if holds]

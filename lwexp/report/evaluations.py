@@ -16,7 +16,7 @@ from lwexp.extend.bench import bench_heading
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.preference_loss import PREFERENCE_LOSSES
 from lwexp.extend.word_range import WordRange
-from lwexp.pages.display import named
+from lwexp.pages.display import named, words
 from lwexp.records import MetricInfo, Response, Verdict, first_problem
 from lwexp.report.aggregation import Cell, ScoredResponse, cell, join, per_language, per_range, per_type
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
@@ -135,6 +135,12 @@ class Evaluation:
         """Words of the longest answer; 0 without any."""
         return self.total.max_words or 0
 
+    @property
+    def without_loops(self) -> str:
+        """`` (3,577 without loops and next turns)`` behind the longest answer, or nothing if that is the same."""
+        clean = self.total.max_clean_words
+        return "" if clean in (None, self.total.max_words) else f" ({words(clean)} without loops and next turns)"
+
 
 def all_metrics(evaluations: Iterable[Evaluation]) -> tuple[MetricInfo, ...]:
     """All metrics that any evaluation has, each once, in the order of the tables."""
@@ -167,7 +173,8 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         notes.append(f"{state}; its numbers are partial.")
     metrics = _metrics(path, node.id, notes)
     judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
-    joined = join(responses, verdicts, judge, metrics)
+    diagnostics = read_diagnostics(path, node.id, notes)
+    joined = join(responses, verdicts, judge, metrics, diagnostics.checks)
     if joined.n_repeated_ids:
         notes.append(f"{node.id}: {plural(joined.n_repeated_ids, 'repeated answer')}; the later one counts.")
     if joined.n_orphan_verdicts:
@@ -184,7 +191,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         metrics=metrics,
         ranges=_ranges(node, notes),
         judge=judge,
-        diagnostics=read_diagnostics(path, node.id, notes),
+        diagnostics=diagnostics,
     )
 
 

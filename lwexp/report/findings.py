@@ -82,21 +82,22 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
     ratio = capped.longest / cap
     stays_under = ratio < CAP_SLACK
     trained = f"trained on answers of at most {words(cap)} words"
+    reach = f"{words(capped.longest)}{capped.without_loops}"
     checks = [
         Check(
             "capped_stays_under_its_cap",
             f"{capped.named}, trained on answers of up to {words(cap)} words and asked for up to "
             f"{words(capped.asked)}, stays under {CAP_SLACK} times its longest training answer.",
-            f"Its longest answer has {words(capped.longest)} words, {ratio:.2f} times its longest training answer.",
+            f"Its longest answer has {words(capped.longest)} words{capped.without_loops}, "
+            f"{ratio:.2f} times its longest training answer.",
             stays_under,
             {"model": capped.label, "max_words": capped.longest, "max_train_words": cap, "ratio": ratio},
         )
     ]
     clause = (
-        f"{trained}, {capped.named} never goes beyond {words(capped.longest)} when asked for up to "
-        f"{words(capped.asked)}"
+        f"{trained}, {capped.named} never goes beyond {reach} when asked for up to {words(capped.asked)}"
         if stays_under
-        else f"the cap does not show: {trained}, {capped.named} still reaches {words(capped.longest)}"
+        else f"the cap does not show: {trained}, {capped.named} still reaches {reach}"
     )
     if free is not None:
         factor = free.longest / capped.longest if capped.longest else None
@@ -106,13 +107,16 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
                 "uncapped_exceeds_capped",
                 f"{free.named}, trained on answers of up to {words(free_cap)} words, reaches more than "
                 f"{UNCAPPED_FACTOR:.0f} times the length of {capped.named}.",
-                f"{words(free.longest)} words against {words(capped.longest)}{times}",
+                f"{words(free.longest)} words{free.without_loops} against {words(capped.longest)}"
+                f"{capped.without_loops}{times}",
                 None if factor is None else factor > UNCAPPED_FACTOR,
                 {"model": free.label, "max_words": free.longest, "factor": factor},
             )
         )
         verb = "reaches" if free.longest > UNCAPPED_FACTOR * capped.longest else "gets no further than"
-        clause += f"; {free.named}, trained on up to {words(free_cap)}, {verb} {words(free.longest)}"
+        clause += (
+            f"; {free.named}, trained on up to {words(free_cap)}, {verb} {words(free.longest)}{free.without_loops}"
+        )
     return checks, [clause]
 
 
@@ -164,15 +168,15 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
     contestants = []
     for each in evaluations:
         asked = f", asked for up to {words(each.asked)}" if each.asked else ""
-        remark = f"its longest answer has {words(each.longest)} words{asked}"
+        remark = f"its longest answer has {words(each.longest)} words{each.without_loops}{asked}"
         value = each.total.scores[metric.name]
         means = prompt_means(each.answers, metric.name)
         contestants.append(Contestant(each.named, value.mean, value.interval, means, remark))
     prompts = {a.response.prompt_id for each in evaluations for a in each.answers if metric.name in a.scores}
-    longest = max(each.longest for each in evaluations)
+    longest = max(evaluations, key=lambda each: each.longest)
     return (
         leading(contestants, metric, "model", asked=len(prompts))
-        or f"nothing is scored yet; the longest answer has {words(longest)} words"
+        or f"nothing is scored yet; the longest answer has {words(longest.longest)} words{longest.without_loops}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lwexp.pages.display import LANGUAGES
 from lwexp.records import MetricInfo
 from lwexp.report.aggregation import Cell, ScoredResponse, cell, n_unscored, seeds
+from lwexp.report.cuts import cut_note
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.findings import Findings, find
 from lwexp.text.plain import one_line
@@ -75,6 +76,11 @@ class Group:
             f"The models did not answer the same prompts. They are compared on the {len(self.common):,} of "
             f"{self.asked_prompts:,} prompts that all of them answered; other means are over each model's own answers."
         )
+
+    @cached_property
+    def cuts(self) -> str:
+        """A sentence on models whose numbers are made by loops or next turns; empty if there are none."""
+        return cut_note(self.evaluations)
 
     @property
     def is_stand_in(self) -> bool:

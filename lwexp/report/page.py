@@ -10,6 +10,7 @@ from lwexp.pages.drawing import with_own_ids
 from lwexp.pages.page import render as render_page
 from lwexp.report.answers.reader import read_answers
 from lwexp.report.answers.samples import choose
+from lwexp.report.cuts import stages
 from lwexp.report.diagnostics import agreement, other_name, sign_counts
 from lwexp.report.differences import differing
 from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
@@ -96,6 +97,7 @@ def _diagnostics(group: Group, number: int) -> dict[str, Any]:
         "regressions": [(each, other_name(r.other, names), r.ranges) for each, d in each_with if (r := d.regression)],
         "pictures": with_own_ids(position_figure(group.evaluations), f"p{number}"),
         "endings": [(each, ends) for each, d in each_with if (ends := sign_counts(each.answers, d))],
+        "cuts": [(each, found) for each in group.evaluations if (found := stages(each))],
         "agreement": agreed,
         "published": comparable(group),
     }

@@ -59,6 +59,8 @@ def _model_summary(evaluation: Evaluation, metrics: Sequence[MetricInfo]) -> Mod
         scores[f"{metric.name}_by_seed"] = value.by_repeat
     return ModelSummary(
         max_words=total.max_words,
+        max_words_clean=total.max_clean_words,
+        S_l_clean=total.clean_length,
         n=total.n,
         n_missing=total.n_missing,
         n_prompts=total.n_prompts,
@@ -93,14 +95,15 @@ def as_csv(groups: Sequence[Group]) -> str:
     head = [
         "bench", "judge", "model", "part", "prompts", "answers", "asked", "missing", "empty", "cut",
         *score_columns(metrics, None),
-        "unscored", "median_words", "max_words", "max_train_words", "run",
+        "S_l_clean", "unscored", "median_words", "max_words", "max_words_clean", "max_train_words", "run",
     ]  # fmt: skip
     lines: list[list[object]] = []
     for group, (each, name, part) in ((own, found) for own in groups for found in _parts(own)):
         scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
         lines.append(
             [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.asked, part.n_missing,
-             part.n_empty, part.n_cut, *scores, n_unscored(part, group.metrics), part.median_words, part.max_words,
+             part.n_empty, part.n_cut, *scores, part.clean_length and round(part.clean_length, 4),
+             n_unscored(part, group.metrics), part.median_words, part.max_words, part.max_clean_words,
              each.max_train_words, each.node.id]
         )  # fmt: skip
     return csv_table(head, lines)
@@ -121,12 +124,18 @@ def _overall(group: Group) -> list[list[str]]:
     """For each model: its name, longest training answer, longest answer, scores with intervals, answers, unscored."""
     return [
         [
-            each.label, words(each.max_train_words), words(each.total.max_words),
+            each.label, words(each.max_train_words), longest(each.total),
             *(with_span(each.total.scores[metric.name], metric) for metric in group.metrics),
             answers(each.total), "not judged" if (n := group.unscored(each.total)) is None else f"{n:,}",
         ]
         for each in group.evaluations
     ]  # fmt: skip
+
+
+def longest(part: Cell) -> str:
+    """``17,467 [3,577 clean]``, or only the first number if no loop and no next turn is in it."""
+    clean = part.max_clean_words
+    return words(part.max_words) + ("" if clean in (None, part.max_words) else f" [{words(clean)} clean]")
 
 
 def answers(part: Cell) -> str:
@@ -158,13 +167,14 @@ def as_markdown(groups: Sequence[Group]) -> str:
         rows = [[markdown_cell(label), *cells] for label, *cells in _overall(group)]
         table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
         blocks.append(f"**{markdown_cell(group.bench)}**, {markdown_cell(group.judge_label)}. {finding}\n\n{table}")
-        if group.coverage:
-            blocks.append(group.coverage)
+        blocks += [markdown_cell(quoted(note), 900) for note in (group.coverage, group.cuts) if note]
         if common := _on_common_prompts(group):
             cells = [[markdown_cell(label), *scores] for label, *scores in common]
             head = ["model", *(f"{label} on common prompts" for label in labels)]
             blocks.append(markdown_table(map(markdown_cell, head), cells, align="l" + "r" * len(labels)))
     footer = "Brackets: 95% bootstrap intervals over prompts. Missing and unscored answers enter no mean."
+    if any(group.cuts for group in groups):
+        footer += " Clean: without loops and next turns played by the model."
     return "\n\n".join([*blocks, footer]) + "\n"
 
 
@@ -189,8 +199,8 @@ def print_tables(groups: Sequence[Group]) -> None:
             # Text, not str: rich would read square brackets in a name as markup.
             table.add_row(*map(Text, _in_lines(cells)))
         show(table)
-        if group.coverage:
-            show(Text(group.coverage))
+        for note in filter(None, (group.coverage, group.cuts)):
+            show(Text(quoted(note)))
         if common := _on_common_prompts(group):
             table = Table(title="On common prompts", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
             for heading in ("model", *(metric.label for metric in group.metrics)):

@@ -154,6 +154,10 @@ class ModelSummary(Artifact):
     """A model's numbers over the whole bench. Each metric adds <name>, <name>_interval and <name>_by_seed."""
 
     max_words: int | None = None
+    max_words_clean: int | None = None
+    """Without loops and next turns played by the model; None if unknown."""
+    S_l_clean: float | None = None
+    """S_l of these texts."""
     n: int = 0
     """Answers that came."""
     n_missing: int = 0

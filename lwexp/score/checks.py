@@ -11,10 +11,12 @@ from lwexp.records import AnswerCheck, Response, SegmentCheck, write_rows
 from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, segments, shares_by_segment
-from lwexp.text.judge_injection import injection_flags
-from lwexp.text.loops import looped_words
+from lwexp.text.judge_injection import signs_to_judge
+from lwexp.text.loops import looped_words, without_loop
+from lwexp.text.next_turn import find_next_turn, without_next_turn
 from lwexp.text.plain import plural
-from lwexp.text.words import count_words
+from lwexp.text.words import Counter as WordCounter
+from lwexp.text.words import count_by, count_words, split_words
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,14 @@ _EARLY = 2  # an answer stopped early if it has less than 1/2 of the words asked
 
 
 def check_texts(
-    responses: Sequence[Response], judge: Judge, *, parts: int, seed: int, out_dir: Path, root: Path | None = None
+    responses: Sequence[Response],
+    judge: Judge,
+    *,
+    parts: int,
+    seed: int,
+    out_dir: Path,
+    counter: WordCounter = "longwriter",
+    root: Path | None = None,
 ) -> tuple[list[AnswerCheck], list[SegmentCheck]]:
     """Write ``checks.jsonl`` and ``positions.jsonl`` for the answers that arrived.
 
@@ -32,6 +41,7 @@ def check_texts(
         parts: The largest number of segments of an answer.
         seed: The run's seed.
         out_dir: An existing folder.
+        counter: How the bench counts words.
         root: As in ``score_responses``.
 
     Raises:
@@ -39,7 +49,7 @@ def check_texts(
     """
     came = [response for response in responses if response.finish_reason != "error"]
     texts = {response.id: segments(response.text, parts) for response in came}
-    checks = [check(response, texts[response.id]) for response in came]
+    checks = [check(response, texts[response.id], counter) for response in came]
     write_rows(out_dir / CHECKS, checks)
     outcomes: Mapping[str, Marks | str] = {}
     if isinstance(judge, AskedJudge) and judge.segments:
@@ -49,17 +59,23 @@ def check_texts(
     flags = Counter(flag for row in checks for flag in row.directed)
     named = ", ".join(f"{flag.replace('_', ' ')} {count}" for flag, count in flags.most_common())
     log.info(
-        "%s: %d stopped early, %d ended in a loop, %d addressed the judge%s",
+        "%s: %d stopped early, %d ended in a loop, %d ran on into the next turn, %d addressed the judge%s",
         plural(len(came), "answer"), sum(row.stopped_early for row in checks), sum(row.loops for row in checks),
-        sum(bool(row.directed) for row in checks), f" ({named})" if named else "",
+        sum(bool(row.next_turn) for row in checks), sum(bool(row.directed) for row in checks),
+        f" ({named})" if named else "",
     )  # fmt: skip
     return checks, positions
 
 
-def check(response: Response, texts: Sequence[Segment]) -> AnswerCheck:
+def check(response: Response, texts: Sequence[Segment], counter: WordCounter = "longwriter") -> AnswerCheck:
     """Check one answer; ``texts`` are its segments."""
     words = [word for part in texts for word in part.words]
     looped = looped_words(words)
+    turn = find_next_turn(response.text)
+    answer = without_next_turn(response.text)
+    # A loop may be the answer's or the next turn's, so it is looked for again in what is left.
+    is_looped = looped > 0 if answer == response.text else looped_words(split_words(answer)) > 0
+    clean = without_loop(answer) if is_looped else answer
     return AnswerCheck(
         response_id=response.id,
         words_longwriter=count_words(response.text),
@@ -67,7 +83,11 @@ def check(response: Response, texts: Sequence[Segment]) -> AnswerCheck:
         stopped_early=response.finish_reason != "length" and response.words * _EARLY < (response.required_words or 0),
         loops=looped > 0,
         looped_words=looped,
-        directed=injection_flags(response.text),
+        directed=signs_to_judge(response.text),
+        reasoning_words=count_by(counter, response.reasoning),
+        next_turn=turn.rule if turn else "",
+        words_without_next_turn=response.words if answer == response.text else count_by(counter, answer),
+        clean_words=response.words if clean == response.text else count_by(counter, clean),
     )
 
 

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+from lwexp.text.words import word_spans
 
 _TOKEN = re.compile(r"[\u4e00-\u9fff]|\w+")
 _REPEATS = 4  # a chorus may come three times; four in a row with nothing between them is a loop
@@ -31,16 +34,42 @@ def find_loop(text: str) -> str | None:
     return None
 
 
-def looped_words(words: Sequence[str]) -> int:
-    """Number of words at the end of a text that repeat one passage at least three times; 0 if the text has no such end.
+class Loop(NamedTuple):
+    """An end of a text that says one passage again and again: the index of its first word, and the passage's words."""
 
-    Fewer than 30 words do not count, so a refrain or "ha, ha, ha" is not a loop.
+    start: int
+    period: int
+
+
+def find_end_loop(words: Sequence[str]) -> Loop | None:
+    """The end of a text that repeats one passage three times or more, word by word.
+
+    An end shorter than 30 words does not count, so a refrain or "ha, ha, ha" is no loop.
     """
     for period in range(1, len(words) // _END_REPEATS + 1):
         at = len(words) - 1
         while at >= period and words[at] == words[at - period]:
             at -= 1
-        length = len(words) - 1 - at + period
-        if length >= _END_REPEATS * period and length >= _END_LEAST:
-            return length
-    return 0
+        start = at + 1 - period
+        if len(words) - start >= max(_END_REPEATS * period, _END_LEAST):
+            return Loop(start, period)
+    return None
+
+
+def looped_words(words: Sequence[str]) -> int:
+    """Words at the end of a text that are a loop, its first passage included; 0 without one."""
+    loop = find_end_loop(words)
+    return 0 if loop is None else len(words) - loop.start
+
+
+def end_of_first_passage(text: str) -> int | None:
+    """Where the loop at the end of a text begins to repeat itself, in characters; None without a loop."""
+    spans = word_spans(text)
+    loop = find_end_loop([text[start:end].lower() for start, end in spans])
+    return None if loop is None else spans[loop.start + loop.period][0]
+
+
+def without_loop(text: str) -> str:
+    """The text up to the end of a loop's first passage; a text without a loop comes back as it is."""
+    end = end_of_first_passage(text)
+    return text if end is None else text[:end].rstrip()

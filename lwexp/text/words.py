@@ -51,6 +51,11 @@ def split_words(text: str) -> list[str]:
     return words
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each of these words, in characters."""
+    return [match.span() for match in _segment().finditer(text)]
+
+
 @functools.cache
 def _segment() -> Any:
     # Imported late, because most commands use ``count_words``. UAX 29 joins a run of katakana; here each one counts.

@@ -139,7 +139,7 @@ def test_measurements_other_than_scores_are_shown(page_file, open_page):
     assert "4.2" in text
     ends = page.locator("[aria-label='How answers end'] tbody td").all_inner_texts()
     # Asked for 50 twice (40 and 44 words are more than half); the six others are asked for 100 to 400 and get 41 to 47.
-    assert [cell.split()[0] for cell in ends] == ["8", "6", "1", "0", "0", "0", "1"]
+    assert [cell.split()[0] for cell in ends] == ["8", "6", "1", "0", "0", "0", "0", "1"]
     assert page.locator("#diagnostics-0 figure svg.wide").count() == 1
 
 

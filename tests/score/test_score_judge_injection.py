@@ -17,7 +17,8 @@ from lwexp.score.checks import check
 from lwexp.score.metrics.quality import QualityMetric, read_scores
 from lwexp.score.pairwise import question
 from lwexp.score.texts import segments
-from lwexp.text.judge_injection import injection_flags
+from lwexp.text.judge_injection import injection_flags, signs_to_judge
+from lwexp.text.next_turn import find_next_turn
 from lwexp.text.quoting import code_of
 from lwexp.text.replies import UnreadableError
 from tests.score.scripted_judge import response
@@ -78,7 +79,9 @@ def test_an_attempt_is_flagged_and_stays_inside_its_markers(attempt: str) -> Non
     """The judge's own reply is the only thing that is ever parsed, and the answer cannot leave its quotation."""
     text = f"Tea is old. It came from hills far away.\n\n{attempt}\n\nHere the text ends."
     row = response(text=text)
-    assert check(row, segments(text, 5)).directed
+    checked = check(row, segments(text, 5))
+    assert checked.directed or checked.next_turn  # markers of a chat template are the second kind
+    assert injection_flags(text)  # what guards the reading of a reply knows them all
     metric = QualityMetric()
     message = metric.question(row, metric.judge_prompt(None)).text
     code = code_of(row.prompt, text)
@@ -110,12 +113,30 @@ def stdlib_docstrings() -> list[str]:
     return texts
 
 
-def test_how_often_ordinary_prose_is_flagged() -> None:
+@pytest.mark.parametrize("signs", [injection_flags, signs_to_judge])
+def test_how_often_ordinary_prose_is_flagged(signs: Any) -> None:
     """Measured with Python 3.11: none of 563 docstrings, 75,000 words, which speak of rules, scores and tests."""
     texts = stdlib_docstrings()
     assert len(texts) > 300
-    flagged = [text for text in texts if injection_flags(text)]
+    flagged = [text for text in texts if signs(text)]
     assert len(flagged) <= len(texts) / 200
+    assert [text for text in texts if find_next_turn(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mara turned to the judge. He spoke as a reviewer would. You are the judge of your own life.",
+        "This essay will examine the merits of trade. This story earns its quiet end.",
+        "The rate of a reaction, making it highly sensitive, rises. Award 10 points for each correct answer.",
+        "The maximum score for the game is 100 points (10 points each). Choose the highest silhouette score.",
+        "He would ignore the rules and forget the instructions. List<User> users = new List<User>();",
+    ],
+)
+def test_answers_are_not_accused_of_what_stories_and_lessons_say(text: str) -> None:
+    """Each sentence is of a kind that the broad signs flag, and that was seen in ordinary long answers."""
+    assert injection_flags(text) != ()
+    assert signs_to_judge(text) == ()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lwexp.pages.display import LANGUAGES, plural, score, words
 from lwexp.pages.packed import Packer
 from lwexp.report.aggregation import ScoredResponse
-from lwexp.report.answers.samples import cut_middle
+from lwexp.report.answers.samples import cut_middle, marked
 from lwexp.report.diagnostics import signs
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
@@ -74,7 +74,7 @@ def _add(packer: Packer, group: Group, answers: Answers, limit: int) -> int:
     asked = answers[0][1].response
     length = [] if asked.required_words is None else [f"{asked.required_words:,}"]
     ranges = [part.label for part in answers[0][0].ranges if asked.required_words in part] or ["other lengths"]
-    texts = [cut_middle(visible(answer.response.text).strip(), limit) for _, answer in answers]
+    texts = [cut_middle(visible(marked(answer)).strip(), limit) for _, answer in answers]
     found = list(dict.fromkeys(sign for each, answer in answers for sign in signs(answer, each.diagnostics)))
     values = {m.name: _known((answer.scores.get(m.name), m.decimals) for _, answer in answers) for m in group.metrics}
     kind = one_line(asked.type, 60)
@@ -107,6 +107,10 @@ def _known(values: Iterable[tuple[float | None, int]]) -> list[float]:
 def _panel(evaluation: Evaluation, answer: ScoredResponse, text: str) -> dict[str, Any]:
     response, check = answer.response, evaluation.diagnostics.checks.get(answer.response.id)
     fine = [f"Unscored: {answer.reason}"] if answer.reason else []
+    if check and check.next_turn:
+        fine.append(f"Plays the next turn of the chat (rule {check.next_turn})")
+    if check and check.clean_words not in (None, response.words):
+        fine.append(f"{check.clean_words:,} words without loops and next turns")
     if check and check.directed:
         fine.append(f"Addresses the judge: {', '.join(check.directed)}")
     known = [(metric, answer.scores.get(metric.name)) for metric in evaluation.metrics]

@@ -7,6 +7,8 @@ from lwexp.pages.display import words
 from lwexp.records import Response
 from lwexp.report.aggregation import ScoredResponse
 from lwexp.report.evaluations import Evaluation
+from lwexp.text.loops import end_of_first_passage
+from lwexp.text.next_turn import find_next_turn
 from lwexp.text.plain import visible
 
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
@@ -65,7 +67,22 @@ def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> 
 def _shown(evaluation: Evaluation, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None or answer.is_missing:
         return Shown(evaluation, None)
-    return Shown(evaluation, answer, cut_middle(visible(answer.response.text).strip(), limit)[0])
+    return Shown(evaluation, answer, cut_middle(visible(marked(answer)).strip(), limit)[0])
+
+
+def marked(answer: ScoredResponse) -> str:
+    """The text, with a line where the model begins to play the next turn, or to repeat itself."""
+    text = answer.response.text
+    if answer.clean_words in (None, answer.response.words):
+        return text
+    turn = find_next_turn(text)
+    own = text[: turn.start] if turn else text
+    repeats = end_of_first_passage(own)
+    places = [(turn.start, "the next turn begins")] if turn else []
+    places += [(repeats, "the loop begins to repeat itself")] if repeats is not None else []
+    for at, said in sorted(places, reverse=True):
+        text = f"{text[:at].rstrip()}\n\n[ {said} here ]\n\n{text[at:]}"
+    return text
 
 
 def cut_middle(text: str, limit: int) -> tuple[str, int]:

@@ -1,0 +1,81 @@
+"""The end of an answer that a model ran past: it goes on and plays the next turn of the chat.
+
+It shows in markers of a chat template that servers leave in the text, or in another request and reply in plain words.
+Markers that the text begins with are a remainder of the prompt's template, and what follows them is the answer.
+"""
+
+import re
+from typing import NamedTuple
+
+# In quotation marks or backticks a marker is being written about.
+_NOT_QUOTED = r"(?<![\"'`\u201c\u2018])"
+
+# Rule -> markers. The first marker that is not leading ends the answer; of equal places, the first rule counts.
+_MARKERS = {
+    "llama2": r"\[/?INST\]|<</?SYS>>|</s>",
+    "llama3": r"<\|(?:start_header_id|end_header_id|eot_id|eom_id|begin_of_text|end_of_text)\|>",
+    "chatml": r"<\|im_(?:start|end|sep)\|>",
+    "glm": r"<\|(?:user|assistant|system|observation|endoftext)\|>|\[gMASK\]|<sop>",
+    "gemma": r"<(?:start|end)_of_turn>|<eos>",
+    "phi": r"<\|end\|>",
+    "deepseek": "<\uff5c(?:User|Assistant|end\u2581of\u2581sentence|begin\u2581of\u2581sentence)\uff5c>",
+    "alpaca": r"^### (?:Instruction|Input|Response|Human|Assistant|User):?[ \t]*$",
+}
+_COMPILED = re.compile(
+    _NOT_QUOTED + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _MARKERS.items()) + ")", re.MULTILINE
+)
+_LEADING = re.compile(
+    rf"(?:\s*(?:{'|'.join(_MARKERS.values())})\s*(?:(?:user|assistant|system|model)\n)?)+", re.MULTILINE
+)
+# A request and its reply in plain words. A text that begins with a speaker is a dialogue, which may go on.
+_ASKING = re.compile(r"^(?:Human|User):", re.MULTILINE)
+_REPLYING = re.compile(r"^(?:Assistant|AI):", re.MULTILINE)
+_DIALOGUE = re.compile(r"\s*\**(?:Human|User|Assistant|AI|System)\**:")
+
+
+class NextTurn(NamedTuple):
+    """Where the answer ends and the next turn begins, in characters, and the rule that says so."""
+
+    start: int
+    rule: str
+
+
+def find_next_turn(text: str) -> NextTurn | None:
+    """The first place at which a text is no longer the answer; None for most texts.
+
+    Example:
+        ``find_next_turn("Tea. [INST] More? [/INST] Rain.") == NextTurn(5, "llama2")`` and
+        ``find_next_turn("[/INST] Tea.") is None``
+    """
+    leading = _LEADING.match(text)
+    begin = leading.end() if leading else 0
+    found = []
+    if marker := _COMPILED.search(text, begin):
+        found.append(NextTurn(marker.start(), str(marker.lastgroup)))
+    asking = None if _DIALOGUE.match(text, begin) else _ASKING.search(text, begin)
+    if asking and _REPLYING.search(text, asking.end()):
+        found.append(NextTurn(asking.start(), "speakers"))
+    return min(found, default=None)
+
+
+def without_next_turn(text: str) -> str:
+    """The answer alone: without leading markers of a template, and without what follows its end.
+
+    A text in which nothing is found comes back as it is.
+    """
+    leading = _LEADING.match(text)
+    turn = find_next_turn(text)
+    if leading is None and turn is None:
+        return text
+    return text[leading.end() if leading else 0 : turn.start if turn else None].strip()
+
+
+def without_turn_markers(text: str) -> str:
+    """The text with a blank in place of each marker, and of each speaker if there is a turn in plain words."""
+    plain = _COMPILED.sub(" ", text)
+    turn = find_next_turn(plain)
+    if turn is not None and turn.rule == "speakers":
+        plain = plain[: turn.start] + re.sub(
+            r"^(?:Human|User|Assistant|AI):", " ", plain[turn.start :], flags=re.MULTILINE
+        )
+    return plain
