@@ -131,11 +131,17 @@ class NothingRead(Exception):  # noqa: N818 - an outcome, not an error
 
     Attributes:
         reason: unreadable, or the client's reason (content_filter, ...).
+        reply: The last reply, if there was one.
+        is_replay: All replies came from a ledger; nothing was asked.
+        is_final: No later start asks again; set by the caller that knows.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, *, reply: str = "", is_replay: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.reply = reply
+        self.is_replay = is_replay
+        self.is_final = False
 
 
 async def ask_and_read(
@@ -164,11 +170,15 @@ async def ask_and_read(
         LwexpError: When the whole run has to stop.
     """
     messages = [{"role": "user", "content": text}]
-    problem = ""
+    problem, reply, is_replay = "", "", True
     for _ in range(2):
         answer = await client.ask(messages, seed=seed, max_tokens=max_tokens, response_schema=schema, raw=True)
         if isinstance(answer, NoAnswer):
-            raise NothingRead(answer.reason, answer.detail)
+            partial = answer.partial
+            said = "" if partial is None else partial.text or partial.reasoning
+            replayed = is_replay and partial is not None and partial.from_ledger
+            raise NothingRead(answer.reason, answer.detail, reply=said, is_replay=replayed)
+        reply, is_replay = answer.text, is_replay and answer.from_ledger
         try:
             return read(answer.text)
         except UnreadableError as error:
@@ -177,4 +187,4 @@ async def ask_and_read(
             problem = first_line(error)
             log.debug("a reply that could not be read", exc_info=error)
         messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": reask(problem)}]
-    raise NothingRead("unreadable", problem)
+    raise NothingRead("unreadable", problem, reply=reply, is_replay=is_replay)

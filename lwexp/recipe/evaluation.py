@@ -206,10 +206,7 @@ def _same_judge(ours: Path, other: Path) -> bool:
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
-    """Finish the run; it stays open if answers or verdicts are missing because of transient errors."""
-    if missing := missing_for_now(run.path, verdicts):
-        log.warning("%s; the same command requests them again", missing)
-        run.leave()
-        return
+    """Finish the run; it is incomplete if answers or verdicts are missing that may still come."""
     unscored = sum(verdict.score is None for verdict in verdicts)
-    run.finish(EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored))
+    results = EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored)
+    run.finish(results, missing=missing_for_now(run.path, verdicts))

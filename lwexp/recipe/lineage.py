@@ -1,6 +1,7 @@
 """Resolves a config's input runs, and describes what a step does and has done."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +14,7 @@ from lwexp.extend.source import AnySource
 from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run, fingerprint
 from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, PAIRS
+from lwexp.runs.summaries import JudgeFailures
 from lwexp.runs.trial_process import note_run
 
 R = TypeVar("R", bound=Run)
@@ -129,8 +131,10 @@ def describe_sampling(
     return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
 
 
-def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
-    """Answers and verdicts that are missing because of transient errors, in words; None if there are none.
+def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Answers and verdicts that are missing but may still come: reason -> how many.
+
+    A transient error may pass, and a judge whose reply was unreadable is asked again at the next start.
 
     Args:
         folder: The run's folder, with the failures file of ``collect`` if there were failures.
@@ -138,10 +142,16 @@ def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> str | None:
     """
     from lwexp.llm.errors import is_transient
 
-    reasons = [verdict.unscored_reason for verdict in verdicts if is_transient(verdict.unscored_reason)]
+    asked_again = [row for row in JudgeFailures.of(folder) if row.may_come]
+    of_judge = {row.reason for row in asked_again if row.about == "answers"}
+    found = Counter(
+        verdict.unscored_reason
+        for verdict in verdicts
+        if verdict.unscored_reason and (verdict.unscored_reason in of_judge or is_transient(verdict.unscored_reason))
+    )
+    for row in asked_again:
+        if row.about != "answers":  # segments and pairs have no verdict
+            found[row.reason] += row.count
     if (failures := folder / ANSWER_FAILURES).exists():
-        reasons += [row.reason for row in read_rows(failures, Failure) if is_transient(row.reason)]
-    if not reasons:
-        return None
-    named = ", ".join(sorted({str(reason).replace("_", " ") for reason in reasons}))
-    return f"missing answers or verdicts: {len(reasons):,} ({named})"
+        found.update(row.reason for row in read_rows(failures, Failure) if is_transient(row.reason))
+    return dict(found)

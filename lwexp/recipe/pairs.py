@@ -71,14 +71,20 @@ def _answering(config: Config, start: Run) -> str:
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
     """Answers, verdicts, pairs, table. The run stays open if transient errors have left gaps."""
+    from lwexp.llm.errors import is_transient
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
     from lwexp.score.verdicts import score_responses
 
     responses = _answers(config, run, start, prompts)
     verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path, root=Path(config.root))
-    if missing := missing_for_now(run.path, verdicts):
-        log.warning("%s; no pairs yet, the same command requests them again", missing)
+    missing = missing_for_now(run.path, verdicts)
+    if passing := {reason: count for reason, count in missing.items() if is_transient(reason)}:
+        named = ", ".join(sorted(reason.replace("_", " ") for reason in passing))
+        log.warning(
+            "missing answers or verdicts: %d (%s); no pairs yet, the same command requests them again",
+            sum(passing.values()), named,
+        )  # fmt: skip
         run.leave()
         return
     kept, skipped = choose_pairs(responses, verdicts, config.pairs, seed=config.seed)
@@ -91,7 +97,8 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
     counts = tally(len(prompts), len(kept), (failure.reason for failure in skipped))
     log.info("pairs: %s", counts)
     by_length = [line._asdict() for line in lines]
-    run.finish(PairsResults(tally=str(counts), pairs=len(kept), answers=len(responses), by_required_words=by_length))
+    results = PairsResults(tally=str(counts), pairs=len(kept), answers=len(responses), by_required_words=by_length)
+    run.finish(results, missing=missing)
 
 
 def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> list[Response]:

@@ -22,7 +22,7 @@ from lwexp.report.aggregation import Cell, ScoredResponse, cell, join, per_langu
 from lwexp.report.diagnostics import Diagnostics, read_diagnostics, rows_of
 from lwexp.runs import Run
 from lwexp.runs.artifacts import RESPONSES, VERDICTS, Tree
-from lwexp.runs.summaries import MixtureSummary
+from lwexp.runs.summaries import JudgeFailures, MixtureSummary
 from lwexp.text.plain import one_line, plural
 
 _NAME_LENGTH = 40
@@ -171,6 +171,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         return None
     if node.status != "finished":
         notes.append(f"{state}; its numbers are partial.")
+    notes += [f"{node.id}: the judge gave no score: {row}." for row in JudgeFailures.of(path)]
     metrics = _metrics(path, node.id, notes)
     judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
     diagnostics = read_diagnostics(path, node.id, notes)

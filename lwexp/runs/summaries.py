@@ -4,11 +4,15 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from lwexp.runs.artifacts import SUMMARY, Artifact, Tree
+from lwexp.text.plain import one_line
+
+AskedAbout = Literal["answers", "segments", "pairs"]
+"""What a judge was asked about."""
 
 
 class MixtureRow(Artifact):
@@ -79,10 +83,53 @@ class JudgeSummary(MetricJudgeSummary):
     FILE: ClassVar[str] = "judge.json"
 
     model: str
-    temperature: float
+    temperature: float | None
+    """None if the judge's own was used."""
     repeats: int
     further: tuple[MetricJudgeSummary, ...] = ()
     """The same for the other judged metrics."""
+
+
+class JudgeFailure(Artifact):
+    """Questions to a judge that had no usable reply for the same reason, with an example."""
+
+    about: AskedAbout
+    reason: str
+    may_come: bool
+    """Whether the same command asks them again."""
+    count: int
+    question: str
+    """The example's question: the metric, the answer's id and the repeat."""
+    detail: str
+    reply: str
+    """The example's reply, cut if it is long; empty if there was none."""
+
+    def __str__(self) -> str:
+        """One line: ``2 unreadable (no JSON object in it), such as p1#0: 'Sure!'``."""
+        said = f": {one_line(self.reply, 150)!r}" if self.reply else ""
+        reason, detail = self.reason.replace("_", " "), one_line(self.detail, 150)
+        return f"{self.count:,} {reason} ({detail}), such as {self.question}{said}"
+
+
+class JudgeFailures(Artifact):
+    """Why a judge gave no score, and what it said instead. The file is absent if every question has its reply."""
+
+    FILE: ClassVar[str] = "judge_failures.json"
+
+    failures: list[JudgeFailure]
+
+    @classmethod
+    def of(cls, folder: Path) -> list[JudgeFailure]:
+        """The failures of a run; none if it has no such file."""
+        found = cls.read(folder)
+        return found.failures if found else []
+
+    def write(self, folder: Path) -> None:
+        """Write the file, or remove it if there is nothing to say."""
+        if self.failures:
+            super().write(folder)
+        else:
+            (folder / self.FILE).unlink(missing_ok=True)
 
 
 class PairwiseSummary(Artifact):

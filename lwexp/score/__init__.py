@@ -14,6 +14,8 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
                                             none if the prompt states none
     judgements.jsonl  records.Judgement     per judged metric x response x ``judge.repeats``; absent without a judge
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
+    judge_failures.json   runs.summaries    questions without a usable reply, by reason, each with an example; absent if
+                                            there are none
     checks.jsonl      records.AnswerCheck   per response that came: word counts, early stop, loop, signs of injection
     positions.jsonl   records.SegmentCheck  per response x segment: repetition, distinctness, S_q with judge.segments
     pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with baseline_run=<run>

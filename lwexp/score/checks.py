@@ -116,7 +116,7 @@ def _judge(
                 shown = response.model_copy(update={"text": part.text})
                 question = metric.question(shown, prompt, part=(number + 1, len(parts)))
                 requests.append(JudgeRequest(_key(response.id, number), question))
-    return ask_judge(requests, judge, seed=seed, folder=out_dir, root=root)
+    return ask_judge(requests, judge, about="segments", seed=seed, folder=out_dir, root=root)
 
 
 def _positions(

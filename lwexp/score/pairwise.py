@@ -68,7 +68,7 @@ def compare_pairwise(
     both = [(a, theirs.get((a.prompt_id, a.repeat))) for a in ours if a.finish_reason != "error"]
     pairs = [(a, b, first) for a, b in both if b is not None for first in _ORDERS]
     requests = [JudgeRequest(f"{a.id}|{first} first", question(a, b, first)) for a, b, first in pairs]
-    outcomes = ask_judge(requests, judge, seed=seed, folder=out_dir, root=root)
+    outcomes = ask_judge(requests, judge, about="pairs", seed=seed, folder=out_dir, root=root)
     rows = [
         _row(a, b, first, other, judge.model, outcomes[request.key])
         for (a, b, first), request in zip(pairs, requests, strict=True)

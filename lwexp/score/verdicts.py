@@ -79,7 +79,7 @@ def score_responses(
 
     requests = [request for one in judged for request in one.requests(outcomes)]
     try:
-        ask_judge(requests, judge, seed=seed, folder=out_dir, root=root, outcomes=outcomes)
+        ask_judge(requests, judge, about="answers", seed=seed, folder=out_dir, root=root, outcomes=outcomes)
     except BaseException:
         write()
         log.info("stopped: %d of %d answers judged", len(judged[0].judgements), len(responses))

@@ -71,6 +71,6 @@ class Judge:
         )
         return LiteLLMJudge(
             kind="litellm", model="hosted_vllm/judge", base_url=f"http://127.0.0.1:{self.server.server_port}/v1",
-            api_key_env=None, temperature=0, top_p=1, max_tokens=100, price=None, limits=limits,
-            **{"prompt": None, "repeats": 1, "segments": False} | changes,
+            api_key_env=None, top_p=1, max_tokens=100, price=None, limits=limits,
+            **{"temperature": 0, "prompt": None, "repeats": 1, "segments": False} | changes,
         )  # fmt: skip

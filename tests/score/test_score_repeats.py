@@ -19,19 +19,21 @@ def test_a_hundred_canned_replies_become_verdicts_or_are_counted_unscored(
     """Each reply is given twice, to the question and to the second one. 5 4 3 2 1 3 has the mean 3: S_q 50."""
     caplog.set_level("INFO")
     good = [*READABLE.values(), *HARMLESS.values()]
-    replies = [reply for reply in [*good, *UNREADABLE.values(), *NOT_SCORES.values()] if reply.strip()]
-    assert len(replies) >= 100  # blank ones are the client's
+    bad = [reply for reply in [*UNREADABLE.values(), *NOT_SCORES.values()] if reply.strip()]  # blank: the client's
+    # Good and bad ones are mixed evenly, because ten bad ones in a row would stop the run.
+    mixed = sorted((place / len(kind), kind is good, reply) for kind in (good, bad) for place, reply in enumerate(kind))
+    replies = [reply for _, _, reply in mixed]
+    assert len(replies) >= 100
     judge.say = lambda messages: replies[int(messages[0]["content"].split("Answer number ")[1].split(".")[0])]
     rows = [response(f"p{n}#0", text=f"Answer number {n}.") for n in range(len(replies))]
     verdicts = score_responses(rows, judge.config(), seed=0, out_dir=tmp_path)
     scores = [verdict.score for verdict in verdicts if verdict.kind == "quality"]
-    bad = len(replies) - len(good)
-    assert scores == [50.0] * len(good) + [None] * bad
+    assert scores == [50.0 if is_good else None for _, is_good, _ in mixed]
     found = json.loads((tmp_path / "judge.json").read_text())
     unfinished = 2  # a think block and a harmony channel that never end
-    unscored = {"unreadable": bad - unfinished, "unfinished_reasoning": unfinished}
+    unscored = {"unreadable": len(bad) - unfinished, "unfinished_reasoning": unfinished}
     assert (found["answers"], found["scored"], found["unscored"]) == (len(replies), len(good), unscored)
-    lost = f"{unfinished} unfinished reasoning + {bad - unfinished} unreadable"
+    lost = f"{unfinished} unfinished reasoning + {len(bad) - unfinished} unreadable"
     assert f"{len(replies)} in = {len(good)} kept + {lost}" in caplog.text
 
 

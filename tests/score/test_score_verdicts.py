@@ -78,7 +78,8 @@ def test_an_unreadable_reply_is_asked_about_once_and_then_counted(
 
 
 def test_a_second_run_asks_nothing_that_was_answered(judge: Judge, tmp_path: Path) -> None:
-    judge.say = lambda messages: scores(number_in(messages)) if number_in(messages) != 1 else "No."
+    """Unreadable replies are no answers; test_score_unanswered.py has those."""
+    judge.say = lambda messages: scores(number_in(messages))
     first = score_responses(numbered(3), judge.config(), seed=0, out_dir=tmp_path)
     asked = len(judge.seen)
     (tmp_path / "verdicts.jsonl").unlink()

@@ -247,3 +247,11 @@ for _name, _usage in {
 def broken(call: Call) -> Response:
     """Half an emoji and a NUL behind every answer."""
     return completion(call.good + " \ud83d\x00")
+
+
+@behaviour
+def judges_in_prose(call: Call) -> Response:
+    """No scores until the test mends it."""
+    if call.kind == "judge" and not call.state.get("is_mended"):
+        return completion("A <b>fine</b> text, I'd say.")
+    return completion(call.good)
