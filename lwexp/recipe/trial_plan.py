@@ -1,4 +1,4 @@
-"""The plan of a sweep's trials: checks each config and sums up steps, hours, dollars and memory."""
+"""The plan of a sweep's trials: checks each config and sums up steps, hours, dollars, memory and disk."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -21,6 +21,10 @@ class TrialPlan:
     gpu_hours: float | None = None
     dollars: float | None = None
     """Cost of calls to a teacher or a judge."""
+    model_gib: float | None = None
+    """Disk space of the exported model, which stays."""
+    checkpoints_gib: float | None = None
+    """Disk space of checkpoints while the trial trains."""
     memory: str = ""
     """fits, tight or no."""
     problem: str | None = None
@@ -56,8 +60,10 @@ def _plan_train(config: Config, plan: TrialPlan, has_setup: bool) -> None:
     found, plan.problem = plan_training(settle_hardware(config), may_lack_runs=has_setup)
     plan.steps, plan.memory = found.steps, found.memory.label
     if found.hours is not None:
-        plan.hours = found.hours.training + found.hours.other
+        plan.hours = found.hours.total
         plan.gpu_hours = plan.hours * found.hours.gpus
+    plan.model_gib = found.disk.model
+    plan.checkpoints_gib = (config.training.keep_checkpoints + 1) * found.disk.checkpoint
     if config.evaluate_after:
         plan.dollars = _judging(config)
 
@@ -102,6 +108,7 @@ def show_plans(plans: Sequence[TrialPlan]) -> None:
         "hours": ([plan.hours for plan in plans], "{:,.1f}"),
         "GPU hours": ([plan.gpu_hours for plan in plans], "{:,.0f}"),
         "dollars": ([plan.dollars for plan in plans], "{:,.2f}"),
+        "disk GiB": ([plan.model_gib for plan in plans], "{:,.1f}"),
     }
     table = [["trial", "settings", *columns, "memory", "check"]]
     for number, plan in enumerate(plans):
@@ -109,6 +116,8 @@ def show_plans(plans: Sequence[TrialPlan]) -> None:
         table.append([str(number + 1), plan.label, *cells, plan.memory or "-", "FAILS" if plan.problem else "ok"])
     table.append(["", "sum", *(_sum(values, form) for values, form in columns.values()), "", ""])
     print(_aligned(table))
+    if saved := [plan.checkpoints_gib for plan in plans if plan.checkpoints_gib is not None]:
+        print(f"disk: the exported models; a trial's checkpoints need up to {max(saved):,.1f} GiB more while it trains")
     if any(plan.steps is None and plan.memory for plan in plans):
         print("-: unknown until the data exists, or because the hardware has no peak_tflops")
     if any(plan.problem for plan in plans):

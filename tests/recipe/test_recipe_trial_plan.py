@@ -20,18 +20,43 @@ def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_trial_has_a_row_and_counts_in_the_sums(capsys: pytest.CaptureFixture[str]) -> None:
-    """Hours 1.5 + 2.5; one trial's dollars are not known, so the sum of the others has a plus."""
+    """Hours 1.5 + 2.5, models of 17.5 + 15 GiB; one trial's dollars are not known, so the sum of the others has a plus.
+    Checkpoints are deleted when a trial ends, so they are not added up."""
     show_plans(
         [
-            TrialPlan("lr=1", steps=100, hours=1.5, gpu_hours=12.0, dollars=3.25, memory="fits"),
-            TrialPlan("lr=2", steps=1900, hours=2.5, gpu_hours=20.0, memory="tight"),
+            TrialPlan(
+                "lr=1",
+                steps=100,
+                hours=1.5,
+                gpu_hours=12.0,
+                dollars=3.25,
+                memory="fits",
+                model_gib=17.5,
+                checkpoints_gib=300.0,
+            ),
+            TrialPlan(
+                "lr=2", steps=1900, hours=2.5, gpu_hours=20.0, memory="tight", model_gib=15.0, checkpoints_gib=270.0
+            ),
         ]
     )
-    first, one, two, total = capsys.readouterr().out.splitlines()
-    assert first.split() == ["trial", "settings", "steps", "hours", "GPU", "hours", "dollars", "memory", "check"]
-    assert one.split() == ["1", "lr=1", "100", "1.5", "12", "3.25", "fits", "ok"]
-    assert two.split() == ["2", "lr=2", "1,900", "2.5", "20", "-", "tight", "ok"]
-    assert total.split() == ["sum", "2,000", "4.0", "32", "3.25+"]
+    first, one, two, total, disk = capsys.readouterr().out.splitlines()
+    assert first.split() == [
+        "trial",
+        "settings",
+        "steps",
+        "hours",
+        "GPU",
+        "hours",
+        "dollars",
+        "disk",
+        "GiB",
+        "memory",
+        "check",
+    ]
+    assert one.split() == ["1", "lr=1", "100", "1.5", "12", "3.25", "17.5", "fits", "ok"]
+    assert two.split() == ["2", "lr=2", "1,900", "2.5", "20", "-", "15.0", "tight", "ok"]
+    assert total.split() == ["sum", "2,000", "4.0", "32", "3.25+", "32.5"]
+    assert "checkpoints need up to 300.0 GiB more while it trains" in disk
 
 
 def test_a_mistake_names_its_trial_and_one_of_all_trials_is_said_once() -> None:

@@ -55,7 +55,7 @@ def save_checkpoint(
     began = time.monotonic()
 
     def begin() -> None:
-        # A killed process leaves a half-written checkpoint, perhaps of another step: 123 GiB for a 9B model.
+        # A killed process leaves a half-written checkpoint, perhaps of another step: 105 GiB for a 9B model.
         for left in folder.glob("step-*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)

@@ -1,6 +1,6 @@
 """Checkpoint files that the writing rank hashes while it writes them, and syncs to disk.
 
-If rank 0 alone read 123 GiB back to hash them, that would take longer than writing them on eight ranks.
+If rank 0 alone read 105 GiB back to hash them, that would take longer than writing them on eight ranks.
 """
 
 from __future__ import annotations

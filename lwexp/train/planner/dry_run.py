@@ -13,7 +13,7 @@ from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.flops import Hours, rank_slots, training_hours
 from lwexp.train.planner.hardware import hardware_of
-from lwexp.train.planner.memory import GIB, MemoryPlan
+from lwexp.train.planner.memory import GIB
 from lwexp.train.planner.memory_fit import (
     MemoryFit,
     check_fit,
@@ -24,6 +24,16 @@ from lwexp.train.planner.memory_fit import (
     refusal,
 )  # fmt: skip
 from lwexp.train.planner.readiness import problems_here, settings_problems
+from lwexp.train.planner.storage import (
+    PAGEABLE_BYTES_PER_SECOND,
+    PINNED_BYTES_PER_SECOND,
+    STORAGE_BYTES_PER_SECOND,
+    DiskSpace,
+    copying_hours,
+    disk_line,
+    disk_space,
+    saving_hours,
+)  # fmt: skip
 
 # Tokens that the chat format adds to a document, and tokens per English word or Chinese character. Both are for
 # vocabularies of more than 100,000 entries; the 1,000 entries of a miniature give about twice as many tokens.
@@ -45,6 +55,7 @@ class Description(NamedTuple):
     """Optimiser steps; None if the data are not known yet."""
     hours: Hours | None
     """None if the data or the hardware's peak are not known."""
+    disk: DiskSpace
 
 
 class Data(NamedTuple):
@@ -90,12 +101,12 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
-    parts.append(disk_line(config, chosen.plan, sizes))
+    parts.append(disk_line(config, sizes))
     refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens)))) or None
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
         parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")
-    return Description("\n\n".join(parts), refused, chosen, steps, hours)
+    return Description("\n\n".join(parts), refused, chosen, steps, hours, disk_space(config, sizes))
 
 
 def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
@@ -148,7 +159,8 @@ def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int
     passes = 1 if forward_tokens == config.pack.max_tokens else 2
     objective, ranks = config.objective, hardware.ranks
     trained = min(data.packs * objective.epochs, data.steps * objective.global_batch)
-    return training_hours(
+    slots = rank_slots(trained, objective.global_batch, ranks)
+    hours = training_hours(
         sizes,
         hardware,
         objective,
@@ -156,8 +168,15 @@ def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int
         data.steps,
         per_step,
         passes=passes,
-        slots=rank_slots(trained, objective.global_batch, ranks),
+        slots=slots,
         reference_slots=rank_slots(data.packs, ranks, ranks),
+    )
+    if hours is None:
+        return None
+    minutes = config.training.checkpoint_every_minutes
+    return hours._replace(
+        saving=saving_hours(sizes, hardware, hours.training, minutes),
+        copying=copying_hours(sizes, hardware, forward_tokens, trained * slots / ranks, data.steps),
     )
 
 
@@ -166,14 +185,17 @@ def time_line(hardware: Hardware, hours: Hours | None) -> str:
     if hours is None:
         return "time: not estimated, because the hardware states no peak (hardware.peak_tflops)"
     assert hardware.kind != "cpu"
-    extra = f" and {hours.other:,.1f} h of forward passes for the reference" if hours.other else ""
-    gpus, both = hours.gpus, hours.training + hours.other
+    extra = f" + {hours.other:,.1f} h of forward passes for the reference" if hours.other else ""
+    extra += f" + {hours.copying:,.1f} h of copies to and from the host" if hours.copying else ""
+    extra += f" + {hours.saving:,.1f} h of saving"
     return (
-        f"time: {hours.training:,.1f} h{extra} on {gpus} GPU{'s' if gpus > 1 else ''}, {both * gpus:,.0f} GPU hours; "
-        f"{hours.flops:.2e} model FLOPs\n"
+        f"time: {hours.training:,.1f} h{extra} on {plural(hours.gpus, 'GPU')}, {hours.total * hours.gpus:,.0f} GPU "
+        f"hours; {hours.flops:.2e} model FLOPs\n"
         f"  at hardware.mfu={hardware.mfu:g} of hardware.peak_tflops={hardware.peak_tflops:g} (bf16, one GPU): the "
         f"share of the peak that model FLOPs reach,\n  attention counted within documents, recomputation not counted; "
-        f"an assumption until `python -m benchmarks.gpu` has measured it"
+        f"an assumption until `python -m benchmarks.gpu` has measured it\n"
+        f"  assumed too: storage at {STORAGE_BYTES_PER_SECOND / 1e9:g} GB/s, copies at "
+        f"{PINNED_BYTES_PER_SECOND / 1e9:g} GB/s ({PAGEABLE_BYTES_PER_SECOND / 1e9:g} if not pinned)"
     )
 
 
@@ -202,22 +224,6 @@ def memory_table(fit: MemoryFit, hardware: Hardware) -> str:
         lines += [f"  {term.name:<20}{term.bytes / GIB:>9.2f} GiB   {'':<13} {term.formula}" for term in plan.host]
         lines.append(f"  {'sum':<20}{plan.host_gib:>9.2f} GiB")
     return "\n".join(lines)
-
-
-def disk_line(config: Config, plan: MemoryPlan, sizes: Sizes) -> str:
-    """Disk space of checkpoints (weights, master weights and moments) and of the exported model."""
-    keep, b = config.training.keep_checkpoints, hardware_of(config).number_bytes
-    # Float32 weights need no separate master copy.
-    one = (b * plan.parameters + (8 if b == 4 else 12) * plan.trained) / GIB
-    model = b * sizes.base_parameters / GIB
-    return (
-        f"disk: {_gib(one)} per checkpoint, {keep} kept and one being written: {_gib((keep + 1) * one)}; "
-        f"the exported model {_gib(model)}"
-    )
-
-
-def _gib(gib: float) -> str:
-    return f"{gib:,.1f} GiB" if gib >= 1 else f"{gib * 1024:,.1f} MiB"
 
 
 def _millions(n: int) -> str:

@@ -84,6 +84,14 @@ class Hours(NamedTuple):
     flops: float
     """Model FLOPs of the whole training, without recomputation."""
     gpus: int
+    saving: float = 0.0
+    """Writing checkpoints."""
+    copying: float = 0.0
+    """Copies between device and host, and AdamW on the host, where something is offloaded."""
+
+    @property
+    def total(self) -> float:
+        return self.training + self.other + self.saving + self.copying
 
 
 def mean_context(lengths: Sequence[float]) -> float:
