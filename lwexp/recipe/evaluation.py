@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine
+from lwexp.config.evaluate import ApiEngine, CheckpointEngine
 from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
 from lwexp.records import Failure, LwexpError, Prompt, Response, Verdict, read_rows, write_rows
-from lwexp.runs import Run, RunDirectory, find_run, fingerprint, open_run
+from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
 from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
@@ -99,6 +99,11 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
         inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
     if trained is not None:
         inputs["run"] = trained.id
+    elif not config.responses and isinstance(config.engine, CheckpointEngine) and config.engine.path is not None:
+        folder = Path(config.engine.path)
+        if not (folder / "config.json").is_file():
+            raise LwexpError(f"engine.path={folder} holds no model (config.json is missing); wanted a model's folder")
+        inputs["model"] = model_fingerprint(folder, Path(config.root))
     if other is not None:
         inputs["against"] = other.id  # part of the run's id, so the former name of the key stays here
     return inputs

@@ -14,7 +14,7 @@ from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
 from lwexp.records import LwexpError, Preempted, write_rows
-from lwexp.runs import Run, RunDirectory, open_run
+from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log, show
@@ -142,6 +142,8 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
     inputs = {source.name: source.found.fingerprint for source in sources}
+    if start is None and config.model.init == "pretrained" and Path(config.model.path or "").is_dir():
+        inputs["model"] = model_fingerprint(Path(config.model.path or ""), Path(config.root))
     if start is not None:
         _warn_off_policy(parents, start, kind)
         parents.append(start)

@@ -6,7 +6,7 @@ room; every other file there belongs to the room that wrote it. Never touches mo
 
 from lwexp.runs.directory import RunDirectory, open_run
 from lwexp.runs.find import find_run
-from lwexp.runs.identity import fingerprint
+from lwexp.runs.identity import fingerprint, model_fingerprint
 from lwexp.runs.run import Run
 
-__all__ = ["Run", "RunDirectory", "find_run", "fingerprint", "open_run"]
+__all__ = ["Run", "RunDirectory", "find_run", "fingerprint", "model_fingerprint", "open_run"]

@@ -11,6 +11,9 @@ from lwexp.config.fields import sections_of, written
 from lwexp.config.schema import Config
 from lwexp.extend import Strict
 from lwexp.extend.settings import key_of
+from lwexp.records import write_text
+
+_HASHES = ".model_hashes.json"
 
 
 def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
@@ -47,6 +50,43 @@ def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:
     content = {"stage": stage, "config": identity_tree(stage, config), "inputs": dict(inputs)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def model_fingerprint(folder: Path, root: Path) -> str:
+    """sha256 of everything in a model folder that can change an answer: names and contents of its files.
+
+    Reading 18 GB takes ten seconds, so the hash of a file is kept under ``root`` and used again as long as its size and
+    times of change are the same.
+
+    Args:
+        folder: A model in Hugging Face format. Its Markdown and hidden files do not count.
+        root: Folder of the runs.
+    """
+    known = _read_hashes(root / _HASHES)
+    digest, hashes = hashlib.sha256(), {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder)
+        if file.suffix == ".md" or any(part.startswith(".") for part in name.parts):
+            continue
+        status = file.stat()
+        state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        place = str(file.resolve())
+        found = known.get(place)
+        content = found[-1] if found is not None and found[:-1] == state else fingerprint(file)
+        hashes[place] = [*state, content]
+        digest.update(f"{name}\0{content}\0".encode())
+    if any(known.get(place) != row for place, row in hashes.items()):
+        root.mkdir(parents=True, exist_ok=True)
+        write_text(root / _HASHES, json.dumps(known | hashes))
+    return digest.hexdigest()
+
+
+def _read_hashes(path: Path) -> dict[str, list[Any]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there yet, or damaged: the files are read again
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(row, list) for row in found.values()) else {}
 
 
 def fingerprint(path: Path) -> str:

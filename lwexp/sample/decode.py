@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from lwexp.config.evaluate import SampleConfig
+from lwexp.records import LwexpError
 from lwexp.sample.cache import SlotCache
 from lwexp.sample.choose import choose_tokens, penalise_repeats
 
@@ -136,6 +137,9 @@ def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen, sample: Samp
     logits = seen.penalise(logits)
     draws = torch.tensor([row.draws.random() for row in rows], dtype=torch.float64)
     chosen = choose_tokens(logits, draws, temperature=sample.temperature, top_p=sample.top_p, top_k=sample.top_k)
+    # A NaN or infinity anywhere in a row reaches the logit that is chosen, so one number per row is enough to look at.
+    if not logits.gather(1, chosen.to(logits.device)[:, None]).isfinite().all():
+        raise LwexpError("the model gives logits that are not finite; its weights or its number format are broken")
     tokens: list[int] = chosen.tolist()
     seen.add(chosen)
     return tokens

@@ -9,11 +9,11 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.pack.chat import chat_format, chat_of, encode_prompt
+from lwexp.pack.model_weights import load_weights
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
@@ -49,7 +49,7 @@ class TransformersEngine:
             chat: Chat format, for a tokenizer that lwexp has not saved.
 
         Raises:
-            LwexpError: If there is no model in the folder, or its tokenizer has no chat format.
+            LwexpError: If the folder has no complete model, or its tokenizer no chat format.
         """
         if not (folder / "config.json").is_file():
             raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a training run's export")
@@ -59,12 +59,11 @@ class TransformersEngine:
         self.tokenizer = load_tokenizer(folder, revision=None, chat=chat)
         self.chat = chat_format(chat, "chat format") if chat else chat_of(self.tokenizer)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
+        self.model: Any = load_weights(
             folder,
             dtype="auto" if device == "cuda" else torch.float32,
             attn_implementation="sdpa",
             local_files_only=True,
-            trust_remote_code=False,
         )
         self.model.to(device).eval()
         weights = sum(parameter.numel() for parameter in self.model.parameters())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lwexp.config.train import ModelConfig
+from lwexp.pack.model_weights import load_weights
 from lwexp.records import LwexpError, atomic
 from lwexp.train.model.adapter import merged_state
 
@@ -68,14 +69,12 @@ def export_model(
 
 def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:
     """Copy an exported model with a new card. If ``shard_size`` is given, split the weights into files of that size."""
-    from transformers import AutoModelForCausalLM
-
     with _written(folder, card, "free some space or set out=<folder>") as new:
         if shard_size is None:
             shutil.copytree(source, new)
         else:
             shutil.copytree(source, new, ignore=shutil.ignore_patterns("*.safetensors", "*.index.json"))
-            model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", trust_remote_code=False)
+            model = load_weights(source, dtype="auto")
             model.save_pretrained(new, max_shard_size=shard_size)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lwexp.config.train import Attention, Hardware, LayerKernels, ModelConfig
+from lwexp.pack.model_weights import load_weights
 from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
 from lwexp.train.model.adapter import add_adapter
@@ -52,12 +53,12 @@ def build_model(
     Raises:
         LwexpError: If the weights have another architecture, or the embedding is too small for the tokenizer.
     """
-    options = {"dtype": dtype, "attn_implementation": register_attention(attend), "trust_remote_code": False}
+    options = {"dtype": dtype, "attn_implementation": register_attention(attend)}
     if weights is None and config.init == "random":
         from transformers import AutoModelForCausalLM
 
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(random_config(config, tokenizer), **options)
+        model = AutoModelForCausalLM.from_config(random_config(config, tokenizer), trust_remote_code=False, **options)
     else:
         model = _pretrained(config, weights, options)
     if (rows := model.config.vocab_size) < len(tokenizer):
@@ -85,7 +86,7 @@ def random_config(config: ModelConfig, tokenizer: Any) -> Any:
 
 
 def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, Any]) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     source, revision = (config.path, config.revision) if weights is None else (str(weights), None)
     assert source is not None
@@ -101,9 +102,9 @@ def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, An
         )
     set_context(found, config)
     try:
-        return AutoModelForCausalLM.from_pretrained(source, config=found, revision=revision, **options)
-    except (OSError, ValueError) as error:
-        raise LwexpError(f"model={config.name}: cannot load weights from {source}: {first_line(error)}") from None
+        return load_weights(source, config=found, revision=revision, **options)
+    except LwexpError as error:
+        raise LwexpError(f"model={config.name}: {error}") from None
 
 
 def restore_rotary(model: nn.Module) -> None:

@@ -1,0 +1,73 @@
+"""Loads a causal language model from a folder, and refuses weights that are not all there."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lwexp.records import LwexpError
+from lwexp.text.plain import first_line
+
+_SHOWN = 3  # names of weights in a message
+
+
+def load_weights(source: str | Path, **options: Any) -> Any:
+    """Load a model through transformers, with every weight taken from ``source``.
+
+    On its own, transformers initialises missing weights at random, drops unexpected ones, and accepts weights that are
+    not finite. Such a model can be trained and sampled, but its numbers mean nothing.
+
+    Args:
+        source: A folder or hub id in Hugging Face format.
+        options: As for ``AutoModelForCausalLM.from_pretrained``.
+
+    Raises:
+        LwexpError: If weights cannot be read, are missing or unexpected, do not have the config's shapes, or are not
+            finite.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _without_report():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
+            )
+    except Exception as error:  # safetensors, torch's pickle reader and transformers each raise types of their own
+        raise LwexpError(f"cannot load weights from {source}: {first_line(error)}") from None
+    mismatched = [str(row[0]) for row in found["mismatched_keys"]]
+    for what, names in (
+        ("has no", found["missing_keys"]),
+        ("has a wrong shape for", mismatched),
+        ("has weights that config.json leaves no place for,", found["unexpected_keys"]),
+    ):
+        if names:
+            raise LwexpError(f"{source}: it {what} {_listed(sorted(names))}; copy the model's folder again")
+    if names := list(_not_finite(model)):
+        raise LwexpError(f"{source}: NaN or infinite numbers in {_listed(names)}; copy or export the model again")
+    return model
+
+
+def _not_finite(model: Any) -> Iterator[str]:
+    for name, parameter in model.named_parameters():
+        here = getattr(parameter, "ds_tensor", parameter).detach()  # under ZeRO-3, this rank's part
+        # The extremes of a tensor are NaN if any of its numbers is. They need no memory, as isfinite() would.
+        if here.numel() and not all(extreme.isfinite() for extreme in here.aminmax()):
+            yield name
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Silence transformers' table of missing and unexpected weights, which one line replaces here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
