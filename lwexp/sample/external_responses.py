@@ -18,6 +18,11 @@ _TEXT = ("response", "text", "answer", "output")  # the first is the release's n
 _REASONING = ("reasoning_content", "reasoning")  # what servers call it; the second is ours, too
 _ID = ("prompt_id", "id")
 _FINISH = ("stop", "length", "error")
+# Words of servers for a text that did not end by itself; what came before is no answer.
+_BROKEN_OFF = {
+    "error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource", "content_filter",
+    "sensitive", "safety", "recitation",
+}  # fmt: skip
 _NAMED = 3  # missing answers that a message names
 
 log = logging.getLogger(__name__)
@@ -133,11 +138,15 @@ def _response(one: Paired, name: str, counter: Counter) -> Response:
     blank = Response.unanswered(one.prompt, answer.repeat, answer.model or name, answer.sampling)
     if answer.text is None:  # how other tools write an answer that never arrived
         return blank
+    if str(answer.finish_reason).lower() in _BROKEN_OFF:
+        return blank if answer.text.strip() else blank.model_copy(update={"reasoning": answer.reasoning})
     reason = answer.finish_reason if answer.finish_reason in _FINISH else "unknown"
     split = split_reasoning(answer.text)
+    # A server that separates reasoning itself sends an empty text if the tokens ran out within it.
+    is_finished = split.is_finished and not (reason == "length" and answer.reasoning and not split.answer.strip())
     filled = {
         "text": split.answer, "words": count_by(counter, split.answer),
-        "reasoning": with_reasoning(answer.reasoning, split), "finish_reason": reason if split.is_finished else "error",
+        "reasoning": with_reasoning(answer.reasoning, split), "finish_reason": reason if is_finished else "error",
     }  # fmt: skip
     return blank.model_copy(update=filled)
 

@@ -76,9 +76,9 @@ def test_after_three_starts_what_is_still_unreadable_stays_unscored(
 
 
 def test_a_judge_that_thinks_for_ever_is_told_to_get_more_tokens(provider: Provider, tmp_path: Path) -> None:
-    """Each answer is asked with 1,024 tokens, and once more with twice as many."""
+    """Each answer is asked with the config's tokens, and once more with twice as many."""
     bench, answers = given(tmp_path, 12)
-    overrides = judge(provider, "thinks_for_ever@judge")
-    with pytest.raises(LwexpError, match=r"unfinished reasoning .* raise judge\.max_tokens \(now 1,024\)"):
+    overrides = (*judge(provider, "thinks_for_ever@judge"), "judge.max_tokens=3000")
+    with pytest.raises(LwexpError, match=r"unfinished reasoning .* raise judge\.max_tokens \(now 3,000\)"):
         evaluation(tmp_path / "runs", bench, answers, *overrides)
-    assert {call.request["max_tokens"] for call in provider.calls} == {1024, 2048}
+    assert {call.request["max_tokens"] for call in provider.calls} == {3000, 6000}

@@ -1,9 +1,12 @@
-"""Twelve behaviours of providers at four doors: the table of docs/reliability.md, cell by cell."""
+"""Twelve behaviours of providers at six doors: the table of docs/reliability.md, cell by cell."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +20,15 @@ from lwexp.records import LwexpError
 from lwexp.text.replies import UnreadableError
 from tests import ROOT
 from tests.llm.providers.behaviours import THOUGHTS
-from tests.llm.providers.runs import STORIES, endpoint, generate, select_from
+from tests.llm.providers.evaluations import bench_file, engine, evaluation
+from tests.llm.providers.runs import STORIES, endpoint, generate, rows_of, select_from
 from tests.llm.providers.server import Provider, good_answer
 
 BEHAVIOURS = (
     "broken", "think_closing_tag", "think_harmony", "thinks_longer", "never_closes_its_thoughts", "finish_error",
     "filter_alibaba", "long_sglang", "money_deepseek", "busy", "no_seed", "no_usage",
 )  # fmt: skip
-DOORS = ("plan", "paragraph", "select", "judge")
+DOORS = ("plan", "paragraph", "select", "judge", "engine", "file")
 NOVELS = [f"Write a long novel about {thing} and a hundred years." for thing in ("a mill", "the last orchard")]
 PRICE = "teacher.price={input_per_mtok: 1, output_per_mtok: 1}"
 MOST_CALLS = 20  # for two documents; whatever goes wrong, nobody is asked for ever
@@ -49,11 +53,15 @@ def test_the_page_states_every_cell_once() -> None:
 
 
 @pytest.mark.parametrize("cell", list(stated()), ids=lambda cell: f"{cell.behaviour}-{cell.door}")
-def test_each_cell_comes_out_as_the_page_says(cell: Cell, provider: Provider, tmp_path: Path) -> None:
+def test_each_cell_comes_out_as_the_page_says(
+    cell: Cell, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two documents, two tries a call; no file of the run holds reasoning, half a text or what UTF-8 refuses."""
     behaviour = f"{cell.behaviour}@{cell.door}"
     if cell.door == "judge":
         outcome = verdict(provider, behaviour, tmp_path)
+    elif cell.door in ("engine", "file"):
+        outcome = answers(cell.door, provider, f"{cell.behaviour}@other", tmp_path, monkeypatch)
     else:
         outcome = of_run(cell.door, provider, behaviour, tmp_path)
     assert outcome == cell.outcome
@@ -62,6 +70,7 @@ def test_each_cell_comes_out_as_the_page_says(cell: Cell, provider: Provider, tm
     for path in tmp_path.rglob("*.jsonl"):
         text = path.read_text(encoding="utf-8")
         if path.parent != tmp_path:  # not the input
+            text = re.sub(r'"reasoning": ?"[^"]*"', "", text)  # responses.jsonl has it beside the answer
             assert THOUGHTS[:20] not in text
             assert half not in text
 
@@ -78,6 +87,47 @@ def of_run(door: str, provider: Provider, behaviour: str, folder: Path) -> str:
         said = str(error)
     found = re.search(r"2 in = (?:0 kept \+ 2 ([a-z ]+)|2 kept)", said)
     return said if found is None else found[1].strip() if found[1] else "kept"
+
+
+def answers(door: str, provider: Provider, behaviour: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What an evaluation of two prompts makes of the answers, which fare alike: by an API engine, or from a file."""
+    monkeypatch.setattr("lwexp.report.compare", lambda *_: None)
+    if door == "engine":
+        source = (*engine(provider, behaviour), "sample.max_new_tokens=8192")
+    else:
+        source = (f"responses={file_of_another_tool(provider, behaviour, folder)}",)
+    run = evaluation(folder / "runs", bench_file(folder, STORIES[:2]), "judge=none", *source)
+    reasons: set[str] = set()
+    if (run.path / "answer_failures.jsonl").exists():
+        reasons = {row["reason"] for row in rows_of(run, "answer_failures.jsonl")}
+    rows = rows_of(run, "responses.jsonl")
+    if all(row["finish_reason"] != "error" for row in rows):
+        assert {row["text"].rstrip("\ufffd ") for row in rows} == {good_answer("other", "").strip()}
+        return "kept"
+    assert not any(row["text"] for row in rows)
+    return " ".join(reasons).replace("_", " ") or "missing"
+
+
+def file_of_another_tool(provider: Provider, behaviour: str, folder: Path) -> Path:
+    """What a plain script stores: the text and finish reason of each answer as they came, or null after an error."""
+    path, lines = folder / "given.jsonl", []
+    for prompt in STORIES[:2]:
+        body = {
+            "model": f"b-{behaviour}", "max_tokens": 8192, "seed": 1, "messages": [{"role": "user", "content": prompt}],
+        }  # fmt: skip
+        request = urllib.request.Request(f"{provider.url}/chat/completions", json.dumps(body).encode())
+        row: dict[str, object] = {"prompt": prompt, "response": None}
+        try:
+            with urllib.request.urlopen(request) as reply:
+                choice = json.load(reply)["choices"][0]
+            row["finish_reason"], row["response"] = choice["finish_reason"], choice["message"]["content"]
+            if "reasoning_content" in choice["message"]:
+                row["reasoning_content"] = choice["message"]["reasoning_content"]
+        except urllib.error.HTTPError as error:
+            row["error"] = f"{error.code}: {error.read().decode()}"
+        lines.append(json.dumps(row) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
 
 
 def verdict(provider: Provider, behaviour: str, folder: Path) -> str:

@@ -14,6 +14,7 @@ from lwexp.llm.errors import OutOfMoney
 from lwexp.llm.ledger import Ledger, request_key
 from lwexp.llm.price import Rates
 from lwexp.runs import RunDirectory
+from tests.llm.providers.evaluations import bench_file, evaluation, judge
 from tests.llm.providers.runs import ask, endpoint, instruction_file, select_from, teacher
 from tests.llm.providers.server import Provider
 
@@ -41,6 +42,32 @@ def test_a_budget_is_hard_where_the_provider_counts_nothing(
     # An answer of 164 bytes is estimated at 55 tokens, its prompt of 18 bytes and a frame of 16, with the bytes of
     # "no schema" (2), at 12: $0.067.
     assert totals.cost_usd / 6 == pytest.approx(0.067, abs=0.02) or behaviour == "usage_half"
+
+
+@pytest.mark.parametrize("section", ["teacher", "judge"])
+def test_eight_calls_of_eight_dollars_stop_before_fifty(section: str, provider: Provider, tmp_path: Path) -> None:
+    """By the server's own count: 8,000 tokens at $1,000 a million, of which it says nothing. Eight would be $64."""
+    behaviour = "charges_8000_tokens"
+    budget = (
+        f"{section}.price={{input_per_mtok: 1000, output_per_mtok: 1000}}", f"{section}.limits.budget_usd=50",
+        f"{section}.limits.concurrency=1", f"{section}.max_tokens=8192",
+    )  # fmt: skip
+    texts = [f"Write a 60-word story about tea {n}." for n in range(8)]
+    given = tmp_path / "given.jsonl"
+    given.write_text("".join(f'{{"prompt": "{text}", "response": "Tea."}}\n' for text in texts))
+
+    def spend() -> None:
+        if section == "teacher":
+            ask(endpoint(provider, behaviour, *budget), tmp_path, texts)
+        else:
+            source = (f"responses={given}", *judge(provider, behaviour), *budget)
+            evaluation(tmp_path / "runs", bench_file(tmp_path, texts), *source)
+
+    for _ in range(2):  # another start remembers what this one spent
+        with pytest.raises(OutOfMoney, match=rf"{section}\.limits\.budget_usd=50 is reached"):
+            spend()
+    dollars = provider.state["charged"] * 1000 / 1e6
+    assert 8 * 4 <= dollars < 50
 
 
 def test_a_provider_that_counts_is_charged_by_its_count(provider: Provider, tmp_path: Path) -> None:

@@ -52,6 +52,27 @@ def test_line_ends_do_not_matter_and_an_id_with_the_benchs_name_stands_alone(tmp
     assert {row.model for row in rows[:1]} == {"theirs"}
 
 
+def test_tokens_that_ran_out_within_the_reasoning_of_its_own_field_are_a_failure_too(tmp_path: Path) -> None:
+    """Servers with a reasoning parser send an empty text then. An empty text alone is an answer that scores 0."""
+    path = tmp_path / "pred.jsonl"
+    rows = [pred(10, "") | {"finish_reason": "length", "reasoning_content": THOUGHT}, pred(20, "")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    failures: list[Failure] = []
+    cut, empty, _ = read_responses(path, PROMPTS, bench="b", failures=failures)
+    assert (cut.finish_reason, cut.reasoning, empty.finish_reason) == ("error", THOUGHT, "unknown")
+    assert [(failure.id, failure.reason) for failure in failures] == [("b-10#0", "unfinished_reasoning")]
+
+
+@pytest.mark.parametrize("word", ["error", "abort", "insufficient_system_resource", "content_filter", "Recitation"])
+def test_a_text_that_its_server_broke_off_is_missing(tmp_path: Path, word: str) -> None:
+    """Half a text is no answer; words for a natural end, and words that are not known, change nothing."""
+    ends = [word, "end_turn", "length"]
+    rows = given(
+        tmp_path, *(pred(n, "half") | {"finish_reason": end} for n, end in zip((10, 20, 30), ends, strict=True))
+    )
+    assert [(row.text, row.finish_reason) for row in rows] == [("", "error"), ("half", "unknown"), ("half", "length")]
+
+
 def test_our_own_file_keeps_sampling_repeats_and_ends(tmp_path: Path) -> None:
     sampling = Sampling(temperature=0.5, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=9, seed=3)
     ours = [

@@ -244,6 +244,13 @@ for _name, _usage in {
 
 
 @behaviour
+def charges_8000_tokens(call: Call) -> Response:
+    """Its own count goes up by 8,000 tokens a call; the reply is short and says nothing about them."""
+    call.state["charged"] = call.state.get("charged", 0) + 8000
+    return completion(call.good, usage=...)
+
+
+@behaviour
 def broken(call: Call) -> Response:
     """Half an emoji and a NUL behind every answer."""
     return completion(call.good + " \ud83d\x00")
