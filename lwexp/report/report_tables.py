@@ -92,17 +92,18 @@ def as_csv(groups: Sequence[Group]) -> str:
     unknown, not zero.
     """
     metrics = all_metrics(each for group in groups for each in group.evaluations)
+    clean = ["S_l_clean"] if any(metric.kind == "length" for metric in metrics) else []
     head = [
         "bench", "judge", "model", "part", "prompts", "answers", "asked", "missing", "empty", "cut",
         *score_columns(metrics, None),
-        "S_l_clean", "unscored", "median_words", "max_words", "max_words_clean", "max_train_words", "run",
+        *clean, "unscored", "median_words", "max_words", "max_words_clean", "max_train_words", "run",
     ]  # fmt: skip
     lines: list[list[object]] = []
     for group, (each, name, part) in ((own, found) for own in groups for found in _parts(own)):
         scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
         lines.append(
             [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.asked, part.n_missing,
-             part.n_empty, part.n_cut, *scores, part.clean_length and round(part.clean_length, 4),
+             part.n_empty, part.n_cut, *scores, *([part.clean_length and round(part.clean_length, 4)] if clean else []),
              n_unscored(part, group.metrics), part.median_words, part.max_words, part.max_clean_words,
              each.max_train_words, each.node.id]
         )  # fmt: skip

@@ -203,8 +203,8 @@ class ModelSummary(Artifact):
     max_words: int | None = None
     max_words_clean: int | None = None
     """Without loops and next turns played by the model; None if unknown."""
-    S_l_clean: float | None = None
-    """S_l of these texts."""
+    S_l_clean: float | None = Field(default=None, exclude_if=lambda score: score is None)
+    """S_l of these texts; absent if the bench has no S_l."""
     n: int = 0
     """Answers that came."""
     n_missing: int = 0
