@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from lwexp.records import Preempted
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Manifest, Parent
+from lwexp.train.metrics.tracking import GuardedTracker, Tracker
 from lwexp.train.metrics.wandb_tracker import WandbTracker
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 from tests.train.wandb_records import records
@@ -108,6 +110,41 @@ def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_not
     assert "did not take an input as an artifact (gone-1)" in caplog.text
     tracker.keep_model(tmp_path / "sft-1" / "model")
     assert "did not take the model as an artifact (dpo-1): no room" in caplog.text
+
+
+def test_a_tracker_that_fails_is_dropped_with_one_warning_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is the one of W&B's client after a preemption has ended its background process."""
+    calls: list[str] = []
+
+    class Lost(Tracker):
+        def log(self, row: object) -> None:
+            calls.append("log")
+            raise ConnectionResetError("Connection lost")
+
+        def finish(self) -> None:
+            calls.append("finish")
+
+    tracker = GuardedTracker(Lost())
+    tracker.log({"step": 1})
+    tracker.log({"step": 2})
+    tracker.keep_model(tmp_path)
+    tracker.finish()
+    assert calls == ["log"]
+    (said,) = caplog.messages
+    assert said.startswith("tracking has failed (ConnectionResetError: Connection lost); training goes on")
+
+
+def test_a_stop_signal_passes_through_the_guard() -> None:
+    """Negative control: what stops a run is not an error of its tracker."""
+
+    class Stopped(Tracker):
+        def log(self, row: object) -> None:
+            raise Preempted("SIGTERM")
+
+    with pytest.raises(Preempted):
+        GuardedTracker(Stopped()).log({"step": 1})
 
 
 def test_without_tracking_wandb_is_not_even_imported(tmp_path: Path) -> None:

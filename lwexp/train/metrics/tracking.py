@@ -1,14 +1,18 @@
 """Where metrics go besides metrics.jsonl, which is written in any case."""
 
 import importlib.util
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lwexp.config.schema import Config
 from lwexp.config.train import TensorboardTracking, Tracking, WandbTracking
 from lwexp.runs import Run
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.text.plain import first_line
+
+log = logging.getLogger(__name__)
 
 
 class Tracker:
@@ -27,6 +31,41 @@ class Tracker:
         """Flush and close."""
 
 
+class GuardedTracker(Tracker):
+    """Passes everything on to a tracker. After its first error, training goes on without it.
+
+    A scheduler that preempts a job sends SIGTERM to W&B's background process too. If the connection error that follows
+    reached the training loop, the run would end before it has saved.
+
+    Args:
+        tracker: The tracker, which may raise anything.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker: Tracker | None = tracker
+
+    def log(self, row: Mapping[str, float | None]) -> None:
+        self._try(lambda tracker: tracker.log(row))
+
+    def keep_model(self, folder: Path) -> None:
+        self._try(lambda tracker: tracker.keep_model(folder))
+
+    def finish(self) -> None:
+        self._try(lambda tracker: tracker.finish())
+
+    def _try(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:
+            self._tracker = None
+            log.warning(
+                "tracking has failed (%s: %s); training goes on without it, and metrics.jsonl has every step",
+                type(error).__name__, first_line(error),
+            )  # fmt: skip
+
+
 def open_tracker(config: Config, run: Run, done: int) -> Tracker:
     """The tracker that ``config.tracking`` asks for.
 
@@ -39,11 +78,11 @@ def open_tracker(config: Config, run: Run, done: int) -> Tracker:
     if isinstance(config.tracking, WandbTracking) and is_rank_zero():
         from lwexp.train.metrics.wandb_tracker import WandbTracker
 
-        return WandbTracker(config.tracking, config, run)
+        return GuardedTracker(WandbTracker(config.tracking, config, run))
     if isinstance(config.tracking, TensorboardTracking) and is_rank_zero():
         from lwexp.train.metrics.tensorboard_tracker import TensorboardTracker
 
-        return TensorboardTracker(run.path, done)
+        return GuardedTracker(TensorboardTracker(run.path, done))
     return Tracker()
 
 
