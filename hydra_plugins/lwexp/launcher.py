@@ -69,6 +69,7 @@ class TrialLauncher(Launcher):
             self.describe().plan(jobs, self.compose)
             return []
         trials = self.describe().run(jobs)
-        if any(trial.exit_code != 0 for trial in trials):
+        sweep_is_detached = isinstance(self.where, Slurm) and self.where.detach
+        if any(trial.status == "failed" if sweep_is_detached else trial.exit_code != 0 for trial in trials):
             sys.exit(1)
         return [JobReturn(overrides=trial.overrides, status=JobStatus.COMPLETED) for trial in trials]

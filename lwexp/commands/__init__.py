@@ -1,4 +1,4 @@
-"""The commands ``lwexp generate|train|evaluate|runs|rerun|report|export|serve``; three scripts run the first three.
+"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|serve``; scripts run the first three.
 
 Reads the command line and passes it on. Writes nothing itself, and never touches torch or a provider before a config
 has
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "lwexp.commands.evaluate",
     "runs": "lwexp.commands.runs",
     "rerun": "lwexp.commands.rerun",
+    "sweep": "lwexp.commands.sweep",
     "report": "lwexp.report.__main__",
     "export": "lwexp.export",
     "serve": "lwexp.sample.serve",
@@ -30,6 +31,7 @@ lwexp train      a mixture -> a model: SFT or DPO (python train.py)
 lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
 lwexp runs       lists the runs in a folder: state, scores, cost, parents
 lwexp rerun      repeats or resumes a run from its folder, or runs it with other settings
+lwexp sweep      a sweep's jobs on SLURM: status, wait, cancel
 lwexp report     compares any runs on one page
 lwexp export     a training run -> an ordinary Hugging Face folder
 lwexp serve      serves a model folder through an OpenAI-compatible API, to try it out

@@ -68,11 +68,14 @@ class Slurm(Subprocess):
     account: str | None = _key(None, "sbatch --account")
     qos: str | None = _key(None, "sbatch --qos")
     constraint: str | None = _key(None, "sbatch --constraint")
-    time: str = _key("7-00:00:00", "limit as SLURM writes it, such as 720 (minutes), 12:00:00 or 2-12")
-    cpus: int | None = _key(None, "CPUs of each node (sbatch --cpus-per-task); null: the cluster's default")
+    time: str | None = _key(None, "limit such as 720 (minutes), 12:00:00 or 2-12; null: the partition's default")
+    cpus: int | None = _key(None, "CPUs of each node (sbatch --cpus-per-task); null: one for each GPU or rank")
     memory_gb: int | None = _key(None, "memory of each node (sbatch --mem); null: the cluster's default")
     save_seconds: int = _key(150, "seconds before the limit at which the trial is told to save")
     max_timeouts: int = _key(3, "how often a trial that has reached its limit is queued again")
+    setup_lines: list[str] = _key([], "shell lines that each job runs first, such as 'module load cuda'")
+    setup_sbatch: dict[str, Any] = _key({}, "options for sbatch of setup commands only, such as {partition: cpu}")
+    detach: bool = _key(False, "submit and return; lwexp sweep status|wait|cancel does the rest")
     container: str | None = _key(None, "image that trials run in (srun --container-image, which needs pyxis)")
     container_mounts: str | None = _key(None, "folders seen in the container (srun --container-mounts)")
     srun_args: list[str] = _key([], "further arguments for srun")
@@ -80,20 +83,26 @@ class Slurm(Subprocess):
 
     def check(self) -> None:
         super().check()
-        assert self.minutes >= 0  # refuses what is not a time
+        assert self.minutes is None or self.minutes >= 0  # refuses what is not a time
 
     @property
     def summary(self) -> str:
-        asked = {"partition": self.partition, "account": self.account, "time": self.time, "GPUs": self.gpus or None}
+        asked = {
+            "partition": self.partition, "account": self.account, "qos": self.qos, "constraint": self.constraint,
+            "time": self.time, "nodes": self.nodes if self.nodes > 1 else None, "GPUs": self.gpus or None,
+            "CPUs": self.cpus, "GB": self.memory_gb, "container": self.container,
+        }  # fmt: skip
         return ", ".join([super().summary, *(f"{key} {value}" for key, value in asked.items() if value is not None)])
 
     @property
-    def minutes(self) -> int:
-        """``time`` in minutes, rounded up.
+    def minutes(self) -> int | None:
+        """``time`` in minutes, rounded up; None for the partition's default.
 
         Raises:
             LwexpError: If ``time`` is not in one of SLURM's formats.
         """
+        if self.time is None:
+            return None
         match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", self.time)
         if match is None:
             raise LwexpError(f"hydra.launcher.time={self.time}: wanted minutes, HH:MM:SS or D-HH:MM:SS")

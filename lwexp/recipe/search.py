@@ -82,6 +82,10 @@ def run(sweep: Sweep, search: Search) -> None:
     optuna = _optuna()
     console_log()
     _require_space(search)
+    if sweep.is_detached:
+        raise LwexpError(
+            "hydra.launcher.detach: a search chooses each trial by the scores of earlier ones; leave it out"
+        )
     folder = _folder(optuna, sweep, search)
     folder.mkdir(parents=True, exist_ok=True)
     SweepSummary(name=sweep.name, question=sweep.where.question, varied=list(search.space)).write(folder)

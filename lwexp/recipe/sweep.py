@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.cli import command_line
-from lwexp.config.sweep_keys import Subprocess
+from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs import Run
@@ -48,6 +48,11 @@ class Sweep:
         return bool(self.where.setup_commands)
 
     @property
+    def is_detached(self) -> bool:
+        """Whether this process ends when all jobs are submitted."""
+        return isinstance(self.where, Slurm) and self.where.detach
+
+    @property
     def command(self) -> str:
         """generate, train or evaluate."""
         return self.entry[_ENTRY_WORDS - 1]
@@ -67,7 +72,10 @@ class Sweep:
         SweepSummary(name=self.name, question=self.where.question, varied=keys).write(folder)
         self.run_setup_commands(folder)
         run_trials(self.entry, trials, self.where, folder)
-        self.finish(trials, folder)
+        if self.is_detached:
+            log.info("%s submitted; watch them with: lwexp sweep status %s", plural(len(trials), "trial"), folder)
+        else:
+            self.finish(trials, folder)
         return trials
 
     def finish(self, trials: Sequence[Trial], folder: Path) -> None:
@@ -85,7 +93,7 @@ class Sweep:
             entry, overrides = command_line(command)[:_ENTRY_WORDS], command_line(command)[_ENTRY_WORDS:]
             words = [*entry, *self.shared, *overrides]
             log.info("setup command %d of %d: %s", number, len(self.where.setup_commands), command)
-            done = run_setup(words, folder / f"setup-{number}.log", self.where)
+            done = run_setup(words, number, folder, self.where)
             if done.exit_code != 0:
                 raise LwexpError(
                     f"sweep {self.name}: setup command {number} ({command}) failed with exit code {done.exit_code}: "
@@ -128,16 +136,18 @@ def show_trials(trials: Sequence[Trial]) -> None:
     """Print one row per trial with its exit code and, if it failed, the reason."""
     from rich.table import Table
 
-    table = Table("trial", "settings", "status", "exit code", "seconds", "reason", title=None)
+    table = Table("trial", "settings", "job", "status", "exit code", "seconds", "reason", title=None)
     for trial in trials:
-        status = "kept" if trial.kept else trial.status
+        in_queue = trial.state if trial.status == "running" else ""
+        status = "kept" if trial.kept else in_queue or trial.status
         seconds = "" if trial.seconds is None else f"{trial.seconds:.0f}"
         code = "" if trial.exit_code is None else str(trial.exit_code)
         reason = f"{trial.reason or ''} ({trial.log})" if trial.status == "failed" else ""
-        table.add_row(str(trial.number + 1), trial.label, status, code, seconds, reason)
+        table.add_row(str(trial.number + 1), trial.label, trial.job or "", status, code, seconds, reason)
     show(table, on_stderr=True)
     counts = {
-        status: sum(trial.status == status for trial in trials) for status in ("finished", "failed", "interrupted")
+        status: sum(trial.status == status for trial in trials)
+        for status in ("finished", "running", "waiting", "failed", "interrupted")
     }
     parts = " + ".join(f"{count} {status}" for status, count in counts.items() if count)
     log.info("%s = %s", plural(len(trials), "trial"), parts)

@@ -28,7 +28,7 @@ from lwexp.records import LwexpError
 log = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that a scheduler sends before killing a job: SIGTERM, or those set by ``sbatch --signal`` or submitit."""
+"""Signals that a scheduler sends before killing a job: SIGTERM, or those set by ``sbatch --signal``."""
 
 _PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
@@ -64,8 +64,8 @@ def start_ranks(devices: int, num_nodes: int) -> int | None:
             f"--rdzv_backend=c10d --rdzv_endpoint=<first node>:29500 {' '.join(sys.argv)}"
         )
     node = int(os.environ.get("SLURM_NODEID", "0")) if num_nodes > 1 else 0
-    address = _first_host(os.environ["SLURM_STEP_NODELIST"]) if num_nodes > 1 else "127.0.0.1"
-    port = _job_port(os.environ["SLURM_JOB_ID"]) if num_nodes > 1 else _free_port()
+    address = first_host(os.environ["SLURM_STEP_NODELIST"]) if num_nodes > 1 else "127.0.0.1"
+    port = job_port(os.environ["SLURM_JOB_ID"]) if num_nodes > 1 else _free_port()
     shared = {
         "MASTER_ADDR": address,
         "MASTER_PORT": str(port),
@@ -93,19 +93,19 @@ def rank_environment(environment: Mapping[str, str], devices: int) -> dict[str, 
         "WORLD_SIZE": str(tasks),
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "LOCAL_WORLD_SIZE": str(tasks // nodes),
-        "MASTER_ADDR": _first_host(environment["SLURM_STEP_NODELIST"]),
-        "MASTER_PORT": str(_job_port(environment["SLURM_JOB_ID"])),
+        "MASTER_ADDR": first_host(environment["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(job_port(environment["SLURM_JOB_ID"])),
     }
 
 
-def _first_host(nodes: str) -> str:
+def first_host(nodes: str) -> str:
     """First name of a SLURM node list: ``gpu[03-05,9],login1`` gives ``gpu03``."""
     name = re.match(r"([^,\[]+)(?:\[(\d+))?", nodes)
     assert name is not None, nodes
     return name[1] + (name[2] or "")
 
 
-def _job_port(job: str) -> int:
+def job_port(job: str) -> int:
     """A port that all ranks derive from the job id, and that another job on the node is unlikely to use."""
     return 15_000 + int(job) % 10_000
 

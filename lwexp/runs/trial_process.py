@@ -1,4 +1,4 @@
-"""One trial as a process: started inside a submitit job, with its own share of the machine.
+"""One trial as a process: started inside a job of submitit or SLURM, with its own share of the machine.
 
 A trial is a new process because Lightning relaunches ranks with this process's argv (which would start the sweep
 again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. It leads its
@@ -15,20 +15,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lwexp.config.folders import REPOSITORY
+from lwexp.runs.launch import first_host, job_port
 
 RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 GRACE_SECONDS = 120.0
 """From SIGTERM to SIGKILL: a training run saves a checkpoint in this time."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PORT = 29_511
 
 
 @dataclass(frozen=True)
 class TrialProcess:
-    """Pickled by submitit and called on the trial's machine.
+    """Called by submitit, or by ``lwexp.runs.jobs.job_process`` on each node of a job.
 
     ``command`` are arguments of Python: a script or module, and its overrides. ``processes`` above 0 starts that many
     ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself if its hardware
@@ -44,13 +43,21 @@ class TrialProcess:
 
     def __call__(self) -> int:
         """Run the trial to its end and return its exit code (minus the signal that killed it)."""
+        child = self.start()
+        try:
+            return child.wait()
+        finally:
+            stop(child.pid)
+            self.forget(child)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the trial on this node, and write its process id beside its log."""
         # The sweep's code, even if lwexp runs from a checkout that is not installed.
         path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
             environment["OMP_NUM_THREADS"] = str(len(self.cores))
-        node = self._node()
-        log = self.log if node == 0 else str(Path(self.log).with_suffix(f".node{node}.log"))
+        log = self.log_of(self.log, _node())
         with open(log, "a", encoding="utf-8") as out:
             child = subprocess.Popen(
                 self._command_line(),
@@ -61,27 +68,17 @@ class TrialProcess:
                 preexec_fn=self._prepare,
             )
         pid_file(log).write_text(str(child.pid), encoding="utf-8")
-        try:
-            return child.wait()
-        finally:
-            stop(child.pid)
-            pid_file(log).unlink(missing_ok=True)
+        return child
 
-    def checkpoint(self, *_: Any) -> Any:
-        """submitit's hook at a time limit or preemption: let the run save, then requeue the trial."""
-        import submitit
+    def forget(self, child: subprocess.Popen[bytes]) -> None:
+        """Remove the file with the process id of a trial that has ended."""
+        assert child.returncode is not None
+        pid_file(self.log_of(self.log, _node())).unlink(missing_ok=True)
 
-        if (pid := read_pid(self.log)) is not None:
-            stop(pid)
-        return submitit.helpers.DelayedSubmission(self)
-
-    def _node(self) -> int:
-        """Number of this node in the trial; each node has its own log."""
-        if self.nodes == 1:
-            return 0
-        import submitit
-
-        return int(submitit.JobEnvironment().node)
+    @staticmethod
+    def log_of(log: str, node: int) -> str:
+        """The log of one node; node 0 has the trial's own."""
+        return log if node == 0 else str(Path(log).with_suffix(f".node{node}.log"))
 
     def _command_line(self) -> list[str]:
         if self.processes == 0:
@@ -89,17 +86,20 @@ class TrialProcess:
         torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={self.processes}"]
         if self.nodes == 1:
             return [*torchrun, "--standalone", *self.command]
-        import submitit
-
-        here = submitit.JobEnvironment()
-        meeting = [f"--nnodes={self.nodes}", f"--node_rank={here.node}", f"--master_addr={here.hostnames[0]}"]
-        return [*torchrun, *meeting, f"--master_port={_PORT}", *self.command]
+        first = first_host(os.environ["SLURM_STEP_NODELIST"])
+        meeting = [f"--nnodes={self.nodes}", f"--node_rank={_node()}", f"--master_addr={first}"]
+        return [*torchrun, *meeting, f"--master_port={job_port(os.environ['SLURM_JOB_ID'])}", *self.command]
 
     def _prepare(self) -> None:
         """Run in the child before the script: set its CPUs, and request a SIGTERM if the watching process dies."""
         if self.cores:
             os.sched_setaffinity(0, self.cores)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _node() -> int:
+    """Number of this node in the job; 0 outside SLURM."""
+    return int(os.environ.get("SLURM_NODEID", "0"))
 
 
 def note_run(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Runs the trials of a sweep through submitit, on this machine or on SLURM, and watches them until all have ended."""
 
-import json
 import logging
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.config.sweep_keys import Slurm, Subprocess
-from lwexp.records import LwexpError
+from lwexp.runs.jobs.local_jobs import LocalJobs
+from lwexp.runs.jobs.slurm_jobs import SlurmJobs
+from lwexp.runs.jobs.slurm_queue import SubmissionRefused
 from lwexp.runs.progress import counted
-from lwexp.runs.trial_process import TrialProcess, read_pid, share_of_cores, stop
-from lwexp.runs.trials import Trial, last_words, recall_finished, write_trials
-from lwexp.text.plain import first_line, plural
+from lwexp.runs.trials import Outcome, Trial, last_words, read_runs, recall_finished, recall_jobs, write_trials
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
-_NO_LIMIT_MINUTES = 7 * 24 * 60  # submitit wants a limit for local jobs as well
 
 
 def run_trials(
@@ -48,16 +48,41 @@ def run_trials(
     """
     folder.mkdir(parents=True, exist_ok=True)
     recall_finished(trials, folder)
+    jobs = _jobs(where, folder.name)
+    if isinstance(jobs, SlurmJobs):
+        recall_jobs(trials, folder)
     commands = {trial.number: (*entry, *trial.overrides) for trial in trials}
-    _Runner(trials, commands, where, folder, others, total or len(trials)).run()
+    _Runner(trials, commands, where, jobs, folder, others, total or len(trials)).run()
 
 
-def run_setup(command: Sequence[str], log_path: Path, where: Subprocess) -> Trial:
-    """Run one setup command, such as making data, in one process on the machine of a trial."""
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    trial = Trial(0, list(command), str(log_path), label=" ".join(command))
-    _Runner([trial], {0: tuple(command)}, replace(where, processes=0, nodes=1), None, (), 1).run()
+def run_setup(command: Sequence[str], number: int, folder: Path, where: Subprocess) -> Trial:
+    """Run one setup command, such as making data, in one process on the machine of a trial.
+
+    Args:
+        command: Arguments of Python.
+        number: 1 for the sweep's first setup command.
+        folder: The sweep's directory.
+        where: The launcher's keys.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = Trial(number - 1, list(command), str(folder / f"setup-{number}.log"), label=" ".join(command))
+    alone = replace(where, processes=0, nodes=1)
+    jobs = _jobs(alone, f"{folder.name}-setup", getattr(where, "setup_sbatch", {}))
+    _Runner([trial], {trial.number: tuple(command)}, alone, jobs, None, (), 1).run()
     return trial
+
+
+def watch_jobs(trials: Sequence[Trial], folder: Path, where: Slurm) -> None:
+    """Wait for the SLURM jobs that an earlier start has submitted; submits nothing."""
+    submitted = [trial for trial in trials if trial.job is not None and trial.status == "running"]
+    others = [trial for trial in trials if trial not in submitted]
+    _Runner(submitted, {}, where, _jobs(where, folder.name), folder, others, len(trials)).run()
+
+
+def _jobs(where: Subprocess, prefix: str, options: dict[str, Any] | None = None) -> LocalJobs | SlurmJobs:
+    if isinstance(where, Slurm):
+        return SlurmJobs(where, prefix, {**where.sbatch, **(options or {})})
+    return LocalJobs(where)
 
 
 class _Runner:
@@ -68,6 +93,7 @@ class _Runner:
         trials: Sequence[Trial],
         commands: dict[int, tuple[str, ...]],
         where: Subprocess,
+        jobs: LocalJobs | SlurmJobs,
         folder: Path | None,
         others: Sequence[Trial],
         total: int,
@@ -77,86 +103,137 @@ class _Runner:
         self.total = total
         self.commands = commands
         self.where = where
+        self.jobs = jobs
         self.folder = folder
-        self.waiting = [trial for trial in trials if trial.status == "waiting"]
-        # Trial number -> the trial, submitit's job, time of submission, slot among the parallel trials.
-        self.running: dict[int, tuple[Trial, Any, float, int]] = {}
+        self.waiting: list[Trial] = []
+        self._full_at: int | None = None
+        """Number of running trials at which sbatch refused one more."""
+        self.running: dict[int, tuple[Trial, float, int]] = {}
+        """Trial number -> the trial, when it was started, its place among the parallel trials."""
+        for trial in trials:
+            if trial.status == "running" or (trial.status == "waiting" and self._is_submitted(trial)):
+                self._attach(trial)
+            elif trial.status == "waiting":
+                self.waiting.append(trial)
 
     def run(self) -> None:
         self._note()
         with ExitStack() as stack:
             stack.callback(self._note)
-            done = len(self.trials) - len(self.waiting)
+            done = len(self.trials) - len(self.waiting) - len(self.running)
             what = "trials" if self.folder is not None else "setup command"
             count = stack.enter_context(counted(what, len(self.trials), done))
             try:
                 while self.waiting or self.running:
                     self._start_more()
-                    for number in [n for n, (_, job, _, _) in self.running.items() if job.done()]:
-                        self._settle(number)
+                    if getattr(self.where, "detach", False) and self.folder is not None:
+                        return
+                    for _ in range(self._settle_ended()):
                         count.advance()
                     time.sleep(_POLL_SECONDS)
             except KeyboardInterrupt:
                 self._interrupt()
                 raise
 
+    def _is_submitted(self, trial: Trial) -> bool:
+        """Whether an earlier start has submitted the trial, and its job is live or has finished."""
+        if not isinstance(self.jobs, SlurmJobs) or trial.job is None:
+            return False
+        if self.jobs.is_live(trial):
+            return True
+        outcome = self.jobs.outcome(trial)
+        return outcome is not None and outcome.exit_code == 0
+
+    def _attach(self, trial: Trial) -> None:
+        trial.status = "running"
+        self.running[trial.number] = (trial, time.time(), len(self.running))
+        log.info("trial %d was submitted by an earlier start, job %s: %s", trial.number + 1, trial.job, trial.label)
+
     def _start_more(self) -> None:
+        if isinstance(self.jobs, SlurmJobs) and getattr(self.where, "detach", False) and self.folder is not None:
+            self._submit_all(self.jobs)
+            return
+        if self._full_at is not None and len(self.running) >= self._full_at:
+            return
+        self._full_at = None
         places = range(self.where.max_parallel_trials or len(self.trials))
         taken = {place for *_, place in self.running.values()}
         for place in [place for place in places if place not in taken][: len(self.waiting)]:
             trial = self.waiting.pop(0)
-            Path(trial.record).unlink(missing_ok=True)
-            trial.status = "running"
-            self.running[trial.number] = (trial, self._submit(trial, place), time.time(), place)
-            if self.folder is not None:
-                began = "submitted" if self.where.is_slurm else "started"
-                log.info("trial %d of %d %s: %s", trial.number + 1, self.total, began, trial.label)
-            self._note()
+            if not self._start(trial, place):
+                return
 
-    def _submit(self, trial: Trial, place: int) -> Any:
-        where = self.where
-        name = "setup" if self.folder is None else f"{self.folder.name}-{trial.number}"
-        executor = executor_for(Path(trial.log).parent / "submitit", where, name)
-        parallel = where.max_parallel_trials or 1
-        if not where.is_slurm and where.gpus:
-            executor.update_parameters(visible_gpus=list(range(place * where.gpus, (place + 1) * where.gpus)))
-        return executor.submit(
-            TrialProcess(
-                self.commands[trial.number],
-                trial.log,
-                trial.record,
-                cores=() if where.is_slurm or parallel == 1 else share_of_cores(place, parallel),
-                processes=where.processes,
-                nodes=where.nodes,
-            )
-        )
+    def _submit_all(self, jobs: SlurmJobs) -> None:
+        """Submit every trial now. At most ``max_parallel_trials`` run at a time: each waits for an earlier one."""
+        chain = [trial.job for trial, *_ in self.running.values()]
+        while self.waiting:
+            trial = self.waiting.pop(0)
+            limit = self.where.max_parallel_trials
+            before = chain[-limit] if limit is not None and len(chain) >= limit else None
+            if self._start(trial, len(chain), after=() if before is None else (f"afterany:{before}",)):
+                chain.append(trial.job)
 
-    def _settle(self, number: int) -> None:
-        """Read a finished job's exit code; a job that died without one counts as killed."""
-        trial, job, start, _ = self.running.pop(number)
-        error = job.exception()
-        # One result per node; the first failure is the trial's result.
-        codes = [] if error is not None else [int(code) for code in job.results()]
-        trial.exit_code = -signal.SIGKILL if error is not None else next((code for code in codes if code), 0)
-        trial.status = "finished" if trial.exit_code == 0 else "failed"
-        trial.seconds = round(time.time() - start, 1)
-        record = Path(trial.record)
-        trial.runs = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-        if trial.status == "failed":
-            trial.reason = _reason(trial)
+    def _start(self, trial: Trial, place: int, after: Sequence[str] = ()) -> bool:
+        """Start a trial. False if sbatch refused it: it is tried again when another has ended, if any runs."""
+        Path(trial.record).unlink(missing_ok=True)
+        try:
+            if isinstance(self.jobs, SlurmJobs):
+                self.jobs.submit(trial, self.commands[trial.number], after)
+            else:
+                self.jobs.submit(trial, self.commands[trial.number], place)
+        except SubmissionRefused as error:
+            return self._refused(trial, error)
+        trial.status, trial.reason, trial.exit_code = "running", None, None
+        self.running[trial.number] = (trial, time.time(), place)
+        if self.folder is not None:
+            began = "started" if trial.job is None else f"submitted as job {trial.job}"
+            log.info("trial %d of %d %s: %s", trial.number + 1, self.total, began, trial.label)
+        self._note()
+        return True
+
+    def _refused(self, trial: Trial, error: SubmissionRefused) -> bool:
+        if self.running and not getattr(self.where, "detach", False):
+            if trial.reason is None:
+                log.warning("trial %d: %s; it is tried again when another one has ended", trial.number + 1, error)
+            trial.reason = str(error)
+            self.waiting.insert(0, trial)
+            self._full_at = len(self.running)
+            return False
+        trial.status, trial.reason, trial.exit_code = "failed", str(error), 1
+        log.error("trial %d: %s", trial.number + 1, error)
+        self._note()
+        return False
+
+    def _settle_ended(self) -> int:
+        """Record the trials that have ended; returns how many."""
+        if isinstance(self.jobs, SlurmJobs):
+            self.jobs.refresh([trial for trial, *_ in self.running.values()])
+        found = [(number, self.jobs.outcome(trial)) for number, (trial, *_) in self.running.items()]
+        ended = [(number, outcome) for number, outcome in found if outcome is not None]
+        for number, outcome in ended:
+            self._settle(number, outcome)
+        return len(ended)
+
+    def _settle(self, number: int, outcome: Outcome) -> None:
+        trial, start, _ = self.running.pop(number)
+        settle_trial(trial, outcome)
+        if trial.seconds is None:
+            trial.seconds = round(time.time() - start, 1)
         self._note()
         if self.folder is not None:
-            outcome = "finished" if trial.status == "finished" else f"FAILED (exit code {trial.exit_code})"
-            log.info("trial %d %s after %.0f s: %s", trial.number + 1, outcome, trial.seconds, trial.label)
+            code = "" if trial.exit_code is None else f" (exit code {trial.exit_code})"
+            ended = "finished" if trial.status == "finished" else f"FAILED{code}"
+            log.info("trial %d %s after %.0f s: %s", trial.number + 1, ended, trial.seconds, trial.label)
 
     def _interrupt(self) -> None:
-        """Stop running trials: locally by a signal to the trial, on SLURM through scancel."""
-        log.warning("stopping %s, which may save first", plural(len(self.running), "running trial"))
-        for trial, job, _, _ in self.running.values():
-            if self.where.is_slurm:
-                job.cancel(check=False)
-            elif (pid := read_pid(trial.log)) is not None:
-                stop(pid)
+        """Stop running trials: locally by a signal, on SLURM by scancel, and there only if the user says so."""
+        running = [trial for trial, *_ in self.running.values()]
+        if isinstance(self.jobs, SlurmJobs) and not _wants_to_cancel(len(running)):
+            log.warning("%s go on in SLURM; run the same command again to watch them", plural(len(running), "job"))
+            return
+        log.warning("stopping %s, which may save first", plural(len(running), "running trial"))
+        self.jobs.cancel(running)
+        for trial in running:
             trial.status = "interrupted"
 
     def _note(self) -> None:
@@ -164,63 +241,30 @@ class _Runner:
             write_trials(self.folder, [*self.others, *self.trials])
 
 
+def settle_trial(trial: Trial, outcome: Outcome) -> None:
+    """Record how a trial has ended, and which runs it has made."""
+    trial.exit_code, trial.seconds = outcome.exit_code, outcome.seconds
+    trial.status = "finished" if trial.exit_code == 0 else "failed"
+    trial.runs = read_runs(trial)
+    trial.reason = None if trial.status == "finished" else outcome.reason or _reason(trial)
+
+
+def _wants_to_cancel(count: int) -> bool:
+    """Ask at the terminal whether to cancel the jobs; without a terminal they go on."""
+    if not count or not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"cancel {plural(count, 'job')}? [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        return False
+
+
 def _reason(trial: Trial) -> str:
     said = last_words(Path(trial.log))
-    assert trial.exit_code is not None
-    if trial.exit_code < 0:
+    if trial.exit_code is not None and trial.exit_code < 0:
         try:
             name = signal.Signals(-trial.exit_code).name
         except ValueError:
             name = "unknown"
         return f"killed by signal {-trial.exit_code} ({name})" + (f", after: {said}" if said else "")
     return said or "no output"
-
-
-def executor_for(folder: Path, where: Subprocess, name: str) -> Any:
-    """submitit's executor with the launcher's keys.
-
-    Args:
-        folder: Folder for submitit's files.
-        where: The launcher's keys.
-        name: The job's name in squeue.
-
-    Raises:
-        LwexpError: If this machine has no SLURM, or submitit refuses a key.
-    """
-    import submitit
-
-    try:
-        if not isinstance(where, Slurm):
-            executor = submitit.AutoExecutor(folder=folder, cluster=where.cluster)
-            executor.update_parameters(timeout_min=_NO_LIMIT_MINUTES, gpus_per_node=where.gpus, nodes=where.nodes)
-            return executor
-        executor = submitit.AutoExecutor(folder=folder, cluster=where.cluster, slurm_max_num_timeout=where.max_timeouts)
-        executor.update_parameters(**_slurm_parameters(where, name))
-    except (RuntimeError, ValueError, NameError) as error:
-        raise LwexpError(
-            f"hydra/launcher={'slurm' if where.is_slurm else 'subprocess'}: {first_line(error)}; run it where sbatch "
-            f"and srun exist, or check the keys of hydra.launcher"
-        ) from None
-    return executor
-
-
-def _slurm_parameters(where: Slurm, name: str) -> dict[str, Any]:
-    """The keys that are set, under submitit's names."""
-    container = [("--container-image", where.container), ("--container-mounts", where.container_mounts)]
-    srun = [*where.srun_args, *(f"{option}={value}" for option, value in container if value is not None)]
-    parameters = {
-        "name": name,
-        "timeout_min": where.minutes,
-        "gpus_per_node": where.gpus,
-        "nodes": where.nodes,
-        "cpus_per_task": where.cpus,
-        "mem_gb": where.memory_gb,
-        "slurm_partition": where.partition,
-        "slurm_account": where.account,
-        "slurm_qos": where.qos,
-        "slurm_constraint": where.constraint,
-        "slurm_signal_delay_s": where.save_seconds,
-        "slurm_srun_args": srun or None,
-        "slurm_additional_parameters": where.sbatch or None,
-    }
-    return {key: value for key, value in parameters.items() if value is not None}

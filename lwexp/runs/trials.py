@@ -7,17 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lwexp.records import write_json
 from lwexp.runs.artifacts import TRIALS
 from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
-
-_POLL_SECONDS = 0.2
-_WEEK_MINUTES = 7 * 24 * 60
-
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 
@@ -37,6 +33,10 @@ class Trial:
     """Why it failed, from its log."""
     seconds: float | None = None
     runs: list[str] = field(default_factory=list)
+    job: str | None = None
+    """Id of its SLURM job, the newest one."""
+    state: str = ""
+    """What SLURM said about the job last, such as PENDING (Priority)."""
     kept: bool = False
     """Whether an earlier start of the sweep finished it, so that it is not run again."""
 
@@ -50,6 +50,17 @@ class Trial:
     def record(self) -> str:
         """File in which the trial notes its run directories."""
         return str(Path(self.log).with_suffix(".runs"))
+
+
+class Outcome(NamedTuple):
+    """How a trial ended."""
+
+    exit_code: int | None
+    """None if its job ended without one, for example because it was cancelled while it waited."""
+    seconds: float | None = None
+    """How long it ran; None if that is not known."""
+    reason: str | None = None
+    """Why it ended, if more is known than its exit code and its log."""
 
 
 def sweep_directory(root: Path, name: str, job_overrides: Sequence[Sequence[str]]) -> Path:
@@ -105,6 +116,23 @@ def recall_finished(trials: Sequence[Trial], folder: Path) -> None:
             trial.status, trial.exit_code, trial.seconds = "finished", 0, old.seconds
             trial.runs, trial.log, trial.kept = old.runs, old.log, True
             log.info("trial %d was finished by an earlier start: %s", trial.number + 1, trial.label)
+
+
+def recall_jobs(trials: Sequence[Trial], folder: Path) -> None:
+    """Take over the SLURM jobs that an earlier start has submitted for trials that are not finished."""
+    earlier = {tuple(trial.overrides): trial for trial in read_trials(folder)}
+    for trial in trials:
+        old = earlier.get(tuple(trial.overrides))
+        if old is not None and trial.status == "waiting" and old.job is not None:
+            trial.job, trial.log = old.job, old.log
+
+
+def read_runs(trial: Trial) -> list[str]:
+    """The run directories that a trial has noted, each once: a trial that was queued again notes them again."""
+    record = Path(trial.record)
+    if not record.exists():
+        return []
+    return list(dict.fromkeys(json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()))
 
 
 def _is_finished(path: str) -> bool:

@@ -18,7 +18,7 @@ SAME_PRESS_SECONDS = 1.0
 
 
 class StopRequest:
-    """Listens for Ctrl-C, for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM and submitit send before a job's time
+    """Listens for Ctrl-C, for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM sends before a job's time
     is up.
 
     Lightning's own handling is not used: it broadcasts from within the signal handler, which can collide with the

@@ -1,0 +1,79 @@
+"""A sweep's jobs on SLURM, seen from another process than the one that submitted them."""
+
+import logging
+from pathlib import Path
+
+from lwexp.config.sweep_keys import Slurm
+from lwexp.recipe.sweep import compare_trials, show_trials
+from lwexp.records import LwexpError
+from lwexp.runs.artifacts import TRIALS
+from lwexp.runs.jobs.slurm_jobs import SlurmJobs
+from lwexp.runs.logs import console_log
+from lwexp.runs.trial_runner import settle_trial, watch_jobs
+from lwexp.runs.trials import Trial, read_trials, write_trials
+from lwexp.text.plain import plural
+
+log = logging.getLogger(__name__)
+
+
+def status(folder: Path) -> list[Trial]:
+    """Print each trial with its job's state; returns the trials."""
+    trials = _trials(folder)
+    _refresh(trials)
+    show_trials(trials)
+    return trials
+
+
+def wait(folder: Path) -> list[Trial]:
+    """Wait for the jobs, then compare the trials; returns them.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C. The jobs go on, unless the user wants them cancelled.
+    """
+    trials = _trials(folder)
+    watch_jobs(trials, folder, Slurm())
+    missing = sum(trial.status == "waiting" for trial in trials)
+    if missing:
+        log.warning("%s not submitted; repeat the sweep's command", plural(missing, "trial"))
+    show_trials(trials)
+    compare_trials(trials, folder)
+    return trials
+
+
+def cancel(folder: Path) -> list[Trial]:
+    """Cancel the jobs that wait or run; those that run save first. Returns the trials."""
+    trials = _trials(folder)
+    _refresh(trials)
+    running = [trial for trial in trials if trial.status == "running"]
+    SlurmJobs(Slurm(), folder.name, {}).cancel(running)
+    for trial in running:
+        trial.status = "interrupted"
+    write_trials(folder, trials)
+    log.info("%s cancelled", plural(len(running), "job"))
+    return trials
+
+
+def _trials(folder: Path) -> list[Trial]:
+    """The trials of a sweep on SLURM.
+
+    Raises:
+        LwexpError: If the folder has no trials, or they run on this machine.
+    """
+    console_log()
+    trials = read_trials(folder)
+    if not trials:
+        raise LwexpError(f"{folder}: no sweep's folder (it has no {TRIALS}); a sweep names its folder when it starts")
+    if all(trial.job is None for trial in trials):
+        raise LwexpError(f"{folder}: none of its trials was submitted to SLURM; a sweep here ends with its own command")
+    return trials
+
+
+def _refresh(trials: list[Trial]) -> None:
+    """Ask SLURM once for all jobs, and settle the trials that have ended."""
+    jobs = SlurmJobs(Slurm(), "", {})
+    running = [trial for trial in trials if trial.status == "running"]
+    jobs.refresh(running)
+    for trial in running:
+        outcome = jobs.outcome(trial)
+        if outcome is not None:
+            settle_trial(trial, outcome)

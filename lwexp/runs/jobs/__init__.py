@@ -1,0 +1,1 @@
+"""Jobs of trials: processes of this machine, or jobs of SLURM."""

@@ -1,0 +1,133 @@
+"""The jobs of a sweep on SLURM: submitted, found again by a later start, watched and cancelled."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lwexp.config.sweep_keys import Slurm
+from lwexp.runs.jobs import slurm_queue as queue
+from lwexp.runs.jobs.batch_script import batch_script
+from lwexp.runs.jobs.job_process import JobFile, clear_endings, job_path, read_endings
+from lwexp.runs.trial_process import TrialProcess
+from lwexp.runs.trials import Outcome, Trial, last_words
+
+log = logging.getLogger(__name__)
+
+_ASK_SECONDS = 10.0
+"""squeue is not asked more often; files on the shared file system tell of a trial's end before that."""
+_FILE_SECONDS = 15.0
+"""How long after a job's end its files may take to appear on the shared file system."""
+_FORGOTTEN_SECONDS = 60.0
+_STOPPED = (128 + 15, -15, -9)
+
+
+class SlurmJobs:
+    """Jobs of trials, each found by the id in its trial.
+
+    Args:
+        where: The launcher's keys.
+        prefix: First part of the jobs' names.
+        options: Further options for sbatch.
+    """
+
+    def __init__(self, where: Slurm, prefix: str, options: dict[str, Any]) -> None:
+        self.where = where
+        self.prefix = prefix
+        self.options = options
+        self._states: dict[str, queue.JobState] = {}
+        self._asked = float("-inf")
+        self._ended_since: dict[str, float] = {}
+
+    def submit(self, trial: Trial, command: Sequence[str], after: Sequence[str] = ()) -> None:
+        """Submit a trial and note its job's id.
+
+        Args:
+            trial: The trial.
+            command: Arguments of Python.
+            after: Dependencies, such as ``afterany:17``.
+
+        Raises:
+            SubmissionRefused: If sbatch did not take it.
+        """
+        where = self.where
+        folder = Path(trial.log).parent.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        process = TrialProcess(
+            tuple(command), str(Path(trial.log).resolve()), str(Path(trial.record).resolve()),
+            processes=where.processes, nodes=where.nodes,
+        )  # fmt: skip
+        clear_endings(trial.log, where.nodes)
+        job_file = job_path(trial.log).resolve()
+        JobFile(process, where.save_seconds, where.max_timeouts).write(job_file)
+        script = Path(trial.log).with_suffix(".sbatch")
+        output = Path(trial.log).with_suffix(".slurm.log").resolve()
+        name = f"{self.prefix}-{trial.number + 1}"
+        script.write_text(batch_script(where, name, job_file, output, self.options, after), encoding="utf-8")
+        trial.job = queue.submit(script)
+        trial.state = "PENDING"
+        self._ended_since.pop(trial.job, None)
+
+    def refresh(self, trials: Sequence[Trial]) -> None:
+        """Ask SLURM for the states of these trials' jobs, at most every few seconds."""
+        if time.monotonic() - self._asked < _ASK_SECONDS:
+            return
+        self._asked = time.monotonic()
+        jobs = [trial.job for trial in trials if trial.job is not None]
+        found = queue.job_states(jobs)
+        if found is None:
+            return
+        self._states = found
+        for trial in trials:
+            if trial.job in found:
+                trial.state = str(found[trial.job])
+        for job in jobs:
+            if job in found and found[job].is_live:
+                self._ended_since.pop(job, None)
+            else:
+                self._ended_since.setdefault(job, time.monotonic())
+
+    def is_live(self, trial: Trial) -> bool:
+        """Whether the trial's job waits or runs; asks SLURM at once."""
+        self._asked = float("-inf")
+        self.refresh([trial])
+        state = self._states.get(trial.job or "")
+        return state is not None and state.is_live
+
+    def outcome(self, trial: Trial) -> Outcome | None:
+        """How the trial ended; None if it has not."""
+        assert trial.job is not None
+        state = self._states.get(trial.job)
+        endings = read_endings(trial.log, _nodes(trial))
+        if endings is not None:
+            code = next((ending.exit_code for ending in endings if ending.exit_code), 0)
+            seconds = max(ending.seconds for ending in endings)
+            if code not in _STOPPED:
+                return Outcome(code, seconds)
+            if state is not None and not state.is_live:
+                return Outcome(code, seconds, _in_slurms_words(state, trial))
+        since = self._ended_since.get(trial.job)
+        wait = _FORGOTTEN_SECONDS if state is None else _FILE_SECONDS
+        if since is None or time.monotonic() - since < wait:
+            return None
+        if state is None:
+            return Outcome(None, None, f"SLURM no longer knows job {trial.job}")
+        return Outcome(None, None, _in_slurms_words(state, trial))
+
+    def cancel(self, trials: Sequence[Trial]) -> None:
+        """Cancel the jobs of these trials."""
+        queue.cancel([trial.job for trial in trials if trial.job is not None])
+
+
+def _nodes(trial: Trial) -> int:
+    """Nodes of the trial's job, which this start of the sweep may not have submitted."""
+    row = json.loads(job_path(trial.log).read_text(encoding="utf-8"))
+    return int(row["process"]["nodes"])
+
+
+def _in_slurms_words(state: queue.JobState, trial: Trial) -> str:
+    """Why a job ended, such as ``TIMEOUT (TimeLimit), after: saved step 12``."""
+    said = last_words(Path(trial.log)) or last_words(Path(trial.log).with_suffix(".slurm.log"))
+    return f"{state}, job {trial.job}" + (f", after: {said}" if said else "")

@@ -1,0 +1,109 @@
+"""SLURM's own commands: submit, states, cancel, requeue. States and reasons are SLURM's words, such as PENDING."""
+
+import getpass
+import logging
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lwexp.records import LwexpError
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_SECONDS = 60.0
+_LIVE = {
+    "PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "RESIZING", "STAGE_OUT", "SIGNALING",
+    "STOPPED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
+}  # fmt: skip
+
+
+class JobState(NamedTuple):
+    """What SLURM says about a job."""
+
+    state: str
+    reason: str = ""
+    """Why it waits or has failed; empty if SLURM gives no reason."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the job waits, runs or ends at the moment."""
+        return self.state in _LIVE
+
+    def __str__(self) -> str:
+        return f"{self.state} ({self.reason})" if self.reason else self.state
+
+
+class SubmissionRefused(LwexpError):  # noqa: N818 - named for what it says
+    """sbatch did not take a job."""
+
+
+def submit(script: Path) -> str:
+    """Submit a batch script and return the job's id.
+
+    Raises:
+        SubmissionRefused: With sbatch's own words.
+        LwexpError: If this machine has no sbatch.
+    """
+    done = _call(["sbatch", "--parsable", str(script)])
+    if done is None:
+        raise LwexpError("hydra/launcher=slurm: sbatch did not answer or is not on this machine; use a login node")
+    if done.returncode != 0:
+        said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines()]
+        raise SubmissionRefused(f"sbatch refused the job: {'; '.join(line for line in said if line) or 'no reason'}")
+    return done.stdout.strip().splitlines()[-1].partition(";")[0]
+
+
+def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
+    """The states of jobs; a job that SLURM has forgotten is missing. None if SLURM does not answer at the moment.
+
+    squeue knows the jobs that are live or have ended within the last minutes, on every cluster. sacct knows all, but
+    only on a cluster with accounting.
+    """
+    wanted = set(jobs)
+    done = _call(["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r"])
+    if done is None or done.returncode != 0:
+        return None
+    found = _read(done.stdout)
+    if missing := sorted(wanted - found.keys()):
+        command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(missing)}"]
+        older = _call([*command, "--format=JobID,State,Reason"])
+        if older is not None and older.returncode == 0:
+            found |= _read(older.stdout)
+    return {job: found[job] for job in wanted if job in found}
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """Cancel jobs that wait or run."""
+    if jobs:
+        _call(["scancel", *jobs])
+
+
+def requeue(job: str) -> bool:
+    """Put the running job back into the queue, from inside it. False if SLURM is ending it for another reason.
+
+    A job that was cancelled gets SIGTERM as a preempted one does, but its state is no longer RUNNING.
+    """
+    now = _call(["squeue", "--noheader", f"--jobs={job}", "--format=%T"])
+    if now is None or now.stdout.split() != ["RUNNING"]:
+        return False
+    done = _call(["scontrol", "requeue", job])
+    return done is not None and done.returncode == 0
+
+
+def _read(text: str) -> dict[str, JobState]:
+    """Rows of ``job|state|reason``. sacct adds who cancelled a job, as in ``CANCELLED by 1000``."""
+    found = {}
+    for line in text.splitlines():
+        job, state, reason = (part.strip() for part in [*line.split("|", 2), "", ""][:3])
+        if job:
+            found[job] = JobState(state.split()[0] if state else "", "" if reason == "None" else reason)
+    return found
+
+
+def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    """Run a command of SLURM; None if there is no such program, or it did not answer in time."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
