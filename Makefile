@@ -9,12 +9,13 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study test check install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study test cluster-test check install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
 	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
 	@echo "make test   install and pass the tests"
+	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
 	@echo "make lock   write the versions in .venv into constraints.txt"
@@ -51,6 +52,10 @@ check: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Installs SLURM's packages, starts two nodes in namespaces, runs benchmarks/cluster/cases.py, stops them (docs/cluster.md).
+cluster-test: $(READY)
+	$(BIN)/python -m benchmarks.cluster
 
 lock: $(READY)
 	(echo "# Exact versions of everything make installs. Remake: make lock, then read the diff."; $(BIN)/python -m pip freeze --exclude-editable | sed "s/+cpu//") > constraints.new && mv constraints.new constraints.txt

@@ -1,0 +1,57 @@
+"""What lwexp does on a real SLURM of two nodes, in namespaces of this machine. Root, Debian or Ubuntu, minutes.
+
+    python -m benchmarks.cluster                       every case; ``make cluster-test`` does the same
+    python -m benchmarks.cluster --case two_nodes      one case
+    python -m benchmarks.cluster --keep                leaves the cluster running, to try commands by hand
+
+Installs SLURM where it is missing, starts the cluster, and stops it however the cases end.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.cluster.cases import CASES, Case
+
+_MACHINE = Path(__file__).parent / "machine.sh"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this one; may be repeated")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster and the files where they are")
+    options = parser.parse_args()
+    _machine("install")
+    os.environ["SLURM_CONF"] = "/run/lwexp-cluster/slurm.conf"
+    _machine("up")
+    failed = []
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="lwexp-cluster-", dir=os.environ.get("CLUSTER_FOLDER")))
+        print(f"cluster is up; files in {folder}", flush=True)
+        case = Case(folder)
+        case.run("generate", "experiment=smoke")
+        for name in options.case or CASES:
+            start = time.monotonic()
+            try:
+                CASES[name](case)
+                outcome = "passed"
+            except AssertionError as error:
+                outcome = f"FAILED: {error}"
+                failed.append(name)
+            print(f"{name:<16} {time.monotonic() - start:6.1f} s  {outcome}", flush=True)
+    finally:
+        if not options.keep:
+            _machine("down")
+    sys.exit(1 if failed else 0)
+
+
+def _machine(action: str) -> None:
+    subprocess.run(["bash", str(_MACHINE), action], check=True)
+
+
+if __name__ == "__main__":
+    main()
