@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lwexp.config.folders import REPOSITORY
 from lwexp.config.presets import hardware_preset
-from lwexp.config.train import Zero
+from lwexp.config.train import Hardware, Zero
 from lwexp.train.model.dimensions import published_models
 from lwexp.train.planner.memory_fit import check_fit
 
@@ -36,8 +36,8 @@ CASES = (
     Case("GLM-4-9B", "8x40", "optimiser", 32_768),
     Case("Llama-3.1-8B", "8x40", "both", 32_768),
     Case("GLM-4-9B", "1xH200", "optimiser", 32_768),
-    Case("Llama-3.1-8B", "1xH200", "half of the optimiser", 65_536),
-    Case("GLM-4-9B", "1xH200", "half of the optimiser", 32_768),
+    Case("Llama-3.1-8B", "gpu1_141g", "none", 32_768),
+    Case("GLM-4-9B", "gpu1_141g", "none", 32_768),
 )
 _GPUS: dict[str, dict[str, Any]] = {
     "8x80": {"devices": 8, "device_gib": 79.0, "host_gib": 1000.0},
@@ -48,14 +48,15 @@ _GPUS: dict[str, dict[str, Any]] = {
 _OFFLOAD: dict[str, dict[str, Any]] = {
     "none": {},
     "activations": {"activation_offload": True},
-    "half of the optimiser": {"offload_optimizer": 0.5},
     "optimiser": {"offload_optimizer": 1.0},
     "both": {"offload_optimizer": 1.0, "offload_parameters": True},
 }
 
 
-def case_hardware(case: Case) -> Zero:
-    """The ZeRO-3 preset with a case's GPUs and offloading."""
+def case_hardware(case: Case) -> Hardware:
+    """The ZeRO-3 preset with a case's GPUs and offloading, or the preset that the case names."""
+    if case.gpus not in _GPUS:
+        return hardware_preset(case.gpus)
     hardware = hardware_preset("zero3_8x80g")
     assert isinstance(hardware, Zero)
     return hardware.model_copy(update={**_GPUS[case.gpus], **_OFFLOAD[case.offload]})
@@ -71,10 +72,10 @@ def planner_table() -> str:
         hardware = case_hardware(case)
         sizes = published_models()[MODELS[case.model]].sizes
         fit = check_fit("", sizes, hardware, case.tokens)
+        host = f"{fit.plan.host_gib:.0f} of {fit.host_limit:.0f}" if fit.plan.host_gib else "-"
         lines.append(
             f"| {case.model} | {case.gpus} | {case.offload} | {case.tokens:,} "
-            f"| {fit.plan.device_gib:.1f} of {hardware.device_gib:.0f} "
-            f"| {fit.plan.host_gib:.0f} of {hardware.host_gib:.0f} | {fit.label} |"
+            f"| {fit.plan.device_gib:.1f} of {fit.device_limit:.0f} | {host} | {fit.label} |"
         )
     return "\n".join(lines)
 

@@ -34,6 +34,7 @@ class CPU(Strict):
     """Processes over all nodes."""
     activation_checkpointing: ClassVar[bool] = False
     activation_offload: ClassVar[bool] = False
+    moments: ClassVar[Literal["float32", "bf16"]] = "float32"
     peak_tflops: ClassVar[float | None] = None
     mfu: ClassVar[float] = 1.0
     number_bytes: ClassVar[int] = 4
@@ -60,6 +61,9 @@ class GPU(Strict):
     """Keep only each layer's input and run the layer again in the backward pass."""
     activation_offload: bool = False
     """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
+    moments: Annotated[Literal["float32", "bf16"], Key(neutral="float32")] = "float32"
+    """Number format in which AdamW keeps its two moments when the weights are bf16. bf16 saves 4 bytes per trained
+    parameter; the moments are then rounded at random, up or down, so that their averages stay right."""
 
     device_gib: Annotated[float | None, Key("speed")] = Field(None, gt=0)
     """Memory of the device, for the planner; null asks the device."""
@@ -82,8 +86,13 @@ class GPU(Strict):
 
     @model_validator(mode="after")
     def choices_fit_together(self) -> GPU:
-        """No CUDA kernels in float32, and nothing to offload without checkpointing."""
+        """No CUDA kernels or bf16 moments in float32, and nothing to offload without checkpointing."""
         _kernels_fit(self)
+        if self.moments == "bf16" and self.precision == "32-true":
+            raise ValueError(
+                "hardware.moments: got bf16, but the weights are float32 (hardware.precision=32-true); set "
+                "hardware.moments=float32, or hardware.precision=bf16-true"
+            )
         return self
 
 
@@ -104,7 +113,7 @@ class Zero(Strict):
     activation_checkpointing: Annotated[bool, Key("speed")] = True
     activation_offload: bool = False
     offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
-    """Share of the optimiser's states kept in host memory; between 0 and 1 is DeepSpeed's Twin-Flow (stage 3)."""
+    """1 keeps the optimiser's states in host memory, 0 on the devices; nothing between (docs/decisions/027)."""
     offload_parameters: Annotated[bool, Key("speed")] = False
     pin_memory: Annotated[bool, Key("speed")] = True
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
@@ -139,10 +148,16 @@ class Zero(Strict):
     @model_validator(mode="after")
     def offloading_fits_the_stage(self) -> Zero:
         """Refuse what DeepSpeed cannot do here, before the model is loaded."""
-        if self.stage == 2 and (self.offload_parameters or 0 < self.offload_optimizer < 1):
+        if 0 < self.offload_optimizer < 1:
             raise ValueError(
-                "hardware.stage: ZeRO-2 keeps whole weights on each device and has no Twin-Flow; set hardware.stage=3, "
-                "or hardware.offload_parameters=false and hardware.offload_optimizer=0 or 1"
+                f"hardware.offload_optimizer: got {self.offload_optimizer:g}; with a part of the optimiser on the host "
+                "(DeepSpeed's Twin-Flow) the rest would neither follow the learning-rate schedule nor be saved; set it "
+                "to 0 or 1, or on one GPU hardware=gpu1_141g"
+            )
+        if self.stage == 2 and self.offload_parameters:
+            raise ValueError(
+                "hardware.stage: ZeRO-2 keeps whole weights on each device; set hardware.stage=3, or "
+                "hardware.offload_parameters=false"
             )
         if self.accelerator == "cpu" and (self.offload_parameters or self.offload_optimizer):
             raise ValueError(

@@ -44,7 +44,10 @@ MISTAKES = [
         ["bench=jsonl: sweeps="],
     ),
     ("train", ["task=pairs"], ["train.py does not read task", "generate_data.py"]),
-    ("train", ["hardware=zero2_8x80g", "hardware.offload_optimizer=0.5"], ["hardware.stage=3", "Twin-Flow"]),
+    ("train", ["hardware=zero2_8x80g", "hardware.offload_parameters=true"], ["hardware.stage=3", "whole weights"]),
+    ("train", ["hardware=zero2_8x80g", "hardware.offload_optimizer=0.5"], ["got 0.5", "Twin-Flow", "0 or 1"]),
+    ("train", ["hardware=zero3_8x80g", "hardware.offload_optimizer=0.5"], ["got 0.5", "hardware=gpu1_141g"]),
+    ("train", ["hardware=gpu1_141g", "hardware.precision=32-true"], ["hardware.moments", "bf16"]),
     ("train", ["hardware=cpu_zero3", "hardware.offload_parameters=true"], ["nothing to offload to"]),
     ("train", ["model.init=pretrained"], ["model.path", "model.path=<folder>"]),
     (

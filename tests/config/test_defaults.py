@@ -64,7 +64,9 @@ def test_the_yaml_files_of_then_are_at_least_400_lines_shorter():
     files = [CONF / "config.yaml", *(CONF / f"{name.replace('=', '/', 1)}.yaml" for name in names if "=" in name)]
 
     assert len(files) > 60
-    assert sum(len(path.read_text().splitlines()) for path in files) <= 917
+    lines = sum(len(path.read_text().splitlines()) for path in files if path.exists())
+    removed_since = 10  # hardware/h200x1.yaml
+    assert lines <= 917 - removed_since
 
 
 @pytest.mark.parametrize("override", ["pack.max_tokns=64", "mixture.sources.draft.count=5", "teacher.option=3"])

@@ -55,15 +55,31 @@ def test_glm4_on_eight_gpus_by_hand() -> None:
 
 
 def test_glm4_on_one_h200_by_hand() -> None:
-    """Twin-Flow with r = 0.5, one rank. Device: 2N 17.509, 4N/2 17.509, 12N/2 52.527, 3 of runtime, and in backward
-    no gathering, 1.490 + 10 + 8.047: 110.08 of 139 GiB. Host: 3 + 52.527 of optimiser, all gradients 35.018 and the
-    offloaded half again 17.509: 108.05 of 128. Pinned, torch would make 64 of the 35.018 and 5 * 4 of the rest."""
-    plan = plan_memory(GLM, zero("h200x1"), 32_768)
-    assert plan.device_gib == pytest.approx(110.08, abs=0.01)
-    assert plan.host_gib == pytest.approx(108.05, abs=0.01)
-    pinned = host(plan_memory(GLM, zero("h200x1", pin_memory=True), 32_768))
+    """bf16 moments, no offload. Weights 2N 17.509, gradients 2N 17.509, masters 4N 35.018, moments 2N + 2N 35.018,
+    3 of runtime; in the backward pass layer inputs 10 and one layer 8.047 (log-probs: 3.656): 126.10 of 139 GiB. The
+    update needs less: 14*151552*4096 B = 8.094 for copies of the largest weight. With float32 moments: 161.12."""
+    plan = plan_memory(GLM, hardware_preset("gpu1_141g"), 32_768)
+    assert plan.device_gib == pytest.approx(126.10, abs=0.01)
+    assert gib(plan)["one weight"] == pytest.approx(8.094, abs=0.001)
+    assert plan.host_gib == 0
+    assert plan_memory(GLM, hardware_preset("gpu1"), 32_768).device_gib == pytest.approx(161.12, abs=0.01)
+
+
+def test_llama31_on_one_h200_by_hand() -> None:
+    """N = 8,030,261,248: 12N 89.746, 3 of runtime, layer inputs 32*32768*4096*2 B = 8, and one layer's backward
+    65536*(9*4096 + 6*14336 + 3*4096 + 2*1024) B = 8.375: 109.12 of 139 GiB."""
+    plan = plan_memory(LLAMA, hardware_preset("gpu1_141g"), 32_768)
+    assert plan.device_gib == pytest.approx(109.12, abs=0.01)
+
+
+def test_glm4_offloaded_on_one_gpu_by_hand() -> None:
+    """Host: 3 + 12N 105.053 of optimiser, gradients 4N 35.018, and the same again for the update: 178.09 GiB; with the
+    weights 2N 195.60. Pinned, torch would make 64 of the 35.018, and 10 * 4 of the ten parts for the update."""
+    plan = plan_memory(GLM, zero("zero3_offload", devices=1, pin_memory=False), 32_768)
+    assert plan.host_gib == pytest.approx(195.60, abs=0.01)
+    pinned = host(plan_memory(GLM, zero("zero3_offload", devices=1), 32_768))
     assert pinned["gradients"] == 64.0
-    assert pinned["gradients to update"] == 20.0
+    assert pinned["gradients to update"] == 40.0
 
 
 @pytest.mark.parametrize("sizes", [GLM, LLAMA], ids=["glm4", "llama31"])

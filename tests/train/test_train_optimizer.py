@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ from lwexp.train.parallel.optimizer import (
     decay_groups,
     gradient_norm,
     learning_rate_factor,
+    round_to_bf16,
     scale_gradients,
 )
 from tests.train.tiny_packs import NoTokenizer, tiny_model, tiny_model_config
@@ -132,6 +134,90 @@ def test_masters_survive_saving_in_float32() -> None:
         assert second.state[other][key].dtype == torch.float32
         assert torch.equal(second.state[other][key], first.state[weight][key])
     assert second.state[other]["step"] == 1
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_random_rounding_to_bf16_is_right_on_average(sign: float) -> None:
+    """bf16 numbers near 1 are 2**-7 apart: 1 + 2**-9 is a quarter of the way, so a quarter of the draws goes up."""
+    count = 40_000
+    values = torch.full((count,), sign * (1 + 2**-9))
+    rounded = round_to_bf16(values, torch.Generator().manual_seed(0)).double() * sign
+    assert set(rounded.tolist()) == {1.0, 1 + 2**-7}
+    up = (rounded > 1).double().mean().item()
+    assert up == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / count))
+
+
+def test_numbers_that_bf16_has_are_left_alone() -> None:
+    exact = torch.tensor([0.0, 1.0, -0.5, 3.0, 2.0**-100])
+    assert torch.equal(round_to_bf16(exact.clone(), torch.Generator().manual_seed(0)).float(), exact)
+
+
+def test_a_slow_second_moment_in_bf16_reaches_its_value() -> None:
+    """beta2 = 0.999 and gradients of 1: after n steps the moment is 1 - 0.999**n, 0.865 for n = 2000."""
+    weight, nearest = nn.Parameter(torch.zeros(500, dtype=torch.bfloat16)), torch.zeros(500, dtype=torch.bfloat16)
+    optimizer = MasterAdamW([{"params": [weight]}], lr=1e-6, betas=(0.9, 0.999), moments="bf16")
+    for _ in range(2000):
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        nearest = (0.999 * nearest.float() + 0.001).bfloat16()
+    square = optimizer.state[weight]["square"]
+    assert square.dtype == optimizer.state[weight]["mean"].dtype == torch.bfloat16
+    assert square.float().mean().item() == pytest.approx(0.865, abs=0.01)
+    assert nearest.float().mean().item() < 0.6  # negative control: rounding to the nearest stops half-way
+
+
+def random_steps(weights: list[nn.Parameter], optimizer: MasterAdamW, steps: range) -> None:
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator).to(weight.dtype)
+        optimizer.step()
+
+
+def two_weights(values: list[torch.Tensor] | None = None) -> tuple[list[nn.Parameter], MasterAdamW]:
+    """Weights in two groups, as ``decay_groups`` makes them."""
+    generator = torch.Generator().manual_seed(7)
+    start = values or [torch.randn(shape, generator=generator).bfloat16() for shape in ((40, 30), (30,))]
+    weights = [nn.Parameter(value.clone()) for value in start]
+    groups = [{"params": [weights[0]], "weight_decay": 0.1}, {"params": [weights[1]], "weight_decay": 0.0}]
+    return weights, MasterAdamW(groups, lr=1e-2, betas=(0.9, 0.95), moments="bf16")
+
+
+def test_a_resume_with_bf16_moments_is_exact() -> None:
+    """To the bit, through a file, with another state of torch's own random numbers."""
+    weights, optimizer = two_weights()
+    random_steps(weights, optimizer, range(5))
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    torch.manual_seed(123)
+    resumed, second = two_weights([weight.detach() for weight in weights])
+    second.load_state_dict(torch.load(io.BytesIO(file.getvalue())))
+    forgetful, third = two_weights([weight.detach() for weight in weights])
+    for pair in ((weights, optimizer), (resumed, second), (forgetful, third)):
+        random_steps(*pair, range(5, 10))
+    for mine, other, lost in zip(weights, resumed, forgetful, strict=True):
+        assert torch.equal(mine, other)
+        for key in ("master", "mean", "square"):
+            assert torch.equal(optimizer.state[mine][key], second.state[other][key])
+        assert not torch.equal(mine, lost)  # negative control: without the state
+
+
+def test_bf16_moments_follow_torchs_adamw_in_float32() -> None:
+    """Masters differ by less than a hundredth of the way they went; the first and the last bits of it are noise."""
+    weights, optimizer = two_weights()
+    exact = [nn.Parameter(weight.detach().float()) for weight in weights]
+    start = [weight.detach().clone() for weight in exact]
+    groups = [{"params": [exact[0]], "weight_decay": 0.1}, {"params": [exact[1]], "weight_decay": 0.0}]
+    plain = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95))
+    for step in range(40):
+        random_steps(weights, optimizer, range(step, step + 1))
+        for weight, other in zip(weights, exact, strict=True):
+            assert weight.grad is not None
+            other.grad = weight.grad.float()
+        plain.step()
+    for weight, other, began in zip(weights, exact, start, strict=True):
+        error = (optimizer.state[weight]["master"] - other).norm() / (other - began).norm()
+        assert 0 < error < 0.01
 
 
 @pytest.mark.parametrize("positions", [256, 131_072])  # short: plain frequencies; long: Llama-3.1's stretched ones

@@ -44,7 +44,8 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
     assert "\n" not in plan.refusal
     assert "need 596 GiB a device, there are 23 with hardware=cpu" in plan.refusal
     assert (
-        "it fits with hardware=h200x1, hardware=multinode, hardware=zero2_8x80g, hardware=zero3_8x80g" in plan.refusal
+        "it fits with hardware=gpu1_141g, hardware=multinode, hardware=zero2_8x80g, hardware=zero3_8x80g"
+        in plan.refusal
     )
 
 
@@ -140,5 +141,5 @@ def test_the_table_in_the_docs_has_not_drifted_from_the_planner() -> None:
     assert table == planner_table()
     assert len(table.splitlines()) == 2 + 12
     assert "| GLM-4-9B | 8x80 | none | 32,768 | 45.4 of 79 | 24 of 1000 | fits |" in table
-    assert "| GLM-4-9B | 1xH200 | half of the optimiser | 32,768 | 110.1 of 139 |" in table
+    assert "| GLM-4-9B | gpu1_141g | none | 32,768 | 126.1 of 139 | - | fits |" in table
     assert "| no |" in table

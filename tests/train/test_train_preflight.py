@@ -67,7 +67,7 @@ def test_glm4_on_the_default_cpu_is_refused_for_weights_and_memory_within_second
         "model=glm4 cannot be trained here: (1) weights and tokenizer: zai-org/glm-4-9b-hf is not"
     )
     assert "(2) memory: 9.4B parameters and packs of 32,768 tokens need" in message
-    assert "there are 23 with hardware=cpu; it fits with hardware=h200x1, hardware=multinode" in message
+    assert "there are 23 with hardware=cpu; it fits with hardware=gpu1_141g, hardware=multinode" in message
     assert "experiment=miniature" not in message  # advice for another run would hide what this one lacks
 
 
@@ -82,7 +82,7 @@ def test_llama31_on_eight_gpus_that_are_not_there(monkeypatch: pytest.MonkeyPatc
 def test_memory_too_small_for_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     message = refusal(compose("model=glm4", "hardware=zero3_8x80g", "hardware.device_gib=40.0"))
-    assert "need 45 GiB a device, there are 40 with hardware=this config; it fits with hardware=h200x1" in message
+    assert "need 45 GiB a device, there are 40 with hardware=this config; it fits with hardware=gpu1_141g" in message
 
 
 def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:

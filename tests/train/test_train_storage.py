@@ -66,6 +66,8 @@ def test_glm4_on_eight_gpus_by_hand() -> None:
     assert conversion_bytes(GLM, zero()) / GIB == pytest.approx(223.23, abs=0.01)
     assert resume_host_bytes(GLM, zero()) / GIB == pytest.approx(105.05, abs=0.01)
     assert resume_host_bytes(GLM, zero("zero3_offload")) / GIB == pytest.approx(227.61, abs=0.01)
+    assert checkpoint_bytes(GLM, hardware_preset("gpu1")) / GIB == pytest.approx(122.56, abs=0.01)  # 14N
+    assert checkpoint_bytes(GLM, hardware_preset("gpu1_141g")) / GIB == pytest.approx(87.54, abs=0.01)  # 10N
     assert checkpoint_bytes(GLM, zero("zero2_8x80g")) / GIB == pytest.approx(122.56, abs=0.01)
     assert resume_host_bytes(GLM, zero("zero2_8x80g")) / GIB == pytest.approx(245.12, abs=0.01)
 

@@ -87,7 +87,7 @@ class TrainingSetup(NamedTuple):
     def optimizer(self, model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
         """AdamW for the weights as the strategy holds them."""
         if not isinstance(self.hardware, Zero):
-            return build_optimizer(model, config)
+            return build_optimizer(model, config, self.hardware.moments)
         from lwexp.train.parallel.strategy import zero_optimizer
 
         return zero_optimizer(model, config, self.hardware)

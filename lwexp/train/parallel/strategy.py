@@ -187,11 +187,9 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
             "memory_efficient_linear": not hardware.activation_checkpointing,
         }
     if hardware.offload_optimizer:
-        zero["offload_optimizer"] = {
-            "device": "cpu",
-            "pin_memory": hardware.pin_memory,
-            "ratio": hardware.offload_optimizer,
-        }
+        # All of it: with "ratio" below 1 DeepSpeed updates the rest with a second optimiser, which keeps its first
+        # learning rate and is not saved (docs/decisions/027-one-gpu.md).
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
     if hardware.offload_parameters:
         zero["offload_param"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
     config: dict[str, Any] = {

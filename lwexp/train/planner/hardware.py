@@ -11,7 +11,7 @@ from lwexp.config.train import CPU, Auto, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.runs.launch import rank_environment
 from lwexp.train.model.dimensions import model_sizes
-from lwexp.train.planner.memory import GIB, plan_memory
+from lwexp.train.planner.memory import GIB, TIGHT, plan_memory
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,9 @@ def choose(
 ) -> tuple[str, Hardware, str]:
     """Name of the chosen preset, its settings, and the reason.
 
-    With several GPUs: ZeRO-3 over all of them. With one: no offload if the model fits, else offload. With none: the
-    CPU. A miniature (a model whose tokenizer is fitted to its data) always uses one device.
+    With several GPUs: ZeRO-3 over all of them. With one: the first of gpu1, gpu1_141g (bf16 moments) and
+    zero3_offload whose plan leaves 5% of the memory free. With none: the CPU. A miniature (a model whose tokenizer is
+    fitted to its data) always uses one device.
     """
     if found.devices == 0:
         cpu = hardware_preset("cpu")
@@ -74,11 +75,14 @@ def choose(
         name = "multinode" if nodes > 1 else "zero3_8x80g"
         zero = _zero(name, {"devices": found.devices, "num_nodes": nodes, "device_gib": None})
         return name, zero, what + (f" on each of {nodes} nodes" if nodes > 1 else "")
-    whole = hardware_preset("gpu1")
-    if _need(model, whole, tokens) <= found.gib:
-        return "gpu1", whole, what
-    name = "h200x1" if found.gib > 120 else "zero3_offload"
-    return name, _zero(name, {"devices": 1, "device_gib": None}), f"{what}, too little for gpu1"
+    too_small: list[str] = []
+    for name in ("gpu1", "gpu1_141g"):
+        alone = hardware_preset(name).model_copy(update={"device_gib": None})
+        if (need := _need(model, alone, tokens)) <= TIGHT * found.gib:
+            return name, alone, what + "".join(f", {reason}" for reason in too_small)
+        too_small.append(f"{name} would need {need / TIGHT:.0f} GiB")
+    zero = _zero("zero3_offload", {"devices": 1, "device_gib": None, "host_gib": None, "pin_memory": False})
+    return "zero3_offload", zero, ", ".join([what, *too_small])
 
 
 def _as_started(hardware: Zero) -> Zero:

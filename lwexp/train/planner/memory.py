@@ -16,6 +16,8 @@ from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
 
 GIB = 2**30
+TIGHT = 0.95
+"""A plan above this share of the memory is called tight, because the formulas are accurate only to about 10%."""
 LOGIT_CHUNK = 0.5 * GIB
 """Equal to ``logprobs.CHUNK_BYTES``, the upper limit on the float32 logits held at once."""
 
@@ -81,11 +83,13 @@ def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[T
         return _zero_states(sizes, hardware), _host_states(sizes, hardware)
     if hardware.number_bytes == 4:
         return (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), ()
+    each, what = (12, "two moments") if hardware.moments == "float32" else (8, "two bf16 moments")
+    copies = 12 if hardware.moments == "float32" else 14
     return (
         Term("parameters", 2 * n, "2N"),
         Term("gradients", 2 * a, "2A"),
-        Term("optimiser", 12 * a, "12A: float32 master, two moments"),
-        Term("one weight", 12 * min(a, sizes.embedding_parameters), "12Vh: its float32 copies", "update"),
+        Term("optimiser", each * a, f"{each}A: float32 master, {what}"),
+        Term("one weight", copies * min(a, sizes.embedding_parameters), f"{copies}Vh: its float32 copies", "update"),
     ), ()
 
 

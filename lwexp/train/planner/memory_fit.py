@@ -9,10 +9,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.planner.hardware import find_devices
-from lwexp.train.planner.memory import GIB, MemoryPlan, plan_memory
-
-TIGHT = 0.95
-"""A plan above this share of the memory is called tight, because the formulas are accurate only to about 10%."""
+from lwexp.train.planner.memory import GIB, TIGHT, MemoryPlan, plan_memory
 
 
 class MemoryFit(NamedTuple):

@@ -40,7 +40,7 @@ def checkpoint_bytes(sizes: Sizes, hardware: Hardware) -> float:
     n, a, b = sizes.parameters, sizes.trained_parameters, hardware.number_bytes
     if isinstance(hardware, Zero):
         return 12.0 * a + b * (n - a if hardware.stage == 3 else n)
-    return b * n + (8.0 if b == 4 else 12.0) * a
+    return b * n + (8.0 if b == 4 or hardware.moments == "bf16" else 12.0) * a
 
 
 def conversion_bytes(sizes: Sizes, hardware: Zero) -> float:
