@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import compose
+from lwexp.config.cli import exit_after
 from lwexp.config.folders import REPOSITORY
 from lwexp.recipe.training import train
-from lwexp.records import LwexpError
 from tests.train.tiny_packs import tiny_model
 
 BROKEN = {
@@ -53,21 +53,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def refusal(folder: Path, overrides: tuple[str, ...], dry_run: bool) -> str:
+def exit_code(overrides: tuple[str, ...], folder: Path, dry_run: bool) -> int | str | None:
+    """That of the command, whose errors go to stderr."""
     words = [word.format(tmp=folder) for word in overrides]
     config = compose(f"root={folder}/runs", *words, f"dry_run={str(dry_run).lower()}")
-    with pytest.raises(LwexpError) as caught:
+
+    def work() -> None:
         train(config)
+
+    with pytest.raises(SystemExit) as left:
+        exit_after(work)
     assert not (folder / "runs").exists()
-    return str(caught.value)
+    return left.value.code
 
 
 @pytest.mark.parametrize(("overrides", "said"), BROKEN.values(), ids=BROKEN)
-def test_a_dry_run_refuses_what_a_start_refuses(overrides: tuple[str, ...], said: str, folder: Path) -> None:
+def test_a_dry_run_refuses_what_a_start_refuses(
+    overrides: tuple[str, ...], said: str, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["lwexp", *overrides])
     for dry_run in (True, False):
-        message = refusal(folder, overrides, dry_run)
-        assert said in message
-        assert "\n" not in message
+        assert exit_code(overrides, folder, dry_run) == 2
+        (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert said in error
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ def test_what_only_this_machine_lacks_or_is_not_made_yet_is_no_refusal(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Eight GPUs, the weights of a hub id, and the newest data and SFT runs."""
-    train(compose(f"root={folder}/runs", "model=glm4", "hardware=zero3_8x80g", "objective=dpo", "dry_run=true"))
+    assert not exit_code(("model=glm4", "hardware=zero3_8x80g", "objective=dpo"), folder, dry_run=True)
     told = capsys.readouterr().out
     assert "not on this machine: weights and tokenizer: zai-org/glm-4-9b-hf" in told
 
