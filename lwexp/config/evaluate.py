@@ -39,7 +39,33 @@ class ApiEngine(Strict):
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
 
-Engine = Annotated[CheckpointEngine | ApiEngine, Field(discriminator="kind")]
+class ServerEngine(Strict):
+    """A vLLM server that lwexp starts on the model's folder, checks, and stops at the end."""
+
+    kind: Literal["server"]
+    path: str | None = None
+    """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
+    chat: str | None = None
+    """Chat format of a folder that lwexp has not saved; null takes the saved format."""
+    command: Annotated[str | None, Key("speed")] = None
+    """Starts the server, such as "/venvs/vllm/bin/python -m vllm.entrypoints.openai.api_server"; its environment need
+    not be lwexp's. --model, --port and the like are appended. null takes lwexp's own interpreter."""
+    dtype: str = "auto"
+    """Precision of the weights: auto, bfloat16, float16 or float32."""
+    tensor_parallel: Annotated[int, Key("speed")] = Field(1, ge=1)
+    """Devices that share one copy of the model."""
+    data_parallel: Annotated[int, Key("speed")] = Field(1, ge=1)
+    """Copies of the model."""
+    memory_share: Annotated[float | None, Key("speed")] = Field(None, gt=0, le=1)
+    """Share of a GPU's memory that the server takes; null leaves it to the server."""
+    options: Annotated[str, Key("speed")] = ""
+    """More arguments of the server, such as "--enforce-eager"."""
+    start_seconds: Annotated[float, Key("speed")] = Field(1800.0, gt=0)
+    """Time to load the model; a server that is not healthy then is stopped."""
+    limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
+
+
+Engine = Annotated[CheckpointEngine | ServerEngine | ApiEngine, Field(discriminator="kind")]
 
 
 class SampleConfig(Strict):

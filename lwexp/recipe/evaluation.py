@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, CheckpointEngine
+from lwexp.config.evaluate import ApiEngine, ServerEngine
 from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
@@ -99,7 +99,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
         inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
     if trained is not None:
         inputs["run"] = trained.id
-    elif not config.responses and isinstance(config.engine, CheckpointEngine) and config.engine.path is not None:
+    elif not config.responses and not isinstance(config.engine, ApiEngine) and config.engine.path is not None:
         folder = Path(config.engine.path)
         if not (folder / "config.json").is_file():
             raise LwexpError(f"engine.path={folder} holds no model (config.json is missing); wanted a model's folder")
@@ -152,6 +152,7 @@ def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, r
     return collect(
         prompts, model=model, model_name=_subject(config, trained), sample=config.sample, seed=config.seed, out=out,
         chat=chat, counter=config.bench.counter, root=Path(config.root),
+        server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
 
 

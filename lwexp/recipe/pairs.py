@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions
-from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, sft_run
 from lwexp.records import (
     LwexpError,
@@ -118,6 +118,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
     return collect(
         prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,
         sample=_sampling(config), seed=config.seed, out=out, chat=chat, root=Path(config.root),
+        server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
@@ -31,6 +31,7 @@ def collect(
     chat: str | None = None,
     counter: Counter = "longwriter",
     root: Path | None = None,
+    server: ServerEngine | None = None,
 ) -> list[Response]:
     """Answer every prompt ``sample.repeats`` times.
 
@@ -47,6 +48,7 @@ def collect(
         chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
         root: Folder of the runs that share their paid answers; None shares with no run.
+        server: How to serve a model folder; None decodes it in this process.
 
     Returns:
         The responses in bench order, the repeats of a prompt together; at the end, ``out`` has that order too.
@@ -76,9 +78,6 @@ def collect(
         def keep(answer: SampleResult | Failure) -> None:
             """Store an answer under its own id; answers may arrive in any order."""
             count.advance()
-            if isinstance(answer, Failure):
-                failures.append(answer)
-                return
             row = _filled(blank[answer.id], answer, counter, after_plan=after_plan if sample.plan_first else str)
             if isinstance(row, Failure):
                 failures.append(row)
@@ -88,7 +87,7 @@ def collect(
 
         if requests:
             with counted("answers", len(requests)) as count:
-                _answer(requests, model, sample, chat, (out.parent / ENGINE_LEDGER, root), keep)
+                _answer(requests, model, sample, chat, (out.parent / ENGINE_LEDGER, root), server, keep)
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
     _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
@@ -97,9 +96,11 @@ def collect(
 
 
 def _filled(
-    blank: Response, answer: SampleResult, counter: Counter, *, after_plan: Callable[[str], str]
+    blank: Response, answer: SampleResult | Failure, counter: Counter, *, after_plan: Callable[[str], str]
 ) -> Response | Failure:
-    """The answer without its reasoning, which is kept beside it."""
+    """The answer without its reasoning, which is kept beside it. A failure stays one."""
+    if isinstance(answer, Failure):
+        return answer
     # A local model may write NUL or half an emoji; a provider's text has already been cleaned.
     split = split_reasoning(encodable(answer.text).value)
     reasoning = with_reasoning(answer.reasoning, split)
@@ -119,6 +120,7 @@ def _answer(
     sample: SampleConfig,
     chat: str | None,
     ledger: tuple[Path, Path | None],
+    server: ServerEngine | None,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
     """Pass each answer to ``keep`` as soon as it is complete. ``ledger`` is its file and the root of other ledgers."""
@@ -127,6 +129,11 @@ def _answer(
 
         path, root = ledger
         ask_all(requests, model, sample, path, root, keep)
+        return
+    if server is not None:
+        from lwexp.sample.managed import answer_by_server
+
+        answer_by_server(requests, server, model, sample, chat=chat, folder=ledger[0].parent, keep=keep)
         return
     from lwexp.sample.engine import TransformersEngine
 

@@ -1,0 +1,154 @@
+"""A server in a process of its own: started, waited for, and stopped with all its children."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from lwexp.records import LwexpError, Preempted
+from lwexp.runs.progress import clock
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_POLL_SECONDS = 0.1
+_REPORT_SECONDS = 15.0
+_STOP_SECONDS = 20.0
+_LONGEST_LINE = 200
+
+
+class ServerProcess:
+    """One server on 127.0.0.1. Its port stays the same over restarts, so that clients need not know of them."""
+
+    def __init__(self, command: Sequence[str], log_file: Path, start_seconds: float) -> None:
+        """Choose a free port; nothing is started yet.
+
+        Args:
+            command: Program and arguments; ``--host`` and ``--port`` are appended.
+            log_file: Receives what the server prints, appended over restarts.
+            start_seconds: Time to become healthy.
+        """
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self._command = [*command, "--host", "127.0.0.1", "--port", str(self.port)]
+        self._log_file = log_file
+        self._start_seconds = start_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the started process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server and wait until ``/health`` answers.
+
+        Raises:
+            LwexpError: If the command does not exist, or the server ends or is not healthy in time.
+            Preempted: After SIGTERM.
+        """
+        with open(self._log_file, "ab") as out:
+            try:
+                self._process = self._started(out)
+            except OSError as error:
+                raise LwexpError(f"engine.command: {self._command[0]} cannot be started ({error.strerror})") from None
+        began = reported = time.monotonic()
+        log.info("server: started by %s; its output is in %s", shlex.join(self._command), self._log_file)
+        with _preempted_by_sigterm():
+            while not self._is_healthy():
+                now = time.monotonic()
+                if self._process.poll() is not None:
+                    self._fail(f"ended with exit code {self._process.returncode} before it was healthy")
+                if now - began > self._start_seconds:
+                    self._fail(f"was not healthy after engine.start_seconds={self._start_seconds:g}")
+                if now - reported >= _REPORT_SECONDS:
+                    reported = now
+                    log.info("server: not ready after %s: %s", clock(now - began), self._last_line())
+                time.sleep(_POLL_SECONDS)
+        log.info("server: ready after %s", clock(time.monotonic() - began))
+
+    def stop(self) -> None:
+        """SIGTERM to the whole session, then SIGKILL for whatever is left of it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
+            deadline = time.monotonic() + seconds
+            if not _signal_session(process.pid, number):
+                break
+            while time.monotonic() < deadline:
+                process.poll()  # reaps it: an ended child that is not waited for still counts as a member
+                if not _signal_session(process.pid, 0):
+                    break
+                time.sleep(_POLL_SECONDS / 4)
+        process.wait()
+
+    def _started(self, out: IO[bytes]) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C in the terminal must not end the server before the answers in flight have come.
+        return subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=_told_when_parent_dies,
+        )  # fmt: skip
+
+    def _is_healthy(self) -> bool:
+        try:
+            with urlopen(f"{self.url}/health", timeout=5) as reply:
+                return bool(reply.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def _fail(self, what: str) -> None:
+        raise LwexpError(f"the server {what}: {self._last_line()} (all its output: {self._log_file})")
+
+    def _last_line(self) -> str:
+        lines = self._log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1][:_LONGEST_LINE] if lines else "it has printed nothing"
+
+
+def _told_when_parent_dies() -> None:
+    """Run in the child: SIGTERM, on which a server stops its own children, even after ``kill -9`` of lwexp."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _signal_session(leader: int, number: int) -> bool:
+    """Send a signal to the process group; False if it has no member any more."""
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _preempted_by_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that the server is stopped on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def preempt(number: int, frame: FrameType | None) -> None:
+        raise Preempted
+
+    before = signal.signal(signal.SIGTERM, preempt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

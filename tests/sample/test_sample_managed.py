@@ -1,0 +1,119 @@
+"""The managed engine against a real process: start, identity, death, restart, and nothing left running."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from transformers import AutoTokenizer
+
+from lwexp.config import compose
+from lwexp.config.evaluate import ServerEngine
+from lwexp.records import LwexpError, Prompt, Response
+from lwexp.sample.collect import collect
+
+FAKE = Path(__file__).with_name("fake_server.py")
+PROMPTS = [
+    Prompt(id=f"p{n}", text=f"Write about tea {n}", language="en", type="t", required_words=10) for n in range(6)
+]
+
+
+@pytest.fixture
+def model(llama_folder: Path, tmp_path: Path) -> Path:
+    """An exported model; the fake server knows the tokens that transformers' own chat template gives."""
+    folder = tmp_path / "model"
+    shutil.copytree(llama_folder, folder)
+    settings(folder)
+    return folder
+
+
+def settings(folder: Path, **changes: Any) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = {}
+    for prompt in PROMPTS:
+        message = [{"role": "user", "content": prompt.text}]
+        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        tokens[prompt.text] = tokenizer.encode(text, add_special_tokens=False)
+    (folder / "fake.json").write_text(json.dumps({"tokens": tokens, "lives": 0} | changes), encoding="utf-8")
+
+
+def run(folder: Path, command: str = f"{sys.executable} {FAKE}", **sampling: Any) -> list[Response]:
+    config = compose("engine=vllm_server", f"engine.command='{command}'")
+    assert isinstance(config.engine, ServerEngine)
+    limits = config.engine.limits.model_copy(update={"max_attempts": 1, "concurrency": 2})
+    engine = config.engine.model_copy(update={"limits": limits})
+    sample = config.sample.model_copy(update={"max_new_tokens": 64} | sampling)
+    out = folder.parent / "responses.jsonl"
+    return collect(PROMPTS, model=folder, model_name="m", sample=sample, seed=0, out=out, server=engine)
+
+
+def started(folder: Path) -> list[list[int]]:
+    """Process ids of each start: the server and its child."""
+    lines = (folder / ".pids").read_text(encoding="utf-8").splitlines()
+    return [[int(pid) for pid in line.split()] for line in lines]
+
+
+def left_running(folder: Path) -> list[int]:
+    found = [pid for pids in started(folder) for pid in pids if psutil.pid_exists(pid)]
+    # An orphaned child that was killed may stay a zombie until init collects it.
+    return [pid for pid in found if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_server_is_started_asked_and_stopped_with_its_children(model: Path) -> None:
+    assert [row.text for row in run(model)] == [f"Answer to {prompt.text}" for prompt in PROMPTS]
+    assert len(started(model)) == 1
+    assert left_running(model) == []
+    assert "Answer" in run(model)[0].text
+    assert len(started(model)) == 1, "all answers were there, and the server was started for nothing"
+
+
+def test_a_server_that_dies_is_started_once_more_and_no_answer_is_missing(model: Path) -> None:
+    settings(model, die_after=2, lives=1)
+    assert [row.text for row in run(model)] == [f"Answer to {prompt.text}" for prompt in PROMPTS]
+    assert len(started(model)) == 2
+    assert left_running(model) == []
+
+
+def test_a_server_that_dies_twice_is_given_up_and_keeps_its_answers(model: Path) -> None:
+    settings(model, die_after=1, lives=2)
+    with pytest.raises(LwexpError, match="the server died twice, with 4 answers missing"):
+        run(model)
+    assert len(started(model)) == 2
+    assert left_running(model) == []
+    kept = (model.parent / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["finish_reason"] for line in kept] == ["stop", "stop"]
+
+
+def test_another_model_on_the_port_is_refused(model: Path) -> None:
+    settings(model, name="somebody-elses")
+    with pytest.raises(LwexpError, match="serves somebody-elses, not lwexp-"):
+        run(model)
+    assert left_running(model) == []
+
+
+def test_another_chat_template_on_the_server_is_refused(model: Path) -> None:
+    tokens = json.loads((model / "fake.json").read_text(encoding="utf-8"))["tokens"]
+    settings(model, tokens={text: [*ids[:3], 1, *ids[3:]] for text, ids in tokens.items()})
+    with pytest.raises(LwexpError, match="differ from token 3 on: the server reads the tokenizer or chat template"):
+        run(model)
+    assert left_running(model) == []
+
+
+def test_an_answer_longer_than_the_context_is_refused_before_asking(model: Path) -> None:
+    with pytest.raises(LwexpError, match=r"sample.max_new_tokens=512 after a prompt of \d+ tokens exceeds the 512"):
+        run(model, max_new_tokens=512)
+    assert left_running(model) == []
+
+
+def test_a_server_that_ends_before_it_is_healthy_is_one_line_with_its_last_words(model: Path) -> None:
+    settings(model, broken=True)
+    with pytest.raises(LwexpError, match="ended with exit code 1 before it was healthy: no room for the weights"):
+        run(model)
+
+
+def test_a_command_that_does_not_exist_is_named(model: Path) -> None:
+    with pytest.raises(LwexpError, match=r"engine\.command: /nowhere/python cannot be started"):
+        run(model, command="/nowhere/python -m vllm")
