@@ -14,6 +14,9 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 
 
+MAX_WORDS = 10_000_000
+"""No text is longer, and a required length above it is a mistake."""
+
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
 
 
@@ -68,6 +71,21 @@ def require_list(row: JsonRow, column: str, of: str = "messages") -> list[Any]:
     if not isinstance(value, list):
         raise BrokenRowError("wrong_type", f"{column} is {json_type(value)}, wanted a list of {of}")
     return value
+
+
+def read_length(row: JsonRow, column: str = "required_words") -> int | None:
+    """A length in words, or None where the column holds no number above 0. Parquet of pandas has 300.0 for 300.
+
+    Raises:
+        BrokenRowError: If it is longer than any text; the files of a run store numbers of 64 bits.
+    """
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        return None
+    if value > MAX_WORDS:
+        got = str(value) if len(str(value)) <= 24 else f"a number of {len(str(value))} digits"
+        raise BrokenRowError("wrong_type", f"{column} is {got}, wanted at most {MAX_WORDS:,}")
+    return int(value) if value == int(value) else None
 
 
 def read_message(item: object, where: str) -> Message:

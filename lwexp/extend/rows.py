@@ -16,6 +16,7 @@ class RawRow(NamedTuple):
     unit: Literal["line", "row"]
     value: object
     problem: str | None = None
+    place: str = ""  # where the row is found, if unit and number do not say it: "b.jsonl line 3" of a folder
 
 
 class PairTurns(NamedTuple):

@@ -7,7 +7,7 @@ does not matter.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lwexp.extend.columns import BrokenRowError, JsonRow
+from lwexp.extend.columns import BrokenRowError, JsonRow, read_length
 from lwexp.extend.rows import ROW_FORMATS, AutoFormat, RawRow, format_of
 from lwexp.text.encodable import encodable_json
 
@@ -49,20 +49,26 @@ def read_candidate(row: RawRow, source: str) -> Candidate | Rejected:
     value = row.value
     if not isinstance(value, Mapping):
         return Rejected("not_an_object", f"is a {type(value).__name__}, wanted an object with named columns")
-    value = encodable_json(value).value
+    try:
+        value = encodable_json(value).value
+    except RecursionError:
+        return Rejected("wrong_type", "is nested too deeply to be a row")
     turn = _first_turn(value)
     if isinstance(turn, Rejected):
         return turn
     text, details = turn
+    try:
+        words = read_length(value)
+    except BrokenRowError as error:
+        return Rejected(error.reason, str(error))
     own_id = next((str(value[key]) for key in _IDS if value.get(key)), None)
-    words = value.get("required_words")
     return Candidate(
         id=own_id or f"{source}-{row.number}",
         text=text.strip(),
         language=details.get("language") or value.get("language"),
         is_toxic=bool(value.get("toxic") or details.get("toxic") or _is_flagged(value.get("openai_moderation"))),
         is_redacted=bool(details.get("redacted") if "redacted" in details else value.get("redacted")),
-        required_words=words if isinstance(words, int) and words > 0 else None,
+        required_words=words,
     )
 
 

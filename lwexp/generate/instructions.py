@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lwexp.config.data import InstructionFile, SelectedInstructions, SyntheticInstructions
+from lwexp.extend.columns import MAX_WORDS
 from lwexp.llm.offline.grammar import TOPICS, instruction_text
 from lwexp.records import Instruction, LwexpError, first_problem, read_json_lines
 from lwexp.runs import Run, find_run
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 
 _TEXT_KEYS = ("text", "prompt", "instruction")
 _LENGTH_KEYS = ("required_words", "length")
-_LONGEST = 10_000_000  # words; no text is longer
 
 
 class Loaded(NamedTuple):
@@ -135,8 +135,8 @@ def _instruction(row: Any, path: Path, number: int) -> Instruction:
         raise LwexpError(f"{where}: wanted an object with a text under one of {', '.join(_TEXT_KEYS)}")
     text: str = row[text_key].strip()
     words = next((row[key] for key in _LENGTH_KEYS if row.get(key) is not None), stated_words(text))
-    if isinstance(words, int) and words > _LONGEST:
-        raise LwexpError(f"{where}: required_words: wanted at most {_LONGEST:,}")
+    if isinstance(words, int | float) and words > MAX_WORDS:
+        raise LwexpError(f"{where}: required_words: wanted at most {MAX_WORDS:,}")
     try:
         return Instruction(
             id=str(row.get("id", f"{path.stem}-{number:06d}")),

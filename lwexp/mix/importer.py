@@ -5,16 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config import Config
 from lwexp.config.data import FilterConfig
 from lwexp.extend.rows import RawRow
-from lwexp.mix.files import hub_fingerprint, read_file, read_hub
+from lwexp.mix.files import read_file, stem
 from lwexp.mix.filters import filter_hit, stated_length
-from lwexp.mix.parse import holds_pair, parse_conversations, parse_pairs
+from lwexp.mix.hub import hub_fingerprint, read_hub
+from lwexp.mix.parse import holds_pairs, parse_conversations, parse_pairs
 from lwexp.records import (
     Conversation,
     Failure,
@@ -32,6 +33,8 @@ from lwexp.runs.artifacts import IMPORT_FAILURES, PAIRS, ImportResults
 from lwexp.text.plain import plural, slug
 
 log = logging.getLogger(__name__)
+
+_LOOK_AHEAD = 100  # rows that may be broken before one tells conversations from pairs
 
 
 class _Source(NamedTuple):
@@ -104,7 +107,7 @@ def _open(config: Config) -> _Source:
     if path.is_dir():
         rows, known_by, name = read_hub(str(path), config.split), fingerprint(path), path.resolve().name
     elif path.is_file() or path.suffix or config.source.count("/") != 1:
-        rows, known_by, name = read_file(path), fingerprint(path), path.stem
+        rows, known_by, name = read_file(path), fingerprint(path), stem(path)
     else:
         rows, name = read_hub(config.source, config.split), path.name
         known_by = f"{hub_fingerprint(config.source)}/{config.split}"
@@ -142,10 +145,9 @@ def _read(
         LwexpError: If no row can be used; with on_bad_row=error, at the first broken row.
     """
     counts = _Counts()
-    first = next(source.rows, None)
-    rows = source.rows if first is None else chain([first], source.rows)
-    parse = parse_pairs if first is not None and holds_pair(first.value) else parse_conversations
-    for parsed in parse(rows, origin=source.origin, name=source.name):
+    first = list(islice(source.rows, _LOOK_AHEAD))
+    parse = parse_pairs if holds_pairs(row.value for row in first) else parse_conversations
+    for parsed in parse(chain(first, source.rows), origin=source.origin, name=source.name):
         if isinstance(parsed, Failure) and config.on_bad_row == "error":
             raise LwexpError(f"{parsed.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
         row = parsed if isinstance(parsed, Failure) else _filtered(parsed, config.filter, source)

@@ -18,8 +18,17 @@ log = logging.getLogger(__name__)
 _AUTO, _AUTO_PAIR = AutoFormat(), AutoPairFormat()
 
 
-def holds_pair(row: object) -> bool:
-    """Whether a row's columns are those of a preference pair."""
+def holds_pairs(rows: Iterable[object]) -> bool:
+    """Whether the first row that any format recognises is a preference pair."""
+    for row in rows:
+        if _is_pair(row):
+            return True
+        if format_of(row, _AUTO) is not None:
+            return False
+    return False
+
+
+def _is_pair(row: object) -> bool:
     return format_of(row, _AUTO_PAIR) is not None
 
 
@@ -39,7 +48,7 @@ def parse_conversations(
     """
 
     def refuse_pairs(row: object) -> None:
-        if format.kind == "auto" and holds_pair(row):
+        if format.kind == "auto" and _is_pair(row):
             raise LwexpError(
                 f"{origin} holds preference pairs, not conversations; for DPO: "
                 f"'+mixture.pairs.{name}={{kind: file, path: {origin}}}'; for SFT on the chosen answers: "
@@ -117,7 +126,7 @@ def _parsed(
                 raise BrokenRowError("not_json", raw.problem)
             yield read(_storable(raw.value, unstorable), id)
         except BrokenRowError as error:
-            detail = encodable(f"{origin} {raw.unit} {raw.number}: {error}").value
+            detail = encodable(f"{origin} {raw.place or f'{raw.unit} {raw.number}'}: {error}").value
             yield Failure(id=id, stage="mix", reason=error.reason, detail=detail, attempts=1)
     if unstorable:
         log.warning("%s: %s", encodable(str(origin)).value, unstorable)

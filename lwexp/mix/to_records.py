@@ -5,12 +5,13 @@ alternate is reported; LLaMA-Factory drops it silently.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from lwexp.extend.columns import BrokenRowError, JsonRow, require_object
+from lwexp.extend.columns import BrokenRowError, JsonRow, read_length, require_object
 from lwexp.extend.rows import PairFormat, RowFormat
 from lwexp.records import Conversation, Language, Message, PreferencePair, Row, first_problem, prompt_sha, turn_problem
 from lwexp.text.encodable import encodable_json
@@ -42,7 +43,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
         "source": source,
         "language": _language_of(messages),
         "messages": tuple(messages),
-        "required_words": _required_words(columns),
+        "required_words": read_length(columns),
         "actual_words": max(count_words(message.content) for message in messages if message.role == "assistant"),
         "prompt_sha": prompt_sha(messages[:-1]),
         "reasoning": reasoning if any(reasoning) else None,
@@ -73,11 +74,11 @@ def to_pair(row: object, format: PairFormat, *, id: str, source: str) -> Prefere
         "prompt": tuple(prompt),
         "chosen": chosen,
         "rejected": rejected,
-        "chosen_score": _score(columns.get("chosen_score")),
-        "rejected_score": _score(columns.get("rejected_score")),
+        "chosen_score": _score(columns, "chosen_score"),
+        "rejected_score": _score(columns, "rejected_score"),
         "chosen_words": count_words(chosen),
         "rejected_words": count_words(rejected),
-        "required_words": _required_words(columns),
+        "required_words": read_length(columns),
         "chosen_reasoning": chosen_reasoning or None,
         "rejected_reasoning": rejected_reasoning or None,
     }
@@ -145,8 +146,14 @@ def _provenance(row: JsonRow, prompt: Sequence[Message], names: Sequence[str]) -
             return {}
     if not isinstance(columns, Mapping) or columns.get("prompt_sha") != prompt_sha(prompt):
         return {}
-    wanted = ("id", "source", "language", "required_words", *names)
-    return {name: columns[name] for name in wanted if columns.get(name) is not None}
+    wanted = ("id", "source", "language", *names)
+    found = {name: columns[name] for name in wanted if columns.get(name) is not None}
+    found |= {
+        name: _score(columns, name)
+        for name in ("chosen_score", "rejected_score", "cost_usd")
+        if type(found.get(name)) in (int, float)
+    }
+    return found | ({"required_words": words} if (words := read_length(columns)) else {})
 
 
 def _build(row_type: type[R], values: Mapping[str, Any]) -> R:
@@ -165,10 +172,10 @@ def _check_turns(messages: list[Message], *, last: Literal["user", "assistant"])
         raise BrokenRowError("bad_turns", problem)
 
 
-def _required_words(row: JsonRow) -> int | None:
-    words = row.get("required_words")
-    return words if isinstance(words, int) and words > 0 else None
-
-
-def _score(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _score(row: JsonRow, column: str) -> float | None:
+    value = row.get(column)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if not abs(value) <= sys.float_info.max:  # an int may be longer than any float
+        raise BrokenRowError("wrong_type", f"{column} is no finite number of 64 bits")
+    return float(value)

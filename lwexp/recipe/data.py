@@ -33,14 +33,15 @@ def select(config: Config) -> RunDirectory | None:
     """Conversations of any set -> the instructions that need a long answer. None after a dry run."""
     from lwexp.generate.select import forecast, select_instructions
     from lwexp.llm.key import require_key
-    from lwexp.mix.files import hub_fingerprint, read_file, stream
+    from lwexp.mix.files import read_file, stem
+    from lwexp.mix.hub import hub_fingerprint, stream
     from lwexp.text.plain import slug
 
     console_log()
     source = config.source
     assert source is not None, "validation refuses task=select without a source"
     path = Path(source)
-    name = slug(path.stem or source, "source")
+    name = slug(stem(path) or source, "source")
     rows = read_file(path) if path.is_file() else stream(source, config.split)
     if config.dry_run:
         print(forecast(config, rows, name).describe(config))

@@ -21,6 +21,7 @@ from lwexp.records.files import (
     RowLog,
     StoredRows,
     first_problem,
+    parse_json_lines,
     read_json_lines,
     read_rows,
     scan_json_lines,
@@ -55,7 +56,7 @@ __all__ = [
     "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LwexpError",
     "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
     "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "SegmentCheck", "StepTrace", "StoredRows",
-    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "first_problem", "prompt_sha", "published_cells",
-    "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally", "turn_problem", "write_json",
-    "write_rows", "write_text",
+    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "first_problem", "parse_json_lines", "prompt_sha",
+    "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally", "turn_problem",
+    "write_json", "write_rows", "write_text",
 ]  # fmt: skip

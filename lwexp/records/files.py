@@ -50,18 +50,20 @@ def scan_rows(path: Path, row_type: type[R]) -> Iterator[R | BadRow]:
 
 
 def scan_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadRow]:
-    """Yield line number and value of each line of a file, or a ``BadRow`` for a line that is not JSON.
-
-    Blank lines and a byte order mark are skipped.
-    """
+    """Yield line number and value of each line of a file, or a ``BadRow`` for a line that is not JSON."""
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                yield BadRow(number, f"is not JSON: {error}")
+        yield from parse_json_lines(lines)
+
+
+def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:
+    """The same for lines from anywhere. Blank lines and a byte order mark are skipped."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            yield BadRow(number, f"is not JSON: {error}")
 
 
 def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lwexp.extend.rows import ROW_FORMATS, RawRow
-from lwexp.mix.files import read_file, read_hub
+from lwexp.mix.files import read_file
+from lwexp.mix.hub import read_hub
 from lwexp.mix.parse import parse_conversations
 from lwexp.records import Conversation, Failure, LwexpError
 
@@ -59,8 +60,8 @@ def test_rows_before_a_syntax_error_survive_it(tmp_path: Path, text: str, number
 def test_files_that_are_no_table_of_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LwexpError, match="no JSON array of rows"):
         list(read_file(write(tmp_path / "a.json", '{"n": 1}\n{"n": 2}')))
-    with pytest.raises(LwexpError, match=r"cannot read \.csv"):
-        read_file(write(tmp_path / "a.csv", "n\n1\n"))
+    with pytest.raises(LwexpError, match=r"cannot read \.txt"):
+        read_file(write(tmp_path / "a.txt", "n\n1\n"))
     with pytest.raises(LwexpError, match="does not exist"):
         read_file(tmp_path / "none.jsonl")
     with pytest.raises(LwexpError, match="is a folder"):

@@ -8,7 +8,8 @@ from lwexp.extend.registry import register
 from lwexp.extend.rows import RawRow
 from lwexp.extend.settings import Strict
 from lwexp.extend.source import Found, RawPairSource, RawSource
-from lwexp.mix.files import hub_fingerprint, read_file, read_hub
+from lwexp.mix.files import FILE_ENDINGS, read_file
+from lwexp.mix.hub import hub_fingerprint, read_hub
 from lwexp.records import LwexpError
 
 
@@ -27,7 +28,7 @@ class _OneFile(Strict):
 
 @register
 class FileSource(_OneFile, RawSource):
-    """A JSON, JSONL or Parquet file of conversations."""
+    """A JSON, JSONL, CSV or Parquet file of conversations."""
 
     kind: Literal["file"] = "file"
     _instead_of_a_folder: ClassVar[str] = "set {key}.kind=hub"
@@ -35,7 +36,7 @@ class FileSource(_OneFile, RawSource):
 
 @register
 class PairsFileSource(_OneFile, RawPairSource):
-    """A JSON, JSONL or Parquet file of preference pairs."""
+    """A JSON, JSONL, CSV or Parquet file of preference pairs."""
 
     kind: Literal["file"] = "file"
 
@@ -59,5 +60,5 @@ def _found(key: str, path: str) -> Found:
     from lwexp.runs import fingerprint
 
     if not Path(path).exists():
-        raise LwexpError(f"{key}.path={path} does not exist; wanted a .json, .jsonl or .parquet file")
+        raise LwexpError(f"{key}.path={path} does not exist; wanted a {', '.join(FILE_ENDINGS)} file")
     return Found(path, fingerprint(Path(path)))
