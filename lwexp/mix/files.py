@@ -6,7 +6,7 @@ cannot be read at all is an error in one line.
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,7 +15,7 @@ from lwexp.extend.rows import RawRow
 from lwexp.mix.readers import read_csv, read_json, read_jsonl, read_parquet
 from lwexp.records import LwexpError
 
-Reader = Callable[[BinaryIO, Path], Iterator[RawRow]]
+Reader = Callable[[BinaryIO, Path], Generator[RawRow, None, None]]
 
 _READERS: dict[str, Reader] = {
     ".jsonl": read_jsonl,

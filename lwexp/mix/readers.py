@@ -5,7 +5,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +16,7 @@ from lwexp.text.plain import first_line
 _ROWS_AT_ONCE = 256  # a long draft is about 100 KB, so a batch stays near 25 MB
 
 
-def read_jsonl(file: BinaryIO, path: Path) -> Iterator[RawRow]:
+def read_jsonl(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     """One JSON value on each line; a line that is not JSON is a broken row."""
     for item in parse_json_lines(file):
         if isinstance(item, BadRow):
@@ -25,7 +25,7 @@ def read_jsonl(file: BinaryIO, path: Path) -> Iterator[RawRow]:
             yield RawRow(item[0], "line", item[1])
 
 
-def read_json(file: BinaryIO, path: Path) -> Iterator[RawRow]:
+def read_json(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     """An array of rows, an object with such an array under ``data``, or an object that is the only row.
 
     Raises:
@@ -83,7 +83,7 @@ def _skip_space(text: str, at: int) -> int:
 _NOT_TEXT = frozenset({"required_words", "chosen_score", "rejected_score", "history", "label", "kto_tag"})
 
 
-def read_csv(file: BinaryIO, path: Path) -> Iterator[RawRow]:
+def read_csv(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     """Comma-separated columns under a header. Lists of messages stand in their cells as JSON.
 
     Raises:
@@ -149,7 +149,7 @@ def _are_messages(value: object) -> bool:
 _NO_PYTHON_VALUE = (ValueError, OverflowError, LookupError)
 
 
-def read_parquet(file: BinaryIO, path: Path) -> Iterator[RawRow]:
+def read_parquet(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     """The rows of a Parquet file. Cells that Python cannot hold break their row, unless they are dates or times.
 
     Raises:
