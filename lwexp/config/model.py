@@ -50,7 +50,7 @@ class ModelConfig(Strict):
     name: str
     """Short name; runs of a model are found by it."""
     family: Annotated[ModelFamily, OneOf(FAMILIES, by_name=True)]
-    """Architecture: glm, llama, or a plugin's (docs/extend.md)."""
+    """Architecture: glm, llama, hf for what the folder says (docs/models.md), or a plugin's (docs/extend.md)."""
     path: str | None = None
     """A hub id or a local folder in Hugging Face format; null only with init=random."""
     revision: str | None = None

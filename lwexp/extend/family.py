@@ -48,6 +48,17 @@ class ModelFamily(Strict):
     unreadable: ClassVar[Mapping[str, str]] = {}
     """``model_type`` values that look like this family but cannot be loaded -> what they are and what to do."""
 
+    has_known_kernels: ClassVar[bool] = True
+    """Whether ``hardware.kernels`` may replace the layer's RMSNorm and SwiGLU, which must be Llama's."""
+
+    def takes(self, model_type: str | None) -> bool:
+        """Whether a config.json of this ``model_type`` belongs to the family."""
+        return model_type == self.kind
+
+    def of_config(self, content: Mapping[str, Any]) -> tuple[ModelFamily, dict[str, Any]]:
+        """The family as a config.json describes it, and the file's values with the defaults it leaves out."""
+        return self, dict(content)
+
     @property
     def fuses_gate_and_up(self) -> bool:
         """Whether gate and up projection are one matrix, the gate's rows first."""

@@ -19,7 +19,8 @@ SWEEPS = sorted(str(path.relative_to(CONF / "sweeps"))[:-5] for path in (CONF / 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_group_file_composes_and_passes_the_gate(group, choice):
-    compose(f"{group}={choice}", *(["mixture.path=my.jsonl"] if (group, choice) == ("mixture", "file") else []))
+    needed = {("mixture", "file"): ["mixture.path=my.jsonl"], ("model", "hf"): ["model.path=my_model"]}
+    compose(f"{group}={choice}", *needed.get((group, choice), []))
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)

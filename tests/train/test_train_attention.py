@@ -167,7 +167,7 @@ def test_a_mask_or_wrong_lengths_or_dropout_are_refused() -> None:
         attention.packed_attention(module, q, k, v, None, dropout=0.1, lengths=(6,))
 
 
-@pytest.mark.parametrize("more", [{"sliding_window": 8}, {"softcap": 30.0}])
+@pytest.mark.parametrize("more", [{"s_aux": 8}, {"position_bias": 30.0}, {"made_up": 1}, {"is_causal": False}])
 def test_an_architecture_that_attends_otherwise_is_refused(more: dict[str, Any]) -> None:
     """They come as further arguments, which would be dropped in silence. The control has them and they are None."""
     x = torch.randn(1, 2, 6, 8)

@@ -77,10 +77,13 @@ def plain_view(model: nn.Module) -> nn.Module:
         view: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     view.load_state_dict(weights, strict=True, assign=True)
+    for place, module in view.named_modules():  # constants, which no state holds: frequencies, a factor on embeddings
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                module._buffers[name] = model.get_submodule(place)._buffers[name]
     for mine, theirs in zip(rotaries(view), rotaries(model), strict=True):
-        for name, buffer in theirs._buffers.items():
-            mine._buffers[name] = buffer
-        mine.attention_scaling = theirs.attention_scaling
+        scalings = {name: value for name, value in vars(theirs).items() if name.endswith("attention_scaling")}
+        vars(mine).update(scalings)
     plain: nn.Module = view.eval()
     return plain
 

@@ -24,11 +24,16 @@ from lwexp.train.model.attention_paths import (
     cudnn_alone,
     has_varlen,
     installed_flash,
+    takes,
 )
 
 PREFIX = "packed_"
-_CHANGES_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
-"""Arguments with which some transformers architectures change the result of attention; they are refused."""
+_NO_EFFECT = frozenset({
+    "position_ids", "use_cache", "cache_position", "past_key_values", "output_attentions", "output_hidden_states",
+    "return_dict", "position_embeddings", "num_items_in_batch",
+})  # fmt: skip
+"""Arguments that transformers passes to every attention function and that do not change the result. Any other argument
+is refused: an architecture that passes it computes something that is not computed here, such as attention sinks."""
 
 
 def register_attention(choice: Attention = "auto") -> str:
@@ -52,6 +57,9 @@ def packed_attention(
     lengths: tuple[int, ...] | None = None,
     cu_seqlens: Int32[Tensor, " documents_and_one"] | None = None,
     max_length: int | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    is_causal: bool | None = None,
     choice: Attention = "auto",
     **more: Any,
 ) -> tuple[Attended, None]:
@@ -69,13 +77,18 @@ def packed_attention(
             synchronise in every layer.
         cu_seqlens: Running sum of ``lengths`` from 0; computed if it is not given.
         max_length: The longest of ``lengths``.
+        sliding_window: Tokens that a token attends to, itself included; None means all before it.
+        softcap: Scores s become c * tanh(s / c).
+        is_causal: Must not be False.
         choice: Which path to use; ``auto`` uses ``best_path``.
-        more: Further arguments that transformers passes; those that would change the result are refused.
+        more: Further arguments that transformers passes; those not known to be without effect are refused.
 
     Raises:
         LwexpError: If the path cannot run on these tensors, or the architecture needs a different kind of attention.
     """
-    if unknown := [name for name in _CHANGES_ATTENTION if more.get(name) is not None]:
+    if is_causal is False:
+        more["is_causal"] = is_causal
+    if unknown := sorted(name for name in more if name not in _NO_EFFECT and more[name] is not None):
         raise LwexpError(
             f"model.family: packed attention has no {unknown[0]}, which {type(module).__name__} asks for "
             f"({more[unknown[0]]!s:.40}); choose a model with plain causal attention"
@@ -85,10 +98,20 @@ def packed_attention(
     assert lengths is not None, "packed attention needs the documents' lengths"
     assert sum(lengths) == query.shape[2], (lengths, query.shape)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    longest = max_length or max(lengths)
+    window = sliding_window if sliding_window is not None and sliding_window < longest else None
+    documents = Documents(lengths, cu_seqlens, longest, window, softcap)
     path = best_path(query.device.type, query.dtype) if choice == "auto" else choice
+    if not takes(path, documents):
+        if choice != "auto":
+            kind = "softcap" if softcap is not None else "window"
+            raise LwexpError(
+                f"hardware.attention={path}: has no attention {kind}, which {type(module).__name__} asks for; "
+                f"set hardware.attention=auto"
+            )
+        path = "per_document"
     if path != "per_document" and (problem := unfit(query.device.type, query.dtype)):
         raise LwexpError(f"hardware.attention={path}: {problem}")
-    documents = Documents(lengths, cu_seqlens, max_length or max(lengths))
     return PATHS[path](query, key, value, documents, scale), None
 
 

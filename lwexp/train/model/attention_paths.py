@@ -26,12 +26,25 @@ reaches about 60% of cuDNN's speed on Hopper, but each separate call costs kerne
 not measured."""
 
 
+QUERY_BLOCK = 1024
+"""Queries that meet a window's keys in one call."""
+
+
 class Documents(NamedTuple):
-    """Where the documents of a pack begin and end."""
+    """Where the documents of a pack begin and end, and how a token attends within its document."""
 
     lengths: tuple[int, ...]
     cu_seqlens: Int32[Tensor, " bounds"] | None
     max_length: int
+    window: int | None = None
+    """Tokens that a token attends to, itself included; None means all before it."""
+    softcap: float | None = None
+    """Scores s become c * tanh(s / c); None leaves them as they are."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether attention is causal and nothing else. A window that no document exceeds changes nothing."""
+        return self.softcap is None and (self.window is None or self.window >= self.max_length)
 
     def bounds(self, device: torch.device) -> Int32[Tensor, " bounds"]:
         return self.cu_seqlens if self.cu_seqlens is not None else boundaries(self.lengths, device)
@@ -55,7 +68,44 @@ def per_document(
     Padding the documents into one batch took 1.0 to 1.9 times as long (1,536 tokens, 2 to 32 documents).
     """
     pieces = zip(*(torch.split(tensor, list(documents.lengths), dim=2) for tensor in (query, key, value)), strict=True)
-    return torch.cat([_sdpa(q, k, v, scale) for q, k, v in pieces], dim=2).transpose(1, 2)
+    if documents.is_plain:
+        return torch.cat([_sdpa(q, k, v, scale) for q, k, v in pieces], dim=2).transpose(1, 2)
+    attended = [in_blocks(q, k, v, scale, window=documents.window, softcap=documents.softcap) for q, k, v in pieces]
+    return torch.cat(attended, dim=2).transpose(1, 2)
+
+
+def in_blocks(
+    query: Queries, key: KeysOrValues, value: KeysOrValues, scale: float, *, window: int | None, softcap: float | None
+) -> Queries:
+    """Attention of one document with a window or a softcap, a block of queries at a time.
+
+    A block only meets the keys that its window reaches, so no mask is larger than ``QUERY_BLOCK`` by
+    ``QUERY_BLOCK + window``. With a softcap, which SDPA cannot compute, the scores of all blocks stay in memory until
+    the backward pass; the flash_attn package avoids that.
+    """
+    tokens, outputs = query.shape[2], []
+    for start in range(0, tokens, QUERY_BLOCK):
+        stop = min(start + QUERY_BLOCK, tokens)
+        first = 0 if window is None else max(0, start - window + 1)
+        distance = torch.arange(start, stop, device=query.device)[:, None] - torch.arange(
+            first, stop, device=query.device
+        )
+        visible = (distance >= 0) if window is None else (distance >= 0) & (distance < window)
+        q, k, v = query[:, :, start:stop], key[:, :, first:stop], value[:, :, first:stop]
+        is_grouped = q.shape[1] != k.shape[1]
+        if softcap is None:
+            outputs.append(
+                F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale, enable_gqa=is_grouped)
+            )
+            continue
+        if is_grouped:
+            groups = q.shape[1] // k.shape[1]
+            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        scores = torch.tanh(q @ k.transpose(2, 3) * (scale / softcap)) * softcap
+        scores = scores.masked_fill(~visible, float("-inf"))
+        wide = torch.promote_types(scores.dtype, torch.float32)
+        outputs.append(torch.softmax(scores, dim=-1, dtype=wide).to(v.dtype) @ v)
+    return torch.cat(outputs, dim=2)
 
 
 def cudnn(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Documents, scale: float) -> Attended:
@@ -80,8 +130,9 @@ def varlen(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Do
     from torch.nn.attention.varlen import varlen_attn
 
     known = varlen_parameters()
-    # torch 2.10 has is_causal. Later versions have a window instead: unlimited backwards, 0 forwards.
-    options: dict[str, Any] = {"is_causal": True} if "is_causal" in known else {"window_size": (-1, 0)}
+    # torch 2.10 has is_causal. Later versions have a window instead: tokens backwards (-1 for all), 0 forwards.
+    window = (-1, 0) if documents.window is None else (documents.window - 1, 0)
+    options: dict[str, Any] = {"is_causal": True} if "is_causal" in known else {"window_size": window}
     if "scale" in known:
         options["scale"] = scale
     else:
@@ -105,7 +156,10 @@ def flash(query: Queries, key: KeysOrValues, value: KeysOrValues, documents: Doc
     assert kernel is not None, "flash_attn is not installed"
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     bounds, longest = documents.bounds(query.device), documents.max_length
-    attended = kernel(q, k, v, bounds, bounds, longest, longest, softmax_scale=scale, causal=True)
+    options: dict[str, Any] = {} if documents.window is None else {"window_size": (documents.window - 1, 0)}
+    if documents.softcap is not None:
+        options["softcap"] = documents.softcap
+    attended = kernel(q, k, v, bounds, bounds, longest, longest, softmax_scale=scale, causal=True, **options)
     # Some releases of FlashAttention-3 return the softmax normalisers as well.
     return cast(Tensor, attended[0] if isinstance(attended, tuple) else attended)[None]
 
@@ -169,6 +223,13 @@ def varlen_parameters() -> frozenset[str]:
     except ImportError:
         return frozenset()
     return frozenset(inspect.signature(varlen_attn).parameters)
+
+
+def takes(path: str, documents: Documents) -> bool:
+    """Whether a path can compute these documents' window and softcap."""
+    if documents.is_plain or path in ("per_document", "cudnn", "flash"):
+        return True
+    return path == "varlen" and documents.softcap is None and "window_size" in varlen_parameters()
 
 
 def has_varlen() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lwexp.config.train import Attention, Hardware, LayerKernels, ModelConfig
 from lwexp.pack.model_weights import load_weights
@@ -94,7 +94,7 @@ def _pretrained(config: ModelConfig, weights: Path | None, options: dict[str, An
         found = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise LwexpError(f"model={config.name}: cannot read the model at {source}: {first_line(error)}") from None
-    if found.model_type != config.family.kind:
+    if not config.family.takes(found.model_type):
         raise LwexpError(
             f"model={config.name}: {source} is of architecture {found.model_type!r}, but "
             f"model.family={config.family.kind}; choose a model of that family "
@@ -118,14 +118,28 @@ def restore_rotary(model: nn.Module) -> None:
 
     for module in rotaries(model):
         rotary: Any = module
-        kind = rotary.rope_type
-        compute = rotary.compute_default_rope_parameters if kind == "default" else ROPE_INIT_FUNCTIONS[kind]
-        exact, rotary.attention_scaling = compute(rotary.config)
-        assert exact.dtype == torch.float32, exact.dtype
-        rotary.inv_freq = exact.to(rotary.inv_freq.device)
-        rotary.original_inv_freq = rotary.inv_freq.clone()
+        # Gemma 3 has one set of frequencies for each type of layer.
+        types = [name.removesuffix("_inv_freq") for name in _frequencies(module) if name != "inv_freq"]
+        for layer_type in types or [None]:
+            kind, more = rotary.rope_type, {}
+            if layer_type is not None:
+                kind, more = kind[layer_type], {"layer_type": layer_type}
+            compute = rotary.compute_default_rope_parameters if kind == "default" else ROPE_INIT_FUNCTIONS[kind]
+            exact, factor = compute(rotary.config, **more)
+            assert exact.dtype == torch.float32, exact.dtype
+            prefix = f"{layer_type}_" if layer_type else ""
+            exact = exact.to(getattr(rotary, f"{prefix}inv_freq").device)
+            setattr(rotary, f"{prefix}attention_scaling", factor)
+            setattr(rotary, f"{prefix}inv_freq", exact)
+            setattr(rotary, f"{prefix}original_inv_freq", exact.clone())
 
 
 def rotaries(model: nn.Module) -> list[nn.Module]:
     """The modules that hold rotary frequencies."""
-    return [module for module in model.modules() if isinstance(getattr(module, "inv_freq", None), Tensor)]
+    return [module for module in model.modules() if _frequencies(module)]
+
+
+def _frequencies(module: nn.Module) -> list[str]:
+    """Names of a module's rotary frequencies."""
+    names = [name for name, _ in module.named_buffers(recurse=False)]
+    return [name for name in names if name.endswith("inv_freq") and not name.endswith("original_inv_freq")]

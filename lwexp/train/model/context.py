@@ -52,9 +52,18 @@ def set_context(found: Any, model: ModelConfig) -> None:
         model: Gives ``context_length``, ``rope_theta`` and ``rope_scaling``. A null keeps the value in ``found``.
 
     Raises:
-        LwexpError: If ``context_length`` alone is set, but would also change the model's rotary frequencies.
+        LwexpError: If ``context_length`` alone is set, but would also change the model's rotary frequencies; or if
+            they differ between layers and the run wants to change them.
     """
     rope, own, scaling = dict(found.rope_parameters or {}), found.max_position_embeddings, model.rope_scaling
+    if isinstance(rope.get("full_attention"), dict):  # Gemma 3: one set of parameters for each type of layer
+        if model.rope_theta is not None or scaling is not None:
+            raise LwexpError(
+                "model.rope_theta, model.rope_scaling: this model has rotary frequencies for each type of layer, which "
+                "these keys do not tell apart; set both to null, or edit the folder's config.json"
+            )
+        found.max_position_embeddings = model.context_length or own
+        return
     kind = rope.get("rope_type", "default")
     if model.context_length not in (None, own) and scaling is None and kind in ("dynamic", "longrope"):
         raise LwexpError(

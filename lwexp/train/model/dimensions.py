@@ -32,7 +32,7 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
         chosen = {}
     base = _base_sizes(model, weights)
     if base is not None:
-        return _with_adapter(replace(base, **chosen, family=model.family), model)
+        return _with_adapter(replace(base, **chosen), model)
     missing = [name for name in type(model.shape).model_fields if name not in chosen]
     if missing:
         raise LwexpError(
@@ -47,8 +47,13 @@ def _with_adapter(sizes: Sizes, model: ModelConfig) -> Sizes:
     """The sizes with the parameters that ``model.adapter`` adds: r * (in + out) for each adapted matrix."""
     if model.adapter == "none":
         return sizes
-    shapes = model.family.matrix_shapes(sizes)
-    adapted = sum(sum(shapes[name]) for name in model.lora_targets)
+    shapes = sizes.family.matrix_shapes(sizes)
+    if strangers := [name for name in model.lora.targets or () if name not in shapes]:
+        raise LwexpError(
+            f"model.lora.targets: {model.path or model.name} has no {', '.join(strangers)}; choose from "
+            f"{', '.join(shapes)}"
+        )
+    adapted = sum(sum(shapes[name]) for name in model.lora_targets if name in shapes)
     return replace(sizes, adapter_parameters=sizes.num_hidden_layers * model.lora.r * adapted)
 
 
@@ -57,7 +62,7 @@ def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
     if file is not None:
         return _from_json(json.loads(file.read_text(encoding="utf-8")), model.family)
     known = published_models().get(model.path or "")
-    return known.sizes if known else None
+    return replace(known.sizes, family=model.family) if known else None
 
 
 def find_config(path: str | None, revision: str | None) -> Path | None:
@@ -78,6 +83,7 @@ def find_config(path: str | None, revision: str | None) -> Path | None:
 
 def _from_json(content: dict[str, Any], family: ModelFamily) -> Sizes:
     """Sizes from a transformers config.json, which may leave out those that have defaults."""
+    family, content = family.of_config(content)
     needed = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     if missing := [name for name in needed if name not in content]:
         raise LwexpError(

@@ -6,6 +6,7 @@ modules stay, because ZeRO-3's hooks are attached to them.
 """
 
 import inspect
+import logging
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from lwexp.config.train import LayerKernels
 from lwexp.extend import Sizes
 from lwexp.records import LwexpError
+
+log = logging.getLogger(__name__)
 
 Hidden = Float[Tensor, "*batch hidden"]
 """Hidden states, or the wider activations inside an MLP."""
@@ -40,6 +43,9 @@ def install_kernels(model: nn.Module, choice: LayerKernels, sizes: Sizes) -> Non
         LwexpError: If the model has more or fewer norms or MLPs than its family says; some might silently stay eager.
     """
     if choice == "eager":
+        return
+    if not sizes.family.has_known_kernels:
+        log.warning("hardware.kernels=%s: not used; model.family=%s keeps its own layers", choice, sizes.family.kind)
         return
     kernels = load_kernels(choice)
     norms = [module for module in model.modules() if type(module).__name__.endswith("RMSNorm")]

@@ -13,10 +13,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lwexp.pack.dataset import PackBatch
+from lwexp.records import LwexpError
 
 CHUNK_BYTES = 512 * 2**20
 """Upper limit on the float32 logits held at once. It is enough for 885 tokens with GLM-4's vocabulary of 151,552, and
 for a whole pack of a miniature model."""
+
+ELSE = "choose a model whose architecture is like Llama's"
 
 
 def target_logprobs(
@@ -25,6 +28,7 @@ def target_logprobs(
     source_positions: Int64[Tensor, " targets"],
     target_ids: Int64[Tensor, " targets"],
     token_chunk: int | None = None,
+    softcap: float | None = None,
 ) -> Float[Tensor, " targets"]:
     """log p(target | everything before it in its document), differentiable, in float32 (float64 for float64 inputs).
 
@@ -35,10 +39,11 @@ def target_logprobs(
         target_ids: The target tokens.
         token_chunk: Number of targets whose logits exist at the same time; None means as many as fit in
             ``CHUNK_BYTES``.
+        softcap: Logits z become c * tanh(z / c), as in Gemma 2.
     """
     chunk = token_chunk or max(1, CHUNK_BYTES // (4 * head_weight.shape[0]))
     apply = cast("Callable[..., Tensor]", _TargetLogprobs.apply)
-    return apply(hidden, head_weight, source_positions, target_ids, chunk)
+    return apply(hidden, head_weight, source_positions, target_ids, chunk, softcap)
 
 
 class TargetHead(nn.Linear):
@@ -48,6 +53,11 @@ class TargetHead(nn.Linear):
     backward of the module that owns it.
     """
 
+    logit_scale: float = 1.0
+    """Factor on the logits, as in Granite and Cohere."""
+    softcap: float | None = None
+    """Logits z become c * tanh(z / c), as in Gemma 2; None leaves them as they are."""
+
     def forward(
         self,
         hidden: Float[Tensor, "*tokens hidden"],
@@ -55,19 +65,46 @@ class TargetHead(nn.Linear):
         target_ids: Int64[Tensor, " targets"] | None = None,
     ) -> Float[Tensor, "*tokens words"] | Float[Tensor, " targets"]:
         """Logits of ``hidden``, or log-probs of the targets if targets are given."""
+        if self.logit_scale != 1.0:
+            hidden = hidden * self.logit_scale
         if source_positions is None or target_ids is None:
-            return super().forward(hidden)
-        return target_logprobs(hidden, self.weight, source_positions, target_ids)
+            logits = super().forward(hidden)
+            return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+        return target_logprobs(hidden, self.weight, source_positions, target_ids, softcap=self.softcap)
 
 
 def install_head(model: nn.Module) -> None:
-    """Turn ``model.lm_head`` into a ``TargetHead``. Its weight, name and hooks stay as they are."""
-    head = cast(nn.Module, model.lm_head)
-    assert type(head) in (nn.Linear, TargetHead), head
-    assert getattr(head, "bias", None) is None, head
+    """Turn ``model.lm_head`` into a ``TargetHead``. Its weight, name and hooks stay as they are.
+
+    Raises:
+        LwexpError: If the head is not a plain matrix, or the model has no ``model`` and ``lm_head``.
+    """
+    head, body, name = getattr(model, "lm_head", None), getattr(model, "model", None), type(model).__name__
+    if type(head) not in (nn.Linear, TargetHead) or not isinstance(body, nn.Module):
+        raise LwexpError(f"model.path: {name} is not a decoder called model under a matrix called lm_head; {ELSE}")
+    assert isinstance(head, nn.Linear)
+    if head.bias is not None:
+        raise LwexpError(f"model.path: {name} has a language-model head with a bias, which is not computed; {ELSE}")
+    scale, softcap = logit_changes(model.config)
     # A new module would lose tied weights and ZeRO-3's hooks. A bound ``forward`` would create a reference cycle that
     # keeps the model in memory until the next garbage collection.
     head.__class__ = TargetHead
+    if scale != 1.0:
+        head.logit_scale = scale  # type: ignore[assignment]
+    if softcap is not None:
+        head.softcap = softcap  # type: ignore[assignment]
+
+
+def logit_changes(config: Any) -> tuple[float, float | None]:
+    """The factor and the softcap that an architecture puts on its logits after the head, from its config.
+
+    The self-check (``admission``) finds an architecture that changes its logits by a name which is not known here.
+    """
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    if divisor := getattr(config, "logits_scaling", None):
+        scale /= float(divisor)
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return scale, None if softcap is None else float(softcap)
 
 
 def pack_logprobs(model: nn.Module, batch: PackBatch) -> Float[Tensor, " targets"]:
@@ -104,19 +141,20 @@ class _TargetLogprobs(torch.autograd.Function):
         source_positions: Int64[Tensor, " targets"],
         target_ids: Int64[Tensor, " targets"],
         chunk: int,
+        softcap: float | None,
     ) -> Float[Tensor, " targets"]:
         rows = hidden.index_select(0, source_positions)
         normalisers = rows.new_empty(rows.shape[0], dtype=_wide(rows.dtype))
         chosen = torch.empty_like(normalisers)
         for start in range(0, rows.shape[0], chunk):
             part = slice(start, start + chunk)
-            logits = _wide_matmul(rows[part], weight.T)
+            logits = _capped(_wide_matmul(rows[part], weight.T), softcap)
             chosen[part] = logits.gather(1, target_ids[part, None])[:, 0]
             # This is logsumexp in place; torch's own function holds a second copy of the chunk.
             highest = logits.amax(dim=1)
             normalisers[part] = logits.sub_(highest[:, None]).exp_().sum(dim=1).log_().add_(highest)
         ctx.save_for_backward(rows, weight, source_positions, target_ids, normalisers)
-        ctx.chunk, ctx.tokens = chunk, hidden.shape[0]
+        ctx.chunk, ctx.tokens, ctx.softcap = chunk, hidden.shape[0], softcap
         return chosen - normalisers
 
     @staticmethod
@@ -131,11 +169,16 @@ class _TargetLogprobs(torch.autograd.Function):
         for start in range(0, weight.shape[0], width):
             words = weight[start : start + width]
             # d log p / d logits = one_hot(target) - softmax
-            slopes = _wide_matmul(rows, words.T).sub_(normalisers[:, None]).exp_().mul_(-grad[:, None])
+            logits = _capped(_wide_matmul(rows, words.T), ctx.softcap)
+            # d cap(z) / dz = 1 - (cap(z) / c)^2
+            through_cap = None if ctx.softcap is None else 1 - (logits / ctx.softcap).square_()
+            slopes = logits.sub_(normalisers[:, None]).exp_().mul_(-grad[:, None])
             column = target_ids - start
             is_here = (column >= 0) & (column < words.shape[0])
             column = column.clamp_(0, words.shape[0] - 1)
             slopes.scatter_add_(1, column[:, None], (grad * is_here)[:, None])
+            if through_cap is not None:
+                slopes.mul_(through_cap)
             slopes = slopes.to(rows.dtype)
             if grad_weight is not None:
                 grad_weight[start : start + width] = _wide_matmul(slopes.T, rows)
@@ -143,7 +186,12 @@ class _TargetLogprobs(torch.autograd.Function):
         grad_hidden = rows.new_zeros(ctx.tokens, rows.shape[1]).index_add_(
             0, source_positions, grad_rows.to(rows.dtype)
         )
-        return grad_hidden, grad_weight, None, None, None
+        return grad_hidden, grad_weight, None, None, None, None
+
+
+def _capped(logits: Tensor, softcap: float | None) -> Tensor:
+    """c * tanh(z / c), in place."""
+    return logits if softcap is None else logits.div_(softcap).tanh_().mul_(softcap)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

@@ -12,6 +12,7 @@ from lwexp.config.train import Hardware, ModelConfig, Zero
 from lwexp.extend import FAMILIES
 from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
+from lwexp.train.model.admission import admission_problem
 from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import find_config, model_sizes
 from lwexp.train.planner.hardware import hardware_of
@@ -99,8 +100,10 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     for _, family in FAMILIES.items():
         if found in family.unreadable:
             return f"architecture: {path} is {family.unreadable[found]}"
-    if found != wanted:
+    if not model.family.takes(found):
         return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
+    if not model.family.has_known_kernels and (problem := admission_problem(content)):
+        return f"architecture: {path}: {problem}"
     if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
         return None
     from lwexp.pack.tokenizer import load_tokenizer

@@ -1,0 +1,157 @@
+"""Admits an architecture by comparing packed attention and the ``TargetHead`` with transformers on a miniature of it.
+
+A name is no proof: two models of one type may differ by a window, a softcap or a factor on the logits. So the folder's
+own config is kept, only its widths, depth and windows are made small, and both ways run in float32 with random weights.
+The windows are shorter than the documents, which weights of full size would show only after thousands of tokens.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from lwexp.pack.dataset import PackBatch
+from lwexp.records import LwexpError
+from lwexp.text.plain import first_line
+from lwexp.train.model.attention import register_attention
+from lwexp.train.model.logprobs import install_head, pack_logprobs
+
+TOLERANCE = 1e-4
+"""Largest difference of a log-probability, in nats. Rounding gives about 1e-6; a window that is not honoured 0.1."""
+
+_LENGTHS = (11, 7)
+_WINDOW = 4
+_WORDS = 64
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
+
+def read_config(content: Mapping[str, Any]) -> Any:
+    """The transformers config of a config.json, with the defaults that the file leaves out.
+
+    Raises:
+        LwexpError: If transformers has no such architecture.
+    """
+    from transformers import AutoConfig
+
+    values = {name: value for name, value in content.items() if name not in ("model_type", "transformers_version")}
+    try:
+        return AutoConfig.for_model(str(content["model_type"]), **copy.deepcopy(values))
+    except (KeyError, ValueError, TypeError) as error:
+        raise LwexpError(
+            f"model.path: transformers cannot read a config of type {content.get('model_type')!r}: {first_line(error)}"
+        ) from None
+
+
+def admission_problem(content: Mapping[str, Any]) -> str | None:
+    """Why the architecture of a config.json cannot be trained here; None if the self-check agrees."""
+    return _checked(json.dumps(content, sort_keys=True))
+
+
+@lru_cache(maxsize=8)
+def _checked(content: str) -> str | None:
+    try:
+        config = read_config(json.loads(content))
+        name = str(config.model_type)
+        if any((getattr(config, key, None) or 0) > 1 for key in _EXPERTS):
+            return f"{name} is a mixture of experts, whose routing is not trained here; choose a dense model"
+        difference = largest_difference(miniature(config))
+    except LwexpError as error:
+        return str(error)
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, AssertionError, IndexError) as error:
+        return f"its self-check fails with {type(error).__name__}: {first_line(error)}; choose another architecture"
+    if difference <= TOLERANCE:
+        return None
+    return (
+        f"{name} computes something that packs do not: log-probs differ by {difference:.2g} from transformers'; "
+        f"choose another architecture"
+    )
+
+
+def with_layers(config: Any, layers: int) -> Any:
+    """A copy of a config with fewer layers."""
+    small = copy.deepcopy(config)
+    small.num_hidden_layers = layers
+    for name in ("layer_types", "no_rope_layers"):
+        if getattr(small, name, None):
+            setattr(small, name, getattr(small, name)[:layers])
+    return small
+
+
+def miniature(config: Any) -> Any:
+    """The same architecture with small matrices, few layers and short windows.
+
+    The width of a head stays, because rotary scaling may depend on it. There are as many layers as it takes to have
+    every kind of layer that the config lists.
+    """
+    kinds = list(getattr(config, "layer_types", None) or ["full_attention"])
+    layers = min(config.num_hidden_layers, max(2, *(kinds.index(kind) + 1 for kind in set(kinds))))
+    small = with_layers(config, layers)
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    is_grouped = (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) != (
+        config.num_attention_heads
+    )
+    small.num_attention_heads, small.num_key_value_heads = 2, 1 if is_grouped else 2
+    small.hidden_size, small.intermediate_size, small.vocab_size = 2 * head, 64, _WORDS
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        setattr(small, name, None)
+    if getattr(config, "sliding_window", None) is not None:
+        small.sliding_window = _WINDOW
+    return small
+
+
+def largest_difference(config: Any) -> float:
+    """Largest difference of a log-probability between a pack of two documents and transformers on each alone.
+
+    Args:
+        config: A transformers config of a small model; its weights are drawn at random.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(0)
+        # Eager attention is the one that computes everything an architecture asks for; SDPA has no softcap.
+        plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+        # Fresh norms are 1 and fresh biases 0, and so would hide whether they are used.
+        for weight in plain.parameters():
+            nn.init.normal_(weight.data, mean=1.0 if weight.dim() == 1 else 0.0, std=0.2)
+        packed = AutoModelForCausalLM.from_config(
+            copy.deepcopy(config), dtype=torch.float32, attn_implementation=register_attention("per_document")
+        ).eval()
+        packed.load_state_dict(plain.state_dict())
+        install_head(packed)
+        documents = [torch.randint(1, _WORDS, (length,)) for length in _LENGTHS]
+    with torch.no_grad():
+        ours = pack_logprobs(packed, _pack(documents))
+        theirs = torch.cat([_alone(plain, document) for document in documents])
+        return float((ours - theirs).abs().max())
+
+
+def _alone(model: nn.Module, document: Tensor) -> Tensor:
+    logits = model(input_ids=document[None], use_cache=False).logits[0, :-1]
+    return cast(Tensor, torch.log_softmax(logits, dim=-1).gather(1, document[1:, None])[:, 0])
+
+
+def _pack(documents: list[Tensor]) -> PackBatch:
+    """Documents end to end; every token but each first one is a target."""
+    lengths = tuple(len(document) for document in documents)
+    starts = torch.tensor((0, *lengths)).cumsum(0)
+    sources = torch.cat(
+        [torch.arange(int(start), int(start) + n - 1) for start, n in zip(starts, lengths, strict=False)]
+    )
+    return PackBatch(
+        input_ids=torch.cat(documents)[None],
+        position_ids=torch.cat([torch.arange(n) for n in lengths])[None],
+        cu_seqlens=starts.to(torch.int32),
+        max_length=max(lengths),
+        lengths=lengths,
+        source_positions=sources,
+        target_ids=torch.cat([document[1:] for document in documents]),
+        target_documents=torch.cat([torch.full((n - 1,), i) for i, n in enumerate(lengths)]),
+        document_ids=tuple(range(len(documents))),
+        pack_id=0,
+        labels=torch.zeros(len(documents), 0),
+    )
