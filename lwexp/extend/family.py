@@ -48,16 +48,13 @@ class ModelFamily(Strict):
     unreadable: ClassVar[Mapping[str, str]] = {}
     """``model_type`` values that look like this family but cannot be loaded -> what they are and what to do."""
 
-    has_known_kernels: ClassVar[bool] = True
-    """Whether ``hardware.kernels`` may replace the layer's RMSNorm and SwiGLU, which must be Llama's."""
+    is_read_from_folder: ClassVar[bool] = False
+    """Whether a folder of any type belongs to the family, with the layers that its config.json describes. A self-check
+    admits it, and ``hardware.kernels`` leaves its layers alone."""
 
     def takes(self, model_type: str | None) -> bool:
         """Whether a config.json of this ``model_type`` belongs to the family."""
-        return model_type == self.kind
-
-    def of_config(self, content: Mapping[str, Any]) -> tuple[ModelFamily, dict[str, Any]]:
-        """The family as a config.json describes it, and the file's values with the defaults it leaves out."""
-        return self, dict(content)
+        return model_type == self.kind or (self.is_read_from_folder and model_type is not None)
 
     @property
     def fuses_gate_and_up(self) -> bool:

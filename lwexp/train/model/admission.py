@@ -18,6 +18,7 @@ from lwexp.pack.dataset import PackBatch
 from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
 from lwexp.train.model.attention import register_attention
+from lwexp.train.model.folder_layout import read_config, with_layers
 from lwexp.train.model.logprobs import install_head, pack_logprobs
 
 TOLERANCE = 1e-4
@@ -27,23 +28,6 @@ _LENGTHS = (11, 7)
 _WINDOW = 4
 _WORDS = 64
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-
-
-def read_config(content: Mapping[str, Any]) -> Any:
-    """The transformers config of a config.json, with the defaults that the file leaves out.
-
-    Raises:
-        LwexpError: If transformers has no such architecture.
-    """
-    from transformers import AutoConfig
-
-    values = {name: value for name, value in content.items() if name not in ("model_type", "transformers_version")}
-    try:
-        return AutoConfig.for_model(str(content["model_type"]), **copy.deepcopy(values))
-    except (KeyError, ValueError, TypeError) as error:
-        raise LwexpError(
-            f"model.path: transformers cannot read a config of type {content.get('model_type')!r}: {first_line(error)}"
-        ) from None
 
 
 def admission_problem(content: Mapping[str, Any]) -> str | None:
@@ -69,16 +53,6 @@ def _checked(content: str) -> str | None:
         f"{name} computes something that packs do not: log-probs differ by {difference:.2g} from transformers'; "
         f"choose another architecture"
     )
-
-
-def with_layers(config: Any, layers: int) -> Any:
-    """A copy of a config with fewer layers."""
-    small = copy.deepcopy(config)
-    small.num_hidden_layers = layers
-    for name in ("layer_types", "no_rope_layers"):
-        if getattr(small, name, None):
-            setattr(small, name, getattr(small, name)[:layers])
-    return small
 
 
 def miniature(config: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from lwexp.config.train import ModelConfig
 from lwexp.extend import FAMILIES, ModelFamily, Published, Sizes
 from lwexp.records import LwexpError
+from lwexp.train.model.folder_layout import folder_layers, read_config
 
 
 def published_models() -> dict[str, Published]:
@@ -83,7 +84,9 @@ def find_config(path: str | None, revision: str | None) -> Path | None:
 
 def _from_json(content: dict[str, Any], family: ModelFamily) -> Sizes:
     """Sizes from a transformers config.json, which may leave out those that have defaults."""
-    family, content = family.of_config(content)
+    if family.is_read_from_folder:
+        config = read_config(content)
+        family, content = folder_layers(config), config.to_dict()
     needed = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     if missing := [name for name in needed if name not in content]:
         raise LwexpError(

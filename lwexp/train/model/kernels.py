@@ -44,7 +44,7 @@ def install_kernels(model: nn.Module, choice: LayerKernels, sizes: Sizes) -> Non
     """
     if choice == "eager":
         return
-    if not sizes.family.has_known_kernels:
+    if sizes.family.is_read_from_folder:
         log.warning("hardware.kernels=%s: not used; model.family=%s keeps its own layers", choice, sizes.family.kind)
         return
     kernels = load_kernels(choice)

@@ -102,7 +102,7 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
             return f"architecture: {path} is {family.unreadable[found]}"
     if not model.family.takes(found):
         return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
-    if not model.family.has_known_kernels and (problem := admission_problem(content)):
+    if model.family.is_read_from_folder and (problem := admission_problem(content)):
         return f"architecture: {path}: {problem}"
     if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
         return None
