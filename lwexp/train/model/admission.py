@@ -9,7 +9,7 @@ import copy
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,8 +105,8 @@ def largest_difference(config: Any) -> float:
 
 
 def _alone(model: nn.Module, document: Tensor) -> Tensor:
-    logits = model(input_ids=document[None], use_cache=False).logits[0, :-1]
-    return cast(Tensor, torch.log_softmax(logits, dim=-1).gather(1, document[1:, None])[:, 0])
+    logits: Tensor = model(input_ids=document[None], use_cache=False).logits[0, :-1]
+    return torch.log_softmax(logits, dim=-1).gather(1, document[1:, None])[:, 0]
 
 
 def _pack(documents: list[Tensor]) -> PackBatch:

@@ -119,7 +119,9 @@ def restore_rotary(model: nn.Module) -> None:
     for module in rotaries(model):
         rotary: Any = module
         # Gemma 3 has one set of frequencies for each type of layer.
-        types = [name.removesuffix("_inv_freq") for name in _frequencies(module) if name != "inv_freq"]
+        types: list[str | None] = [
+            name.removesuffix("_inv_freq") for name in _frequencies(module) if name != "inv_freq"
+        ]
         for layer_type in types or [None]:
             kind, more = rotary.rope_type, {}
             if layer_type is not None:

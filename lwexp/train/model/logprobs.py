@@ -79,20 +79,20 @@ def install_head(model: nn.Module) -> None:
     Raises:
         LwexpError: If the head is not a plain matrix, or the model has no ``model`` and ``lm_head``.
     """
-    head, body, name = getattr(model, "lm_head", None), getattr(model, "model", None), type(model).__name__
+    head: Any = getattr(model, "lm_head", None)
+    body, name = getattr(model, "model", None), type(model).__name__
     if type(head) not in (nn.Linear, TargetHead) or not isinstance(body, nn.Module):
         raise LwexpError(f"model.path: {name} is not a decoder called model under a matrix called lm_head; {ELSE}")
-    assert isinstance(head, nn.Linear)
-    if head.bias is not None:
+    if getattr(head, "bias", None) is not None:
         raise LwexpError(f"model.path: {name} has a language-model head with a bias, which is not computed; {ELSE}")
     scale, softcap = logit_changes(model.config)
     # A new module would lose tied weights and ZeRO-3's hooks. A bound ``forward`` would create a reference cycle that
     # keeps the model in memory until the next garbage collection.
     head.__class__ = TargetHead
     if scale != 1.0:
-        head.logit_scale = scale  # type: ignore[assignment]
+        head.logit_scale = scale
     if softcap is not None:
-        head.softcap = softcap  # type: ignore[assignment]
+        head.softcap = softcap
 
 
 def logit_changes(config: Any) -> tuple[float, float | None]:
