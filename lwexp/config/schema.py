@@ -65,7 +65,7 @@ class Config(Strict):
     run: Annotated[str, Key("label", read_by=("evaluate",))] = "newest"
     """evaluate.py: the training run to evaluate: a run directory, a run name, or "newest"."""
     responses: Annotated[str | None, Key(read_by=("evaluate",))] = None
-    """evaluate.py: score this JSONL file of responses instead of sampling."""
+    """evaluate.py: score the answers in this file or folder instead of sampling; formats: docs/evaluation.md."""
     baseline_run: Annotated[str | None, Key(read_by=("evaluate",), formerly="against")] = None
     """evaluate.py: an evaluation run of the same bench (directory or name) to compare with, prompt by prompt."""
     evaluate_after: Annotated[bool, Key("label", read_by=("train",), formerly="then_evaluate")] = False

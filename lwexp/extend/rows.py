@@ -1,6 +1,6 @@
 """Row formats: how various tools write a conversation, a preference pair or an answer as a row of a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from lwexp.extend.columns import JsonRow
@@ -34,6 +34,7 @@ class GivenAnswer(NamedTuple):
     prompt: str | None = None
     ids: tuple[str, ...] = ()  # whatever in the row may be the prompt's id
     bench: str | None = None  # name of the bench that the row says it answers
+    is_templated: bool = False  # whether a chat template's markers are around the prompt
     required_words: int | None = None  # as the row has it
     repeat: int = 0
     model: str | None = None
@@ -91,14 +92,38 @@ class PairFormat(AnyFormat):
         raise NotImplementedError
 
 
-def _builtin(*names: str) -> tuple[str, ...]:
-    return tuple(f"lwexp.mix.formats.{name}" for name in names)
+class AnswerFormat(AnyFormat):
+    """How a tool writes a model's answers. A subclass defines ``answers`` and ``detects``."""
+
+    tool: ClassVar[str]
+    """What writes such rows, for messages."""
+
+    def counted(self, rows: Sequence[tuple[str, JsonRow]]) -> Sequence[tuple[str, JsonRow]]:
+        """The rows of a file that count, each with its place; all of them, unless a tool repeats answers."""
+        return rows
+
+    def answers(self, row: JsonRow) -> list[GivenAnswer]:
+        """The answers in a row: one, or one for each repeat.
+
+        Raises:
+            BrokenRowError: Naming the column that is missing or wrong.
+        """
+        raise NotImplementedError
+
+
+def _builtin(*names: str, room: str = "mix.formats") -> tuple[str, ...]:
+    return tuple(f"lwexp.{room}.{name}" for name in names)
 
 
 ROW_FORMATS = Registry(
     "row format", RowFormat, _builtin("messages", "sharegpt", "alpaca", "wildchat", "prompt_completion", "swift_query")
 )
 PAIR_FORMATS = Registry("format of preference pairs", PairFormat, _builtin("trl", "ranking", "swift", "alpaca_pairs"))
+ANSWER_FORMATS = Registry(
+    "format of answers", AnswerFormat,
+    _builtin("openai_batch", "inspect_log", "lm_eval", "evalscope", "opencompass", "llama_factory", "chat", "plain",
+             room="sample.answer_formats"),
+)  # fmt: skip
 
 
 @register

@@ -94,7 +94,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
-        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "JSONL, one answer per line"))
+        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "a file or folder of answers"))
     if isinstance(config.judge, AskedJudge) and config.judge.prompt is not None:
         inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
     if trained is not None:
@@ -110,7 +110,7 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
 
 
 def _existing(path: str, key: str, wanted: str) -> Path:
-    if not Path(path).is_file():
+    if not (Path(path).is_file() or (key == "responses" and Path(path).is_dir())):
         raise LwexpError(f"{key}={path}: the file does not exist (wanted: {wanted})")
     return Path(path)
 

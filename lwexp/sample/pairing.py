@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lwexp.extend.rows import GivenAnswer
 from lwexp.records import LwexpError, Prompt
+from lwexp.text.next_turn import turn_texts
 
 _NAMED = 3  # answers that a message names
 _SHOWN = 60  # characters of a text in a message
@@ -131,11 +132,14 @@ class _Prompts:
     def _by_text_of(self, answer: GivenAnswer, named: list[Prompt]) -> Prompt:
         text = plain(answer.prompt or "")
         if named:
-            if plain(named[0].text) != text:
+            turns = turn_texts(text) if answer.is_templated else []
+            if plain(named[0].text) not in [text, *map(plain, turns)]:
                 own, others = _difference(plain(named[0].text), text)
                 raise _MispairedError("contradiction", f"{named[0].id!r} is {own}, the row's prompt is {others}")
             return named[0]
         same = self._by_text.get(text, [])
+        if not same and answer.is_templated:
+            same = [prompt for turn in turn_texts(text) for prompt in self._by_text.get(plain(turn), [])]
         if len(same) > 1:
             raise _MispairedError("same text", " and ".join(repr(prompt.id) for prompt in same))
         if not same:

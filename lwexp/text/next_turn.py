@@ -27,6 +27,8 @@ _COMPILED = re.compile(
 _LEADING = re.compile(
     rf"(?:\s*(?:{'|'.join(_MARKERS.values())})\s*(?:(?:user|assistant|system|model)\n)?)+", re.MULTILINE
 )
+_TEMPLATE = re.compile("|".join([*_MARKERS.values(), "<s>", "<bos>"]), re.MULTILINE)
+_ROLE = re.compile(r"\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:)")
 # A request and its reply in plain words. A text that begins with a speaker is a dialogue, which may go on.
 _ASKING = re.compile(r"^(?:Human|User):", re.MULTILINE)
 _REPLYING = re.compile(r"^(?:Assistant|AI):", re.MULTILINE)
@@ -68,6 +70,16 @@ def without_next_turn(text: str) -> str:
     if leading is None and turn is None:
         return text
     return text[leading.end() if leading else 0 : turn.start if turn else None].strip()
+
+
+def turn_texts(text: str) -> list[str]:
+    """The turns of a request in a chat template, without markers and roles.
+
+    Example:
+        ``turn_texts("<|im_start|>user\\nTea?<|im_end|>\\n<|im_start|>assistant\\n") == ["Tea?"]``
+    """
+    pieces = _TEMPLATE.split(text)
+    return [turn for piece in pieces if (turn := _ROLE.sub("", piece).removesuffix("Assistant:").strip())]
 
 
 def without_turn_markers(text: str) -> str:

@@ -102,7 +102,10 @@ def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.Lo
         ([pred(10, "a"), pred(40, "b")], "1 answers are to prompts that this bench does not have"),
         ([{"prompt_id": "b-99", "response": "x"}], "line 1: 'b-99'"),
         ([pred(10, "a") | {"output": "b"}], "line 1: response and output hold different texts"),
-        ([{"prompt": "Write"}], "line 1: no answer; wanted an object with response"),
+        (
+            [{"prompt": "Write"}],
+            "line 1: no answer in a known format; the row's keys are prompt; wanted prompt and response",
+        ),
         (["{"], "line 1: is not JSON"),
         ([pred(10, "a") | {"response": 5}], "line 1: the answer must be text, got 5"),
         ([pred(10, "a") | {"repeat": -1}], "repeat must be a whole number"),
