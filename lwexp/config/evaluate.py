@@ -58,7 +58,7 @@ class ServerEngine(Strict):
     """Copies of the model."""
     memory_share: Annotated[float | None, Key("speed")] = Field(None, gt=0, le=1)
     """Share of a GPU's memory that the server takes; null leaves it to the server."""
-    options: Annotated[str, Key("speed")] = ""
+    options: Annotated[str, Key(neutral="")] = ""
     """More arguments of the server, such as "--enforce-eager"."""
     start_seconds: Annotated[float, Key("speed")] = Field(1800.0, gt=0)
     """Time to load the model; a server that is not healthy then is stopped."""

@@ -40,7 +40,7 @@ _FOLDERS = {
     "hydra.job.name": _RUN_FOLDER,
 }
 _SWEEP_GROUPS = {"launcher": ("basic", "subprocess", "slurm"), "sweeper": ("basic", "grid", "optuna")}
-_OPEN_KEYS = ("hydra.launcher.sbatch", "hydra.sweeper.params")
+_OPEN_KEYS = ("hydra.launcher.sbatch", "hydra.launcher.setup_sbatch", "hydra.sweeper.params")
 """Sections that take any key, so that a key there needs no plus."""
 
 

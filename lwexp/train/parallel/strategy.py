@@ -188,7 +188,7 @@ def zero_config(hardware: Zero, grad_clip: float) -> dict[str, Any]:
         }
     if hardware.offload_optimizer:
         # All of it: with "ratio" below 1 DeepSpeed updates the rest with a second optimiser, which keeps its first
-        # learning rate and is not saved (docs/decisions/027-one-gpu.md).
+        # learning rate and is not saved (docs/decisions/028-one-gpu.md).
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
     if hardware.offload_parameters:
         zero["offload_param"] = {"device": "cpu", "pin_memory": hardware.pin_memory}
