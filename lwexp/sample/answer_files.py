@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,15 @@ from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat
 from lwexp.records import LwexpError
 from lwexp.sample.pairing import Numbered
 from lwexp.text.encodable import Replaced, encodable_json
-from lwexp.text.plain import plural
+from lwexp.text.plain import first_line, plural
 
 log = logging.getLogger(__name__)
 
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".eval")
 _NUMBERS = ("length", "response_length", "required_words", "repeat")  # columns of a CSV that are no text
 _LARGEST_CELL = 2**31 - 1  # the csv module's own limit is 131,072 characters
+_MOST_DIGITS = 18  # of a whole number; Python refuses to convert more than 4,300
+_ODD_ROW = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
 class _Row(NamedTuple):
@@ -82,6 +85,9 @@ def _answers(path: Path, origin: str, prefix: str) -> list[Numbered]:
             found += [Numbered(f"{prefix}{place}", answer) for answer in format.answers(row)]
         except BrokenRowError as error:
             raise LwexpError(f"{origin} {place}: {error}") from None
+        except _ODD_ROW as error:
+            problem = f"{type(error).__name__}: {first_line(error)}"
+            raise LwexpError(f"{origin} {place}: is not a row as {format.tool} writes it ({problem})") from error
     log.info("%s: %s in the format of %s (%s)", path, plural(len(found), "answer"), format.tool, format.kind)
     return found
 
@@ -108,7 +114,7 @@ def _rows(path: Path, origin: str) -> Iterator[_Row]:
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise LwexpError(f"{origin}: cannot be unpacked as gzip: {error}") from None
     ending = _ending(path)
     if content.startswith(b"PAR1"):
@@ -120,12 +126,12 @@ def _rows(path: Path, origin: str) -> Iterator[_Row]:
     except UnicodeDecodeError as error:
         raise LwexpError(f"{origin}: is not UTF-8 text ({error}); save it as UTF-8") from None
     if ending in (".csv", ".tsv"):
-        return _csv_rows(text, "," if ending == ".csv" else "\t")
+        return _csv_rows(text, "," if ending == ".csv" else "\t", origin)
     return _json_rows(text, origin)
 
 
 def _json_rows(text: str, origin: str) -> Iterator[_Row]:
-    """One value per line, or one JSON document: a list, an inspect_ai log, or OpenCompass's object of rows."""
+    """One value per line, or one JSON document: a list, an inspect_ai log, an object of rows, or a single row."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             whole = json.loads(text)
@@ -140,6 +146,14 @@ def _json_rows(text: str, origin: str) -> Iterator[_Row]:
         if isinstance(whole, dict) and whole and all(key.isdigit() for key in whole):
             yield from (_Row(f"row {key}", row) for key, row in whole.items())
             return
+        if isinstance(whole, dict):
+            rows = whole.get("data")
+            if isinstance(rows, list) and _format_of(whole) is None:
+                yield from (_Row(f"row {number}", row) for number, row in enumerate(rows, start=1))
+            else:
+                number = 1 + text[: text.index("{")].count("\n")
+                yield _Row(f"line {number}", whole)
+            return
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -148,15 +162,35 @@ def _json_rows(text: str, origin: str) -> Iterator[_Row]:
                 raise LwexpError(f"{origin} line {number}: is not JSON: {error}") from None
 
 
-def _csv_rows(text: str, delimiter: str) -> Iterator[_Row]:
+def _csv_rows(text: str, delimiter: str, origin: str) -> Iterator[_Row]:
+    """The rows under the header. A comma or a quote too many would cut an answer short, so such a row is refused."""
     csv.field_size_limit(_LARGEST_CELL)
-    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter), start=1):
-        # An empty answer is an answer; other empty cells are as good as absent.
-        cells = {key: value for key, value in row.items() if key is not None and (value or key == "response")}
-        yield _Row(
-            f"row {number}",
-            {key: int(value) if key in _NUMBERS and value.isdigit() else value for key, value in cells.items()},
-        )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1  # where the row begins; a cell may have several lines
+    try:
+        header = next(reader, [])
+        if len(set(header)) < len(header):
+            raise LwexpError(f"{origin} line 1: two columns have the same name: {', '.join(header):.200}")
+        line = reader.line_num + 1
+        for cells in reader:
+            if cells and len(cells) != len(header):
+                problem = f"{plural(len(cells), 'cell')}, where the header has {len(header)}"
+                raise LwexpError(f"{origin} line {line}: {problem}; put quotes around a text with {delimiter!r} in it")
+            if cells:
+                yield _Row(f"line {line}", _csv_row(header, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise LwexpError(f"{origin} line {line}: is not CSV: {error}; wanted each quote in a cell doubled") from None
+
+
+def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
+    # An empty answer is an answer; other empty cells are as good as absent.
+    row = {key: text for key, text in zip(header, cells, strict=True) if text or key == "response"}
+    return {key: int(text) if key in _NUMBERS and _is_whole(text) else text for key, text in row.items()}
+
+
+def _is_whole(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS  # isdigit() is true of "²", too
 
 
 def _parquet_rows(content: bytes, origin: str) -> Iterator[_Row]:
@@ -180,6 +214,6 @@ def _inspect_rows(content: bytes, origin: str) -> Iterator[_Row]:
             for name in sorted(archive.namelist()):
                 if name.startswith("samples/") and name.endswith(".json"):
                     yield _Row(name, json.loads(archive.read(name)))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         fix = "convert it with: inspect log convert --to json"
         raise LwexpError(f"{origin}: cannot be read as an inspect_ai log ({error}); {fix}") from None

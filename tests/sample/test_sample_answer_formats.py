@@ -154,13 +154,26 @@ def in_parquet() -> bytes:
     return out.getvalue()
 
 
-def in_archive() -> bytes:
+def in_archive(compression: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", compression) as archive:
         archive.writestr("header.json", "{}")
         archive.writestr("samples/1_epoch_1.json", json.dumps(sample(1, RAIN, "c")))
         archive.writestr("samples/2_epoch_1.json", json.dumps(sample(2, TEA, "a b")))
     return out.getvalue()
+
+
+def damaged(content: bytes, at: bytes = b"") -> bytes:
+    """With 12 bytes inside the compressed data overwritten; ``at`` ends right before that data."""
+    start = content.index(at) + len(at) if at else 10  # the header of gzip has 10 bytes
+    return content[:start] + b"\xff" * 12 + content[start + 12 :]
+
+
+def without_choices(key: str) -> dict[str, Any]:
+    """A batch's row as /v1/responses answers."""
+    row = batch("b/b-1", "a")
+    body = {"id": "resp_1", "object": "response", "model": "gpt", key: []}
+    return row | {"response": {"status_code": 200, "request_id": "r", "body": body}}
 
 
 @pytest.mark.parametrize(
@@ -205,6 +218,45 @@ def test_lists_and_epochs_are_repeats(tmp_path: Path) -> None:
     assert [(row.id, row.text) for row in rows[:2]] == [("b-1#0", "a"), ("b-1#1", "b b")]
 
 
+def test_a_custom_id_of_ones_own_does_not_make_a_batch(tmp_path: Path) -> None:
+    rows = read(
+        tmp_path / "a.jsonl", lines({"custom_id": "b-1", "response": "a b"}, {"custom_id": "b-2", "response": "c"})
+    )
+    assert [(row.text, row.finish_reason) for row in rows] == [("a b", "unknown"), ("c", "unknown")]
+
+
+def test_a_folder_of_lm_eval_has_pretty_printed_results_beside_its_samples(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "results_2026-11-29.json").write_text(json.dumps({"results": {"b": {"S_l": 50.0}}, "n": 2}, indent=2))
+    read(tmp_path / "samples_b_2026-11-29.jsonl", FILES["lm-evaluation-harness"][1])
+    assert [row.text for row in read_responses(tmp_path, PROMPTS, bench="b")] == ["a b", "c"]
+    assert "left out: " in caplog.text
+    assert "results_2026-11-29.json line 1: no answer in a known format; the row's keys are results, n" in caplog.text
+
+
+def test_a_json_object_is_its_data_or_a_single_row(tmp_path: Path) -> None:
+    rows = [{"prompt": TEA, "response": "a b"}, {"prompt": RAIN, "response": "c"}]
+    assert [row.text for row in read(tmp_path / "a.json", json.dumps({"data": rows}, indent=1))] == ["a b", "c"]
+    single = rows[0] | {"data": ["a column of one's own"]}
+    assert [row.text for row in read(tmp_path / "a.json", json.dumps(single, indent=1))] == ["a b", ""]
+
+
+def test_a_csv_cell_is_a_number_only_if_it_is_written_in_digits(tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.csv", f"prompt,required_words,response\n{RAIN},²,c\n")
+    assert [row.text for row in rows] == ["", "c"]
+
+
+def test_a_chat_has_the_columns_of_a_plain_row(tmp_path: Path) -> None:
+    columns = {"model": "m", "finish_reason": "length", "reasoning_content": "Hm.", "required_words": 10}
+    chat = {"messages": [user(TEA), said("a")], **columns}
+    first, second = read(tmp_path / "a.jsonl", lines(chat, {**chat, "messages": [user(TEA), said("b")], "repeat": 1}))[
+        :2
+    ]
+    assert [(row.id, row.text) for row in (first, second)] == [("b-1#0", "a"), ("b-1#1", "b")]
+    assert (first.model, first.finish_reason, first.reasoning) == ("m", "length", "Hm.")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "wanted"),
     [
@@ -225,6 +277,22 @@ def test_lists_and_epochs_are_repeats(tmp_path: Path) -> None:
         ("a.jsonl", lines(lm_eval(TEA, "a") | {"resps": [["1", "True"], ["2", "False"]]}), "wanted generate_until"),
         ("a.jsonl", "\ufeff".encode("utf-16") + TEA.encode("utf-16"), "is not UTF-8 text"),
         ("a.jsonl.gz", b"\x1f\x8b broken", "cannot be unpacked as gzip"),
+        ("a.jsonl.gz", damaged(gzip.compress(lines({"prompt": TEA, "response": "a"}).encode(), mtime=0)),
+         "cannot be unpacked as gzip"),
+        ("log.eval", damaged(in_archive(zipfile.ZIP_DEFLATED), at=b"epoch_1.json"), "inspect log convert --to json"),
+        ("a.csv", f"prompt,response\n\"{TEA}\",Green, or black.\n", "line 2: 3 cells, where the header has 2"),
+        ("a.csv", f"prompt,response\n\"{TEA}\",a\n{RAIN}\n", "line 4: 1 cell, where the header has 2"),
+        ("a.csv", f"prompt,response\n{RAIN},\"a\n", "line 2: is not CSV: unexpected end of data"),
+        ("a.csv", f"prompt,response,response\n{RAIN},a,b\n", "line 1: two columns have the same name"),
+        ("a.jsonl", lines({"prompt": TEA, "response": []}), "line 1: the answer must be text, got []"),
+        ("a.jsonl", lines(lm_eval(TEA, "a"), lm_eval(RAIN, "a") | {"arguments": []}),
+         "line 2: is not a row as lm-evaluation-harness writes it (IndexError: list index out of range)"),
+        ("a.jsonl", lines(evalscope(0, TEA, "a") | {"model_output": {"choices": ["a"]}}),
+         "line 1: is not a row as EvalScope 1.x writes it (AttributeError: 'str' object has no attribute 'get')"),
+        ("a.jsonl", lines(without_choices("output")), "response.body has no choices of a chat or a completion; its keys"
+         " are id, object, model, output"),
+        ("a.jsonl", lines({"messages": [user("Hi"), said("Hello"), user(TEA), said("a")]}), "2 turns of the user"),
+        ("a.jsonl", lines({"messages": [user(TEA), said("a")], "required_words": 11}), "asked for another length"),
         ("a.parquet", b"PAR1 broken", "is no Parquet file"),
         ("log.eval", b"PK broken", "inspect log convert --to json"),
     ],

@@ -3,12 +3,15 @@
 Source: ms-swift 4.6.0, pipelines/infer/infer.py, which also appends the response to the messages.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.sample.answer_formats.parts import last_of, named
+from lwexp.sample.answer_formats.parts import last_of, reasoning_of, with_columns
+
+_USER = ("user", "human")
 
 
 @register
@@ -22,12 +25,16 @@ class Chat(AnswerFormat):
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
         """The response, or the last assistant turn."""
-        turns = row.get("messages", row.get("conversations"))
+        turns: list[Any] = row["messages"] if "messages" in row else row["conversations"]
+        asked = [turn for turn in turns if last_of([turn], *_USER) is not None]
+        if len(asked) > 1:
+            raise BrokenRowError("wrong_type", f"{len(asked)} turns of the user; wanted one prompt and one answer")
         said = last_of(turns[-1:], "assistant", "gpt")
         text = row.get("response", said)
         if not isinstance(text, str):
             raise BrokenRowError("missing_field", "response is missing, and the messages do not end with an answer")
         if said is not None and said != text:
             raise BrokenRowError("wrong_type", "response is not the last turn of messages; keep the one that is right")
-        bench = str(row["bench"]) if row.get("bench") else None
-        return [GivenAnswer(text, last_of(turns, "user", "human"), named(row, "prompt_id", "id"), bench)]
+        answer = with_columns(row, text, last_of(turns, *_USER))
+        thoughts = reasoning_of(turns[-1]) if said is not None and isinstance(turns[-1], Mapping) else ""
+        return [answer._replace(reasoning=answer.reasoning or thoughts)]

@@ -7,7 +7,7 @@ no prompt, so ``custom_id`` must name the bench, such as ``mine/17``.
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from lwexp.extend.columns import JsonRow
+from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
 from lwexp.sample.answer_formats.parts import finish, named, text_of
@@ -20,18 +20,19 @@ class OpenAIBatch(AnswerFormat):
     tool: ClassVar[str] = "an OpenAI or vLLM batch"
 
     def detects(self, row: JsonRow) -> bool:
-        return "custom_id" in row and ("response" in row or "error" in row)
+        """Rows of one's own may have a ``custom_id``, too, but their response is text."""
+        if "custom_id" not in row or not isinstance(row.get("response"), Mapping | None):
+            return False
+        return "response" in row or isinstance(row.get("error"), Mapping)
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
         """One for each choice. A failed request has an answer that never arrived."""
         ids = named(row, "custom_id")
-        response = row.get("response")
-        body = response.get("body") if isinstance(response, Mapping) else None
-        choices = body.get("choices") if isinstance(body, Mapping) else None
-        if not isinstance(body, Mapping) or not choices:
+        body = _body(row)
+        if body is None or not body["choices"]:
             return [GivenAnswer(None, ids=ids)]
         found = []
-        for number, choice in enumerate(choices):
+        for number, choice in enumerate(body["choices"]):
             message = choice.get("message") or {}
             text, thoughts = text_of(message.get("content", choice.get("text")))
             reasoning = message.get("reasoning_content") or message.get("reasoning") or thoughts
@@ -40,3 +41,16 @@ class OpenAIBatch(AnswerFormat):
                 finish_reason=finish(choice.get("finish_reason")),
             ))  # fmt: skip
         return found
+
+
+def _body(row: JsonRow) -> JsonRow | None:
+    """The body of a request that succeeded, which has choices; None if the request failed."""
+    response = row.get("response") or {}
+    body = response.get("body")
+    if isinstance(body, Mapping) and "choices" in body:
+        return body
+    if not response or row.get("error") or response.get("status_code", 200) != 200:
+        return None
+    where, keys = ("response.body", body) if isinstance(body, Mapping) else ("response", response)
+    got = ", ".join(map(str, keys))
+    raise BrokenRowError("missing_field", f"{where} has no choices of a chat or a completion; its keys are {got:.200}")

@@ -1,10 +1,16 @@
-"""Pieces that several formats share: texts of messages, and how a generation ended."""
+"""Pieces that several formats share: columns beside an answer, texts of messages, and how a generation ended."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwexp.extend.columns import BrokenRowError
+from pydantic import ValidationError
+
+from lwexp.extend.columns import BrokenRowError, JsonRow
+from lwexp.extend.rows import GivenAnswer
+from lwexp.records import Sampling, first_problem
+
+_REASONING = ("reasoning_content", "reasoning")  # what servers call it; the second is ours, too
 
 # Names that servers and tools give to the same ends.
 _ENDS = {
@@ -57,3 +63,38 @@ def prompt_in(value: Any) -> str | None:
 def named(row: Mapping[str, Any], *columns: str) -> tuple[str, ...]:
     """The ids in a row's columns, as text."""
     return tuple(str(row[column]) for column in columns if row.get(column) not in (None, ""))
+
+
+def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAnswer:
+    """An answer with what the row's columns say of it: ids, bench, requested length, repeat, model and so on.
+
+    Raises:
+        BrokenRowError: If ``sampling`` or ``repeat`` is wrong.
+    """
+    try:
+        sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") and text is not None else None
+    except ValidationError as error:
+        raise BrokenRowError("wrong_type", f"sampling: {first_problem(error)}") from None
+    repeat = row.get("repeat", 0)
+    if type(repeat) is not int or not 0 <= repeat < 1000:
+        raise BrokenRowError("wrong_type", f"repeat must be a whole number from 0 on, got {repeat!r:.40}")
+    # "length" is the requested length in the release's rows; elsewhere it may be the answer's.
+    asked = row.get("length") if "response_length" in row else row.get("required_words")
+    reason = row.get("finish_reason")
+    return GivenAnswer(
+        text=text,
+        prompt=prompt,
+        ids=named(row, "prompt_id", "id", "custom_id"),
+        bench=str(row["bench"]) if row.get("bench") else None,
+        required_words=asked if isinstance(asked, int) else None,
+        repeat=repeat,
+        model=str(row["model"]) if row.get("model") else None,
+        reasoning=reasoning_of(row),
+        finish_reason=str(reason) if reason else None,
+        sampling=sampling,
+    )
+
+
+def reasoning_of(row: JsonRow) -> str:
+    """The reasoning in a field of its own; empty if there is none."""
+    return next((row[key] for key in _REASONING if isinstance(row.get(key), str)), "")

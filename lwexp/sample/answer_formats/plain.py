@@ -6,18 +6,14 @@ query and response of ms-swift 2; the instruction, input and output of alpaca.
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError
-
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.records import Sampling, first_problem
-from lwexp.sample.answer_formats.parts import named, prompt_in
+from lwexp.sample.answer_formats.parts import prompt_in, with_columns
 
 # The first is the release's name, the second ours.
 _TEXT = ("response", "text", "answer", "output", "completion", "generation", "generated_text", "prediction")
 _PROMPT = ("prompt", "query", "instruction", "question")
-_REASONING = ("reasoning_content", "reasoning")  # what servers call it; the second is ours, too
 
 
 @register
@@ -38,37 +34,12 @@ class Plain(AnswerFormat):
                 "wrong_type", f"{next(iter(found))} and {other} hold different texts; keep the one that is the answer"
             )
         texts = given if isinstance(given, list) else [given]
-        if not all(isinstance(text, str | None) for text in texts):
+        if not texts or not all(isinstance(text, str | None) for text in texts):
             raise BrokenRowError("wrong_type", f"the answer must be text, got {given!r:.60}")
         if row.get("history"):
             raise BrokenRowError("wrong_type", "history has earlier turns; wanted one prompt and one answer")
-        first = _given(row, texts[0])
+        first = with_columns(row, texts[0], _prompt(row))
         return [first._replace(text=text, repeat=first.repeat + number) for number, text in enumerate(texts)]
-
-
-def _given(row: JsonRow, text: str | None) -> GivenAnswer:
-    try:
-        sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") and text is not None else None
-    except ValidationError as error:
-        raise BrokenRowError("wrong_type", f"sampling: {first_problem(error)}") from None
-    repeat = row.get("repeat", 0)
-    if type(repeat) is not int or not 0 <= repeat < 1000:
-        raise BrokenRowError("wrong_type", f"repeat must be a whole number from 0 on, got {repeat!r:.40}")
-    # "length" is the requested length in the release's rows; elsewhere it may be the answer's.
-    asked = row.get("length") if "response_length" in row else row.get("required_words")
-    reason = row.get("finish_reason")
-    return GivenAnswer(
-        text=text,
-        prompt=_prompt(row),
-        ids=named(row, "prompt_id", "id"),
-        bench=str(row["bench"]) if row.get("bench") else None,
-        required_words=asked if isinstance(asked, int) else None,
-        repeat=repeat,
-        model=str(row["model"]) if row.get("model") else None,
-        reasoning=next((row[key] for key in _REASONING if isinstance(row.get(key), str)), ""),
-        finish_reason=str(reason) if reason else None,
-        sampling=sampling,
-    )
 
 
 def _prompt(row: JsonRow) -> str | None:
