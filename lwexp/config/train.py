@@ -113,7 +113,7 @@ class Zero(Strict):
     activation_checkpointing: Annotated[bool, Key("speed")] = True
     activation_offload: bool = False
     offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
-    """1 keeps the optimiser's states in host memory, 0 on the devices; nothing between (docs/decisions/028)."""
+    """1 keeps the optimiser's states in host memory, 0 on the devices; nothing between (docs/decisions/028-one-gpu.md)."""
     offload_parameters: Annotated[bool, Key("speed")] = False
     pin_memory: Annotated[bool, Key("speed")] = True
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""

@@ -79,9 +79,15 @@ def _read_files(files: list[Path], folder: Path, problem: str) -> Iterator[RawRo
         try:
             for row in read_file(file):
                 number += 1
-                yield row._replace(number=number, unit="row", place=f"{file.name} {row.unit} {row.number}")
+                yield row._replace(number=number, unit="row", place=f"{_below(file, folder)} {row.unit} {row.number}")
         except LwexpError as error:
             raise LwexpError(f"{problem}: {error}") from None
+
+
+def _below(file: Path, folder: Path) -> str:
+    """The file's place in the folder: "en/data.jsonl" and "zh/data.jsonl" have one name."""
+    inside, outer = file.resolve(), folder.resolve()
+    return str(inside.relative_to(outer)) if inside.is_relative_to(outer) else file.name
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def answer_by_server(
         KeyboardInterrupt: After Ctrl-C; ``Preempted`` after SIGTERM.
     """
     # The name says which weights are served, so a server of another model that took the port is found out.
-    name = f"lwexp-{model_fingerprint(model, folder)[:16]}"
+    name = f"lwexp-{model_fingerprint(model, folder.parent)[:16]}"
     server = ServerProcess(_command(engine, model, name), folder / _LOG, engine.start_seconds)
     api = ApiEngine(
         kind="api", model=f"hosted_vllm/{name}", base_url=f"{server.url}/v1", supports_top_k=True, limits=engine.limits

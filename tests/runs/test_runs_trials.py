@@ -113,6 +113,8 @@ def test_two_slots_have_their_own_cpus_and_logs(script):
 def test_interrupting_the_sweep_stops_its_trials(script, sent):
     """The sweep in a process of its own, interrupted while a trial sleeps for a minute."""
     code = (
+        # A test run in the background of a shell ignores Ctrl-C, and its children inherit that.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path; from lwexp.runs.trial_runner import *; from lwexp.runs.trials import *\n"
         "folder = Path('sweep'); trials = make_trials(folder, [['lr=9'], ['lr=1']])\n"
         "try: run_trials([str(Path('script.py').resolve())], trials, Subprocess(), folder)\n"

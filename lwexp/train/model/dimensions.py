@@ -63,7 +63,9 @@ def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
     if file is not None:
         return _from_json(json.loads(file.read_text(encoding="utf-8")), model.family)
     known = published_models().get(model.path or "")
-    return replace(known.sizes, family=model.family) if known else None
+    if known is None:
+        return None
+    return known.sizes if model.family.is_read_from_folder else replace(known.sizes, family=model.family)
 
 
 def find_config(path: str | None, revision: str | None) -> Path | None:

@@ -70,7 +70,7 @@ def read_config(content: Mapping[str, Any]) -> Any:
     values = {name: value for name, value in content.items() if name not in ("model_type", "transformers_version")}
     try:
         return AutoConfig.for_model(str(content["model_type"]), **copy.deepcopy(values))
-    except (KeyError, ValueError, TypeError) as error:
+    except Exception as error:  # for a value of a wrong type, huggingface_hub raises errors of its own
         raise LwexpError(
             f"model.path: transformers cannot read a config of type {content.get('model_type')!r}: {first_line(error)}"
         ) from None

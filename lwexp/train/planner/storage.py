@@ -1,7 +1,7 @@
 """What a run writes and copies besides computing: checkpoints, their conversion, and traffic with the host.
 
-Letters as in ``memory``: N parameters, A of them trained, W ranks, r the offloaded share of the optimiser, b bytes per
-weight. The three speeds are assumptions; the log of a run says how long a save really took.
+Letters as in ``memory``: N parameters, A of them trained, W ranks, r 1 if the optimiser is offloaded and else 0, b bytes
+per weight. The three speeds are assumptions; the log of a run says how long a save really took.
 """
 
 import math
@@ -91,7 +91,7 @@ def copying_hours(sizes: Sizes, hardware: Hardware, tokens: int, packs: float, s
         per_pack += 2.0 * sizes.num_hidden_layers * tokens * sizes.hidden_size * b
     if isinstance(hardware, Zero):
         if r := hardware.offload_optimizer:
-            # Whatever r is, the sum of all gradients lies on the host: it is fetched, added to, and written back.
+            # The sum of all gradients is kept on the host: it is fetched, added to, and written back.
             per_pack += 2.0 * 4 * a / w
             per_step += b * r * a / w
             update = ADAM_BYTES * r * a / hardware.num_nodes / HOST_BYTES_PER_SECOND
