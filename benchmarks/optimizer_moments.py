@@ -34,7 +34,7 @@ from lwexp.train.loop.module import PackedTraining
 from lwexp.train.model.build import build_model
 from lwexp.train.parallel.optimizer import build_optimizer
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning
-from lwexp.train.planner.hardware import settle_hardware
+from lwexp.train.planner.hardware import hardware_of, settle_hardware
 
 Moments = Literal["float32", "bf16"]
 SYSTEMS: dict[str, tuple[torch.dtype, Moments]] = {
@@ -94,7 +94,7 @@ def train(run: Run, config: Config, seed: int, steps: int, dtype: torch.dtype, m
     )
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, quiet_lightning():
-        trainer = build_trainer(config.hardware, [losses], objective.optimizer.grad_clip, Path(folder))
+        trainer = build_trainer(hardware_of(config), [losses], objective.optimizer.grad_clip, Path(folder))
         trainer.fit(module, datamodule=StepsModule(dataset, schedule, steps, objective.count(dataset)))
     return {
         "first_loss": losses.values[0],

@@ -1,8 +1,7 @@
 """The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|serve``; scripts run the first three.
 
 Reads the command line and passes it on. Writes nothing itself, and never touches torch or a provider before a config
-has
-been validated.
+has been validated.
 """
 
 import importlib

@@ -61,7 +61,7 @@ class ServerEngine(Strict):
     options: Annotated[str, Key(neutral="")] = ""
     """More arguments of the server, such as "--enforce-eager"."""
     start_seconds: Annotated[float, Key("speed")] = Field(1800.0, gt=0)
-    """Time to load the model; a server that is not healthy then is stopped."""
+    """Time to load the model; a server that is not healthy by then is stopped."""
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
 
@@ -97,6 +97,6 @@ class ScoreConfig(Strict):
     """What is measured beside the bench's metrics."""
 
     segments: int = Field(5, ge=1, le=20)
-    """Number of parts into which an answer is divided for everything that is shown by position."""
+    """Number of parts into which an answer is divided for all results that are shown by position."""
     pairwise: bool = True
     """With baseline_run=: also ask the judge which of the two answers is better, in both orders."""

@@ -21,7 +21,7 @@ class CPU(Strict):
     threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """torch threads; null takes all cores this process may use."""
     attention: Literal["auto", "per_document"] = "auto"
-    """One call a document; the other paths need a CUDA device."""
+    """One attention call per document; the other paths need a CUDA device."""
     kernels: Literal["eager", "compile"] = "eager"
     """RMSNorm and SwiGLU: transformers' own, or fused by torch.compile."""
 
@@ -38,7 +38,7 @@ class CPU(Strict):
     peak_tflops: ClassVar[float | None] = None
     mfu: ClassVar[float] = 1.0
     number_bytes: ClassVar[int] = 4
-    """Bytes of a number of the weights and activations."""
+    """Bytes per value of weights and activations."""
 
 
 Attention = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]
@@ -81,7 +81,7 @@ class GPU(Strict):
 
     @property
     def number_bytes(self) -> int:
-        """Bytes of a number of the weights and activations."""
+        """Bytes per value of weights and activations."""
         return 2 if self.precision == "bf16-true" else 4
 
     @model_validator(mode="after")
@@ -113,7 +113,7 @@ class Zero(Strict):
     activation_checkpointing: Annotated[bool, Key("speed")] = True
     activation_offload: bool = False
     offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
-    """1 keeps the optimiser's states in host memory, 0 on the devices; nothing between (docs/decisions/028-one-gpu.md)."""
+    """1 keeps the optimiser's states in host memory, 0 on the devices. (Decision 028 says why nothing between.)"""
     offload_parameters: Annotated[bool, Key("speed")] = False
     pin_memory: Annotated[bool, Key("speed")] = True
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
@@ -142,7 +142,7 @@ class Zero(Strict):
 
     @property
     def number_bytes(self) -> int:
-        """Bytes of a number of the weights and activations."""
+        """Bytes per value of weights and activations."""
         return 2 if self.precision == "bf16-true" else 4
 
     @model_validator(mode="after")

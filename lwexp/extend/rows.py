@@ -72,7 +72,7 @@ class RowFormat(AnyFormat):
     def question(self, row: JsonRow) -> tuple[str, JsonRow]:
         """The first user turn, with the columns of that turn (WildChat marks single turns as toxic).
 
-        Selection reads nothing else, so broken answers may be ignored here.
+        Selection reads only this, so a row with a broken answer need not be refused.
 
         Raises:
             BrokenRowError: Naming the column that is missing or wrong.
@@ -96,7 +96,7 @@ class AnswerFormat(AnyFormat):
     """How a tool writes a model's answers. A subclass defines ``answers`` and ``detects``."""
 
     tool: ClassVar[str]
-    """What writes such rows, for messages."""
+    """Name of the tool that writes such rows, as shown to the user."""
 
     def counted(self, rows: Sequence[tuple[str, JsonRow]]) -> Sequence[tuple[str, JsonRow]]:
         """The rows of a file that count, each with its place; all of them, unless a tool repeats answers."""

@@ -133,7 +133,7 @@ class NothingRead(Exception):  # noqa: N818 - an outcome, not an error
         reason: unreadable, or the client's reason (content_filter, ...).
         reply: The last reply, if there was one.
         is_replay: All replies came from a ledger; nothing was asked.
-        is_final: No later start asks again; set by the caller that knows.
+        is_final: Whether no later start of the run will ask this again. The caller sets it if it counts the starts.
     """
 
     def __init__(self, reason: str, detail: str, *, reply: str = "", is_replay: bool = False) -> None:
@@ -183,7 +183,7 @@ async def ask_and_read(
             return read(answer.text)
         except UnreadableError as error:
             problem = str(error)
-        except Exception as error:  # a reply comes from outside, and the ledger would replay a crash at every start
+        except Exception as error:  # the ledger would replay the reply, and the crash, at every start
             problem = first_line(error)
             log.debug("a reply that could not be read", exc_info=error)
         messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": reask(problem)}]

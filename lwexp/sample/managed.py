@@ -55,7 +55,7 @@ def answer_by_server(
         LwexpError: If the server does not start, dies twice, or serves another model, tokenizer or chat template.
         KeyboardInterrupt: After Ctrl-C; ``Preempted`` after SIGTERM.
     """
-    # The name says which weights are served, so a server of another model that took the port is found out.
+    # The name says which weights are served, so a server of another model on the same port is noticed.
     name = f"lwexp-{model_fingerprint(model, folder.parent)[:16]}"
     server = ServerProcess(_command(engine, model, name), folder / _LOG, engine.start_seconds)
     api = ApiEngine(

@@ -62,7 +62,7 @@ class Hinge(PreferenceLoss):
 
 @register
 class IPO(PreferenceLoss):
-    """(d - 1/(2 beta))^2, with each log-ratio divided by its answer's tokens.
+    """(d - 1/(2 beta))^2, with each log-ratio divided by the number of tokens in its answer.
 
     It is 1/(4 beta^2) before the first update, if there is a reference.
 

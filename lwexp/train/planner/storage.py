@@ -1,7 +1,7 @@
 """What a run writes and copies besides computing: checkpoints, their conversion, and traffic with the host.
 
-Letters as in ``memory``: N parameters, A of them trained, W ranks, r 1 if the optimiser is offloaded and else 0, b bytes
-per weight. The three speeds are assumptions; the log of a run says how long a save really took.
+Letters as in ``memory``: N parameters, A of them trained, W ranks, r 1 if the optimiser is offloaded and else 0, b
+bytes per weight. The three speeds are assumptions; the log of a run says how long a save really took.
 """
 
 import math
