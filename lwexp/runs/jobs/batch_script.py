@@ -20,7 +20,7 @@ def batch_script(
         name: The job's name in squeue.
         job_file: What the job runs, read by ``lwexp.runs.jobs.job_process``.
         output: File for what SLURM and the setup lines print; the trial has a log of its own.
-        options: Further options for sbatch; they win over those of the keys.
+        options: Further options for sbatch; they win over those of the keys. None leaves an option out, 0 is a value.
         after: Dependencies, such as ``afterany:17``.
     """
     cpus = where.cpus or max(where.gpus, where.processes)
@@ -47,7 +47,7 @@ def batch_script(
     path = shlex.quote(str(REPOSITORY))
     lines = [
         "#!/bin/bash",
-        *(_option(key, value) for key, value in asked.items() if value not in (None, False)),
+        *(_option(key, value) for key, value in asked.items() if value is not None and value is not False),
         *where.setup_lines,
         f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}",
         # From SLURM 22.05 on, srun does not take over the CPUs of sbatch.
