@@ -49,6 +49,8 @@ class Subprocess:
         for key, value in ((key, getattr(self, key)) for key in least):
             if value is not None and value < least[key]:
                 raise LwexpError(f"hydra.launcher.{key}={value}: wanted {least[key]} or more")
+        if self.nodes > 1 and not self.is_slurm:
+            raise LwexpError(f"hydra.launcher.nodes={self.nodes}: this machine is one node; add hydra/launcher=slurm")
 
     @property
     def summary(self) -> str:

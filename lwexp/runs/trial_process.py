@@ -57,7 +57,7 @@ class TrialProcess:
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
             environment["OMP_NUM_THREADS"] = str(len(self.cores))
-        log = self.log_of(self.log, _node())
+        log = self.log_of(self.log, self._node)
         with open(log, "a", encoding="utf-8") as out:
             child = subprocess.Popen(
                 self._command_line(),
@@ -73,12 +73,17 @@ class TrialProcess:
     def forget(self, child: subprocess.Popen[bytes]) -> None:
         """Remove the file with the process id of a trial that has ended."""
         assert child.returncode is not None
-        pid_file(self.log_of(self.log, _node())).unlink(missing_ok=True)
+        pid_file(self.log_of(self.log, self._node)).unlink(missing_ok=True)
 
     @staticmethod
     def log_of(log: str, node: int) -> str:
         """The log of one node; node 0 has the trial's own."""
         return log if node == 0 else str(Path(log).with_suffix(f".node{node}.log"))
+
+    @property
+    def _node(self) -> int:
+        """Number of this node among the trial's. SLURM's number may be that of an allocation around a local sweep."""
+        return int(os.environ["SLURM_NODEID"]) if self.nodes > 1 else 0
 
     def _command_line(self) -> list[str]:
         if self.processes == 0:
@@ -87,7 +92,7 @@ class TrialProcess:
         if self.nodes == 1:
             return [*torchrun, "--standalone", *self.command]
         first = first_host(os.environ["SLURM_STEP_NODELIST"])
-        meeting = [f"--nnodes={self.nodes}", f"--node_rank={_node()}", f"--master_addr={first}"]
+        meeting = [f"--nnodes={self.nodes}", f"--node_rank={self._node}", f"--master_addr={first}"]
         return [*torchrun, *meeting, f"--master_port={job_port(os.environ['SLURM_JOB_ID'])}", *self.command]
 
     def _prepare(self) -> None:
@@ -95,11 +100,6 @@ class TrialProcess:
         if self.cores:
             os.sched_setaffinity(0, self.cores)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _node() -> int:
-    """Number of this node in the job; 0 outside SLURM."""
-    return int(os.environ.get("SLURM_NODEID", "0"))
 
 
 def note_run(path: Path) -> None:
