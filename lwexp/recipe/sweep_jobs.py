@@ -17,9 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def status(folder: Path) -> list[Trial]:
-    """Print each trial with its job's state; returns the trials."""
+    """Print each trial with its job's state, and note those that have ended; returns the trials.
+
+    Raises:
+        LwexpError: If squeue does not answer.
+    """
     trials = _trials(folder)
-    _refresh(trials)
+    _note(folder, _settle_ended(trials))
     show_trials(trials)
     return trials
 
@@ -41,14 +45,18 @@ def wait(folder: Path) -> list[Trial]:
 
 
 def cancel(folder: Path) -> list[Trial]:
-    """Cancel the jobs that wait or run; those that run save first. Returns the trials."""
+    """Cancel the jobs that wait or run; those that run save first. Returns the trials.
+
+    Raises:
+        LwexpError: If squeue or scancel does not answer, or scancel refuses; the trials stay running then.
+    """
     trials = _trials(folder)
-    _refresh(trials)
+    _note(folder, _settle_ended(trials))
     running = [trial for trial in trials if trial.status == "running"]
     SlurmJobs(Slurm(), folder.name, {}).cancel(running)
     for trial in running:
         trial.status = "interrupted"
-    write_trials(folder, trials)
+    _note(folder, running)
     log.info("%s cancelled", plural(len(running), "job"))
     return trials
 
@@ -68,12 +76,25 @@ def _trials(folder: Path) -> list[Trial]:
     return trials
 
 
-def _refresh(trials: list[Trial]) -> None:
-    """Ask SLURM once for all jobs, and settle the trials that have ended."""
+def _settle_ended(trials: list[Trial]) -> list[Trial]:
+    """Ask SLURM once for all jobs, and settle the trials that have ended; returns these."""
     jobs = SlurmJobs(Slurm(), "", {})
     running = [trial for trial in trials if trial.status == "running"]
-    jobs.refresh(running)
+    if running:
+        jobs.ask(running)
+    ended = []
     for trial in running:
-        outcome = jobs.outcome(trial)
+        outcome = jobs.outcome(trial, at_once=True)
         if outcome is not None:
             settle_trial(trial, outcome)
+            ended.append(trial)
+    return ended
+
+
+def _note(folder: Path, changed: list[Trial]) -> None:
+    """Write these trials. The others are read again: the sweep's own process may have submitted some meanwhile."""
+    if changed:
+        mine = {trial.number: trial for trial in changed}
+        now = read_trials(folder)
+        same = {trial.number for trial in now if trial.number in mine and trial.job == mine[trial.number].job}
+        write_trials(folder, [mine[trial.number] if trial.number in same else trial for trial in now])

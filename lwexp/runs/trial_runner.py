@@ -1,4 +1,4 @@
-"""Runs the trials of a sweep through submitit, on this machine or on SLURM, and watches them until all have ended."""
+"""Runs the trials of a sweep, on this machine or as jobs of SLURM, and watches them until all have ended."""
 
 import logging
 import signal
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.config.sweep_keys import Slurm, Subprocess
+from lwexp.records import LwexpError
 from lwexp.runs.jobs.local_jobs import LocalJobs
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
 from lwexp.runs.jobs.slurm_queue import SubmissionRefused
@@ -45,6 +46,7 @@ def run_trials(
 
     Raises:
         KeyboardInterrupt: After the running trials were stopped (SIGTERM first, so that they can save).
+        LwexpError: If SLURM does not say whether the jobs of an earlier start are live; nothing is submitted then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     recall_finished(trials, folder)
@@ -136,7 +138,11 @@ class _Runner:
                 raise
 
     def _is_submitted(self, trial: Trial) -> bool:
-        """Whether an earlier start has submitted the trial, and its job is live or has finished."""
+        """Whether an earlier start has submitted the trial, and its job is live or has finished.
+
+        Raises:
+            NoAnswer: If squeue does not answer.
+        """
         if not isinstance(self.jobs, SlurmJobs) or trial.job is None:
             return False
         if self.jobs.is_live(trial):
@@ -232,7 +238,11 @@ class _Runner:
             log.warning("%s go on in SLURM; run the same command again to watch them", plural(len(running), "job"))
             return
         log.warning("stopping %s, which may save first", plural(len(running), "running trial"))
-        self.jobs.cancel(running)
+        try:
+            self.jobs.cancel(running)
+        except LwexpError as error:
+            log.error("%s", error)
+            return
         for trial in running:
             trial.status = "interrupted"
 

@@ -71,14 +71,23 @@ class SlurmJobs:
         self._ended_since.pop(trial.job, None)
 
     def refresh(self, trials: Sequence[Trial]) -> None:
-        """Ask SLURM for the states of these trials' jobs, at most every few seconds."""
+        """Ask SLURM for the states of these trials' jobs, at most every few seconds; without an answer, ask later."""
         if time.monotonic() - self._asked < _ASK_SECONDS:
             return
+        try:
+            self.ask(trials)
+        except queue.NoAnswer as error:
+            log.debug("%s", error)
+
+    def ask(self, trials: Sequence[Trial]) -> None:
+        """Ask SLURM for the states of these trials' jobs, now.
+
+        Raises:
+            NoAnswer: If squeue does not answer.
+        """
         self._asked = time.monotonic()
         jobs = [trial.job for trial in trials if trial.job is not None]
         found = queue.job_states(jobs)
-        if found is None:
-            return
         self._states = found
         for trial in trials:
             if trial.job in found:
@@ -90,14 +99,23 @@ class SlurmJobs:
                 self._ended_since.setdefault(job, time.monotonic())
 
     def is_live(self, trial: Trial) -> bool:
-        """Whether the trial's job waits or runs; asks SLURM at once."""
-        self._asked = float("-inf")
-        self.refresh([trial])
+        """Whether the trial's job waits or runs; asks SLURM at once.
+
+        Raises:
+            NoAnswer: If squeue does not answer. A job that may be live must not be submitted a second time.
+        """
+        self.ask([trial])
         state = self._states.get(trial.job or "")
         return state is not None and state.is_live
 
-    def outcome(self, trial: Trial) -> Outcome | None:
-        """How the trial ended; None if it has not."""
+    def outcome(self, trial: Trial, at_once: bool = False) -> Outcome | None:
+        """How the trial ended; None if it has not.
+
+        Args:
+            trial: The trial.
+            at_once: Do not wait for the files of a job that SLURM says has failed or no longer knows. A COMPLETED job
+                has written its files: they are still awaited.
+        """
         assert trial.job is not None
         state = self._states.get(trial.job)
         endings = read_endings(trial.log, _nodes(trial))
@@ -110,6 +128,8 @@ class SlurmJobs:
                 return Outcome(code, seconds, _in_slurms_words(state, trial))
         since = self._ended_since.get(trial.job)
         wait = _FORGOTTEN_SECONDS if state is None else _FILE_SECONDS
+        if at_once and (state is None or state.state != "COMPLETED"):
+            wait = 0.0
         if since is None or time.monotonic() - since < wait:
             return None
         if state is None:
@@ -117,7 +137,11 @@ class SlurmJobs:
         return Outcome(None, None, _in_slurms_words(state, trial))
 
     def cancel(self, trials: Sequence[Trial]) -> None:
-        """Cancel the jobs of these trials."""
+        """Cancel the jobs of these trials.
+
+        Raises:
+            LwexpError: If scancel does not answer or refuses.
+        """
         queue.cancel([trial.job for trial in trials if trial.job is not None])
 
 

@@ -38,6 +38,10 @@ class SubmissionRefused(LwexpError):  # noqa: N818 - named for what it says
     """sbatch did not take a job."""
 
 
+class NoAnswer(LwexpError):  # noqa: N818 - named for what it says
+    """squeue does not answer, so nothing is known of the jobs: they may be live."""
+
+
 def submit(script: Path) -> str:
     """Submit a batch script and return the job's id.
 
@@ -54,16 +58,19 @@ def submit(script: Path) -> str:
     return done.stdout.strip().splitlines()[-1].partition(";")[0]
 
 
-def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
-    """The states of jobs; a job that SLURM has forgotten is missing. None if SLURM does not answer at the moment.
+def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
+    """The states of jobs; a job that SLURM has forgotten is missing.
 
     squeue knows the jobs that are live or have ended within the last minutes, on every cluster. sacct knows all, but
     only on a cluster with accounting.
+
+    Raises:
+        NoAnswer: If squeue does not answer at the moment.
     """
     wanted = set(jobs)
     done = _call(["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r"])
     if done is None or done.returncode != 0:
-        return None
+        raise NoAnswer(f"squeue does not answer: {_words(done)}; try again")
     found = _read(done.stdout)
     if missing := sorted(wanted - found.keys()):
         command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(missing)}"]
@@ -74,9 +81,16 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState] | None:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """Cancel jobs that wait or run."""
-    if jobs:
-        _call(["scancel", *jobs])
+    """Cancel jobs that wait or run.
+
+    Raises:
+        LwexpError: If scancel does not answer or refuses a job; the jobs may go on.
+    """
+    if not jobs:
+        return
+    done = _call(["scancel", *jobs])
+    if done is None or done.returncode != 0:
+        raise LwexpError(f"scancel did not cancel jobs {', '.join(jobs)}: {_words(done)}; they may go on, try again")
 
 
 def requeue(job: str) -> bool:
@@ -99,6 +113,14 @@ def _read(text: str) -> dict[str, JobState]:
         if job:
             found[job] = JobState(state.split()[0] if state else "", "" if reason == "None" else reason)
     return found
+
+
+def _words(done: subprocess.CompletedProcess[str] | None) -> str:
+    """Why a command failed, in its own words."""
+    if done is None:
+        return f"it is not on this machine, or took over {_TIMEOUT_SECONDS:.0f} s"
+    said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+    return said or f"exit code {done.returncode}"
 
 
 def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:

@@ -1,0 +1,176 @@
+"""What a sweep does when SLURM's commands do not answer, refuse, or say that a job is gone. No SLURM is needed."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lwexp.config.sweep_keys import Slurm, Subprocess
+from lwexp.recipe import sweep_jobs
+from lwexp.records import LwexpError
+from lwexp.runs import trial_runner
+from lwexp.runs.jobs import slurm_queue
+from lwexp.runs.jobs.batch_script import batch_script
+from lwexp.runs.jobs.job_process import JobFile, exit_path, job_path
+from lwexp.runs.trial_process import TrialProcess
+from lwexp.runs.trial_runner import run_trials
+from lwexp.runs.trials import Trial, make_trials, read_trials, write_trials
+
+Answer = tuple[int, str, str] | None
+"""Exit code, standard output, standard error; None for no answer."""
+
+
+class Commands:
+    """SLURM's commands as they answer in a test, and what they were asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {
+            "sbatch": (0, "99\n", ""),
+            "sacct": (1, "", "disabled"),
+            "scancel": (0, "", ""),
+        }
+        self.asked: list[str] = []
+
+    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+        self.asked.append(command[0])
+        answer = self.answers.get(command[0])
+        return None if answer is None else subprocess.CompletedProcess(command, *answer)
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    found = Commands()
+    monkeypatch.setattr(slurm_queue, "_call", found)
+    return found
+
+
+@pytest.fixture
+def submitted(tmp_path: Path) -> Path:
+    """The folder of a sweep whose two trials an earlier process has submitted as jobs 17 and 18."""
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    trials = make_trials(folder, [["lr=1"], ["lr=2"]])
+    for trial, job in zip(trials, ("17", "18"), strict=True):
+        trial.job, trial.status = job, "running"
+        JobFile(TrialProcess(("script.py",), trial.log, trial.record), 150, 3).write(job_path(trial.log))
+    write_trials(folder, trials)
+    return folder
+
+
+def statuses(folder: Path) -> list[str]:
+    return [trial.status for trial in read_trials(folder)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "it is not on this machine, or took over 60 s"),
+        ((1, "", "Unable to contact slurm controller\n"), "Unable"),
+    ],
+)
+def test_a_restart_submits_nothing_while_squeue_does_not_answer(
+    commands: Commands, submitted: Path, answer: Answer, words: str
+) -> None:
+    commands.answers["squeue"] = answer
+    before = (submitted / "trials.json").read_text()
+    with pytest.raises(LwexpError, match=f"^squeue does not answer: {words}.*; try again$"):
+        run_trials(["script.py"], make_trials(submitted, [["lr=1"], ["lr=2"]]), Slurm(detach=True), submitted)
+    assert "sbatch" not in commands.asked
+    assert (submitted / "trials.json").read_text() == before
+
+
+def test_a_restart_submits_a_job_that_is_gone_and_keeps_a_live_one(commands: Commands, submitted: Path) -> None:
+    commands.answers["squeue"] = (0, "17|RUNNING|None\n", "")
+    again = make_trials(submitted, [["lr=1"], ["lr=2"]])
+    run_trials(["script.py"], again, Slurm(detach=True), submitted)
+    assert [trial.job for trial in again] == ["17", "99"]
+
+
+@pytest.mark.parametrize("answer", [None, (1, "", "scancel: error: Access denied\n")])
+def test_trials_whose_cancellation_failed_stay_running(commands: Commands, submitted: Path, answer: Answer) -> None:
+    commands.answers |= {"squeue": (0, "17|RUNNING|None\n18|PENDING|Priority\n", ""), "scancel": answer}
+    with pytest.raises(LwexpError, match=r"^scancel did not cancel jobs 17, 18: "):
+        sweep_jobs.cancel(submitted)
+    assert statuses(submitted) == ["running", "running"]
+
+    commands.answers["scancel"] = (0, "", "")
+    sweep_jobs.cancel(submitted)
+    assert statuses(submitted) == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize(("answer", "status"), [(None, "running"), ((0, "", ""), "interrupted")])
+def test_ctrl_c_marks_only_jobs_that_were_cancelled(
+    commands: Commands, submitted: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, status: str
+) -> None:
+    def ctrl_c(_: float) -> None:
+        raise KeyboardInterrupt
+
+    commands.answers |= {"squeue": (0, "17|RUNNING|None\n18|RUNNING|None\n", ""), "scancel": answer}
+    monkeypatch.setattr(trial_runner, "_wants_to_cancel", lambda _: True)
+    monkeypatch.setattr("lwexp.runs.trial_runner.time.sleep", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        trial_runner.watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert statuses(submitted) == [status, status]
+
+
+def test_status_settles_a_job_that_ended_without_a_result_and_writes_it(commands: Commands, submitted: Path) -> None:
+    """Job 17 has failed, job 18 is forgotten. Each status is a new process, so it cannot wait for files."""
+    commands.answers["squeue"] = (0, "17|NODE_FAIL|NodeDown\n", "")
+    assert [trial.status for trial in sweep_jobs.status(submitted)] == ["failed", "failed"]
+    first, second = read_trials(submitted)
+    assert (first.status, first.reason) == ("failed", "NODE_FAIL (NodeDown), job 17")
+    assert (second.status, second.reason) == ("failed", "SLURM no longer knows job 18")
+
+
+def test_status_takes_results_and_waits_for_those_of_a_completed_job(commands: Commands, submitted: Path) -> None:
+    first, _ = read_trials(submitted)
+    exit_path(first.log).write_text(json.dumps({"exit_code": 0, "seconds": 5.0}))
+    commands.answers["squeue"] = (0, "17|COMPLETED|None\n18|COMPLETED|None\n", "")
+    sweep_jobs.status(submitted)
+    assert statuses(submitted) == ["finished", "running"]
+
+
+def test_status_keeps_what_the_sweep_has_written_meanwhile(
+    commands: Commands, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While squeue answers, the sweep's own process submits the second trial again."""
+    settle: Callable[[list[Trial]], list[Trial]] = sweep_jobs._settle_ended
+
+    def slowly(trials: list[Trial]) -> list[Trial]:
+        ended = settle(trials)
+        now = read_trials(submitted)
+        now[1].job = "21"
+        write_trials(submitted, now)
+        return ended
+
+    monkeypatch.setattr(sweep_jobs, "_settle_ended", slowly)
+    commands.answers["squeue"] = (0, "17|FAILED|None\n18|FAILED|None\n", "")
+    sweep_jobs.status(submitted)
+    assert [(trial.job, trial.status) for trial in read_trials(submitted)] == [("17", "failed"), ("21", "running")]
+
+
+def test_an_option_of_0_is_passed_to_sbatch_and_null_leaves_it_out() -> None:
+    options = {"mem": 0, "nice": 0, "gpus_per_node": None, "requeue": False, "exclusive": True}
+    script = batch_script(Slurm(gpus=8), "name", Path("job.json"), Path("log"), options).splitlines()
+    assert {"#SBATCH --mem=0", "#SBATCH --nice=0", "#SBATCH --exclusive"} <= set(script)
+    assert not [line for line in script if "--gpus-per-node" in line or "--requeue" in line]
+
+
+def test_a_local_trial_inside_an_allocation_has_its_own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    log = tmp_path / "trial-0.log"
+    for nodes, wanted in ((1, log), (2, tmp_path / "trial-0.node1.log")):
+        child = TrialProcess(("-c", "print(17)"), str(log), str(tmp_path / "trial-0.runs"), nodes=nodes).start()
+        assert child.wait() == 0
+        assert wanted.read_text() == "17\n"
+
+
+def test_several_nodes_are_refused_on_this_machine() -> None:
+    with pytest.raises(
+        LwexpError, match=r"^hydra.launcher.nodes=2: this machine is one node; add hydra/launcher=slurm$"
+    ):
+        Subprocess(nodes=2).check()
+    Slurm(nodes=2).check()
+    Subprocess(nodes=1).check()
