@@ -22,6 +22,8 @@ def turns(row: dict[str, Any]) -> list[tuple[str, str]]:
     "row",
     [
         pytest.param({"prompt": "Tea?", "completion": "Yes."}, id="TRL, plain"),
+        pytest.param({"prompt": "Tea?", "response": "Yes."}, id="prompt and response"),
+        pytest.param({"prompt": [ASK], "response": [ANSWER]}, id="prompt and response, conversational"),
         pytest.param({"prompt": [ASK], "completion": [ANSWER]}, id="TRL, conversational"),
         pytest.param({"query": "Tea?", "response": "Yes."}, id="ms-swift"),
         pytest.param({"query": "Tea?", "response": "Yes.", "history": []}, id="ms-swift, first turn"),
@@ -45,6 +47,7 @@ def test_history_system_and_developer_come_first() -> None:
     ("row", "reason"),
     [
         ({"prompt": "Tea?", "completion": "No idea.", "label": False}, "kto_row"),
+        ({"prompt": "Tea?", "response": "No idea.", "label": False}, "kto_row"),
         ({"prompt": [ASK], "completion": [ANSWER], "label": True}, "kto_row"),
         ({"messages": [ASK, ANSWER], "kto_tag": True}, "kto_row"),
         ({"messages": [ASK, {"role": "tool", "content": "42"}, ANSWER]}, "tool_row"),

@@ -1,4 +1,4 @@
-"""``{"prompt": text or messages, "completion": text or messages}``: TRL, and the plain pairs of many other tools."""
+"""``{"prompt": text or messages, "completion": text or messages}``: TRL. Other tools call the answer ``response``."""
 
 from typing import ClassVar, Literal
 
@@ -14,15 +14,20 @@ class PromptCompletion(RowFormat):
     rank: ClassVar[int] = 24
 
     def detects(self, row: JsonRow) -> bool:
-        return row.get("prompt") is not None and row.get("completion") is not None
+        return row.get("prompt") is not None and row.get(_answer_column(row)) is not None
 
     def messages(self, row: JsonRow) -> list[Message]:
         if isinstance(row.get("prompt"), list):
             prompt = read_messages(row, "prompt")
         else:
             prompt = [Message(role="user", content=require_text(row, "prompt"))]
-        if isinstance(row.get("completion"), list):
-            answer = read_messages(row, "completion")
+        column = _answer_column(row)
+        if isinstance(row.get(column), list):
+            answer = read_messages(row, column)
         else:
-            answer = [Message(role="assistant", content=read_answer(row, "completion"))]
+            answer = [Message(role="assistant", content=read_answer(row, column))]
         return with_system(row, [*prompt, *answer])
+
+
+def _answer_column(row: JsonRow) -> str:
+    return "completion" if row.get("completion") is not None else "response"
