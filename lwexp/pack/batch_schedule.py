@@ -8,8 +8,7 @@ from jaxtyping import Int, Real
 
 # Packs are sorted by cost within windows of this many steps. On a 186k mix with 8 packs of 32k per step, each on its
 # own rank, ranks are busy 86% of the time in random order and 99% with windows of 32 steps (by the FLOPs of an 8B
-# model). Sorting a
-# whole epoch would add another half percent, but all epochs would then repeat the same steps.
+# model). Sorting a whole epoch would add another half percent, but all epochs would then repeat the same steps.
 _WINDOW_STEPS = 32
 
 

@@ -28,7 +28,7 @@ MISTAKES = [
     ("--config-dir", "--config-dir: needs a value"),
     ("hydra.run.dir=out", "set root=<folder> and name=<name>"),
     ("-m hydra.sweep.dir=out seed=1,2", "set root=<folder>"),
-    ("hydra.job.chdir=true", "remove it"),
+    ("hydra.job.chdir=true", "remove this setting"),
     ("hydra.output_subdir=.hydra", "config.json"),
     ("+sweeps=smoke", "add -m"),
     ("hydra/launcher=slurm", "only a sweep has a launcher; add -m"),

@@ -35,8 +35,8 @@ _FOLDERS = {
     "hydra.run.dir": _RUN_FOLDER,
     "hydra.sweep.dir": "a sweep's folder is <root>/sweep-<name>-<id>; set root=<folder>",
     "hydra.sweep.subdir": "a trial's runs lie beside those of the other trials; set root=<folder>",
-    "hydra.output_subdir": "the config of a run is its config.json; remove it",
-    "hydra.job.chdir": "a command stays in the folder where it was started, and paths count from there; remove it",
+    "hydra.output_subdir": "the config of a run is in its config.json; remove this setting",
+    "hydra.job.chdir": "a command stays in the folder where it was started; remove this setting",
     "hydra.job.name": _RUN_FOLDER,
 }
 _SWEEP_GROUPS = {"launcher": ("basic", "subprocess", "slurm"), "sweeper": ("basic", "grid", "optuna")}

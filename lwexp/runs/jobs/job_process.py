@@ -21,7 +21,7 @@ from lwexp.runs.trial_process import TrialProcess, stop
 
 _POLL_SECONDS = 0.2
 _FORWARD_AFTER_SECONDS = 5.0
-"""SLURM signals every process of the job. What it has not reached by then is told once more."""
+"""A trial that still runs after this time gets SIGTERM from here as well, in case SLURM's signal did not reach it."""
 _LAST_SECONDS = 180.0
 """SLURM ends a requeued job within its KillWait, 30 seconds by default."""
 _MISTAKE = 2

@@ -55,7 +55,7 @@ def export_model(
 
     writer: Any = model
     stops = chat_of(tokenizer).stop_ids(tokenizer)
-    # Stop and padding ids only: a max_new_tokens in this file would cap what servers generate.
+    # Stop, begin and padding ids only: a max_new_tokens in this file would cap what servers generate.
     writer.generation_config = GenerationConfig(
         eos_token_id=stops, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
     )
