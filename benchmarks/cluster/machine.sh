@@ -8,7 +8,10 @@ state=/run/lwexp-cluster
 export SLURM_CONF=$state/slurm.conf
 
 install_slurm() {
-    command -v slurmctld slurmd srun munged ip >/dev/null && return
+    local tool missing=
+    # One call with all names would succeed as soon as one of them is there.
+    for tool in slurmctld slurmd srun munged ip; do command -v $tool >/dev/null || missing=$tool; done
+    [ -n "$missing" ] || return 0
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         slurmctld slurmd slurm-client munge iproute2 >/dev/null
