@@ -5,9 +5,10 @@ Benches are ``lwexp.extend.bench`` and lwexp/benches.
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lwexp.extend import Key, Strict
 from lwexp.extend.endpoint import Limits, Price
@@ -63,6 +64,15 @@ class ServerEngine(Strict):
     start_seconds: Annotated[float, Key("speed")] = Field(1800.0, gt=0)
     """Time to load the model; a server that is not healthy by then is stopped."""
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
+
+    @field_validator("command", "options")
+    @classmethod
+    def quotes_are_closed(cls, text: str | None, info: ValidationInfo) -> str | None:
+        try:
+            shlex.split(text or "")
+        except ValueError as error:
+            raise ValueError(f"engine.{info.field_name}={text}: {error}; close each quote") from None
+        return text
 
 
 Engine = Annotated[CheckpointEngine | ServerEngine | ApiEngine, Field(discriminator="kind")]

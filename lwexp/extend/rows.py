@@ -103,7 +103,7 @@ class AnswerFormat(AnyFormat):
         return rows
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """The answers in a row: one, or one for each repeat.
+        """The answers that a row holds: one, or one for each repeat.
 
         Raises:
             BrokenRowError: Naming the column that is missing or wrong.

@@ -89,8 +89,8 @@ def _reader(
     missing: str,
     check_first: Callable[[object], None] = lambda row: None,
 ) -> Callable[[object, str], R]:
-    """Make a function that reads a row. It keeps the first format recognised; until then, ``check_first`` sees each
-    row.
+    """Make a function that reads a row. The first format that it recognises is used for all later rows; until then,
+    ``check_first`` is called with each row.
 
     A row that a named format cannot read is compared with the other formats, because the name may be the mistake.
     """

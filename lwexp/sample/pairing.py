@@ -49,7 +49,7 @@ class Paired(NamedTuple):
 
 
 class _MispairedError(Exception):
-    """An answer without a prompt, or with one that is in doubt."""
+    """It is not clear which prompt an answer belongs to, or it belongs to none."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -66,7 +66,7 @@ def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, 
         origin: What messages call the file, such as ``responses=pred.jsonl``.
 
     Raises:
-        LwexpError: If an answer belongs to no prompt, or it is in doubt to which, or two are the same repeat of one
+        LwexpError: If it is not clear which prompt an answer belongs to, or two answers are the same repeat of one
             prompt. The message names the first kind of problem found, and up to three answers that have it.
     """
     book = _Prompts(prompts, bench)

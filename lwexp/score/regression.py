@@ -18,7 +18,7 @@ def regression(
 ) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
-    ``is_worse`` is true if the whole 95% interval of ours minus other lies on the wrong side of 0. Metrics that have no
+    ``is_worse`` is true if the whole 95% interval of the difference says that ours is worse. Metrics that have no
     prompt scored on both sides are absent.
     """
     lengths = {response.prompt_id: response.required_words for response in ours[0]}

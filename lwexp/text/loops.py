@@ -18,7 +18,7 @@ _END_LEAST = 30  # words
 
 
 def find_loop(text: str) -> str | None:
-    """The passage that occurs at least four times in a row, over at least forty words or characters, or None."""
+    """A passage that is repeated at least four times without a break, forty words or characters in all; else None."""
     tokens = _TOKEN.findall(text.lower())
     if len(tokens) < _LEAST:
         return None

@@ -302,3 +302,16 @@ def test_a_file_that_cannot_be_read_is_one_line(name: str, content: Any, wanted:
         read(tmp_path / name, content)
     assert wanted in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "gzip"])
+def test_a_damaged_page_of_a_parquet_file_is_one_line(compression: str, tmp_path: Path) -> None:
+    table = pa.table({"prompt": [RAIN] * 500, "response": [f"answer {number}" for number in range(500)]})
+    sound = io.BytesIO()
+    pq.write_table(table, sound, compression=compression, use_dictionary=False)
+    damaged = bytearray(sound.getvalue())
+    for place in range(20, 120):
+        damaged[place] ^= 255
+    with pytest.raises(LwexpError, match="is damaged") as error:
+        read(tmp_path / "a.parquet", bytes(damaged))
+    assert "\n" not in str(error.value)

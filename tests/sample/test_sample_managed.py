@@ -117,3 +117,10 @@ def test_a_server_that_ends_before_it_is_healthy_is_one_line_with_its_last_words
 def test_a_command_that_does_not_exist_is_named(model: Path) -> None:
     with pytest.raises(LwexpError, match=r"engine\.command: /nowhere/python cannot be started"):
         run(model, command="/nowhere/python -m vllm")
+
+
+@pytest.mark.parametrize("key", ["command", "options"])
+def test_an_open_quote_is_refused_before_anything_starts(key: str) -> None:
+    with pytest.raises(LwexpError, match=f"engine.{key}=vllm 'x: No closing quotation"):
+        compose("engine=vllm_server", f'engine.{key}="vllm \'x"')
+    compose("engine=vllm_server", f"engine.{key}=\"vllm 'x'\"")

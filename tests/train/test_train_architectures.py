@@ -202,3 +202,8 @@ def test_a_folder_is_read_and_refused_before_a_run(tmp_path: Path) -> None:
     lora = ("model.adapter=lora", "model.lora.targets=[qkv_proj]")
     with pytest.raises(LwexpError, match="has no qkv_proj; choose from q_proj"):
         model_sizes(compose("model=hf", f"model.path={tmp_path}/qwen3", "hardware=cpu", *lora).model)
+
+
+def test_a_hub_model_that_is_not_here_says_how_to_get_it() -> None:
+    with pytest.raises(LwexpError, match="hf download nobody/has-this"):
+        model_sizes(compose("model=hf", "model.path=nobody/has-this").model)

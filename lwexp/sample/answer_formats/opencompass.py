@@ -1,4 +1,4 @@
-"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or one a line.
+"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or one per line.
 
 Source: opencompass 0.5.4, openicl/icl_inferencer/icl_base_inferencer.py. Keys and ``idx`` are positions and not read.
 """

@@ -77,7 +77,7 @@ def per_document(
 def in_blocks(
     query: Queries, key: KeysOrValues, value: KeysOrValues, scale: float, *, window: int | None, softcap: float | None
 ) -> Queries:
-    """Attention of one document with a window or a softcap, a block of queries at a time.
+    """Attention of one document with a window or a softcap, computed for one block of queries after another.
 
     A block only meets the keys that its window reaches, so no mask is larger than ``QUERY_BLOCK`` by
     ``QUERY_BLOCK + window``. With a softcap, which SDPA cannot compute, the scores of all blocks stay in memory until

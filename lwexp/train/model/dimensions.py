@@ -34,6 +34,8 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
     base = _base_sizes(model, weights)
     if base is not None:
         return _with_adapter(replace(base, **chosen), model)
+    if model.family.is_read_from_folder:
+        raise LwexpError(f"model.path={model.path}: no config.json here; download it first: hf download {model.path}")
     missing = [name for name in type(model.shape).model_fields if name not in chosen]
     if missing:
         raise LwexpError(
