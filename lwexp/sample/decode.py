@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +25,7 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError
 from lwexp.sample.cache import SlotCache
 from lwexp.sample.choose import choose_tokens, penalise_repeats
+from lwexp.sample.slot_attention import slot_attention
 
 Logits = Float[Tensor, "rows vocab"]
 
@@ -64,7 +66,17 @@ def decode(
         requests: Put those with long answers together: a step costs as much as its longest answer.
         sample: ``batch_size`` answers are written at once.
         stop_ids: An answer ends before the first of these.
+
+    Raises:
+        LwexpError: If the architecture attends in a way that is not computed here, or its logits are not finite.
     """
+    with slot_attention(model):
+        yield from _decode(model, requests, sample, stop_ids)
+
+
+def _decode(
+    model: Any, requests: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
+) -> Iterator[DecodeResult]:
     waiting = deque(requests)
     rows: list[_Row] = []
     cache = SlotCache(sample.batch_size)
@@ -111,25 +123,43 @@ def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) ->
     ids = torch.zeros(len(new), max(lengths), dtype=torch.long)
     for row, request in enumerate(new):
         ids[row, : lengths[row]] = torch.tensor(request.tokens)
-    prefill = DynamicCache(config=model.config)
-    hidden = model.base_model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).last_hidden_state
+    # Without the model's config, which would make layers with a window forget the keys before it: shorter prompts,
+    # padded to the longest, still need them.
+    prefill = DynamicCache()
+    with _head_reads(model, lengths):
+        logits = model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).logits
     cache.admit(prefill, lengths)
-    ends = torch.tensor(lengths, device=hidden.device) - 1
-    logits: Logits = model.get_output_embeddings()(hidden[torch.arange(len(new), device=hidden.device), ends])
-    return logits
+    last: Logits = logits[:, 0]
+    return last
+
+
+@contextmanager
+def _head_reads(model: Any, lengths: Sequence[int]) -> Iterator[None]:
+    """The head multiplies only the last token of each row. What follows it, such as a factor on the logits, is the
+    architecture's own."""
+
+    def last_tokens(head: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (hidden,) = inputs
+        ends = torch.tensor(lengths, device=hidden.device) - 1
+        return (hidden[torch.arange(len(lengths), device=hidden.device), ends][:, None],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(last_tokens)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _step(model: Any, tokens: list[int], cache: SlotCache) -> Logits:
     """Give every slot its next token, and return the logits after it."""
     positions, visible = cache.extend()
-    hidden = model.base_model(
+    logits: Logits = model(
         input_ids=torch.tensor(tokens, device=model.device)[:, None],
         attention_mask=visible,
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
-    ).last_hidden_state
-    logits: Logits = model.get_output_embeddings()(hidden[:, -1])
+    ).logits[:, -1]
     return logits
 
 
