@@ -123,14 +123,19 @@ def _refused(text: str, names: set[str], status: int, detail: str) -> Fault | No
         return Fault("context_length", detail, "document")
     if status in (400, 422) and (option := wordings.refused_option(text)):
         return Fault("bad_request", detail, "options", option=option)
+    if wordings.is_unknown_model(text):
+        return Fault("not_found", detail, "address")
     if status in _ADDRESS:
         return Fault(_ADDRESS[status], detail, "address")
     return None
 
 
 def _readable(text: str) -> str:
-    """Decode escapes: litellm quotes the JSON that it received, in which Chinese may be escaped (\\u6b20\\u8d39)."""
-    return encodable(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)).value  # type: ignore[no-any-return]
+    """Decode escapes: litellm quotes the JSON that it received, in which Chinese may be escaped (\\u6b20\\u8d39).
+
+    A proxy quotes a quotation, and each adds a backslash.
+    """
+    return encodable(re.sub(r"\\+u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)).value  # type: ignore[no-any-return]
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

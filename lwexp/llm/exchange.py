@@ -65,8 +65,12 @@ def prompt_bytes(request: Request) -> int:
     return len(schema) + sum(len(message["content"].encode()) + 16 for message in request["messages"])
 
 
-def read_reply(answer: Any) -> Reply:
+def read_reply(answer: Any, body: str = "") -> Reply:
     """Read litellm's answer.
+
+    Args:
+        answer: litellm's own object.
+        body: The JSON that came over the wire, for what the object leaves out.
 
     Raises:
         Fault: If it is not a usable answer.
@@ -80,7 +84,7 @@ def read_reply(answer: Any) -> Reply:
         reasoning = next((found for name in _REASONING if (found := getattr(choice.message, name, None))), "")
         return Reply(
             text=text,
-            finish_reason=_finish_reason(choice),
+            finish_reason=_finish_reason(choice, body),
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
             cached_tokens=_count(details, "cached_tokens"),
@@ -91,14 +95,29 @@ def read_reply(answer: Any) -> Reply:
         raise Fault("garbage", f"an answer that cannot be read: {error}", "retry", may_have_cost=True) from None
 
 
-def _finish_reason(choice: Any) -> str:
+def _finish_reason(choice: Any, body: str) -> str:
     """stop, length or content_filter, or the provider's own word, which means that the text is not finished."""
-    beside = getattr(choice, "provider_specific_fields", None) or {}
+    beside = {**_beside_at_proxy(body), **(getattr(choice, "provider_specific_fields", None) or {})}
     if beside.get("error"):
         return "error"
     word = str(beside.get("native_finish_reason") or choice.finish_reason or "stop")
     known = (("stop", _STOP), ("length", _LENGTH), ("content_filter", _FILTER))
     return next((ours for ours, words in known if word.lower() in words), word)
+
+
+def _beside_at_proxy(body: str) -> Mapping[str, Any]:
+    """What litellm's proxy knows of the first choice and litellm's client drops: the provider's own finish reason.
+
+    The proxy answers "stop" for words that it does not know, as the client does, so half a text looks like a whole one
+    (litellm 1.106 to 1.108).
+    """
+    if '"native_finish_reason"' not in body:
+        return {}
+    try:
+        beside = json.loads(body)["choices"][0]["provider_specific_fields"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return {}
+    return beside if isinstance(beside, Mapping) else {}
 
 
 def _count(usage: Any, name: str) -> int:

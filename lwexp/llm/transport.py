@@ -5,6 +5,7 @@ import functools
 import gc
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from lwexp.extend.endpoint import Endpoint, Hosted
@@ -40,13 +41,20 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
         endpoint.prepare(litellm)
         _prepared.add(type(endpoint))
     _price(endpoint.model)
+    body = ""
+
+    def keep_body(call: Mapping[str, Any]) -> None:
+        nonlocal body
+        body = received if isinstance(received := call.get("original_response"), str) else body
+
+    # litellm does not enforce its own time-out for every provider class, so asyncio's does.
+    arguments |= {"num_retries": 0, "max_retries": 0, "timeout": seconds + 5, "logger_fn": keep_body}
     try:
-        # litellm does not enforce its own time-out for every provider class, so this one does.
         async with asyncio.timeout(seconds):
-            answer = await litellm.acompletion(**arguments, num_retries=0, max_retries=0, timeout=seconds + 5)
+            answer = await litellm.acompletion(**arguments)
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
         raise classify(error, secret=key) from None
-    return read_reply(answer)
+    return read_reply(answer, body)
 
 
 def load() -> None:

@@ -13,6 +13,7 @@ _MONEY = re.compile(
     r"|requires more credits|payment required|no resource package"  # OpenRouter, Zhipu
     r"|arrearage|arrears|account\w*overdue|overdue[ _-]?(?:balance|payment)"  # Alibaba, Volcengine
     r"|account.{0,40}good standing"
+    r"|budget has been exceeded|\bbudget_exceeded\b|\bexceededbudget\b"  # litellm's proxy
     r"|usage limits?\b.{0,60}regain access"  # Anthropic
     r"|欠费|余额.{0,6}不足|余额已|请充值|请及时充值|额度.{0,6}(?:用尽|不足|耗尽)|资源包.{0,6}(?:用尽|耗尽|不足)",
     re.IGNORECASE | re.DOTALL,
@@ -39,6 +40,11 @@ _TOO_LONG = re.compile(
     r"|range of input length|input length|reduce the length|request entity too large|string too long"  # Alibaba, vLLM
     r"|(?:输入|上下文|提示词?|请求).{0,10}(?:过长|超长|超出|超过)",
     re.IGNORECASE,
+)
+
+_UNKNOWN_MODEL = re.compile(
+    r"invalid model name|\bmodel_not_found\b|\bmodel\b.{0,80}\b(?:not exist|not found)\b|模型不存在",
+    re.IGNORECASE,  # litellm's proxy; OpenAI; DeepSeek and others; Zhipu
 )
 
 _NOT_TAKEN = re.compile(
@@ -87,6 +93,11 @@ def is_filter(text: str) -> bool:
 def is_too_long(text: str) -> bool:
     """Whether prompt and answer do not fit into the model's context."""
     return bool(_TOO_LONG.search(text))
+
+
+def is_unknown_model(text: str) -> bool:
+    """Whether no model has the requested name; most providers say so with status 404, some with 400."""
+    return bool(_UNKNOWN_MODEL.search(text))
 
 
 def refused_option(text: str) -> Option | None:

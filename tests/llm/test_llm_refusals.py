@@ -15,7 +15,7 @@ from lwexp.llm.errors import OutOfMoney
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
 from tests.llm.providers.runs import STORIES, ask, endpoint, generate, rows_of, select_from
-from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG
+from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG, UNKNOWN_MODELS
 from tests.llm.providers.server import Provider
 
 NOVELS = [f"Write a long novel about {thing} and a hundred years." for thing in ("a mill", "the last orchard", "ice")]
@@ -33,6 +33,7 @@ class Scores(BaseModel):
         *((f"money_{name}", "quota") for name in MONEY),
         *((f"filter_{name}", "content_filter") for name in FILTERS),
         *((f"long_{name}", "context_length") for name in TOO_LONG),
+        *((f"unknown_model_{name}", "not_found") for name in UNKNOWN_MODELS),
         ("odd_always", "bad_request"),
     ],
 )
@@ -191,9 +192,18 @@ def test_half_a_text_is_never_a_text(word: str, provider: Provider, tmp_path: Pa
     assert f"'{word}'" in answer.detail
 
 
-@pytest.mark.parametrize("word", ["eos", "end_turn", "stop", "none"])
-def test_natural_ends_are_natural(word: str, provider: Provider, tmp_path: Path) -> None:
-    [answer] = ask(endpoint(provider, f"finish_{word}"), tmp_path, ["Write about tea."])
+@pytest.mark.parametrize("word", ["error", "abort", "insufficient_system_resource"])
+def test_half_a_text_through_litellms_proxy_is_never_a_text(word: str, provider: Provider, tmp_path: Path) -> None:
+    """The proxy says "stop" and keeps the provider's own word in a field that litellm's client drops."""
+    [answer] = ask(endpoint(provider, f"proxied_{word}"), tmp_path, ["Write about tea."])
+    assert isinstance(answer, NoAnswer)
+    assert (answer.reason, answer.attempts, answer.partial) == ("server_error", 2, None)
+    assert f"'{word}'" in answer.detail
+
+
+@pytest.mark.parametrize("behaviour", ["finish_eos", "finish_end_turn", "finish_stop", "finish_none", "proxied"])
+def test_natural_ends_are_natural(behaviour: str, provider: Provider, tmp_path: Path) -> None:
+    [answer] = ask(endpoint(provider, behaviour), tmp_path, ["Write about tea."])
     assert isinstance(answer, Answer)
     assert answer.finish_reason == "stop"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG
+from tests.llm.providers.said import FILTERS, MONEY, TOO_LONG, UNKNOWN_MODELS
 from tests.llm.providers.wire import Call, Response, completion, refusal
 
 Behaviour = Callable[[Call], Response]
@@ -86,7 +86,7 @@ def always(response: Callable[[], Response]) -> Behaviour:
     return lambda call: response()
 
 
-for _group, _words in (("money", MONEY), ("filter", FILTERS), ("long", TOO_LONG)):
+for _group, _words in (("money", MONEY), ("filter", FILTERS), ("long", TOO_LONG), ("unknown_model", UNKNOWN_MODELS)):
     for _name, _said in _words.items():
         BEHAVIOURS[f"{_group}_{_name}"] = always(_said)
 
@@ -183,6 +183,21 @@ for _word in ("error", "abort", "insufficient_system_resource", "network_error",
     BEHAVIOURS[f"finish_{_word}"] = ends_with(_word, is_whole=False)
 for _end in ("eos", "end_turn", "STOP", None):
     BEHAVIOURS[f"finish_{str(_end).lower()}"] = ends_with(_end, is_whole=True)
+
+
+@behaviour
+def proxied(call: Call) -> Response:
+    """litellm's proxy before a healthy model."""
+    return completion(call.good, beside={})
+
+
+def proxied_end(word: str) -> Behaviour:
+    """Half an answer through litellm's proxy, which calls every word that it does not know "stop"."""
+    return lambda call: completion(call.good[:25], beside={"native_finish_reason": word})
+
+
+for _word in ("error", "abort", "insufficient_system_resource"):
+    BEHAVIOURS[f"proxied_{_word}"] = proxied_end(_word)
 
 
 @behaviour

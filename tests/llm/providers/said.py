@@ -1,6 +1,16 @@
-"""What providers say: the words of an empty account, of a filter, of a full context."""
+"""What providers say: the words of an empty account, of a filter, of a full context, of a model that is not there."""
 
-from tests.llm.providers.wire import refusal
+import json
+
+from tests.llm.providers.wire import Response, refusal
+
+
+def by_proxy(status: int, message: str, code: str) -> Response:
+    """The same error through litellm's proxy, which quotes the provider's JSON with every Chinese character escaped."""
+    error = json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}})
+    said = f"litellm.BadRequestError: Hosted_vllmException - {error}\n\nLiteLLM: model group 'b' failed."
+    return refusal(status, said, code=str(status))
+
 
 # What providers say when the account is empty.
 MONEY = {
@@ -15,11 +25,16 @@ MONEY = {
     ),
     "moonshot": lambda: refusal(429, "Your account is suspended.", code="exceeded_current_quota_error"),
     "plain": lambda: refusal(402, "Pay."),
+    "zhipu_by_proxy": lambda: by_proxy(429, "您的账户已欠费，请充值后重试。", "1113"),
+    "proxy": lambda: refusal(
+        422, "Budget has been exceeded! Current cost: 5.01, Max budget: 5.0", type="budget_exceeded", code="422"
+    ),
 }
 # What providers say when a filter turns a prompt away.
 FILTERS = {
     "alibaba": lambda: refusal(400, "Input data may contain inappropriate content.", code="data_inspection_failed"),
     "zhipu": lambda: refusal(400, "系统检测到输入或生成内容可能包含不安全或敏感内容。", code="1301"),
+    "zhipu_by_proxy": lambda: by_proxy(400, "系统检测到输入或生成内容可能包含不安全或敏感内容。", "1301"),
     "deepseek": lambda: refusal(400, "Content Exists Risk", code="invalid_request_error"),
     "moonshot": lambda: refusal(400, "The request was rejected because it was considered high risk"),
     "openai": lambda: refusal(
@@ -42,4 +57,12 @@ TOO_LONG = {
     ),
     "anthropic": lambda: refusal(400, "prompt is too long: 210000 tokens > 200000 maximum"),
     "alibaba": lambda: refusal(400, "Range of input length should be [1, 30720]", code="InvalidParameter"),
+}
+UNKNOWN_MODELS = {
+    "openai": lambda: refusal(404, "The model `b` does not exist or you do not have access.", code="model_not_found"),
+    "deepseek": lambda: refusal(400, "Model Not Exist", code="invalid_request_error"),
+    "zhipu": lambda: refusal(400, "模型不存在，请检查模型代码。", code="1211"),
+    "proxy": lambda: refusal(
+        400, "/chat/completions: Invalid model name passed in model=b. Call `/v1/models`.", code="400"
+    ),
 }
