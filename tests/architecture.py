@@ -32,12 +32,12 @@ ROOMS = {
 }  # fmt: skip
 ABOVE = {
     "recipe": set(ROOMS), "commands": {"recipe", ""}, "api": {"recipe", "report"}, "export": {"recipe"},
-    "__main__": {"commands"}, "": set(),
+    "convert": {"train"}, "__main__": {"commands"}, "": set(),
 }  # fmt: skip
 ALLOWED = BASE | {room: others | set(BASE) for room, others in (ROOMS | ABOVE).items()}
 TRAIN = {
     "families": set(), "model": set(), "metrics": set(), "objectives": {"model"}, "parallel": {"model"},
-    "export": {"model"}, "data": {"model", "objectives", "metrics"},
+    "export": {"model"}, "convert": set(), "data": {"model", "objectives", "metrics"},
     "planner": {"model", "objectives", "parallel", "metrics"},
     "loop": {"model", "metrics", "objectives", "parallel", "export", "data", "planner"},
 }  # fmt: skip

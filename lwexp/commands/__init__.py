@@ -1,7 +1,7 @@
-"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|serve``; scripts run the first three.
+"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|convert|serve``.
 
-Reads the command line and passes it on. Writes nothing itself, and never touches torch or a provider before a config
-has been validated.
+Scripts of the repository run the first three. Reads the command line and passes it on. Writes nothing itself, and
+never touches torch or a provider before a config has been validated.
 """
 
 import importlib
@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep": "lwexp.commands.sweep",
     "report": "lwexp.report.__main__",
     "export": "lwexp.export",
+    "convert": "lwexp.convert",
     "serve": "lwexp.sample.serve",
 }
 
@@ -33,6 +34,7 @@ lwexp rerun      repeats or resumes a run from its folder, or runs it with other
 lwexp sweep      a sweep's jobs on SLURM: status, wait, cancel
 lwexp report     compares any runs on one page
 lwexp export     a training run -> an ordinary Hugging Face folder
+lwexp convert    a GGUF file -> an ordinary Hugging Face folder
 lwexp serve      serves a model folder through an OpenAI-compatible API, to try it out
 
 Each has a --help. Start with: lwexp generate experiment=smoke

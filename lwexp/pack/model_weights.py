@@ -47,6 +47,15 @@ def load_weights(source: str | Path, **options: Any) -> Any:
     return model
 
 
+def conversion_advice(path: str | Path) -> str | None:
+    """The command that converts a GGUF file, or the file in a folder without config.json; None if it is neither."""
+    path = Path(path)
+    found = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    if not found or not found[0].is_file() or (path / "config.json").is_file():
+        return None
+    return f"it is a GGUF file; convert it once: python -m lwexp.convert gguf={found[0]} out=models/{found[0].stem}"
+
+
 def _not_finite(model: Any) -> Iterator[str]:
     for name, parameter in model.named_parameters():
         here = getattr(parameter, "ds_tensor", parameter).detach()  # under ZeRO-3, this rank's part

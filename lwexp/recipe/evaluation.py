@@ -10,6 +10,7 @@ from lwexp.config.evaluate import ApiEngine, ServerEngine
 from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
+from lwexp.pack.model_weights import conversion_advice
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
 from lwexp.records import Failure, LwexpError, Prompt, Response, Verdict, read_rows, write_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
@@ -101,6 +102,8 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
         inputs["run"] = trained.id
     elif not config.responses and not isinstance(config.engine, ApiEngine) and config.engine.path is not None:
         folder = Path(config.engine.path)
+        if advice := conversion_advice(folder):
+            raise LwexpError(f"engine.path={folder}: {advice}")
         if not (folder / "config.json").is_file():
             raise LwexpError(f"engine.path={folder} holds no model (config.json is missing); wanted a model's folder")
         inputs["model"] = model_fingerprint(folder, Path(config.root))

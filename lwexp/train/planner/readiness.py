@@ -10,6 +10,7 @@ from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, ModelConfig, Zero
 from lwexp.extend import FAMILIES
+from lwexp.pack.model_weights import conversion_advice
 from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.admission import admission_problem
@@ -130,6 +131,8 @@ def folder_problem(model: ModelConfig, start_from: Path | None) -> str | None:
     path, needed = model.path, _read_from_path(model)
     if not needed or path is None:
         return None
+    if advice := conversion_advice(path):
+        return f"{needed}: model.path={path}: {advice}"
     if Path(path).is_dir():
         if find_config(path, None) is None:
             return f"{needed}: {path} has no config.json; set model.path=<folder in Hugging Face format>"

@@ -1,0 +1,146 @@
+"""Converts a GGUF file, the format of llama.cpp, into a folder that transformers, training and evaluation can read."""
+
+import hashlib
+import logging
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lwexp.pack.model_weights import load_weights
+from lwexp.records import LwexpError, atomic
+from lwexp.text.plain import first_line
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+# How a byte-level BPE cuts text before it merges. GGUF only names the rule, and a wrong one gives other tokens without
+# an error. transformers rebuilds those in its own table; these two are its default, GPT-2's rule.
+_GPT2_RULES = ("gpt-2", "default")
+# SmolLM's rule: GPT-2's after a cut at every digit. Source: llama.cpp src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_SMOLLM,
+# and the tokenizer.json of HuggingFaceTB/SmolLM2-135M-Instruct.
+_SMOLLM_RULE = "smollm"
+
+
+def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer: str | None = None) -> None:
+    """Write the model of a GGUF file as a folder with config, weights, tokenizer, chat template and card.
+
+    Quantised weights are multiplied out. They stay the rounded numbers of the file: a model that was published in bf16
+    does not become it again.
+
+    Args:
+        gguf: The file. Of a model in several files, transformers reads none.
+        folder: Replaced if it exists.
+        dtype: Number format of the weights, a key of ``DTYPES``. float32 keeps every bit of the file's numbers.
+        tokenizer: Folder or hub id of the tokenizer; None rebuilds it from the file.
+
+    Raises:
+        LwexpError: If the package gguf is not installed, transformers cannot read the file's architecture or
+            quantisation, its tokenizer cannot be rebuilt exactly, or the folder cannot be written.
+    """
+    facts = read_facts(gguf)
+    words = _given_tokenizer(tokenizer) if tokenizer else _own_tokenizer(gguf, facts)
+    model = _dense_model(gguf, DTYPES[dtype])
+    try:
+        with atomic(folder) as new:
+            model.save_pretrained(new)
+            words.save_pretrained(new)
+            (new / "README.md").write_text(_card(gguf, facts, dtype), encoding="utf-8")
+            load_weights(new, dtype="auto")  # refuses what is missing or not finite before the folder gets its name
+    except OSError as error:
+        raise LwexpError(f"out={folder}: cannot write the model: {error.strerror or error}; free some space") from None
+    log.info("%s: %s, %s weights", folder, facts["name"], dtype)
+
+
+def read_facts(gguf: Path) -> dict[str, Any]:
+    """What the header says: name, architecture, licence, the tokenizer's type and rule, tensors per number format.
+
+    Raises:
+        LwexpError: If there is no such file, it is no GGUF, or the package gguf is not installed.
+    """
+    if not gguf.is_file():
+        raise LwexpError(f"gguf={gguf}: no such file")
+    if find_spec("gguf") is None:
+        raise LwexpError("packages: reading GGUF needs gguf; pip install 'lwexp[real]'")
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(gguf)
+    except (ValueError, OSError, IndexError) as error:
+        raise LwexpError(f"gguf={gguf}: not a GGUF file that can be read: {first_line(error)}") from None
+    keys = {
+        "name": "general.name", "architecture": "general.architecture", "license": "general.license",
+        "tokenizer": "tokenizer.ggml.model", "rule": "tokenizer.ggml.pre",
+    }  # fmt: skip
+    facts = {name: field.contents() if (field := reader.get_field(key)) else None for name, key in keys.items()}
+    formats = Counter(tensor.tensor_type.name for tensor in reader.tensors)
+    return facts | {"formats": dict(formats.most_common())}
+
+
+def _dense_model(gguf: Path, dtype: torch.dtype) -> Any:
+    """A model with ordinary weights, whatever the file's formats and whichever kernels this machine has."""
+    from transformers import AutoModelForCausalLM, GgufConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    try:
+        # Llama's GGUF holds the rows of q and k in the order of its own rotary embedding; transformers puts them back.
+        return AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=dtype,
+            local_files_only=True,
+        )
+    except Exception as error:  # transformers and gguf raise several types for what they do not know
+        raise LwexpError(f"gguf={gguf}: transformers cannot read it: {first_line(error)}") from None
+
+
+def _given_tokenizer(source: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise LwexpError(f"tokenizer={source}: cannot read it: {first_line(error)}") from None
+
+
+def _own_tokenizer(gguf: Path, facts: dict[str, Any]) -> Any:
+    from tokenizers import pre_tokenizers
+    from transformers import AutoTokenizer
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    rule = facts["rule"]
+    known = (*GGUF_PRE_TOKENIZER_SPLITS, *_GPT2_RULES, _SMOLLM_RULE)
+    if facts["tokenizer"] == "gpt2" and rule not in known:
+        raise LwexpError(
+            f"gguf={gguf}: its tokenizer cuts text by the rule {rule!r}, which cannot be rebuilt from the file; set "
+            f"tokenizer=<folder or hub id of the original model>"
+        )
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except (OSError, ValueError) as error:
+        raise LwexpError(f"gguf={gguf}: transformers cannot read its tokenizer: {first_line(error)}") from None
+    if rule == _SMOLLM_RULE:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [digits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        )
+    return tokenizer
+
+
+def _card(gguf: Path, facts: dict[str, Any], dtype: str) -> str:
+    """README.md; its licence is what the card of a model trained from this folder will name."""
+    with gguf.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    head = f"---\nlicense: {facts['license']}\n---\n\n" if facts["license"] else ""
+    formats = ", ".join(f"{count} x {name}" for name, count in facts["formats"].items())
+    return (
+        f"{head}# {facts['name'] or gguf.stem}\n\n"
+        f"Converted by lwexp from `{gguf.name}` (sha256 {digest}).\n"
+        f"Weights of the file: {formats}; here: {dtype}. Quantised weights were multiplied out, so they are close to "
+        f"the published ones, not equal.\n"
+    )
