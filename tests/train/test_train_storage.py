@@ -6,12 +6,14 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 from lwexp.config import compose
 from lwexp.config.presets import hardware_preset
-from lwexp.config.train import Zero
+from lwexp.config.train import GPU, Zero
 from lwexp.records import Conversation, Message
 from lwexp.train.model.dimensions import model_sizes, published_models
+from lwexp.train.parallel.optimizer import build_optimizer
 from lwexp.train.planner.dry_run import describe_plan
 from lwexp.train.planner.storage import (
     checkpoint_bytes,
@@ -20,8 +22,9 @@ from lwexp.train.planner.storage import (
     resume_host_bytes,
     saving_hours,
 )
+from tests.train.tiny_packs import tiny_model
 
-GLM = published_models()["zai-org/glm-4-9b-hf"].sizes
+GLM, LLAMA = published_models()["zai-org/glm-4-9b-hf"].sizes, published_models()["meta-llama/Llama-3.1-8B"].sizes
 GIB, MIB = 2**30, 2**20
 
 
@@ -70,6 +73,41 @@ def test_glm4_on_eight_gpus_by_hand() -> None:
     assert checkpoint_bytes(GLM, hardware_preset("gpu1_141g")) / GIB == pytest.approx(87.54, abs=0.01)  # 10N
     assert checkpoint_bytes(GLM, zero("zero2_8x80g")) / GIB == pytest.approx(122.56, abs=0.01)
     assert resume_host_bytes(GLM, zero("zero2_8x80g")) / GIB == pytest.approx(245.12, abs=0.01)
+
+
+def test_a_resume_on_one_gpu_by_hand() -> None:
+    """The whole checkpoint is in host memory: 2N of weights and 4N of masters, with moments of 2N + 2N in bf16 (10N =
+    87.54 GiB for GLM, 10 * 8,030,261,248 B = 74.79 for Llama) or 4N + 4N in float32 (14N = 122.56)."""
+    one, plain = hardware_preset("gpu1_141g"), hardware_preset("gpu1")
+    assert resume_host_bytes(GLM, one) / GIB == pytest.approx(87.54, abs=0.01)
+    assert resume_host_bytes(LLAMA, one) / GIB == pytest.approx(74.79, abs=0.01)
+    assert resume_host_bytes(GLM, plain) / GIB == pytest.approx(122.56, abs=0.01)
+    small, large = (
+        describe_plan(compose("model=glm4", "hardware=gpu1_141g", f"hardware.host_gib={host}.0")).text
+        for host in (64, 128)
+    )
+    told = "resume: 87.5 GiB of host memory while a checkpoint is loaded"
+    assert f"{told}, more than hardware.host_gib=64: the run could not be resumed there" in small
+    assert told in large
+    assert "could not be resumed" not in large
+
+
+@pytest.mark.parametrize("preset", ["gpu1", "gpu1_141g"])
+def test_the_tensors_of_a_one_gpu_checkpoint_take_the_planned_bytes(preset: str) -> None:
+    """Counted in the states of model and optimiser after a step in the preset's formats."""
+    hardware = hardware_preset(preset)
+    assert isinstance(hardware, GPU)
+    model = tiny_model("glm", torch.bfloat16)
+    config = compose().objective.optimizer
+    optimizer = build_optimizer(model, config, hardware.moments)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    states = [value for state in optimizer.state_dict()["state"].values() for value in state.values()]
+    tensors = [*model.parameters(), *(value for value in states if isinstance(value, torch.Tensor))]
+    count = sum(parameter.numel() for parameter in model.parameters())
+    per_parameter = resume_host_bytes(GLM, hardware) / GLM.parameters
+    assert sum(tensor.nbytes for tensor in tensors) == count * per_parameter
 
 
 def test_saves_and_copies_by_hand() -> None:

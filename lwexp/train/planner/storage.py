@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from lwexp.config.schema import Config
-from lwexp.config.train import Hardware, Zero
+from lwexp.config.train import CPU, Hardware, Zero
 from lwexp.extend import Sizes
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory import GIB
@@ -54,12 +54,18 @@ def conversion_bytes(sizes: Sizes, hardware: Zero) -> float:
     return 24.0 * a + more
 
 
-def resume_host_bytes(sizes: Sizes, hardware: Zero) -> float:
+def resume_host_bytes(sizes: Sizes, hardware: Hardware) -> float:
     """Host memory of a node, beyond that of its processes, while a checkpoint is loaded.
 
-    Each rank reads its optimiser file and, under ZeRO-2, all weights. Offloaded gradients and masters are allocated by
-    then, the moments are not.
+    One process reads the whole checkpoint into host memory and copies it to the device, where no gradients or
+    activations exist yet, so the device needs less than in training. Under ZeRO each rank reads its optimiser file and,
+    under ZeRO-2, all weights. Offloaded gradients and masters are allocated by then, the moments are not.
+
+    Source: lightning 2.6.6 TorchCheckpointIO.load_checkpoint: torch.load to the CPU, without mmap; the result is kept
+    until all states are restored.
     """
+    if not isinstance(hardware, Zero):
+        return checkpoint_bytes(sizes, hardware)
     share, r = sizes.trained_parameters / hardware.ranks, hardware.offload_optimizer
     held = 4 * share + 8 * r * share if r else 0.0
     if hardware.offload_parameters:
@@ -116,13 +122,14 @@ def disk_line(config: Config, sizes: Sizes) -> str:
         f"disk: {_gib(space.checkpoint)} per checkpoint, {keep} kept and one being written: "
         f"{_gib((keep + 1) * space.checkpoint)}; the exported model {_gib(space.model)}"
     )
-    if not isinstance(hardware, Zero):
-        return line
     host = resume_host_bytes(sizes, hardware) / GIB
-    line += f"\nresume: {_gib(host)} of host memory on each node while a checkpoint is loaded"
-    if hardware.host_gib is not None and host > hardware.host_gib:
+    where = "host memory on each node" if isinstance(hardware, Zero) else "host memory"
+    line += f"\nresume: {_gib(host)} of {where} while a checkpoint is loaded"
+    if not isinstance(hardware, CPU) and hardware.host_gib is not None and host > hardware.host_gib:
         line += f", more than hardware.host_gib={hardware.host_gib:g}: the run could not be resumed there"
-    return line + f"; on another number of ranks {_gib(conversion_bytes(sizes, hardware) / GIB)} of disk in addition"
+    if isinstance(hardware, Zero):
+        line += f"; on another number of ranks {_gib(conversion_bytes(sizes, hardware) / GIB)} of disk in addition"
+    return line
 
 
 def _gib(gib: float) -> str:
