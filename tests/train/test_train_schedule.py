@@ -58,3 +58,15 @@ def test_deepspeed_makes_no_second_optimiser(preset: str) -> None:
     theirs = DeepSpeedZeroConfig(**zero_config(hardware, grad_clip=1.0)["zero_optimization"])
     assert (theirs.offload_optimizer is None) == (hardware.offload_optimizer == 0)
     assert theirs.offload_optimizer is None or theirs.offload_optimizer.ratio == 1.0
+
+
+ENGINES = {(3, "bf16-true"), (3, "32-true"), (2, "bf16-true"), (2, "32-true")}
+"""ZeRO stages and number formats whose rates test_train_zero and test_train_zero_dpo read off a running engine."""
+
+
+def test_presets_that_run_on_a_cpu_have_their_rates_read_off_a_running_engine() -> None:
+    """All ZeRO presets but the one that offloads, whose AdamW needs a GPU beside it; one-GPU presets have no engine."""
+    held = {preset: hardware_preset(preset) for preset in PRESETS}
+    settings = {n: (h.stage, h.precision) for n, h in held.items() if isinstance(h, Zero) and not h.offload_optimizer}
+    assert settings.keys() == {"cpu_zero3", "multinode", "zero2_8x80g", "zero3_8x80g"}
+    assert set(settings.values()) <= ENGINES

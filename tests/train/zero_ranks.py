@@ -39,6 +39,7 @@ class Ranks:
         start_from: Path | None = None,
         poison: dict[str, Any] | None = None,
         full: dict[str, Any] | None = None,
+        whole_reference: bool = False,
     ) -> list[int]:
         """Run all ranks to their end.
 
@@ -52,6 +53,7 @@ class Ranks:
             poison: {"rank": r, "calls": [k, ...], "what": "loss"}: as in ``poisoned_logprobs``, on rank r alone.
             full: {"ranks": [r, ...], "step": k}: the disk of these ranks takes no file above 20 kB from the save of
                 step k on.
+            whole_reference: A fault for negative controls: every rank computes the reference of all packs.
 
         Returns:
             Exit code of each rank; negative for a signal.
@@ -59,6 +61,7 @@ class Ranks:
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         job = {"root": str(root), "overrides": overrides, "world": world, "kill": kill, "poison": poison, "full": full}
+        job["whole_reference"] = whole_reference
         job["start_from"] = None if start_from is None else str(start_from)
         self._server.stdin.write(json.dumps(job) + "\n")
         self._server.stdin.flush()
@@ -124,14 +127,17 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     from lwexp.train.loop import run as run_module
     from lwexp.train.parallel.rank_sync import join_process_group
     from lwexp.train.planner.hardware import hardware_of, settle_hardware
+    from tests.train.rank_observers import observers
     from tests.train.stopped_run import fill_the_disk
     from tests.train.tiny_packs import poisoned_logprobs, tiny_config, tiny_conversations, tiny_pairs, train_in
 
     console_log()
     make_callbacks = run_module._callbacks
-    gathered = gather_weights(Path(job["root"]).with_suffix(f".gathered-{rank}.json"))
-    run_module._callbacks = lambda *given: [*make_callbacks(*given), gathered]
-    record_reference_packs(Path(job["root"]).with_suffix(f".reference-{rank}.json"))
+    watched = observers(Path(job["root"]), rank)
+    run_module._callbacks = lambda *given: [*make_callbacks(*given), *watched]
+    if job["whole_reference"]:
+        reference_pass: Any = importlib.import_module("lwexp.train.loop.reference_pass")
+        reference_pass.rank_share = lambda packs, *_: (list(packs), [1.0] * len(packs))
     kill, poison = job["kill"], job["poison"]
     if poison and poison["rank"] == rank:
         module_file: Any = importlib.import_module("lwexp.train.loop.module")
@@ -165,64 +171,6 @@ def be_a_rank(job: dict[str, Any], rank: int) -> int:
     except SystemExit as end:  # rank 0 has said why
         return int(end.code or 0)
     return 0
-
-
-def record_reference_packs(report: Path) -> None:
-    """Keep the ids of the packs that this rank runs through the start model, in order."""
-    from lwexp.train.loop.module import PackedTraining
-    from lwexp.train.loop.reference_pass import ReferencePass
-
-    compute, run_pack = ReferencePass.on_train_start, PackedTraining.predict_step
-    ids: list[int] = []
-
-    def recorded(self: Any, trainer: Any, pl_module: Any) -> None:
-        compute(self, trainer, pl_module)
-        report.write_text(json.dumps(ids))
-
-    def counted(self: Any, pack: Any) -> Any:
-        ids.append(pack.pack_id)
-        return run_pack(self, pack)
-
-    PackedTraining.predict_step = counted  # type: ignore[method-assign]
-    ReferencePass.on_train_start = recorded  # type: ignore[method-assign]
-
-
-def gather_weights(report: Path) -> Any:
-    """A callback that compares what was loaded with the files, before the first step, and keeps what was trained."""
-    import deepspeed
-    import torch
-    from lightning.pytorch import Callback
-    from safetensors.torch import load_file, save_file
-
-    class GatherWeights(Callback):  # type: ignore[misc]
-        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            base = trainer.lightning_module.model.config._name_or_path
-            if report.exists() or not base or trainer.world_size == 1:  # made here and not loaded, or not sharded
-                return
-            saved = {k: v for file in Path(base).glob("*.safetensors") for k, v in load_file(file).items()}
-            found: dict[str, Any] = {"equal": [], "unequal": [], "held": 0, "whole": 0}
-            for name, parameter in pl_module.model.named_parameters():
-                is_sharded = hasattr(parameter, "ds_tensor")
-                found["held"] += parameter.ds_tensor.numel() if is_sharded else parameter.numel()
-                found["whole"] += parameter.ds_numel if is_sharded else parameter.numel()
-                if ".lora_" in name:
-                    continue
-                with deepspeed.zero.GatheredParameters([parameter], enabled=is_sharded):
-                    same = torch.equal(parameter.data, saved.pop(name.replace(".base_layer.", ".")))
-                found["equal" if same else "unequal"].append(name)
-            found["missing"] = sorted(saved)
-            report.write_text(json.dumps(found))
-
-        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-            if trainer.world_size == 1:
-                return
-            trained = {}
-            for name, parameter in pl_module.model.named_parameters():
-                with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_tensor")):
-                    trained[name] = parameter.data.clone()
-            save_file(trained, report.with_suffix(".safetensors"))
-
-    return GatherWeights()
 
 
 def signal_self(root: str, kill: dict[str, Any]) -> None:
