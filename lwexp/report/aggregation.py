@@ -151,8 +151,14 @@ def prompt_means(answers: Iterable[ScoredResponse], name: str) -> dict[str, floa
     return stats.prompt_means(((answer.response.prompt_id, answer.scores) for answer in answers), name)
 
 
-def cell(answers: Sequence[ScoredResponse]) -> Cell:
-    """Aggregate one model's answers to one set of prompts."""
+def cell(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) -> Cell:
+    """Aggregate one model's answers to one set of prompts.
+
+    Args:
+        answers: With those that never came.
+        metrics: Their scales, which no interval exceeds.
+    """
+    scales = {metric.name: metric.scale for metric in metrics}
     came = [answer for answer in answers if not answer.is_missing]
     lengths = [answer.response.words for answer in came]
     ends = [reason for answer in came if (reason := answer.response.finish_reason) != "unknown"]
@@ -163,7 +169,9 @@ def cell(answers: Sequence[ScoredResponse]) -> Cell:
         asked_prompts=len({answer.response.prompt_id for answer in answers}),
         n_empty=sum(length == 0 for length in lengths),
         n_cut=ends.count("length") if ends or not came else None,
-        scores=Scores({name: _score(came, name) for name in dict.fromkeys(n for a in came for n in a.scores)}),
+        scores=Scores(
+            {name: _score(came, name, scales.get(name)) for name in dict.fromkeys(n for a in came for n in a.scores)}
+        ),
         max_words=max(lengths, default=None),
         median_words=median(lengths) if lengths else None,
         max_clean_words=max((answer.clean_words for answer in came if answer.clean_words is not None), default=None),
@@ -184,7 +192,7 @@ def length_by_words(answers: Sequence[ScoredResponse], words: Sequence[int | Non
     return fmean(means) if means else None
 
 
-def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
+def _score(answers: Sequence[ScoredResponse], name: str, scale: Interval | None) -> Score:
     values = [answer.scores[name] for answer in answers if name in answer.scores]
     n = sum(value is not None for value in values)
     means = list(prompt_means(answers, name).values())
@@ -194,7 +202,7 @@ def _score(answers: Sequence[ScoredResponse], name: str) -> Score:
     repeats = [list(prompt_means(own, name).values()) for _, own in sorted(by_repeat.items())]
     return Score(
         mean=fmean(means) if means else None,
-        interval=interval(means),
+        interval=interval(means, within=scale),
         n=n,
         n_unscored=len(values) - n,
         by_repeat=tuple(fmean(values) if values else None for values in repeats),
@@ -218,31 +226,33 @@ def n_unscored(part: Cell, metrics: Sequence[MetricInfo]) -> int:
     return max((part.scores[name].n_unscored for name in wanted), default=0)
 
 
-def per_range(answers: Sequence[ScoredResponse], ranges: Sequence[WordRange]) -> dict[str, Cell]:
+def per_range(
+    answers: Sequence[ScoredResponse], ranges: Sequence[WordRange], metrics: Sequence[MetricInfo] = ()
+) -> dict[str, Cell]:
     """Range label -> cell. Answers outside every range form a last row, so that rows add up to all.
 
     Answers to prompts without a length are left out.
     """
     asked = [answer for answer in answers if answer.response.required_words is not None]
-    cells = {part.label: cell([a for a in asked if a.response.required_words in part]) for part in ranges}
+    cells = {part.label: cell([a for a in asked if a.response.required_words in part], metrics) for part in ranges}
     outside = [a for a in asked if not any(a.response.required_words in part for part in ranges)]
-    return {**cells, "outside all ranges": cell(outside)} if outside and ranges else cells
+    return {**cells, "outside all ranges": cell(outside, metrics)} if outside and ranges else cells
 
 
-def per_language(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
+def per_language(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) -> dict[str, Cell]:
     """Language code -> cell, for the languages that occur."""
-    return _per(answers, [answer.response.language for answer in answers])
+    return _per(answers, [answer.response.language for answer in answers], metrics)
 
 
-def per_type(answers: Sequence[ScoredResponse]) -> dict[str, Cell]:
+def per_type(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) -> dict[str, Cell]:
     """Type of prompt (literature, news, ...) as shown on a page -> cell; empty if all prompts have one type."""
-    found = _per(answers, [one_line(answer.response.type, 60) for answer in answers])
+    found = _per(answers, [one_line(answer.response.type, 60) for answer in answers], metrics)
     return found if len(found) > 1 else {}
 
 
-def _per(answers: Sequence[ScoredResponse], values: Sequence[str]) -> dict[str, Cell]:
+def _per(answers: Sequence[ScoredResponse], values: Sequence[str], metrics: Sequence[MetricInfo]) -> dict[str, Cell]:
     pairs = list(zip(values, answers, strict=True))
-    return {value: cell([answer for own, answer in pairs if own == value]) for value in sorted(set(values))}
+    return {value: cell([answer for own, answer in pairs if own == value], metrics) for value in sorted(set(values))}
 
 
 def ruler(answers: Sequence[ScoredResponse]) -> list[RulerPoint]:

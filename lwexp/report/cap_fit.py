@@ -10,7 +10,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from lwexp.pages.display import span, words
-from lwexp.stats.intervals import Interval, rank_correlation
+from lwexp.stats.agreement import rank_correlation
+from lwexp.stats.intervals import Interval
 
 _FOLLOWS = 0.9  # rank correlation above which the longest answer counts as following
 

@@ -107,7 +107,9 @@ def by_position(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> 
     found: dict[str, dict[int, Point]] = {}
     for (measure, segment), by_prompt in sorted(values.items()):
         means = [fmean(each) for each in by_prompt.values()]
-        found.setdefault(measure, {})[segment] = Point(fmean(means), interval(means))
+        found.setdefault(measure, {})[segment] = Point(
+            fmean(means), interval(means, within=(0, 100 if measure == "quality" else 1))
+        )
     return found
 
 

@@ -74,13 +74,16 @@ class Evaluation:
     @cached_property
     def total(self) -> Cell:
         """Scores and lengths over the whole bench."""
-        return cell(self.answers)
+        return cell(self.answers, self.metrics)
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Cell]]:
         """Scores and lengths per range, language and type of prompt."""
-        by_range = per_range(self.answers, self.ranges)
-        return {"range": by_range, "language": per_language(self.answers), "type": per_type(self.answers)}
+        return {
+            "range": per_range(self.answers, self.ranges, self.metrics),
+            "language": per_language(self.answers, self.metrics),
+            "type": per_type(self.answers, self.metrics),
+        }
 
     @property
     def bench(self) -> str:

@@ -201,7 +201,7 @@ def leading(contestants: Sequence[Contestant], metric: MetricInfo, noun: str, *,
         return f"the {noun}s have no prompt in common, so they are not compared: {metric.label} {', '.join(each_alone)}"
     where = ""
     if is_uneven := any(each.means.keys() != shared for each in scored):
-        scored = [_on(each, shared) for each in scored]
+        scored = [_on(each, shared, metric.scale) for each in scored]
     if is_uneven or len(shared) < asked:
         where = f" on {len(shared):,}{f' of {asked:,}' if asked else ''} prompts"
         where += f", those with a score for every {noun}" if is_uneven else ""
@@ -222,10 +222,11 @@ def leading(contestants: Sequence[Contestant], metric: MetricInfo, noun: str, *,
     return "; ".join([ahead, *behind])
 
 
-def _on(contestant: Contestant, prompts: Set[str]) -> Contestant:
-    """The contestant on some of its prompts."""
+def _on(contestant: Contestant, prompts: Set[str], scale: Interval) -> Contestant:
+    """The contestant on some of its prompts, with an interval cut at the ends of the scale."""
     means = {prompt: mean for prompt, mean in contestant.means.items() if prompt in prompts}
-    return contestant._replace(means=means, mean=fmean(means.values()), interval=interval(list(means.values())))
+    values = list(means.values())
+    return contestant._replace(means=means, mean=fmean(values), interval=interval(values, within=scale))
 
 
 def _behind(which: str, first: Contestant, other: Contestant, metric: MetricInfo) -> str:

@@ -56,7 +56,7 @@ class Group:
     def common_cells(self) -> list[tuple[Evaluation, Cell]]:
         """Each model on the prompts that every model answered."""
         return [
-            (each, cell([answer for answer in each.answers if answer.response.prompt_id in self.common]))
+            (each, cell([a for a in each.answers if a.response.prompt_id in self.common], self.metrics))
             for each in self.evaluations
         ]
 

@@ -24,7 +24,7 @@ from lwexp.report.published import comparable
 from lwexp.report.sweep.read_sweep import Sweep
 from lwexp.report.sweep.sweep_analysis import SweepResult
 from lwexp.report.sweep.sweep_figure import sweep_figure
-from lwexp.stats.intervals import RESAMPLES
+from lwexp.stats.intervals import RESAMPLES, SMALL_SAMPLE
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 _MOST_CARDS = 4
@@ -47,6 +47,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         result=result,
         sweep_figure=with_own_ids([sweep_figure(result)], "q")[0] if result else None,
         resamples=RESAMPLES,
+        small_sample=SMALL_SAMPLE,
         title=f"{groups[0].bench}: {', '.join(e.label for e in groups[0].evaluations[:4])}" if groups else "sweep",
         date=max(ends, default="")[:16].replace("T", " "),  # not the clock, so that the page depends only on its runs
         notes=comparison.notes,

@@ -173,7 +173,7 @@ def as_markdown(groups: Sequence[Group]) -> str:
             cells = [[markdown_cell(label), *scores] for label, *scores in common]
             head = ["model", *(f"{label} on common prompts" for label in labels)]
             blocks.append(markdown_table(map(markdown_cell, head), cells, align="l" + "r" * len(labels)))
-    footer = "Brackets: 95% bootstrap intervals over prompts. Missing and unscored answers enter no mean."
+    footer = "Brackets: 95% intervals over prompts. Missing and unscored answers enter no mean."
     if any(group.cuts for group in groups):
         footer += " Clean: without loops and next turns played by the model."
     return "\n\n".join([*blocks, footer]) + "\n"

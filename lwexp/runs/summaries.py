@@ -161,9 +161,14 @@ class PairedDifference(Artifact):
     other: float
     difference: float
     interval: tuple[float, float] | None
-    """95%, over prompts."""
+    """95%, over prompts; of this difference alone."""
+    p_value: float | None = None
+    """That there is no difference, by a paired t test of this cell alone."""
+    p_holm: float | None = None
+    """The same after Holm's correction over all cells of the comparison."""
     is_worse: bool
-    """Whether the whole interval of the difference is below 0."""
+    """Whether ours is worse with ``p_holm`` below 0.05; in runs of older versions, with an interval below 0."""
+    is_better: bool = False
 
 
 class RegressionSummary(Artifact):

@@ -146,6 +146,6 @@ def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> Pairwi
     return PairwiseSummary(
         other=other, scorer=scorer, prompts=len(by_prompt),
         ours=single.count(1.0), other_wins=single.count(0.0), ties=single.count(0.5), unscored=unscored,
-        win_rate=fmean(by_prompt) if by_prompt else None, interval=interval(by_prompt),
+        win_rate=fmean(by_prompt) if by_prompt else None, interval=interval(by_prompt, within=(0, 1)),
         first_shown_wins=fmean(row.winner == row.shown_first for row in decided) if decided else None,
     )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Tests whether a model got worse than another: paired differences of their scores, by required length."""
+"""Tests whether a model differs from another: paired differences of their scores, by required length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from lwexp.extend.word_range import WordRange
 from lwexp.records import MetricInfo, Response, Verdict
 from lwexp.runs.summaries import PairedDifference
-from lwexp.stats.intervals import paired_difference
+from lwexp.stats.intervals import LEVEL, holm, paired_difference
 from lwexp.stats.scores import prompt_means, scores_by_answer
 
 ALL = "all"
@@ -18,14 +18,14 @@ def regression(
 ) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
-    ``is_worse`` is true if the whole 95% interval of the difference says that ours is worse. Metrics that have no
-    prompt scored on both sides are absent.
+    ``is_worse`` and ``is_better`` are set if the difference is below 5% after Holm's correction over all cells, so in
+    95 of 100 comparisons of equal models no cell is marked. Metrics without a prompt scored on both sides are absent.
     """
     lengths = {response.prompt_id: response.required_words for response in ours[0]}
     tests: dict[str, Callable[[int | None], bool]] = {ALL: lambda words: True}
     tests |= {part.label: part.__contains__ for part in ranges}
     scores = [scores_by_answer(verdicts, metrics) for _, verdicts in (ours, other)]
-    found: dict[str, dict[str, PairedDifference]] = {}
+    cells: list[tuple[str, MetricInfo, PairedDifference]] = []
     for label, is_inside in tests.items():
         for metric in metrics:
             mine, theirs = (
@@ -33,18 +33,38 @@ def regression(
                 for by_id, (responses, _) in zip(scores, (ours, other), strict=True)
             )
             inside = {prompt: score for prompt, score in mine.items() if is_inside(lengths[prompt])}
-            difference = paired_difference(inside, theirs)
-            if difference is None:
-                continue
-            shared = inside.keys() & theirs.keys()
-            between = difference.interval
-            is_worse = between is not None and (between[1] < 0 if metric.higher_is_better else between[0] > 0)
-            found.setdefault(label, {})[metric.name] = PairedDifference(
-                n=difference.n_prompts,
-                ours=fmean(mine[prompt] for prompt in shared),
-                other=fmean(theirs[prompt] for prompt in shared),
-                difference=difference.mean,
-                interval=between,
-                is_worse=is_worse,
-            )
+            cell = _cell(inside, theirs)
+            if cell is not None:
+                cells.append((label, metric, cell))
+    return _marked(cells)
+
+
+def _cell(mine: Mapping[str, float], theirs: Mapping[str, float]) -> PairedDifference | None:
+    difference = paired_difference(mine, theirs)
+    if difference is None:
+        return None
+    shared = mine.keys() & theirs.keys()
+    return PairedDifference(
+        n=difference.n_prompts,
+        ours=fmean(mine[prompt] for prompt in shared),
+        other=fmean(theirs[prompt] for prompt in shared),
+        difference=difference.mean,
+        interval=difference.interval,
+        p_value=difference.p_value,
+        is_worse=False,
+    )
+
+
+def _marked(cells: Sequence[tuple[str, MetricInfo, PairedDifference]]) -> dict[str, dict[str, PairedDifference]]:
+    """The cells by range and metric, with what Holm's correction over all of them leaves."""
+    tested = [cell.p_value for _, _, cell in cells if cell.p_value is not None]
+    adjusted = iter(holm(tested))
+    found: dict[str, dict[str, PairedDifference]] = {}
+    for label, metric, cell in cells:
+        p = None if cell.p_value is None else next(adjusted)
+        is_clear = p is not None and p < LEVEL
+        is_higher = cell.difference > 0
+        marks = {"p_holm": p, "is_worse": is_clear and is_higher is not metric.higher_is_better}
+        marks["is_better"] = is_clear and is_higher is metric.higher_is_better
+        found.setdefault(label, {})[metric.name] = cell.model_copy(update=marks)
     return found

@@ -13,7 +13,7 @@ from lwexp.extend.metric import STANDARD, ComputedMetric, JudgedMetric, Marks, M
 from lwexp.records import Judgement, LwexpError, Response, Verdict, tally, write_json, write_rows
 from lwexp.runs.artifacts import JUDGEMENTS, VERDICTS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary
-from lwexp.stats.intervals import krippendorff_alpha, mean_absolute_difference
+from lwexp.stats.agreement import krippendorff_alpha, mean_absolute_difference
 
 if TYPE_CHECKING:
     from lwexp.score.judging import JudgeRequest

@@ -10,7 +10,7 @@ from lwexp.config import compose
 from lwexp.extend import AskedJudge
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
-from lwexp.records import PairJudgement, Verdict, read_rows
+from lwexp.records import PairJudgement, Response, Verdict, read_rows
 from lwexp.score.pairwise import compare_pairwise, read_better, summary
 from lwexp.score.regression import regression
 from lwexp.text.replies import UnreadableError
@@ -95,22 +95,44 @@ def test_the_offline_judge_chooses_too(tmp_path: Path) -> None:
     assert [row.winner for row in rows] == ["ours", "ours"]
 
 
-def test_a_regression_is_a_difference_whose_whole_interval_is_below_zero() -> None:
-    """Short prompts lose 10 each, long ones gain 20 each: worse on short, better on long, +5 over all."""
+def verdicts(rows: list[Response], scores: list[float]) -> list[Verdict]:
+    return [
+        Verdict(response_id=row.id, kind="length", scorer="S_l", score=score)
+        for row, score in zip(rows, scores, strict=True)
+    ]
+
+
+RANGES = [WordRange(low=0, high=500, closed=False), WordRange(low=500, high=5000, closed=True)]
+
+
+def test_a_cell_is_worse_if_its_difference_is_clear_among_all_cells() -> None:
+    """Short prompts lose 10 each, long ones gain 20 each: worse on short, better on long, +5 over all.
+
+    Over all: ten times -10 and ten times +20, so mean 5, sd 15.39, error 3.44, t = 1.45, p = 0.16.
+    """
     ours = [response(f"p{n}#0", required_words=100 if n < 10 else 3000) for n in range(20)]
-
-    def verdicts(scores: list[float]) -> list[Verdict]:
-        return [
-            Verdict(response_id=row.id, kind="length", scorer="S_l", score=score)
-            for row, score in zip(ours, scores, strict=True)
-        ]
-
     base = [50.0 + n for n in range(20)]
     mine = [score - 10 if n < 10 else score + 20 for n, score in enumerate(base)]
-    ranges = [WordRange(low=0, high=500, closed=False), WordRange(low=500, high=5000, closed=True)]
-    found = regression((ours, verdicts(mine)), (ours, verdicts(base)), ranges, standard_metrics())
+    found = regression((ours, verdicts(ours, mine)), (ours, verdicts(ours, base)), RANGES, standard_metrics())
     assert set(found["all"]) == {"S_l"}  # nothing was judged
     short, long, every = found["[0,500)"]["S_l"], found["[500,5000]"]["S_l"], found["all"]["S_l"]
-    assert (short.difference, short.is_worse, short.n) == (-10, True, 10)
-    assert (long.difference, long.is_worse) == (20, False)
-    assert (every.difference, every.is_worse) == (5, False)
+    assert (short.difference, short.is_worse, short.is_better, short.n) == (-10, True, False, 10)
+    assert (long.difference, long.is_worse, long.is_better) == (20, False, True)
+    assert (every.difference, every.is_worse, every.is_better) == (5, False, False)
+    assert every.p_holm == every.p_value == pytest.approx(0.1625, abs=1e-4)  # the last of three, times one
+
+
+def test_a_difference_that_is_clear_alone_may_not_be_clear_among_three() -> None:
+    """Short prompts differ by -1 and -5 in turn: mean -3 of 4, sd 2.309, t = -2.598, p = 0.0805 alone.
+
+    With eight of them t is -3.969 and p 0.0054, times three 0.0162; with six t = -3.354, p = 0.0203, times three 0.061.
+    """
+    for count, alone, is_worse in ((4, 0.0805, False), (6, 0.0203, False), (8, 0.0054, True)):
+        ours = [response(f"p{n}#0", required_words=100 if n < count else 3000) for n in range(2 * count)]
+        base = [50.0] * len(ours)
+        mine = [50.0 - (1 if n % 2 else 5) if n < count else 50.0 + (9 if n % 2 else -8) for n in range(len(ours))]
+        found = regression((ours, verdicts(ours, mine)), (ours, verdicts(ours, base)), RANGES, standard_metrics())
+        short = found["[0,500)"]["S_l"]
+        assert short.p_value == pytest.approx(alone, abs=1e-4)
+        assert short.p_holm == pytest.approx(3 * alone, abs=3e-4)
+        assert short.is_worse is is_worse

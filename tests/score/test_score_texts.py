@@ -6,7 +6,7 @@ import pytest
 
 from lwexp.score.checks import check
 from lwexp.score.texts import segments, shares_by_segment
-from lwexp.stats.intervals import krippendorff_alpha, mean_absolute_difference
+from lwexp.stats.agreement import krippendorff_alpha, mean_absolute_difference
 from lwexp.text.loops import looped_words
 from lwexp.text.words import split_words
 from tests.score.scripted_judge import response

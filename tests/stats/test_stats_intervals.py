@@ -1,9 +1,10 @@
-"""Intervals, paired differences and rank correlation, with scipy and plain resampling as witnesses."""
+"""Intervals, paired differences and corrected tests, with scipy, plain resampling and hand arithmetic as witnesses."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from lwexp.stats.intervals import RESAMPLES, interval, paired_difference, rank_correlation
+from lwexp.stats.intervals import RESAMPLES, SMALL_SAMPLE, holm, interval, p_value, paired_difference
 
 
 def test_intervals_agree_with_twenty_times_as_many_resamples() -> None:
@@ -16,16 +17,31 @@ def test_intervals_agree_with_twenty_times_as_many_resamples() -> None:
 
 
 def test_interval_agrees_with_scipy():
-    from scipy.stats import bootstrap
-
     values = [float(20 + (n * 37) % 80) for n in range(60)]
-    theirs = bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
+    theirs = stats.bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
     mine = interval(values)
     assert mine is not None
     low, high = mine
     assert low == pytest.approx(theirs.confidence_interval.low, abs=0.6)
     assert high == pytest.approx(theirs.confidence_interval.high, abs=0.6)
     assert interval(values) == (low, high)  # and is the same every time
+
+
+def test_few_prompts_get_an_interval_of_t() -> None:
+    """By hand for 4, 6, 8: mean 6, sd 2, error 2/sqrt(3) = 1.1547; t(2) at 97.5% is 4.3027: 6 +- 4.9683."""
+    assert interval([4, 6, 8]) == pytest.approx((1.0317, 10.9683), abs=1e-4)
+    values = np.random.default_rng(3).normal(60, 20, size=SMALL_SAMPLE - 1)
+    theirs = stats.t.interval(0.95, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
+    assert interval(values.tolist()) == pytest.approx(theirs)
+    more = np.random.default_rng(3).normal(60, 20, size=SMALL_SAMPLE)
+    theirs = stats.t.interval(0.95, len(more) - 1, loc=more.mean(), scale=stats.sem(more))
+    assert interval(more.tolist()) != pytest.approx(theirs)
+
+
+def test_an_interval_ends_where_the_scale_ends() -> None:
+    """Mean 90, sd 20, error 10: 90 +- 31.8 of t(3), so only the lower end is below 100."""
+    assert interval([100, 100, 100, 60], within=(0, 100)) == pytest.approx((58.1755, 100), abs=1e-4)
+    assert interval([100, 100, 100, 60]) == pytest.approx((58.1755, 121.8245), abs=1e-4)
 
 
 def test_interval_of_too_little():
@@ -35,10 +51,11 @@ def test_interval_of_too_little():
 
 
 def test_paired_difference_uses_shared_prompts_only():
-    """Shared: a 3-1 = 2, b 5-1 = 4; mean 3."""
+    """Shared: a 3-1 = 2, b 5-1 = 4; mean 3, sd sqrt(2), error 1, so t is 3 with one degree of freedom."""
     found = paired_difference({"a": 3, "b": 5, "x": 99}, {"a": 1, "b": 1, "y": 0})
     assert found is not None
     assert (found.mean, found.n_prompts) == (3, 2)
+    assert found.p_value == pytest.approx(1 - 2 * np.arctan(3) / np.pi)  # t(1) is Cauchy's distribution
     assert paired_difference({"a": 1}, {"b": 1}) is None
 
 
@@ -48,12 +65,19 @@ def test_paired_interval_is_narrow_where_models_differ_alike():
     found = paired_difference(a, {k: v - 5 for k, v in a.items()})
     assert found is not None
     assert found.interval == (5, 5)
+    assert found.p_value == 0
 
 
-def test_rank_correlation_agrees_with_scipy():
-    from scipy.stats import spearmanr
+def test_p_is_that_of_scipys_paired_t_test() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(60, 20, 11), rng.normal(55, 20, 11)
+    assert p_value((a - b).tolist()) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert p_value([0.0, 0.0, 0.0]) == 1
+    assert p_value([2.0]) is None
 
-    a, b = [50, 100, 100, 400, 800], [64, 120, 118, 457, 430]
-    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
-    assert rank_correlation([1, 2, 3], [30, 20, 10]) == -1
-    assert rank_correlation([1, 2, 3], [5, 5, 5]) == 0
+
+def test_holm_multiplies_the_smallest_by_the_number_of_tests() -> None:
+    """0.01 x 4 = 0.04; 0.02 x 3 = 0.06; 0.03 x 2 = 0.06, which 0.06 covers; 0.5 x 1 = 0.5. Order is kept."""
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

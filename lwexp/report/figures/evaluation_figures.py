@@ -181,7 +181,7 @@ def score_bars(
     ]
     prompts = "prompts" if common is None else f"the {common[0].n_prompts:,} prompts that all models answered"
     caption = (
-        f"Means over {prompts}; whiskers are 95% bootstrap intervals. "
+        f"Means over {prompts}; whiskers are 95% intervals. "
         "Missing and unscored answers are left out; they are not zeros."
     )
     height = 62 + 27 * len(evaluations)

@@ -40,7 +40,7 @@ def position_figure(evaluations: Sequence[Evaluation]) -> list[Picture]:
         if (points := found[each.place].get(m, {}))
     ]
     caption = (
-        "Each answer is cut into parts of equal length; means over prompts, bars are 95% bootstrap intervals. "
+        "Each answer is cut into parts of equal length; means over prompts, bars are 95% intervals. "
         + "; ".join(f"{_TITLES[m].split(',')[0]}: {_SENTENCE[m]}" for m in measures)
         + "."
     )

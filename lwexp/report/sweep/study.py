@@ -38,7 +38,7 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
         *([_fit(result.fit)] if result.fit else []),
         "## Every trial",
         trials_table(sweep),
-        "Brackets: 95% bootstrap intervals over prompts. A dash: not known, or not used.",
+        "Brackets: 95% intervals over prompts. A dash: not known, or not used.",
         "## How it was made",
         _made(sweep, nodes),
     ]

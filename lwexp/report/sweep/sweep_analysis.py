@@ -58,7 +58,7 @@ def sweep_result(sweep: Sweep) -> SweepResult | None:
     factor, *rest = sweep.factors or ("trial",)
     name = sweep.names.get(factor, factor)
     metric = main_metric(sweep.metrics, [each.total for each in evaluations])
-    settings = _settings(sweep, factor, rest, metric.name)
+    settings = _settings(sweep, factor, rest, metric)
     points = [(float(each.max_train_words or 0), float(each.longest)) for each in evaluations]
     is_cap = bool(_CAP.fullmatch(factor)) and not rest and all(cap for cap, _ in points)
     fit = fit_line(points) if is_cap else None
@@ -68,7 +68,7 @@ def sweep_result(sweep: Sweep) -> SweepResult | None:
     return SweepResult(factor, name, finding + _missing(sweep), evaluations, settings, fit, is_cap, metric)
 
 
-def _settings(sweep: Sweep, factor: str, rest: Sequence[str], metric: str) -> tuple[Setting, ...]:
+def _settings(sweep: Sweep, factor: str, rest: Sequence[str], metric: MetricInfo) -> tuple[Setting, ...]:
     groups: dict[tuple[str, str], list[Evaluation]] = {}
     for outcome in sweep.outcomes:
         if outcome.evaluation is not None:
@@ -77,10 +77,11 @@ def _settings(sweep: Sweep, factor: str, rest: Sequence[str], metric: str) -> tu
             groups.setdefault((series, value), []).append(outcome.evaluation)
     settings = []
     for (series, value), found in groups.items():
-        means = _over_seeds(found, metric)
+        means = _over_seeds(found, metric.name)
         values = list(means.values())
         mean = fmean(values) if values else None
-        settings.append(Setting(value, number_of(value), series, tuple(found), means, mean, interval(values)))
+        span = interval(values, within=metric.scale)
+        settings.append(Setting(value, number_of(value), series, tuple(found), means, mean, span))
     if all(setting.x is not None for setting in settings):
         settings.sort(key=lambda setting: (setting.series, setting.x))
     return tuple(settings)

@@ -44,7 +44,7 @@ def sweep_figure(result: SweepResult) -> Picture:
         axes.set(xlabel=result.name if is_narrow else result.factor, ylabel=metric.title)
 
     caption = (
-        "Means over prompts; bars are 95% bootstrap intervals over prompts."
+        "Means over prompts; bars are 95% intervals over prompts."
         + (" Small marks: each seed." if any(len(setting.evaluations) > 1 for setting in result.settings) else "")
         + (" The horizontal axis is logarithmic." if is_log else "")
     )
