@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from lwexp.records import Response, Verdict
 from lwexp.score.regression import regression
 from lwexp.stats.intervals import interval
 
-Values = npt.NDArray[np.float64]
+Values = npt.NDArray[np.floating[Any]]
 RANGES = {"0-500": (100, 500), "500-2k": (500, 2000), "2k-4k": (2000, 4000), "4k-20k": (4000, 20000)}
 CAPS = (2600, 4500)  # words at which the two models tend to stop
 PROMPTS_PER_RANGE = (19, 18, 12, 11)  # of the 60 prompts of a language of LongBench-Write
@@ -116,8 +117,8 @@ def false_findings(comparisons: int, rng: np.random.Generator) -> dict[str, dict
         quality = np.clip(rng.normal(75, 12, (len(rows), 1)) + rng.normal(0, 9, pairs.shape), 0, 100)
         swap = rng.random(len(rows)) < 0.5
         pairs[swap], quality[swap] = pairs[swap][:, ::-1], quality[swap][:, ::-1]
-        sides = [(rows, verdicts(rows, pairs[:, side], quality[:, side])) for side in (0, 1)]
-        cells = [c for part in regression(*sides, ranges, standard_metrics()).values() for c in part.values()]
+        one, other = ((rows, verdicts(rows, pairs[:, side], quality[:, side])) for side in (0, 1))
+        cells = [c for part in regression(one, other, ranges, standard_metrics()).values() for c in part.values()]
         below, above = (any(cell.interval is not None and test(cell.interval) for cell in cells) for test in OUTSIDE)
         found["ours"]["any_percent"] += share * any(cell.is_worse or cell.is_better for cell in cells)
         found["ours"]["any_worse_percent"] += share * any(cell.is_worse for cell in cells)

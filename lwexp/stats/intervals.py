@@ -7,6 +7,7 @@ and a studentised bootstrap is no better on differences of S_l, many of which ar
 """
 
 from collections.abc import Mapping, Sequence
+from math import sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def _bootstrap_interval(values: Sequence[float]) -> Interval:
 
 def standard_error(values: Sequence[float]) -> float:
     """Standard error of the mean of two values or more."""
-    return stdev(values) / len(values) ** 0.5
+    return stdev(values) / sqrt(len(values))
 
 
 def p_value(differences: Sequence[float]) -> float | None:
