@@ -30,7 +30,7 @@ class PairTurns(NamedTuple):
 class GivenAnswer(NamedTuple):
     """An answer written elsewhere, before it is matched with a prompt of the bench."""
 
-    text: str | None  # None: the file says that it never arrived
+    text: str | None  # None: the file says that the answer is missing
     prompt: str | None = None
     ids: tuple[str, ...] = ()  # whatever in the row may be the prompt's id
     bench: str | None = None  # name of the bench that the row says it answers

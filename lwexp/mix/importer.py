@@ -149,7 +149,7 @@ def _read(
     parse = parse_pairs if holds_pairs(row.value for row in first) else parse_conversations
     for parsed in parse(chain(first, source.rows), origin=source.origin, name=source.name):
         if isinstance(parsed, Failure) and config.on_bad_row == "error":
-            raise LwexpError(f"{parsed.detail}; mend the row, or leave broken rows out with on_bad_row=skip")
+            raise LwexpError(f"{parsed.detail}; fix the row, or leave broken rows out with on_bad_row=skip")
         row = parsed if isinstance(parsed, Failure) else _filtered(parsed, config.filter, source)
         write(row)
         if isinstance(row, Failure):

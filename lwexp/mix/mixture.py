@@ -132,7 +132,7 @@ def _places(
     for row in rows:
         if isinstance(row, Failure):
             if getattr(source, "on_bad_row", "error") == "error":
-                raise LwexpError(f"{key}: {row.detail}; mend the row, or set {key}.on_bad_row=skip")
+                raise LwexpError(f"{key}: {row.detail}; fix the row, or set {key}.on_bad_row=skip")
             drawn.failures.append(row)
             drawn.lost["broken"] += 1
             continue

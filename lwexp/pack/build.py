@@ -140,7 +140,7 @@ def _write(
 
 
 def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], config: PackConfig) -> None:
-    """Raise an error if too-long rows must not be dropped, or if none is left without them."""
+    """Raise an error if rows that are too long must not be dropped, or if dropping them leaves no row."""
     if done.longest is None or (config.overflow == "drop" and done.packed != Counts()):
         return
     words = kind.plural + (" (both answers share a pack)" if len(kind.endings) == 2 else "")

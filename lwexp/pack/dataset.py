@@ -37,7 +37,7 @@ class PackBatch:
     position_ids: Int64[Tensor, "1 tokens"]
     """Restart at 0 in each document."""
     cu_seqlens: Int32[Tensor, " bounds"]
-    """Where each document starts, and the end of the last: one more than there are documents."""
+    """The start of each document, then the end of the last one: documents + 1 values."""
     max_length: int
     """Tokens of the longest document."""
     lengths: tuple[int, ...]

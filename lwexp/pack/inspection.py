@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lwexp.pack.dataset import DocumentName, PackBatch, PackedDataset
 
-# Of a longer text, this many characters are shown at each end; of many documents, only the first and last few.
+# A longer text is shown with this many characters at each end, a pack of many documents with the first and last few.
 _SHOWN_CHARACTERS = 300
 _FIRST_DOCUMENTS, _LAST_DOCUMENTS = 6, 2
 _STYLES = {True: "green", False: "dim"}

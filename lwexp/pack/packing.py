@@ -1,4 +1,4 @@
-"""Packing decides which rows share a sequence. A row's documents stay together, so a row is as long as all of them."""
+"""Packing decides which rows share a sequence. A row's documents stay together, so its length is their sum."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def pack(lengths: Int[np.ndarray, " n"], capacity: int, strategy: Strategy = "ex
         Row numbers by pack: each row once, none split. Equal input gives equal output.
 
     Example:
-        With best_fit_decreasing ``[3, 6, 4, 2]`` at a capacity of 8 is ``[[1, 3], [2, 0]]``: 6, then 4 opens a
-        second pack, 3 joins the 4, and 2 fits the first pack exactly.
-        With best_fit ``[[0, 2], [1, 3]]``: 3, then 6 opens a second pack, 4 joins the 3.
+        Lengths ``[3, 6, 4, 2]``, capacity 8. best_fit_decreasing gives ``[[1, 3], [2, 0]]``: 6 opens the first
+        pack and 4 the second, 3 joins the 4, and 2 completes the first pack.
+        best_fit gives ``[[0, 2], [1, 3]]``: 3 opens the first pack and 6 the second, 4 joins the 3, 2 the 6.
     """
     assert lengths.size == 0 or (lengths.min() >= 1 and lengths.max() <= capacity), "empty, or longer than a pack"
     if strategy == "exact_fit":

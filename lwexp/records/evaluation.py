@@ -117,8 +117,8 @@ class AnswerCheck(Row):
     loops: bool  # the end of the text repeats itself
     looped_words: int = Field(ge=0)  # unicode words of the repeating end; 0 without a loop
     directed: tuple[str, ...]  # signs that the text addresses a judge; empty for most
-    # What was cut from the text to see how much of it is the answer, by the bench's counter. The defaults are those of
-    # older runs, which did not look.
+    # How much of the text is reasoning, a next turn or a loop, in words of the bench's counter. Rows of older runs get
+    # these defaults, because they were not checked.
     reasoning_words: int = Field(default=0, ge=0)  # beside the text, in ``Response.reasoning``
     next_turn: str = ""  # rule that found the model playing the next turn of the chat; empty for most
     words_without_next_turn: int | None = Field(default=None, ge=0)
@@ -140,7 +140,7 @@ class SegmentCheck(Row):
 
 
 class PairJudgement(Row):
-    """One comparison of two answers to a prompt, in one order; ``winner`` is who wrote it, not its position."""
+    """One comparison of two answers to a prompt, in one order; ``winner`` is a side, not a position."""
 
     prompt_id: str
     repeat: int = Field(ge=0)  # of the answers

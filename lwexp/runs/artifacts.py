@@ -17,7 +17,7 @@ CONFIG = "config.json"
 LOG = "log.txt"
 LOCK = "lock"
 SET_ASIDE = ".before-"
-"""In the folder name of an earlier version of a repeated run, before its number."""
+"""Marks the folder of an earlier version of a repeated run: ``<id>.before-1``."""
 LEDGER = "ledger.sqlite"
 """Paid answers of a teacher or judge."""
 ENGINE_LEDGER = "answers.sqlite"
@@ -62,7 +62,7 @@ Tree = dict[str, Any]
 
 
 def failures_in(folder: Path, *names: str) -> Path | None:
-    """The first existing failures file of these, or the ``failures.jsonl`` of older versions, or None."""
+    """The first of these failures files that exists, or the ``failures.jsonl`` of older versions, or None."""
     return next((folder / name for name in (*names, _OLD_FAILURES) if (folder / name).is_file()), None)
 
 

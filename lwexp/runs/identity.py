@@ -59,7 +59,7 @@ def model_fingerprint(folder: Path, root: Path) -> str:
     times of change are the same.
 
     Args:
-        folder: A model in Hugging Face format. Its Markdown and hidden files do not count.
+        folder: A model in Hugging Face format. Its Markdown files and hidden files are ignored.
         root: Folder of the runs.
     """
     known = _read_hashes(root / _HASHES)

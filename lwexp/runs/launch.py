@@ -1,6 +1,7 @@
 """Starts the ranks of a run: one process per device, as torchrun does, from a plain ``python train.py``.
 
-Three ways lead to the same environment (RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT):
+Three ways to start a run give the same environment (RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR,
+MASTER_PORT):
 
     torchrun train.py ...                      has set it
     srun, one task per device                  sets SLURM's variables, translated here

@@ -59,7 +59,7 @@ def console_log() -> None:
             known.disabled = False
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    # Lightning's advice to start with srun. A trial on SLURM starts its ranks itself (runs.launch).
+    # Lightning advises to start with srun, but a trial on SLURM starts its ranks itself (runs.launch).
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system but is not used")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # read by transformers' bars as well

@@ -55,7 +55,7 @@ class MetricsRow(Artifact):
     weight: float | None = None
     """Loss weight of all documents of these steps; older versions and some objectives do not record it."""
     long_weight: float | None = None
-    """The part of it on long documents, which together hold half of all target tokens."""
+    """The part of ``weight`` on long documents, which together hold half of all target tokens."""
 
 
 class MetricJudgeSummary(Artifact):
@@ -84,7 +84,7 @@ class JudgeSummary(MetricJudgeSummary):
 
     model: str
     temperature: float | None
-    """None if the judge's own was used."""
+    """None if none was sent, so that the provider's default applied."""
     repeats: int
     further: tuple[MetricJudgeSummary, ...] = ()
     """The same for the other judged metrics."""
@@ -209,11 +209,11 @@ class ModelSummary(Artifact):
     max_words_clean: int | None = None
     """Without loops and next turns played by the model; None if unknown."""
     S_l_clean: float | None = Field(default=None, exclude_if=lambda score: score is None)
-    """S_l of these texts; absent if the bench has no S_l."""
+    """S_l without loops and next turns; absent if the bench has no S_l."""
     n: int = 0
-    """Answers that came."""
+    """Answers that are not missing."""
     n_missing: int = 0
-    """Answers that never came; they enter no other number."""
+    """Missing answers; they enter no other number."""
     n_prompts: int = 0
     """Prompts with an answer."""
     n_unscored: int = 0
@@ -236,11 +236,11 @@ class GroupSummary(Artifact):
     judge: str | None = None
     bench: str = ""
     coverage: str = ""
-    """Says so if the models did not answer the same prompts."""
+    """A note if the models did not answer the same prompts; else empty."""
     common: dict[str, Tree] = Field(default_factory=dict)
-    """Then each model's means over the prompts that all of them answered."""
+    """If ``coverage`` is not empty: each model's means over the prompts that all models answered."""
     checks: dict[str, Tree] = Field(default_factory=dict)
-    """Expectation -> whether it holds, in words and in numbers."""
+    """Name of an expected result -> whether it holds, in words and in numbers."""
 
 
 class ComparisonSummary(GroupSummary):

@@ -1,8 +1,8 @@
 """One trial as a process: started inside a job of submitit or SLURM, with its own share of the machine.
 
 A trial is a new process because Lightning relaunches ranks with this process's argv (which would start the sweep
-again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. It leads its
-own session, so that stopping it also stops its ranks.
+again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. The trial
+leads its own session, so that stopping it also stops its ranks.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ class TrialProcess:
 
     ``command`` are arguments of Python: a script or module, and its overrides. ``processes`` above 0 starts that many
     ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself if its hardware
-    config asks for them. ``cores`` are the CPUs it may use, none for all.
+    config asks for them. ``cores`` are the CPUs it may use; empty means all.
     """
 
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Rows of files of answers: JSONL, JSON, CSV, Parquet, an inspect_ai log, each also as .gz, or a folder of them."""
+"""Reads answer files: JSONL, JSON, CSV, Parquet, an inspect_ai log, each also as .gz, or a folder of them."""
 
 import csv
 import gzip
@@ -21,9 +21,9 @@ from lwexp.text.plain import first_line, plural
 log = logging.getLogger(__name__)
 
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".eval")
-_NUMBERS = ("length", "response_length", "required_words", "repeat")  # columns of a CSV that are no text
+_NUMBERS = ("length", "response_length", "required_words", "repeat")  # columns of a CSV that hold no text
 _LARGEST_CELL = 2**31 - 1  # the csv module's own limit is 131,072 characters
-_MOST_DIGITS = 18  # of a whole number; Python refuses to convert more than 4,300
+_MOST_DIGITS = 18  # of a whole number; Python refuses to convert one of more than 4,300 digits
 _ODD_ROW = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
@@ -184,7 +184,7 @@ def _csv_rows(text: str, delimiter: str, origin: str) -> Iterator[_Row]:
 
 
 def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
-    # An empty answer is an answer; other empty cells are as good as absent.
+    # An empty answer is an answer; any other empty cell counts as absent.
     row = {key: text for key, text in zip(header, cells, strict=True) if text or key == "response"}
     return {key: int(text) if key in _NUMBERS and _is_whole(text) else text for key, text in row.items()}
 

@@ -41,10 +41,9 @@ def collect(
         model_name: Stored in each response.
         sample: Decoding settings, stored in each response.
         seed: The run's seed. Repeat r draws with ``repeat_seed(seed, r)``, which is stored in its responses.
-        out: JSONL of responses. Answers that it already holds are not sampled again. Answers that never arrived are
-            listed in
-            ``answer_failures.jsonl`` beside it, and in ``out`` with finish_reason "error"; a second start asks for
-            them again.
+        out: JSONL of responses. Answers that it already holds are not sampled again. Missing answers are listed
+            in ``answer_failures.jsonl`` beside it, and are in ``out`` with finish_reason "error"; the next start asks
+            for them again.
         chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
         root: Folder of the runs that share their paid answers; None shares with no run.
@@ -98,7 +97,7 @@ def collect(
 def _filled(
     blank: Response, answer: SampleResult | Failure, counter: Counter, *, after_plan: Callable[[str], str]
 ) -> Response | Failure:
-    """The answer without its reasoning, which is kept beside it. A failure stays one."""
+    """Complete a response: the answer's reasoning goes into a field of its own. A failure is returned unchanged."""
     if isinstance(answer, Failure):
         return answer
     # A local model may write NUL or half an emoji; a provider's text has already been cleaned.

@@ -31,10 +31,10 @@ _MEMORY_SHARE = 0.45
 
 log = logging.getLogger(__name__)
 
-# Below this many parameters a CPU decodes on one core, because the matrices are too small to share (1M parameters
-# beside another busy process: 3 ms a step with one thread, 100 ms with two that wait for each other), and in
-# float64, which costs 1.4 times as much and makes answers equal whatever is decoded beside them: in float32, 2 of
-# 64 answers of 300 tokens changed with the batch size.
+# Below this many parameters a CPU decodes on one core and in float64. One core, because the matrices are too small to
+# share: with 1M parameters beside another busy process, a step takes 3 ms with one thread, and 100 ms with two, which
+# wait for each other. float64 takes 1.4 times as long, but an answer then does not depend on the others in its batch:
+# in float32, 2 of 64 answers of 300 tokens changed with the batch size.
 _SMALL_MODEL = 30_000_000
 
 

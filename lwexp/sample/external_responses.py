@@ -11,7 +11,7 @@ from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
 _FINISH = ("stop", "length", "error")
-# Words of servers for a text that did not end by itself; what came before is no answer.
+# Finish reasons of servers for a text that was broken off; such a text is not used as an answer.
 _BROKEN_OFF = {
     "error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource", "content_filter",
     "sensitive", "safety", "recitation",
@@ -77,7 +77,7 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
 def _response(one: Paired, name: str, counter: Counter) -> Response:
     answer = one.answer
     blank = Response.unanswered(one.prompt, answer.repeat, answer.model or name, answer.sampling)
-    if answer.text is None:  # how other tools write an answer that never arrived
+    if answer.text is None:  # other tools write a missing answer as null
         return blank
     if str(answer.finish_reason).lower() in _BROKEN_OFF:
         return blank if answer.text.strip() else blank.model_copy(update={"reasoning": answer.reasoning})

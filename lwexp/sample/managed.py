@@ -71,7 +71,7 @@ def answer_by_server(
                 for failure in failures:
                     keep(failure)
                 return
-            server.stop()  # what is left of its children holds the port and the memory
+            server.stop()  # its remaining children would hold the port and the memory
             missing = plural(len(waiting), "answer")
             if not restarts_left:
                 raise LwexpError(
@@ -131,7 +131,7 @@ def _ask(
 def check_server(
     url: str, name: str, requests: Sequence[SampleRequest], model: Path, sample: SampleConfig, chat: str | None
 ) -> None:
-    """Refuse a server that does not serve ``model``, or that reads prompts as other tokens than training did.
+    """Refuse a server that does not serve ``model``, or whose tokens for a prompt differ from those in training.
 
     Args:
         url: Of the server, without ``/v1``.

@@ -1,7 +1,7 @@
-"""Which prompt of the bench each answer of a file belongs to.
+"""Finds the prompt of the bench that each answer of a file belongs to.
 
-An id may be a running number that another bench uses, too, and a prompt's text may come in several versions. So a row
-that has both must agree in both, and an id alone counts only if the file says which bench it answers.
+An id may be a row number that another bench uses too, and a prompt's text may exist in several versions. So if a row
+has both, both must match, and an id alone counts only if the file says which bench it answers.
 """
 
 import re
@@ -15,7 +15,7 @@ from lwexp.text.next_turn import turn_texts
 
 _NAMED = 3  # answers that a message names
 _SHOWN = 60  # characters of a text in a message
-_BEFORE = 20  # of them, those before the first difference of two texts
+_BEFORE = 20  # how many of these are before the first difference of two texts
 _REPEAT = re.compile(r"#\d+$")
 
 # Kind of mispairing -> what a message says of the answers. The first kind found is reported.
@@ -113,7 +113,7 @@ class _Prompts:
             self._by_text[plain(prompt.text)].append(prompt)
 
     def named_by(self, answer: GivenAnswer) -> list[Prompt]:
-        """The prompts that an answer's ids name: also as ``<bench>/<id>``, and as our ``<id>#<repeat>``."""
+        """The prompts that an answer's ids name; also in the forms ``<bench>/<id>`` and lwexp's ``<id>#<repeat>``."""
         spelled = [form for id in answer.ids for form in (id, _REPEAT.sub("", id), id.removeprefix(f"{self._bench}/"))]
         found = {form: self._by_id[form] for form in spelled if form in self._by_id}
         return list({prompt.id: prompt for prompt in found.values()}.values())

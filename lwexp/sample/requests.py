@@ -6,7 +6,7 @@ from lwexp.records import Prompt
 
 
 class SampleRequest(NamedTuple):
-    """One answer wanted."""
+    """A request for one answer to a prompt."""
 
     id: str  # of the response
     prompt: Prompt
@@ -14,7 +14,7 @@ class SampleRequest(NamedTuple):
 
 
 class SampleResult(NamedTuple):
-    """One answer given."""
+    """An engine's answer to one request."""
 
     id: str
     text: str

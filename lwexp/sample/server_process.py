@@ -124,7 +124,7 @@ class ServerProcess:
 
 
 def _told_when_parent_dies() -> None:
-    """Run in the child: SIGTERM, on which a server stops its own children, even after ``kill -9`` of lwexp."""
+    """Run in the child: the kernel sends it SIGTERM when lwexp dies, even by ``kill -9``, so the server stops."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -10,18 +10,18 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     metrics.json      [records.MetricInfo]  the metrics; absent in older runs, which have S_l, S_q and S_bar
     verdicts.jsonl    records.Verdict       per response x metric: kind "length" (scorer S_l), then "quality" (scorer:
                                             the judge's model) unless judge=none; ``score`` is the mean of its
-                                            judgements. A mean of metrics has no rows; one that needs a length has
-                                            none if the prompt states none
+                                            judgements. A metric that is the mean of others has no rows; a metric that
+                                            needs a length has no row for a prompt that states none
     judgements.jsonl  records.Judgement     per judged metric x response x ``judge.repeats``; absent without a judge
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
     judge_failures.json   runs.summaries    questions without a usable reply, by reason, each with an example; absent if
                                             there are none
-    checks.jsonl      records.AnswerCheck   per response that came: word counts, early stop, loop, signs of injection
+    checks.jsonl      records.AnswerCheck   per answer that arrived: word counts, early stop, loop, signs of injection
     positions.jsonl   records.SegmentCheck  per response x segment: repetition, distinctness, S_q with judge.segments
     pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with baseline_run=<run>
     pairwise.json     runs.summaries        the same counted; only with baseline_run=
     regression.json   runs.summaries        paired differences per range and metric; only with baseline_run=
-    answer_failures.jsonl records.Failure   why answers never came; absent if all came
+    answer_failures.jsonl records.Failure   why answers are missing; absent if none is
     answers.sqlite, ledger.sqlite           paid calls of the engine and of the judge
 
 Published numbers are ``records.published_cells()`` (records/published.jsonl). A bench with its selection is named by

@@ -73,7 +73,7 @@ def check(response: Response, texts: Sequence[Segment], counter: WordCounter = "
     looped = looped_words(words)
     turn = find_next_turn(response.text)
     answer = without_next_turn(response.text)
-    # A loop may be the answer's or the next turn's, so it is looked for again in what is left.
+    # The loop may be in the answer or in the next turn, so it is searched for again in the text that is left.
     is_looped = looped > 0 if answer == response.text else looped_words(split_words(answer)) > 0
     clean = without_loop(answer) if is_looped else answer
     return AnswerCheck(

@@ -88,7 +88,7 @@ def ask_judge(
 
 
 async def _ask(client: Client, question: Question[T], seed: int) -> T:
-    """Ask, with another seed if the ledger has only unreadable replies, which are those of an earlier start.
+    """Ask. If the ledger has only unreadable replies, all from earlier starts, ask again with another seed.
 
     Raises:
         NothingRead: If nothing was read; ``is_final`` if no later start asks again.

@@ -16,7 +16,7 @@ _SENTENCE = re.compile(r"[\s\S]+?(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\
 
 
 class Shares(NamedTuple):
-    """Of one segment: the share of its 4-grams that occur earlier in the text, and of different 2-grams."""
+    """Two shares of a segment: its 4-grams that occur earlier in the text, and its 2-grams that are distinct."""
 
     repeated: float | None
     distinct: float | None

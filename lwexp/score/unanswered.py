@@ -12,7 +12,8 @@ from lwexp.runs.summaries import AskedAbout, JudgeFailure, JudgeFailures
 from lwexp.text.plain import one_line, plural
 
 STARTS = 3
-"""Starts that ask a question whose replies were unreadable; after that it stays unscored."""
+"""The number of starts of the command in which a question is asked if its replies are unreadable; after that, the
+answer stays unscored."""
 
 _IN_A_ROW = 10  # unusable replies without a usable one in between that stop the run
 _REPLY = 2000  # characters of an example that are kept
@@ -77,7 +78,7 @@ class Unanswered:
         return f"check judge.model{own} and judge.options"
 
     def write(self, folder: Path) -> None:
-        """Write them to judge_failures.json, beside those of other kinds of question; no file if there are none."""
+        """Add them to judge_failures.json, which also has other kinds of question; no file if there are none."""
         others = [row for row in JudgeFailures.of(folder) if row.about != self._about]
         JudgeFailures(failures=[*others, *self._by_reason.values()]).write(folder)
 

@@ -104,7 +104,7 @@ def _summary(judge: AskedJudge, metrics: Sequence[MetricJudgeSummary]) -> JudgeS
 
 
 def _computed(metric: ComputedMetric, responses: Iterable[Response]) -> dict[str, Verdict]:
-    """Response id -> verdict; an answer that never arrived is unscored; one without a length may have no verdict."""
+    """Response id -> verdict. A missing answer is unscored; without a required length there may be no verdict."""
     found = {}
     for response in responses:
         if metric.needs_length and response.required_words is None:
@@ -123,7 +123,7 @@ def _verdict(metric: Metric, response: Response, scorer: str, outcome: Marks | s
     if not low <= outcome.score <= high:
         raise LwexpError(
             f"metric {metric.kind}: {response.id} got {outcome.score}, which is off its scale of {low:g} to "
-            f"{high:g}; mend the metric, or its scale"
+            f"{high:g}; fix the metric, or its scale"
         )
     return Verdict(
         response_id=response.id, kind=metric.kind, scorer=scorer, score=outcome.score,
@@ -196,7 +196,7 @@ class _Judging:
 
 
 def outcome_without_judge(metric: JudgedMetric, response: Response) -> Marks | str | None:
-    """Outcome without a judge: the worst score for an empty answer, a reason for one that never arrived; else None."""
+    """Outcome without a judge: the worst score for an empty answer, a reason for a missing answer; else None."""
     if response.finish_reason == "error":
         return "no_answer"
     return metric.empty(response) if not response.text.strip() else None

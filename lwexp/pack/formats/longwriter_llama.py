@@ -11,9 +11,8 @@ from lwexp.records import Message
 class LongWriterLlama(ChatFormat):
     """The format of the released LongWriter-Llama-3.1-8B: ``[INST]`` question ``[/INST]`` answer ``<|end_of_text|>``.
 
-    There is only one begin token. The brackets are ordinary text, so a message that contains them can imitate a turn;
-    the
-    other formats cannot be imitated.
+    There is only one begin token. The brackets are ordinary text, so a message that contains them can imitate a
+    turn. In the other formats this is not possible.
 
     Source: THUDM/LongWriter train/pre_tokenize_llama3.py. There every turn goes through a tokenizer that may add
         a begin token, which then becomes the first target of an answer, and only the last of several answers is

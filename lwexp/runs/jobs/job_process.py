@@ -1,7 +1,8 @@
 """What a trial's job runs on each of its nodes: ``srun python -m lwexp.runs.jobs.job_process trial-0.job.json``.
 
 The trial's exit code is the job's, and is also kept in ``trial-0.exit.json``, which the sweep reads with or without
-SLURM's accounting. Told to stop, by a preemption or before the time limit, the trial saves and its job is queued again.
+SLURM's accounting. When the trial is told to stop, by preemption or near the time limit, it saves and the job is queued
+again.
 """
 
 import json

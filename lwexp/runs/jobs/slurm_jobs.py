@@ -17,7 +17,7 @@ from lwexp.runs.trials import Outcome, Trial, last_words
 log = logging.getLogger(__name__)
 
 _ASK_SECONDS = 10.0
-"""squeue is not asked more often; files on the shared file system tell of a trial's end before that."""
+"""Shortest time between two calls of squeue. Files on the shared file system show sooner that a trial has ended."""
 _FILE_SECONDS = 15.0
 """How long after a job's end its files may take to appear on the shared file system."""
 _FORGOTTEN_SECONDS = 60.0

@@ -23,7 +23,7 @@ class EvalScope(AnswerFormat):
         return "model_output" in row and "messages" in row
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """One for each choice; an output with an error and no choice never arrived."""
+        """One answer per choice; an output with an error and no choice is a missing answer."""
         output = row["model_output"]
         choices = (output.get("choices") or []) if isinstance(output, Mapping) else []
         asked = GivenAnswer(None, last_of(row["messages"], "user"), model=row.get("model") or None)

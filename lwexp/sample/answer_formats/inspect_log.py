@@ -1,7 +1,7 @@
 """A sample of an inspect_ai log: ``{"id": ..., "epoch": 1, "input": ..., "output": {"choices": [...]}}``.
 
-Source: inspect_ai 0.3.285, inspect_ai.log.EvalSample and inspect_ai.model.ModelOutput. Epochs are repeats. Whole
-numbers as ids are running numbers, which inspect gives to samples without one, so they are not read as ids.
+Source: inspect_ai 0.3.285, inspect_ai.log.EvalSample and inspect_ai.model.ModelOutput. Epochs are repeats. Ids
+that are whole numbers are ignored: inspect numbers samples that have no id.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class InspectLog(AnswerFormat):
         return "epoch" in row and "input" in row and isinstance(row.get("output"), Mapping)
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """The first choice of a sample; one that ended with an error never arrived."""
+        """The first choice of a sample; a sample that ended with an error is a missing answer."""
         output = row["output"]
         choices = output.get("choices") or []
         asked = GivenAnswer(

@@ -23,7 +23,7 @@ class LmEval(AnswerFormat):
         return "doc" in row and "arguments" in row and "resps" in row
 
     def counted(self, rows: Sequence[tuple[str, JsonRow]]) -> Sequence[tuple[str, JsonRow]]:
-        """Those of the first filter."""
+        """The rows of the first filter."""
         return [(place, row) for place, row in rows if row.get("filter") == rows[0][1].get("filter")]
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
@@ -34,7 +34,7 @@ class LmEval(AnswerFormat):
             raise BrokenRowError("wrong_type", "resps is not the list of texts of one request; wanted generate_until")
         prompt = prompt_in(_context(row["arguments"]))
         ids = named(doc, "prompt_id", "id") if isinstance(doc, Mapping) else ()
-        ids = tuple(id for id in ids if not id.isdigit())  # running numbers of a data set
+        ids = tuple(id for id in ids if not id.isdigit())  # row numbers of a data set
         return [GivenAnswer(text, prompt, ids, is_templated=True, repeat=n) for n, text in enumerate(texts)]
 
 

@@ -20,13 +20,13 @@ class OpenAIBatch(AnswerFormat):
     tool: ClassVar[str] = "an OpenAI or vLLM batch"
 
     def detects(self, row: JsonRow) -> bool:
-        """Rows of one's own may have a ``custom_id``, too, but their response is text."""
+        """A user's own rows may have a ``custom_id`` too, but their response is text."""
         if "custom_id" not in row or not isinstance(row.get("response"), Mapping | None):
             return False
         return "response" in row or isinstance(row.get("error"), Mapping)
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """One for each choice. A failed request has an answer that never arrived."""
+        """One answer per choice. A failed request is a missing answer."""
         ids = named(row, "custom_id")
         body = _body(row)
         if body is None or not body["choices"]:

@@ -21,7 +21,7 @@ class OpenCompass(AnswerFormat):
         return "origin_prompt" in row and "prediction" in row
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """One, or one for each text in a list of predictions."""
+        """One answer, or one per text in a list of predictions."""
         given = row["prediction"]
         texts = given if isinstance(given, list) else [given]
         if not all(isinstance(text, str) for text in texts):

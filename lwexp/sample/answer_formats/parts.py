@@ -10,7 +10,7 @@ from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import GivenAnswer
 from lwexp.records import Sampling, first_problem
 
-_REASONING = ("reasoning_content", "reasoning")  # what servers call it; the second is ours, too
+_REASONING = ("reasoning_content", "reasoning")  # names that servers use; lwexp uses the second
 
 # Names that servers and tools give to the same ends.
 _ENDS = {
@@ -20,7 +20,7 @@ _ENDS = {
 
 
 def finish(reason: object) -> str:
-    """``stop`` or ``length`` for the words that mean it; any other word as it is."""
+    """``stop`` or ``length`` for a word that means the same; any other word is returned unchanged."""
     return _ENDS.get(str(reason), str(reason))
 
 
@@ -66,7 +66,7 @@ def named(row: Mapping[str, Any], *columns: str) -> tuple[str, ...]:
 
 
 def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAnswer:
-    """An answer with what the row's columns say of it: ids, bench, requested length, repeat, model and so on.
+    """An answer with what the row's columns say about it: ids, bench, requested length, repeat, model and so on.
 
     Raises:
         BrokenRowError: If ``sampling`` or ``repeat`` is wrong.

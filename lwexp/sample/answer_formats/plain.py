@@ -11,7 +11,7 @@ from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
 from lwexp.sample.answer_formats.parts import prompt_in, with_columns
 
-# The first is the release's name, the second ours.
+# The first name is the release's, the second is lwexp's.
 _TEXT = ("response", "text", "answer", "output", "completion", "generation", "generated_text", "prediction")
 _PROMPT = ("prompt", "query", "instruction", "question")
 
@@ -26,7 +26,7 @@ class Plain(AnswerFormat):
         return any(key in row for key in _TEXT)
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        """One, or one for each text in a list."""
+        """One answer, or one per text in a list."""
         found = {key: row[key] for key in _TEXT if key in row}
         given = next(iter(found.values()), None)
         if other := next((key for key, value in found.items() if value != given), None):

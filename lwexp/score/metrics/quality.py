@@ -32,7 +32,7 @@ _PART = (
 
 
 def _also(*names: str) -> Any:
-    """A score under its own name, or under another that judges give it; only the first is in the JSON schema."""
+    """Accept a score under its own name or another that judges use; only its own name is in the JSON schema."""
     return Field(validation_alias=AliasChoices(*names))
 
 
@@ -85,7 +85,7 @@ class QualityMetric(JudgedMetric):
 
         Args:
             response: Its text may be a part of an answer.
-            prompt: lwexp's own asks for one JSON object and nothing else; another may ask for reasons first.
+            prompt: lwexp's own asks for one JSON object and nothing else; a user's may ask for reasons first.
             part: Number (from 1) and count of parts, if the text is a part.
         """
         quoted = request, text = response.prompt, response.text

@@ -77,7 +77,7 @@ def plain_view(model: nn.Module) -> nn.Module:
         view: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", trust_remote_code=False)
     weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     view.load_state_dict(weights, strict=True, assign=True)
-    for place, module in view.named_modules():  # constants, which no state holds: frequencies, a factor on embeddings
+    for place, module in view.named_modules():  # constants that no state dict holds: frequencies, embed factor
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.is_meta:
                 module._buffers[name] = model.get_submodule(place)._buffers[name]

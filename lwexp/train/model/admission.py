@@ -1,8 +1,9 @@
 """Admits an architecture by comparing packed attention and the ``TargetHead`` with transformers on a miniature of it.
 
-A name is no proof: two models of one type may differ by a window, a softcap or a factor on the logits. So the folder's
-own config is kept, only its widths, depth and windows are made small, and both ways run in float32 with random weights.
-The windows are shorter than the documents, which weights of full size would show only after thousands of tokens.
+The type of a model does not prove that it can be trained here: two models of one type may differ by a window, a softcap
+or a factor on the logits. So a miniature keeps the folder's own config except for its widths, depth and windows, and
+both implementations run on it in float32 with random weights. Its windows are shorter than the test documents. In a
+model of full size, a missing window would show only after thousands of tokens.
 """
 
 import copy
@@ -22,7 +23,7 @@ from lwexp.train.model.folder_layout import read_config, with_layers
 from lwexp.train.model.logprobs import install_head, pack_logprobs
 
 TOLERANCE = 1e-4
-"""Largest difference of a log-probability, in nats. Rounding gives about 1e-6; a window that is not honoured 0.1."""
+"""Largest difference of a log-probability, in nats. Rounding gives about 1e-6; a window that is ignored gives 0.1."""
 
 _LENGTHS = (11, 7)
 _WINDOW = 4
@@ -87,9 +88,9 @@ def largest_difference(config: Any) -> float:
 
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(0)
-        # Eager attention is the one that computes everything an architecture asks for; SDPA has no softcap.
+        # Only eager attention computes everything that an architecture asks for; SDPA has no softcap.
         plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
-        # Fresh norms are 1 and fresh biases 0, and so would hide whether they are used.
+        # New norm weights are 1 and new biases 0, which would hide whether they are used.
         for weight in plain.parameters():
             nn.init.normal_(weight.data, mean=1.0 if weight.dim() == 1 else 0.0, std=0.2)
         packed = AutoModelForCausalLM.from_config(
@@ -110,7 +111,7 @@ def _alone(model: nn.Module, document: Tensor) -> Tensor:
 
 
 def _pack(documents: list[Tensor]) -> PackBatch:
-    """Documents end to end; every token but each first one is a target."""
+    """Documents end to end; every token is a target except the first of each document."""
     lengths = tuple(len(document) for document in documents)
     starts = torch.tensor((0, *lengths)).cumsum(0)
     sources = torch.cat(

@@ -27,7 +27,7 @@ not measured."""
 
 
 QUERY_BLOCK = 1024
-"""Queries that meet a window's keys in one call."""
+"""Number of queries that ``in_blocks`` computes in one call."""
 
 
 class Documents(NamedTuple):

@@ -98,7 +98,7 @@ def install_head(model: nn.Module) -> None:
 def logit_changes(config: Any) -> tuple[float, float | None]:
     """The factor and the softcap that an architecture puts on its logits after the head, from its config.
 
-    The self-check (``admission``) finds an architecture that changes its logits by a name which is not known here.
+    If another key of the config changes the logits, the self-check (``admission``) refuses the architecture.
     """
     scale = float(getattr(config, "logit_scale", None) or 1.0)
     if divisor := getattr(config, "logits_scaling", None):
@@ -128,9 +128,10 @@ class _TargetLogprobs(torch.autograd.Function):
     computed once, not twice, and logits and sums are not rounded to bf16 on the way.
 
     The forward pass iterates over chunks of tokens, because it needs whole rows of logits. The backward pass iterates
-    over tiles of words: the head's gradient for a tile is then one product over all tokens, and only the gradient of
-    the hidden states is summed across tiles (0.5 GiB in float32 at 32k tokens). A backward pass over chunks of tokens
-    would instead sum the gradient of the head (2.3 GiB for GLM-4), reading and writing all of it once per chunk.
+    over tiles of the vocabulary: the head's gradient for a tile is then one product over all tokens, and only the
+    gradient of the hidden states is summed across tiles (0.5 GiB in float32 at 32k tokens). A backward pass over chunks
+    of tokens would instead sum the gradient of the head (2.3 GiB for GLM-4), reading and writing all of it once per
+    chunk.
     """
 
     @staticmethod

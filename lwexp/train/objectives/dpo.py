@@ -68,7 +68,8 @@ class DPO(PreferenceForm, Objective):
         if self.needs_reference:
             found["kl"] = Watched(
                 "KL from the reference", "The reference's log-prob of an answer minus the policy's, over both answers "
-                "of a pair. An estimate where the answers are the reference's own, but a selection of them.", "nats",
+                "of a pair. It estimates the KL if the reference wrote the answers; selecting the best adds a bias.",
+                "nats",
             )  # fmt: skip
         return found
 

@@ -40,7 +40,7 @@ from lwexp.train.planner.storage import (
 FORMAT_TOKENS = 10
 TOKENS_PER_WORD = 1.33
 REFERENCE_LINE = (
-    "reference: by all ranks before the first step, in the model that is then trained; no memory of its own"
+    "reference: computed by all ranks before the first step with the model that is then trained; no extra memory"
 )
 
 

@@ -100,7 +100,7 @@ def mean_context(lengths: Sequence[float]) -> float:
 
 
 def rank_slots(packs: int, batch: int, ranks: int) -> float:
-    """The packs that all ranks could run in the time of these packs, divided by these packs. Above 1 if ranks wait.
+    """Packs that the ranks could run in the same time, divided by the packs that they run; above 1 if ranks wait.
 
     Example: 20 packs, 8 a step, on 8 ranks: the 3 steps, the last with only 4 packs, take the time of 24 packs, and
     24 / 20 = 1.2.
