@@ -1,1 +1,1 @@
-"""Side by side measurements: ours and its rivals on the same work in one run, one JSON line last."""
+"""Benchmarks: lwexp ("ours") and other tools do the same work in one run; the last line of the output is JSON."""

@@ -4,9 +4,9 @@
     python -m benchmarks.attention --quick    1,024 tokens
 
 Shapes are those of a small model with grouped queries (8 heads, 2 of keys, 64 wide). transformers_sdpa is what
-transformers does with packed position_ids: a boolean mask over the whole pack, made once a forward pass of LAYERS
-layers and shared by them, keys and values copied for the groups. padded_batch lays documents into one batch padded to
-the longest. max_error is the largest difference of an output from ours.
+transformers does with packed position_ids: a boolean mask over the whole pack, made once per forward pass of LAYERS
+layers and shared by them, and keys and values copied for the groups. padded_batch lays documents into one batch padded
+to the longest. max_error is the largest difference of an output from ours.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Conversations in a file to packs on disk: speed against the bare tokenizer, bytes a token, peak memory.
+"""From conversations in a file to packs on disk: speed beside the tokenizer alone, bytes per token, peak memory.
 
     python -m benchmarks.data_prep            20k and 200k rows of about 230 tokens
     python -m benchmarks.data_prep 20k_rows   one case
-    python -m benchmarks.data_prep --quick    a fortieth of it, once
+    python -m benchmarks.data_prep --quick    1/40 of the rows, one repeat
 
 Every system reads the same file with the same tokenizer (a BPE of 30,000 entries, trained once on text like it and
 kept in the temporary folder), each in a process of its own. "ours" is all of ``build_packs``: rows read,
 validated and fingerprinted, tokens, targets, packs, everything written. "raw_batched" is the
-tokenizer's ``encode_batch_fast`` on the bare texts, already in memory in batches of the same size, the encodings thrown
-away; "raw_to_ids" also asks each for its ids, as any user of them must. Only the work is timed, not imports;
-"cpu_seconds" is that of all threads, which other work on the machine hardly changes.
+tokenizer's ``encode_batch_fast`` on the texts alone, already in memory in batches of the same size; its encodings are
+discarded. "raw_to_ids" also reads the ids of each encoding, as any user of them must. Imports are not timed.
+"cpu_seconds" is the CPU time of all threads, which hardly depends on other work on the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ VOCABULARY = 30_000
 MEAN_WORDS = 170
 CAPACITY = 32_768
 BATCH_CHARACTERS = 1 << 21
-# Small cases are repeated, each in a new process; 200k rows take minutes in all and average out noise themselves.
+# Small cases are repeated, each in a new process. The case of 200k rows takes minutes, long enough to average out
+# noise.
 REPEATS = {"20k_rows": 3, "200k_rows": 1}
 
 
@@ -57,7 +58,7 @@ def main() -> None:
         if not path.is_file():
             in_own_process("make_rows", path, str(rows // scale))
         measured: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS[case]}
-        for _ in range(1 if is_quick else REPEATS[case]):  # in turn, so that a busy moment hits all of them
+        for _ in range(1 if is_quick else REPEATS[case]):  # in turn, so that a busy moment affects all systems
             for system in measured:
                 measured[system].append(in_own_process(system, path))
         results[case] = {system: middle(numbers) for system, numbers in measured.items()}

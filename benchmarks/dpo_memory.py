@@ -4,8 +4,8 @@
     python -m benchmarks.dpo_memory --quick    4,096 tokens, two layers
 
 Each step runs in a process of its own through the code of a real run (``pack_logprobs``, ``two_pass``,
-``DPO``, AdamW). ``peak_mib`` is the most resident memory of the process, ``step_mib`` how much of it is
-above what was resident before the step, with weights and optimiser state in place: what the step itself needs.
+``DPO``, AdamW). ``peak_mib`` is the peak resident memory of the process. ``step_mib`` is what the step
+itself needs: the peak minus the memory that was resident before the step, with weights and optimiser state in place.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _in_a_process(case: str, tokens: int, layers: int) -> dict[str, float]:
-    # Small blocks are given back at once only if malloc maps them; else an earlier step's peak would seem to stay.
+    # malloc returns small blocks to the system at once only if it maps them; else the earlier step's peak would remain.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-m", "benchmarks.dpo_memory", case, str(tokens), str(layers)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -49,7 +49,7 @@ def _in_a_process(case: str, tokens: int, layers: int) -> dict[str, float]:
 
 
 def measure(case: str, tokens: int, layers: int) -> dict[str, float]:
-    """Peak resident memory of one optimiser step, in MiB, the second one: the first allocates the optimiser's state."""
+    """Peak resident memory of the second optimiser step, in MiB; the first one also allocates the optimiser's state."""
     import time
 
     import torch
@@ -86,7 +86,7 @@ def _passes(case: str) -> str:
 
 
 class Tokenizer:
-    """What a model's config takes of one."""
+    """The attributes of a tokenizer that a model's config reads."""
 
     pad_token_id, bos_token_id, eos_token_id = 0, None, 1
 
@@ -134,7 +134,7 @@ def _step(case: str, model: Any, settings: Any, tokens: int) -> Any:
 
 
 def make_batch(lengths: list[int]) -> Any:
-    """Random documents end to end, everything behind the prompt a target."""
+    """Random documents end to end; every token after the prompt is a target."""
     import torch
 
     from lwexp.pack.dataset import PackBatch
@@ -166,7 +166,7 @@ def _resident(what: str) -> float:
 
 
 def _reset_peak() -> None:
-    """VmHWM starts again from what is resident now."""
+    """Reset VmHWM to the memory that is resident now."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 

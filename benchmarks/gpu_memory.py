@@ -1,9 +1,9 @@
-"""Predicted and measured peak memory of real training steps on one GPU; beside benchmarks.gpu, which is shorter.
+"""Predicted and measured peak memory of real training steps on one GPU; benchmarks.gpu is a shorter check.
 
     python -m benchmarks.gpu_memory        two runs on an H200 (139 GiB)
 
-Each case is a run of train.py in a process of its own, with random weights at full width and few steps, so that
-everything counts: DeepSpeed's buckets, the optimiser, fragmentation. It has not been run: no GPU was at hand.
+Each case is a run of train.py in its own process, with random weights of full width and few steps, so the measurement
+includes DeepSpeed's buckets, the optimiser and fragmentation. It has not been run, because no GPU was available.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CASES = {
 }
 COMMON = ["model.init=random", "model.tokenizer=train", "objective.max_steps=3", "objective.global_batch=1"]
 
-# Runs train.py's own main and then says what the allocator held at most: reserved, which is what must fit.
+# Runs train.py's own main and then prints the allocator's peaks. The reserved memory is what must fit.
 _RUN = """
 import runpy, sys, json, torch
 sys.argv = ["train.py", *json.loads(sys.argv[1])]
@@ -44,7 +44,7 @@ print(json.dumps({"reserved": torch.cuda.max_memory_reserved(), "allocated": tor
 
 
 def memory_section() -> Results:
-    """Case -> planned and measured GiB, and their ratio; the planner is right where it is within 0.9 and 1.1."""
+    """Case -> planned and measured GiB, and their ratio; the plan is good if the ratio is between 0.9 and 1.1."""
     results: Results = {}
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(

@@ -1,4 +1,4 @@
-"""``kill -9`` at random moments of real commands: what is lost, what is done twice, whether the output differs.
+"""Kills real commands with ``kill -9`` at random moments: what is lost, what is repeated, whether the output differs.
 
 python -m benchmarks.kills generate|train|evaluate [--quick]
 """
@@ -12,7 +12,7 @@ STAGES = ("generate", "train", "evaluate")
 
 
 def main() -> None:
-    """Run the stage named on the command line; each lives in a file of its own."""
+    """Run the stage that the command line names; each stage has its own file."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     if len(words) != 1 or words[0] not in STAGES:
         sys.exit(f"usage: python -m benchmarks.kills {'|'.join(STAGES)} [--quick]")

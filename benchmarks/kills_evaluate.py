@@ -2,10 +2,10 @@
 
     python -m benchmarks.kills evaluate [--quick]
 
-240 prompts are answered and judged through HTTP, 8 calls at a time, each after 20 to 120 ms. The command starts, and
-killed with SIGKILL at a random moment after its first request, as often as wanted, then left to finish. An undisturbed
-run with the same config gives the table to compare with. A call is paid twice where the server has answered the same
-request twice; only calls in flight at a kill may be.
+240 prompts are answered and judged through HTTP, 8 calls at a time, each after 20 to 120 ms. The command is started and
+killed with SIGKILL at a random moment after its first request, as many times as requested, and then left to finish. Its
+output is compared with that of an undisturbed run with the same config. A call is paid twice if the server has answered
+the same request twice; only calls in flight at a kill may be.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Provider:
             request_queue_size = 256
 
             def handle_error(self, *_: object) -> None:
-                """A client that dies is the point."""
+                """Do nothing: clients are killed on purpose."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -65,7 +65,7 @@ class Provider:
         return f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def serve(self, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
-        """One chat completion, after a pause that the request decides."""
+        """Answer one chat completion, after a pause that depends on the request."""
         key = hashlib.sha256(json.dumps([request["messages"], request.get("seed")]).encode()).hexdigest()
         with self.lock:
             self.received += 1
@@ -99,7 +99,7 @@ def command(url: str, bench: Path, root: Path) -> list[str]:
 
 
 def run_once(words: list[str], kill_after: float | None, provider: Provider) -> bool:
-    """Start the command; kill it ``kill_after`` seconds after its first request. Whether it was killed."""
+    """Start the command and kill it ``kill_after`` seconds after its first request. Returns whether it was killed."""
     before = provider.received
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -142,12 +142,12 @@ def measure(wanted: int, prompts: int, seed: int = 0) -> dict[str, float]:
         started = time.perf_counter()
         while kills < wanted and starts < 3 * wanted:
             starts += 1
-            # Two calls a prompt, 8 at a time, 0.07 s each: three quarters of the work are done while being killed.
+            # Two calls per prompt, 8 at a time, 0.07 s each: the kills are spread over three quarters of the work.
             longest = 2 * prompts / CONCURRENCY * 0.07 / wanted * 1.5
             kills += run_once(words, draw.uniform(0.0, longest), wild)
         run_once(words, None, wild)
         calls = sum(wild.answered.values())
-        # The base URL is part of a run's identity and of its folder's name, not of what stands in these files.
+        # The base URL is part of a run's id and so of its folder's name, but not of the contents of these files.
         same = table(Path(folder) / "calm") == table(Path(folder) / "wild")
     return {
         "kills": kills,

@@ -1,12 +1,12 @@
-"""``kill -9`` of ``generate_data.py teacher=local_openai``: the same drafts, nothing paid twice but calls in flight.
+"""Kills ``generate_data.py teacher=local_openai``: the drafts stay the same, and only calls in flight are paid twice.
 
     python -m benchmarks.kills generate            200 documents, 50 kills: about ten minutes
     python -m benchmarks.kills generate --quick    24 documents, 4 kills
 
 An undisturbed run comes first. Then the same command is killed at random moments and started again until it has
-ended by itself. The server, a process of its own, counts each call it worked on, whoever still listened: a call it
-worked on twice was paid for twice. It also tells which calls were open when the process died: those it had not
-answered, and those it had answered at most 250 ms before, whose answer may have been on its way.
+ended by itself. The server is a separate process and counts each call it worked on, even if the client was gone: a
+call it worked on twice was paid for twice. It also reports which calls were open when the process died: those it had
+not answered, and those it had answered at most 250 ms before, because the client may not have received the answer.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _AFTER_END = 30.0  # seconds within which a killed command must have asked for s
 
 
 class Survival(NamedTuple):
-    """What a run with kills came to, beside an undisturbed one."""
+    """The result of a run with kills, compared with an undisturbed run."""
 
     kills: int
     starts: int
     calls: int
     paid_twice: int
     paid_twice_not_open: int
-    """Calls paid twice that were open at no kill; anything but 0 is a fault of ours."""
+    """Calls paid twice although they were not open at any kill; anything but 0 is a bug in lwexp."""
     open_at_kills: int
     most_open_at_a_kill: int
     differing_files: tuple[str, ...]
@@ -66,9 +66,9 @@ def survive(folder: Path, *, documents: int, kills: int, latency: float, seed: i
     Args:
         folder: Where both runs go.
         documents: Each of 2 to 6 paragraphs.
-        kills: Stops earlier only if the command ends before.
+        kills: Number of kills; there are fewer only if the command ends before.
         latency: Seconds that the server takes for an answer.
-        seed: Of the moments of the kills.
+        seed: Seed for the moments of the kills.
     """
     folder.mkdir(exist_ok=True)
     (folder / "instructions.jsonl").write_text("".join(_rows(documents)), encoding="utf-8")
@@ -103,7 +103,7 @@ def outputs(root: Path) -> dict[str, str]:
 
 
 def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: random.Random) -> list[list[str]]:
-    """Kill and start again; the calls that were open at each kill. Ends with a start that is left alone."""
+    """Kill and restart the command, then let it finish. Returns the calls that were open at each kill."""
     opened: list[list[str]] = []
     while len(opened) < kills:
         process = _start(folder, "rough", server.url)
@@ -112,7 +112,7 @@ def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: 
             time.sleep(draw.uniform(0.0, 3.0))
         else:
             _wait_for_calls(server, before, process)
-            # So that the last kill, too, meets a run with work to do.
+            # So that the run still has work to do at the last kill.
             share = (calls - server.now()["asked"]) / max(1, kills - len(opened))
             _wait_for_calls(server, before + int(draw.uniform(0, 2) * share), process)
             time.sleep(draw.uniform(0.0, 0.2))
@@ -128,7 +128,7 @@ def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: 
 
 
 def _wait_for_calls(server: LoopbackServer, attempts: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the server has been asked more than ``attempts`` times, or the command has ended."""
+    """Wait until the server has received more than ``attempts`` requests, or the command has ended."""
     give_up = time.monotonic() + _AFTER_END
     while server.now()["attempts"] <= attempts and process.poll() is None:
         if time.monotonic() > give_up:
@@ -137,7 +137,7 @@ def _wait_for_calls(server: LoopbackServer, attempts: int, process: subprocess.P
 
 
 def _wait_until_quiet(server: LoopbackServer) -> None:
-    """The server works on for a client that is gone, as providers do; a new start must not meet its calls."""
+    """Wait until the server has finished the calls of the killed client, so that the next start does not see them."""
     while server.now()["in_flight"]:
         time.sleep(0.02)
 

@@ -1,13 +1,13 @@
-"""kill -9 during training: twenty kills at random steps, and the stitched loss curve against the undisturbed one.
+"""Kills training twenty times at random steps, and compares the joined loss curve with that of an undisturbed run.
 
     python -m benchmarks.kills train                      20 kills over SFT and DPO, plain and ZeRO-3 in two processes
     python -m benchmarks.kills train --quick              4 kills
-    python -m benchmarks.kills train --case dpo_zero3     the 5 of one case, the same ones as in the whole
+    python -m benchmarks.kills train --case dpo_zero3     the 5 kills of one case, the same as in the full run
 
-Every run accumulates (3 packs a step) and crosses epoch edges (``epochs`` in the output). A third of the kills strike
-while a checkpoint is being written, ``mid_save`` counts those that left a half-written one; under ZeRO-3 they strike
-either rank. A curve is equal if step, loss, learning rate, gradient norm and target tokens of every step have the same
-bits.
+Every run accumulates gradients (3 packs per step) and spans several epochs (``epochs`` in the output). A third of the
+kills happen while a checkpoint is being written; ``mid_save`` counts those that left a half-written one. Under ZeRO-3
+either rank may be killed. Two curves are equal if step, loss, learning rate, gradient norm and target tokens of every
+step are equal bit for bit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(kills: int, cases: list[str], seed: int) -> Results:
-    """Kills are dealt out over the four cases in turn, and drawn for each by itself."""
+    """Run all cases. Each case gets an equal share of the kills, drawn independently of the other cases."""
     from tests.train.zero_ranks import Ranks
 
     server, results = Ranks(), Results()
@@ -77,7 +77,7 @@ def _start_model(server: Any, root: Path) -> Path:
 def _case(
     server: Any, root: Path, world: int, start_from: Path | None, kills: int, draws: random.Random
 ) -> dict[str, float]:
-    """One undisturbed run, then runs that are killed until all kills are spent."""
+    """One undisturbed run, then runs that are killed until all kills are used."""
     options = [*BASE, *(["hardware=cpu_zero3"] if world else []), *(["objective=dpo"] if start_from else [])]
     began = time.monotonic()
     whole, cut = root / "whole", root / "cut"
@@ -116,12 +116,12 @@ def _rows(root: Path) -> list[tuple[Any, ...]]:
 
 
 def _compare(found: list[tuple[Any, ...]], wanted: list[tuple[Any, ...]]) -> int:
-    """Rows that differ in any bit, are missing, or are there twice."""
+    """Rows that differ in any bit, are missing, or are repeated."""
     return sum(a != b for a, b in zip(found, wanted, strict=False)) + abs(len(found) - len(wanted))
 
 
 def _left_behind(root: Path) -> tuple[int, int]:
-    """Half-written checkpoints of a killed run, and its steps since the newest whole one."""
+    """Half-written checkpoints of a killed run, and the number of steps since its newest complete one."""
     (run,) = root.iterdir()
     half_written = len(list(run.glob("checkpoints/*.tmp")))
     saved = [int(path.name.removeprefix("step-")) for path in run.glob("checkpoints/step-*[0-9]")]
@@ -129,7 +129,7 @@ def _left_behind(root: Path) -> tuple[int, int]:
 
 
 def _epochs(root: Path) -> float:
-    """How often a run went through its data."""
+    """How many epochs a run trained."""
     (run,) = root.iterdir()
     packs: int = json.loads((run / "packs" / "meta.json").read_text())["report"]["packs"]
     return round(STEPS * PACKS_A_STEP / packs, 2)

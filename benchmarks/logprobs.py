@@ -1,12 +1,12 @@
-"""Memory and time of the loss alone, forward and backward, each system in a process of its own.
+"""Memory and time of the loss alone, forward and backward, each system in its own process.
 
     python -m benchmarks.logprobs            8,192 tokens, 65,536 words, hidden 256, float32 on the CPU
     python -m benchmarks.logprobs --quick    1,024 tokens, 8,192 words
 
-peak_mib is resident memory at its highest less that before the call, inputs excluded, both gradients included. naive
-is log_softmax over all logits; checkpoint_chunks the usual remedy, torch.utils.checkpoint over 512 tokens at a time;
-trl is TRL's ChunkedLogProbFunction, whose torch fallback runs where there is no Triton. All give the same numbers:
-max_error is the largest difference of a log-prob or gradient from naive's, over the largest entry.
+peak_mib is the peak resident memory less the memory before the call: it includes both gradients but not the inputs.
+naive is log_softmax over all logits. checkpoint_chunks is the usual remedy: torch.utils.checkpoint over 512 tokens at a
+time. trl is TRL's ChunkedLogProbFunction, which falls back to torch without Triton. All compute the same numbers:
+max_error is the largest difference of a log-prob or gradient from naive's, divided by the largest entry.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SYSTEMS = ("ours", "naive", "checkpoint_chunks", "trl")
 
 
 def main() -> None:
-    """Run each system in a child, compare what they computed."""
+    """Run each system in a child process, and compare their results."""
     if "--system" in sys.argv:
         place = sys.argv.index("--system")
         return measure(sys.argv[place + 1], Path(sys.argv[place + 2]))
@@ -56,13 +56,13 @@ def main() -> None:
 
 
 def measure(system: str, output: Path) -> None:
-    """One warm-up at a small size, then one timed call whose memory is watched."""
+    """One warm-up at a small size, then one call whose time and memory are measured."""
     tokens, words, width = (1024, 8192, 64) if "--quick" in sys.argv else (8192, 65_536, 256)
     torch.set_num_threads(2)
     run = implementation(system)
     run(*inputs(64, 512, width))
     hidden, weight, targets = inputs(tokens, words, width)
-    slopes = torch.linspace(0.5, 1.5, tokens) / tokens  # not all alike: some kernels get this wrong
+    slopes = torch.linspace(0.5, 1.5, tokens) / tokens  # not all equal, because some kernels get this wrong
     before = reset_peak()
     start = time.perf_counter()
     logprobs = run(hidden, weight, targets)
@@ -109,7 +109,7 @@ def trl(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def reset_peak() -> float:
-    """Forget the peak so far; gives resident memory in bytes."""
+    """Reset the peak so far; returns the resident memory in bytes."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 

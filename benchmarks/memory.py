@@ -1,4 +1,4 @@
-"""The planner's activation terms beside what is alive at the peak: our forward and backward on fake tensors.
+"""The planner's activation terms beside the memory in use at the peak of lwexp's forward and backward on fake tensors.
 
     python -m benchmarks.memory            both models, 8k to 128k tokens, bf16; and the peak RSS of CPU runs
     python -m benchmarks.memory --quick    one layer of each, 32k tokens
@@ -33,7 +33,7 @@ DOCUMENTS = 8
 
 
 class Alive(TorchDispatchMode):
-    """Bytes of all storages made inside it, now and at most."""
+    """Bytes of all storages created inside it: the current sum and its peak."""
 
     def __init__(self, known: list[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -60,7 +60,7 @@ class Alive(TorchDispatchMode):
 
 
 class Tokenizer:
-    """What a model's config takes of one."""
+    """The attributes of a tokenizer that a model's config reads."""
 
     pad_token_id, bos_token_id, eos_token_id = 0, None, 1
 
@@ -69,7 +69,7 @@ class Tokenizer:
 
 
 def counted_gib(model: str, tokens: int, *overrides: str) -> float:
-    """Most bytes alive in a forward and backward with recomputation, weights and their gradients left out."""
+    """Peak of a forward and backward pass with recomputation, without weights and their gradients."""
     config = compose(f"model={model}", "model.init=random", "model.tokenizer=train", *overrides)
     with FakeTensorMode(allow_non_fake_inputs=True):
         made: Any = build_model(config.model, Tokenizer(), seed=0, dtype=torch.bfloat16)

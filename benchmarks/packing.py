@@ -1,18 +1,18 @@
 """How full packs are, how long packing takes, and how evenly eight ranks finish.
 
     python -m benchmarks.packing            186k conversations, 6k long ones, balance over eight ranks
-    python -m benchmarks.packing --quick    a tenth of it, in seconds
+    python -m benchmarks.packing --quick    a tenth of the documents, in seconds
 
 Lengths are lognormal with the means of the LongWriter mix: 6k long outputs of about 7,770 tokens and 180k general
-conversations of about 900. "ours" is the default, exact_fit; the other two strategies stand beside it. trl is the real
-``trl.pack_dataset`` with its default settings; it moves tokens while it packs, so its seconds are not for lengths
-alone. next_fit (the original's packer, THUDM/LongWriter train/sort_and_group.py, with its last pack kept) and
-llamafactory_knapsack (each pack takes the largest conversation that still fits, LLaMA-Factory processor_utils.py,
-here over all rows instead of batches) are written anew from their algorithms.
+conversations of about 900. "ours" is the default, exact_fit; best_fit and best_fit_decreasing are listed by name. trl
+is the real ``trl.pack_dataset`` with its default settings; its time includes moving the tokens, which the others do not
+do. next_fit (the original's packer, THUDM/LongWriter train/sort_and_group.py, with its last pack kept) and
+llamafactory_knapsack (each pack takes the largest conversation that still fits, LLaMA-Factory processor_utils.py, here
+over all rows instead of batches) are reimplemented from their algorithms.
 
 "spread" says how much packs differ in the lengths they hold: each pack's mean document length, weighted by tokens; the
-standard deviation of that over packs relative to its mean. next_fit leaves the random order untouched, so its spread is
-what chance gives.
+standard deviation of that over packs relative to its mean. next_fit keeps the random order, so its spread is
+that of documents packed at random.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def balance(sizes: np.ndarray) -> dict[str, dict[str, float]]:
     """Mean over maximum cost of the packs that eight ranks do at the same time; attention cost is quadratic.
 
     Cost of a pack: tokens x 45e9 (matrix products of an 8B model) + 6 x 32 layers x 4,096 x sum of squared lengths.
-    What grouping costs: "spread" here is over steps, how much they differ in the lengths they hold.
+    "spread" here is over steps: how much steps differ in the lengths they hold, which is the cost of grouping.
     """
     packs = pack(sizes, CAPACITY)
     squares = np.array([float((sizes[items] ** 2).sum()) for items in packs])

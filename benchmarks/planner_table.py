@@ -1,4 +1,4 @@
-"""Writes the table of docs/planner.md: python -m benchmarks.planner_table. A test holds it to the planner."""
+"""Writes the table of docs/planner.md: python -m benchmarks.planner_table. A test compares it with the planner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODELS = {"GLM-4-9B": "zai-org/glm-4-9b-hf", "Llama-3.1-8B": "meta-llama/Llama-3
 
 
 class Case(NamedTuple):
-    """One line: a model on GPUs, with something offloaded, at a pack length."""
+    """One row: a model, its GPUs, what is offloaded, and the pack length."""
 
     model: str
     gpus: str
@@ -86,7 +86,7 @@ def table_in(page: str) -> str:
 
 
 def main(page: Path = PAGE) -> None:
-    """Put today's table into the page."""
+    """Replace the page's table by the current one."""
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n{planner_table()}\n{END}{after}", encoding="utf-8")

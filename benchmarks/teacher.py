@@ -1,23 +1,23 @@
-"""How close AgentWrite comes to the time that the teacher itself takes, what a call costs the client, and replay.
+"""Time of AgentWrite beside the time of the teacher itself, the client's time per call, and the speed of a replay.
 
-    python -m benchmarks.teacher              320 documents at 2 s a call, 64 in flight: about four minutes
-    python -m benchmarks.teacher --quick      16 documents at 0.1 s: seconds
-    python -m benchmarks.teacher ours replay  some of the parts: ours, replay (of ours), original, overload
+    python -m benchmarks.teacher              320 documents at 2 s per call, 64 in flight: about four minutes
+    python -m benchmarks.teacher --quick      16 documents at 0.1 s per call: seconds
+    python -m benchmarks.teacher ours replay  only these parts, of ours, replay (of ours), original, overload
 
-The teacher is a server in a process of its own that answers after a fixed time, whatever the load. Documents have 8
-to 16 paragraphs, written one after the other, so no call of a document can start before the one before it has ended.
+The teacher is a server in its own process that answers after a fixed time, whatever the load. Documents have 8 to 16
+paragraphs. They are written one after the other, so each call of a document starts after the previous one has ended.
 
-``ideal`` is the least time for any client that keeps to C calls in flight: calls x latency / C, or the longest
-document x latency where that is more. It leaves out what no client can avoid (its own start, the connections).
+``ideal`` is the shortest time for any client with C calls in flight: calls x latency / C, or the number of calls of the
+longest document x latency if that is more. It does not include starting the client and opening connections.
 ``ours`` is ``write_all`` as ``generate_data.py`` calls it, from the instructions to the files on disk, with the
 import of litellm, the ledger that waits for the disk, and the export.
-``original`` is the loop of THUDM/LongWriter agentwrite (plan.py and write.py at 3fcfdff) written anew: 8 workers,
-one blocking request each, ten tries at once without a pause, then the words "Max tries. Failed." in place of the
-text. It writes fewer documents, because its rate does not depend on their number; its ``wall_over_ideal`` is the rate
-of 64 calls in flight over its own.
+``original`` is the loop of THUDM/LongWriter agentwrite (plan.py and write.py at 3fcfdff), reimplemented: 8 workers
+with one blocking request each, up to ten tries without a pause, and then the words "Max tries. Failed." as the text. It
+writes fewer documents, because its rate does not depend on their number; its ``wall_over_ideal`` is the ideal rate with
+64 calls in flight divided by its own rate.
 
-Cases: ``latency_2s_64``; ``overload_1s``: one request in 20 is refused with 429 until a second has passed;
-``replay``: answers a second from the ledger, by ``Client.ask`` alone and through a whole repeated run.
+Cases: ``latency_2s_64``; ``overload_1s``, where one request in 20 is refused with 429 until a second has passed;
+``replay``, which gives answers per second from the ledger, through ``Client.ask`` alone and in a whole repeated run.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def our_case(server: LoopbackServer, folder: Path, latency: float, documents: in
 
 
 def original_case(server: LoopbackServer, folder: Path, latency: float, documents: int) -> dict[str, float]:
-    """The original's loop at its own eight workers."""
+    """The original's loop with its eight workers."""
     slow = rates(measured("original", server.url, folder, documents), documents, latency)
     return {**slow, "wall_over_ideal": CONCURRENCY / latency / slow["calls_per_second"]}
 
 
 def overload_case(folder: Path, documents: int) -> dict[str, dict[str, float]]:
-    """What a provider that is busy for a second does to the drafts. Its answers take 0.1 s otherwise."""
+    """The effect on drafts of a provider that is busy for a second; its other answers take 0.1 s."""
     cases = {}
     for system in ("ours", "original"):
         options = ("--canned", "--record", "0", "--latency", str(OVERLOAD_LATENCY), "--busy-rate", "0.05")
@@ -90,7 +90,7 @@ def overload_case(folder: Path, documents: int) -> dict[str, dict[str, float]]:
 
 
 def replay_case(server: LoopbackServer, folder: Path, documents: int) -> dict[str, dict[str, float]]:
-    """Answers a second from the ledger of the first case; litellm is not imported, the server not asked."""
+    """Answers per second from the ledger of the first case; litellm is not imported, and the server gets no request."""
     before = server.now()["attempts"]
     ask = measured("replay", server.url, folder, documents)
     run = measured("ours", server.url, folder, documents)
@@ -116,13 +116,13 @@ def rates(found: dict[str, float], documents: int, latency: float) -> dict[str, 
 
 
 def ideal_seconds(documents: int, latency: float) -> float:
-    """The least time for ``documents``: all slots busy all the time, but no document faster than its chain."""
+    """The shortest time for ``documents``: all slots always busy, and the calls of one document one after another."""
     counts = call_counts(documents)
     return max(sum(counts) / CONCURRENCY, max(counts)) * latency
 
 
 def measured(system: str, url: str, folder: Path, documents: int) -> dict[str, float]:
-    """Run a system in a fresh process; its last line is what it measured."""
+    """Run a system in a new process; the last line of its output is its measurements."""
     folder.mkdir(exist_ok=True)
     file = folder / "instructions.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in instructions(documents)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The systems that benchmarks/teacher.py measures, each run in a process of its own.
+"""The systems that benchmarks/teacher.py measures, each run in its own process.
 
 python -m benchmarks.teacher_systems ours|original|replay URL INSTRUCTIONS WORKERS
 """
@@ -41,12 +41,12 @@ def instructions(count: int) -> list[dict[str, Any]]:
 
 
 def call_counts(count: int) -> list[int]:
-    """Calls of each document: its plan, and one a paragraph."""
+    """Number of calls of each document: one for its plan, and one per paragraph."""
     return [1 + 8 + i % 9 for i in range(count)]
 
 
 def ours(config: Config, rows: Sequence[Instruction], templates: Filled, folder: Path) -> dict[str, float]:
-    """``write_all`` of this package, into ``folder``."""
+    """lwexp's ``write_all``, writing into ``folder``."""
     results = write_all(config, cast(RunDirectory, SimpleNamespace(path=folder)), rows, templates).results
     drafts = [json.loads(line) for line in (folder / "drafts.jsonl").read_text(encoding="utf-8").splitlines()]
     wrong = [draft for draft in drafts if not all(text.startswith("Paragraph ") for text in draft["paragraphs"])]
@@ -54,7 +54,7 @@ def ours(config: Config, rows: Sequence[Instruction], templates: Filled, folder:
 
 
 def original(config: Config, rows: Sequence[Instruction], templates: Filled, workers: int) -> dict[str, float]:
-    """The original's loop: a worker a document, blocking requests, every line of the plan a step."""
+    """The original's loop: one worker per document, blocking requests, every line of the plan is a step."""
     url, asked = f"{config.teacher.parameters()['base_url']}/chat/completions", 0
 
     def ask(prompt: str) -> str:

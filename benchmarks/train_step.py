@@ -1,14 +1,14 @@
-"""Training steps of a tiny model on the CPU: ours against TRL's SFTTrainer, same weights, documents and steps.
+"""Training steps of a tiny model on the CPU: lwexp ("ours") and TRL's SFTTrainer, with the same weights and documents.
 
     python -m benchmarks.train_step            tiny_glm and tiny_llama, 40 steps
     python -m benchmarks.train_step --quick    8 steps
 
-A step is DOCUMENTS documents of 40 to 700 tokens. Ours packs them into one sequence; TRL runs the same ones in the
-same order, padded to the longest (trl_padded) or flattened (trl_flattened, its padding_free, where transformers
-masks document from document). So these take the same steps, and loss_gap is the largest difference of a step's loss
-from ours (TRL logs four digits). trl_packed is TRL's own packing (bfd), correct here too, but its steps hold other
-documents, so that it has no loss_gap. TRL runs without gradient checkpointing (its default is on), in float32, with
-fused AdamW, as ours does. Rates leave out the first quarter of the steps.
+A step has DOCUMENTS documents of 40 to 700 tokens. Ours packs them into one sequence. TRL runs the same documents in
+the same order, padded to the longest (trl_padded), or flattened with masks between documents (trl_flattened, TRL's
+padding_free). All three take the same steps, and loss_gap is the largest difference of a step's loss from ours (TRL
+logs four digits). trl_packed is TRL's own packing (bfd). It is correct here too, but its steps hold other documents, so
+it has no loss_gap. Like ours, TRL runs without gradient checkpointing (its default is on), in float32, with fused
+AdamW. Rates leave out the first quarter of the steps.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 class Run:
-    """What one system did: seconds, target tokens and loss of each step."""
+    """Measurements of one system: seconds, target tokens and loss of each step."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -70,7 +70,7 @@ class Run:
 
 
 def make_documents(count: int, words: int) -> list[list[int]]:
-    """Documents a model can learn from, so that loss curves mean something: runs of a repeated pattern of 8 words."""
+    """Documents that repeat a pattern of 8 words, so that the model can learn and loss curves are meaningful."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(5.0, 0.7, count).astype(int), 40, 700)
     return [np.resize(rng.integers(10, words, 8), length).tolist() for length in lengths]
@@ -94,7 +94,7 @@ def summary(run: Run, ours: Run, name: str) -> dict[str, float]:
 
 
 class Tokenizer:
-    """What a model reads of a tokenizer."""
+    """The attributes of a tokenizer that a model's config reads."""
 
     pad_token_id = 0
     bos_token_id = None
@@ -109,7 +109,7 @@ def make_model(config: Any) -> Any:
 
 
 class Packs:
-    """Each step's documents as one pack, with what StepsModule asks of a PackedDataset."""
+    """Each step's documents as one pack, with the methods of a PackedDataset that StepsModule calls."""
 
     def __init__(self, documents: list[list[int]]) -> None:
         groups = [documents[start : start + DOCUMENTS] for start in range(0, len(documents), DOCUMENTS)]

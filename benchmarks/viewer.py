@@ -1,8 +1,8 @@
-"""The page of a run at the size of LongWriter-6k: ``python -m benchmarks.viewer [--quick]``.
+"""Size and load time of the viewer page for a run as large as LongWriter-6k: ``python -m benchmarks.viewer [--quick]``.
 
 6,000 drafts of about 4,000 words in 10 paragraphs. The words are drawn one by one from 8,000 made-up ones with the
-frequencies of natural text, which compresses less well than prose: sizes are upper bounds. Load is the time from
-opening the file in chromium until its list stands; open is until one text, chosen at random, is shown.
+frequencies of natural text, which compresses less well than prose: sizes are upper bounds. "load" is the time from
+opening the file in chromium until its list is shown; "open" is the time until one text, chosen at random, is shown.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARAGRAPHS = 10
 
 
 def main() -> None:
-    """Make a run, its page, and time both ends."""
+    """Make a run and its page, and measure the time to write and to open it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="200 drafts")
     count = 200 if parser.parse_args().quick else 6_000
@@ -64,7 +64,7 @@ def _drafts(count: int) -> Iterator[Draft]:
 
 
 def _in_browser(page: Path, count: int) -> dict[str, float]:
-    """Load and open times, medians of three; nothing where there is no browser."""
+    """Load and open times, medians of three; empty without a browser."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright

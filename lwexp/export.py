@@ -13,8 +13,7 @@ shard_size=   largest weights file, such as 500MB (5GB)
 push_to_hub=  <owner>/<name>; nothing is uploaded without it
 
 A LoRA adapter is merged, and the shards of a ZeRO-3 checkpoint are joined. The card has the run's lineage, the base
-model's
-licence and the scores of its finished evaluations.
+model's licence and the scores of its finished evaluations.
 """
 
 import sys

@@ -1,10 +1,10 @@
-"""What lwexp does on a real SLURM of two nodes, in namespaces of this machine. Root, Debian or Ubuntu, minutes.
+"""Tests lwexp on a real SLURM with two nodes, in Linux namespaces of this machine. Needs root on Debian or Ubuntu.
 
     python -m benchmarks.cluster                       every case; ``make cluster-test`` does the same
     python -m benchmarks.cluster --case two_nodes      one case
     python -m benchmarks.cluster --keep                leaves the cluster running, to try commands by hand
 
-Installs SLURM where it is missing, starts the cluster, and stops it however the cases end.
+Takes minutes. Installs SLURM if it is missing, starts the cluster, and stops it however the cases end.
 """
 
 import argparse

@@ -86,7 +86,7 @@ def two_nodes(case: Case) -> None:
 
 
 def preemption(case: Case) -> None:
-    """A job of a higher partition takes the nodes: the run saves with W&B on, is queued again and goes on."""
+    """A job of higher priority takes the nodes: the run, with W&B on, saves, is requeued and continues."""
     settings = ["tracking=wandb_offline", "objective.epochs=400", "hydra.launcher.partition=spot"]
     case.sweep("low", *settings, "hydra.launcher.detach=true", "objective.optimizer.lr=1e-3")
     job = case.trials("low")[0]["job"]
@@ -113,7 +113,7 @@ def _steps(case: Case, name: str) -> int:
 
 
 def cancelled_pending(case: Case) -> None:
-    """``scancel`` of a job that waits: the sweep notices without accounting and says it in SLURM's word."""
+    """``scancel`` of a waiting job: the sweep notices it without accounting and reports SLURM's own word for it."""
     words = ["hydra.launcher.sbatch.begin=now+1hour", "hydra.launcher.detach=true", "objective.optimizer.lr=1e-3"]
     case.sweep("gone", *words)
     (trial,) = case.trials("gone")
@@ -126,7 +126,7 @@ def cancelled_pending(case: Case) -> None:
 
 
 def refused(case: Case) -> None:
-    """sbatch refuses a job: one line with its words, no traceback."""
+    """sbatch refuses a job: lwexp prints its message in one line, without a traceback."""
     said = case.sweep("no", "hydra.launcher.partition=nosuch", "objective.optimizer.lr=1e-3", code=1)
     (trial,) = case.trials("no")
     assert "invalid partition" in trial["reason"], trial
@@ -134,7 +134,7 @@ def refused(case: Case) -> None:
 
 
 def attached_again(case: Case) -> None:
-    """The same command again watches the jobs that wait, and submits nothing."""
+    """Running the same command again watches the waiting jobs and submits nothing."""
     words = ["objective.optimizer.lr=1e-3,2e-3", "hydra.launcher.max_parallel_trials=1"]
     case.sweep("back", *words, "hydra.launcher.detach=true")
     first = [trial["job"] for trial in case.trials("back")]

@@ -1,4 +1,4 @@
-"""Everything that only a GPU can tell, case by case, within a deadline: right first, then fast, then compared.
+"""Checks and measurements that need a GPU, within a deadline: correctness first, then speed, then comparisons.
 
-Reads nothing but the repository. Writes one JSON line per case, when the case is done. docs/gpu_kit.md is the page.
+Reads nothing but the repository. Writes one JSON line per case when the case is done. Documented in docs/gpu_kit.md.
 """

@@ -1,13 +1,13 @@
-"""Everything that only a GPU can tell, one JSON line per case, printed when the case is done.
+"""Checks and measurements that need a GPU. Each case prints one JSON line when it is done.
 
-    python -m benchmarks.gpu --deadline 380    all stages; what does not fit in 380 s is left out
-    python -m benchmarks.gpu parity zero       two of them
-    python -m benchmarks.gpu --quick           tiny shapes; also what runs where there is no GPU, as a self-check
+    python -m benchmarks.gpu --deadline 380    all stages; cases that do not fit into 380 s are left out
+    python -m benchmarks.gpu parity zero       two of the stages
+    python -m benchmarks.gpu --quick           tiny shapes, also on a machine without a GPU, to test this program
 
 Stages, in order: parity (attention, log-probs, kernels), zero (DeepSpeed itself), command (``lwexp train``), ours
-(speed), rivals (while time lasts). The first line names the machine; the last one lists failures, missed parity checks
+(speed), rivals (as time allows). The first line names the machine; the last one lists failures, missed parity checks
 and cases that were not reached. The exit code is 1 if a case failed, missed parity, or a required one was not reached.
-docs/gpu_kit.md tells how to take this to a machine without an index.
+docs/gpu_kit.md says how to run this on a machine that cannot reach a package index.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.gpu.collect import Results, collect, named
 
 
 def main() -> int:
-    """Run stages until the deadline; gives the exit code."""
+    """Run stages until the deadline; returns the exit code."""
     start = time.monotonic()
     parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__, formatter_class=_Verbatim)
     parser.add_argument("stages", nargs="*", help="default: all")
@@ -52,7 +52,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM as an exception, so that the stage's processes are ended too."""
+    """Turn SIGTERM into an exception, so that the stage's processes are stopped too."""
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)

@@ -1,7 +1,7 @@
-"""Every attention path: right against float64 on the CPU, then milliseconds on packs of long or of short documents.
+"""Every attention path: compared with float64 on the CPU, then timed on packs of long and of short documents.
 
-"fresh" gives every call document lengths it has not met, as training does; cuDNN builds a plan for each new one, so
-that it runs on few long documents only: 96 lengths a pack would cost it minutes of plans.
+"fresh" gives every call new document lengths, as training does. cuDNN builds a plan for each new length, so it is run
+only on packs of few long documents: with 96 lengths per pack, building plans would take minutes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lwexp.train.model.attention import attention_problem, best_path, unfit
 from lwexp.train.model.attention_paths import PATHS, Documents, Path, cudnn_alone, per_document
 
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float32: 1e-4}
-LENGTHS = (700, 1, 64, 4200, 129, 2)  # one that hybrid gives its own call, and one of a single token
+LENGTHS = (700, 1, 64, 4200, 129, 2)  # 4200: hybrid gives it its own call; 1: a single token
 SHAPES = {"glm": (32, 2, 128), "llama": (32, 8, 128)}  # heads, key heads, width
 PARITY_SHAPES = {"glm": (16, 1, 128), "llama": (8, 2, 128)}  # as many queries per key, few enough for float64 on a CPU
 TINY = (4, 2, 16)
@@ -30,7 +30,7 @@ PACKS = {"few_long": 3, "many_short": 96}  # documents
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """Parity of every path that this machine has; speed of the one that ``auto`` takes, then of the others."""
+    """Parity of every path that this machine has; the speed of the path that ``auto`` chooses, then of the others."""
     paths = [name for name in PATHS if is_available(name, place)]
     found = []
     for family, shape in PARITY_SHAPES.items():
@@ -39,7 +39,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
             Case("parity", f"attention/parity_{family}/{name}", partial(parity, place, PATHS[name], size, LENGTHS))
             for name in paths
         ]
-    if "cudnn" in paths:  # by itself, with nothing to fall back on; it refuses documents of one token
+    if "cudnn" in paths:  # without a fallback; it refuses documents of one token
         run = partial(parity, place, cudnn_alone, PARITY_SHAPES["glm"], (700, 64, 300))
         found.append(Case("parity", "attention/parity_glm/cudnn_alone", run))
     ours = best_path(place.device.type, place.dtype)
@@ -56,13 +56,13 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
 
 
 def is_available(name: str, place: Place) -> bool:
-    """Whether a path runs on the place's tensors."""
+    """Whether a path can run on tensors of this device and format."""
     problem = None if name == "per_document" else unfit(place.device.type, place.dtype)
     return (problem or attention_problem(cast("Any", name))) is None
 
 
 def parity(place: Place, path: Path, shape: tuple[int, int, int], lengths: tuple[int, ...]) -> Numbers:
-    """Output and three gradients under random slopes against float64 on the CPU."""
+    """Output and the gradients of query, key and value, compared with float64 on the CPU."""
     lengths = tuple(min(length, 40) for length in lengths) if place.quick else lengths
     query, inputs = _with_slopes(place, shape, sum(lengths))
     wanted = _exact(place, shape, lengths)
@@ -71,7 +71,7 @@ def parity(place: Place, path: Path, shape: tuple[int, int, int], lengths: tuple
 
 
 def speed(place: Place, name: str, shape: tuple[int, int, int], count: int) -> Numbers:
-    """Forward and backward of one layer's attention."""
+    """Time of the forward and backward pass of one layer's attention."""
     tokens, count = (256, min(count, 8)) if place.quick else (TOKENS, count)
     query, key, value = inputs = make_inputs(place, shape, tokens)
     rng = random.Random(0)
@@ -90,14 +90,14 @@ def speed(place: Place, name: str, shape: tuple[int, int, int], count: int) -> N
 
 
 def cut(rng: random.Random, tokens: int, count: int) -> tuple[int, ...]:
-    """``tokens`` in ``count`` documents of uneven lengths."""
+    """Lengths of ``count`` uneven documents that have ``tokens`` tokens together."""
     weights = [rng.uniform(0.5, 1.5) for _ in range(count)]
     lengths = [max(1, int(tokens * weight / sum(weights))) for weight in weights]
     return (*lengths[:-1], tokens - sum(lengths[:-1]))
 
 
 def make_inputs(place: Place, shape: tuple[int, int, int], tokens: int) -> list[Tensor]:
-    """Queries, keys and values, drawn on the device: one thread of the host would take seconds."""
+    """Queries, keys and values, drawn on the device, because one thread of the host would take seconds."""
     heads, kv_heads, width = shape
     generator = torch.Generator(place.device).manual_seed(0)
     options: dict[str, Any] = {"generator": generator, "device": place.device}
@@ -119,6 +119,6 @@ def _both(path: Path, tensors: list[Tensor], slopes: Tensor, lengths: tuple[int,
 
 @lru_cache(maxsize=1)
 def _exact(place: Place, shape: tuple[int, int, int], lengths: tuple[int, ...]) -> list[Tensor]:
-    """The oracle, once for all paths of a family."""
+    """The float64 result that all paths of a family are compared with; computed once."""
     slopes, inputs = _with_slopes(place, shape, sum(lengths))
     return _both(per_document, [tensor.double().cpu() for tensor in inputs], slopes.cpu(), lengths)

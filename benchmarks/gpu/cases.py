@@ -1,4 +1,4 @@
-"""What a section offers (cases), in which order they run (stages), and the process that runs a stage's cases."""
+"""The types of the GPU benchmark (cases, grouped into stages), and the process that runs a stage's cases."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.gpu.machine import describe_machine
 from benchmarks.gpu.place import Place, find_place
 
 Numbers = dict[str, Any]
-"""Metrics of a case by name; ``parity_ok`` is 1.0 or 0.0, ``error`` is the text of what went wrong."""
+"""Metrics of a case by name; ``parity_ok`` is 1.0 or 0.0, ``error`` is an error message."""
 
 
 class Case(NamedTuple):
-    """One measurement. Its line is printed when it is done."""
+    """One measurement, which prints one line when it is done."""
 
     stage: str
     name: str
@@ -33,9 +33,9 @@ class Stage(NamedTuple):
     sections: tuple[str, ...]
     """Modules with ``cases(place, earlier)``; only their cases of this stage run."""
     seconds: float
-    """Most that it may take; docs/gpu_kit.md has the arithmetic."""
+    """Longest time that the stage may take; docs/gpu_kit.md has the arithmetic."""
     is_required: bool = True
-    """Whether a case that the deadline cuts off makes the exit code 1."""
+    """Whether the exit code is 1 if the deadline cuts off one of the stage's cases."""
 
 
 PACKAGE = "benchmarks.gpu"
@@ -47,16 +47,16 @@ STAGES = (
     Stage("rivals", ("attention", "logprobs", "train_step"), 600, is_required=False),  # cheap ones first
 )
 FATAL = 3
-"""Exit code of a process whose CUDA context is broken: its other cases need a new one."""
+"""Exit code of a process whose CUDA context is broken; its other cases need a new process."""
 
 
 def find_cases(stage: Stage, place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """The stage's cases here, in order. A section that cannot be imported is one case that says why."""
+    """The stage's cases on this machine, in order. A module that cannot be imported becomes one case with the error."""
     found: list[Case] = []
     for section in stage.sections:
         try:
             offered: list[Case] = import_module(f"{PACKAGE}.{section}").cases(place, earlier)
-        except Exception as error:  # one section must not cost the others
+        except Exception as error:  # an error in one module must not stop the others
             offered = [Case(stage.name, section, _raises(error))]
         found += [case for case in offered if case.stage == stage.name]
     names = [case.name for case in found]
@@ -65,10 +65,11 @@ def find_cases(stage: Stage, place: Place, earlier: Mapping[str, Numbers]) -> li
 
 
 def work(stage: Stage, quick: bool, earlier: Mapping[str, Numbers]) -> int:
-    """Run the stage's cases that are not in ``earlier``; the protocol goes to standard output.
+    """Run the stage's cases that are not in ``earlier``, and print JSON lines to standard output.
 
-    Lines: the machine and ``{"cases": [...]}`` once; for each case ``{"start": name}``, then ``{"case": name, ...}``.
-    What libraries print goes to standard error, so that it cannot break a line.
+    The first lines describe the machine and list the cases: ``{"cases": [...]}``. Each case then prints
+    ``{"start": name}`` and ``{"case": name, ...}``. Output of libraries goes to standard error, so that it cannot break
+    a line.
     """
     lines = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
@@ -88,7 +89,7 @@ def work(stage: Stage, quick: bool, earlier: Mapping[str, Numbers]) -> int:
 
 
 def run_case(case: Case, place: Place) -> Numbers:
-    """Its numbers, or its error, and the seconds it took."""
+    """The case's numbers or its error, and the seconds it took."""
     held = place.clear()
     start = time.perf_counter()
     try:
@@ -101,7 +102,7 @@ def run_case(case: Case, place: Place) -> Numbers:
 
 
 def describe(error: Exception) -> str:
-    """Type and first line."""
+    """The error's type and the first line of its message."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}"[:300]
 
@@ -119,14 +120,14 @@ def _tell(lines: Any, message: Mapping[str, Any]) -> None:
 
 
 def _short(value: Any) -> Any:
-    """Six digits: a lease's console may keep only the last few thousand characters."""
+    """Round to six digits: a remote console may keep only the last few thousand characters."""
     if isinstance(value, list):
         return [_short(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def main(arguments: list[str]) -> int:
-    """``STAGE quick|full RESULTS SECTION...``, as the collector starts it; cases that RESULTS holds are left out."""
+    """``STAGE quick|full RESULTS MODULE...``, as the collector starts it; cases that RESULTS holds are left out."""
     name, form, path, *sections = arguments
     with open(path, encoding="utf-8") as known:
         rows = [json.loads(line) for line in known]

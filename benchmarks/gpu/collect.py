@@ -1,4 +1,4 @@
-"""Starts one process per stage and passes each finished case on at once, whatever becomes of the process later."""
+"""Starts one process per stage and records each finished case at once, so that a later crash does not lose it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Results:
-    """Every finished case: a line on standard output, flushed, and the same line in a file."""
+    """Prints every finished case as a line, flushed, and writes the same line to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,12 +49,12 @@ class Results:
 
     @property
     def missed(self) -> list[str]:
-        """Cases whose parity check was not kept."""
+        """Cases whose parity check failed."""
         return [name for name, numbers in self.cases.items() if numbers.get("parity_ok", 1.0) != 1.0]
 
 
 class Attempt:
-    """One process of a stage: what it said it would do, and where it is."""
+    """One process of a stage: the cases it announced, and the one it is running."""
 
     def __init__(self, results: Results) -> None:
         self.planned: list[str] = []
@@ -62,7 +62,7 @@ class Attempt:
         self.results = results
 
     def read(self, lines: IO[str]) -> None:
-        """Follow a process to its end."""
+        """Read the lines of a process until it ends."""
         for text in lines:
             try:
                 line = json.loads(text)
@@ -91,9 +91,9 @@ def collect(stages: tuple[Stage, ...], quick: bool, deadline: float, results: Re
 
 
 def run_stage(stage: Stage, quick: bool, ends: float, results: Results) -> list[str]:
-    """Run a stage; gives the names of its cases, or the stage's own where there was no time to ask for them.
+    """Run a stage. Returns the names of its cases, or the stage's own name if there was no time to list them.
 
-    A process that dies costs the case it was in: that case is reported, and another process does the rest.
+    If a process dies, the case it was running is reported as failed, and another process runs the remaining cases.
     """
     planned = [stage.name]
     while (left := ends - time.monotonic()) > 1:
@@ -112,11 +112,11 @@ def run_stage(stage: Stage, quick: bool, ends: float, results: Results) -> list[
 
 
 def run_process(stage: Stage, quick: bool, seconds: float, results: Results) -> tuple[Attempt, int | None, str]:
-    """What one process did, its exit code (None: its time was over) and the last line of its standard error."""
+    """What one process did, its exit code (None if it ran out of time) and the last line of its standard error."""
     form = "quick" if quick else "full"
     command = [sys.executable, "-m", "benchmarks.gpu.cases", stage.name, form, str(results.path), *stage.sections]
     attempt = Attempt(results)
-    # A session of its own, so that what it starts (training commands) ends with it.
+    # A session of its own, so that the training commands it starts end with it.
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
         subprocess.Popen(
@@ -141,8 +141,8 @@ def run_process(stage: Stage, quick: bool, seconds: float, results: Results) -> 
 
 
 def named(names: list[str]) -> tuple[Stage, ...]:
-    """Stages by name; all of them without names."""
+    """The stages with these names; all stages if no name is given."""
     known = {stage.name: stage for stage in STAGES}
     if unknown := sorted(set(names) - known.keys()):
-        raise SystemExit(f"benchmarks.gpu: no stage {unknown[0]!r}; take one of: {', '.join(known)}")
+        raise SystemExit(f"benchmarks.gpu: no stage {unknown[0]!r}; choose from: {', '.join(known)}")
     return tuple(known[name] for name in names) if names else STAGES

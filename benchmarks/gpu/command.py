@@ -1,6 +1,6 @@
-"""``lwexp train`` itself: Lightning, prefetching, pinned copies, checkpoint and export, whole and with LoRA.
+"""``lwexp train`` itself: Lightning, prefetching, pinned copies, checkpoint and export; full fine-tuning and LoRA.
 
-GLM-4's widths with two layers and few words on hardware=gpu1; the miniature on hardware=cpu in the quick form.
+On hardware=gpu1 with GLM-4's widths, two layers and a small vocabulary; with --quick, the miniature on hardware=cpu.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ REPORTED = ("loss", "grad_norm", "tokens_per_second", "mfu", "peak_memory_gib")
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """The whole model, then an adapter."""
+    """Full fine-tuning, then LoRA."""
     adapters: dict[str, list[str]] = {"whole": [], "lora": ["model.adapter=lora"]}
     return [Case("command", f"command/{name}", partial(train, place, words)) for name, words in adapters.items()]
 
 
 def train(place: Place, overrides: list[str]) -> Numbers:
-    """Metrics of the last step, and whether the exported folder loads whole in transformers."""
+    """Metrics of the last step, and whether transformers finds every weight in the exported folder."""
     with scratch_folder(20e9) as folder:  # checkpoint 7 GB, export 1 GB
         rows = Path(folder) / "rows.jsonl"
         write_rows(rows, words=250 if place.quick else 8000)
@@ -63,7 +63,7 @@ def train(place: Place, overrides: list[str]) -> Numbers:
 
 
 def check_export(folder: Path) -> dict[str, Any]:
-    """Weights that the folder's architecture lacks or does not know, and whether all are finite."""
+    """The numbers of missing and of unexpected weights in the folder; raises if a weight is not finite."""
     from transformers import AutoModelForCausalLM
 
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
@@ -73,7 +73,7 @@ def check_export(folder: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, words: int) -> None:
-    """Conversations of made-up words, enough for three packs and more."""
+    """Conversations of made-up words, enough for at least three packs."""
     rng = random.Random(0)
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     known = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(2000)]

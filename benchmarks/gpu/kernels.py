@@ -1,7 +1,7 @@
-"""Whole small models with each choice of kernels: log-probs and all gradients against the eager one in float64.
+"""Whole small models with each choice of kernels: log-probs and all gradients compared with eager float64.
 
-In float32 with full-precision products an error can only be the kernel's; in bf16 it is mostly rounding, so that the
-limit is loose and catches what is broken for that type alone.
+In float32 with full-precision products, an error can only come from the kernel. In bf16 it is mostly rounding, so the
+limit is loose and finds only kernels that are broken for bf16 alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """Both families, each kernel that the device has, in each number format of the device."""
+    """Both families, with each kernel and each number format that the device supports."""
     choices = ["eager"]
     if place.is_cuda:
         choices += [name for name in ("compile", "liger") if kernels_problem(cast("Any", name), "cuda") is None]
@@ -41,7 +41,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
 
 
 def parity(place: Place, family: str, fuse: str, dtype: torch.dtype) -> Numbers:
-    """Log-probs and the gradient of every weight, as one number."""
+    """The error of log-probs and of every weight's gradient, as one number."""
     wanted = _exact(place, family)
     config = model_config(place, family, SHAPE)
     model = make_model(place, config, dtype=dtype, fuse=fuse)
@@ -64,7 +64,7 @@ def _results(model: Any, place: Place) -> list[Tensor]:
 
 @lru_cache(maxsize=1)
 def _exact(place: Place, family: str) -> list[Tensor]:
-    """The oracle: eager, in float64, on the CPU."""
+    """The result that all kernels are compared with: eager, in float64, on the CPU."""
     host = place._replace(device=torch.device("cpu"))
     model = make_model(host, model_config(place, family, SHAPE), dtype=torch.float64)
     model.load_state_dict(_weights(place, family))
@@ -73,7 +73,7 @@ def _exact(place: Place, family: str) -> list[Tensor]:
 
 @lru_cache(maxsize=1)
 def _weights(place: Place, family: str) -> dict[str, Tensor]:
-    """Weights that bf16 holds exactly, so that all formats start alike."""
+    """Weights that bf16 can represent exactly, so that all formats start from the same ones."""
     host = place._replace(device=torch.device("cpu"))
     model = make_model(host, model_config(place, family, SHAPE), dtype=torch.bfloat16)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,9 +1,9 @@
-"""Builds the kit for a GPU box without an index: wheels, the repository, and one script that installs and runs.
+"""Builds the kit for a GPU machine without a package index: wheels, the repository, and a script that runs it.
 
     python -m benchmarks.gpu.kit                                      build/gpu-kit, for Python 3.12 on x86-64 Linux
     python -m benchmarks.gpu.kit --python 3.11 --out /tmp/gpu-kit     for another interpreter
 
-The wheels are those of requirements.txt beside this file, without their dependencies. The repository is that of HEAD.
+The wheels are those of requirements.txt in this folder, without their dependencies. The repository is at HEAD.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def build_kit(folder: Path, python: str) -> None:
-    """Write the kit; what was in ``folder`` goes.
+    """Write the kit, and delete what was in ``folder``.
 
     Raises:
         SystemExit: If pip cannot get a wheel, or the kit is larger than LIMIT_MB.
@@ -71,7 +71,7 @@ def read_pins() -> dict[str, str]:
 
 
 def size_mb(folder: Path) -> float:
-    """Of all files, in units of 10**6 bytes."""
+    """Size of all files in a folder, in units of 10**6 bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
@@ -99,7 +99,7 @@ def _archive() -> bytes:
 
 
 def _commit() -> str:
-    """Of HEAD; what is not committed is not in the kit, and is said to be missing."""
+    """The commit of HEAD; changes that are not committed are not in the kit, and a line says so."""
     changed = _git("status", "--porcelain", "--untracked-files=no").strip()
     return _git("rev-parse", "--short", "HEAD").decode().strip() + (
         " (uncommitted changes left out)" if changed else ""

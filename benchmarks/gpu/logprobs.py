@@ -1,6 +1,6 @@
-"""The log-prob op and its rivals: right against float64 on the CPU, then time and memory at GLM-4's and Llama's sizes.
+"""The log-prob op and its rivals: compared with float64 on the CPU, then time and memory at GLM-4's and Llama's sizes.
 
-Goal: loss peak at 32,768 tokens x 151,552 words at most 4 GiB, both gradients included.
+Goal: for 32,768 tokens and a vocabulary of 151,552, a peak of at most 4 GiB for the loss, both gradients included.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZES = {"32k_x_151552": (32_768, 151_552, 4096), "32k_x_128256": (32_768, 128_2
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """Parity of all, then the two full sizes; naive only where its logits fit."""
+    """Parity of all ops, then their speed at both full sizes; the naive op only if its logits fit."""
     systems: dict[str, System] = {"ours": ours, "naive": naive}
     if find_spec("trl"):
         systems["trl"] = trl
@@ -44,7 +44,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
 
 
 def parity(place: Place, op: System, shape: tuple[int, int, int]) -> Numbers:
-    """Log-probs and both gradients under slopes that differ by token, in memory that held NaN."""
+    """Log-probs and both gradients, with a different gradient for each token, in memory filled with NaN first."""
     hidden, weight, targets = make_inputs(place, *shape)
     slopes = torch.linspace(-1.0, 2.0, shape[0], device=place.device)
     exact = [hidden.detach().double().cpu().requires_grad_(), weight.detach().double().cpu().requires_grad_()]
@@ -57,7 +57,7 @@ def parity(place: Place, op: System, shape: tuple[int, int, int]) -> Numbers:
 
 
 def speed(place: Place, op: System, shape: tuple[int, int, int]) -> Numbers:
-    """Forward and both gradients."""
+    """Time and peak memory of the forward pass and both gradients."""
     hidden, weight, targets = make_inputs(place, *shape)
 
     def once(number: int = 0) -> object:

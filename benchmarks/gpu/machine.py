@@ -1,4 +1,4 @@
-"""The first line of the results: where they were measured, and what differs there from the pinned versions."""
+"""The first line of the results: the machine, and how its versions differ from the pinned ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 COMMIT = Path(__file__).resolve().parents[2] / "COMMIT"
-"""Written by the kit, whose copy of the repository has no history."""
+"""File with the commit, written by the kit, because its copy of the repository has no git history."""
 
 
 def describe_machine(place: Place) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def describe_machine(place: Place) -> dict[str, Any]:
 
 
 def repeats_keys() -> bool:
-    """Whether varlen attention copies keys and values for grouped queries here."""
+    """Whether varlen attention copies keys and values for grouped queries with this version of torch."""
     return has_varlen() and "enable_gqa" not in varlen_parameters()
 
 

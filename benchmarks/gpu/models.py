@@ -1,4 +1,4 @@
-"""Models and packs of the GPU benchmark: the real widths with few layers and random weights, or tiny ones."""
+"""Models and packs of the GPU benchmark: real widths with few layers and random weights, or tiny models."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lwexp.train.objectives.losses import sft_loss, sft_weights
 
 TINY = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 400}
 PROMPT = 30
-"""Tokens at the start of each document that are no targets."""
+"""Number of tokens at the start of each document that are not targets."""
 
 
 def model_config(place: Place, name: str, changes: dict[str, int]) -> Any:
-    """A whole config whose model is ``name`` with some sizes changed; in the quick form a tiny one of its family."""
+    """A config whose model is ``name`` with some sizes changed; with --quick, a tiny model of the same family."""
     if place.quick:
         config = compose("model=tiny_glm" if name == "glm4" else "model=tiny_llama", "hardware=cpu")
         changes = TINY
@@ -33,26 +33,26 @@ def model_config(place: Place, name: str, changes: dict[str, int]) -> Any:
 
 
 def make_model(place: Place, config: Any, *, dtype: torch.dtype | None = None, **choices: Any) -> Any:
-    """The same weights at every call; ``choices`` are build_model's attend, fuse and weights."""
+    """A model with the same weights at every call; ``choices`` are build_model's attend, fuse and weights."""
     with torch.device(place.device):
         return build_model(config.model, Tokenizer(), seed=0, dtype=dtype or place.dtype, **choices)
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Recompute each layer in the backward. transformers before 5.20 or so has the older name only."""
+    """Recompute each layer in the backward pass. transformers before about 5.20 knows only the older name."""
     method = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     argument = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
     method(**{f"{argument}_checkpointing_kwargs": {"use_reentrant": False}})
 
 
 def our_loss(model: Any, pack: PackBatch) -> torch.Tensor:
-    """The loss as PackedTraining computes it."""
+    """The loss of a pack, as PackedTraining computes it."""
     weights = sft_weights(pack.target_documents, len(pack.lengths), totals_of(pack), "token")
     return sft_loss(pack_logprobs(model, pack), weights)
 
 
 def totals_of(pack: PackBatch) -> StepTotals:
-    """A step of this pack alone."""
+    """Counts of a step that consists of this pack alone."""
     tokens = sum(pack.lengths)
     squares = sum(length**2 for length in pack.lengths)
     return StepTotals(packs=1, documents=len(pack.lengths), target_tokens=len(pack.target_ids), tokens=tokens,

@@ -1,4 +1,4 @@
-"""Where the GPU benchmark runs, and how it measures there."""
+"""The device that the GPU benchmark runs on, and its timers and memory counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Place(NamedTuple):
-    """A device and how large the shapes may be."""
+    """A device, and whether the shapes on it are full size or tiny."""
 
     device: torch.device
     dtype: torch.dtype
@@ -29,15 +29,15 @@ class Place(NamedTuple):
         return self.device.type == "cuda"
 
     def wait(self) -> None:
-        """Until the device has done what it was told."""
+        """Wait until the device has finished all work."""
         if self.is_cuda:
             torch.cuda.synchronize()
 
     def clear(self) -> float:
-        """Free what earlier cases left behind; gives the MiB that are still held.
+        """Free the memory of earlier cases; returns the MiB that are still held.
 
-        transformers' models are reference cycles: without the collector they outlive ``del``, and the next case's
-        peak would count them.
+        transformers' models are reference cycles, which only the garbage collector frees after ``del``. Without it, the
+        next case's peak would include them.
         """
         gc.collect()
         if not self.is_cuda:
@@ -47,14 +47,14 @@ class Place(NamedTuple):
         return torch.cuda.memory_allocated() / 2**20
 
     def poison(self) -> None:
-        """Leave NaN in the memory that the next outputs come from: a kernel that skips a row then shows it."""
+        """Fill memory with NaN before the next outputs are allocated in it, so that rows a kernel skips are NaN."""
         garbage = [
             torch.full((size,), torch.nan, dtype=self.dtype, device=self.device) for size in (2**12, 2**16, 2**22)
         ]
         del garbage
 
     def time(self, run: Callable[[int], object], repeats: int) -> float:
-        """Median seconds of ``run(number)``, the first call left out."""
+        """Median seconds of ``run(number)`` over the calls after the first."""
         times = []
         for number in range(repeats + 1):
             self.wait()
@@ -65,7 +65,7 @@ class Place(NamedTuple):
         return statistics.median(times[1:])
 
     def peak_mib(self, run: Callable[[], object]) -> float:
-        """Most device memory during a call beyond what was held before; 0 on a CPU, where it is not watched."""
+        """Peak device memory of a call, less the memory held before it; 0 on a CPU, where it is not measured."""
         if not self.is_cuda:
             run()
             return 0.0
@@ -86,7 +86,7 @@ def find_place(quick: bool) -> Place:
 
 
 def scratch_folder(size: float) -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder, in memory where ``size`` bytes are free there: the disk is not what is measured."""
+    """A temporary folder, in memory if ``size`` bytes are free there, because the disk is not being measured."""
     memory = Path("/dev/shm")
     is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > size
     return tempfile.TemporaryDirectory(dir=memory if is_roomy else None)
@@ -102,5 +102,5 @@ def relative_error(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 
 
 def within(error: float, limit: float) -> dict[str, float]:
-    """A parity check as a case reports it: the error, its limit, and 1.0 if it is kept."""
+    """A parity check as a case reports it: the error, its limit, and 1.0 if the error is within the limit."""
     return {"max_error": error, "tolerance": limit, "parity_ok": float(error < limit)}

@@ -1,8 +1,8 @@
 """Whole training steps at the real widths with random weights: tokens per second, MFU, memory, waits for the device.
 
-At most MAX_LAYERS layers with bf16 weights and float32 masters (18 bytes per parameter): FLOPs of a layer are what MFU
-needs, not their number. Packs of 32,768 tokens in three documents; all but the first 30 tokens of each are targets.
-Rivals run on the same weights with the same optimiser, so that their loss must be that of ours (parity_ok: within 1%).
+The models have at most MAX_LAYERS layers, with bf16 weights and float32 masters (18 bytes per parameter); MFU hardly
+depends on the number of layers. A pack has 32,768 tokens in three documents; all but the first 30 tokens of each are
+targets. Rivals run on the same weights with the same optimiser, so their loss must equal ours (parity_ok: within 1%).
 Goals: packed-exact MFU 45% or more, 1.2 times the best rival.
 """
 
@@ -36,8 +36,8 @@ MODELS = ("glm4", "llama31")
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """Ours on both models first; then our other choices and the rivals, as far as this machine has them."""
-    ours = best_path(place.device.type, place.dtype)  # auto is this one: measured once
+    """Ours on both models first; then lwexp's other settings and the rivals that are installed on this machine."""
+    ours = best_path(place.device.type, place.dtype)  # what auto chooses, so it is measured once
     choices: dict[str, dict[str, str]] = {}
     rivals = ["transformers", *(["trl"] if find_spec("trl") else [])]
     if place.is_cuda:
@@ -60,7 +60,7 @@ def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
 
 
 def compare(earlier: Mapping[str, Numbers], name: str, place: Place, run: Callable[[], Numbers]) -> Numbers:
-    """Numbers of a rival, with its loss and its rate held against those of ours. One may need too much memory."""
+    """Numbers of a rival, with its loss and its speed compared with ours. A rival may run out of memory."""
     try:
         numbers = run()
     except torch.OutOfMemoryError:
@@ -78,7 +78,7 @@ def compare(earlier: Mapping[str, Numbers], name: str, place: Place, run: Callab
 
 
 def measure(place: Place, name: str, choices: dict[str, Any], rival: str | None = None) -> Numbers:
-    """Median of two steps after three, each on documents of new lengths."""
+    """Median of two steps after three warm-up steps, each on documents of new lengths."""
     layers = MAX_LAYERS if place.quick else layers_that_fit(place, name)
     config = model_config(place, name, {"num_hidden_layers": layers})
     tokens, words = 512 if place.quick else TOKENS, model_sizes(config.model).vocab_size
@@ -110,7 +110,7 @@ def measure(place: Place, name: str, choices: dict[str, Any], rival: str | None 
 
 
 def layers_that_fit(place: Place, name: str, activation_gib: float = 30.0) -> int:
-    """Up to MAX_LAYERS, with 18 bytes per parameter and room for activations."""
+    """Layers that fit into memory, at most MAX_LAYERS: 18 bytes per parameter, plus the activations."""
     sizes = model_sizes(model_config(place, name, {}).model)
     free = torch.cuda.get_device_properties(0).total_memory - activation_gib * 2**30
     room = free - 18 * 2 * sizes.embedding_parameters
@@ -137,7 +137,7 @@ def prepare_rival(place: Place, model: Any, rival: str) -> Callable[[Any, PackBa
 
 
 def _their_step(model: Any, pack: PackBatch, options: dict[str, Any]) -> torch.Tensor:
-    """The same pack through the model's own forward; boundaries as TRL's collator gives them."""
+    """The same pack through the model's own forward pass, with document boundaries as TRL's collator gives them."""
     loss = model(input_ids=pack.input_ids, labels=_labels(pack), **_boundaries(pack), **options).loss
     loss.backward()
     return cast("torch.Tensor", loss.detach())
@@ -166,7 +166,7 @@ def _boundaries(pack: PackBatch) -> dict[str, Any]:
 
 
 def count_waits(place: Place, step: Callable[[], None]) -> float:
-    """How often the host waited for the device in a step, as torch counts it; 0 where there is no device."""
+    """How often the host waited for the device in a step, by torch's count; 0 on a CPU."""
     if not place.is_cuda:
         step()
         return 0.0

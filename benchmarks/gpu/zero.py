@@ -1,8 +1,8 @@
-"""DeepSpeed itself, in one rank: train, save, resume, gather and export, each held against a model without DeepSpeed.
+"""DeepSpeed itself on one rank: train, save, resume, gather and export, compared with a model without DeepSpeed.
 
-GLM-4's widths, two layers, and a vocabulary that makes embedding and head larger than the reduce bucket (2e8
-parameters), as they are in the whole model. The settings are those of hardware=zero3_8x80g, through lwexp's own
-functions; NCCL on a GPU, gloo and float32 on a CPU. Lightning is left out: the stage "command" drives it.
+The model has GLM-4's widths, two layers, and a vocabulary that makes embedding and head larger than the reduce bucket
+(2e8 parameters), as in the whole model. The settings are those of hardware=zero3_8x80g, made by lwexp's own functions,
+with NCCL on a GPU, and gloo and float32 on a CPU. Lightning is left out; the stage "command" covers it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ TAG = "checkpoint"
 
 
 def cases(place: Place, earlier: Mapping[str, Numbers]) -> list[Case]:
-    """In this order; each needs those before it."""
+    """The cases, in this order; each needs the ones before it."""
     if not place.is_cuda:
-        os.environ["DS_ACCELERATOR"] = "cpu"  # before deepspeed is imported: it looks once
+        os.environ["DS_ACCELERATOR"] = "cpu"  # set before deepspeed is imported, which reads it only once
     driven = Driven(place)
     steps = {"one_process": driven.one_process, "train": driven.train, "resume": driven.resume, "export": driven.export}
     return [Case("zero", f"zero/{name}", run) for name, run in steps.items()]
 
 
 class Loss(nn.Module):
-    """A model and its loss in one module: DeepSpeed wants a forward, and names begin as in the Lightning module."""
+    """A model and its loss in one module, because DeepSpeed calls forward; names are those of the LightningModule."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Loss(nn.Module):
 
 
 class Driven:
-    """What one case leaves for the next."""
+    """State that one case leaves for the next."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -68,7 +68,8 @@ class Driven:
         self.settings = self.config.objective.optimizer.model_copy(update={"lr": LEARNING_RATE})
         hardware: Any = hardware_preset("zero3_8x80g" if place.is_cuda else "cpu_zero3")
         self.hardware = hardware.model_copy(update={"devices": 1})
-        # The limits: float32 differs by the order of sums, bf16 by rounding, which flips the sign of small gradients.
+        # In float32 results differ by the order of sums; in bf16 by rounding, which can flip the sign of small
+        # gradients.
         self.loss_limit, self.update_limit = (1e-2, 0.3) if place.is_cuda else (1e-4, 1e-2)
         self.losses: dict[str, list[float]] = {}
         self.weights: dict[str, dict[str, Tensor]] = {}
@@ -77,18 +78,18 @@ class Driven:
 
     @property
     def folder(self) -> Path:
-        """Made when it is first asked for; a checkpoint here is 12 GB."""
+        """The folder of checkpoints (12 GB each), made at the first use."""
         if self._folder is None:
             self._folder = scratch_folder(40e9)
         return Path(self._folder.name)
 
     def packs(self) -> list[PackBatch]:
-        """One for each step."""
+        """The packs, one for each step."""
         tokens, words = (128, 400) if self.place.quick else (8192, SHAPE["vocab_size"])
         return [make_pack(cut(random.Random(n), tokens, 3), words, n).to(self.place.device) for n in range(STEPS)]
 
     def one_process(self) -> Numbers:
-        """The path of hardware=gpu1, and the start weights for all others."""
+        """Train as hardware=gpu1 does, without DeepSpeed, and keep the start weights for the other cases."""
         model = make_model(self.place, self.config)
         model.save_pretrained(self.folder / "start")
         self.weights["start"] = _on_host(model.state_dict())
@@ -127,7 +128,7 @@ class Driven:
                 "last_step_seconds": seconds[-1], "save_seconds": saving, "checkpoint_gib": size / 2**30}  # fmt: skip
 
     def resume(self) -> Numbers:
-        """Another engine, from the checkpoint: its third step must be the third step, in loss and in weights."""
+        """A new engine resumes from the checkpoint; its third step must have the same loss and weights as before."""
         assert "train" in self.losses, "needs zero/train"
         self.engine = self._start()
         begin = time.perf_counter()
@@ -137,13 +138,13 @@ class Driven:
         self.weights["resume"] = _gather(self.engine)
         gap = abs(loss / self.losses["train"][-1] - 1)
         error = update_error(self.weights["resume"], self.weights["train"], self.weights["start"])
-        # Both runs are DeepSpeed's: only atomics of the backward may differ between them.
+        # Both runs use DeepSpeed, so only the order of atomic additions in the backward pass may differ.
         ok = gap < self.loss_limit / 10 and error < self.update_limit / 3
         return {"loss_gap": gap, "update_error": error, "is_bit_equal": error == 0.0, "parity_ok": float(ok),
                 "load_seconds": loading}  # fmt: skip
 
     def export(self) -> Numbers:
-        """The gathered weights: those without DeepSpeed within the limit, and a folder that gives the same loss."""
+        """Gathered weights must be close to those without DeepSpeed; the exported folder must give the same loss."""
         assert "resume" in self.weights, "needs zero/resume"
         state, pack = self.weights["resume"], self.packs()[0]
         with torch.no_grad():
@@ -162,16 +163,16 @@ class Driven:
                 "parity_ok": float(error < self.update_limit and gap < self.loss_limit)}  # fmt: skip
 
     def _start(self) -> Any:
-        """An engine on the start weights, made as lwexp makes it."""
+        """A DeepSpeed engine with the start weights, made as lwexp makes it."""
         import deepspeed
 
-        if not self.place.is_cuda:  # it would compile an operator for inference
+        if not self.place.is_cuda:  # DeepSpeed would compile an operator for inference
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         if not torch.distributed.is_initialized():
             _set_rank()
             deepspeed.init_distributed("nccl" if self.place.is_cuda else "gloo", auto_mpi_discovery=False)
         config = zero_config(self.hardware, self.settings.grad_clip)
-        # As in Lightning's configure_model: sharded as it is made, and under no torch.device.
+        # As in Lightning's configure_model: each weight is sharded when it is created, outside any torch.device.
         with deepspeed.zero.Init(config_dict_or_path=config), sharded_loading(self.hardware):
             model = build_model(
                 self.config.model, Tokenizer(), seed=0, dtype=self.place.dtype, weights=self.folder / "start"
@@ -186,7 +187,7 @@ class Driven:
 
 
 def update_error(got: Mapping[str, Tensor], wanted: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> float:
-    """|(got - start) - (wanted - start)| / |wanted - start| over all weights: 1 where nothing was trained."""
+    """|(got - start) - (wanted - start)| / |wanted - start| over all weights; 1 if nothing was trained."""
     assert got.keys() == wanted.keys(), sorted(got.keys() ^ wanted.keys())[:3]
     difference = sum(float((got[name].double() - wanted[name].double()).square().sum()) for name in wanted)
     moved = sum(float((wanted[name].double() - start[name].double()).square().sum()) for name in wanted)
@@ -201,7 +202,7 @@ def _step(engine: Any, pack: PackBatch) -> float:
 
 
 def _gather(engine: Any) -> dict[str, Tensor]:
-    """All weights, by the function that exports with."""
+    """All weights, gathered by the function that the export uses."""
     state = gather_state(SimpleNamespace(model=engine))
     assert state is not None, "DeepSpeed gathered nothing"
     return _on_host(state)

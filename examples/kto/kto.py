@@ -1,4 +1,4 @@
-"""KTO (Ethayarajh et al. 2024, arXiv 2402.01306): learns from single answers called good or bad."""
+"""KTO (Ethayarajh et al. 2024, arXiv 2402.01306): learns from single answers labelled good or bad."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JudgedAnswer(Row):
 
 
 class JudgedRows(TrainingRows[JudgedAnswer]):
-    """Two documents of a row: its answer, and the other one, each with ``is_good`` of the row beside it."""
+    """A row becomes two documents, its own answer and the next row's, both stored with the row's ``is_good``."""
 
     kind, plural, row_type = "judged", "judged answers", JudgedAnswer
     endings, labels = ("", "/other"), ("is_good",)
@@ -52,9 +52,10 @@ class JudgedRows(TrainingRows[JudgedAnswer]):
 
 @register
 class KTO(Objective):
-    """Mean over the step's rows of w (1 - sigmoid(+-beta (r - kl))), r the log-ratio of policy to reference.
+    """Mean over the step's rows of w (1 - sigmoid(+-beta (r - kl))); r is the log-ratio of policy to reference.
 
-    ``kl`` is the mean log-ratio of the other answers, at least 0; as in the paper over what is run at once: a pack.
+    ``kl`` is the mean log-ratio of the other answers, at least 0. It is taken over a pack, as the paper takes it over a
+    batch.
     """
 
     kind: Literal["kto"] = "kto"

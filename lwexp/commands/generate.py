@@ -5,7 +5,7 @@ python generate_data.py task=select source=data/set.json  which need a long answ
 python generate_data.py teacher=gpt4o dry_run=true        what GPT-4o would cost; spends nothing
 python generate_data.py task=import source=data/set.json  imports messages, sharegpt or alpaca rows
 python generate_data.py task=export export.format=trl     the newest run for TRL, LLaMA-Factory or ms-swift
-python generate_data.py task=pairs init_from=newest       n scored answers per instruction; the best and another
+python generate_data.py task=pairs init_from=newest       preference pairs from n scored answers per instruction
 """
 
 from lwexp.commands.shell import run_command

@@ -60,7 +60,7 @@ def run_script(
 
 
 def exit_after(work: Callable[[], None]) -> NoReturn:
-    """Run ``work`` and exit with the code that fits its outcome (see above).
+    """Run ``work`` and exit with the code of its outcome, as listed at the top of this file.
 
     Args:
         work: Called without arguments, after the command line has been searched for API keys.

@@ -55,7 +55,7 @@ class SelectConfig(Strict):
     """A long answer has at least this many words (the paper: 2,000)."""
     min_instruction_words: int = Field(5, ge=1)
     max_instruction_words: int = Field(1000, ge=1)
-    """Longer instructions tend to include a text to work on, and then that text determines the answer's length."""
+    """Longer instructions tend to include a text to work on, and that text then sets the length of the answer."""
     near_duplicate_threshold: Annotated[float | None, Key(formerly="near_duplicate")] = Field(0.8, gt=0, le=1)
     """Two instructions with at least this Jaccard similarity are duplicates; null drops exact duplicates only."""
     toxic: Literal["drop", "keep"] = "drop"
@@ -66,13 +66,13 @@ class PlanLimits(Strict):
     """Bounds of a plan. A plan outside them is requested once more, then refused."""
 
     max_steps: int = Field(50, ge=1)
-    """A plan with more steps has exploded (the original: 50)."""
+    """A plan with more steps is refused (the original's limit: 50)."""
     min_step_words: int = Field(5, ge=1)
-    """A step with fewer words is not worth a call, or its count was misread."""
+    """A plan with a shorter step is refused: such a step is not worth a call, or its count was misread."""
     max_step_words: int = Field(2000, ge=1)
-    """A step with more words than a model writes in one answer would come out too short."""
+    """A plan with a longer step is refused: a model would not write so many words in one answer."""
     length_tolerance: float | None = Field(gt=0)
-    """The steps may add up to the stated length times 1 -/+ this; null accepts any total."""
+    """The steps must add up to the stated length times 1 -/+ this; null accepts any total."""
 
 
 class GenerateConfig(Strict):
@@ -83,7 +83,7 @@ class GenerateConfig(Strict):
     """parallel writes each paragraph without the text so far, direct asks for the whole text in one call without a
     plan: the paper's ablations."""
     prompts: str | None = None
-    """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for our own.
+    """Folder with plan_en.txt, write_en.txt, plan_zh.txt, write_zh.txt; null for lwexp's own.
     $INST$ $PLAN$ $TEXT$ $STEP$ are accepted as placeholders."""
     plan: PlanLimits
     retry_max_tokens_factor: Annotated[float | None, Key(formerly="retry_room")] = Field(2.0, gt=1)
@@ -114,12 +114,12 @@ class PairsConfig(Strict):
     min_margin: Annotated[float, Key("choice")] = Field(ge=0)
     """A pair whose scores differ by less (0..100) teaches noise and is not built."""
     min_scored: Annotated[int, Key("choice")] = Field(2, ge=2)
-    """How many answers to an instruction must have a score; the best of two is a weaker choice than that of four."""
+    """How many answers to an instruction must have a score; the best of two tends to be worse than the best of four."""
     length_ratio: Annotated[float | None, Key("choice")] = Field(None, ge=1)
     """Length-matched pairs: the longer answer has at most this many times the words of the shorter, such as 1.25, so
     that DPO cannot learn "longer" or "shorter" instead of "better"; null takes any lengths."""
     min_chosen: Annotated[float, Key("choice")] = Field(0.0, ge=0, le=100)
-    """The best of n bad answers is still a bad answer: chosen must score at least this."""
+    """Lowest score of a chosen answer, because the best of n bad answers is still bad."""
     truncated_chosen: Annotated[Literal["skip", "keep"], Key("choice", formerly="unfinished")] = "skip"
     """Whether an answer cut at max_new_tokens may be chosen; DPO then learns to stop where it was cut."""
 
@@ -153,7 +153,7 @@ class FilterConfig(Strict):
 
 
 class ExportConfig(Strict):
-    """task=export: a finished run's rows in the shape of another trainer, or its page and card written again."""
+    """task=export: a finished run's rows in the format of another trainer, or its page and card written again."""
 
     run: str = "newest"
     """A data, import or pairs run: a run directory, a run name, or "newest"."""
@@ -204,4 +204,4 @@ class PackConfig(Strict):
     """exact_fit and best_fit keep the mixture's order, so lengths mix within a pack; decreasing puts documents of
     similar length together, which harms training with small steps (docs/decisions/003 and 013)."""
     order: Literal["balanced", "random"] = "balanced"
-    """balanced gives a step packs of similar attention cost, so that ranks finish together; random draws freely."""
+    """balanced gives a step packs of similar attention cost, so that ranks finish together; random uses any packs."""

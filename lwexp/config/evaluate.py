@@ -15,7 +15,7 @@ from lwexp.extend.endpoint import Limits, Price
 
 
 class CheckpointEngine(Strict):
-    """Our own decoding through transformers."""
+    """Answers are decoded in this process, through transformers."""
 
     kind: Literal["checkpoint"]
     path: str | None = None

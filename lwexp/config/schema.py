@@ -1,4 +1,4 @@
-"""The whole config: one tree for the whole recipe, of which each entry script reads its part."""
+"""The whole config: one tree for the whole recipe; each entry script reads its part of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Config(Strict):
     rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)] = False
     """Make a finished run again; the earlier one is kept beside it as <id>.before-1, and its paid answers are used."""
     resume_changed_code: Annotated[bool, Key("label", neutral=False, read_by=("train",))] = False
-    """train.py: go on from a checkpoint although the code that trains has changed since; noted in the manifest."""
+    """train.py: resume from a checkpoint although the training code has changed since; noted in the manifest."""
     plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)] = ()
     """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
 

@@ -190,7 +190,7 @@ def _kernels_fit(hardware: GPU | Zero) -> None:
 
 
 class Auto(Strict):
-    """One of the other choices, by the devices found where the run starts."""
+    """Chooses one of the other kinds of hardware by the devices of the machine where the run starts."""
 
     kind: Literal["auto"]
     threads: Annotated[int | None, Key("speed")] = Field(None, ge=1)

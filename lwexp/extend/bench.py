@@ -40,7 +40,7 @@ class Bench(Strict):
     subset: int | None = Field(default=None, ge=1)
     """Draw this many of the selected prompts; null keeps all."""
     subset_seed: int = Field(default=0, ge=0)
-    """Seed of that draw. Independent of the run's seed, because compared models must be asked the same prompts."""
+    """Seed of the draw for ``subset``, independent of the run's seed, so that compared models get the same prompts."""
     counter: Literal["longwriter", "unicode"] = "longwriter"
     """longwriter counts as the paper does, including its oddities; unicode counts segments of Unicode (UAX 29)."""
     ranges: tuple[WordRange, ...] = ()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 Affects = Literal["result", "choice", "speed", "label"]
-"""``result``: another value may give another result, so it is part of a run's id. ``choice``: the same, but only
+"""``result``: another value may give another result, so the key is part of a run's id. ``choice``: the same, but only
 by choosing among existing samples. ``speed``: time, memory, checkpoints or logs, never a result. ``label``: where a
 run is stored, its name, or which run is meant."""
 

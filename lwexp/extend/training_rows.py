@@ -28,7 +28,7 @@ class TrainingRows(Generic[R]):
     """Plural in messages, such as "preference pairs"."""
     row_type: ClassVar[type[Row]]
     section: ClassVar[Literal["sources", "pairs"]] = "sources"
-    """The part of ``mixture`` that names their sources."""
+    """The section of ``mixture`` that lists the sources of such rows."""
     answers: ClassVar[Literal["all", "last"]] = "last"
     """Which answers of a document are targets."""
     endings: ClassVar[tuple[str, ...]] = ("",)

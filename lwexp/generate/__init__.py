@@ -4,7 +4,7 @@ for one paragraph per step, and cleans the replies.
 
 Writes into its run directory: instructions.jsonl (for a selection) or drafts.jsonl, conversations.jsonl and
 .parquet (for SFT); draft_failures.jsonl and ledger.sqlite (every paid answer, so that running the command again pays
-for none twice). Never touches a key, a model or another room's files; only the room ``llm`` uses litellm.
+for no answer twice). Never touches a key, a model or another room's files; only the room ``llm`` uses litellm.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def stable_seed(seed: int, name: str) -> int:
 def seed_of(seed: int, instruction: Instruction) -> int:
     """The seed of an instruction's calls: from its id, or from its position in the file if the row has no id.
 
-    So a copy of the file under another name asks for nothing that has been paid for.
+    So a copy of the file under another name causes no new paid calls.
     """
     place = instruction.id.removeprefix(f"{instruction.source}-")
     is_own = place == instruction.id or not place.isdigit()

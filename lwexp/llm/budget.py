@@ -1,4 +1,4 @@
-"""A hard limit in dollars: each call's worst case is reserved first, and kept if the provider reports no usage."""
+"""A hard limit in dollars: a call's highest possible cost is reserved before it is sent, then replaced by its cost."""
 
 import asyncio
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from lwexp.llm.exchange import Request, prompt_bytes
 from lwexp.llm.price import FREE, Rates
 
 BYTES_PER_TOKEN = 3
-"""A lower bound for English and Chinese text, so that token counts estimated from bytes are rather too high."""
+"""A lower bound for English and Chinese text, so that estimated token counts are too high rather than too low."""
 
 
 class Budget:

@@ -105,7 +105,7 @@ class Client:
         response_schema: type[BaseModel] | None = None,
         raw: bool = False,
     ) -> Answer | NoAnswer:
-        """Get an answer, from the ledger if it is stored there. One cut within its reasoning is asked once more, with a
+        """Get an answer, from the ledger if it is there. If it is cut within its reasoning, ask once more, with a
         higher token limit.
 
         Args:

@@ -80,7 +80,7 @@ def _open(path: Path, packed: bool) -> BinaryIO:
 
 
 def _rows(path: Path, packed: bool, reader: Reader) -> Iterator[RawRow]:
-    """The rows of a file. If it is packed and its end is damaged, the last one says so, and those before it count."""
+    """The rows of a file. If it is packed and its end is damaged, the last row reports that; earlier rows are kept."""
     number, unit = 0, "row"
     with _open(path, packed) as file, closing(reader(file, path)) as rows:
         try:

@@ -73,7 +73,7 @@ def _files_of(path: str, split: str, problem: str) -> list[Path]:
 
 
 def _read_files(files: list[Path], folder: Path, problem: str) -> Iterator[RawRow]:
-    """The rows of files, numbered through; each keeps the place where it is found."""
+    """The rows of files, numbered across files; each keeps its file and line for messages."""
     number = 0
     for file in files:
         try:
@@ -85,7 +85,7 @@ def _read_files(files: list[Path], folder: Path, problem: str) -> Iterator[RawRo
 
 
 def _below(file: Path, folder: Path) -> str:
-    """The file's place in the folder: "en/data.jsonl" and "zh/data.jsonl" have one name."""
+    """The file's path below the folder, because "en/data.jsonl" and "zh/data.jsonl" have the same name."""
     inside, outer = file.resolve(), folder.resolve()
     return str(inside.relative_to(outer)) if inside.is_relative_to(outer) else file.name
 

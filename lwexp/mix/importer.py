@@ -34,7 +34,7 @@ from lwexp.text.plain import plural, slug
 
 log = logging.getLogger(__name__)
 
-_LOOK_AHEAD = 100  # rows that may be broken before one tells conversations from pairs
+_LOOK_AHEAD = 100  # rows to look at, to tell conversations from pairs
 
 
 class _Source(NamedTuple):
@@ -59,7 +59,7 @@ class _Counts:
 
     @property
     def tally(self) -> Tally:
-        """Every row is a conversation or a failure."""
+        """Counts that add up: every row is a conversation or a failure."""
         return tally(self.conversations + self.lost.total(), self.conversations, self.lost.elements())
 
 

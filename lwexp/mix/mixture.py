@@ -97,7 +97,7 @@ def take(resolved: Sequence[Resolved], seed: int, kind: TrainingRows[R]) -> Mixt
 
 @dataclass
 class _Drawn(Generic[R]):
-    """The rows drawn from one source, each as (hash, id, row), and what became of the others."""
+    """The rows drawn from one source, each as (hash, id, row), and why other rows were not drawn."""
 
     item: Resolved
     taken: list[tuple[int, str, R]] = field(default_factory=list)

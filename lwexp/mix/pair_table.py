@@ -1,4 +1,4 @@
-"""A table of what a pairs run kept: for each length, how far apart a pair's answers are in score and in words."""
+"""A table of the pairs that a run kept: for each length, how far a pair's answers differ in score and in words."""
 
 from __future__ import annotations
 

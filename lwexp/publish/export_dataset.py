@@ -65,7 +65,7 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
 
 
 def _rows_to_export(run: Run, settings: ExportConfig) -> str:
-    """ "pairs" or "conversations"; an imported preference file has both, and then pairs are exported."""
+    """ "pairs" or "conversations". An imported preference file has both; then the pairs are exported."""
     there = [name for name, file in (("pairs", PAIRS), ("conversations", CONVERSATIONS)) if (run.path / file).is_file()]
     wanted = next(iter(there), "conversations") if settings.rows == "auto" else settings.rows
     if wanted not in there:

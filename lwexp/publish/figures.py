@@ -12,7 +12,7 @@ _BINS = 24
 
 
 def asked_against_written(points: Sequence[tuple[int, int, str]]) -> Picture:
-    """Both axes logarithmic; the shaded band is S_l of at least 80: from 1/1.4 to 1.6 times the length asked for."""
+    """Scatter on logarithmic axes. In the shaded band S_l is at least 80: 1/1.4 to 1.6 times the requested length."""
     placed = [(asked, max(words, 1), language) for asked, words, language in points]
     low = 0.8 * min(min(x, y) for x, y, _ in placed)
     high = max(1.25 * max(max(x, y) for x, y, _ in placed), 4 * low)  # the band needs room

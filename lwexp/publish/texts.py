@@ -16,10 +16,10 @@ Kind = Literal["draft", "conversation", "pair"]
 
 
 class Entry(NamedTuple):
-    """The numbers of one text; small, because 200,000 imported rows are kept in memory at once.
+    """The numbers of one text. It is small, because those of 200,000 imported rows are in memory at once.
 
     Attributes:
-        status: kept, pair, or failed; failed ones have no text, only the reason.
+        status: kept, pair, or failed. A failed entry has no text, only the reason.
         asked: Words that the instruction asks for; None if it states no length.
         words: Words written; for a pair those of the chosen answer; 0 for a failure.
         notes: Short words to filter by: the reason of a failure, cut, cleaned, retried.

@@ -1,7 +1,7 @@
 """The page for reading a run's texts: one file that loads nothing else and unpacks texts on demand.
 
-Model output cannot run code in it: blocks are base64, the script sets text nodes only, and the policy lets no other
-script run.
+Model output cannot run code in the page: blocks are base64, the page's script sets text nodes only, and the
+content-security policy allows no other script.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Teacher or files to conversations; SFT run to preference pairs."""
+"""The tasks of ``lwexp generate``: drafts, selection, import and export."""
 
 import logging
 from pathlib import Path
@@ -61,7 +61,7 @@ def select(config: Config) -> RunDirectory | None:
 
 
 def import_file(config: Config) -> RunDirectory | None:
-    """A file of conversations -> the same as a run's conversations. None after a dry run."""
+    """A file of conversations -> a run that holds the same conversations. None after a dry run."""
     from lwexp.mix.importer import import_conversations
 
     console_log()

@@ -1,4 +1,4 @@
-"""Model to report: sample a bench, score the answers, compare."""
+"""``lwexp evaluate``: a model answers a bench, the answers are scored, and a report compares models."""
 
 import hashlib
 import logging
@@ -91,7 +91,7 @@ def _other(config: Config) -> Run | None:
 
 
 def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, other: Run | None) -> dict[str, str]:
-    """Fingerprints of what the run reads. Other prompts, answers, weights or another judge prompt make another run."""
+    """Fingerprints of what the run reads. Different prompts, answers, weights or judge prompts make a different run."""
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
@@ -215,7 +215,7 @@ def _same_judge(ours: Path, other: Path) -> bool:
 
 
 def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
-    """Finish the run; it is incomplete if answers or verdicts are missing that may still come."""
+    """Finish the run; it is incomplete if a rerun may add missing answers or verdicts."""
     unscored = sum(verdict.score is None for verdict in verdicts)
     results = EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored)
     run.finish(results, missing=missing_for_now(run.path, verdicts))

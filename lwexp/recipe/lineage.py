@@ -70,7 +70,7 @@ def with_own_parents(config: Config, run: Run) -> Config:
 
 
 def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySource:
-    """The source unchanged if it still finds what the run read, else with the path of the run that was read."""
+    """The source, unchanged if it still finds the run that was read, else with the path of that run."""
     read = run.manifest.inputs.get(name)
     if read is None or getattr(source, "run", None) != "newest":
         return source
@@ -132,7 +132,7 @@ def describe_sampling(
 
 
 def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Answers and verdicts that are missing but may still come: reason -> how many.
+    """Missing answers and verdicts that a rerun may add: reason -> how many.
 
     A transient error may pass, and a judge whose reply was unreadable is asked again at the next start.
 

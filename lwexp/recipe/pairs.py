@@ -1,4 +1,4 @@
-"""SFT run to preference pairs: sample n answers per instruction, score them, choose."""
+"""``task=pairs``: an SFT run answers each instruction n times, the answers are scored, and pairs are chosen."""
 
 import logging
 import shutil
@@ -70,7 +70,7 @@ def _answering(config: Config, start: Run) -> str:
 
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
-    """Answers, verdicts, pairs, table. The run stays open if transient errors have left gaps."""
+    """Make answers, verdicts, pairs and the table. If transient errors left gaps, the run is not finished."""
     from lwexp.llm.errors import is_transient
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
@@ -108,7 +108,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
     engine = config.engine
     out = run.path / RESPONSES
     if not out.exists() and (other := _same_answers(config, run)) is not None:
-        # The ledgers first: the answers' file marks the copy as complete.
+        # The ledgers are copied first, because the file of answers marks the copy as complete.
         for name in (LEDGER, ENGINE_LEDGER, RESPONSES):
             if (other.path / name).is_file():
                 with atomic(run.path / name) as aside:

@@ -1,6 +1,6 @@
 """The length probe: between two steps, training measures how long the model's answers have become.
 
-It is not in ``train``, because a room does not import a later one; ``train`` receives a function.
+It is not in ``train``, because ``train`` must not import ``sample`` and ``score``; ``train`` receives a function.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A sweep's jobs on SLURM, seen from another process than the one that submitted them."""
+"""``lwexp sweep status, wait, cancel``: a sweep's jobs on SLURM, handled by a process that did not submit them."""
 
 import logging
 from pathlib import Path
@@ -77,7 +77,7 @@ def _trials(folder: Path) -> list[Trial]:
 
 
 def _settle_ended(trials: list[Trial]) -> list[Trial]:
-    """Ask SLURM once for all jobs, and settle the trials that have ended; returns these."""
+    """Ask SLURM once for all jobs, and record the trials that have ended; returns these trials."""
     jobs = SlurmJobs(Slurm(), "", {})
     running = [trial for trial in trials if trial.status == "running"]
     if running:
@@ -92,7 +92,7 @@ def _settle_ended(trials: list[Trial]) -> list[Trial]:
 
 
 def _note(folder: Path, changed: list[Trial]) -> None:
-    """Write these trials. The others are read again: the sweep's own process may have submitted some meanwhile."""
+    """Write these trials. The others are read again, because the sweep's process may have submitted some meanwhile."""
     if changed:
         mine = {trial.number: trial for trial in changed}
         now = read_trials(folder)

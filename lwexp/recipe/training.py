@@ -1,4 +1,4 @@
-"""Mixture to model: trains on the objective's rows, from the base model or from a finished run."""
+"""``lwexp train``: draws the mixture and trains on it, from the base model or from a finished run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESOLVED_START = "LWEXP_INIT_FROM"
-"""Environment variable that tells the ranks which run ``init_from=newest`` was when the command started."""
+"""Environment variable that tells the ranks which run ``init_from=newest`` meant when the command started."""
 
 
 def train(config: Config) -> RunDirectory | None:
@@ -212,7 +212,7 @@ def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None)
 
 
 def _only_newest_is_missing(config: Config) -> bool:
-    """Whether every source that cannot be found is the newest run of a kind, which may still be made."""
+    """Whether each missing source is the newest run of a kind, which may not have been made yet."""
     sources = getattr(config.mixture, config.objective.rows.section)
     if not any(source.count != 0 for source in sources.values()):
         return False
@@ -227,7 +227,7 @@ def _only_newest_is_missing(config: Config) -> bool:
 
 
 def _warn_off_policy(pair_runs: Sequence[Run], start: Run, kind: str) -> None:
-    """Warn about pairs sampled from another model: they train, but the paper samples from the model itself."""
+    """Warn about pairs that were sampled from another model; the paper samples them from the model itself."""
     for run in pair_runs:
         sampled_from = run.manifest.inputs.get("sft")
         if sampled_from is not None and sampled_from != start.id:

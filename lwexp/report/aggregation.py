@@ -1,6 +1,6 @@
 """Turns responses and verdicts into cells: means with intervals, per range, language and repeat; pure.
 
-An answer that never came is counted as missing and enters nothing else. An answer without a score is counted as
+A missing answer is counted as missing and enters nothing else. An answer without a score is counted as
 unscored and enters no mean; it is not treated as zero. A cell's mean is the mean over
 prompts of the mean over that prompt's scored repeats, so a prompt with an unscored repeat weighs as much
 as any other.
@@ -26,14 +26,14 @@ class ScoredResponse(NamedTuple):
     scores: Mapping[str, float | None]
     """Metric name -> score, in the order of the metrics; None: unscored; absent: the metric does not apply to it."""
     reason: str | None
-    """Why a judge gave no score; None if it gave one, if no score was requested, or if the answer never came."""
+    """Why a judge gave no score; None if it gave one, if no score was requested, or if the answer is missing."""
 
     clean_words: int | None = None
-    """Words of the text without loops and without next turns played by the model; None if no check has looked."""
+    """Words of the text without loops and without next turns played by the model; None if this was not checked."""
 
     @property
     def is_missing(self) -> bool:
-        """Whether the answer never came."""
+        """Whether there is no answer; an empty answer is not missing."""
         return self.response.finish_reason == "error"
 
 
@@ -69,7 +69,7 @@ class Scores(dict[str, Score]):
 
 
 class Cell(NamedTuple):
-    """One model on one set of prompts. All but ``n_missing`` and ``asked_prompts`` is about the answers that came."""
+    """One model on one set of prompts. Only ``n_missing`` and ``asked_prompts`` include missing answers."""
 
     n: int
     n_missing: int
@@ -83,13 +83,13 @@ class Cell(NamedTuple):
     max_words: int | None
     median_words: float | None
     max_clean_words: int | None = None
-    """Of the longest text without loops and next turns; None if unknown."""
+    """Words of the longest text without loops and next turns; None if unknown."""
     clean_length: float | None = None
-    """What S_l would be for these texts; None if unknown, or without S_l."""
+    """S_l of the texts without loops and next turns; None if unknown, or if the bench has no S_l."""
 
     @property
     def asked(self) -> int:
-        """Answers that were wanted."""
+        """Number of requested answers, including missing ones."""
         return self.n + self.n_missing
 
 
@@ -180,7 +180,7 @@ def cell(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) 
 
 
 def length_by_words(answers: Sequence[ScoredResponse], words: Sequence[int | None]) -> float | None:
-    """What S_l would be if the answers had so many words; None if they have no S_l, or a number is unknown."""
+    """S_l computed from other word counts; None if the answers have no S_l, or a count is unknown."""
     scored: list[tuple[str, dict[str, float | None]]] = []
     for answer, number in zip(answers, words, strict=True):
         asked = answer.response.required_words

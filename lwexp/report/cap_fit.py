@@ -13,7 +13,7 @@ from lwexp.pages.display import span, words
 from lwexp.stats.agreement import rank_correlation
 from lwexp.stats.intervals import Interval
 
-_FOLLOWS = 0.9  # rank correlation above which the longest answer counts as following
+_FOLLOWS = 0.9  # if the rank correlation is above this, the longest answer follows the cap
 
 
 class CapFit(NamedTuple):

@@ -1,4 +1,4 @@
-"""How much of a text is the answer: lengths and S_l as written, and after each cut; pure.
+"""Lengths and S_l of the texts as written, and after reasoning, next turns and loops are cut off; pure.
 
 Cuts are made in this order, and none changes a score: reasoning before the answer, the next turn of the chat played by
 the model, and the repeats of a loop at the end. S_l as the paper defines it is over the texts without reasoning.
@@ -28,7 +28,7 @@ class Stage(NamedTuple):
 
 
 def stages(evaluation: Evaluation) -> list[Stage]:
-    """What each cut leaves; empty if no cut shortens an answer, or if the run is of a version that made none."""
+    """The answers after each cut; empty if no cut shortens an answer, or if an older version made the run."""
     checks = [evaluation.diagnostics.checks.get(answer.response.id) for answer in evaluation.came]
     rows = []
     for answer, check in zip(evaluation.came, checks, strict=True):
@@ -52,7 +52,7 @@ def stages(evaluation: Evaluation) -> list[Stage]:
 
 
 def cut_note(evaluations: Sequence[Evaluation]) -> str:
-    """A sentence on models whose S_l or longest answer is made by loops or next turns; empty if there are none."""
+    """A sentence on models whose S_l or longest answer changes without loops and next turns; empty if none does."""
     found = [said for each in evaluations if (said := _inflated(each))]
     if not found:
         return ""

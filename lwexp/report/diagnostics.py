@@ -95,7 +95,7 @@ def signs(answer: ScoredResponse, diagnostics: Diagnostics) -> list[str]:
 
 
 def by_position(answers: Sequence[ScoredResponse], diagnostics: Diagnostics) -> dict[str, dict[int, Point]]:
-    """Measure -> segment -> mean over prompts; repeats enter as their mean, unscored parts not at all."""
+    """Measure -> segment -> mean over prompts. Repeats of a prompt are averaged first; unscored parts are left out."""
     prompts = {answer.response.id: answer.response.prompt_id for answer in answers}
     values: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for position in diagnostics.positions:

@@ -50,7 +50,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 def tell_apart(
     labels: Sequence[str], trees: Sequence[Mapping[str, Any]], ids: Sequence[str], last_resort: Sequence[str]
 ) -> list[str]:
-    """Unique names: equal ones get the one or two settings they differ in, else their run's id.
+    """Make names unique: equal names get the one or two settings that differ, or else the run's id.
 
     Example:
         Two runs called ``sft`` with seeds 0 and 1, beside ``dpo``, become ``sft seed=0`` and ``sft seed=1``.

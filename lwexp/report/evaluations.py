@@ -47,7 +47,7 @@ class Evaluation:
     train: Run | None
     started_from: tuple[str, ...]
     answers: tuple[ScoredResponse, ...]
-    """In bench order, with those that never came."""
+    """In bench order, including missing answers."""
     metrics: tuple[MetricInfo, ...]
     ranges: tuple[WordRange, ...]
     judge: str | None
@@ -120,7 +120,7 @@ class Evaluation:
 
     @cached_property
     def came(self) -> tuple[ScoredResponse, ...]:
-        """The answers that came."""
+        """The answers that are not missing."""
         return tuple(answer for answer in self.answers if not answer.is_missing)
 
     @cached_property
@@ -130,12 +130,12 @@ class Evaluation:
 
     @property
     def asked(self) -> int:
-        """Longest answer asked for, of those that came; 0 if no prompt asks for a length."""
+        """The largest requested length among the answered prompts; 0 if no prompt asks for a length."""
         return max((answer.response.required_words or 0 for answer in self.came), default=0)
 
     @property
     def longest(self) -> int:
-        """Words of the longest answer; 0 without any."""
+        """Words of the longest answer; 0 without answers."""
         return self.total.max_words or 0
 
     @property
@@ -200,7 +200,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
 
 
 def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
-    """Training runs whose models it was trained from, nearest first, without those that only made its data."""
+    """Training runs whose models the run was trained from, nearest first; runs that only made its data are left out."""
     found: list[str] = []
     node: Run | None = train
     while node is not None:

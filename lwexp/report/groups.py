@@ -79,7 +79,7 @@ class Group:
 
     @cached_property
     def cuts(self) -> str:
-        """A sentence on models whose numbers are made by loops or next turns; empty if there are none."""
+        """A sentence on models whose numbers change without loops and next turns; empty if none do."""
         return cut_note(self.evaluations)
 
     @property

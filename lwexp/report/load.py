@@ -73,7 +73,7 @@ def _groups(evaluations: list[Evaluation]) -> tuple[Group, ...]:
 
 
 def _placed(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """A model has one place, and so one colour, in all groups."""
+    """Give each model the same place, and so the same colour, in all groups."""
     models = dict.fromkeys(e.model_id for group in groups for e in group.evaluations)
     places = {model: place for place, model in enumerate(models)}
     return tuple(
@@ -116,7 +116,7 @@ def _evaluations_at(path: Path, notes: list[str]) -> list[Run]:
 
 
 def _named(evaluations: list[Evaluation]) -> list[Evaluation]:
-    """Order models as they were made, short caps first, and make equal names distinct."""
+    """Order models by creation, short caps first, and make equal names distinct."""
 
     def order(evaluation: Evaluation) -> tuple[bool, float, str]:
         cap = evaluation.max_train_words

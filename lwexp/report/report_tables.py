@@ -88,8 +88,8 @@ def score_columns(metrics: Sequence[MetricInfo], cell: Cell | None) -> dict[str,
 def as_csv(groups: Sequence[Group]) -> str:
     """One line for each model and part of the bench: all, each range, each language, each type of prompt.
 
-    The part "common" is the prompts that all models answered; it is there only if they differ. An empty cell means
-    unknown, not zero.
+    The part "common" is the prompts that all models answered; it exists only if the models answered different prompts.
+    An empty cell means unknown, not zero.
     """
     metrics = all_metrics(each for group in groups for each in group.evaluations)
     clean = ["S_l_clean"] if any(metric.kind == "length" for metric in metrics) else []
@@ -140,7 +140,7 @@ def longest(part: Cell) -> str:
 
 
 def answers(part: Cell) -> str:
-    """``120``, or ``246 of 492`` if some answers never came."""
+    """``120``, or ``246 of 492`` if some answers are missing."""
     return f"{part.n:,} of {part.asked:,}" if part.n_missing else f"{part.n:,}"
 
 

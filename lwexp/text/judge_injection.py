@@ -109,7 +109,8 @@ def injection_flags(text: str) -> tuple[str, ...]:
 def signs_to_judge(text: str) -> tuple[str, ...]:
     """Names of the narrow signs in an answer, in the same order.
 
-    Markers of a chat template are none of them: a model that runs past its end is another fault (``find_next_turn``).
+    Markers of a chat template are not among them: a model that writes next turns is a different fault, found by
+    ``find_next_turn``.
     """
     return _found(_NARROW_SIGNS, without_turn_markers(text))
 

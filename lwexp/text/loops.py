@@ -13,7 +13,7 @@ _REPEATS = 4  # a chorus may come three times; four in a row with nothing betwee
 _LEAST = 40  # tokens; shorter repetitions are "ha ha ha"
 _LONGEST_PERIOD = 200  # tokens in the repeated passage
 
-_END_REPEATS = 3  # fewer are enough at the end of an answer, because the model never left the loop
+_END_REPEATS = 3  # at the end of an answer fewer repeats are enough, because the model never left the loop
 _END_LEAST = 30  # words
 
 
@@ -35,7 +35,7 @@ def find_loop(text: str) -> str | None:
 
 
 class Loop(NamedTuple):
-    """An end of a text that says one passage again and again: the index of its first word, and the passage's words."""
+    """A repeated passage at the end of a text: the index of its first word, and the passage's words."""
 
     start: int
     period: int
@@ -57,7 +57,7 @@ def find_end_loop(words: Sequence[str]) -> Loop | None:
 
 
 def looped_words(words: Sequence[str]) -> int:
-    """Words at the end of a text that are a loop, its first passage included; 0 without one."""
+    """Number of words in the loop at the end of a text, its first passage included; 0 without a loop."""
     loop = find_end_loop(words)
     return 0 if loop is None else len(words) - loop.start
 
@@ -70,6 +70,6 @@ def end_of_first_passage(text: str) -> int | None:
 
 
 def without_loop(text: str) -> str:
-    """The text up to the end of a loop's first passage; a text without a loop comes back as it is."""
+    """The text up to the end of a loop's first passage; a text without a loop is returned unchanged."""
     end = end_of_first_passage(text)
     return text if end is None else text[:end].rstrip()

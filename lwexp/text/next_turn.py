@@ -1,16 +1,16 @@
-"""The end of an answer that a model ran past: it goes on and plays the next turn of the chat.
+"""Finds where a model did not stop after its answer and also wrote the next turns of the chat.
 
-It shows in markers of a chat template that servers leave in the text, or in another request and reply in plain words.
-Markers that the text begins with are a remainder of the prompt's template, and what follows them is the answer.
+The next turn begins with a marker of a chat template that the server left in the text, or is another request and reply
+in plain words. Markers at the very start of a text are left over from the prompt's template; the answer follows them.
 """
 
 import re
 from typing import NamedTuple
 
-# In quotation marks or backticks a marker is being written about.
+# A marker in quotation marks or backticks is mentioned, not used.
 _NOT_QUOTED = r"(?<![\"'`\u201c\u2018])"
 
-# Rule -> markers. The first marker that is not leading ends the answer; of equal places, the first rule counts.
+# Rule -> markers. The first marker after the start ends the answer. If two rules match there, the first rule counts.
 _MARKERS = {
     "llama2": r"\[/?INST\]|<</?SYS>>|</s>",
     "llama3": r"<\|(?:start_header_id|end_header_id|eot_id|eom_id|begin_of_text|end_of_text)\|>",
@@ -29,7 +29,7 @@ _LEADING = re.compile(
 )
 _TEMPLATE = re.compile("|".join([*_MARKERS.values(), "<s>", "<bos>"]), re.MULTILINE)
 _ROLE = re.compile(r"\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:)")
-# A request and its reply in plain words. A text that begins with a speaker is a dialogue, which may go on.
+# A request and its reply in plain words. A text that begins with a speaker is a dialogue, which is not cut.
 _ASKING = re.compile(r"^(?:Human|User):", re.MULTILINE)
 _REPLYING = re.compile(r"^(?:Assistant|AI):", re.MULTILINE)
 _DIALOGUE = re.compile(r"\s*\**(?:Human|User|Assistant|AI|System)\**:")
@@ -61,9 +61,9 @@ def find_next_turn(text: str) -> NextTurn | None:
 
 
 def without_next_turn(text: str) -> str:
-    """The answer alone: without leading markers of a template, and without what follows its end.
+    """The answer alone: without leading markers of a template, and without next turns.
 
-    A text in which nothing is found comes back as it is.
+    A text without either is returned unchanged.
     """
     leading = _LEADING.match(text)
     turn = find_next_turn(text)

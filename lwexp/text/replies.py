@@ -1,4 +1,4 @@
-"""Reads the one JSON object that a model was asked for, in any wrapping that does not change its meaning.
+"""Reads the one JSON object that a model was asked for, whatever wrapping around it does not change its meaning.
 
 A reply may repeat the judged text. So the text around the object is checked too, and a reply whose object may come from
 the judged text is refused.
@@ -23,7 +23,7 @@ _FENCE = re.compile(r"```(?:[jJ][sS][oO][nN])?\s*(.*?)\s*```", re.DOTALL)
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_KEY = 40  # characters
-# Signs in plain words. The others, template tokens and hidden characters, cannot become a verdict.
+# Signs in plain words. The other signs, template tokens and hidden characters, cannot become a verdict.
 _SAYS_TO_JUDGE = {"scores", "asks_for_score", "overrides_rules", "addresses_judge", "praises_itself"}
 
 

@@ -68,8 +68,8 @@ class Count(NamedTuple):
 def stated_words(text: str) -> int | None:
     """The length that an instruction asks for, in words; None if it states none.
 
-    A range gives its middle; of several lengths, the largest is taken as that of the whole text. The length of each
-    chapter, a rate, and the length of an existing text do not count.
+    A range gives its middle. If there are several lengths, the largest is taken as the length of the whole text. The
+    length of each chapter, a rate, and the length of an existing text do not count.
 
     Example:
         ``stated_words("Write a 10,000-word novel, each chapter about 1k words") == 10_000``

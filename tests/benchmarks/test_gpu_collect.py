@@ -137,5 +137,5 @@ def test_stages_are_named_right_and_an_unknown_one_is_refused():
     assert [stage.name for stage in STAGES] == ["parity", "zero", "command", "ours", "rivals"]
     assert [stage.name for stage in STAGES if not stage.is_required] == ["rivals"]
     assert collect.named(["ours"]) == (STAGES[3],)
-    with pytest.raises(SystemExit, match="no stage 'parities'; take one of: parity, zero"):
+    with pytest.raises(SystemExit, match="no stage 'parities'; choose from: parity, zero"):
         collect.named(["parities"])

@@ -85,7 +85,7 @@ def test_the_longest_answer_never_counts_a_loop_in_silence(run, tmp_path, capsys
     assert "160 [100 clean]" in (tmp_path / "report.md").read_text()
     page = (tmp_path / "report.html").read_text()
     assert '<p class="fine">(100 without loops and next turns)</p>' in page
-    assert "How much of a text is the answer" in page
+    assert "Reasoning, next turns and loops" in page
     headline = quoted(load([run]).groups[0].findings.headline)
     assert "its longest answer has 160 words (100 without loops and next turns)" in headline
     with (tmp_path / "report.csv").open(encoding="utf-8-sig") as file:

@@ -1,4 +1,4 @@
-"""What other tools call our keys: transformers, TRL, LLaMA-Factory, axolotl, Lightning."""
+"""Names that other tools use for lwexp's keys: transformers, TRL, LLaMA-Factory, axolotl, Lightning."""
 
 _BATCH = "objective.global_batch"
 _BATCH_NOTE = "packs per step over all GPUs; lwexp divides it among GPUs and accumulation steps"

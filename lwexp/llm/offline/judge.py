@@ -9,8 +9,8 @@ repeated sentences, an ending, enough words), so that the miniature recipe has a
 | accuracy | "Part i of k" statements agree on k, and no i is outside 1..k |
 | coherence | parts stand in the order 1, 2, ..., k |
 | clarity | no sentence repeats one of the three before it (far apart, simple sentences may recur) |
-| breadth_and_depth | the other sentences hold as many words as the request asks for |
-| reading_experience | the text ends with a sentence that ends it, and no word run is stuck |
+| breadth_and_depth | the sentences that are not repeated have as many words as the request asks for |
+| reading_experience | the text ends with a closing sentence, and no words are repeated over and over |
 """
 
 import json
@@ -33,7 +33,7 @@ _STUCK = re.compile(r"(.{2,40}?)\1{3,}", re.DOTALL)
 _WORD = re.compile(r"[a-zA-Z]{3,}")
 _HAN_PAIR = re.compile(r"(?=([\u4e00-\u9fff]{2}))")
 _ASKING = frozenset(("about", "and", "article", "for", "need", "please", "text", "the", "word", "words", "write"))
-# Words of a Chinese request that do not belong to its topic; removed before pairs are taken.
+# Words of a Chinese request that do not belong to its topic; removed before pairs of characters are taken.
 _ZH_ASKING = re.compile(r"请写一篇|写一篇|请用|左右的|左右|大约|关于|的文章|文章|介绍|为题|请|字|写|以")
 
 

@@ -1,1 +1,1 @@
-"""The answers themselves: a few samples on the page, and the reader of all of them."""
+"""Shows the answers themselves: a few samples on the page, and a reader for all answers."""

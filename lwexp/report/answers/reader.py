@@ -1,4 +1,4 @@
-"""All answers of a report, to search and read. An entry is one repeat of one prompt, with the answers of all models."""
+"""The searchable reader of all answers. An entry is one repeat of one prompt, with the answers of all models."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
 from lwexp.text.plain import one_line, visible
 
-# Bytes of all answers together, before compression (a third to a half of it after): beyond it each answer is
+# Bytes of all answers together, before compression (a third to a half of that after). Beyond it, each answer is
 # shortened in the middle to an equal share, with a note. 2 models x 120 answers of 20,000 English words take 29 MB.
 TEXT_BUDGET = 32_000_000
 _TITLE = 160

@@ -1,4 +1,4 @@
-"""Answers to read: the first prompt of each length and language, with every model's answer; pure."""
+"""Chooses sample answers: the first prompt of each length and language, with every model's answer; pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _MOST_LENGTHS = 8
 
 
 class Shown(NamedTuple):
-    """One model's answer; ``text`` is shortened in the middle where it is long."""
+    """One model's answer; if it is long, ``text`` is shortened in the middle."""
 
     evaluation: Evaluation
     answer: ScoredResponse | None

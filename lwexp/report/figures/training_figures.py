@@ -41,7 +41,7 @@ def training_figures(models: Sequence[Evaluation]) -> list[Picture]:
         ),
     ]  # fmt: skip
     drawn = [figure for figure in found if figure is not None]
-    # A figure that is alone in its row fills it.
+    # A figure without a neighbour fills the whole row.
     lengths = {each.place: [n for n in each.mixture.answer_words if n > 0] for each in models if each.mixture}
     histogram = _lengths({place: own for place, own in lengths.items() if own}, is_large=len(drawn) % 2 == 0)
     return [*drawn, histogram] if histogram else drawn

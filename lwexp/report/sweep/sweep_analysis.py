@@ -18,7 +18,7 @@ _CAP = re.compile(r"mixture\.sources\.[\w-]+\.max_words")
 
 
 class Setting(NamedTuple):
-    """All seeds of one setting. ``means`` is prompt id -> mean over the seeds; ``mean`` and ``interval`` are of these.
+    """All seeds of one setting. ``means`` is prompt id -> mean over seeds; ``mean`` and ``interval`` are over prompts.
 
     ``x`` is the varied value as a number; ``series`` describes the other varied keys, and is empty if there are none.
     """
