@@ -37,7 +37,7 @@ def choose_tokens(
 
 
 def penalise_repeats(
-    logits: Float[Tensor, "rows vocab"], seen: Bool[Tensor, "rows vocab"], penalty: float
+    logits: Float[Tensor, "rows vocab"], seen: Bool[Tensor, "rows vocab"], penalty: float | Float[Tensor, "rows 1"]
 ) -> Float[Tensor, "rows vocab"]:
     """Make tokens that occur in the prompt or the answer so far less likely (penalty > 1) or more likely (< 1).
 

@@ -46,11 +46,20 @@ class DecodeResult(NamedTuple):
     finish_reason: Literal["stop", "length"]
 
 
+class DecodedToken(NamedTuple):
+    """What one step gave an answer: its next token, its end, or both."""
+
+    id: str
+    token: int | None  # None at a stop token
+    finish_reason: Literal["stop", "length"] | None  # None while the answer goes on
+
+
 @dataclass
 class _Row:
     """An answer being written."""
 
     request: DecodeRequest
+    sample: SampleConfig
     draws: random.Random
     tokens: list[int] = field(default_factory=list)
 
@@ -78,40 +87,98 @@ def _decode(
     model: Any, requests: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
 ) -> Iterator[DecodeResult]:
     waiting = deque(requests)
-    rows: list[_Row] = []
-    cache = SlotCache(sample.batch_size)
-    logits = torch.empty(0, device=model.device)
-    seen = _Seen(sample, model)
-    stops = frozenset(stop_ids)
-    while waiting or rows:
-        free = sample.batch_size - len(rows)
+    decoder = Decoder(model, sample.batch_size, stop_ids)
+    tokens: dict[str, list[int]] = {}
+    while waiting or decoder.is_busy:
         # Fill a quarter of the slots at a time, because reading one prompt takes as long as a step of the batch.
-        if waiting and (free >= sample.batch_size / 4 or not rows):
-            new = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            first = _read_prompts(model, new, cache)
-            logits = torch.cat([logits, first]) if rows else first
-            seen.admit(len(rows), new)
-            rows += [_Row(request, random.Random(request.seed)) for request in new]
-        tokens = _next_tokens(logits, rows, seen, sample)
-        for slot in reversed(range(len(rows))):
-            row = rows[slot]
-            reason: Literal["stop", "length"] | None = "stop" if tokens[slot] in stops else None
-            if reason is None:
-                row.tokens.append(tokens[slot])
-                reason = "length" if len(row.tokens) == sample.max_new_tokens else None
-            if reason is not None:
-                yield DecodeResult(row.request.id, row.tokens, reason)
-                _close(slot, rows, tokens, cache, seen)
-        if rows:
-            logits = _step(model, tokens, cache)
+        if waiting and (decoder.free >= sample.batch_size / 4 or not decoder.is_busy):
+            new = [waiting.popleft() for _ in range(min(decoder.free, len(waiting)))]
+            decoder.admit(new, sample)
+            tokens |= {request.id: [] for request in new}
+        for id, token, finish_reason in decoder.choose():
+            if token is not None:
+                tokens[id].append(token)
+            if finish_reason is not None:
+                yield DecodeResult(id, tokens.pop(id), finish_reason)
+        decoder.advance()
 
 
-def _close(slot: int, rows: list[_Row], tokens: list[int], cache: SlotCache, seen: _Seen) -> None:
-    """Drop a slot everywhere; the last slot moves into its place."""
-    cache.free(slot)
-    seen.free(slot, len(rows) - 1)
-    rows[slot], tokens[slot] = rows[-1], tokens[-1]
-    del rows[-1], tokens[-1]
+class Decoder:
+    """A number of slots, each with one answer. Every step gives each answer its next token.
+
+    Args:
+        model: A causal language model of transformers, in evaluation mode.
+        slots: How many answers are written at once.
+        stop_ids: An answer ends before the first of these.
+    """
+
+    def __init__(self, model: Any, slots: int, stop_ids: Sequence[int]) -> None:
+        self._model = model
+        self._slots = slots
+        self._stops = frozenset(stop_ids)
+        self._rows: list[_Row] = []
+        self._cache = SlotCache(slots)
+        self._logits: Logits = torch.empty(0, device=model.device)
+        self._seen = _Seen(slots, model)
+        self._chosen: list[int] = []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any answer is being written."""
+        return bool(self._rows)
+
+    @property
+    def free(self) -> int:
+        """How many answers can be admitted."""
+        return self._slots - len(self._rows)
+
+    @torch.inference_mode()
+    def admit(self, new: Sequence[DecodeRequest], sample: SampleConfig) -> None:
+        """Read prompts into free slots; ``sample.batch_size`` is not used."""
+        first = _read_prompts(self._model, new, self._cache)
+        self._logits = torch.cat([self._logits, first]) if self._rows else first
+        self._seen.admit(len(self._rows), new, sample.repetition_penalty)
+        self._rows += [_Row(request, sample, random.Random(request.seed)) for request in new]
+
+    @torch.inference_mode()
+    def choose(self) -> list[DecodedToken]:
+        """Choose the next token of every answer. An answer that ends frees its slot."""
+        self._chosen = _next_tokens(self._logits, self._rows, self._seen)
+        given = []
+        for slot in reversed(range(len(self._rows))):
+            row, token = self._rows[slot], self._chosen[slot]
+            if token in self._stops:
+                given.append(DecodedToken(row.request.id, None, "stop"))
+                self._close(slot)
+                continue
+            row.tokens.append(token)
+            is_full = len(row.tokens) == row.sample.max_new_tokens
+            given.append(DecodedToken(row.request.id, token, "length" if is_full else None))
+            if is_full:
+                self._close(slot)
+        return given
+
+    @torch.inference_mode()
+    def advance(self) -> None:
+        """Give the model the chosen tokens. Follows each ``choose``."""
+        if self._rows:
+            self._logits = _step(self._model, self._chosen, self._cache)
+
+    @torch.inference_mode()
+    def drop(self, id: str) -> None:
+        """Free the slot of an answer that is no longer wanted. Call it between ``choose`` and ``advance``."""
+        for slot, row in enumerate(self._rows):
+            if row.request.id == id:
+                self._close(slot)
+                return
+
+    def _close(self, slot: int) -> None:
+        """Free a slot everywhere; the last slot moves into its place."""
+        self._cache.free(slot)
+        self._seen.free(slot, len(self._rows) - 1)
+        rows, chosen = self._rows, self._chosen
+        rows[slot], chosen[slot] = rows[-1], chosen[-1]
+        del rows[-1], chosen[-1]
 
 
 def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) -> Logits:
@@ -163,29 +230,38 @@ def _step(model: Any, tokens: list[int], cache: SlotCache) -> Logits:
     return logits
 
 
-def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen, sample: SampleConfig) -> list[int]:
+def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen) -> list[int]:
     logits = seen.penalise(logits)
     draws = torch.tensor([row.draws.random() for row in rows], dtype=torch.float64)
-    chosen = choose_tokens(logits, draws, temperature=sample.temperature, top_p=sample.top_p, top_k=sample.top_k)
+    settings = [(row.sample.temperature, row.sample.top_p, row.sample.top_k) for row in rows]
+    chosen = torch.empty(len(rows), dtype=torch.long, device=logits.device)
+    for temperature, top_p, top_k in dict.fromkeys(settings):
+        same = [slot for slot, setting in enumerate(settings) if setting == (temperature, top_p, top_k)]
+        part = slice(None) if len(same) == len(rows) else same
+        chosen[part] = choose_tokens(logits[part], draws[part], temperature=temperature, top_p=top_p, top_k=top_k)
     # A NaN or infinity anywhere in a row reaches the logit that is chosen, so one number per row is enough to look at.
-    if not logits.gather(1, chosen.to(logits.device)[:, None]).isfinite().all():
+    if not logits.gather(1, chosen[:, None]).isfinite().all():
         raise LwexpError("the model gives logits that are not finite; its weights or its number format are broken")
-    tokens: list[int] = chosen.tolist()
     seen.add(chosen)
+    tokens: list[int] = chosen.tolist()
     return tokens
 
 
 class _Seen:
-    """Which tokens occur in each slot's prompt and answer. Costs nothing without a repetition penalty."""
+    """Which tokens occur in each slot's prompt and answer. Costs nothing while no answer has a repetition penalty."""
 
-    def __init__(self, sample: SampleConfig, model: Any) -> None:
-        self.penalty = sample.repetition_penalty
-        self.is_on = self.penalty != 1
-        shape = (sample.batch_size, model.config.vocab_size) if self.is_on else (0, 0)
-        self.table = torch.zeros(shape, dtype=torch.bool, device=model.device)
+    def __init__(self, slots: int, model: Any) -> None:
+        self.is_on = False
+        self.shape = (slots, model.config.vocab_size)
+        self.device = model.device
 
-    def admit(self, first: int, new: Sequence[DecodeRequest]) -> None:
+    def admit(self, first: int, new: Sequence[DecodeRequest], penalty: float) -> None:
+        if penalty != 1 and not self.is_on:
+            self.is_on = True
+            self.table = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
+            self.penalties = torch.ones(self.shape[0], 1, dtype=torch.float64, device=self.device)
         for slot, request in enumerate(new if self.is_on else (), start=first):
+            self.penalties[slot] = penalty
             self.table[slot] = False
             self.table[slot, request.tokens] = True
 
@@ -196,6 +272,10 @@ class _Seen:
     def free(self, slot: int, last: int) -> None:
         if self.is_on:
             self.table[slot] = self.table[last]
+            self.penalties[slot] = self.penalties[last]
 
     def penalise(self, logits: Logits) -> Logits:
-        return penalise_repeats(logits, self.table[: len(logits)], self.penalty) if self.is_on else logits
+        if not self.is_on:
+            return logits
+        rows = len(logits)
+        return penalise_repeats(logits, self.table[:rows], self.penalties[:rows].to(logits.dtype))

@@ -9,7 +9,7 @@ import torch
 from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
+from lwexp.sample.decode import Decoder, DecodeRequest, DecodeResult, decode
 from lwexp.sample.engine import TransformersEngine
 from lwexp.sample.requests import SampleRequest
 
@@ -56,6 +56,37 @@ def test_an_answer_depends_neither_on_its_company_nor_on_the_order(model: Any) -
     assert len({len(done.tokens) for done in alone.values()}) > 3  # slots are freed at different times
     for size, order in ((2, 1), (4, -1), (64, 1)):
         assert answers(model, sampling(batch_size=size, **warm), stops, order) == alone
+
+
+def test_answers_with_different_settings_share_steps_without_touching_each_other(model: Any) -> None:
+    """Admitted one by one while others are being written; one is dropped on the way."""
+    settings = [
+        sampling(), sampling(temperature=0.9, top_p=0.9), sampling(temperature=0.9, top_k=20, repetition_penalty=1.3),
+        sampling(repetition_penalty=1.3, max_new_tokens=25), sampling(temperature=0.5),
+    ]  # fmt: skip
+    questions = [DecodeRequest(f"q{n}", PROMPTS[n], seed=f"0|q{n}") for n in range(5)]
+    alone = {}
+    for question, sample in zip(questions, settings, strict=True):
+        (done,) = decode(model, [question], sample, [])
+        alone[question.id] = done
+    decoder = Decoder(model, 8, [])
+    tokens: dict[str, list[int]] = {question.id: [] for question in questions}
+    reasons: dict[str, str | None] = {}
+    for step in range(60):
+        if step < 5:
+            decoder.admit([questions[step]], settings[step])
+        for id, token, reason in decoder.choose():
+            tokens[id] += [] if token is None else [token]
+            reasons[id] = reason
+        if step == 10:
+            decoder.drop("q1")
+        decoder.advance()
+    assert not decoder.is_busy
+    assert reasons.pop("q1") is None
+    assert tokens.pop("q1") == alone["q1"].tokens[:10]
+    for id, given in tokens.items():
+        assert DecodeResult(id, given, "length") == alone[id]
+    assert reasons == dict.fromkeys(tokens, "length")
 
 
 def test_another_seed_gives_another_answer(model: Any) -> None:
