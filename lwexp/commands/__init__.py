@@ -1,4 +1,4 @@
-"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|convert|serve``.
+"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|convert|serve|chat``.
 
 Scripts of the repository run the first three. Reads the command line and passes it on. Writes nothing itself, and
 never touches torch or a provider before a config has been validated.
@@ -21,7 +21,8 @@ COMMANDS = {
     "report": "lwexp.report.__main__",
     "export": "lwexp.export",
     "convert": "lwexp.convert",
-    "serve": "lwexp.sample.serve",
+    "serve": "lwexp.serve.server",
+    "chat": "lwexp.serve.chat",
 }
 
 _HELP = """lwexp: the LongWriter recipe as one tool.
@@ -36,6 +37,7 @@ lwexp report     compares any runs on one page
 lwexp export     a training run -> an ordinary Hugging Face folder
 lwexp convert    a GGUF file -> an ordinary Hugging Face folder
 lwexp serve      serves a model folder through an OpenAI-compatible API, to try it out
+lwexp chat       talks to a model in the terminal and counts its words
 
 Each has a --help. Start with: lwexp generate experiment=smoke
 """

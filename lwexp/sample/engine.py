@@ -88,7 +88,7 @@ class TransformersEngine:
         expected = max(*lengths, _SPARE)
         longest = max(len(request.tokens) for request in encoded) + min(sample.max_new_tokens, expected)
         slots = fitting_batch_size(self.model, longest, at_most=sample.batch_size)
-        with self._threads():
+        with self.threads():
             for done in self._decode(encoded, sample.model_copy(update={"batch_size": slots})):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
                 # The chat format's line break after <|assistant|> is not part of the answer.
@@ -131,7 +131,7 @@ class TransformersEngine:
             )
 
     @contextmanager
-    def _threads(self) -> Iterator[None]:
+    def threads(self) -> Iterator[None]:
         """One thread for a small model; the previous number is restored afterwards."""
         before = torch.get_num_threads()
         if self._is_small:

@@ -98,7 +98,7 @@ def test_the_command_says_it_in_one_line(tmp_path: Path, typed: list[str], wante
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["lwexp.sample.serve", "lwexp.report", "lwexp.export"])
+@pytest.mark.parametrize("module", ["lwexp.serve.server", "lwexp.serve.chat", "lwexp.report", "lwexp.export"])
 def test_help_of_the_other_commands_needs_no_torch(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", module, "--help"],

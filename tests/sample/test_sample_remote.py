@@ -150,7 +150,7 @@ def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_pa
     ]
     greedy = sampling(temperature=0, max_new_tokens=40, batch_size=4)
     here = collect(prompts, model=llama_folder, model_name="m", sample=greedy, seed=0, out=tmp_path / "here.jsonl")
-    command = [sys.executable, "-m", "lwexp.sample.serve", f"model={llama_folder}"]
+    command = [sys.executable, "-m", "lwexp", "serve", f"model={llama_folder}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -161,34 +161,6 @@ def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_pa
     assert [(row.text, row.finish_reason) for row in there] == [(row.text, row.finish_reason) for row in here]
     assert len({row.text for row in here}) == len(prompts)
     assert all(row.text for row in here)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["port=1"], "wanted run=<run directory> or model=<folder>"),
-        (["run=x", "model=y"], "wanted run=<run directory> or model=<folder>"),
-        (["model=x", "prt=1"], "prt=1: no such option; there are run=, model=, port=, chat="),
-        (["model=x", "port="], "port needs a value, such as port=8000"),
-        (["model=x", "port=http"], "port=http: wanted a whole number"),
-    ],
-)
-def test_serving_nothing_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from lwexp.sample.serve import main
-
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"error: serve: {said}")
-    assert error.count("\n") == 1
-
-
-def test_help_is_printed_without_loading_torch() -> None:
-    check = "import sys; from lwexp.sample.serve import main; code = main(['--help']); "
-    done = subprocess.run(
-        [sys.executable, "-c", check + "sys.exit(code or 'torch' in sys.modules)"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "port=    on 127.0.0.1" in done.stdout
 
 
 def test_reasoning_in_an_answer_is_kept_beside_it(echo: Echo, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
