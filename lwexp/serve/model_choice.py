@@ -28,9 +28,9 @@ def chosen_model(command: str, options: dict[str, str]) -> ModelChoice:
         raise LwexpError(f"{command}: wanted run=<run directory, name, id or newest> or model=<folder>, not both")
     if "model" in options:
         folder = Path(options["model"])
-        return ModelChoice(folder, folder.resolve().name)
+        return ModelChoice(folder, folder.absolute().name)
     run = find_run(
         options["run"], root=Path(options.get("root", "runs")), stages=("train",), key=f"{command}: run",
         make_it="lwexp train",
     )  # fmt: skip
-    return ModelChoice(run.path / "model", run.path.resolve().name)
+    return ModelChoice(run.path / "model", run.id)

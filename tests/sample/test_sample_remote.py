@@ -150,7 +150,8 @@ def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_pa
     ]
     greedy = sampling(temperature=0, max_new_tokens=40, batch_size=4)
     here = collect(prompts, model=llama_folder, model_name="m", sample=greedy, seed=0, out=tmp_path / "here.jsonl")
-    command = [sys.executable, "-m", "lwexp", "serve", f"model={llama_folder}"]
+    (tmp_path / "model").symlink_to(llama_folder)  # the folder's name is the model's
+    command = [sys.executable, "-m", "lwexp", "serve", f"model={tmp_path / 'model'}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

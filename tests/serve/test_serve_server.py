@@ -171,12 +171,22 @@ def test_without_a_limit_an_answer_may_fill_the_positions(served: Served, client
     assert done.choices[0].finish_reason == "stop" or done.usage.total_tokens == served.decoder.positions
 
 
-def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served) -> None:
-    stream = client.chat.completions.create(**asked(TEXTS[0], max_tokens=400) | {"temperature": 1}, stream=True)
-    next(iter(stream))
+def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lwexp.sample.decode import Decoder
+
+    advance = Decoder.advance
+
+    def slow(self: Decoder) -> None:
+        time.sleep(0.02)
+        advance(self)
+
+    monkeypatch.setattr(Decoder, "advance", slow)
+    whole = [client.chat.completions.create(**asked(text)).choices[0].finish_reason for text in TEXTS[:4]]
+    stream = client.chat.completions.create(**asked(TEXTS[whole.index("length")], max_tokens=400), stream=True)
+    next(iter(stream))  # 40 steps, 0.8 s or more, are still to come
     assert served.decoder.busy == 1
     stream.close()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while served.decoder.busy and time.monotonic() < deadline:
         time.sleep(0.01)
     assert served.decoder.busy == 0
