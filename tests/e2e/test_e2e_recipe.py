@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = [
     ("generate_data.py", "experiment=smoke"),
@@ -177,7 +179,4 @@ def test_offline_tracking_needs_no_account(root):
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """One command as a user types it, without keys, one thread (tests run side by side)."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False,
-        env={**environment, "OMP_NUM_THREADS": "1"}, timeout=300,
-    )  # fmt: skip
+    return forked.run([sys.executable, *arguments], env={**environment, "OMP_NUM_THREADS": "1"})

@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 
 from lwexp.config.folders import REPOSITORY
+from tests import forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TINY = ["experiment=smoke", "generate.instructions.count=8"]
 
 
 def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lwexp", *arguments],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return forked.run([sys.executable, "-m", "lwexp", *arguments], cwd=folder, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests import forked
+
 SMALL = (
     "model=tiny_glm", "model.shape.num_hidden_layers=1", "model.shape.hidden_size=32", "model.shape.vocab_size=400",
     "hardware=cpu", "hardware.threads=1", "pack.max_tokens=256", "objective.global_batch=2",
@@ -15,9 +17,7 @@ SMALL = (
 
 
 def lwexp(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
+    return forked.run([sys.executable, "-m", "lwexp", *words], cwd=folder)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

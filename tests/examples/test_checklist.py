@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.records import Judgement, Verdict, read_rows
+from tests import forked
 from tests.score.scripted_judge import Judge
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "checklist"
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 def evaluate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lwexp", "evaluate", "plugins=[checklist.py]", "bench=checklist"]
-    return subprocess.run([*command, "responses=answers.jsonl", *words], cwd=folder, capture_output=True, text=True)
+    return forked.run([*command, "responses=answers.jsonl", *words], cwd=folder)
 
 
 def test_answers_are_scored_by_the_checks_of_their_prompts(folder: Path, judge: Judge) -> None:

@@ -16,6 +16,7 @@ from lwexp.extend.plugins import _loaded
 from lwexp.train.model.build import build_model
 from lwexp.train.model.dimensions import model_sizes, published_models
 from lwexp.train.model.logprobs import pack_logprobs
+from tests import forked
 from tests.train.tiny_packs import NoTokenizer, make_documents, make_pack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "qwen3"
@@ -26,7 +27,7 @@ SMALL = (
 
 
 def lwexp(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True)
+    return forked.run([sys.executable, "-m", "lwexp", *words], cwd=folder)
 
 
 @pytest.fixture
@@ -73,8 +74,7 @@ def planned_parameters(folder: Path) -> int:
         "from lwexp.config import compose; from lwexp.train.model.dimensions import model_sizes;"
         f"print(model_sizes(compose('plugins=[qwen3.py]', *{SMALL}).model).parameters)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    return int(done.stdout)
+    return int(forked.run([sys.executable, "-c", code], cwd=folder).stdout)
 
 
 def test_without_the_plugin_the_family_is_unknown(folder: Path) -> None:

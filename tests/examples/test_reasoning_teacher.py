@@ -3,10 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+from tests import forked
 from tests.llm.loopback import loopback_server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reasoning_teacher"
@@ -17,13 +17,13 @@ def test_the_options_of_the_teacher_arrive(tmp_path: Path) -> None:
     row = {"text": "Write a 40-word text about tea.", "required_words": 40}
     (tmp_path / "mine" / "ask.jsonl").write_text(json.dumps(row) + "\n")
     with loopback_server("--canned") as server:
-        done = subprocess.run(
+        done = forked.run(
             [
                 sys.executable, "-m", "lwexp", "generate", "--config-dir", "conf", "teacher=reasoning",
                 f"teacher.base_url={server.url}", "instructions=file", "generate.instructions.path=ask.jsonl",
                 "generate.min_words=1", "name=tea",
             ],
-            cwd=tmp_path / "mine", capture_output=True, text=True, env=os.environ | {"OPENAI_API_KEY": "canary-0"},
+            cwd=tmp_path / "mine", env=os.environ | {"OPENAI_API_KEY": "canary-0"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         sent = server.stats()["requests"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.records import Conversation, Failure, read_rows
+from tests import forked
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "row_format"
 ROWS = [{"turns": [f"Write about tea {n}", "word " * 40, "And coffee?", "word " * (n + 1)]} for n in range(8)]
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def lwexp(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True)
+    return forked.run([sys.executable, "-m", "lwexp", *words], cwd=folder)
 
 
 def test_an_import_reads_the_rows_and_names_broken_ones(folder: Path) -> None:

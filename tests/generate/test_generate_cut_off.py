@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 import urllib.request
@@ -20,6 +18,7 @@ from lwexp.generate import write_drafts
 from lwexp.llm.ledger import Ledger
 from lwexp.records import Draft, Failure, LwexpError, read_rows
 from lwexp.runs import RunDirectory, find_run
+from tests import forked
 from tests.generate.draft_runs import outputs, results_of, write
 
 
@@ -123,11 +122,11 @@ def test_a_run_that_ends_early_is_published_too(start_server: Callable[..., str]
     assert 0 < drafts < 20
 
 
-def start_run(root: Path, *overrides: str) -> subprocess.Popen[str]:
+def start_run(root: Path, *overrides: str) -> forked.Process:
     script = "import sys; from lwexp.config import compose; from lwexp.generate import write_drafts;" \
              "write_drafts(compose(*sys.argv[1:]))"  # fmt: skip
     command = [sys.executable, "-c", script, f"root={root}", *overrides]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return forked.Process(command)
 
 
 def wait_for_answers(root: Path, count: int) -> None:
@@ -151,8 +150,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(number: signal.Signals, tmp_pat
     overrides = ("generate.instructions.count=60",)
     process = start_run(tmp_path / "stopped", *overrides)
     wait_for_answers(tmp_path / "stopped", 40)
-    os.kill(process.pid, number)
-    process.communicate(timeout=60)
+    process.send_signal(number)
+    process.communicate()
     assert process.returncode != 0
     [path] = (tmp_path / "stopped").iterdir()
     stopped = RunDirectory.load(path)

@@ -15,6 +15,7 @@ from lwexp.config.compose import compose_tree
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.records import LwexpError
+from tests import forked
 from tests.llm.loopback import loopback_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,10 +25,8 @@ CANARY = "sk-canary-0123456789abcdef"
 def generate(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run generate_data.py in ``folder``, with no keys but those given."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return subprocess.run(
-        [sys.executable, str(REPOSITORY / "generate_data.py"), f"root={folder / 'runs'}", *words],
-        cwd=folder, env={**kept, **environment}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    command = [sys.executable, str(REPOSITORY / "generate_data.py"), f"root={folder / 'runs'}", *words]
+    return forked.run(command, cwd=folder, env={**kept, **environment})
 
 
 def files_with(folder: Path, text: str) -> list[Path]:

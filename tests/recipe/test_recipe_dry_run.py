@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lwexp.config import compose
 from lwexp.config.cli import exit_after
 from lwexp.config.folders import REPOSITORY
 from lwexp.recipe.training import train
+from tests import forked
 from tests.train.tiny_packs import tiny_model
 
 BROKEN = {
@@ -100,9 +100,9 @@ def test_what_only_this_machine_lacks_or_is_not_made_yet_is_no_refusal(
 
 
 def test_the_exit_code_is_2(tmp_path: Path) -> None:
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "lwexp", "train", "model=llama31", "model.path=/models/x", "dry_run=true"],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,22 +15,20 @@ from typing import Any
 
 import pytest
 
-from lwexp.config.folders import REPOSITORY
 from lwexp.records import Failure, PreferencePair, Response, read_rows
+from tests import forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments], cwd=REPOSITORY, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def start(*arguments: str) -> forked.Process:
+    return forked.Process([sys.executable, *arguments], env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def run(*arguments: str) -> tuple[int, str]:
     process = start(*arguments)
     out, err = process.communicate(timeout=300)
+    assert process.returncode is not None
     return process.returncode, out + err
 
 
@@ -64,7 +61,7 @@ def made(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def kill_when(process: subprocess.Popen[str], is_time: Any) -> None:
+def kill_when(process: forked.Process, is_time: Any) -> None:
     deadline = time.monotonic() + 200
     while not is_time():
         assert process.poll() is None, process.communicate()

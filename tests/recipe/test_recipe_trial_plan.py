@@ -10,13 +10,12 @@ import pytest
 from lwexp.config.folders import REPOSITORY
 from lwexp.recipe.trial_plan import TrialPlan, show_plans
 from lwexp.records import LwexpError
+from tests import forked
 
 
 def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lwexp", *arguments, "dry_run=true"],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return forked.run([sys.executable, "-m", "lwexp", *arguments, "dry_run=true"], cwd=folder, env=environment)
 
 
 def test_every_trial_has_a_row_and_counts_in_the_sums(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from lwexp.config.folders import REPOSITORY
 from lwexp.runs import progress as module
 from lwexp.runs.progress import Count, counted, shown, track
+from tests import forked
 
 
 def test_the_text_has_done_total_rate_time_left_and_the_newest_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +105,7 @@ def test_a_real_run_without_a_terminal_prints_lines_while_it_trains_and_samples(
         ["generate", "experiment=smoke"],
         ["train", "experiment=smoke", "hardware=cpu", "evaluate_after=true"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", RUN, *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        done = forked.run([sys.executable, "-c", RUN, *words], cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
         said += done.stderr
     trained = r"\d\d:\d\d:\d\d training: \d+ of \d+, [\d.,]+/s, \d+:\d\d left, loss \d+\.\d{4}, [\d,]+ tokens/s"

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import torch
 
 from lwexp.runs.summaries import read_metrics
-from tests import ROOT
+from tests import ROOT, forked
 from tests.train.test_train_resume import assert_same
 from tests.train.tiny_packs import TINY, tiny_config, tiny_conversations, train_in
 
@@ -58,11 +57,11 @@ class Process:
         overrides = (f"root={root}", *TINY, *OPTIONS, *options)
         command = [sys.executable, "-m", "tests.train.stopped_run", json.dumps({"pause": PAUSE, **mishaps}), *overrides]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        self._process = forked.Process(command, env=environment)
 
     def tell(self, number: signal.Signals, after: int) -> None:
         """Send a signal once that many steps are done."""
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 240
         while not any(len(read_metrics(path)) >= after for path in self._root.glob("*/metrics.jsonl")):
             assert self._process.poll() is None, self._process.communicate()[1]
             assert time.monotonic() < deadline
@@ -70,7 +69,8 @@ class Process:
         self._process.send_signal(number)
 
     def end(self) -> Ended:
-        said = self._process.communicate(timeout=100)[1]
+        said = self._process.communicate()[1]
+        assert self._process.returncode is not None
         (run,) = self._root.iterdir()
         return Ended(run, self._process.returncode, said)
 

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 
 from lwexp.runs.summaries import read_metrics
 from lwexp.train.metrics.rowfile import cut_metrics
-from tests import ROOT
+from tests import ROOT, forked
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
 OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
@@ -65,7 +64,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def stop_child(root: Path, after_step: int, how: signal.Signals) -> tuple[Path, int]:
     """Start the run in a process of its own, which gets a signal once it has done some steps."""
     command = [sys.executable, "-c", CHILD, str(ROOT), str(root), str(after_step), str(int(how)), *OVERRIDES]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120, check=False)
+    done = forked.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     (run,) = root.iterdir()
     return run, done.returncode
 

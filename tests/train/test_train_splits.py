@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import sys
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests import ROOT
+from tests import forked
 from tests.train.split_worker import DOCUMENTS, NORMALIZE, SPLITS
 from tests.train.tiny_packs import make_pack, tiny_model
 
@@ -21,20 +21,17 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, dic
     folder = tmp_path_factory.mktemp("splits")
     arguments = [str(folder / "rendezvous"), str(folder)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.train.split_worker", str(rank), *arguments], cwd=ROOT, stderr=subprocess.PIPE
-        )
-        for rank in range(4)
+        forked.Process([sys.executable, "-m", "tests.train.split_worker", str(rank), *arguments]) for rank in range(4)
     ]
     deadline = time.monotonic() + 240
     while any(process.poll() is None for process in processes):
         # One rank that fails leaves the others waiting for it.
         if any(process.returncode for process in processes) or time.monotonic() > deadline:
             for process in processes:
-                process.kill()
+                process.send_signal(signal.SIGKILL)
         time.sleep(0.1)
     errors = [process.communicate()[1] for process in processes]
-    assert all(process.returncode == 0 for process in processes), b"\n".join(errors).decode()[-2000:]
+    assert all(process.returncode == 0 for process in processes), "\n".join(errors)[-2000:]
     return {ranks: torch.load(folder / f"{ranks}.pt") for ranks in (1, 2, 4)}
 
 

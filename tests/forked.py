@@ -1,0 +1,229 @@
+"""Commands in processes of their own that do not import the libraries again: a server imports them once and forks.
+
+    done = forked.run([sys.executable, "train.py", "experiment=smoke"], cwd=folder)      # as subprocess.run
+    process = forked.Process([sys.executable, "-m", "lwexp", "train"], cwd=folder)       # as subprocess.Popen
+
+``python train.py`` spends 6 to 8 seconds of processor time in the imports of torch, lightning and litellm. A forked
+child has a process id, an environment, a working folder, an exit code, stdout and stderr of its own, and ends as
+Python ends; lwexp itself is imported in the child. A test of what a command imports, or of how its process is started,
+takes ``subprocess``: here the libraries are in ``sys.modules`` before the command begins.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests import ROOT
+
+LIBRARIES = (
+    "accelerate", "hydra", "lightning.pytorch", "lightning.pytorch.strategies", "litellm",
+    "matplotlib.figure", "scipy.stats", "torch.distributed", "transformers.generation",
+    "transformers.models.glm.modeling_glm", "transformers.models.llama.modeling_llama",
+)  # fmt: skip
+# What lwexp sets before it imports them, and one thread, because OpenMP's threads do not survive a fork.
+SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+
+
+class Process:
+    """One command, seen from a test; stdout and stderr go to memory, so it never waits for a reader."""
+
+    def __init__(self, command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+        assert command[0] == sys.executable, f"only python is forked, not {command[0]}"
+        self.args = list(command)
+        self.returncode: int | None = None
+        self._files = [os.memfd_create(name) for name in ("stdout", "stderr")]
+        self._said: tuple[str, str] | None = None
+        job = {"argv": self.args[1:], "cwd": str(cwd), "env": dict(os.environ if env is None else env)}
+        self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            _server().start(job, (theirs.fileno(), *self._files))
+        self.pid = int(self._line())
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal, or None while it runs."""
+        return self._ended(0)
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """Wait for the end; give stdout and stderr. A process that does not end is killed."""
+        if self._ended(timeout) is None:
+            self.send_signal(signal.SIGKILL)
+            assert self._ended(10) is not None
+            raise subprocess.TimeoutExpired(self.args, timeout, *self._read())
+        return self._read()
+
+    def _read(self) -> tuple[str, str]:
+        if self._said is None:
+            out, err = (os.pread(file, os.fstat(file).st_size, 0).decode() for file in self._files)
+            self._said = out, err
+            for file in self._files:
+                os.close(file)
+        return self._said
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def _ended(self, timeout: float) -> int | None:
+        if self.returncode is None:
+            self._status.settimeout(timeout)
+            try:
+                self.returncode = int(self._line())
+                self._status.close()
+            except (BlockingIOError, TimeoutError):
+                return None
+        return self.returncode
+
+    def _line(self) -> str:
+        """One number, sent whole."""
+        return self._status.recv(64).decode()
+
+
+def run(
+    command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end.
+
+    Args:
+        command: ``[sys.executable, ...]``, followed by a script, ``-m`` and a module, or ``-c`` and code.
+        cwd: Its working folder.
+        env: Its whole environment; that of the tests without.
+        timeout: Seconds after which it is killed.
+
+    Raises:
+        subprocess.TimeoutExpired: it was killed.
+    """
+    process = Process(command, cwd=cwd, env=env)
+    out, err = process.communicate(timeout)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+class _Server:
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forked", str(theirs.fileno())], cwd=ROOT, env=os.environ | SETTINGS,
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        atexit.register(self.close)
+
+    def start(self, job: dict[str, Any], files: tuple[int, ...]) -> None:
+        """Send a job with its status socket, stdout and stderr."""
+        fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+        self._socket.sendmsg([json.dumps(job).encode()], fds)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait(timeout=30)
+
+
+@functools.cache
+def _server() -> _Server:
+    """One for each process that runs tests."""
+    return _Server()
+
+
+def serve(jobs: socket.socket) -> dict[str, Any]:
+    """Fork a child for each job that comes in; returns only in such a child.
+
+    Between the server and the child stands a process that waits for it, so that several can run at a time.
+    """
+    assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1, "a fork would lose threads"
+    gc.freeze()
+    waiting: set[int] = set()
+    while True:
+        message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 3)
+        waiting = {child for child in waiting if os.waitpid(child, os.WNOHANG) == (0, 0)}
+        if not message:
+            os._exit(0)
+        if child := os.fork():
+            waiting.add(child)
+            for fd in fds:
+                os.close(fd)
+            continue
+        jobs.close()
+        status, out, err = fds
+        if child := os.fork():
+            os.write(status, str(child).encode())
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os.write(status, str(code).encode())
+            os._exit(0)
+        os.close(status)
+        for fd, standard in ((out, 1), (err, 2)):
+            os.dup2(fd, standard)
+            os.close(fd)
+        return dict(json.loads(message))
+
+
+def become(job: dict[str, Any]) -> None:
+    """Be the Python that the job asks for."""
+    argv, env = job["argv"], job["env"]
+    ours = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(env)
+    rest = [folder for folder in sys.path[1:] if folder not in ours]
+    theirs = [os.path.abspath(folder) for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    first = {"-m": os.getcwd(), "-c": ""}.get(argv[0], os.path.dirname(os.path.abspath(argv[0])))
+    sys.path[:] = [first, *theirs, *rest]
+    sys.orig_argv = [sys.executable, *argv]
+    importlib.invalidate_caches()
+    if argv[0] == "-m":
+        sys.argv = argv[1:]
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    elif argv[0] == "-c":
+        sys.argv = ["-c", *argv[2:]]
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(argv[1], "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = argv
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+def be_and_end(job: dict[str, Any]) -> NoReturn:
+    """End as Python does, but do not tear down the modules: with all of them loaded that takes a second."""
+    code, was_interrupted = 1, False
+    try:
+        become(job)
+        code = 0
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            code = end.code or 0
+        else:
+            print(end.code, file=sys.stderr)
+    except BaseException as error:
+        traceback.print_exc()
+        was_interrupted = isinstance(error, KeyboardInterrupt)
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if was_interrupted:  # Python ends by the signal itself, so that a shell sees it
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        os._exit(code & 0xFF)
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    be_and_end(serve(socket.socket(fileno=int(sys.argv[1]))))
