@@ -59,8 +59,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# In the order of tests/conftest.py, slow files first; xdist alone starts the files with most tests first.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Installs SLURM's packages, starts two nodes in namespaces, runs benchmarks/cluster/cases.py, stops them (docs/cluster.md).
 cluster-test: $(READY)
