@@ -57,8 +57,9 @@ class ModelConfig(Strict):
     """Hub commit; null for local folders."""
     init: Literal["pretrained", "random"] = "pretrained"
     chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
-    """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, or ChatML;
-    saved with the tokenizer and read from there afterwards. null takes the family's."""
+    """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, ChatML, or
+    own for the tokenizer's own template; saved with the tokenizer and read from there afterwards. null takes the
+    family's."""
     tokenizer: Literal["from_path", "train"] = "from_path"
     """train fits a small byte-level BPE on the run's own text."""
     shape: Shape = Field(default_factory=Shape)
@@ -83,6 +84,11 @@ class ModelConfig(Strict):
         return self.chat.kind if self.chat else self.family.default_chat
 
     @property
+    def chat_settings(self) -> ChatFormat | str:
+        """The chat format with its settings, or its name."""
+        return self.chat or self.family.default_chat
+
+    @property
     def lora_targets(self) -> tuple[str, ...]:
         """Names of the adapted matrices."""
         return self.lora.targets or self.family.matrices
@@ -104,6 +110,16 @@ class ModelConfig(Strict):
             raise ValueError(
                 "model.rope_scaling: stretches frequencies over a longer context, and model.context_length is null; "
                 "set model.context_length=<tokens>"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def an_own_template_needs_a_tokenizer(self) -> ModelConfig:
+        """A tokenizer that is fitted to the run's text brings no template."""
+        if self.chat_format == "own" and self.tokenizer == "train":
+            raise ValueError(
+                "model.chat: own is the template that comes with a tokenizer, and model.tokenizer=train fits one "
+                "without; set model.tokenizer=from_path or another model.chat"
             )
         return self
 

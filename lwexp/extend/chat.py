@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from lwexp.extend.registry import Registry
 from lwexp.extend.settings import Strict
@@ -54,10 +54,36 @@ class ChatFormat(Strict):
     """Jinja, for ``tokenizer.apply_chat_template``: the same text as the pieces, joined."""
     generation: ClassVar[tuple[Piece, ...]] = ()
     """Pieces after the prompt that start the assistant's turn."""
+    is_checked: ClassVar[bool] = False
+    """Whether the tokens of every conversation are compared with the tokenizer's own encoding of the same text."""
+
+    @property
+    def identity(self) -> str:
+        """Everything about the format that shapes tokens; part of the fingerprint of packs."""
+        return self.kind
+
+    def bind(self, tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
+        """The format as it is for one tokenizer; most formats are the same for all."""
+        return self
 
     def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
         """A conversation, including begin and closing tokens. It must begin with the pieces of its prompt."""
         raise NotImplementedError
+
+    def document(self, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
+        """The pieces of a conversation to train on, checked to begin with the pieces of its prompt.
+
+        Args:
+            messages: In turns that end with an answer.
+            answers: Which answers are targets.
+        """
+        pieces = list(self.pieces(messages))
+        prompt = [*self.pieces(messages[:-1]), *self.generation]
+        for place, piece in enumerate(prompt):
+            assert piece.text == pieces[place].text, f"a {self.kind} conversation does not begin with its prompt"
+        if answers == "last":
+            return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
+        return pieces
 
     def stop_ids(self, tokenizer: PreTrainedTokenizerFast) -> list[int]:
         """Ids of the stop tokens."""

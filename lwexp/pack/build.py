@@ -82,7 +82,7 @@ class Fingerprint:
     """sha256 over everything that shapes the arrays: texts and their names, tokenizer, chat format, settings."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, config: PackConfig, kind: TrainingRows[Any]) -> None:
-        chat = chat_of(tokenizer).kind
+        chat = chat_of(tokenizer).identity
         settings = [FORMAT_VERSION, kind.kind, chat, config.max_tokens, config.overflow, config.strategy, *kind.labels]
         self._digest = hashlib.sha256(json.dumps(settings).encode())
         self._digest.update(tokenizer_fingerprint(tokenizer).encode())

@@ -18,26 +18,26 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 
 from lwexp.extend import CHAT_FORMATS, ChatFormat, Piece, control, text
-from lwexp.extend.chat import control_id
+from lwexp.pack.encoding import (
+    Encoded,
+    Rendered,
+    collect,
+    distinct_texts,
+    encode_rendered,
+    encode_texts,
+    require_rendered,
+)
 from lwexp.records import LwexpError, Message, turn_problem
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
-
-
-class Encoded(NamedTuple):
-    """The tokens of one conversation, and 1 where a token carries loss."""
-
-    ids: Int32[np.ndarray, " tokens"]
-    is_target: UInt8[np.ndarray, " tokens"]
 
 
 def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
@@ -46,10 +46,12 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
     Raises:
         LwexpError: If no format is stored in the tokenizer.
     """
-    name, folder = tokenizer.init_kwargs.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
-    if name not in CHAT_FORMATS and name and tokenizer.init_kwargs.get("lwexp_stop_tokens"):
+    saved = tokenizer.init_kwargs
+    name, folder = saved.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
+    if name not in CHAT_FORMATS and name and saved.get("lwexp_stop_tokens"):
         return _saved_format(tokenizer)
-    return chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
+    format = chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
+    return format.bind(tokenizer)
 
 
 def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
@@ -122,33 +124,46 @@ def encode_stream(
     Raises:
         LwexpError: If the turns of a conversation do not alternate or do not end with an answer.
     """
-    waiting: deque[tuple[list[list[Piece]], list[str], Future[list[Encoding]]]] = deque()
+    waiting: deque[tuple[list[list[Piece]], list[str], Future[tuple[list[Encoding], list[Rendered]]]]] = deque()
 
     def collect_first() -> list[Encoded]:
-        pieces, texts, encodings = waiting.popleft()
-        return _collect(tokenizer, pieces, texts, encodings.result())
+        pieces, texts, future = waiting.popleft()
+        encodings, rendered = future.result()
+        encoded = collect(tokenizer, pieces, texts, encodings)
+        require_rendered(tokenizer, format, encoded, rendered)
+        return encoded
+
+    def encode(pieces: list[list[Piece]], texts: list[str]) -> tuple[list[Encoding], list[Rendered]]:
+        encodings = encode_texts(tokenizer, texts)
+        return encodings, encode_rendered(tokenizer, format, pieces) if format.is_checked else []
 
     with ThreadPoolExecutor(1) as worker:
         for conversations in batches:
-            pieces = [_pieces(format, messages, answers) for messages in conversations]
-            texts = _distinct_texts(pieces)
-            waiting.append((pieces, texts, worker.submit(_encode_texts, tokenizer, texts)))
+            pieces = [_pieces(format, number, messages, answers) for number, messages in enumerate(conversations)]
+            texts = distinct_texts(pieces)
+            waiting.append((pieces, texts, worker.submit(encode, pieces, texts)))
             if len(waiting) == 2:
                 yield collect_first()
         while waiting:
             yield collect_first()
 
 
-def _pieces(format: ChatFormat, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
-    """The pieces of one conversation, checked to begin with the pieces of its prompt."""
+class UnencodableError(LwexpError):
+    """A conversation that the chat format refuses; ``number`` is its place in its batch."""
+
+    def __init__(self, number: int, problem: str) -> None:
+        super().__init__(problem)
+        self.number = number
+
+
+def _pieces(
+    format: ChatFormat, number: int, messages: Sequence[Message], answers: Literal["all", "last"]
+) -> list[Piece]:
     _require_turns(messages, "assistant")
-    pieces = list(format.pieces(messages))
-    prompt = [*format.pieces(messages[:-1]), *format.generation]
-    for place, piece in enumerate(prompt):
-        assert piece.text == pieces[place].text, f"a {format.kind} conversation does not begin with its prompt"
-    if answers == "last":
-        return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
-    return pieces
+    try:
+        return format.document(messages, answers)
+    except LwexpError as error:
+        raise UnencodableError(number, str(error)) from None
 
 
 def encode_prompt(
@@ -161,62 +176,10 @@ def encode_prompt(
     """
     _require_turns(messages, "user")
     pieces = [[*format.pieces(messages), *format.generation]]
-    texts = _distinct_texts(pieces)
-    return _collect(tokenizer, pieces, texts, _encode_texts(tokenizer, texts))[0].ids
-
-
-def reachable_as_text(tokenizer: PreTrainedTokenizerFast, controls: Sequence[str]) -> list[str]:
-    """Control tokens that message text could be encoded as; a tokenizer is usable only if there are none."""
-    encoded = zip(controls, _encode_texts(tokenizer, list(controls)), strict=True)
-    return [token for token, encoding in encoded if control_id(tokenizer, token) in encoding.ids]
+    texts = distinct_texts(pieces)
+    return collect(tokenizer, pieces, texts, encode_texts(tokenizer, texts))[0].ids
 
 
 def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:
     if problem := turn_problem(messages, last=last):
         raise LwexpError(f"cannot encode a conversation of {len(messages)} messages: {problem}; fix or drop it")
-
-
-def _distinct_texts(conversations: Sequence[Sequence[Piece]]) -> list[str]:
-    """All different texts, so that equal ones (roles, the prompt of a preference pair) are tokenised only once."""
-    return list(dict.fromkeys(piece.text for pieces in conversations for piece in pieces if not piece.is_control))
-
-
-def _collect(
-    tokenizer: PreTrainedTokenizerFast,
-    conversations: Sequence[Sequence[Piece]],
-    texts: Sequence[str],
-    encodings: Sequence[Encoding],
-) -> list[Encoded]:
-    """Build the arrays of each conversation from its pieces and the encodings of its texts."""
-    every = list(chain.from_iterable(conversations))
-    ids_of = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
-    controls = {piece.text for piece in every if piece.is_control}
-    control_ids = {token: [control_id(tokenizer, token)] for token in controls}
-    ids: list[int] = []
-    sizes = []
-    for piece in every:
-        found = control_ids[piece.text] if piece.is_control else ids_of[piece.text]
-        ids += found
-        sizes.append(len(found))
-    flat_ids = np.array(ids, dtype=np.int32)
-    flat_targets = np.repeat(np.array([piece.is_target for piece in every], dtype=np.uint8), sizes)
-    piece_ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-    bounds = piece_ends[np.concatenate([[0], np.cumsum([len(pieces) for pieces in conversations], dtype=np.int64)])]
-    return [Encoded(flat_ids[start:stop], flat_targets[start:stop]) for start, stop in pairwise(bounds)]
-
-
-def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[Encoding]:
-    """Encode texts with all special tokens switched off.
-
-    Truncation is switched off first: a saved tokenizer.json can enable it, and long outputs would be cut silently.
-    """
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    before = backend.encode_special_tokens
-    backend.encode_special_tokens = True
-    try:
-        encodings: list[Encoding] = backend.encode_batch_fast(texts, add_special_tokens=False)
-        return encodings
-    finally:
-        backend.encode_special_tokens = before

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.extend import ChatFormat
-from lwexp.pack.chat import chat_format, chat_of, reachable_as_text
+from lwexp.pack.chat import chat_format, chat_of
+from lwexp.pack.encoding import reachable_as_text
 from lwexp.records import LwexpError, write_json
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ _NUMBER_WEIGHT = 20  # how often each number of a text is repeated, see ``_with_
 _WORDS = r"\s*[\r\n]+| ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 _BYTES = 256  # a byte-level BPE knows every byte before its first merge
-_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"]
+_FILES = [
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "generation_config.json",
+]  # fmt: skip
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, chat: str) -> PreTrainedTokenizerFast:
@@ -74,13 +78,15 @@ def _with_numbers(texts: Iterable[str]) -> Iterator[str]:
         yield from re.findall(r"\d{1,3}", text) * _NUMBER_WEIGHT
 
 
-def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | None = None) -> PreTrainedTokenizerFast:
+def load_tokenizer(
+    path: str | Path, revision: str | None = None, chat: str | ChatFormat | None = None
+) -> PreTrainedTokenizerFast:
     """Open a tokenizer and give it a chat format.
 
     Args:
         path: A folder in Hugging Face format, or a hub id.
         revision: Hub commit, or None for the newest.
-        chat: Name of a chat format; None uses the one saved with the tokenizer.
+        chat: A chat format or its name; None uses the one saved with the tokenizer.
 
     Raises:
         LwexpError: If there is no such tokenizer or the hub cannot be reached, if a special token of the format is
@@ -96,10 +102,13 @@ def load_tokenizer(path: str | Path, revision: str | None = None, chat: str | No
         )
     # Not AutoTokenizer: it may rebuild the splitting rules from the model type instead of reading them from the file.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    wanted = chat_format(chat, f"{path}: chat format") if isinstance(chat, str) else chat
     saved = tokenizer.init_kwargs.get("lwexp_chat")
-    if None not in (saved, chat) and saved != chat:
-        raise LwexpError(f"{path} was trained with chat format {saved}, got model.chat={chat}; set model.chat={saved}")
-    format = chat_format(chat, f"{path}: chat format") if chat else chat_of(tokenizer)
+    if wanted is not None and saved not in (None, wanted.kind):
+        raise LwexpError(
+            f"{path} was trained with chat format {saved}, got model.chat={wanted.kind}; set model.chat={saved}"
+        )
+    format = wanted.bind(tokenizer) if wanted is not None else chat_of(tokenizer)
     had = tokenizer.chat_template
     tokenizer = _with_chat(tokenizer, format)
     if had not in (None, tokenizer.chat_template):

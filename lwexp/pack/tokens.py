@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from lwexp.extend import TrainingRows
-from lwexp.pack.chat import Encoded, chat_of, encode_stream
+from lwexp.pack.chat import Encoded, UnencodableError, chat_of, encode_stream
 from lwexp.pack.packing import Counts
 from lwexp.records import LwexpError, Message, turn_problem
 
@@ -109,7 +109,8 @@ def tokenize_documents(
         (folder / "documents.jsonl").open("w", encoding="utf-8") as names,
     ):
         sent: deque[list[RowDocuments]] = deque()
-        for documents_of_batch in encode_stream(tokenizer, chat, _documents(rows, sent), answers=kind.answers):
+        batches = encode_stream(tokenizer, chat, _documents(rows, sent), answers=kind.answers)
+        for documents_of_batch in _naming_rows(batches, sent):
             encoded = iter(documents_of_batch)
             for row in sent.popleft():
                 documents = [next(encoded) for _ in row.documents]
@@ -131,6 +132,15 @@ def _documents(rows: Iterable[RowDocuments], sent: deque[list[RowDocuments]]) ->
     while batch := list(_take_batch(rows)):
         sent.append(batch)
         yield [document for row in batch for document in row.documents]
+
+
+def _naming_rows(batches: Iterator[list[Encoded]], sent: deque[list[RowDocuments]]) -> Iterator[list[Encoded]]:
+    """The same batches; an error about a conversation of the batch that was sent last names its row."""
+    try:
+        yield from batches
+    except UnencodableError as error:
+        row = [row for row in sent[-1] for _ in row.documents][error.number]
+        raise LwexpError(f"{row.id} (source {row.source}): {error}") from None
 
 
 def _take_batch(rows: Iterator[RowDocuments]) -> Iterator[RowDocuments]:

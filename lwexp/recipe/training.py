@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -144,6 +145,8 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     inputs = {source.name: source.found.fingerprint for source in sources}
     if start is None and config.model.init == "pretrained" and Path(config.model.path or "").is_dir():
         inputs["model"] = model_fingerprint(Path(config.model.path or ""), Path(config.root))
+    if start is None and config.model.chat_format == "own":
+        inputs["chat_template"] = _own_template(config)
     if start is not None:
         _warn_off_policy(parents, start, kind)
         parents.append(start)
@@ -176,6 +179,16 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     end(run)
     _show_curves(run)
     return run
+
+
+def _own_template(config: Config) -> str:
+    """sha256 of the tokenizer's own chat template and how it is used: another one makes another run."""
+    from lwexp.pack.chat import chat_of
+    from lwexp.pack.tokenizer import load_tokenizer
+
+    model = config.model
+    tokenizer = load_tokenizer(str(model.path), model.revision, model.chat_settings)
+    return hashlib.sha256(chat_of(tokenizer).identity.encode()).hexdigest()
 
 
 def _show_curves(run: RunDirectory) -> None:

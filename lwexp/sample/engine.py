@@ -12,7 +12,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from lwexp.config.evaluate import SampleConfig
-from lwexp.pack.chat import chat_format, chat_of, encode_prompt
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.model_weights import load_weights
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
@@ -57,7 +57,7 @@ class TransformersEngine:
             disable_progress_bar()  # of transformers, for its own loading
         self.folder = folder
         self.tokenizer = load_tokenizer(folder, revision=None, chat=chat)
-        self.chat = chat_format(chat, "chat format") if chat else chat_of(self.tokenizer)
+        self.chat = chat_of(self.tokenizer)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model: Any = load_weights(
             folder,

@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
-from lwexp.pack.chat import chat_format, chat_of, encode_prompt
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Failure, LwexpError, Message
 from lwexp.runs.artifacts import ENGINE_LEDGER
@@ -145,7 +145,7 @@ def check_server(
     if name not in served:
         raise LwexpError(f"{url} serves {', '.join(served)}, not {name}: another server has this port; try again")
     tokenizer = load_tokenizer(model, revision=None, chat=chat)
-    template = chat_format(chat, "chat format") if chat else chat_of(tokenizer)
+    template = chat_of(tokenizer)
     longest = max(requests, key=lambda request: len(request.prompt.text))
     for request in (*requests[:_CHECKED_PROMPTS], longest):
         messages = [{"role": "user", "content": request.prompt.text}]

@@ -7,8 +7,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.extend import CHAT_FORMATS, control
-from lwexp.pack.chat import encode_prompt
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
+from tests.pack.own_templates import PLAIN
 from tests.pack.pack_rows import encode_conversation, encode_many, turns
 
 # As in the published vocabularies of GLM-4-9B, Llama-3.1-8B and Qwen2.
@@ -24,6 +25,7 @@ REAL_IDS = {
     "chatml": {"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645},
 }  # fmt: skip
 REAL_IDS["longwriter_llama"] = REAL_IDS["llama31"]
+REAL_IDS["own"] = REAL_IDS["chatml"]  # with a template that comes with the tokenizer
 CONVERSATION = turns("Hi", "Yo", "Q", "A", system="S")
 
 
@@ -42,7 +44,10 @@ def ascii_tokenizer(tmp_path_factory):
                 single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 128000)]
             )
         folder = tmp_path_factory.mktemp(chat)
-        PreTrainedTokenizerFast(tokenizer_object=backend).save_pretrained(folder)
+        made = PreTrainedTokenizerFast(tokenizer_object=backend)
+        if chat == "own":
+            made.chat_template, made.eos_token = PLAIN, "<|im_end|>"
+        made.save_pretrained(folder)
         return load_tokenizer(folder, None, chat)
 
     return make
@@ -117,8 +122,9 @@ def test_a_tokenizer_that_adds_begin_tokens_gives_one_where_the_published_code_g
 @pytest.mark.parametrize("chat", list(CHAT_FORMATS))
 def test_an_end_token_inside_a_text_ends_nothing(ascii_tokenizer, chat):
     """Negative example: train/sort_and_group.py takes the first end id as a document's end (L6 of the notes)."""
-    end = CHAT_FORMATS[chat]().eos_token
-    encoded = encode_conversation(ascii_tokenizer(chat), CHAT_FORMATS[chat](), turns("Q", f"A{end}B"))
+    tokenizer = ascii_tokenizer(chat)
+    end = chat_of(tokenizer).eos_token
+    encoded = encode_conversation(tokenizer, chat_of(tokenizer), turns("Q", f"A{end}B"))
     end_id = REAL_IDS[chat][end]
     places = (encoded.ids == end_id).nonzero()[0].tolist()
 

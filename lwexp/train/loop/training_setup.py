@@ -140,10 +140,10 @@ def prepare_tokenizer(
         start_from: Folder of the start model, if the run has one.
     """
     if start_from is not None:
-        return load_tokenizer(start_from, None, config.model.chat_format)
+        return load_tokenizer(start_from, None, config.model.chat_settings)
     if config.model.tokenizer == "from_path":
         assert config.model.path is not None
-        return load_tokenizer(config.model.path, config.model.revision, config.model.chat_format)
+        return load_tokenizer(config.model.path, config.model.revision, config.model.chat_settings)
     kept = folder / "tokenizer"
     if not kept.is_dir():
         documents = (document for row in rows for document in config.objective.rows.documents(row))
@@ -152,4 +152,4 @@ def prepare_tokenizer(
         with atomic(kept) as aside:
             save_tokenizer(fitted, aside)
     # Read the tokenizer back even if it was just fitted, so that every start of the run uses the same one.
-    return load_tokenizer(kept, None, config.model.chat_format)
+    return load_tokenizer(kept, None, config.model.chat_settings)

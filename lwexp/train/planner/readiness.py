@@ -110,7 +110,7 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     from lwexp.pack.tokenizer import load_tokenizer
 
     try:
-        tokenizer = load_tokenizer(file.parent, None, model.chat_format)
+        tokenizer = load_tokenizer(file.parent, None, model.chat_settings)
     except LwexpError as error:
         return f"tokenizer: {error}"
     highest, rows = max(tokenizer.get_vocab().values()), content["vocab_size"]

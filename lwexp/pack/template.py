@@ -1,0 +1,213 @@
+"""A tokenizer's own chat template: conversations rendered by transformers, and where in them an answer is.
+
+An answer begins where the prompt of a server ends, and ends with the special token that the template writes after it.
+Both are found by rendering the beginning of the conversation and comparing it with the whole.
+
+A special token inside a message is replaced by a placeholder before rendering and put back as text afterwards, so only
+the template itself can write control tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from lwexp.extend import Piece, control, text
+from lwexp.records import LwexpError, Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_TAG = re.compile(r"</?\w+>")
+_OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private use, so in no template
+_SHOWN = 40
+
+QUESTION, ANSWER = "lwexpquestion", "lwexpanswer"
+_PROBE = (Message(role="user", content=QUESTION), Message(role="assistant", content=ANSWER))
+
+
+class Span(NamedTuple):
+    """Where a trained answer is in a rendered conversation: characters from ``start`` up to ``stop``."""
+
+    start: int
+    stop: int
+
+
+class ChatTemplate:
+    """A template with the tokenizer whose special tokens it writes.
+
+    Args:
+        tokenizer: Gives the special tokens and the renderer.
+        source: The template's text.
+        controls: Tokens that only the template may write; None finds them.
+        end: The token after an answer; None finds it.
+
+    Raises:
+        LwexpError: If the template cannot be trained on: it fails on a question and an answer, drops or changes the
+            answer, writes no special token after it, or does not begin the conversation with its prompt.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        source: str,
+        controls: Sequence[str] | None = None,
+        end: str | None = None,
+    ) -> None:
+        self.source = source
+        self.has_marks = _GENERATION.search(source) is not None
+        self._tokenizer = tokenizer
+        self._name = tokenizer.name_or_path or "(in memory)"
+        self.controls = tuple(controls) if controls is not None else self._find_controls()
+        escaped = sorted({*self.controls, _OPEN}, key=len, reverse=True)
+        self._escaped = escaped
+        self._in_content = re.compile("|".join(map(re.escape, escaped)))
+        self._in_rendered = re.compile("(" + "|".join(map(re.escape, escaped[:-1])) + ")")
+        self._placeholder = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+        added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
+        self._eats_before = {name for name in self.controls if name in added and added[name].lstrip}
+        self._eats_after = {name for name in self.controls if name in added and added[name].rstrip}
+        self.end = end if end is not None else self._find_end()
+
+    def prompt(self, messages: Sequence[Message]) -> list[Piece]:
+        """The pieces of what a server gives the model before its answer to the last message."""
+        return list(self._split(self._render(self._escape(messages), prompt=True), ()))
+
+    def conversation(self, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
+        """The pieces of a whole conversation; those of its answers, or of the last one, are targets.
+
+        Raises:
+            LwexpError: If the conversation does not begin with the rendering of each of its beginnings.
+        """
+        escaped = self._escape(messages)
+        whole = self._render(escaped)
+        numbers = [number for number, message in enumerate(messages) if message.role == "assistant"]
+        trained = numbers if answers == "all" else numbers[-1:]
+        starts = [self._start(whole, escaped, number) for number in trained]
+        if self.has_marks:
+            spans = self._marked(whole, escaped, trained, starts)
+        else:
+            places = zip(trained, starts, strict=True)
+            spans = [Span(start, self._stop(whole, escaped, number, start)) for number, start in places]
+        return list(self._split(whole, spans))
+
+    def _escape(self, messages: Sequence[Message]) -> list[Message]:
+        def placeholder(found: re.Match[str]) -> str:
+            return f"{_OPEN}{self._escaped.index(found[0])}{_CLOSE}"
+
+        return [m.model_copy(update={"content": self._in_content.sub(placeholder, m.content)}) for m in messages]
+
+    def _render(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
+        import jinja2
+
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [message.model_dump() for message in messages],
+                    chat_template=self.source, tokenize=False, add_generation_prompt=prompt,
+                )
+            )  # fmt: skip
+        except (jinja2.TemplateError, TypeError) as error:
+            roles = ", ".join(message.role for message in messages)
+            raise LwexpError(
+                f"the chat template of {self._name} fails on messages of {roles}: {error}; fix or drop such rows, or "
+                "choose another model.chat"
+            ) from None
+
+    def _start(self, whole: str, messages: Sequence[Message], number: int) -> int:
+        """Where the answer begins: after the prompt that a server would give."""
+        prompt = self._render(messages[:number], prompt=True)
+        self._require_beginning(whole, prompt, f"the prompt of message {number + 1}", messages)
+        return len(prompt)
+
+    def _stop(self, whole: str, messages: Sequence[Message], number: int, start: int) -> int:
+        """Where the answer ends, after its end token; the answer must be rendered as if nothing followed it."""
+        until = whole if number + 1 == len(messages) else self._render(messages[: number + 1])
+        place = until.find(self.end, start)
+        if place < 0:
+            raise LwexpError(self._broken(f"message {number + 1} has no {self.end} after it", messages))
+        stop = place + len(self.end)
+        self._require_beginning(whole, until[:stop], f"message {number + 1} as the last one", messages)
+        return stop
+
+    def _marked(
+        self, whole: str, messages: Sequence[Message], trained: Sequence[int], starts: Sequence[int]
+    ) -> list[Span]:
+        """The spans inside the template's ``{% generation %}`` marks; they must begin where the prompts end."""
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        rendered, marks = render_jinja_template(
+            [[message.model_dump() for message in messages]], chat_template=self.source,
+            return_assistant_tokens_mask=True, **self._tokenizer.special_tokens_map,
+        )  # fmt: skip
+        assert rendered[0] == whole, self._name
+        spans = [Span(*mark) for mark in marks[0]]
+        for number, start in zip(trained, starts, strict=True):
+            span = next((span for span in spans if span.start == start), None)
+            if span is None:
+                problem = f"no {{% generation %}} begins where the prompt of message {number + 1} ends"
+                raise LwexpError(self._broken(problem, messages))
+            if self.end not in whole[span.start : span.stop]:
+                problem = f"the {{% generation %}} of message {number + 1} does not include its {self.end}"
+                raise LwexpError(self._broken(problem, messages))
+        return [span for span in spans if span.start in starts]
+
+    def _require_beginning(self, whole: str, part: str, what: str, messages: Sequence[Message]) -> None:
+        if whole.startswith(part):
+            return
+        at = next((n for n, (a, b) in enumerate(zip(whole, part, strict=False)) if a != b), len(whole))
+        shown = f"{part[at : at + _SHOWN]!r} instead of {whole[at : at + _SHOWN]!r}"
+        raise LwexpError(self._broken(f"{what} is rendered otherwise than in the whole: {shown}", messages))
+
+    def _broken(self, problem: str, messages: Sequence[Message]) -> str:
+        return (
+            f"model.chat=own: the chat template of {self._name} cannot be trained on a conversation of "
+            f"{len(messages)} messages: {problem}; drop such rows or choose another model.chat"
+        )
+
+    def _split(self, rendered: str, spans: Sequence[Span]) -> Iterator[Piece]:
+        """The rendering as pieces, with messages' own special tokens back as text."""
+        bounds = sorted({0, len(rendered), *(place for span in spans for place in span)})
+        for start, stop in pairwise(bounds):
+            is_target = any(span.start <= start and stop <= span.stop for span in spans)
+            parts = self._in_rendered.split(rendered[start:stop])
+            for number, part in enumerate(parts):
+                if number % 2:
+                    yield control(part, is_target=is_target)
+                    continue
+                # Some tokens take the white space beside them (Phi-3's role tokens).
+                if number and parts[number - 1] in self._eats_after:
+                    part = part.lstrip()
+                if number + 1 < len(parts) and parts[number + 1] in self._eats_before:
+                    part = part.rstrip()
+                if part:
+                    yield text(self._placeholder.sub(self._original, part), is_target=is_target)
+
+    def _original(self, found: re.Match[str]) -> str:
+        return self._escaped[int(found[1])]
+
+    def _find_controls(self) -> tuple[str, ...]:
+        """The special tokens, and the other added tokens that the template writes around messages.
+
+        Tags such as ``<think>`` stay ordinary tokens: an answer may write them.
+        """
+        added = self._tokenizer.added_tokens_decoder.values()
+        framing = self._render(_PROBE) + self._render(_PROBE[:1], prompt=True)
+        return tuple(
+            str(token)
+            for token in added
+            if token.special or (str(token) in framing and _TAG.fullmatch(str(token)) is None)
+        )
+
+    def _find_end(self) -> str:
+        whole = self._render(_PROBE)
+        if whole.count(ANSWER) != 1:
+            raise LwexpError(self._broken("it drops or changes the answer", _PROBE))
+        found = self._in_rendered.search(whole, whole.index(ANSWER))
+        if found is None:
+            problem = "it writes no special token after the answer, so the model could not learn to stop"
+            raise LwexpError(self._broken(problem, _PROBE))
+        return found[0]
