@@ -13,17 +13,23 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from lwexp.config.base import Tree
-from lwexp.config.fields import each_section, is_open_mapping, written
+from lwexp.config.fields import each_section, is_open_mapping, names_settings, written
 from lwexp.config.schema import Config
+from lwexp.extend import Registry
 from lwexp.records import LwexpError
 
 
 def add_defaults(tree: Tree) -> None:
-    """Add every key that a section of the tree lacks and its class has a default for, in the form that YAML has."""
+    """Add every key that a section of the tree lacks and its class has a default for, in the form that YAML has.
+
+    A class that is chosen by its name alone becomes a mapping if it has settings, so that they can be overridden.
+    """
     for section, model in each_section(tree, Config):
         for name, field in model.model_fields.items():
             if name not in section and not field.is_required():
                 section[name] = written(field, to_jsonable_python(field.get_default(call_default_factory=True)))
+            elif names_settings(field, section.get(name)):
+                section[name] = {"kind": section[name]}
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def defaults_in_hydra() -> Iterator[None]:
         for override in overrides:
             _refuse_unknown(override, cfg)
             apply([_as_meant(override)], cfg)
-            if isinstance(override.value(), dict) or override.key_or_group.endswith(".kind"):
+            if isinstance(override.value(), dict) or _is_name(override):
                 _fill(cfg)  # the override may have added a section whose keys have defaults
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(fill_and_apply)  # type: ignore[method-assign]
@@ -51,6 +57,14 @@ def defaults_in_hydra() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[method-assign]
+
+
+def _is_name(override: Any) -> bool:
+    """Whether an override may choose a class, by its ``kind`` or by its name alone."""
+    value = override.value()
+    return override.key_or_group.endswith(".kind") or any(
+        isinstance(value, str) and value in registry for registry in Registry.every
+    )
 
 
 def _fill(cfg: Any) -> None:

@@ -162,6 +162,15 @@ def written(field: FieldInfo, tree: typing.Any) -> typing.Any:
     return tree["kind"] if by_name and isinstance(tree, dict) and set(tree) == {"kind"} else tree
 
 
+def names_settings(field: FieldInfo, value: object) -> bool:
+    """Whether ``value`` is the name of a class that has settings besides it."""
+    registries = [item.registry for item in field.metadata if isinstance(item, OneOf) and item.by_name]
+    return any(
+        isinstance(value, str) and value in registry and len(registry[value].model_fields) > 1
+        for registry in registries
+    )
+
+
 def is_section(field: FieldInfo) -> bool:
     """Whether a field holds keys of its own."""
     return next(_models(field.annotation, field.metadata), None) is not None

@@ -89,6 +89,11 @@ class ModelConfig(Strict):
         return self.chat or self.family.default_chat
 
     @property
+    def is_own_template(self) -> bool:
+        """Whether the chat format is the template that comes with the tokenizer."""
+        return self.chat_format in CHAT_FORMATS and CHAT_FORMATS[self.chat_format].is_own
+
+    @property
     def lora_targets(self) -> tuple[str, ...]:
         """Names of the adapted matrices."""
         return self.lora.targets or self.family.matrices
@@ -116,7 +121,7 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def an_own_template_needs_a_tokenizer(self) -> ModelConfig:
         """A tokenizer that is fitted to the run's text brings no template."""
-        if self.chat_format == "own" and self.tokenizer == "train":
+        if self.is_own_template and self.tokenizer == "train":
             raise ValueError(
                 "model.chat: own is the template that comes with a tokenizer, and model.tokenizer=train fits one "
                 "without; set model.tokenizer=from_path or another model.chat"

@@ -54,8 +54,9 @@ class ChatFormat(Strict):
     """Jinja, for ``tokenizer.apply_chat_template``: the same text as the pieces, joined."""
     generation: ClassVar[tuple[Piece, ...]] = ()
     """Pieces after the prompt that start the assistant's turn."""
-    is_checked: ClassVar[bool] = False
-    """Whether the tokens of every conversation are compared with the tokenizer's own encoding of the same text."""
+    is_own: ClassVar[bool] = False
+    """Whether it is the tokenizer's own template: that stays as it is, and the tokens of every conversation are
+    compared with the tokenizer's own encoding of the rendered text."""
 
     @property
     def identity(self) -> str:

@@ -51,7 +51,7 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
     if name not in CHAT_FORMATS and name and saved.get("lwexp_stop_tokens"):
         return _saved_format(tokenizer)
     format = chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
-    return format.bind(tokenizer)
+    return type(format).model_validate({"kind": name, **saved.get("lwexp_chat_settings", {})}).bind(tokenizer)
 
 
 def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
@@ -135,7 +135,7 @@ def encode_stream(
 
     def encode(pieces: list[list[Piece]], texts: list[str]) -> tuple[list[Encoding], list[Rendered]]:
         encodings = encode_texts(tokenizer, texts)
-        return encodings, encode_rendered(tokenizer, format, pieces) if format.is_checked else []
+        return encodings, encode_rendered(tokenizer, format, pieces) if format.is_own else []
 
     with ThreadPoolExecutor(1) as worker:
         for conversations in batches:

@@ -15,12 +15,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from lwexp.extend import Piece, control, text
+from lwexp.pack.template_options import GENERATION
 from lwexp.records import LwexpError, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _TAG = re.compile(r"</?\w+>")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private use, so in no template
 _SHOWN = 40
@@ -34,6 +34,37 @@ class Span(NamedTuple):
 
     start: int
     stop: int
+
+
+def own_template(tokenizer: PreTrainedTokenizerFast) -> str | None:
+    """The template that came with a tokenizer, the default one if there are several; None if there is none."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError:
+        return None
+
+
+def render(tokenizer: PreTrainedTokenizerFast, source: str, messages: Sequence[Message], prompt: bool) -> str:
+    """A conversation, or the prompt of its next answer, as transformers renders a template's text.
+
+    Raises:
+        LwexpError: If the template fails or refuses.
+    """
+    import jinja2
+
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [message.model_dump() for message in messages],
+                chat_template=source, tokenize=False, add_generation_prompt=prompt,
+            )
+        )  # fmt: skip
+    except (jinja2.TemplateError, TypeError) as error:
+        roles = ", ".join(message.role for message in messages)
+        raise LwexpError(
+            f"the chat template of {tokenizer.name_or_path or '(in memory)'} fails on messages of {roles}: {error}; "
+            "fix or drop such rows, or choose another model.chat"
+        ) from None
 
 
 class ChatTemplate:
@@ -58,14 +89,14 @@ class ChatTemplate:
         end: str | None = None,
     ) -> None:
         self.source = source
-        self.has_marks = _GENERATION.search(source) is not None
+        self.has_marks = GENERATION.search(source) is not None
         self._tokenizer = tokenizer
         self._name = tokenizer.name_or_path or "(in memory)"
         self.controls = tuple(controls) if controls is not None else self._find_controls()
-        escaped = sorted({*self.controls, _OPEN}, key=len, reverse=True)
-        self._escaped = escaped
-        self._in_content = re.compile("|".join(map(re.escape, escaped)))
-        self._in_rendered = re.compile("(" + "|".join(map(re.escape, escaped[:-1])) + ")")
+        longest_first = sorted(self.controls, key=len, reverse=True)
+        self._escaped = [*longest_first, _OPEN]
+        self._in_content = re.compile("|".join(map(re.escape, self._escaped)))
+        self._in_rendered = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
         self._placeholder = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
         added = {str(token): token for token in tokenizer.added_tokens_decoder.values()}
         self._eats_before = {name for name in self.controls if name in added and added[name].lstrip}
@@ -101,21 +132,7 @@ class ChatTemplate:
         return [m.model_copy(update={"content": self._in_content.sub(placeholder, m.content)}) for m in messages]
 
     def _render(self, messages: Sequence[Message], *, prompt: bool = False) -> str:
-        import jinja2
-
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    [message.model_dump() for message in messages],
-                    chat_template=self.source, tokenize=False, add_generation_prompt=prompt,
-                )
-            )  # fmt: skip
-        except (jinja2.TemplateError, TypeError) as error:
-            roles = ", ".join(message.role for message in messages)
-            raise LwexpError(
-                f"the chat template of {self._name} fails on messages of {roles}: {error}; fix or drop such rows, or "
-                "choose another model.chat"
-            ) from None
+        return render(self._tokenizer, self.source, messages, prompt)
 
     def _start(self, whole: str, messages: Sequence[Message], number: int) -> int:
         """Where the answer begins: after the prompt that a server would give."""
@@ -130,7 +147,11 @@ class ChatTemplate:
         if place < 0:
             raise LwexpError(self._broken(f"message {number + 1} has no {self.end} after it", messages))
         stop = place + len(self.end)
-        self._require_beginning(whole, until[:stop], f"message {number + 1} as the last one", messages)
+        self._require_beginning(
+            whole, until[:stop], f"message {number + 1} as the last one", messages,
+            fix="set model.chat.answers=last, model.chat.think_blocks=drop if it is an empty think block, or drop such "
+            "rows",
+        )  # fmt: skip
         return stop
 
     def _marked(
@@ -155,34 +176,41 @@ class ChatTemplate:
                 raise LwexpError(self._broken(problem, messages))
         return [span for span in spans if span.start in starts]
 
-    def _require_beginning(self, whole: str, part: str, what: str, messages: Sequence[Message]) -> None:
+    def _require_beginning(
+        self, whole: str, part: str, what: str, messages: Sequence[Message], fix: str | None = None
+    ) -> None:
         if whole.startswith(part):
             return
         at = next((n for n, (a, b) in enumerate(zip(whole, part, strict=False)) if a != b), len(whole))
         shown = f"{part[at : at + _SHOWN]!r} instead of {whole[at : at + _SHOWN]!r}"
-        raise LwexpError(self._broken(f"{what} is rendered otherwise than in the whole: {shown}", messages))
+        raise LwexpError(self._broken(f"{what} is rendered otherwise than in the whole: {shown}", messages, fix))
 
-    def _broken(self, problem: str, messages: Sequence[Message]) -> str:
+    def _broken(self, problem: str, messages: Sequence[Message], fix: str | None = None) -> str:
         return (
             f"model.chat=own: the chat template of {self._name} cannot be trained on a conversation of "
-            f"{len(messages)} messages: {problem}; drop such rows or choose another model.chat"
+            f"{len(messages)} messages: {problem}; {fix or 'drop such rows or choose another model.chat'}"
         )
 
     def _split(self, rendered: str, spans: Sequence[Span]) -> Iterator[Piece]:
         """The rendering as pieces, with messages' own special tokens back as text."""
         bounds = sorted({0, len(rendered), *(place for span in spans for place in span)})
+        before = ""
         for start, stop in pairwise(bounds):
             is_target = any(span.start <= start and stop <= span.stop for span in spans)
+            if is_target:
+                before = ""  # a server has encoded the prompt without the answer
             parts = self._in_rendered.split(rendered[start:stop])
             for number, part in enumerate(parts):
                 if number % 2:
+                    before = part
                     yield control(part, is_target=is_target)
                     continue
                 # Some tokens take the white space beside them (Phi-3's role tokens).
-                if number and parts[number - 1] in self._eats_after:
+                if before in self._eats_after:
                     part = part.lstrip()
                 if number + 1 < len(parts) and parts[number + 1] in self._eats_before:
                     part = part.rstrip()
+                before = "" if part else before
                 if part:
                     yield text(self._placeholder.sub(self._original, part), is_target=is_target)
 
@@ -207,7 +235,7 @@ class ChatTemplate:
         if whole.count(ANSWER) != 1:
             raise LwexpError(self._broken("it drops or changes the answer", _PROBE))
         found = self._in_rendered.search(whole, whole.index(ANSWER))
-        if found is None:
+        if found is None or not found[0]:  # without special tokens the pattern matches nothing, everywhere
             problem = "it writes no special token after the answer, so the model could not learn to stop"
             raise LwexpError(self._broken(problem, _PROBE))
         return found[0]

@@ -7,11 +7,12 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_format, chat_of
 from lwexp.pack.encoding import reachable_as_text
+from lwexp.pack.fitting import advice, default_format, needed_tokens, padding_token
 from lwexp.records import LwexpError, write_json
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def load_tokenizer(
     Args:
         path: A folder in Hugging Face format, or a hub id.
         revision: Hub commit, or None for the newest.
-        chat: A chat format or its name; None uses the one saved with the tokenizer.
+        chat: A chat format or its name; None uses the one saved with the tokenizer, or the tokenizer's own template.
 
     Raises:
         LwexpError: If there is no such tokenizer or the hub cannot be reached, if a special token of the format is
@@ -102,18 +103,36 @@ def load_tokenizer(
         )
     # Not AutoTokenizer: it may rebuild the splitting rules from the model type instead of reading them from the file.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    wanted = chat_format(chat, f"{path}: chat format") if isinstance(chat, str) else chat
     saved = tokenizer.init_kwargs.get("lwexp_chat")
+    if chat is None and saved is None:
+        chat = default_format(tokenizer)
+    wanted = chat_format(chat, f"{path}: chat format") if isinstance(chat, str) else chat
     if wanted is not None and saved not in (None, wanted.kind):
         raise LwexpError(
             f"{path} was trained with chat format {saved}, got model.chat={wanted.kind}; set model.chat={saved}"
         )
+    if wanted is not None and saved is not None:
+        _require_same_settings(path, tokenizer.init_kwargs.get("lwexp_chat_settings", {}), _settings(wanted))
     format = wanted.bind(tokenizer) if wanted is not None else chat_of(tokenizer)
     had = tokenizer.chat_template
     tokenizer = _with_chat(tokenizer, format)
-    if had not in (None, tokenizer.chat_template):
+    if had not in (None, tokenizer.chat_template) and not format.is_own:
         log.warning("%s: its own chat template is replaced by %s, the format that is trained", path, format.kind)
     return tokenizer
+
+
+def _settings(format: ChatFormat) -> dict[str, Any]:
+    """What a chat format has besides its name."""
+    return format.model_dump(mode="json", exclude={"kind"})
+
+
+def _require_same_settings(path: str | Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if name in saved and saved[name] != value:
+            raise LwexpError(
+                f"{path} was trained with model.chat.{name}={json.dumps(saved[name])}, got {json.dumps(value)}; "
+                "set it to the same"
+            )
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -150,17 +169,18 @@ def _fetch(hub_id: str, revision: str | None) -> Path:
 def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTrainedTokenizerFast:
     """Set template, end and padding tokens, and make sure that message text cannot reach a control token."""
     backend = tokenizer.backend_tokenizer
-    missing = [token for token in format.control_tokens if backend.token_to_id(token) is None]
-    if missing:
+    padding = padding_token(tokenizer, format)
+    present = [token for token in format.control_tokens if backend.token_to_id(token) is not None]
+    if missing := [token for token in needed_tokens(format) if token not in present]:
         raise LwexpError(
             f"tokenizer {tokenizer.name_or_path or '(in memory)'} lacks {', '.join(missing)}, which chat format "
-            f"{format.kind} needs; set model.chat to the model's own format, or model.path to a model with these tokens"
+            f"{format.kind} needs; {advice(tokenizer)}, or model.path to a model with these tokens"
         )
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    if ordinary := [token for token in format.control_tokens if token not in special]:
+    if ordinary := [token for token in present if token not in special]:
         # Encoding as text skips special tokens only, so a control token must be marked as one.
         backend.add_special_tokens(ordinary)
-    if reached := reachable_as_text(tokenizer, format.control_tokens):
+    if reached := reachable_as_text(tokenizer, present):
         raise LwexpError(
             f"tokenizer {tokenizer.name_or_path or '(in memory)'} reads the plain text {reached[0]!r} as that control "
             f"token even with special tokens off, so a message could end its own turn; use another tokenizer"
@@ -168,12 +188,14 @@ def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTra
     if format.bos_token:
         tokenizer.bos_token = format.bos_token
     tokenizer.eos_token = format.eos_token
-    tokenizer.pad_token = format.pad_token
+    tokenizer.pad_token = padding
     tokenizer.chat_template = format.template
     tokenizer.init_kwargs |= {
         "lwexp_chat": format.kind,
         # Needed for sampling when the format's plugin is not loaded.
-        "lwexp_control_tokens": list(format.control_tokens),
+        "lwexp_control_tokens": present,
         "lwexp_stop_tokens": list(format.stop_tokens),
     }
+    if settings := _settings(format):
+        tokenizer.init_kwargs["lwexp_chat_settings"] = settings
     return tokenizer

@@ -27,7 +27,8 @@ import numpy as np
 from jaxtyping import Integer
 
 from lwexp.extend import TrainingRows
-from lwexp.pack.chat import Encoded, UnencodableError, chat_of, encode_stream
+from lwexp.pack.chat import UnencodableError, chat_of, encode_stream
+from lwexp.pack.encoding import Encoded
 from lwexp.pack.packing import Counts
 from lwexp.records import LwexpError, Message, turn_problem
 

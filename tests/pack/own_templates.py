@@ -42,6 +42,15 @@ MARKED = (
 # An end of the whole conversation besides the end of each answer.
 CLOSED = PLAIN.replace("{% endif %}", "{% else %}<|endoftext|>{% endif %}")
 
+# A system block with a date, fixed or of the day, in every conversation.
+DATED = (
+    "{{ bos_token }}{% if not date_string is defined %}{% set date_string = '1 Jan 2024' %}{% endif %}"
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}{% set rest = messages[1:] %}"
+    "{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}"
+    "<|start_header_id|>system<|end_header_id|>{{ '\n\nToday: ' + date_string + '\n\n' + system }}<|eot_id|>"
+) + TRIMMED.removeprefix("{{ bos_token }}").replace("in messages", "in rest")
+DATED_BY_CLOCK = DATED.replace("'1 Jan 2024'", "strftime_now('%d %b %Y')")
+
 
 def own_folder(folder: Path, template: str | None, like: str = "chatml") -> Path:
     """A folder with a small tokenizer that has the tokens of a format and a template of its own."""

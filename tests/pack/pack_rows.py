@@ -8,7 +8,8 @@ from typing import Literal
 from transformers import PreTrainedTokenizerFast
 
 from lwexp.extend import ChatFormat
-from lwexp.pack.chat import Encoded, encode_stream
+from lwexp.pack.chat import encode_stream
+from lwexp.pack.encoding import Encoded
 from lwexp.records import Conversation, Message, PreferencePair
 
 TEXT = [

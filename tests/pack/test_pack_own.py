@@ -1,7 +1,10 @@
 """The tokenizer's own template: the trained tokens are those that transformers renders, and broken ones are refused."""
 
+import json
+
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.config.data import PackConfig
 from lwexp.pack.build import build_packs
@@ -151,6 +154,44 @@ def test_a_template_that_cannot_be_trained_on_is_refused_when_it_is_opened(open_
     template, message = UNUSABLE[what]
     with pytest.raises(LwexpError, match=message):
         open_own(template)
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(tmp_path):
+    made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE(vocab={"a": 0}, merges=[])))
+    made.chat_template = PLAIN
+    made.save_pretrained(tmp_path)
+    with pytest.raises(LwexpError, match="no special token after the answer"):
+        load_tokenizer(tmp_path, None, "own")
+
+
+def test_role_tokens_that_take_white_space_are_encoded_as_in_the_rendering(tmp_path):
+    """Phi-3's role tokens take the line break behind them, in the rendered text and so in training."""
+    folder = own_folder(tmp_path, PLAIN)
+    tree = json.loads((folder / "tokenizer.json").read_text())
+    for token in tree["added_tokens"]:
+        token["rstrip"] = token["content"] == "<|im_end|>"
+        token["lstrip"] = token["content"] == "<|im_end|>"
+    (folder / "tokenizer.json").write_text(json.dumps(tree))
+    tokenizer = load_tokenizer(folder, None, "own")
+    messages = turns("Hi  ", "Yo \n", "Q", "A")
+    encoded = encode_conversation(tokenizer, chat_of(tokenizer), messages)
+
+    assert encoded.ids.tolist() == rendered(AutoTokenizer.from_pretrained(folder), messages)
+    assert target_texts(tokenizer, encoded) == ["Yo<|im_end|>", "A<|im_end|>"]
+
+
+def test_a_tokenizer_that_encodes_text_otherwise_after_a_control_token_is_refused(tmp_path):
+    """Control of the comparison with the rendering: a prefix that only the beginning of a text gets."""
+    folder = own_folder(tmp_path, PLAIN)
+    tree = json.loads((folder / "tokenizer.json").read_text())
+    tree["normalizer"] = None
+    tree["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    tree["model"]["vocab"]["\u2581"] = len(tree["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(json.dumps(tree))
+    tokenizer = load_tokenizer(folder, None, "own")
+
+    with pytest.raises(LwexpError, match="encodes text otherwise beside a control token: token 1 of a conversation"):
+        encode_conversation(tokenizer, chat_of(tokenizer), TALK)
 
 
 def test_a_saved_tokenizer_keeps_its_template_and_encodes_alike(open_own, tmp_path):

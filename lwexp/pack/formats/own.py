@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lwexp.extend import ChatFormat, Piece, register
-from lwexp.pack.template import ChatTemplate
+from lwexp.pack.template import ChatTemplate, own_template, render
+from lwexp.pack.template_options import Options, with_options
 from lwexp.records import LwexpError, Message
 
 if TYPE_CHECKING:
@@ -17,9 +19,23 @@ if TYPE_CHECKING:
 
 @register
 class OwnTemplate(ChatFormat):
-    """The tokenizer's own Jinja template: what is trained is what transformers and vLLM render for the model."""
+    """The tokenizer's own Jinja template: what is trained is what transformers and vLLM render for the model.
+
+    The settings are written into the text of the template, so the exported model is served with them.
+    """
 
     kind: Literal["own"] = "own"
+    default_system: str | None = None
+    """System message of conversations that have none; null keeps the template's own, "" leaves it out."""
+    date: str | None = None
+    """The date that the template writes, such as "26 Jul 2024" (Llama 3); needed if that is the date of the day."""
+    enable_thinking: bool | None = None
+    """The template's variable of this name (Qwen3): false puts the empty think block into prompts, where it is no
+    target; null leaves it unset, and the block is trained as the beginning of an answer."""
+    think_blocks: Literal["keep", "drop"] = "keep"
+    """drop leaves empty think blocks out of prompts and conversations."""
+    answers: Literal["all", "last"] = "all"
+    """last trains only the last answer of a conversation, for templates that render earlier ones otherwise (Qwen3)."""
 
     # Known only once there is a tokenizer.
     control_tokens: ClassVar[tuple[str, ...]] = ()
@@ -27,28 +43,31 @@ class OwnTemplate(ChatFormat):
     eos_token: ClassVar[str] = ""
     pad_token: ClassVar[str] = ""
     template: ClassVar[str] = ""
-    is_checked: ClassVar[bool] = True
+    is_own: ClassVar[bool] = True
 
     def bind(self, tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
         """This format with the template, the control tokens and the ends of a tokenizer.
 
         Raises:
-            LwexpError: If the tokenizer has no template, or one that cannot be trained on.
+            LwexpError: If the tokenizer has no template, or one that cannot be trained on or lacks what a setting
+                changes.
         """
-        saved, where = tokenizer.init_kwargs, tokenizer.name_or_path or "(in memory)"
-        if saved.get("lwexp_chat") == self.kind:
+        saved = tokenizer.init_kwargs
+        if saved.get("lwexp_chat") == self.kind:  # its template has the settings already
             stops = list(saved["lwexp_stop_tokens"])
             found = ChatTemplate(tokenizer, str(tokenizer.chat_template), saved["lwexp_control_tokens"], stops[0])
-        else:
-            try:
-                source = str(tokenizer.get_chat_template())
-            except ValueError:
-                raise LwexpError(
-                    f"model.chat=own: tokenizer {where} has no chat template; set model.chat to a format of lwexp"
-                ) from None
-            found = ChatTemplate(tokenizer, source)
-            stops = [found.end, *_further_stops(tokenizer, found.end)]
-        return _bound(self, tokenizer, found, stops)
+            return _bound(self, tokenizer, found, stops)
+        source = own_template(tokenizer)
+        if source is None:
+            raise LwexpError(
+                f"model.chat=own: tokenizer {tokenizer.name_or_path or '(in memory)'} has no chat template; set "
+                "model.chat to a format of lwexp"
+            )
+        found = ChatTemplate(tokenizer, source)
+        options = Options(self.default_system, self.date, self.enable_thinking, self.think_blocks)
+        changed = with_options(source, options, partial(render, tokenizer), found.controls, tokenizer.bos_token)
+        found = ChatTemplate(tokenizer, changed, found.controls)
+        return _bound(self, tokenizer, found, [found.end, *_further_stops(tokenizer, found.end)])
 
 
 def _bound(
@@ -59,7 +78,7 @@ def _bound(
         stop_tokens = tuple(stops)
         bos_token = tokenizer.bos_token
         eos_token = str(tokenizer.eos_token or found.end)
-        pad_token = str(tokenizer.pad_token or tokenizer.eos_token or found.end)
+        pad_token = str(tokenizer.pad_token or "")
         template = found.source
 
         @property
@@ -68,10 +87,10 @@ def _bound(
 
         def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:
             is_whole = messages[-1].role == "assistant"
-            yield from found.conversation(messages, "all") if is_whole else found.prompt(messages)
+            yield from found.conversation(messages, self.answers) if is_whole else found.prompt(messages)
 
         def document(self, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
-            return found.conversation(messages, answers)
+            return found.conversation(messages, "last" if self.answers == "last" else answers)
 
     return Bound.model_validate(settings.model_dump())
 
