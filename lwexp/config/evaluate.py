@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lwexp.extend import Key, Strict
+from lwexp.extend import CHAT_FORMATS, ChatFormat, Key, OneOf, Strict
 from lwexp.extend.endpoint import Limits, Price
 
 
@@ -20,8 +20,8 @@ class CheckpointEngine(Strict):
     kind: Literal["checkpoint"]
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
-    chat: str | None = None
-    """Chat format of a folder that lwexp has not saved; null takes the saved format."""
+    chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
+    """Chat format of a folder that lwexp has not saved; null takes the saved format, or the model's own template."""
 
 
 class ApiEngine(Strict):
@@ -46,8 +46,8 @@ class ServerEngine(Strict):
     kind: Literal["server"]
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
-    chat: str | None = None
-    """Chat format of a folder that lwexp has not saved; null takes the saved format."""
+    chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
+    """Chat format of a folder that lwexp has not saved; null takes the saved format, or the model's own template."""
     command: Annotated[str | None, Key("speed")] = None
     """Starts the server, such as "/venvs/vllm/bin/python -m vllm.entrypoints.openai.api_server"; its environment need
     not be lwexp's. --model, --port and the like are appended. null takes lwexp's own interpreter."""

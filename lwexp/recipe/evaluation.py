@@ -34,6 +34,8 @@ def evaluate(config: Config) -> RunDirectory | None:
     other = _other(config)
     if config.dry_run:
         print(f"{_subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
+        if trained is None and (template := _template(config, None)):
+            print(f"prompts: chat template {template}")
         print(describe_sampling(prompts, config, config.sample.repeats, config.bench.scored_by))
         return None
     run = open_run(
@@ -49,7 +51,7 @@ def evaluate(config: Config) -> RunDirectory | None:
             verdicts = _score(config, responses, run)
             if other is not None:
                 _compare(config, responses, verdicts, other, run)
-            _close(run, responses, verdicts)
+            _close(run, responses, verdicts, _template(config, trained))
     compare([run.path], run.path / "report.html")
     return end(run)
 
@@ -159,6 +161,26 @@ def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, r
     )  # fmt: skip
 
 
+def _template(config: Config, trained: Run | None) -> str | None:
+    """How prompts are rendered, for the report; None if the answers come from a file.
+
+    Raises:
+        LwexpError: If the model's folder has neither a chat format nor a template.
+    """
+    from lwexp.pack.chat import chat_of
+    from lwexp.pack.tokenizer import load_tokenizer
+
+    engine = config.engine
+    if config.responses:
+        return None
+    if isinstance(engine, ApiEngine):
+        return "server"
+    folder = trained.path / "model" if trained else Path(str(engine.path))
+    format = chat_of(load_tokenizer(folder, None, engine.chat))
+    changed = format.model_dump(exclude={"kind"}, exclude_defaults=True)
+    return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])
+
+
 def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> list[Verdict]:
     from lwexp.score.checks import check_texts
     from lwexp.score.verdicts import score_responses
@@ -214,8 +236,8 @@ def _same_judge(ours: Path, other: Path) -> bool:
     return a.model == b.model and prompts[0] == prompts[1]
 
 
-def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict]) -> None:
+def _close(run: RunDirectory, responses: Sequence[Response], verdicts: Sequence[Verdict], template: str | None) -> None:
     """Finish the run; it is incomplete if a rerun may add missing answers or verdicts."""
     unscored = sum(verdict.score is None for verdict in verdicts)
-    results = EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored)
+    results = EvaluateResults(responses=len(responses), verdicts=len(verdicts), unscored=unscored, template=template)
     run.finish(results, missing=missing_for_now(run.path, verdicts))

@@ -145,7 +145,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     inputs = {source.name: source.found.fingerprint for source in sources}
     if start is None and config.model.init == "pretrained" and Path(config.model.path or "").is_dir():
         inputs["model"] = model_fingerprint(Path(config.model.path or ""), Path(config.root))
-    if start is None and config.model.chat_format == "own":
+    if start is None and config.model.is_own_template:
         inputs["chat_template"] = _own_template(config)
     if start is not None:
         _warn_off_policy(parents, start, kind)

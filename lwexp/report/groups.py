@@ -12,6 +12,7 @@ from lwexp.report.aggregation import Cell, ScoredResponse, cell, n_unscored, see
 from lwexp.report.cuts import cut_note
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.findings import Findings, find
+from lwexp.runs.artifacts import EvaluateResults
 from lwexp.text.plain import one_line
 
 _STAND_IN = "offline/"
@@ -81,6 +82,17 @@ class Group:
     def cuts(self) -> str:
         """A sentence on models whose numbers change without loops and next turns; empty if none do."""
         return cut_note(self.evaluations)
+
+    @property
+    def templates(self) -> str:
+        """A sentence on the chat templates that rendered the prompts; empty if no run recorded one."""
+        found: dict[str, list[str]] = {}
+        for each in self.evaluations:
+            if (template := _template(each)) is not None:
+                found.setdefault(template, []).append(each.label)
+        is_one = len(found) == 1 and len(self.evaluations) == len(next(iter(found.values())))
+        said = [name if is_one else f"{name} ({', '.join(labels)})" for name, labels in found.items()]
+        return f"Chat template of the prompts: {'; '.join(said)}." if said else ""
 
     @property
     def is_stand_in(self) -> bool:
@@ -162,3 +174,13 @@ class Group:
         """``bad_json 7, time_out 2`` over the given models; empty if every answer is scored."""
         counts = Counter(answer.reason for each in evaluations for answer in each.answers if answer.reason)
         return ", ".join(f"{one_line(reason, 60)} {n:,}" for reason, n in counts.most_common())
+
+
+def _template(evaluation: Evaluation) -> str | None:
+    """The recorded chat template in words; None if the run recorded none."""
+    results = evaluation.node.results(EvaluateResults)
+    if results is None or results.template is None:
+        return None
+    kind, _, settings = one_line(results.template, 160).partition(", ")
+    name = {"own": "the model's own", "server": "the server's"}.get(kind, kind)
+    return f"{name} with {settings}" if settings else name

@@ -168,7 +168,8 @@ def as_markdown(groups: Sequence[Group]) -> str:
         rows = [[markdown_cell(label), *cells] for label, *cells in _overall(group)]
         table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
         blocks.append(f"**{markdown_cell(group.bench)}**, {markdown_cell(group.judge_label)}. {finding}\n\n{table}")
-        blocks += [markdown_cell(quoted(note), 900) for note in (group.coverage, group.cuts) if note]
+        notes = (group.coverage, group.cuts, group.templates)
+        blocks += [markdown_cell(quoted(note), 900) for note in notes if note]
         if common := _on_common_prompts(group):
             cells = [[markdown_cell(label), *scores] for label, *scores in common]
             head = ["model", *(f"{label} on common prompts" for label in labels)]
@@ -200,7 +201,7 @@ def print_tables(groups: Sequence[Group]) -> None:
             # Text, not str: rich would read square brackets in a name as markup.
             table.add_row(*map(Text, _in_lines(cells)))
         show(table)
-        for note in filter(None, (group.coverage, group.cuts)):
+        for note in filter(None, (group.coverage, group.cuts, group.templates)):
             show(Text(quoted(note)))
         if common := _on_common_prompts(group):
             table = Table(title="On common prompts", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)

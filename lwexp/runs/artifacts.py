@@ -242,6 +242,9 @@ class EvaluateResults(Artifact):
     responses: int
     verdicts: int
     unscored: int
+    template: str | None = None
+    """How prompts were rendered: a chat format, "own" for the model's own template, or "server" for an API's. None if
+    the answers come from a file, or in runs of older versions."""
 
 
 RESULTS: dict[str, type[Artifact]] = {

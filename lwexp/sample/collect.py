@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
+from lwexp.extend import ChatFormat
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
 from lwexp.runs.progress import counted
@@ -28,7 +29,7 @@ def collect(
     sample: SampleConfig,
     seed: int,
     out: Path,
-    chat: str | None = None,
+    chat: ChatFormat | str | None = None,
     counter: Counter = "longwriter",
     root: Path | None = None,
     server: ServerEngine | None = None,
@@ -117,7 +118,7 @@ def _answer(
     requests: Sequence[SampleRequest],
     model: Path | ApiEngine,
     sample: SampleConfig,
-    chat: str | None,
+    chat: ChatFormat | str | None,
     ledger: tuple[Path, Path | None],
     server: ServerEngine | None,
     keep: Callable[[SampleResult | Failure], None],

@@ -12,6 +12,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from lwexp.config.evaluate import SampleConfig
+from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.model_weights import load_weights
 from lwexp.pack.tokenizer import load_tokenizer
@@ -41,15 +42,15 @@ _SMALL_MODEL = 30_000_000
 class TransformersEngine:
     """Holds a model and its tokenizer; the chat format is the one the tokenizer was saved with."""
 
-    def __init__(self, folder: Path, chat: str | None = None) -> None:
+    def __init__(self, folder: Path, chat: ChatFormat | str | None = None) -> None:
         """Load a folder in Hugging Face format, in its own precision on a GPU, in float32 or float64 on a CPU.
 
         Args:
             folder: With config.json, weights and tokenizer.
-            chat: Chat format, for a tokenizer that lwexp has not saved.
+            chat: Chat format, for a tokenizer that lwexp has not saved; None takes the model's own template.
 
         Raises:
-            LwexpError: If the folder has no complete model, or its tokenizer no chat format.
+            LwexpError: If the folder has no complete model, or its tokenizer no chat format and no template.
         """
         if not (folder / "config.json").is_file():
             raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a training run's export")

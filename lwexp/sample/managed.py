@@ -12,6 +12,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
+from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Failure, LwexpError, Message
@@ -36,7 +37,7 @@ def answer_by_server(
     model: Path,
     sample: SampleConfig,
     *,
-    chat: str | None,
+    chat: ChatFormat | str | None,
     folder: Path,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
@@ -129,7 +130,12 @@ def _ask(
 
 
 def check_server(
-    url: str, name: str, requests: Sequence[SampleRequest], model: Path, sample: SampleConfig, chat: str | None
+    url: str,
+    name: str,
+    requests: Sequence[SampleRequest],
+    model: Path,
+    sample: SampleConfig,
+    chat: ChatFormat | str | None,
 ) -> None:
     """Refuse a server that does not serve ``model``, or whose tokens for a prompt differ from those in training.
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from transformers import AutoTokenizer, GenerationConfig, LlamaConfig
 
+from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
-from lwexp.recipe import training
+from lwexp.recipe import evaluation, training
 from lwexp.records import LwexpError, Prompt
+from lwexp.report.groups import Group
+from lwexp.runs.artifacts import EvaluateResults
 from lwexp.sample.engine import TransformersEngine
 from lwexp.sample.requests import SampleRequest
-from tests.pack.own_templates import PLAIN, WITH_DEFAULT, own_folder, rendered
+from tests.pack.own_templates import DATED_BY_CLOCK, PLAIN, WITH_DEFAULT, own_folder, rendered
 from tests.pack.pack_rows import turns
 from tests.train.tiny_packs import tiny_config
 
@@ -92,3 +96,36 @@ def test_the_template_is_part_of_the_run_only_with_own(
 def test_a_fitted_tokenizer_has_no_template(tmp_path: Path) -> None:
     with pytest.raises(LwexpError, match=r"model.chat: own is the template that comes with a tokenizer"):
         tiny_config(tmp_path, "model=tiny_llama", "model.chat=own")
+
+
+def test_an_evaluation_says_which_template_rendered_its_prompts(tmp_path: Path) -> None:
+    """A folder that is no run of lwexp: its own template unless engine.chat says otherwise."""
+    folder, dated = own_folder(tmp_path / "a", PLAIN), own_folder(tmp_path / "b", DATED_BY_CLOCK, "llama31")
+
+    def named(*overrides: str) -> str | None:
+        return evaluation._template(compose("engine=checkpoint", f"engine.path={folder}", *overrides), None)
+
+    assert named() == "own"
+    assert named("engine.chat=chatml") == "chatml"
+    assert named("responses=answers.jsonl") is None
+    assert evaluation._template(compose("engine=litellm"), None) == "server"
+    with pytest.raises(LwexpError, match=r"writes the date of the day; set it, such as model.chat.date"):
+        named(f"engine.path={dated}")
+    options = ("engine.chat=own", "engine.chat.date='1 May 2025'")
+    assert named(f"engine.path={dated}", *options) == "own, date='1 May 2025'"
+
+
+def test_the_report_names_the_templates(tmp_path: Path) -> None:
+    def group_of(**templates: str | None) -> Group:
+        def results(template: str | None) -> Any:
+            return lambda _: EvaluateResults(responses=1, verdicts=1, unscored=0, template=template)
+
+        models = [SimpleNamespace(label=name, node=SimpleNamespace(results=results(template)))
+                  for name, template in templates.items()]  # fmt: skip
+        return Group("bench", None, tuple(models))  # type: ignore[arg-type]
+
+    assert group_of(a="own", b="own").templates == "Chat template of the prompts: the model's own."
+    assert group_of(a="own, date='1 May'", b="chatml", c="server", d=None).templates == (
+        "Chat template of the prompts: the model's own with date='1 May' (a); chatml (b); the server's (c)."
+    )
+    assert group_of(a=None).templates == ""
