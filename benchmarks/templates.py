@@ -12,7 +12,7 @@ tokens     of the six conversations; targets: those that are trained
 equal      conversations whose tokens are those that transformers renders
 prompts    answers whose prompt, as transformers renders it, is a beginning of the conversation's tokens
 
-"speed" is 200 conversations of 2,000 words, encoded as chatml and as own with its two further checks, for tokenizers
+"speed" is 200 conversations of 2,200 words, encoded as chatml and as own with its two further checks, for tokenizers
 that have both.
 
 In the conversation with control tokens in messages, transformers (sanitize_control_tokens=True) cuts the text at them
