@@ -64,4 +64,5 @@ def own_folder(folder: Path, template: str | None, like: str = "chatml") -> Path
 
 def rendered(tokenizer: PreTrainedTokenizerFast, messages, **options) -> list[int]:
     """What transformers makes of a conversation: the witness of the tests."""
-    return tokenizer.apply_chat_template([m.model_dump() for m in messages], return_dict=False, **options)
+    ids: list[int] = tokenizer.apply_chat_template([m.model_dump() for m in messages], return_dict=False, **options)
+    return ids

@@ -36,7 +36,8 @@ def open_own(tmp_path_factory):
 
 def target_texts(tokenizer, encoded):
     """The runs of targets, as text."""
-    runs, before = [], 0
+    runs: list[list[int]] = []
+    before = 0
     for id, is_target in zip(encoded.ids.tolist(), encoded.is_target.tolist(), strict=True):
         if is_target and not before:
             runs.append([])

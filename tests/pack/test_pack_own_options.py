@@ -1,13 +1,14 @@
 """Options of the tokenizer's own template: what they change, that a server renders the same, and what is refused."""
 
 import json
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
 
 from lwexp.config import compose
-from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.chat import chat_of, encode_prompt
+from lwexp.pack.formats.own import OwnTemplate
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
 from lwexp.records import LwexpError
 from tests.pack.own_templates import (
@@ -24,7 +25,6 @@ from tests.pack.own_templates import (
 from tests.pack.pack_rows import encode_conversation, turns
 from tests.pack.test_pack_own import target_texts
 
-OWN = CHAT_FORMATS["own"]
 ONE, TWO = turns("Hi", "Yo"), turns("Hi", "Yo", "Q", "A")
 SYSTEM = turns("Hi", "Yo", system="S")
 
@@ -35,7 +35,7 @@ def open_with(tmp_path_factory):
 
     def opened(template, like="chatml", **settings):
         tokenizer = load_tokenizer(
-            own_folder(tmp_path_factory.mktemp("own"), template, like), None, OWN.model_validate(settings)
+            own_folder(tmp_path_factory.mktemp("own"), template, like), None, OwnTemplate.model_validate(settings)
         )
         saved = tmp_path_factory.mktemp("saved")
         save_tokenizer(tokenizer, saved)
@@ -131,7 +131,7 @@ def test_a_template_that_renders_earlier_answers_otherwise_trains_the_last(open_
         encode_conversation(every, chat_of(every), TWO)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "a date of the day": (DATED_BY_CLOCK, "llama31", {}, r"model.chat.date: .* writes the date of the day"),
     "a date in a template without": (PLAIN, "chatml", {"date": "1 May 2025"}, "writes no date"),
     "thinking in a template without": (PLAIN, "chatml", {"enable_thinking": False}, "does not use the variable"),
@@ -158,12 +158,12 @@ def test_a_fixed_date_needs_no_option(open_with):
 def test_settings_are_kept_with_the_tokenizer_and_others_are_refused(open_with, tmp_path):
     tokenizer, _ = open_with(THINKING, enable_thinking=False, answers="last")
     save_tokenizer(tokenizer, tmp_path)
-    again = load_tokenizer(tmp_path, None, OWN(enable_thinking=False, answers="last"))
+    again = load_tokenizer(tmp_path, None, OwnTemplate(enable_thinking=False, answers="last"))
 
     assert again.chat_template == tokenizer.chat_template  # the options are not written into it twice
     assert chat_of(again).identity == chat_of(tokenizer).identity == chat_of(load_tokenizer(tmp_path)).identity
     with pytest.raises(LwexpError, match=r"was trained with model.chat.answers=\"last\", got \"all\""):
-        load_tokenizer(tmp_path, None, OWN(enable_thinking=False))
+        load_tokenizer(tmp_path, None, OwnTemplate(enable_thinking=False))
 
 
 def test_options_are_typed_as_keys_or_as_a_mapping():
@@ -171,8 +171,8 @@ def test_options_are_typed_as_keys_or_as_a_mapping():
     keys = compose(*base, "model.chat=own", "model.chat.date='26 Jul 2024'", "model.chat.think_blocks=drop")
     mapping = compose(*base, "model.chat={kind: own, date: 26 Jul 2024, think_blocks: drop}")
 
-    assert keys.model.chat == mapping.model.chat == OWN(date="26 Jul 2024", think_blocks="drop")
-    assert compose(*base, "model.chat=own").model.chat == OWN()
+    assert keys.model.chat == mapping.model.chat == OwnTemplate(date="26 Jul 2024", think_blocks="drop")
+    assert compose(*base, "model.chat=own").model.chat == OwnTemplate()
     assert json.loads(compose(*base, "model.chat=chatml").model.model_dump_json())["chat"] == "chatml"
     with pytest.raises(LwexpError, match=r"think_block: no such key; did you mean model.chat.think_blocks\?"):
         compose(*base, "model.chat=own", "model.chat.think_block=drop")
