@@ -11,6 +11,7 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 BANDS = ((15, 40), (41, 100), (101, 250))
 """Words of the three cuts of a text; a text that is too short for a band gives no row for it."""
@@ -26,12 +27,12 @@ def main(run: Path, out: Path) -> None:
     print(f"{out}: {len(rows)} rows from {len(answers)} texts")
 
 
-def cuts(answer: dict[str, str]) -> list[dict[str, object]]:
+def cuts(answer: dict[str, str]) -> list[dict[str, Any]]:
     """One row per band that the text is long enough for."""
     text, draws = answer["text"].strip(), random.Random(answer["id"])
     ends = [(len(text[: end.end()].split()), text[: end.end()]) for end in _SENTENCE_END.finditer(text)]
     task = answer["prompt"].removesuffix(" Write about 300 words.")
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for low, high in BANDS:
         wanted = draws.randint(low, high)
         inside = [(abs(words - wanted), words, part) for words, part in ends if low <= words <= high]
