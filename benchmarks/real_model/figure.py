@@ -17,6 +17,7 @@ def study_figure(study: Study) -> Picture:
     def draw(figure: Any, is_narrow: bool) -> None:
         left, right = panels(figure, 2, is_narrow=is_narrow)
         values = [y for setting in study.settings for name in STATISTICS for y in setting.values(name)]
+        values += [mean for setting in study.settings for mean in setting.by_request().values()]
         ends = 0.7 * min(*values, *caps, *asked), 1.4 * max(*values, *asked)
         word_axes(left, (0.7 * caps[0], 1.4 * caps[-1]), ends, "longest training answer, words", "words", ticks=caps)
         for number, name in enumerate(STATISTICS):

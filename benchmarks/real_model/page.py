@@ -45,7 +45,7 @@ def reading(study: Study) -> str:
         f"the {name} of its answers {_verb(study, name)}" for name in STATISTICS if study.fits.get(name) is not None
     ]
     ends = study.trained[0], study.trained[-1]
-    means = [f"{fmean(end.values('mean')):,.0f} words trained on {end.label}" for end in ends]
+    means = [f"{fmean(end.values('mean')):,.0f} words after training on {end.label}" for end in ends]
     beyond = ", ".join(f"{100 * setting.beyond:.0f}% ({setting.label})" for setting in study.trained)
     is_hard = all(setting.beyond <= _HARD for setting in study.trained)
     kind = "hard: (almost) no answer is" if is_hard else "soft: a share of the answers is"
