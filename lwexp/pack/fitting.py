@@ -24,7 +24,7 @@ def default_format(tokenizer: PreTrainedTokenizerFast) -> str:
             f"{folder} has no chat template, and no lwexp_chat in tokenizer_config.json as an export of lwexp has; set "
             f"engine.chat={_fitting_format(tokenizer) or '<the format that the model was trained with>'}"
         )
-    log.info("%s: prompts are rendered by its own chat template", folder)
+    _log_once(f"{folder}: prompts are rendered by its own chat template")
     return "own"
 
 

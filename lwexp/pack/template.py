@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _TAG = re.compile(r"</?\w+>")
+_BRACKETED = re.compile(r"<\S+>|\[\S+\]")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private use, so in no template
 _SHOWN = 40
 
@@ -218,17 +219,18 @@ class ChatTemplate:
         return self._escaped[int(found[1])]
 
     def _find_controls(self) -> tuple[str, ...]:
-        """The special tokens, and the other added tokens that the template writes around messages.
+        """The special tokens, and other added tokens in brackets that the template writes around messages.
 
-        Tags such as ``<think>`` stay ordinary tokens: an answer may write them.
+        Tags such as ``<think>`` stay ordinary tokens, because an answer may write them, and so does white space, for
+        which Gemma has added tokens.
         """
-        added = self._tokenizer.added_tokens_decoder.values()
         framing = self._render(_PROBE) + self._render(_PROBE[:1], prompt=True)
-        return tuple(
-            str(token)
-            for token in added
-            if token.special or (str(token) in framing and _TAG.fullmatch(str(token)) is None)
-        )
+
+        def is_control(name: str) -> bool:
+            return name in framing and _BRACKETED.fullmatch(name) is not None and _TAG.fullmatch(name) is None
+
+        added = self._tokenizer.added_tokens_decoder.values()
+        return tuple(str(token) for token in added if token.special or is_control(str(token)))
 
     def _find_end(self) -> str:
         whole = self._render(_PROBE)

@@ -117,7 +117,11 @@ def load_tokenizer(
     had = tokenizer.chat_template
     tokenizer = _with_chat(tokenizer, format)
     if had not in (None, tokenizer.chat_template) and not format.is_own:
-        log.warning("%s: its own chat template is replaced by %s, the format that is trained", path, format.kind)
+        log.warning(
+            "%s: its own chat template is replaced by %s, the format that is trained; model.chat=own trains on it",
+            path,
+            format.kind,
+        )
     return tokenizer
 
 

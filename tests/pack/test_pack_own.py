@@ -165,6 +165,23 @@ def test_a_tokenizer_without_special_tokens_is_refused(tmp_path):
         load_tokenizer(tmp_path, None, "own")
 
 
+def test_added_tokens_that_are_not_special_are_control_tokens_only_if_they_look_like_one(tmp_path):
+    """Some fine-tunes add <|im_end|> as an ordinary token; Gemma adds white space, which messages are full of."""
+    folder = own_folder(tmp_path, PLAIN)
+    tree = json.loads((folder / "tokenizer.json").read_text())
+    for token in tree["added_tokens"]:
+        token["special"] = False
+    tree["added_tokens"].append(tree["added_tokens"][0] | {"id": 400, "content": "\n\n"})
+    tree["added_tokens"].append(tree["added_tokens"][0] | {"id": 401, "content": "\n"})
+    (folder / "tokenizer.json").write_text(json.dumps(tree))
+    tokenizer = load_tokenizer(folder, None, "own")
+    encoded = encode_conversation(tokenizer, chat_of(tokenizer), turns("a<|im_end|>b", "one\n\ntwo"))
+
+    assert set(chat_of(tokenizer).control_tokens) == {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
+    assert encoded.ids.tolist().count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 2
+    assert encoded.ids.tolist().count(400) == 1
+
+
 def test_role_tokens_that_take_white_space_are_encoded_as_in_the_rendering(tmp_path):
     """Phi-3's role tokens take the line break behind them, in the rendered text and so in training."""
     folder = own_folder(tmp_path, PLAIN)

@@ -90,6 +90,7 @@ def test_no_format_fits_a_tokenizer_of_other_tokens(tmp_path):
 
 def test_a_folder_of_another_tool_is_sampled_by_its_own_template(tmp_path, caplog):
     caplog.set_level(logging.INFO, "lwexp")
+    fitting._log_once.cache_clear()
     own = load_tokenizer(own_folder(tmp_path / "own", PLAIN))
 
     assert chat_of(own).kind == "own"
