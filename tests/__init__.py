@@ -1,4 +1,4 @@
-"""Tests, one folder a room. A helper has one name: ``from tests.train.tiny_packs import tiny_model``."""
+"""Tests, one folder per room. A helper has one name: ``from tests.train.tiny_packs import tiny_model``."""
 
 from pathlib import Path
 

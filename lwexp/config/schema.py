@@ -30,7 +30,7 @@ SCHEMA_VERSION = 2
 
 
 class Config(Strict):
-    """All settings of a run. It has more than twelve keys because it is the one place where all rooms meet."""
+    """All settings of a run. It has more than twelve keys because it holds the settings of all rooms."""
 
     schema_version: Annotated[Literal[2], Key("label")] = 2
     """Written by lwexp, so that later versions can read the config of a run."""

@@ -111,7 +111,7 @@ class _Drain:
         loop = asyncio.get_running_loop()
 
         def caught(number: signal.Signals, reason: BaseException) -> None:
-            # Removed before the message: a second Ctrl-C must meet Python's own handler, not this one again.
+            # Removed before the message is logged, so that Python's own handler gets a second Ctrl-C.
             loop.remove_signal_handler(signal.SIGINT)
             self.stop(reason)
             loop.call_later(after, cancel)

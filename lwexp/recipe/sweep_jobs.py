@@ -32,7 +32,7 @@ def wait(folder: Path) -> list[Trial]:
     """Wait for the jobs, then compare the trials; returns them.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C. The jobs go on, unless the user wants them cancelled.
+        KeyboardInterrupt: After Ctrl-C. The jobs keep running unless the user wants them cancelled.
     """
     trials = _trials(folder)
     watch_jobs(trials, folder, Slurm())

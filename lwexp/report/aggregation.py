@@ -155,8 +155,8 @@ def cell(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) 
     """Aggregate one model's answers to one set of prompts.
 
     Args:
-        answers: With those that never came.
-        metrics: Their scales, which no interval exceeds.
+        answers: All answers, including missing ones.
+        metrics: Give the scales, at whose ends intervals are cut.
     """
     scales = {metric.name: metric.scale for metric in metrics}
     came = [answer for answer in answers if not answer.is_missing]

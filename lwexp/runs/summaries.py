@@ -161,13 +161,13 @@ class PairedDifference(Artifact):
     other: float
     difference: float
     interval: tuple[float, float] | None
-    """95%, over prompts; of this difference alone."""
+    """95% interval of the difference over prompts, not corrected for other cells."""
     p_value: float | None = None
-    """That there is no difference, by a paired t test of this cell alone."""
+    """p value of a paired t test in this cell, not corrected for other cells."""
     p_holm: float | None = None
-    """The same after Holm's correction over all cells of the comparison."""
+    """``p_value`` after Holm's correction over all cells of the comparison."""
     is_worse: bool
-    """Whether ours is worse with ``p_holm`` below 0.05; in runs of older versions, with an interval below 0."""
+    """Whether ours is worse and ``p_holm`` is below 0.05; in older runs, whether the interval is below 0."""
     is_better: bool = False
 
 

@@ -235,7 +235,7 @@ class _Runner:
         """Stop running trials: locally by a signal, on SLURM by scancel, and there only if the user says so."""
         running = [trial for trial, *_ in self.running.values()]
         if isinstance(self.jobs, SlurmJobs) and not _wants_to_cancel(len(running)):
-            log.warning("%s go on in SLURM; run the same command again to watch them", plural(len(running), "job"))
+            log.warning("%s keep running; run the same command again to watch them", plural(len(running), "job"))
             return
         log.warning("stopping %s, which may save first", plural(len(running), "running trial"))
         try:
@@ -260,7 +260,7 @@ def settle_trial(trial: Trial, outcome: Outcome) -> None:
 
 
 def _wants_to_cancel(count: int) -> bool:
-    """Ask at the terminal whether to cancel the jobs; without a terminal they go on."""
+    """Ask at the terminal whether to cancel the jobs; without a terminal they keep running."""
     if not count or not sys.stdin.isatty():
         return False
     try:

@@ -1,7 +1,7 @@
 """Attention over the slots of a ``SlotCache``, with the window and the softcap that an architecture asks for.
 
-transformers puts a sliding window into the mask that it builds, and uses a mask that it is given as it is, for layers
-with a window too. Decoding gives its own mask, so the window is applied here, in each layer that has one.
+When transformers builds the mask itself, the mask includes the sliding window. When it is given a mask, it uses that
+mask unchanged in all layers. Decoding gives its own mask, so the window is applied here, in each layer that has one.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _CHANGES_SCORES = ("s_aux", "sinks", "position_bias")
 
 @contextmanager
 def slot_attention(model: Any) -> Iterator[None]:
-    """Let a transformers model attend through ``attend``; its own way is restored afterwards.
+    """Make a transformers model use ``attend`` within the context; its own attention is restored afterwards.
 
     Raises:
         LwexpError: If the model has layers of another kind, such as linear or chunked attention.

@@ -18,8 +18,8 @@ def regression(
 ) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
-    ``is_worse`` and ``is_better`` are set if the difference is below 5% after Holm's correction over all cells, so in
-    95 of 100 comparisons of equal models no cell is marked. Metrics without a prompt scored on both sides are absent.
+    ``is_worse`` and ``is_better`` are set if the p value is below 5% after Holm's correction over all cells. So at most
+    5 of 100 comparisons of equal models mark any cell. Metrics without a prompt scored on both sides are absent.
     """
     lengths = {response.prompt_id: response.required_words for response in ours[0]}
     tests: dict[str, Callable[[int | None], bool]] = {ALL: lambda words: True}
@@ -56,7 +56,7 @@ def _cell(mine: Mapping[str, float], theirs: Mapping[str, float]) -> PairedDiffe
 
 
 def _marked(cells: Sequence[tuple[str, MetricInfo, PairedDifference]]) -> dict[str, dict[str, PairedDifference]]:
-    """The cells by range and metric, with what Holm's correction over all of them leaves."""
+    """The cells by range and metric, marked as worse or better after Holm's correction over all of them."""
     tested = [cell.p_value for _, _, cell in cells if cell.p_value is not None]
     adjusted = iter(holm(tested))
     found: dict[str, dict[str, PairedDifference]] = {}

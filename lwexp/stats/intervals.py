@@ -15,7 +15,7 @@ from lwexp.stats import student
 
 RESAMPLES = 4000
 SMALL_SAMPLE = 30
-"""Below so many prompts, intervals are Student's t."""
+"""With fewer prompts than this, intervals are Student's t."""
 LEVEL = 0.05
 _SEED = 0
 
@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     interval: Interval | None
     n_prompts: int
     p_value: float | None
-    """That the mean is 0, for this difference alone; None for a single prompt."""
+    """p value of a mean of 0, not corrected for other comparisons; None for a single prompt."""
 
 
 def interval(values: Sequence[float], within: Interval | None = None) -> Interval | None:
@@ -37,7 +37,7 @@ def interval(values: Sequence[float], within: Interval | None = None) -> Interva
 
     Args:
         values: One for each prompt.
-        within: The scale of the values; an interval of t is cut at its ends.
+        within: The scale of the values; Student's interval is cut at the ends of the scale.
     """
     if len(values) < 2:
         return None
@@ -76,7 +76,9 @@ def p_value(differences: Sequence[float]) -> float | None:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values: the chance that any of the tests below 0.05 is false is at most 5%, however they depend.
+    """Adjusted p values. If all below 0.05 count as findings, the chance of any false one is at most 5%.
+
+    This holds even if the tests depend on each other.
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure (1979).
     """

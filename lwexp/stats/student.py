@@ -1,13 +1,13 @@
 """Student's t distribution for whole degrees of freedom, in closed form.
 
-scipy.special has it too, but takes 0.2 s of CPU time to import, a tenth of an evaluation of given answers; the tests
-compare with scipy.
+scipy.special has it too, but importing that takes 0.2 s of CPU time, a tenth of the time to evaluate given answers. The
+tests compare with scipy.
 """
 
 from functools import cache
 from math import atan, cos, pi, sin, sqrt
 
-_BISECTIONS = 80  # of [0, 10,000]: to the last digit of a float
+_BISECTIONS = 80  # of the interval [0, 10,000]; enough for the precision of a float
 
 
 def share_within(t: float, freedom: int) -> float:
@@ -27,7 +27,7 @@ def share_within(t: float, freedom: int) -> float:
 
 @cache
 def reach(share: float, freedom: int) -> float:
-    """The t within whose both signs ``share`` of all values lie: 12.706 for 95% and one degree of freedom."""
+    """The t for which ``share`` of all values lie between -t and t: 12.706 for 95% and one degree of freedom."""
     low, high = 0.0, 10_000.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2

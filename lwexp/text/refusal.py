@@ -1,4 +1,4 @@
-"""Recognises refusals, in English and Chinese, that stand in for a draft, plan or imported answer."""
+"""Recognises refusals, in English and Chinese, that a model gave in place of a draft, plan or answer."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The rehearsal of the GPU kit needs minutes and the package index: it runs where it is asked for by its marker."""
+"""The rehearsal of the GPU kit needs minutes and the package index, so it runs only if its marker is selected."""
 
 import pytest
 

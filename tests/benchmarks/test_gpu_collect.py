@@ -1,4 +1,4 @@
-"""The collector of the GPU benchmark: a case that is done is kept, whatever becomes of the process that ran it."""
+"""The collector of the GPU benchmark: a finished case is kept even if the process that ran it crashes later."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The dress rehearsal: the kit of this interpreter's version, on a box without our packages, without the index.
+"""Rehearses the kit for this interpreter's version in an environment without lwexp's packages and without an index.
 
     make gpu-rehearsal
 

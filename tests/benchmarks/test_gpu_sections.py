@@ -1,4 +1,4 @@
-"""Sections of the GPU benchmark on a CPU: the code that runs on a GPU, less what only a GPU has."""
+"""The modules of the GPU benchmark on a CPU: the same code as on a GPU, except for what needs a GPU."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""What bash is offered at a TAB, by the command's own answer and in a real bash."""
+"""Completion in bash: what the command suggests, and what a real bash shows."""
 
 import os
 import subprocess

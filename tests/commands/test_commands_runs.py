@@ -1,4 +1,4 @@
-"""``lwexp runs``: what stands in the table and in the JSON."""
+"""``lwexp runs``: the contents of its table and of its JSON."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Names of files and texts are taken as typed, whatever signs they hold; what cannot be is answered with what can."""
+"""File names and texts reach their keys as typed, whatever characters they contain, or the error says what to type."""
 
 import shlex
 

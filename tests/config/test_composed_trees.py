@@ -1,4 +1,4 @@
-"""No composed value moves when the YAML files or the schema's defaults do.
+"""No composed value changes when values move between the YAML files and the schema's defaults.
 
 tests/golden/composed.json was written by the code of commit 3676473, when every value stood in a YAML file: the tree
 without overrides, and for each composition what differs from it. Keys that were renamed since are read through

@@ -1,4 +1,4 @@
-"""YAML holds deltas: what it leaves out is in the tree all the same, and can be overridden as if it stood there."""
+"""Keys that the YAML files leave out are in the composed tree, and can be overridden like keys of a file."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is answered to a key that does not exist: our name for it, the choice that has it, or the key beside it."""
+"""Errors for a key that does not exist name lwexp's key, the choice that has the key, or a similar key."""
 
 import shlex
 from pathlib import Path

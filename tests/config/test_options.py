@@ -1,4 +1,4 @@
-"""Options and settings of Hydra's: what is honoured, and what is answered in one line with exit code 2."""
+"""Hydra's own options and settings: some are honoured, all others refused in one line with exit code 2."""
 
 import subprocess
 import sys

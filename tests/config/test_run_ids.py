@@ -1,4 +1,4 @@
-"""Run ids do not move: a changed id starts a run again and loses its checkpoint.
+"""Run ids do not change: with a new id, a run would start over and its checkpoint would be lost.
 
 tests/golden/run_ids.json was written by the code of commit 2be0cdd, before sections, stages and keys were marked in the
 schema. A key that is added later needs a neutral value (``Key(neutral=...)``), with which every id stays as it is.

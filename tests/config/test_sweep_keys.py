@@ -1,4 +1,4 @@
-"""Keys of launchers and sweepers: which there are, what is said of others, times as SLURM writes them."""
+"""Keys of launchers and sweepers, errors for other keys, and times in SLURM's formats."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The wheel alone, in an environment of its own and an empty folder: nothing of the repository is in reach.
+"""The wheel alone, in its own environment and an empty folder, without access to the repository.
 
 The environment borrows the test environment's other packages through a .pth file (which does not reach lwexp's editable
 install), so that nothing is downloaded.

@@ -1,4 +1,4 @@
-"""A registered class is checked, hinted, written back and refused as a built-in one is."""
+"""A class that a plugin registers is validated, suggested in errors and stored like a built-in one."""
 
 import json
 from typing import Annotated, Literal

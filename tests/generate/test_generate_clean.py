@@ -1,4 +1,4 @@
-"""Cleaning: each rule takes what it names and leaves the rest."""
+"""Cleaning: each rule removes only what it is for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of AgentWrite that meet faults, run out of budget, or are stopped, and go on."""
+"""Runs of AgentWrite that are interrupted by faults, the budget or a stop, and are resumed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Plan texts in the habits of real models, and what is refused.
+"""Plans in the forms that real models write, and plans that are refused.
 
-The texts and what a reader takes from them stand in plans/good.txt and plans/bad.txt, written by hand.
+The texts and the steps expected from them are in plans/good.txt and plans/bad.txt, written by hand.
 """
 
 from __future__ import annotations

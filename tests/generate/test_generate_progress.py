@@ -1,4 +1,4 @@
-"""The numbers of the live view, by hand, and what a user sees who presses Ctrl-C once and twice."""
+"""The numbers of the progress display, calculated by hand, and what Ctrl-C shows, pressed once and twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole selections: files in WildChat's shape and others, the stand-in or a scripted judge, every row counted."""
+"""Whole selections: files in WildChat's and other formats, the stand-in or a scripted teacher, every row counted."""
 
 from __future__ import annotations
 

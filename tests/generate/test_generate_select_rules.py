@@ -1,4 +1,4 @@
-"""Selection by rule: each rule turns away what it names, and leaves a look-alike alone."""
+"""Selection by rule: each rule rejects what it is for, and keeps a text that only looks similar."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_second_evaluation_asks_neither_engine_nor_judge(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Audit F2, for evaluations. None of these changes a request; before, each asked for all 3 answers and verdicts."""
+    """None of these changes a request. Before, each of them asked for all 3 answers and verdicts again."""
     monkeypatch.setenv("B_KEY", "canary-0")
     bench, copy = bench_file(tmp_path), bench_file(tmp_path, name="copy.jsonl")
     usual = (*engine(provider), *judge(provider))

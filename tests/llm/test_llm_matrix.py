@@ -1,4 +1,4 @@
-"""Twelve behaviours of providers at six doors: the table of docs/reliability.md, cell by cell."""
+"""Twelve behaviours of providers at six places that read replies: each cell of the table in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BEHAVIOURS = (
 DOORS = ("plan", "paragraph", "select", "judge", "engine", "file")
 NOVELS = [f"Write a long novel about {thing} and a hundred years." for thing in ("a mill", "the last orchard")]
 PRICE = "teacher.price={input_per_mtok: 1, output_per_mtok: 1}"
-MOST_CALLS = 20  # for two documents; whatever goes wrong, nobody is asked for ever
+MOST_CALLS = 20  # for two documents; no behaviour may cause endless requests
 
 
 class Cell(NamedTuple):

@@ -1,4 +1,4 @@
-"""Prices without the network, and a budget that is never passed."""
+"""Prices without the network, and a budget that is never exceeded."""
 
 from __future__ import annotations
 

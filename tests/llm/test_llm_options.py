@@ -1,4 +1,4 @@
-"""Provider options: they arrive, they are part of the ledger's key, and what a model does not take is said at once."""
+"""Provider options: they reach the server, are part of the ledger's key; unknown ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Money: a budget that holds where nobody counts tokens, and answers that no run pays for again."""
+"""Money: the budget is kept even if the provider counts no tokens, and no run pays for an answer twice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE_BY_ONE = "teacher.limits.concurrency=1"
 def test_a_budget_is_hard_where_the_provider_counts_nothing(
     behaviour: str, provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R09. Eight calls of up to 8,192 tokens at $1,000 a million: $8.2 each at worst, so the sixth or seventh may not
+    """Eight calls of up to 8,192 tokens at $1,000 per million: at most $8.2 each, so the sixth or seventh may not
     be sent. The server writes 160 tokens a call, $0.16, and so it too stays far below $50."""
     texts = [f"Write about tea {i}." for i in range(8)]
     model = endpoint(provider, behaviour, PRICE, ONE_BY_ONE, "teacher.limits.budget_usd=50")
@@ -100,7 +100,7 @@ def run_of(folder: Path, provider: Provider, file: Path, *overrides: str) -> Run
 def test_a_change_that_does_not_change_a_request_pays_for_nothing(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F2: each of these seven paid for all calls again. The drafts are the same, and only the first run has spent."""
+    """Before, each of these seven paid for all calls again. The drafts are the same; only the first run has spent."""
     monkeypatch.setenv("B_KEY", "canary-0")
     file = instruction_file(tmp_path)
     copy = instruction_file(tmp_path, name="copy.jsonl")

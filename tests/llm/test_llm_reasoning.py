@@ -1,4 +1,4 @@
-"""Reasoning is never part of an answer: it is told apart, counted and kept beside it, whatever form it comes in."""
+"""Reasoning in any form is never part of an answer: it is recognised, counted and stored separately."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKS = ("Okay, the user", "think>", "<|")
 
 @pytest.mark.parametrize("behaviour", REASONING)
 def test_no_file_of_a_run_holds_what_the_teacher_thought(behaviour: str, provider: Provider, tmp_path: Path) -> None:
-    """R03: "144 words counted instead of 99", and </think> in the training data."""
+    """Before, 144 words were counted instead of 99, and </think> was in the training data."""
     plain = generate(tmp_path, provider, "healthy")
     run = generate(tmp_path, provider, behaviour)
     for name in ("drafts.jsonl", "conversations.jsonl", "trace.jsonl"):
@@ -63,7 +63,7 @@ def test_selections_and_verdicts_are_read_behind_it(behaviour: str, provider: Pr
 def test_an_answer_cut_in_its_reasoning_gets_one_retry_with_more_room(
     behaviour: str, provider: Provider, tmp_path: Path
 ) -> None:
-    """R08, R22: a plan, a paragraph or a verdict without text at 8,192 tokens. One more call each; both are paid."""
+    """A plan, a paragraph or a verdict without text at 8,192 tokens causes one more call; both are paid."""
     price = "teacher.price={input_per_mtok: 0, output_per_mtok: 100}"
     run = generate(tmp_path, provider, behaviour, price)
     assert run.manifest.results["tally"] == "7 in = 7 kept"
@@ -96,7 +96,7 @@ def test_an_answer_that_is_all_reasoning_says_where_the_text_went(provider: Prov
 
 
 def test_a_selection_asks_with_the_configs_tokens(provider: Provider, tmp_path: Path) -> None:
-    """R08: 512, whatever the config said."""
+    """Before, it asked with 512 whatever the config said."""
     select_from(tmp_path, provider, "healthy", TWO, "teacher.max_tokens=3000", texts=NOVELS)
     assert {call.request["max_tokens"] for call in provider.calls} == {3000}
 

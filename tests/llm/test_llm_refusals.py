@@ -1,4 +1,4 @@
-"""Errors by what to do about them, in every provider's words and at the doors of generation and selection."""
+"""Errors in every provider's words lead to the right reaction, in generation and in selection."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_providers_words_are_known_and_never_sent_again(
 
 
 def test_documents_whose_balance_was_gone_are_asked_for_again(provider: Provider, tmp_path: Path) -> None:
-    """R05: they were lost for good, and the run was finished."""
+    """Before, these documents were lost for good, and the run counted as finished."""
     provider.state["is_broke"] = True
     run = generate(tmp_path, provider, "broke_for_the_last_two", ONE_BY_ONE)
     assert (run.manifest.status, run.manifest.reason) == ("incomplete", "2 missing: 2 quota")
@@ -89,7 +89,7 @@ def test_a_selection_without_credit_stops_too(behaviour: str, provider: Provider
 def test_documents_that_are_turned_away_never_stop_the_others(
     behaviour: str, reason: str, probes: int, provider: Provider, tmp_path: Path
 ) -> None:
-    """R06, R19: five in a row stopped every start. An unknown refusal costs one neutral question."""
+    """Before, five in a row stopped every start. An unknown refusal costs one neutral question."""
     run = generate(tmp_path, provider, behaviour, ONE_BY_ONE)
     assert run.manifest.results["tally"] == f"7 in = 2 kept + 5 {reason}"
     assert run.is_finished
@@ -123,7 +123,7 @@ def test_what_every_question_meets_stops_the_run_after_a_neutral_one(provider: P
 def test_an_option_that_a_server_refuses_is_left_out_and_said_once(
     behaviour: str, said: str, provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R07, R17: four questions, one refusal each that the server has to give, and one warning."""
+    """Four questions; the server refuses each option once, and there is one warning."""
     texts = [f"Write about tea {i}." for i in range(4)]
     answers = ask(endpoint(provider, behaviour), tmp_path, texts, schema=Scores)
     assert all(isinstance(answer, Answer) for answer in answers)
@@ -185,7 +185,7 @@ def test_a_server_that_is_down_stops_the_run_after_ten_calls(provider: Provider,
 
 @pytest.mark.parametrize("word", ["error", "abort", "insufficient_system_resource", "network_error", "xyz"])
 def test_half_a_text_is_never_a_text(word: str, provider: Provider, tmp_path: Path) -> None:
-    """R04: it was kept, stored and marked "stop"."""
+    """Before, half a text was kept, stored and marked "stop"."""
     [answer] = ask(endpoint(provider, f"finish_{word}"), tmp_path, ["Write about tea."])
     assert isinstance(answer, NoAnswer)
     assert (answer.reason, answer.attempts, answer.partial) == ("server_error", 2, None)

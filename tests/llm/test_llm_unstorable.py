@@ -1,4 +1,4 @@
-"""Text that UTF-8 or SQLite refuses, at every door: it is replaced and counted, and no run hangs or crashes."""
+"""Text that UTF-8 or SQLite refuses, wherever it enters, is replaced and counted, and no run hangs or crashes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_half_an_emoji_in_an_answer_loses_nothing(
 
 
 def test_one_document_with_half_an_emoji_leaves_the_others_alone(provider: Provider, tmp_path: Path) -> None:
-    """R01: this run hung for ever, and again at every restart."""
+    """Before, this run hung for ever, and again at every restart."""
     run = generate(tmp_path, provider, "broken_for_bakers")
     with_it = [draft["id"] for draft in rows_of(run, "drafts.jsonl") if "\ufffd" in draft["paragraphs"][0]]
     assert run.manifest.results["tally"] == "7 in = 7 kept"
@@ -81,7 +81,7 @@ def test_a_selection_reads_a_verdict_with_half_an_emoji(provider: Provider, tmp_
 def test_half_an_emoji_in_a_file_is_replaced_in_texts_and_ids(
     provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R02 at the two doors of this room: instructions of a file, rows of a selection."""
+    """The two places where ``generate`` reads text: instructions of a file, and rows of a selection."""
     path = tmp_path / "own.jsonl"
     path.write_text(json.dumps({"id": "a\ud83d", "text": f"{STORIES[0]} \ud83d", "source": "s\x00"}) + "\n")
     run = write_drafts(
@@ -116,7 +116,7 @@ def test_a_template_with_what_no_text_holds_is_refused_in_one_line(tmp_path: Pat
 
 @pytest.mark.parametrize("behaviour", ["huge_numbers", "deep_json"])
 def test_a_reply_that_cannot_be_read_is_no_crash(behaviour: str, provider: Provider, tmp_path: Path) -> None:
-    """F5 at this room's doors: the ledger replayed the crash at every start."""
+    """Before, the ledger replayed the crash at every start."""
     for _ in range(2):
         with pytest.raises(LwexpError, match=r"no draft was kept \(7 in = 0 kept \+ 7 no plan\)"):
             generate(tmp_path, provider, behaviour)

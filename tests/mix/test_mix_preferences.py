@@ -1,4 +1,4 @@
-"""Which answers become a pair, by hand."""
+"""Which answers become a pair, compared with results worked out by hand."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Reasoning in imported rows: told from the answers, kept beside them, counted; a row that never answers is broken."""
+"""Reasoning in imported rows is separated from the answers, stored and counted; a row without an answer is broken."""
 
 import json
 from pathlib import Path

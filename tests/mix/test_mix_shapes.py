@@ -1,4 +1,4 @@
-"""Rows of other tools' shapes become conversations and pairs; broken ones name what is missing."""
+"""Rows in the formats of other tools become conversations and pairs; errors name what is missing."""
 
 from typing import Any
 

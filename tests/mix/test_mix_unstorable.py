@@ -1,4 +1,4 @@
-"""Text that UTF-8 and SQLite refuse, at the doors where files come in: replaced, counted, and never a traceback."""
+"""Text in files that UTF-8 or SQLite refuses is replaced and counted, and never causes a traceback."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is built anew and what is not: twelve changes that matter, eight that do not."""
+"""Which changes rebuild the packs: twelve that must, eight that must not."""
 
 import json
 import logging

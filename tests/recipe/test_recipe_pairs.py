@@ -1,4 +1,4 @@
-"""Pairs through the real command: killed and started again, chosen anew, sampled from a server."""
+"""Pairs through the real command: killed and restarted, chosen again with other settings, sampled from a server."""
 
 from __future__ import annotations
 

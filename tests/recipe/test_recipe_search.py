@@ -1,4 +1,4 @@
-"""A search with Optuna over real processes: it finds the better settings, and remembers across starts."""
+"""A search with Optuna over real processes: it finds the better settings and continues in a later start."""
 
 import json
 import textwrap

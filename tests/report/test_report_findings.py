@@ -1,4 +1,4 @@
-"""The headline and the checks say what the numbers say, also when the story fails."""
+"""The headline and the checks agree with the numbers, also when the expected result does not appear."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Answers that never came: no rendering counts them, no figure draws them, and models are compared on common prompts.
+"""Missing answers: no output counts them, no figure draws them, and models are compared on common prompts.
 
 ``whole`` answers 4 prompts of 100 words exactly (S_l 100) and 4 of 400 words with half of them (S_l 50): mean 75.
 ``half`` answers only those of 100 words, with 75: S_l = 100 (1 - (100/75 - 1)/2) = 83.3. So its mean is higher,

@@ -1,4 +1,4 @@
-"""Nothing that a model, a prompt or a config says can become markup, script, formula or lie about its order."""
+"""No text of a model, prompt or config can become markup, a script or a formula, or change the reading order."""
 
 import base64
 import csv

@@ -1,4 +1,4 @@
-"""Typed runs: what an older version left is read as it was written, and what is written is read back."""
+"""Typed files of a run: those of older versions can be read, and what is written is read back equal."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A finished run says when the code that made it has changed, and a training does not go on with other code unasked."""
+"""A finished run reports that its code has changed, and training does not resume with changed code unless told to."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which run a name means, and what is said where it means none."""
+"""Which run a name means, and the error if there is no such run."""
 
 import json
 from pathlib import Path

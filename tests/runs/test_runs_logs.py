@@ -1,4 +1,4 @@
-"""What a pipe or a file gets: lines as they are, and none of other libraries' advice."""
+"""Log output in a pipe or a file: unwrapped lines, without the advice of other libraries."""
 
 import subprocess
 import sys

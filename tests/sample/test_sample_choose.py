@@ -1,4 +1,4 @@
-"""Which token is picked, by hand: probabilities 1/2, 1/4, 1/8, 1/8."""
+"""Which token is chosen, calculated by hand for the probabilities 1/2, 1/4, 1/8, 1/8."""
 
 import pytest
 import torch

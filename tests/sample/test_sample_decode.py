@@ -1,4 +1,4 @@
-"""Batched decoding against transformers' own generate, and against itself in other company."""
+"""Batched decoding compared with transformers' generate, and with itself in other batches."""
 
 from pathlib import Path
 from typing import Any

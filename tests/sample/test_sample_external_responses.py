@@ -1,4 +1,4 @@
-"""Answers of others: matched by id or text, strangers and duplicates named, what is missing counted."""
+"""External answers: matched by id or text; unknown and duplicate ones are named, missing ones counted."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""Thirty attempts to talk to the judge, written beside the patterns: none changes what is parsed, each is flagged.
+"""Thirty attempts to influence the judge: none changes the parsed scores, and each is flagged.
 
-That the patterns find what they were written from says little. What they find in other people's prose is measured.
+They were written together with the patterns, so finding them proves little. False alarms on ordinary texts are measured
+separately.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""A judge whose replies cannot be used: shown with an example, asked again, and stopped if it goes on."""
+"""Unusable replies of a judge: shown with an example, requested again, and a reason to stop if there are many."""
 
 import json
 import re

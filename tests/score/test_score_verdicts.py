@@ -1,4 +1,4 @@
-"""Verdicts land on their own responses, are paid for once, and are never invented."""
+"""Verdicts belong to the right responses, are paid for once, and are never invented."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Packed attention: a pack of documents is the documents, run one by one."""
+"""Packed attention: a pack of documents gives the same results as the documents one by one."""
 
 from __future__ import annotations
 

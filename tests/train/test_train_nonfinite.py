@@ -1,4 +1,4 @@
-"""A loss or gradient that is not finite never reaches the weights, and is on record."""
+"""A loss or gradient that is not finite never reaches the weights, and is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs: loss falls, the export is the model, DPO starts from it, nothing is done twice."""
+"""Whole runs: the loss falls, the export equals the trained model, DPO starts from it, nothing is repeated."""
 
 from __future__ import annotations
 

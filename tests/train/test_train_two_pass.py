@@ -1,4 +1,4 @@
-"""The two-pass mode: the same gradients as one pass, part by part."""
+"""Training in two passes, part by part, gives the same gradients as in one pass."""
 
 from __future__ import annotations
 

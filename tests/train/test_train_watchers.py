@@ -1,4 +1,4 @@
-"""Held-out loss and the length probe: what they say is true, and training does not notice them."""
+"""Held-out loss and the length probe: their numbers are right, and they do not change training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a W&B offline folder holds. W&B 0.31 has no reader in Python any more; its files are LevelDB logs."""
+"""Reads the contents of a W&B offline folder. W&B 0.31 has no reader in Python any more; its files are LevelDB logs."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ repeated sentences, an ending, enough words), so that the miniature recipe has a
 |---|---|
 | relevance | every content word of the request (every pair of Chinese characters) occurs in the response |
 | accuracy | "Part i of k" statements agree on k, and no i is outside 1..k |
-| coherence | parts stand in the order 1, 2, ..., k |
+| coherence | the parts are in the order 1, 2, ..., k |
 | clarity | no sentence repeats one of the three before it (far apart, simple sentences may recur) |
 | breadth_and_depth | the sentences that are not repeated have as many words as the request asks for |
 | reading_experience | the text ends with a closing sentence, and no words are repeated over and over |

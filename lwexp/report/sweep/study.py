@@ -38,6 +38,7 @@ def write_study(sweep: Sweep, result: SweepResult | None, nodes: Mapping[str, Ru
         *([_fit(result.fit)] if result.fit else []),
         "## Every trial",
         trials_table(sweep),
+        "Lengths are in words: the longest training answer, the median and the longest answer. "
         "Brackets: 95% intervals over prompts. A dash: not known, or not used.",
         "## How it was made",
         _made(sweep, nodes),

@@ -84,13 +84,13 @@ def cancel(jobs: Sequence[str]) -> None:
     """Cancel jobs that wait or run.
 
     Raises:
-        LwexpError: If scancel does not answer or refuses a job; the jobs may go on.
+        LwexpError: If scancel does not answer or refuses a job; the jobs may still be running.
     """
     if not jobs:
         return
     done = _call(["scancel", *jobs])
     if done is None or done.returncode != 0:
-        raise LwexpError(f"scancel did not cancel jobs {', '.join(jobs)}: {_words(done)}; they may go on, try again")
+        raise LwexpError(f"scancel did not cancel jobs {', '.join(jobs)}: {_words(done)}; they may run, try again")
 
 
 def requeue(job: str) -> bool:

@@ -17,22 +17,22 @@ log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# How a byte-level BPE cuts text before it merges. GGUF only names the rule, and a wrong one gives other tokens without
-# an error. transformers rebuilds those in its own table; these two are its default, GPT-2's rule.
+# Rules by which a byte-level BPE splits text before it merges. GGUF gives only a rule's name, and a wrong rule gives
+# other tokens without an error. transformers rebuilds the rules in its own table; these two are its default, GPT-2's.
 _GPT2_RULES = ("gpt-2", "default")
-# SmolLM's rule: GPT-2's after a cut at every digit. Source: llama.cpp src/llama-vocab.cpp, LLAMA_VOCAB_PRE_TYPE_SMOLLM,
-# and the tokenizer.json of HuggingFaceTB/SmolLM2-135M-Instruct.
+# SmolLM's rule: GPT-2's, after a split at every digit. Source: llama.cpp src/llama-vocab.cpp,
+# LLAMA_VOCAB_PRE_TYPE_SMOLLM, and the tokenizer.json of HuggingFaceTB/SmolLM2-135M-Instruct.
 _SMOLLM_RULE = "smollm"
 
 
 def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer: str | None = None) -> None:
     """Write the model of a GGUF file as a folder with config, weights, tokenizer, chat template and card.
 
-    Quantised weights are multiplied out. They stay the rounded numbers of the file: a model that was published in bf16
-    does not become it again.
+    Quantised weights are dequantised, but keep the rounding of the file: they are close to the published bf16 weights,
+    not equal to them.
 
     Args:
-        gguf: The file. Of a model in several files, transformers reads none.
+        gguf: The file. transformers cannot read a model that is split into several files.
         folder: Replaced if it exists.
         dtype: Number format of the weights, a key of ``DTYPES``. float32 keeps every bit of the file's numbers.
         tokenizer: Folder or hub id of the tokenizer; None rebuilds it from the file.
@@ -49,7 +49,7 @@ def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer:
             model.save_pretrained(new)
             words.save_pretrained(new)
             (new / "README.md").write_text(_card(gguf, facts, dtype), encoding="utf-8")
-            load_weights(new, dtype="auto")  # refuses what is missing or not finite before the folder gets its name
+            load_weights(new, dtype="auto")  # refuses missing weights or NaN before the folder is renamed
     except OSError as error:
         raise LwexpError(f"out={folder}: cannot write the model: {error.strerror or error}; free some space") from None
     log.info("%s: %s, %s weights", folder, facts["name"], dtype)
@@ -59,7 +59,7 @@ def read_facts(gguf: Path) -> dict[str, Any]:
     """What the header says: name, architecture, licence, the tokenizer's type and rule, tensors per number format.
 
     Raises:
-        LwexpError: If there is no such file, it is no GGUF, or the package gguf is not installed.
+        LwexpError: If the file does not exist or is not a GGUF file, or the package gguf is not installed.
     """
     if not gguf.is_file():
         raise LwexpError(f"gguf={gguf}: no such file")
@@ -81,7 +81,7 @@ def read_facts(gguf: Path) -> dict[str, Any]:
 
 
 def _dense_model(gguf: Path, dtype: torch.dtype) -> Any:
-    """A model with ordinary weights, whatever the file's formats and whichever kernels this machine has."""
+    """The file's model with dequantised weights, independent of the kernels that this machine has."""
     from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging as transformers_logging
 
@@ -133,7 +133,7 @@ def _own_tokenizer(gguf: Path, facts: dict[str, Any]) -> Any:
 
 
 def _card(gguf: Path, facts: dict[str, Any], dtype: str) -> str:
-    """README.md; its licence is what the card of a model trained from this folder will name."""
+    """README.md. The card of a model that is trained from this folder names the licence given here."""
     with gguf.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     head = f"---\nlicense: {facts['license']}\n---\n\n" if facts["license"] else ""

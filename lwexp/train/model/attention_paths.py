@@ -79,7 +79,7 @@ def in_blocks(
 ) -> Queries:
     """Attention of one document with a window or a softcap, computed for one block of queries after another.
 
-    A block only meets the keys that its window reaches, so no mask is larger than ``QUERY_BLOCK`` by
+    A block uses only the keys that its window reaches, so no mask is larger than ``QUERY_BLOCK`` by
     ``QUERY_BLOCK + window``. With a softcap, which SDPA cannot compute, the scores of all blocks stay in memory until
     the backward pass; the flash_attn package avoids that.
     """

@@ -1,1 +1,1 @@
-"""Providers as they really behave: a loopback server whose behaviour is the part of the model's name behind "b-"."""
+"""A loopback server that behaves like real providers; the part of the model's name after "b-" selects the behaviour."""

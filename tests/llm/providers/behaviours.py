@@ -1,4 +1,4 @@
-"""How providers behave, each by a name. The shapes are those that public threads quote."""
+"""Behaviours of providers by name. Replies and errors have the form quoted in public issue threads."""
 
 from __future__ import annotations
 

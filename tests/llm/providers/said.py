@@ -1,4 +1,4 @@
-"""What providers say: the words of an empty account, of a filter, of a full context, of a model that is not there."""
+"""Error messages of providers: no credit, content filter, context too long, unknown model."""
 
 import json
 
