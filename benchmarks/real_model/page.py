@@ -1,4 +1,4 @@
-"""The text of docs/study/real_model.md, which says what the numbers say, whichever way they fall."""
+"""The text of docs/study/real_model.md; its sentences follow from the numbers, whatever the result."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def cuts(answer: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether any eight words in a row come twice: small models loop, and a loop is nothing to learn from."""
+    """Whether any eight consecutive words occur twice: small models loop, and loops must not be trained on."""
     words = text.split()
     grams = [tuple(words[start : start + 8]) for start in range(len(words) - 7)]
     return len(set(grams)) < len(grams)

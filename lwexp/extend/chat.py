@@ -55,8 +55,8 @@ class ChatFormat(Strict):
     generation: ClassVar[tuple[Piece, ...]] = ()
     """Pieces after the prompt that start the assistant's turn."""
     is_own: ClassVar[bool] = False
-    """Whether it is the tokenizer's own template: that stays as it is, and the tokens of every conversation are
-    compared with the tokenizer's own encoding of the rendered text."""
+    """Whether the format is the tokenizer's own template. Then the template is not replaced, and the tokens of every
+    conversation are compared with the tokenizer's own encoding of the rendered text."""
 
     @property
     def identity(self) -> str:
@@ -64,7 +64,7 @@ class ChatFormat(Strict):
         return self.kind
 
     def bind(self, tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-        """The format as it is for one tokenizer; most formats are the same for all."""
+        """The format for one tokenizer; most formats are the same for all tokenizers."""
         return self
 
     def pieces(self, messages: Sequence[Message]) -> Iterator[Piece]:

@@ -1,4 +1,4 @@
-"""Pieces become token ids: texts with all special tokens switched off, control pieces by their id."""
+"""Turns pieces into token ids: texts with all special tokens switched off, control tokens by their ids."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def encode_rendered(
 
 
 def _segments(pieces: Sequence[Piece]) -> list[str]:
-    """A conversation's text, cut where an answer begins: there the model continues the tokens of the prompt."""
+    """A conversation's text, cut where an answer begins, because the model continues from the prompt's tokens there."""
     segments = [pieces[0].text]
     for before, piece in pairwise(pieces):
         if piece.is_target and not before.is_target:
@@ -116,7 +116,7 @@ def _segments(pieces: Sequence[Piece]) -> list[str]:
 def require_rendered(
     tokenizer: PreTrainedTokenizerFast, format: ChatFormat, encoded: Sequence[Encoded], rendered: Sequence[Rendered]
 ) -> None:
-    """Refuse a tokenizer that encodes a text otherwise alone than within a rendered conversation.
+    """Refuse a tokenizer that encodes a text differently alone than within a rendered conversation.
 
     Raises:
         LwexpError: With the first token that differs.

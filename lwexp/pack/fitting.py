@@ -1,4 +1,4 @@
-"""What suits a tokenizer: the chat formats whose tokens it has, and a token that stands in for padding."""
+"""Finds what fits a tokenizer: the chat formats whose tokens it has, and a token to use for padding."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def default_format(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _fitting_format(tokenizer: PreTrainedTokenizerFast) -> str | None:
-    """The format of lwexp that has most of its tokens in a tokenizer that has all of them; None if none has."""
+    """Of lwexp's formats whose tokens the tokenizer all has, the one with the most tokens; None if there is none."""
     backend = tokenizer.backend_tokenizer
     needed = {name: needed_tokens(cls()) for name, cls in CHAT_FORMATS.items() if not cls.is_own}
     fitting = [name for name, tokens in needed.items() if all(backend.token_to_id(t) is not None for t in tokens)]
@@ -64,5 +64,5 @@ def padding_token(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> str
 
 @functools.cache
 def _log_once(line: str) -> None:
-    """A run opens its tokenizer several times."""
+    """Log a line once, although a run opens its tokenizer several times."""
     log.info("%s", line)

@@ -1,7 +1,7 @@
-"""A tokenizer's own chat template: conversations rendered by transformers, and where in them an answer is.
+"""A tokenizer's own chat template: transformers renders conversations, and lwexp finds the answers in the result.
 
-An answer begins where the prompt of a server ends, and ends with the special token that the template writes after it.
-Both are found by rendering the beginning of the conversation and comparing it with the whole.
+An answer begins where a server's prompt ends, and ends with the special token that the template writes after it. Both
+places are found by rendering only the beginning of a conversation and comparing it with the whole conversation.
 
 A special token inside a message is replaced by a placeholder before rendering and put back as text afterwards, so only
 the template itself can write control tokens.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"</?\w+>")
 _BRACKETED = re.compile(r"<\S+>|\[\S+\]")
-_OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private use, so in no template
+_OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private-use characters are in no template
 _SHOWN = 40
 
 QUESTION, ANSWER = "lwexpquestion", "lwexpanswer"
@@ -109,10 +109,10 @@ class ChatTemplate:
         return list(self._split(self._render(self._escape(messages), prompt=True), ()))
 
     def conversation(self, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
-        """The pieces of a whole conversation; those of its answers, or of the last one, are targets.
+        """The pieces of a whole conversation; the pieces of all answers, or of the last answer, are targets.
 
         Raises:
-            LwexpError: If the conversation does not begin with the rendering of each of its beginnings.
+            LwexpError: If a beginning of the conversation is rendered differently alone than within the whole.
         """
         escaped = self._escape(messages)
         whole = self._render(escaped)
@@ -193,7 +193,7 @@ class ChatTemplate:
         )
 
     def _split(self, rendered: str, spans: Sequence[Span]) -> Iterator[Piece]:
-        """The rendering as pieces, with messages' own special tokens back as text."""
+        """The rendering as pieces; special tokens that were in messages are put back as text."""
         bounds = sorted({0, len(rendered), *(place for span in spans for place in span)})
         before = ""
         for start, stop in pairwise(bounds):
@@ -206,7 +206,7 @@ class ChatTemplate:
                     before = part
                     yield control(part, is_target=is_target)
                     continue
-                # Some tokens take the white space beside them (Phi-3's role tokens).
+                # Some tokens swallow the white space next to them (Phi-3's role tokens).
                 if before in self._eats_after:
                     part = part.lstrip()
                 if number + 1 < len(parts) and parts[number + 1] in self._eats_before:
@@ -219,7 +219,7 @@ class ChatTemplate:
         return self._escaped[int(found[1])]
 
     def _find_controls(self) -> tuple[str, ...]:
-        """The special tokens, and other added tokens in brackets that the template writes around messages.
+        """The special tokens, and other added tokens with brackets that the template writes around messages.
 
         Tags such as ``<think>`` stay ordinary tokens, because an answer may write them, and so does white space, for
         which Gemma has added tokens.

@@ -47,7 +47,7 @@ def with_options(source: str, options: Options, render: Render, controls: Sequen
         bos: The tokenizer's begin token.
 
     Raises:
-        LwexpError: If the template writes the date of the day and none is set, or has nothing that an option changes.
+        LwexpError: If the template writes today's date and no date is set, or an option has nothing to change in it.
     """
     before = _date(source, options.date, render)
     if options.enable_thinking is not None:

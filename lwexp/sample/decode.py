@@ -47,7 +47,7 @@ class DecodeResult(NamedTuple):
 
 
 class DecodedToken(NamedTuple):
-    """What one step gave an answer: its next token, its end, or both."""
+    """What one step added to an answer: its next token, its end, or both."""
 
     id: str
     token: int | None  # None at a stop token
@@ -190,8 +190,8 @@ def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) ->
     ids = torch.zeros(len(new), max(lengths), dtype=torch.long)
     for row, request in enumerate(new):
         ids[row, : lengths[row]] = torch.tensor(request.tokens)
-    # Without the model's config, which would make layers with a window forget the keys before it: shorter prompts,
-    # padded to the longest, still need them.
+    # The cache is made without the model's config, with which layers with a window would drop keys before the window.
+    # Prompts that are padded to the longest one still need these keys.
     prefill = DynamicCache()
     with _head_reads(model, lengths):
         logits = model(input_ids=ids.to(model.device), past_key_values=prefill, use_cache=True).logits
@@ -202,8 +202,8 @@ def _read_prompts(model: Any, new: Sequence[DecodeRequest], cache: SlotCache) ->
 
 @contextmanager
 def _head_reads(model: Any, lengths: Sequence[int]) -> Iterator[None]:
-    """The head multiplies only the last token of each row. What follows it, such as a factor on the logits, is the
-    architecture's own."""
+    """Make the head multiply only the last token of each row. Operations after the head, such as a factor on the
+    logits, stay as in the architecture."""
 
     def last_tokens(head: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         (hidden,) = inputs

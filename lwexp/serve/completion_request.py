@@ -1,4 +1,4 @@
-"""Reads the body of a chat completion request. What it accepts is honoured; everything else is refused by name."""
+"""Reads the body of a chat completion request. Every accepted field is honoured; any other is refused by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEED_BITS = 48
 
 
 class ChatRequest(NamedTuple):
-    """One answer wanted."""
+    """A request for one answer."""
 
     model: str
     messages: list[Message]

@@ -1,4 +1,4 @@
-"""Decodes in a thread: answers join and leave between two steps, and their tokens are passed on as they come."""
+"""Decodes in a thread: answers join and leave between two steps, and their tokens are passed on at once."""
 
 import logging
 import queue
@@ -15,7 +15,7 @@ from lwexp.sample.engine import TransformersEngine, fitting_batch_size
 
 log = logging.getLogger(__name__)
 
-# Positions for which memory is set aside per slot at the start; longer answers take it from what is left.
+# Positions for which memory is reserved per slot at the start; longer answers use the remaining memory.
 _EXPECTED_POSITIONS = 8192
 
 
@@ -29,8 +29,8 @@ class LiveDecoder:
     """Answers requests whenever they come. Use it as a context manager; leaving it drops what is being written.
 
     Args:
-        engine: The model, which nothing else may use meanwhile.
-        slots: Answers written at the same time, fewer if memory is too small; others wait their turn.
+        engine: The model; nothing else may use it at the same time.
+        slots: Answers written at the same time, fewer if memory is too small; other requests wait.
     """
 
     def __init__(self, engine: TransformersEngine, slots: int) -> None:
@@ -78,7 +78,7 @@ class LiveDecoder:
             while True:
                 if not decoder.is_busy:
                     self._dropped.clear()
-                    decoder = self._new_decoder()  # gives back the memory of the longest answer so far
+                    decoder = self._new_decoder()  # frees the memory of the longest answer so far
                 try:
                     if not self._admit(decoder):
                         return
@@ -119,7 +119,7 @@ class LiveDecoder:
         decoder.advance()
 
     def _fail(self, error: Exception) -> None:
-        """Tell all whose answers were being written; the ones that wait are tried."""
+        """Report an error to all requests whose answers were being written; waiting requests are tried next."""
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
             error = LwexpError(

@@ -1,4 +1,4 @@
-"""OpenAI's forms of replies."""
+"""Replies in OpenAI's format."""
 
 import time
 import uuid

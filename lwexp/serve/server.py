@@ -156,7 +156,7 @@ class Server:
         raise AssertionError("an answer has an end")
 
     async def _streamed(self, request: web.Request, asked: ChatRequest, tokens: list[int]) -> web.StreamResponse:
-        """Server-sent events. An error after the first of them can only be sent as one more."""
+        """Server-sent events. After the first event, an error can only be sent as another event."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
         chunk = reply(self._name, "chat.completion.chunk")

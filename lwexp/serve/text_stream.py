@@ -1,4 +1,4 @@
-"""Turns the tokens of an answer into text as they come."""
+"""Turns the tokens of an answer into text while they arrive."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from tokenizers.decoders import DecodeStream
 
 
 class TextStream:
-    """Text that is certain so far. Whitespace at both ends of the answer is left out, as in evaluations.
+    """The part of the text that later tokens cannot change. Whitespace at both ends is left out, as in evaluations.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
@@ -26,7 +26,7 @@ class TextStream:
         """Whether one of ``stops`` was met."""
 
     def add(self, token: int) -> str:
-        """The text that is certain after this token: it can neither belong to a stop nor to trailing whitespace."""
+        """The text that this token makes final: it cannot belong to a stop string or to trailing whitespace."""
         self._tokens.append(token)
         new = self._stream.step(self._tokenizer.backend_tokenizer, token) or ""
         self._decoded += len(new)
@@ -42,10 +42,10 @@ class TextStream:
         return self._take(certain, rest=self._pending[len(certain) :])
 
     def finish(self) -> str:
-        """What was held back when the answer ends."""
+        """The rest of the text, which was held back until the answer ended."""
         if self.is_stopped:
             return ""
-        # The stream waits for the rest of a character for ever; the whole text has a replacement character there.
+        # The stream waits for the rest of an incomplete character; the whole text has a replacement character there.
         whole: str = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
         return self._take((self._pending + whole[self._decoded :]).rstrip(), rest="")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register
 class OwnTemplate(ChatFormat):
-    """The tokenizer's own Jinja template: what is trained is what transformers and vLLM render for the model.
+    """The tokenizer's own Jinja template: training uses the text that transformers and vLLM render for the model.
 
     The settings are written into the text of the template, so the exported model is served with them.
     """
@@ -28,14 +28,14 @@ class OwnTemplate(ChatFormat):
     default_system: str | None = None
     """System message of conversations that have none; null keeps the template's own, "" leaves it out."""
     date: str | None = None
-    """The date that the template writes, such as "26 Jul 2024" (Llama 3); needed if that is the date of the day."""
+    """The date that the template writes, such as "26 Jul 2024"; needed if it would write today's date (Llama 3)."""
     enable_thinking: bool | None = None
     """The template's variable of this name (Qwen3): false puts the empty think block into prompts, where it is no
     target; null leaves it unset, and the block is trained as the beginning of an answer."""
     think_blocks: Literal["keep", "drop"] = "keep"
-    """drop leaves empty think blocks out of prompts and conversations."""
+    """drop removes empty think blocks from prompts and conversations."""
     answers: Literal["all", "last"] = "all"
-    """last trains only the last answer of a conversation, for templates that render earlier ones otherwise (Qwen3)."""
+    """last trains only the last answer of a conversation, if the template renders earlier ones differently (Qwen3)."""
 
     # Known only once there is a tokenizer.
     control_tokens: ClassVar[tuple[str, ...]] = ()
@@ -46,7 +46,7 @@ class OwnTemplate(ChatFormat):
     is_own: ClassVar[bool] = True
 
     def bind(self, tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
-        """This format with the template, the control tokens and the ends of a tokenizer.
+        """This format with a tokenizer's template, control tokens and stop tokens.
 
         Raises:
             LwexpError: If the tokenizer has no template, or one that cannot be trained on or lacks what a setting
