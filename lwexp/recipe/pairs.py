@@ -16,6 +16,7 @@ from lwexp.records import (
     Response,
     TableWriter,
     atomic,
+    read_rows,
     tally,
     write_rows,
 )
@@ -62,7 +63,6 @@ def _answering(config: Config, start: Run) -> str:
     """Name of the model, as recorded in each response."""
     engine = config.engine
     if isinstance(engine, ApiEngine):
-        log.warning("%s answers, assumed to serve the model of %s; this cannot be checked", engine.model, start.id)
         return engine.model
     if engine.path is not None:
         raise LwexpError("engine.path: pairs are sampled from the SFT run that init_from names; set init_from=<run>")
@@ -114,12 +114,31 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
                 with atomic(run.path / name) as aside:
                     shutil.copyfile(other.path / name, aside)
         log.info("answers copied from %s; only the choice among them differs", other.id)
+    have = sum(row.finish_reason != "error" for row in read_rows(out, Response)) if out.exists() else 0
+    if isinstance(engine, ApiEngine) and have < len(prompts) * config.pairs.n:
+        _check_served(engine, prompts, start, _sampling(config))
     model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(
         prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,
         sample=_sampling(config), seed=config.seed, out=out, chat=chat, root=Path(config.root),
         server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
+
+
+def _check_served(engine: ApiEngine, prompts: Sequence[Prompt], start: Run, sample: SampleConfig) -> None:
+    """Refuse a server that reads prompts otherwise than the SFT run does; warn about one that cannot tell."""
+    from lwexp.sample.served_model import ServerCannotTellError, check_prompts, served_model
+
+    reason = "it has no engine.base_url to ask"
+    if engine.base_url is not None:
+        url, name = engine.base_url.rstrip("/").removesuffix("/v1"), engine.model.split("/", 1)[-1]
+        try:
+            check_prompts(served_model(url, name), prompts, sample, start.path / "model", None)
+            log.info("%s reads prompts as the same tokens as %s; its weights are not compared", engine.model, start.id)
+            return
+        except ServerCannotTellError as error:
+            reason = str(error)
+    log.warning("%s answers, assumed to serve the model of %s; not checked: %s", engine.model, start.id, reason)
 
 
 def _sampling(config: Config) -> SampleConfig:

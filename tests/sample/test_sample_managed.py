@@ -97,7 +97,9 @@ def test_another_model_on_the_port_is_refused(model: Path) -> None:
 def test_another_chat_template_on_the_server_is_refused(model: Path) -> None:
     tokens = json.loads((model / "fake.json").read_text(encoding="utf-8"))["tokens"]
     settings(model, tokens={text: [*ids[:3], 1, *ids[3:]] for text, ids in tokens.items()})
-    with pytest.raises(LwexpError, match="differ from token 3 on: the server reads the tokenizer or chat template"):
+    with pytest.raises(
+        LwexpError, match="differ from token 3 on: the server does not use the tokenizer and chat template"
+    ):
         run(model)
     assert left_running(model) == []
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from lwexp.sample.engine import TransformersEngine
 from lwexp.serve.live_decoder import LiveDecoder
 from lwexp.serve.server import Server
-from tests.sample.conftest import llama_folder  # noqa: F401  # a fixture
+from tests.sample.conftest import glm_folder, llama_folder  # noqa: F401  # fixtures
 
 
 class Served(NamedTuple):

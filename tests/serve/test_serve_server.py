@@ -12,7 +12,7 @@ import pytest
 from openai import NotFoundError, OpenAI
 
 from lwexp.config.evaluate import SampleConfig
-from lwexp.records import Prompt
+from lwexp.records import LwexpError, Prompt
 from lwexp.sample.engine import TransformersEngine
 from lwexp.sample.requests import SampleRequest
 from lwexp.serve.server import main
@@ -183,7 +183,7 @@ def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served, mon
     monkeypatch.setattr(Decoder, "advance", slow)
     whole = [client.chat.completions.create(**asked(text)).choices[0].finish_reason for text in TEXTS[:4]]
     stream = client.chat.completions.create(**asked(TEXTS[whole.index("length")], max_tokens=400), stream=True)
-    next(iter(stream))  # 40 steps, 0.8 s or more, are still to come
+    next(chunk for chunk in stream if chunk.choices[0].delta.content)  # most of 0.8 s or more is still to come
     assert served.decoder.busy == 1
     stream.close()
     deadline = time.monotonic() + 60
@@ -249,3 +249,24 @@ def test_serving_nothing_is_one_line(arguments: list[str], said: str, capsys: py
     error = capsys.readouterr().err
     assert error.startswith(f"error: serve: {said}")
     assert error.count("\n") == 1
+
+
+def test_a_server_of_the_users_is_compared_with_the_model_folder(
+    served: Served, llama_folder: Path, glm_folder: Path
+) -> None:
+    """What task=pairs asks before it samples. The other folder is the negative control."""
+    from lwexp.sample.served_model import ServerCannotTellError, check_prompts, served_model
+
+    prompts = [Prompt(id=str(n), text=text, language="en", type="t", required_words=9) for n, text in enumerate(TEXTS)]
+    sample = SampleConfig(temperature=0, max_new_tokens=40, repeats=1, batch_size=1, plan_first=False)
+    there = served_model(served.url, "tiny")
+    assert there.positions == 512
+    check_prompts(there, prompts, sample, llama_folder, None)
+    with pytest.raises(LwexpError, match="does not use the tokenizer and chat template of"):
+        check_prompts(there, prompts, sample, glm_folder, None)
+    with pytest.raises(LwexpError, match="exceeds the 512 positions"):
+        check_prompts(there, prompts, sample.model_copy(update={"max_new_tokens": 512}), llama_folder, None)
+    with pytest.raises(LwexpError, match="serves tiny, not other"):
+        served_model(served.url, "other")
+    with pytest.raises(ServerCannotTellError, match="404"):
+        served_model(f"{served.url}/elsewhere", "tiny")
