@@ -18,6 +18,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -126,16 +127,20 @@ def encode_stream(
     """
     waiting: deque[tuple[list[list[Piece]], list[str], Future[tuple[list[Encoding], list[Rendered]]]]] = deque()
 
+    is_encoding = Lock()  # special tokens are switched off and on in the tokenizer itself
+
     def collect_first() -> list[Encoded]:
         pieces, texts, future = waiting.popleft()
         encodings, rendered = future.result()
         encoded = collect(tokenizer, pieces, texts, encodings)
-        require_rendered(tokenizer, format, encoded, rendered)
+        with is_encoding:
+            require_rendered(tokenizer, format, encoded, rendered)
         return encoded
 
     def encode(pieces: list[list[Piece]], texts: list[str]) -> tuple[list[Encoding], list[Rendered]]:
-        encodings = encode_texts(tokenizer, texts)
-        return encodings, encode_rendered(tokenizer, format, pieces) if format.is_own else []
+        with is_encoding:
+            encodings = encode_texts(tokenizer, texts)
+            return encodings, encode_rendered(tokenizer, format, pieces) if format.is_own else []
 
     with ThreadPoolExecutor(1) as worker:
         for conversations in batches:
@@ -172,12 +177,16 @@ def encode_prompt(
     """Encode the messages before an answer. The encoding with the answer starts with exactly these tokens.
 
     Raises:
-        LwexpError: If the turns do not alternate or do not end with a question.
+        LwexpError: If the turns do not alternate or do not end with a question, or if a server would encode the
+            tokenizer's own template otherwise.
     """
     _require_turns(messages, "user")
     pieces = [[*format.pieces(messages), *format.generation]]
     texts = distinct_texts(pieces)
-    return collect(tokenizer, pieces, texts, encode_texts(tokenizer, texts))[0].ids
+    encoded = collect(tokenizer, pieces, texts, encode_texts(tokenizer, texts))
+    if format.is_own:
+        require_rendered(tokenizer, format, encoded, encode_rendered(tokenizer, format, pieces))
+    return encoded[0].ids
 
 
 def _require_turns(messages: Sequence[Message], last: Literal["user", "assistant"]) -> None:

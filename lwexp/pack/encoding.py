@@ -79,10 +79,12 @@ def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[E
 
 
 class Rendered(NamedTuple):
-    """The ids that a server would give to one conversation of a batch."""
+    """One conversation of a batch as a server encodes it."""
 
     number: int
     ids: list[int]
+    segments: list[str]
+    """Its text, cut where answers begin."""
 
 
 def encode_rendered(
@@ -98,9 +100,14 @@ def encode_rendered(
         for number, pieces in enumerate(conversations)
         if not any(controls.search(piece.text) for piece in pieces if not piece.is_control)
     ]
-    every = [segment for _, segments in compared for segment in segments]
-    encodings = iter(tokenizer.backend_tokenizer.encode_batch_fast(every, add_special_tokens=False))
-    return [Rendered(number, [id for _ in segments for id in next(encodings).ids]) for number, segments in compared]
+    ids = _encode_whole(tokenizer, ["".join(segments) for _, segments in compared])
+    return [Rendered(number, found, segments) for (number, segments), found in zip(compared, ids, strict=True)]
+
+
+def _encode_whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Encode rendered text, in which special tokens are recognised."""
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [encoding.ids for encoding in encodings]
 
 
 def _segments(pieces: Sequence[Piece]) -> list[str]:
@@ -118,16 +125,24 @@ def require_rendered(
 ) -> None:
     """Refuse a tokenizer that encodes a text differently alone than within a rendered conversation.
 
+    The encodings may differ only where one token would hold the end of a prompt and the beginning of its answer: there
+    the answer is encoded by itself, because a model continues the tokens of the prompt.
+
     Raises:
         LwexpError: With the first token that differs.
     """
-    for number, ids in rendered:
-        ours = encoded[number].ids.tolist()
-        if ours == ids:
+    for number, whole, segments in rendered:
+        ours, theirs = encoded[number].ids.tolist(), whole
+        if ours == whole:
             continue
-        at = next((place for place, (a, b) in enumerate(zip(ours, ids, strict=False)) if a != b), 0)
+        prompts = ["".join(segments[:count]) for count in range(1, len(segments))]
+        if any(whole[: len(prompt)] != prompt for prompt in _encode_whole(tokenizer, prompts)):
+            theirs = list(chain.from_iterable(_encode_whole(tokenizer, segments)))
+            if ours == theirs:
+                continue
+        at = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
         raise LwexpError(
-            f"model.chat={format.kind}: tokenizer {tokenizer.name_or_path or '(in memory)'} encodes text otherwise "
-            f"beside a control token: token {at} of a conversation is {tokenizer.decode(ours[at : at + 1])!r}, and "
-            f"{tokenizer.decode(ids[at : at + 1])!r} in the rendered conversation; choose another model.chat"
+            f"model.chat={format.kind}: tokenizer {tokenizer.name_or_path or '(in memory)'} encodes text differently "
+            f"by itself than in a rendered conversation: token {at} is {tokenizer.convert_ids_to_tokens(ours[at])!r} "
+            f"and {tokenizer.convert_ids_to_tokens(theirs[at])!r}; choose another model.chat"
         )

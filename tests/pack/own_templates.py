@@ -39,6 +39,11 @@ MARKED = (
     "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# Turns in ordinary text.
+INSTRUCT = (
+    "<|im_start|>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% else %} {{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+)
 # An end of the whole conversation besides the end of each answer.
 CLOSED = PLAIN.replace("{% endif %}", "{% else %}<|endoftext|>{% endif %}")
 

@@ -13,7 +13,17 @@ from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.rows import ConversationRows
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
 from lwexp.records import LwexpError
-from tests.pack.own_templates import CLOSED, MARKED, PLAIN, THINKING, TRIMMED, WITH_DEFAULT, own_folder, rendered
+from tests.pack.own_templates import (
+    CLOSED,
+    INSTRUCT,
+    MARKED,
+    PLAIN,
+    THINKING,
+    TRIMMED,
+    WITH_DEFAULT,
+    own_folder,
+    rendered,
+)
 from tests.pack.pack_rows import conversation, encode_conversation, encode_many, turns
 
 TALK = turns("Hi", "Yo", "Write a story.", "大海是蓝色的。", system="Be brief.")
@@ -208,8 +218,39 @@ def test_a_tokenizer_that_encodes_text_otherwise_after_a_control_token_is_refuse
     (folder / "tokenizer.json").write_text(json.dumps(tree))
     tokenizer = load_tokenizer(folder, None, "own")
 
-    with pytest.raises(LwexpError, match="encodes text otherwise beside a control token: token 1 of a conversation"):
+    refusal = "encodes text differently by itself than in a rendered conversation: token 1 "
+    with pytest.raises(LwexpError, match=refusal):
         encode_conversation(tokenizer, chat_of(tokenizer), TALK)
+    with pytest.raises(LwexpError, match=refusal):  # sampling is held to the same
+        encode_prompt(tokenizer, chat_of(tokenizer), TALK[:2])
+
+
+def test_a_tokenizer_that_gives_every_text_a_prefix_is_refused_if_prompts_end_in_text(tmp_path):
+    """Llama 2: a model goes on with " Yo" after "[/INST]", where the answer by itself has a space more."""
+    folder = own_folder(tmp_path, INSTRUCT)
+    tree = json.loads((folder / "tokenizer.json").read_text())
+    tree["normalizer"] = {"type": "Prepend", "prepend": " "}
+    (folder / "tokenizer.json").write_text(json.dumps(tree))
+    tokenizer = load_tokenizer(folder, None, "own")
+
+    with pytest.raises(LwexpError, match="encodes text differently by itself than in a rendered conversation"):
+        encode_conversation(tokenizer, chat_of(tokenizer), TALK[1:])
+    without = load_tokenizer(own_folder(tmp_path / "without", INSTRUCT), None, "own")
+    encoded = encode_conversation(without, chat_of(without), TALK[1:])
+    assert target_texts(without, encoded) == [" Yo<|im_end|>", " 大海是蓝色的。<|im_end|>"]
+
+
+def test_an_answer_that_the_tokenizer_would_join_with_its_header_is_encoded_by_itself(tmp_path):
+    """At generation the header's line break is a token of the prompt; the whole text has one token for three."""
+    folder = own_folder(tmp_path, PLAIN)
+    tokenizer, theirs = load_tokenizer(folder, None, "own"), AutoTokenizer.from_pretrained(folder)
+    messages = turns("Hi", "\n\nYo", "Q", "A")
+    encoded = encode_conversation(tokenizer, chat_of(tokenizer), messages)
+    prompt = rendered(theirs, messages[:1], add_generation_prompt=True)
+
+    assert rendered(theirs, messages)[: len(prompt)] != prompt
+    assert encoded.ids[: len(prompt)].tolist() == prompt
+    assert tokenizer.decode(encoded.ids) == tokenizer.decode(rendered(theirs, messages))
 
 
 def test_a_saved_tokenizer_keeps_its_template_and_encodes_alike(open_own, tmp_path):
