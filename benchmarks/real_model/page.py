@@ -12,7 +12,7 @@ from lwexp.text.cells import markdown_cell, markdown_table
 
 _SAMPLE_WORDS = 90
 _HARD = 0.02
-"""Share of answers beyond the longest training answer up to which a cap counts as hard: one answer in fifty."""
+"""A cap is called hard if at most this share of answers, one in fifty, is longer than the longest training answer."""
 
 
 def page_text(study: Study, figure: str) -> str:
