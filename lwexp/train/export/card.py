@@ -10,6 +10,7 @@ from lwexp.runs import Run
 from lwexp.runs.artifacts import Git, TrainResults
 from lwexp.train.model.context import context_changes
 from lwexp.train.model.dimensions import published_models
+from lwexp.train.model.hub_models import hub_model
 
 
 class Score(NamedTuple):
@@ -28,7 +29,7 @@ def base_licence(path: str | None) -> Licence | None:
     """Licence of the base model, from the known hub ids or from the README.md of a local folder; None if not found."""
     if path is None:
         return None
-    if (known := published_models().get(path)) is not None:
+    if (known := published_models().get(path) or hub_model(path)) is not None:
         return known.licence
     readme = Path(path) / "README.md"
     if not readme.is_file():

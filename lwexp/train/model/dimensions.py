@@ -1,14 +1,16 @@
-"""Sizes of a model, read without loading it: from the config, a config.json, or a family's published models."""
+"""Sizes of a model, read without loading it: from the config, a config.json, or tables of published models."""
 
 import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from lwexp.config.folders import CONF, read_choice
 from lwexp.config.train import ModelConfig
 from lwexp.extend import FAMILIES, ModelFamily, Published, Sizes
 from lwexp.records import LwexpError
 from lwexp.train.model.folder_layout import folder_layers, read_config
+from lwexp.train.model.hub_models import hub_model
 
 
 def published_models() -> dict[str, Published]:
@@ -33,7 +35,7 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
         chosen = {}
     base = _base_sizes(model, weights)
     if base is not None:
-        return _with_adapter(replace(base, **chosen), model)
+        return with_adapter(replace(base, **chosen), model)
     if model.family.is_read_from_folder:
         raise LwexpError(f"model.path={model.path}: no config.json here; download it first: hf download {model.path}")
     missing = [name for name in type(model.shape).model_fields if name not in chosen]
@@ -43,10 +45,10 @@ def model_sizes(model: ModelConfig, weights: Path | None = None) -> Sizes:
             + " ".join(f"model.shape.{name}=<int>" for name in missing)
             + " (or model.path to a folder with a config.json)"
         )
-    return _with_adapter(Sizes(**chosen, family=model.family, attention_bias=model.family.attention_bias), model)
+    return with_adapter(Sizes(**chosen, family=model.family, attention_bias=model.family.attention_bias), model)
 
 
-def _with_adapter(sizes: Sizes, model: ModelConfig) -> Sizes:
+def with_adapter(sizes: Sizes, model: ModelConfig) -> Sizes:
     """The sizes with the parameters that ``model.adapter`` adds: r * (in + out) for each adapted matrix."""
     if model.adapter == "none":
         return sizes
@@ -64,10 +66,53 @@ def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
     file = find_config(str(weights) if weights else model.path, None if weights else model.revision)
     if file is not None:
         return _from_json(json.loads(file.read_text(encoding="utf-8")), model.family)
-    known = published_models().get(model.path or "")
-    if known is None:
+    return _published_sizes(model.path, model.family)
+
+
+def _published_sizes(path: str | None, family: ModelFamily) -> Sizes | None:
+    if (known := published_models().get(path or "")) is not None:
+        return known.sizes if family.is_read_from_folder else replace(known.sizes, family=family)
+    entry = hub_model(path)
+    return None if entry is None else _from_json(dict(entry.config), family)
+
+
+def config_json(path: str | None, revision: str | None) -> dict[str, Any] | None:
+    """A model's config.json: from its folder or the local cache, else from the table of published models."""
+    file = find_config(path, revision)
+    if file is not None:
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found
+    known = hub_model(path)
+    return dict(known.config) if known else None
+
+
+def size_surprise(model: ModelConfig) -> str | None:
+    """How a folder differs from the published model of the preset that ``model.name`` names; None if it does not.
+
+    ``model=qwen3_8b model.path=/models/qwen3-4b`` would otherwise train a run called qwen3_8b on another model.
+    """
+    preset = CONF / "model" / f"{model.name}.yaml"
+    if model.init == "random" or not preset.is_file():
         return None
-    return known.sizes if model.family.is_read_from_folder else replace(known.sizes, family=model.family)
+    expected = read_choice("model", model.name)
+    if find_config(model.path, model.revision) is None:
+        return None
+    known = _published_sizes(str(expected.get("path")), model.family)
+    found = _base_sizes(model, None)
+    if known is None or found is None:
+        return None
+    counted = [name for name in type(model.shape).model_fields if name != "max_position_embeddings"]
+    other = [
+        f"{name} {getattr(found, name):,} in place of {getattr(known, name):,}"
+        for name in counted
+        if getattr(found, name) != getattr(known, name)
+    ]
+    if not other:
+        return None
+    return (
+        f"model={model.name}: {model.path} is not {expected['path']}: it has {', '.join(other)}; the run takes the "
+        f"folder's sizes. Set model.name=<name> too, or choose the preset of this model"
+    )
 
 
 def find_config(path: str | None, revision: str | None) -> Path | None:

@@ -10,7 +10,7 @@ from lwexp.extend import Sizes
 from lwexp.records import LwexpError
 from lwexp.text.plain import plural
 from lwexp.train.model.context import context_changes
-from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.model.dimensions import model_sizes, size_surprise
 from lwexp.train.planner.flops import Hours, rank_slots, training_hours
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory import GIB
@@ -96,6 +96,8 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         steps, hours = data.steps, estimate_hours(config, sizes, data, tokens)
         parts += [steps_table(config, data), time_line(hardware, hours)]
     parts.append(context_line(config, sizes))
+    if start_from is None and (surprise := size_surprise(config.model)) is not None:
+        parts.append(surprise)
     if config.objective.needs_reference:
         parts.append(REFERENCE_LINE)
     if (line := config.objective.passes_line(config.pack.max_tokens, tokens)) is not None:

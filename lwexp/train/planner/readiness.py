@@ -1,7 +1,7 @@
 """Checks before a run starts. They take a few seconds and report everything that is missing at once."""
 
 import contextlib
-import json
+import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +15,13 @@ from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.admission import admission_problem
 from lwexp.train.model.context import context_problem
-from lwexp.train.model.dimensions import find_config, model_sizes
+from lwexp.train.model.dimensions import config_json, find_config, model_sizes, size_surprise
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory_fit import check_fit, check_presets, max_forward_tokens, preset_name, refusal
 
 HUB_TIMEOUT_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
 
 
 def preflight(config: Config, start_from: Path | None = None) -> None:
@@ -36,6 +38,8 @@ def preflight(config: Config, start_from: Path | None = None) -> None:
     if found:
         numbered = found if len(found) == 1 else [f"({n}) {problem}" for n, problem in enumerate(found, start=1)]
         raise LwexpError(f"model={config.model.name} cannot be trained here: {'; '.join(numbered)}")
+    if start_from is None and (surprise := size_surprise(config.model)) is not None:
+        log.warning(surprise)
 
 
 def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
@@ -93,10 +97,9 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     Reads config.json and the tokenizer's files, but no weights.
     """
     path = str(start_from) if start_from else model.path
-    file = find_config(path, None if start_from else model.revision)
-    if file is None or path is None or (start_from is None and model.init == "random"):
+    content = config_json(path, None if start_from else model.revision)
+    if content is None or path is None or (start_from is None and model.init == "random"):
         return None
-    content = json.loads(file.read_text(encoding="utf-8"))
     found, wanted = content.get("model_type"), model.family.kind
     for _, family in FAMILIES.items():
         if found in family.unreadable:
@@ -105,7 +108,10 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
         return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
     if model.family.is_read_from_folder and (problem := admission_problem(content)):
         return f"architecture: {path}: {problem}"
-    if not (file.parent / "tokenizer.json").is_file() or (model.tokenizer == "train" and start_from is None):
+    file = find_config(path, None if start_from else model.revision)
+    if file is None or not (file.parent / "tokenizer.json").is_file():
+        return None
+    if model.tokenizer == "train" and start_from is None:
         return None
     from lwexp.pack.tokenizer import load_tokenizer
 
