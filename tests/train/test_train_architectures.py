@@ -141,6 +141,15 @@ def test_frequencies_of_each_type_of_layer_are_restored_after_a_cast() -> None:
 REFUSED = {
     "attention sinks in a mixture of experts": ("gpt_oss", {"head_dim": 8, "num_local_experts": 4}, "mixture of exp"),
     "a mixture of experts": ("qwen3_moe", {"num_experts": 4, "head_dim": 8}, "qwen3_moe is a mixture of experts"),
+    "experts as Mixtral names them": ("mixtral", {"num_local_experts": 4}, "mixtral is a mixture of experts"),
+    "experts as DeepSeek and GLM name them": (
+        "glm4_moe",
+        {"n_routed_experts": 4, "first_k_dense_replace": 1},
+        "glm4_moe is a mixture of exp",
+    ),
+    "experts as Ernie names them": ("ernie4_5_moe", {"moe_num_experts": 4}, "ernie4_5_moe is a mixture of experts"),
+    "experts of another kind of layer": ("granitemoe", {"num_local_experts": 4}, "granitemoe is a mixture of experts"),
+    "images": ("gemma3", {}, "gemma3 also reads images or sound"),
     "a head with bias": ("phi", {}, "PhiForCausalLM has a language-model head with a bias"),
     "another layout": ("gpt2", {"n_embd": 32, "n_head": 4, "n_layer": 2}, "GPT2LMHeadModel is not a decoder"),
     "recurrence in place of attention": ("mamba", {"state_size": 4}, "mamba|Mamba"),
@@ -154,6 +163,14 @@ def test_what_cannot_be_honoured_is_refused_in_one_line(name: str, options: dict
     assert problem is not None
     assert re.search(said, problem), problem
     assert "\n" not in problem
+
+
+def test_a_key_about_experts_alone_is_no_mixture_of_experts() -> None:
+    """Negative control: the modules decide. Doge has the key in its dense models too."""
+    config = tiny_config("llama", num_experts=8, moe_intermediate_size=16)
+    assert config.num_experts == 8
+    assert not admission.has_experts(config)
+    assert admission.has_experts(tiny_config("qwen3_moe", num_experts=4, head_dim=8))
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)

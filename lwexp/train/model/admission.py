@@ -8,7 +8,7 @@ model of full size, a missing window would show only after thousands of tokens.
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,7 @@ TOLERANCE = 1e-4
 _LENGTHS = (11, 7)
 _WINDOW = 4
 _WORDS = 64
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_OTHER_INPUTS = ("vision_config", "audio_config")
 
 
 def admission_problem(content: Mapping[str, Any]) -> str | None:
@@ -41,7 +41,9 @@ def _checked(content: str) -> str | None:
     try:
         config = read_config(json.loads(content))
         name = str(config.model_type)
-        if any((getattr(config, key, None) or 0) > 1 for key in _EXPERTS):
+        if any(getattr(config, key, None) is not None for key in _OTHER_INPUTS):
+            return f"{name} also reads images or sound, which is not trained here; choose a text model of the family"
+        if has_experts(config):
             return f"{name} is a mixture of experts, whose routing is not trained here; choose a dense model"
         difference = largest_difference(miniature(config))
     except LwexpError as error:
@@ -54,6 +56,37 @@ def _checked(content: str) -> str | None:
         f"{name} computes something that packs do not: log-probs differ by {difference:.2g} from transformers'; "
         f"choose another architecture"
     )
+
+
+def has_experts(config: Any) -> bool:
+    """Whether a model of this config routes tokens to experts.
+
+    Configs name their experts in many ways (``num_experts``, ``n_routed_experts``, ``moe_num_experts``,
+    ``ffn_config.moe_num_experts``), and some dense models have such a key too. So any such key leads to a look at the
+    modules of the whole model, built without memory: only some of its layers may have experts.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not any(_counts_experts(key, value) for key, value in _all_values(config.to_dict())):
+        return False
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return any(
+        place.rpartition(".")[2] == "experts" or "Experts" in type(module).__name__
+        for place, module in model.named_modules()
+    )
+
+
+def _counts_experts(key: str, value: Any) -> bool:
+    return ("expert" in key or key.startswith("moe_")) and isinstance(value, int) and value > 0
+
+
+def _all_values(content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _all_values(value)
+        else:
+            yield str(key), value
 
 
 def miniature(config: Any) -> Any:
