@@ -15,6 +15,7 @@ from lwexp.report.aggregation import best_first, cell, main_metric, prompt_means
 from lwexp.report.cap_fit import describe_fit, fit_line
 from lwexp.report.evaluations import Evaluation
 from lwexp.stats.intervals import Difference, Interval, interval, paired_difference
+from lwexp.text.plain import plural
 
 # The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
 CAP_SLACK = 1.5
@@ -62,7 +63,7 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
         checks, clauses = _cap(*trained[0], *(trained[-1] if trained[-1][1] > trained[0][1] else (None, 0)))
     points = [(float(cap), float(e.longest)) for e, cap in trained]
     fit = fit_line(points) if len({cap for _, cap in trained}) > 2 else None
-    if fit is not None:
+    if fit is not None and not any(_num_cut_below(e, CAP_SLACK * cap) for e, cap in trained):
         clauses = [describe_fit(points, fit, has_slope=False)] if clauses else []
         checks.insert(0, Check(
             "maximum_follows_cap", "The longer the longest training answer, the longer the longest answer.",
@@ -81,6 +82,12 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
     """Checks and a clause about the lowest cap and, where there is a higher one, the highest."""
     ratio = capped.longest / cap
     stays_under = ratio < CAP_SLACK
+    num_cut = _num_cut_below(capped, CAP_SLACK * cap)
+    if stays_under and num_cut:
+        return [], [
+            f"the cap cannot be seen: {num_cut:,} of {plural(len(capped.came), 'answer')} of {capped.named} were cut "
+            f"at the token limit, the longest after {words(capped.longest)} words; raise sample.max_new_tokens"
+        ]
     trained = f"trained on answers of at most {words(cap)} words"
     reach = f"{words(capped.longest)}{capped.without_loops}"
     checks = [
@@ -102,6 +109,7 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
     if free is not None:
         factor = free.longest / capped.longest if capped.longest else None
         times = "." if factor is None else f": {factor:.1f} times as long."
+        is_cut = _num_cut_below(free, CAP_SLACK * free_cap) > 0
         checks.append(
             Check(
                 "uncapped_exceeds_capped",
@@ -109,15 +117,27 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
                 f"{UNCAPPED_FACTOR:.0f} times the length of {capped.named}.",
                 f"{words(free.longest)} words{free.without_loops} against {words(capped.longest)}"
                 f"{capped.without_loops}{times}",
-                None if factor is None else factor > UNCAPPED_FACTOR,
+                None if factor is None or (is_cut and factor <= UNCAPPED_FACTOR) else factor > UNCAPPED_FACTOR,
                 {"model": free.label, "max_words": free.longest, "factor": factor},
             )
         )
-        verb = "reaches" if free.longest > UNCAPPED_FACTOR * capped.longest else "gets no further than"
+        verb = "gets no further than"
+        if free.longest > UNCAPPED_FACTOR * capped.longest:
+            verb = "reaches"
+        elif is_cut:
+            verb = "is cut at the token limit after"
         clause += (
             f"; {free.named}, trained on up to {words(free_cap)}, {verb} {words(free.longest)}{free.without_loops}"
         )
     return checks, [clause]
+
+
+def _num_cut_below(model: Evaluation, limit: float) -> int:
+    """Answers with fewer words than ``limit`` that the token limit ended: how long they would have become is unknown.
+
+    A loop that runs into the token limit is longer, and says nothing about the training cap.
+    """
+    return sum(answer.response.finish_reason == "length" and answer.response.words < limit for answer in model.came)
 
 
 def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] | None:
@@ -169,6 +189,8 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
     for each in evaluations:
         asked = f", asked for up to {words(each.asked)}" if each.asked else ""
         remark = f"its longest answer has {words(each.longest)} words{each.without_loops}{asked}"
+        if (num_cut := _num_cut_below(each, each.asked)) > 0:
+            remark += f"; {num_cut:,} of {plural(len(each.came), 'answer')} were cut at the token limit"
         value = each.total.scores[metric.name]
         means = prompt_means(each.answers, metric.name)
         contestants.append(Contestant(each.named, value.mean, value.interval, means, remark))

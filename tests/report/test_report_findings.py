@@ -1,6 +1,7 @@
 """The headline and the checks agree with the numbers, also when the expected result does not appear."""
 
 import itertools
+import json
 
 import pytest
 
@@ -48,6 +49,38 @@ def test_a_cap_that_does_not_show_is_said(make):
     assert findings.headline.startswith("The cap does not show: trained on answers of at most 98 words, ")
     assert "gets no further than" in findings.headline
     assert verdicts_of(findings) == {"capped_stays_under_its_cap": False, "uncapped_exceeds_capped": False}
+
+
+def cut_answers(path, *, after):
+    """The same evaluation as it is when the token limit ends each answer after so many words."""
+    rows = [json.loads(line) for line in (path / "responses.jsonl").read_text(encoding="utf-8").splitlines()]
+    cut = [row | {"words": min(after, row["words"]), "finish_reason": "length"} for row in rows]
+    (path / "responses.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in cut), encoding="utf-8")
+    return path
+
+
+def test_answers_that_the_token_limit_cut_are_reported_as_cut_and_not_as_capped(make):
+    """A limit of 20 tokens is about 14 words: they say nothing about a cap of 98 words, or of 560."""
+    short = cut_answers(make("short", fixed(1.0), cap=98, lengths=(200, 400)), after=14)
+    findings = found(short)
+    assert "never goes beyond" not in findings.headline
+    assert quoted(findings.headline) == (
+        'The cap cannot be seen: 64 of 64 answers of "short" were cut at the token limit, the longest after 14 words; '
+        "raise sample.max_new_tokens."
+    )
+    assert verdicts_of(findings) == {}
+    long = cut_answers(make("long", fixed(1.0), cap=560, lengths=(200, 400)), after=120)
+    findings = found(make("brief", fixed(0.2), cap=98, lengths=(200, 400)), long)
+    assert '"long", trained on up to 560, is cut at the token limit after 120' in quoted(findings.headline)
+    assert verdicts_of(findings) == {"capped_stays_under_its_cap": True, "uncapped_exceeds_capped": None}
+    three = found(make("mid", fixed(1.0), cap=300, lengths=(200, 400)), short, long)
+    assert "maximum_follows_cap" not in verdicts_of(three)
+
+
+def test_a_loop_that_runs_into_the_token_limit_hides_no_cap(make):
+    """Negative control: cut after 600 words, the model has gone far beyond its 98."""
+    findings = found(cut_answers(make("short", fixed(1.5), cap=98, lengths=(200, 400)), after=600))
+    assert findings.headline.startswith("The cap does not show: trained on answers of at most 98 words, ")
 
 
 @pytest.mark.parametrize(
