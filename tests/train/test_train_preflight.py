@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -83,6 +84,24 @@ def test_memory_too_small_for_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     message = refusal(compose("model=glm4", "hardware=zero3_8x80g", "hardware.device_gib=40.0"))
     assert "need 45 GiB a device, there are 40 with hardware=this config; it fits with hardware=gpu1_141g" in message
+
+
+@pytest.mark.parametrize(
+    ("gib", "advice"),
+    [
+        # GLM-4-9B in bf16 needs 18.8 GB for its weights alone; an adapter saves 14 bytes of 16 a parameter.
+        ("60", "or set model.adapter=lora ("),
+        ("19", "here neither shorter packs nor an adapter are enough"),
+    ],
+)
+def test_memory_advice_names_only_what_is_enough(gib: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece of advice, followed, must fit: the refusal is gone."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    asked = ("model=glm4", "hardware=gpu1_141g", f"hardware.device_gib={gib}.0")
+    message = refusal(compose(*asked))
+    assert advice in message
+    for change in re.findall(r"set ([^,(]+)", message.rpartition("; ")[2]):
+        assert "memory: " not in refusal(compose(*asked, *change.split()))
 
 
 def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from lwexp.train.planner.memory_fit import (
     max_forward_tokens,
     preset_name,
     refusal,
+    what_helps,
 )  # fmt: skip
 from lwexp.train.planner.readiness import problems_here, settings_problems
 from lwexp.train.planner.storage import (
@@ -104,7 +105,8 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
         parts.append(line)
     parts += [memory_table(chosen, hardware), "which hardware it fits:\n" + fit_table(others, chosen)]
     parts.append(disk_line(config, sizes))
-    refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens)))) or None
+    helps = [] if chosen.is_fitting else what_helps(config.model, sizes, hardware, tokens, here=False)
+    refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens, helps)))) or None
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
         parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")

@@ -1,15 +1,20 @@
 """Which hardware fits a run: each preset's memory plan compared with the memory that the preset has."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
-from lwexp.config.train import CPU, Hardware, Zero
+from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.extend import Sizes
+from lwexp.train.model.dimensions import with_adapter
 from lwexp.train.planner.hardware import find_devices
 from lwexp.train.planner.memory import GIB, TIGHT, MemoryPlan, plan_memory
+
+SHORTEST_PACK = 512
+"""No advice goes below this many tokens: packs so short hold no long answer."""
 
 
 class MemoryFit(NamedTuple):
@@ -100,8 +105,15 @@ def _of(gib: float, limit: float | None) -> str:
     return f"{gib:,.1f} of {limit:,.0f} GiB" if limit else f"{gib:,.1f} GiB"
 
 
-def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None:
-    """One line on what does not fit and what would; None if the run fits the chosen hardware."""
+def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int, helps: Sequence[str]) -> str | None:
+    """One line on what does not fit and what would; None if the run fits the chosen hardware.
+
+    Args:
+        chosen: The plan on the hardware of the config.
+        fits: The plans on the presets.
+        tokens: Tokens of the largest forward pass.
+        helps: Changes with which the chosen hardware is enough, from ``what_helps``.
+    """
     if chosen.is_fitting:
         return None
     needs = []
@@ -112,13 +124,39 @@ def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int) -> str | None
     fitting = [f"hardware={other.name}" for other in fits if other.label in ("fits", "tight")]
     instead = f"it fits with {', '.join(fitting)}" if fitting else "it fits no preset of lwexp/conf/hardware"
     size = f"{chosen.plan.parameters / 1e9:.1f}B" if chosen.plan.parameters >= 1e8 else "this model's"
-    fix = "lower pack.max_tokens"
-    if chosen.plan.trained == chosen.plan.parameters:
-        fix += " or set model.adapter=lora"
+    fix = f"or set {', or '.join(helps)}" if helps else "here neither shorter packs nor an adapter are enough"
     return (
         f"memory: {size} parameters and packs of {tokens:,} tokens need {' and '.join(needs)} with "
-        f"hardware={chosen.name}; {instead}, or {fix} (dry_run=true shows every term)"
+        f"hardware={chosen.name}; {instead}, {fix} (dry_run=true shows every term)"
     )
+
+
+def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool) -> list[str]:
+    """The changes, each of which makes a run fit its own hardware: an adapter, shorter packs, or only both together.
+
+    Args:
+        model: Says whether there is an adapter already.
+        sizes: Sizes of the model.
+        hardware: Where the run shall fit.
+        tokens: Tokens of its largest forward pass, which does not fit.
+        here: As for ``check_fit``.
+    """
+
+    def longest(sizes: Sizes) -> int | None:
+        shorter = [tokens >> halvings for halvings in range(1, 16) if tokens >> halvings >= SHORTEST_PACK]
+        return next((n for n in shorter if check_fit("", sizes, hardware, n, here=here).is_fitting), None)
+
+    helps = []
+    adapted = None
+    if model.adapter == "none":
+        adapted = with_adapter(sizes, model.model_copy(update={"adapter": "lora"}))
+        if check_fit("", adapted, hardware, tokens, here=here).is_fitting:
+            helps.append("model.adapter=lora")
+    if (most := longest(sizes)) is not None:
+        helps.append(f"pack.max_tokens={most}")
+    if not helps and adapted is not None and (most := longest(adapted)) is not None:
+        helps.append(f"model.adapter=lora pack.max_tokens={most}")
+    return helps
 
 
 def host_gib() -> float:

@@ -17,7 +17,14 @@ from lwexp.train.model.admission import admission_problem
 from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import config_json, find_config, model_sizes, size_surprise
 from lwexp.train.planner.hardware import hardware_of
-from lwexp.train.planner.memory_fit import check_fit, check_presets, max_forward_tokens, preset_name, refusal
+from lwexp.train.planner.memory_fit import (
+    check_fit,
+    check_presets,
+    max_forward_tokens,
+    preset_name,
+    refusal,
+    what_helps,
+)
 
 HUB_TIMEOUT_SECONDS = 3.0
 
@@ -55,7 +62,9 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
     else:
         tokens = max_forward_tokens(config, hardware, sizes, here=not devices)
         chosen = check_fit(preset_name(hardware), sizes, hardware, tokens, here=not devices)
-        problems.append(refusal(chosen, check_presets(sizes, tokens), tokens))
+        if not chosen.is_fitting:
+            helps = what_helps(model, sizes, hardware, tokens, here=not devices)
+            problems.append(refusal(chosen, check_presets(sizes, tokens), tokens, helps))
     return [problem for problem in problems if problem]
 
 
