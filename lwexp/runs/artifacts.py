@@ -48,6 +48,7 @@ HELD_OUT_METRICS = "validation.jsonl"
 PROBE_METRICS = "probe.jsonl"
 NONFINITE = "nonfinite.jsonl"
 MODEL = "model"
+ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
 PACKS = "packs"
 

@@ -30,6 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "glm4": {},
 }  # fmt: skip
+EXACT: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 QUESTIONS = ("Count to 9.", "Count to 30, slowly and without a pause between the numbers.")
 
 
@@ -97,10 +98,37 @@ def test_a_folder_trains_exports_reloads_and_answers_as_under_transformers(
             ids = torch.tensor([document.ids])
             rows = theirs(input_ids=ids).logits[0, document.prompt - 1 : -1].log_softmax(-1)
             alone.append(rows.gather(1, ids[0, document.prompt :, None])[:, 0])
-    torch.testing.assert_close(packed, torch.cat(alone), rtol=0, atol=1e-5)
+    torch.testing.assert_close(packed, torch.cat(alone), **EXACT)
+    if adapter == "lora":
+        torch.testing.assert_close(adapted_logits(folders[name], run.path / "adapter"), logits(theirs), **EXACT)
+        assert not torch.allclose(
+            logits(theirs), logits(AutoModelForCausalLM.from_pretrained(folders[name])), atol=0.01
+        )
+    else:
+        assert not (run.path / "adapter").exists()
     assert greedy_answers(run.path / "model") == [
         reference_answer(theirs.double(), run.path / "model", q) for q in QUESTIONS
     ]
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        made: torch.Tensor = model.eval()(torch.arange(5, 25)[None]).logits
+    return made
+
+
+def adapted_logits(base: Path, adapter: Path) -> torch.Tensor:
+    """The adapter folder on the base model, through peft."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == str(base)
+    assert (settings["r"], settings["lora_alpha"], settings["task_type"]) == (16, 32.0, "CAUSAL_LM")
+    assert set(settings["target_modules"]) == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+    return logits(PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter))
 
 
 def greedy_answers(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lwexp.config.train import ModelConfig
 from lwexp.pack.model_weights import load_weights
 from lwexp.records import LwexpError, atomic
-from lwexp.train.model.adapter import merged_state
+from lwexp.train.model.adapter import adapted_matrices, adapter_state, merged_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -65,6 +65,41 @@ def export_model(
             state = merged_state(model.state_dict() if state is None else state, config)
         writer.save_pretrained(new, state_dict=state, max_shard_size=shard_size)
         save_tokenizer(tokenizer, new)
+
+
+def export_adapter(
+    model: nn.Module, folder: Path, state: dict[str, Tensor] | None, *, config: ModelConfig, base: str | None
+) -> None:
+    """Write the adapter alone in peft's format, as ``PeftModel.from_pretrained`` and vLLM's LoRA modules read it.
+
+    Args:
+        model: Gives the weights if ``state`` is None.
+        folder: Replaced if it exists.
+        state: As for ``export_model``.
+        config: Gives the rank and the scale.
+        base: Hub id or folder of the model that was adapted; None if its weights were random.
+
+    Raises:
+        LwexpError: If the folder cannot be written.
+    """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    own = adapter_state(model.state_dict() if state is None else state)
+    lora = config.lora
+    settings = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=adapted_matrices(own), bias="none",
+        task_type="CAUSAL_LM", base_model_name_or_path=base, inference_mode=True,
+    )  # fmt: skip
+    card = (
+        f"---\nlibrary_name: peft\n{f'base_model: {base}' + chr(10) if base else ''}tags: [lwexp, lora]\n---\n\n"
+        f"A LoRA adapter. The folder `model` beside it holds the same model with the adapter merged into the weights.\n"
+    )
+    with _written(folder, card, "free some space and rerun the command; no step is trained again") as new:
+        new.mkdir(parents=True, exist_ok=True)
+        save_file({name: weight.detach().cpu().contiguous() for name, weight in own.items()},
+                  new / "adapter_model.safetensors", metadata={"format": "pt"})  # fmt: skip
+        settings.save_pretrained(str(new))
 
 
 def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:

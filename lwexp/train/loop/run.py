@@ -19,7 +19,7 @@ from lwexp.pack.build import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
-from lwexp.runs.artifacts import CHECKPOINTS, METRICS, MODEL, NONFINITE, TrainResults
+from lwexp.runs.artifacts import ADAPTER, CHECKPOINTS, METRICS, MODEL, NONFINITE, TrainResults
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MetricsRow, read_metrics
 from lwexp.text.plain import plural
@@ -27,7 +27,7 @@ from lwexp.train.data.holdout import hold_out
 from lwexp.train.data.inspect_batch import print_packs
 from lwexp.train.data.steps import Steps, StepsModule
 from lwexp.train.export.card import model_card
-from lwexp.train.export.model_folder import export_model, gather_state, has_model
+from lwexp.train.export.model_folder import export_adapter, export_model, gather_state, has_model
 from lwexp.train.loop.callbacks import HELD_OUT, Bar, Checkpoints, Metrics, validation_callbacks
 from lwexp.train.loop.checkpoints import newest_checkpoint
 from lwexp.train.loop.module import PackedTraining
@@ -259,8 +259,12 @@ def _export(setup: TrainingSetup, trainer: Trainer, module: PackedTraining) -> N
         plural(results.steps, "step"), results.seconds, results.final_loss, f"{results.target_tokens:,}",
         results.target_tokens / max(results.seconds, 1e-9),
     )  # fmt: skip
-    card = model_card(setup.config, setup.run, results)
-    export_model(module.model, setup.tokenizer, setup.run.path / MODEL, card, state, config=setup.config.model)
+    card, folder, model = model_card(setup.config, setup.run, results), setup.run.path, setup.config.model
+    if model.adapter == "lora":
+        random = setup.start_from is None and model.init == "random"
+        base = None if random else str(setup.start_from or model.path)
+        export_adapter(module.model, folder / ADAPTER, state, config=model, base=base)
+    export_model(module.model, setup.tokenizer, folder / MODEL, card, state, config=model)
 
 
 def _results(setup: TrainingSetup) -> TrainResults:

@@ -95,6 +95,20 @@ def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Ten
     return merged
 
 
+def adapter_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The adapter's own weights, under the names that peft gives them in a file."""
+    return {
+        f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": weight
+        for name, weight in state.items()
+        if ".lora_" in name
+    }
+
+
+def adapted_matrices(names: Iterable[str]) -> list[str]:
+    """Short names of the adapted matrices, such as q_proj."""
+    return sorted({name.split(".lora_A.")[0].rpartition(".")[2] for name in names if ".lora_A." in name})
+
+
 def trained_parameters(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """Parameters that the optimiser updates: all of the model's, or only the adapter's."""
     named: Any = model.named_parameters()
