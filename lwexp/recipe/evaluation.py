@@ -34,6 +34,8 @@ def evaluate(config: Config) -> RunDirectory | None:
     other = _other(config)
     if config.dry_run:
         print(f"{_subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
+        if (model := _checked_folder(config, trained, prompts)) is not None:
+            print(model)
         if trained is None and (template := _template(config, None)):
             print(f"prompts: chat template {template}")
         print(describe_sampling(prompts, config, config.sample.repeats, config.bench.scored_by))
@@ -112,6 +114,22 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     if other is not None:
         inputs["against"] = other.id  # part of the run's id, so the former name of the key stays here
     return inputs
+
+
+def _checked_folder(config: Config, trained: Run | None, prompts: Sequence[Prompt]) -> str | None:
+    """A line about the model folder that answers; None if the answers come from elsewhere.
+
+    Raises:
+        LwexpError: If the folder could not answer these prompts.
+    """
+    engine = config.engine
+    if config.responses or isinstance(engine, ApiEngine):
+        return None
+    from lwexp.sample.folder_check import check_folder
+
+    folder = trained.path / "model" if trained else Path(str(engine.path))
+    served = isinstance(engine, ServerEngine)
+    return check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
 
 
 def _existing(path: str, key: str, wanted: str) -> Path:

@@ -136,7 +136,9 @@ def _answer(
         answer_by_server(requests, server, model, sample, chat=chat, folder=ledger[0].parent, keep=keep)
         return
     from lwexp.sample.engine import TransformersEngine
+    from lwexp.sample.folder_check import check_folder
 
+    check_folder(model, [request.prompt for request in requests], sample, chat)
     for answer in TransformersEngine(model, chat=chat).answers(requests, sample):
         keep(answer)
 

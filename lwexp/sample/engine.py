@@ -18,6 +18,7 @@ from lwexp.pack.model_weights import load_weights
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
+from lwexp.sample.folder_check import refuse_beyond_positions
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.plain import plural
 
@@ -123,13 +124,10 @@ class TransformersEngine:
         return ids
 
     def _refuse_what_does_not_fit(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> None:
-        positions = int(self.model.config.max_position_embeddings)
         longest = max(len(request.tokens) for request in encoded)
-        if longest + sample.max_new_tokens > positions:
-            raise LwexpError(
-                f"sample.max_new_tokens={sample.max_new_tokens:,} after a prompt of {longest:,} tokens exceeds the "
-                f"{positions:,} positions of {self.folder}; set sample.max_new_tokens={positions - longest} or less"
-            )
+        refuse_beyond_positions(
+            self.folder, longest, sample.max_new_tokens, int(self.model.config.max_position_embeddings)
+        )
 
     @contextmanager
     def threads(self) -> Iterator[None]:

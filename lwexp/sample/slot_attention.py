@@ -32,12 +32,8 @@ def slot_attention(model: Any) -> Iterator[None]:
     """
     from transformers import AttentionInterface
 
-    others = set(getattr(model.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if others:
-        raise LwexpError(
-            f"{type(model).__name__} has layers of {', '.join(sorted(others))}, which cannot be decoded here; serve it "
-            f"with vLLM (engine=vllm)"
-        )
+    if problem := layers_problem(model.config):
+        raise LwexpError(f"{type(model).__name__} {problem}")
     AttentionInterface.register(NAME, attend)
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
@@ -45,6 +41,14 @@ def slot_attention(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+def layers_problem(config: Any) -> str | None:
+    """Why a model of this config cannot be decoded here; None if nothing is known against it."""
+    others = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if not others:
+        return None
+    return f"has layers of {', '.join(sorted(others))}, which cannot be decoded here; serve it with vLLM (engine=vllm)"
 
 
 def attend(

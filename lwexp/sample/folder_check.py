@@ -1,0 +1,93 @@
+"""What can be known of a model folder before its weights are read: a wrong setting shows in the dry run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from lwexp.config.evaluate import SampleConfig
+from lwexp.pack.chat import chat_of, encode_prompt
+from lwexp.pack.tokenizer import load_tokenizer
+from lwexp.records import LwexpError, Message, Prompt
+from lwexp.sample.slot_attention import layers_problem
+from lwexp.text.plain import first_line
+
+_GIB = 2**30
+
+
+def check_folder(
+    folder: Path, prompts: Sequence[Prompt], sample: SampleConfig, chat: Any = None, *, is_served: bool = False
+) -> str:
+    """Refuse a folder that could not answer, and describe one that can in a line.
+
+    Args:
+        folder: With config.json, weights and tokenizer.
+        prompts: What it is asked.
+        sample: Gives the length of answers.
+        chat: Chat format of a folder that lwexp has not saved.
+        is_served: Another program decodes, so its memory and its kinds of layers are not looked at.
+
+    Raises:
+        LwexpError: If config.json or tokenizer cannot be read, prompt and answer exceed the positions, or the weights
+            do not fit into memory.
+    """
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a model's folder")
+    try:
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise LwexpError(f"{folder}: cannot read its config.json: {first_line(error)}") from None
+    tokenizer = load_tokenizer(folder, None, chat)
+    format = chat_of(tokenizer)
+    longest = max(len(encode_prompt(tokenizer, format, [Message(role="user", content=p.text)])) for p in prompts)
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None:
+        refuse_beyond_positions(folder, longest, sample.max_new_tokens, int(positions))
+    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not is_served:
+        if problem := layers_problem(config):
+            raise LwexpError(f"{folder}: {problem}")
+        _refuse_beyond_memory(folder, stored, config)
+    context = f"{int(positions):,} positions" if positions is not None else "positions not stated"
+    return (
+        f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt has "
+        f"{longest:,} tokens"
+    )
+
+
+def refuse_beyond_positions(folder: Path, prompt_tokens: int, max_new_tokens: int, positions: int) -> None:
+    """Refuse answers that would leave the positions that the model knows.
+
+    Raises:
+        LwexpError: With the largest ``sample.max_new_tokens`` that fits.
+    """
+    if prompt_tokens + max_new_tokens <= positions:
+        return
+    if prompt_tokens >= positions:
+        raise LwexpError(
+            f"a prompt of {prompt_tokens:,} tokens exceeds the {positions:,} positions of {folder}; leave it out, or "
+            f"choose a model with a longer context"
+        )
+    raise LwexpError(
+        f"sample.max_new_tokens={max_new_tokens:,} after a prompt of {prompt_tokens:,} tokens exceeds the "
+        f"{positions:,} positions of {folder}; set sample.max_new_tokens={positions - prompt_tokens} or less"
+    )
+
+
+def _refuse_beyond_memory(folder: Path, stored: int, config: Any) -> None:
+    """On a GPU weights keep the format of their files; on a CPU they become float32."""
+    if torch.cuda.is_available():
+        needed, free, place = stored, torch.cuda.mem_get_info()[0], "the GPU"
+    else:
+        dtype = getattr(config, "dtype", None)
+        width = dtype.itemsize if isinstance(dtype, torch.dtype) else 4
+        needed, free, place = stored * 4 // width, psutil.virtual_memory().available, "this machine, as float32"
+    if needed > free:
+        raise LwexpError(
+            f"{folder}: its weights take {needed / _GIB:,.1f} GiB on {place}, and {free / _GIB:,.1f} are free; serve "
+            f"it where it fits (engine=vllm_server or engine=vllm), or choose a smaller model"
+        )

@@ -1,0 +1,59 @@
+"""A model folder that could not answer is refused in the dry run, and before its weights are read."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lwexp.config import compose
+from lwexp.recipe.evaluation import evaluate
+from lwexp.records import LwexpError, Prompt
+from lwexp.sample.collect import collect
+from lwexp.sample.folder_check import check_folder
+
+PROMPTS = [Prompt(id="p", text="Write 10 words on tea.", language="en", type="t", required_words=10)]
+
+
+def sampling(most: int) -> object:
+    return compose(f"sample.max_new_tokens={most}").sample
+
+
+def test_a_folder_that_can_answer_is_described(glm_folder: Path) -> None:
+    line = check_folder(glm_folder, PROMPTS, sampling(20))  # type: ignore[arg-type]
+    assert "glm, 0.00 GiB of weights" in line
+    assert "512 positions; the longest prompt has " in line
+
+
+def test_answers_beyond_the_positions_are_refused_before_weights_are_read(glm_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(glm_folder, tmp_path / "model")
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(b"not weights")
+    with pytest.raises(LwexpError, match=r"exceeds the [\d,]+ positions of .*; set sample.max_new_tokens=\d+ or less"):
+        collect(
+            PROMPTS, model=folder, model_name="m", sample=sampling(10**6), seed=0,  # type: ignore[arg-type]
+            out=tmp_path / "responses.jsonl",
+        )  # fmt: skip
+
+
+def test_weights_beyond_the_memory_are_refused(glm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(LwexpError, match="serve it where it fits"):
+        check_folder(glm_folder, PROMPTS, sampling(20))  # type: ignore[arg-type]
+    served = check_folder(glm_folder, PROMPTS, sampling(20), is_served=True)  # type: ignore[arg-type]
+    assert served.startswith("model    ")
+
+
+def test_a_dry_run_of_evaluate_looks_at_the_folder(
+    glm_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It used to promise 32,768 tokens an answer from a model of a few hundred positions."""
+    asked = ("experiment=smoke", f"root={tmp_path}", "dry_run=true")
+    evaluate(compose(*asked, f"engine.path={glm_folder}", "sample.max_new_tokens=20"))
+    assert f"model    {glm_folder}: glm" in capsys.readouterr().out
+    with pytest.raises(LwexpError, match=r"set sample.max_new_tokens"):
+        evaluate(compose(*asked, f"engine.path={glm_folder}", "sample.max_new_tokens=32768"))
+    with pytest.raises(LwexpError, match="holds no model"):
+        evaluate(compose(*asked, f"engine.path={tmp_path / 'nothing'}", "sample.max_new_tokens=20"))
