@@ -107,29 +107,32 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
         else f"the cap does not show: {trained}, {capped.named} still reaches {reach}"
     )
     if free is not None:
-        factor = free.longest / capped.longest if capped.longest else None
-        times = "." if factor is None else f": {factor:.1f} times as long."
-        is_cut = _num_cut_below(free, CAP_SLACK * free_cap) > 0
-        checks.append(
-            Check(
-                "uncapped_exceeds_capped",
-                f"{free.named}, trained on answers of up to {words(free_cap)} words, reaches more than "
-                f"{UNCAPPED_FACTOR:.0f} times the length of {capped.named}.",
-                f"{words(free.longest)} words{free.without_loops} against {words(capped.longest)}"
-                f"{capped.without_loops}{times}",
-                None if factor is None or (is_cut and factor <= UNCAPPED_FACTOR) else factor > UNCAPPED_FACTOR,
-                {"model": free.label, "max_words": free.longest, "factor": factor},
-            )
-        )
-        verb = "gets no further than"
-        if free.longest > UNCAPPED_FACTOR * capped.longest:
-            verb = "reaches"
-        elif is_cut:
-            verb = "is cut at the token limit after"
-        clause += (
-            f"; {free.named}, trained on up to {words(free_cap)}, {verb} {words(free.longest)}{free.without_loops}"
-        )
+        check, more = _higher_cap(free, free_cap, capped)
+        checks.append(check)
+        clause += more
     return checks, [clause]
+
+
+def _higher_cap(free: Evaluation, free_cap: int, capped: Evaluation) -> tuple[Check, str]:
+    """Check and rest of the clause about the model with the highest cap, against the one with the lowest."""
+    factor = free.longest / capped.longest if capped.longest else None
+    times = "." if factor is None else f": {factor:.1f} times as long."
+    is_cut = _num_cut_below(free, CAP_SLACK * free_cap) > 0
+    check = Check(
+        "uncapped_exceeds_capped",
+        f"{free.named}, trained on answers of up to {words(free_cap)} words, reaches more than "
+        f"{UNCAPPED_FACTOR:.0f} times the length of {capped.named}.",
+        f"{words(free.longest)} words{free.without_loops} against {words(capped.longest)}{capped.without_loops}{times}",
+        None if factor is None or (is_cut and factor <= UNCAPPED_FACTOR) else factor > UNCAPPED_FACTOR,
+        {"model": free.label, "max_words": free.longest, "factor": factor},
+    )
+    verb = "gets no further than"
+    if free.longest > UNCAPPED_FACTOR * capped.longest:
+        verb = "reaches"
+    elif is_cut:
+        verb = "is cut at the token limit after"
+    reach = f"{words(free.longest)}{free.without_loops}"
+    return check, f"; {free.named}, trained on up to {words(free_cap)}, {verb} {reach}"
 
 
 def _num_cut_below(model: Evaluation, limit: float) -> int:

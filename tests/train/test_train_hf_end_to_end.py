@@ -30,7 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "glm4": {},
 }  # fmt: skip
-EXACT: dict[str, float] = {"rtol": 0, "atol": 1e-5}
+EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-5}
 QUESTIONS = ("Count to 9.", "Count to 30, slowly and without a pause between the numbers.")
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
@@ -109,7 +110,8 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     content = config_json(path, None if start_from else model.revision)
     if content is None or path is None or (start_from is None and model.init == "random"):
         return None
-    found, wanted = content.get("model_type"), model.family.kind
+    found: Any = content.get("model_type")
+    wanted = model.family.kind
     for _, family in FAMILIES.items():
         if found in family.unreadable:
             return f"architecture: {path} is {family.unreadable[found]}"
