@@ -54,8 +54,8 @@ def check_folder(
         _refuse_beyond_memory(folder, stored, config)
     context = f"{int(positions):,} positions" if positions is not None else "positions not stated"
     return (
-        f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt has "
-        f"{longest:,} tokens"
+        f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt "
+        f"has {longest:,} tokens"
     )
 
 
