@@ -37,8 +37,14 @@ LIBRARIES = (
     "matplotlib.figure", "scipy.stats", "torch.distributed", "transformers.generation",
     "transformers.models.glm.modeling_glm", "transformers.models.llama.modeling_llama",
 )  # fmt: skip
-# What lwexp sets before it imports them, and one thread, because OpenMP's threads do not survive a fork.
-SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+# What lwexp sets before it imports them, and one thread, because OpenMP's threads do not survive a fork. Without the
+# spin count, threads of a training that takes more wait for each other at full load.
+SETTINGS = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+    "GOMP_SPINCOUNT": "10000",
+}
 
 
 class Process:
@@ -185,6 +191,7 @@ def become(job: dict[str, Any]) -> None:
     first = {"-m": os.getcwd(), "-c": ""}.get(argv[0], os.path.dirname(os.path.abspath(argv[0])))
     sys.path[:] = [first, *theirs, *rest]
     sys.orig_argv = [sys.executable, *argv]
+    sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     importlib.invalidate_caches()
     if argv[0] == "-m":
         sys.argv = argv[1:]

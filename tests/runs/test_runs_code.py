@@ -17,6 +17,7 @@ from lwexp.runs import RunDirectory, open_run
 from lwexp.runs.artifacts import Artifact, Manifest
 from lwexp.runs.code import ROOMS, code_fingerprints
 from lwexp.runs.find import list_runs
+from tests import forked
 
 
 def opened(root: Path, *overrides: str, stage: str = "train") -> RunDirectory:
@@ -164,15 +165,13 @@ def copy(tmp_path: Path) -> Path:
 def run_in(copy: Path, *words: str) -> str:
     """Run Python on the copy; what it says on both streams."""
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=copy, env=environment, capture_output=True, text=True, check=False
-    )
+    done = forked.run([sys.executable, *words], cwd=copy, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
 
 
 def test_a_doubled_loss_is_told_by_the_same_command(copy: Path) -> None:
-    train = ("-m", "lwexp", "train", "experiment=smoke", "hardware=cpu", "name=lossrun")
+    train = ("-m", "lwexp", "train", "experiment=smoke", "hardware=cpu", "hardware.threads=1", "name=lossrun")
     run_in(copy, "-m", "lwexp", "generate", "experiment=smoke")
     assert "steps in" in run_in(copy, *train)
     same = run_in(copy, *train)

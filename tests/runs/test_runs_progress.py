@@ -103,7 +103,7 @@ def test_a_real_run_without_a_terminal_prints_lines_while_it_trains_and_samples(
     said = ""
     for words in (
         ["generate", "experiment=smoke"],
-        ["train", "experiment=smoke", "hardware=cpu", "evaluate_after=true"],
+        ["train", "experiment=smoke", "hardware=cpu", "hardware.threads=1", "evaluate_after=true"],
     ):
         done = forked.run([sys.executable, "-c", RUN, *words], cwd=tmp_path, env=environment)
         assert done.returncode == 0, done.stderr
