@@ -26,7 +26,7 @@ def lwexp(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     assert command in README.split("## What the demo shows")[0]
     words = command.removeprefix("lwexp ").split()
     return subprocess.run(
-        [sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=560
     )
 
 
@@ -36,7 +36,7 @@ def mixture_of(folder: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_one_file_of_ones_own_is_trained_on(tmp_path):
     rows(tmp_path / "my.jsonl")
 
@@ -49,7 +49,7 @@ def test_one_file_of_ones_own_is_trained_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_plain_train_uses_the_import(tmp_path):
     rows(tmp_path / "my.jsonl")
     imported = lwexp(tmp_path, "lwexp generate task=import source=my.jsonl")

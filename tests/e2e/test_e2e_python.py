@@ -20,7 +20,7 @@ def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=560,
     )
 
 

@@ -50,7 +50,7 @@ def run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(
         [str(installed / "lwexp"), *arguments],
         cwd=folder, env={**environment, "OMP_NUM_THREADS": "1"},
-        timeout=280, capture_output=True, text=True, check=False,
+        timeout=560, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
