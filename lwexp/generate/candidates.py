@@ -43,7 +43,7 @@ class Rejected(NamedTuple):
 
 
 def read_candidate(row: RawRow, source: str) -> Candidate | Rejected:
-    """The first user turn of a row; rejected as not_json, not_an_object, unknown_shape or no_user_turn."""
+    """The first user turn of a row, or why it has none, such as not_json or no_user_turn."""
     if row.problem is not None:
         return Rejected("not_json", row.problem)
     value = row.value

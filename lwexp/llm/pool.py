@@ -43,7 +43,7 @@ def ask_all(
         work: Asks about one item and keeps the result itself; returns the reason if there was no result.
 
     Raises:
-        LwexpError: If the run had to stop: no key, budget reached, or a fault in every call.
+        LwexpError: If the run had to stop: no key, budget reached, or too many calls in a row failed.
         KeyboardInterrupt: After Ctrl-C, when the calls in flight have ended; ``Preempted`` after SIGTERM.
     """
 
@@ -103,7 +103,7 @@ class _Drain:
 
         Args:
             cancel: Called if the calls in flight have not ended in time.
-            after: Seconds from the signal to that call.
+            after: Seconds from the signal until ``cancel`` is called.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -183,7 +183,7 @@ async def ask_and_read(
             return read(answer.text)
         except UnreadableError as error:
             problem = str(error)
-        except Exception as error:  # the ledger would replay the reply, and the crash, at every start
+        except Exception as error:  # raised, it would end every later start too, because the ledger replays the reply
             problem = first_line(error)
             log.debug("a reply that could not be read", exc_info=error)
         messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": reask(problem)}]

@@ -127,7 +127,7 @@ def _write(
     row_lengths = np.array(done.lengths, dtype=np.int64).reshape(-1, size).sum(axis=1)
     packs = pack(row_lengths, capacity, config.strategy)
     row_numbers = np.concatenate([np.array(rows_of_pack, dtype=np.int64) for rows_of_pack in packs])
-    # Rows in pack order -> their documents in pack order: 3 -> 3 for conversations, 3 -> 6, 7 for pairs.
+    # Numbers of rows become numbers of documents: row 3 is document 3 of conversations, documents 6 and 7 of pairs.
     documents = (row_numbers[:, None] * size + np.arange(size)).reshape(-1)
     np.save(folder / "packs.npy", documents)
     np.save(folder / "pack_offsets.npy", np.cumsum([0, *(len(rows_of_pack) * size for rows_of_pack in packs)]))

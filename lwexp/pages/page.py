@@ -1,4 +1,7 @@
-"""One self-contained HTML file: templates, one style sheet, one script whose hash the policy names."""
+"""Renders one self-contained HTML file from templates, with one style sheet and one script.
+
+The page's content security policy allows only that script, by its hash.
+"""
 
 import base64
 import hashlib
@@ -34,7 +37,7 @@ def render(
 
     Args:
         template: The page's own template; it extends ``page.html``.
-        labels: Place -> the model or language drawn in this colour.
+        labels: Place (index of a colour in the palette) -> the model or language drawn in this colour.
         packed: Index and blocks of ``Packer``.
         places: Model's name -> its place, for names inside sentences.
         all_dots: Whether every mark is a round dot, for figures that distinguish series by colour alone.

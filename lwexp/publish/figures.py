@@ -47,13 +47,13 @@ def lengths(words: Sequence[tuple[int, str]]) -> Picture:
         tick_words(axes.xaxis, word_steps(low, high))
         axes.yaxis.get_major_locator().set_params(integer=True)
 
-    caption = "Bins of equal ratio, logarithmic."
+    caption = "Logarithmic axis; each bin is wider than the one before by the same factor."
     return picture("Lengths", caption, "Texts by their length in words", draw, height=_HEIGHT,
                    places=_places(language for _, language in words))  # fmt: skip
 
 
 def gaps(points: Sequence[tuple[int, float, str]]) -> Picture:
-    """Score gap over length gap: points to the right of zero mean that the chosen answer is mostly the longer one."""
+    """Score gap (vertical) against length gap. Right of zero the chosen answer is the longer one."""
     reach = max(max(abs(x) for x, _, _ in points), 1) * 1.06
 
     def draw(figure: Any, _: bool) -> None:

@@ -8,8 +8,8 @@ MASTER_PORT):
     python train.py ..., or srun with one      starts the ranks of its node as children and waits for them
       task a node
 
-The waiting process imports nothing heavy, forwards SIGTERM, stops all ranks when one has died, and exits with rank 0's
-code. The kernel kills its children with it, even after ``kill -9``.
+The waiting process imports nothing heavy, forwards SIGTERM, stops all ranks when one has died, and exits with the code
+of the first failed rank, or 0. The kernel kills its children with it, even after ``kill -9``.
 """
 
 import ctypes
@@ -47,8 +47,8 @@ def start_ranks(devices: int, num_nodes: int) -> int | None:
         num_nodes: Nodes of the job.
 
     Returns:
-        None in a rank, which continues. In the process that started the ranks, their exit code: that of rank 0, or 1
-        if another one died first.
+        None in a rank, which continues. In the process that started the ranks, their exit code: 0 if all
+        ended well, else that of the first failed rank, or 1 if a signal killed it.
 
     Raises:
         LwexpError: If there are several nodes and the environment does not name the others.

@@ -1,8 +1,8 @@
 """One trial as a process: started inside a job of submitit or SLURM, with its own share of the machine.
 
-A trial is a new process because Lightning relaunches ranks with this process's argv (which would start the sweep
-again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. The trial
-leads its own session, so that stopping it also stops its ranks.
+A trial is a new process because ranks are started by repeating this process's command line (which would start the
+sweep again), and because CUDA memory and an active W&B run would leak into the next trial of the same process. The
+trial leads its own session, so that stopping it also stops its ranks.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 @dataclass(frozen=True)
 class TrialProcess:
-    """Called by submitit, or by ``lwexp.runs.jobs.job_process`` on each node of a job.
+    """Called by submitit; ``lwexp.runs.jobs.job_process`` starts and stops it on each node of a job.
 
     ``command`` are arguments of Python: a script or module, and its overrides. ``processes`` above 0 starts that many
     ranks on each of ``nodes`` through torchrun; 0 starts one process, which launches ranks itself if its hardware
@@ -42,7 +42,7 @@ class TrialProcess:
     nodes: int = 1
 
     def __call__(self) -> int:
-        """Run the trial to its end and return its exit code (minus the signal that killed it)."""
+        """Run the trial to its end. Returns its exit code, or the negative number of the signal that killed it."""
         child = self.start()
         try:
             return child.wait()
@@ -52,7 +52,7 @@ class TrialProcess:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the trial on this node, and write its process id beside its log."""
-        # The sweep's code, even if lwexp runs from a checkout that is not installed.
+        # The trial imports the same code as the sweep, also from a checkout that is not installed.
         path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
         if self.cores:
@@ -82,7 +82,7 @@ class TrialProcess:
 
     @property
     def _node(self) -> int:
-        """Number of this node among the trial's. SLURM's number may be that of an allocation around a local sweep."""
+        """Number of this node among the trial's; 0 for a trial of one node, whatever allocation its sweep runs in."""
         return int(os.environ["SLURM_NODEID"]) if self.nodes > 1 else 0
 
     def _command_line(self) -> list[str]:

@@ -28,7 +28,7 @@ class Trial:
     """The settings that distinguish it from the other trials, as typed."""
     status: Status = "waiting"
     exit_code: int | None = None
-    """Minus the signal if it was killed by one."""
+    """The negative number of the signal if one killed it."""
     reason: str | None = None
     """Why it failed, from its log."""
     seconds: float | None = None

@@ -35,7 +35,7 @@ class StepResult(NamedTuple):
 
 
 class PackedTraining(LightningModule):  # type: ignore[misc]
-    """Whole-model training on packs, one Lightning batch per optimiser step.
+    """Training on packs, of all weights or an adapter, one Lightning batch per optimiser step.
 
     Args:
         build: Builds the model inside the strategy's context.
@@ -92,7 +92,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
 
     def on_fit_start(self) -> None:
         assert self.model is not None
-        restore_rotary(self.model)  # the strategy has built, cast and moved the model, and may have rounded it
+        restore_rotary(self.model)  # the strategy may have rounded the rotary frequencies when it cast the model
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         # The learning rate is set in each step, as a pure function of the step's number.
@@ -187,7 +187,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         )
 
     def _rounds(self, parts: list[Part]) -> int:
-        """Number of parts that every rank runs of its pack: the largest number on any rank."""
+        """How many parts each rank runs: the most that any rank has, because under ZeRO-3 each pass needs all ranks."""
         return int(self._reduced(torch.tensor(float(len(parts)), device=self.device), "max"))
 
     def _pack_loss(self, logprobs: Float[Tensor, " targets"], pack: PackBatch, totals: StepTotals) -> PackLoss:

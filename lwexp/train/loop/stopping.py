@@ -14,7 +14,7 @@ from lwexp.runs.launch import STOP_SIGNALS
 log = logging.getLogger(__name__)
 
 SAME_PRESS_SECONDS = 1.0
-"""One Ctrl-C can reach a rank twice: from the terminal and from its launcher, such as torchrun."""
+"""Two SIGINTs closer than this are one Ctrl-C, which the terminal and a launcher such as torchrun may both send."""
 
 
 class StopRequest:
