@@ -24,7 +24,7 @@ from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
-from lwexp.records import LwexpError, Preempted
+from lwexp.records import LwexpError, Preempted, disk_problem
 
 _running: list[str] = []
 
@@ -82,6 +82,10 @@ def exit_after(work: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt as told:
         print(f"{str(told) or 'interrupted'}; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        _die(problem)
     sys.exit(0)
 
 

@@ -4,6 +4,7 @@ Reads and writes JSONL and Parquet for every room. Imports no other room; never 
 """
 
 from lwexp.records.atomic import atomic, write_json, write_text
+from lwexp.records.disk import disk_problem
 from lwexp.records.evaluation import (
     AnswerCheck,
     Judgement,
@@ -56,7 +57,7 @@ __all__ = [
     "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LwexpError",
     "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
     "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "SegmentCheck", "StepTrace", "StoredRows",
-    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "first_problem", "parse_json_lines", "prompt_sha",
-    "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally", "turn_problem",
-    "write_json", "write_rows", "write_text",
+    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "disk_problem", "first_problem", "parse_json_lines",
+    "prompt_sha", "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally",
+    "turn_problem", "write_json", "write_rows", "write_text",
 ]  # fmt: skip

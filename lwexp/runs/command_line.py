@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, disk_problem
 
 
 def run_command(
@@ -29,6 +29,11 @@ def run_command(
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -97,7 +97,13 @@ class RunDirectory(Run):
         if self.status == "running":
             status = {KeyboardInterrupt: "interrupted", Preempted: "preempted"}.get(kind or Exception, "failed")
             self.manifest.reason = f"{kind.__name__}: {error}"[:2000] if kind else "stopped without a result"
-            self._close(status)
+            try:
+                self._close(status)
+            except OSError:
+                if error is None:
+                    raise
+                # What ended the run is the error to show. Its status stays "running", which without a process counts
+                # as stopped.
         if self._log is not None:
             detach_log(self._log)
         self._lock.close()

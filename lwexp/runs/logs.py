@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _NAME = "console"
 
 def attach_log(path: Path) -> logging.Handler:
     """Copy everything lwexp logs into ``path``."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("lwexp").addHandler(handler)
     return handler
@@ -33,7 +33,8 @@ def attach_log(path: Path) -> logging.Handler:
 def detach_log(handler: logging.Handler) -> None:
     """Stop copying and close the file."""
     logging.getLogger("lwexp").removeHandler(handler)
-    handler.close()
+    with suppress(OSError):
+        handler.close()
 
 
 @functools.cache
@@ -111,6 +112,14 @@ def each_message_once() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(is_new)
+
+
+class _RunLog(logging.FileHandler):
+    """A log file. A disk that takes no more loses its lines: what fails for that reason is reported by the command."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 class _PlainLines(logging.Handler):

@@ -1,0 +1,26 @@
+"""Recognises a disk that takes no more, so that it is one line for the user and not a traceback."""
+
+import errno
+import os
+
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Full, over a quota, read-only, and larger than a file may be."""
+
+
+def disk_problem(error: BaseException) -> str | None:
+    """What to tell the user if an error, or one that led to it, is a disk that takes no more; None for other errors.
+
+    Libraries written in Rust and C++ raise errors of their own, in which only the system's words remain.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        said = next((os.strerror(code) for code in _REFUSED if code == number or os.strerror(code) in str(cause)), None)
+        if said is not None:
+            name = cause.filename if isinstance(cause, OSError) else None
+            return (
+                f"{name or 'a file'} cannot be written: {said}; free some space or set root=<folder>, then run the "
+                f"same command again"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
