@@ -18,6 +18,7 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.packing import Counts, PackReport, pack
 from lwexp.pack.tokens import RowDocuments, Tokenized, documents_of, tokenize_documents
 from lwexp.records import LwexpError, atomic, write_json
+from lwexp.records.checksums import write_checksums
 from lwexp.runs.progress import track
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def build_packs(
                 "report": report.to_tree(),
             }  # fmt: skip
             write_json(aside / "meta.json", meta)
+            write_checksums(aside, out)
     except OSError as error:
         raise LwexpError(
             f"cannot write packs to {out}: {error.strerror or error}; free some space or set root=<folder>"

@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from lwexp.pack.packing import PackReport
 from lwexp.records import LwexpError
+from lwexp.records.checksums import check_files
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ class PackedDataset(Dataset[PackBatch]):
         """Open a folder.
 
         Raises:
-            LwexpError: If it has no finished packs, or a file is truncated.
+            LwexpError: If it has no finished packs, or a file has changed since it was written.
         """
         self.folder = folder
+        check_files(folder, f"delete {folder} and rerun the command")
         try:
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
             self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")

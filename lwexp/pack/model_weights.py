@@ -1,4 +1,4 @@
-"""Loads a causal language model from a folder, and refuses weights that are not all there."""
+"""Loads a causal language model from a folder, and refuses weights that are not all there or not those written."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -6,9 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.records import LwexpError
+from lwexp.records.checksums import CHECKSUMS, check_files
+from lwexp.runs.ranks import is_rank_zero
 from lwexp.text.plain import first_line
 
 _SHOWN = 3  # names of weights in a message
+
+
+def check_model(folder: Path, *, may_lack_files: bool = False) -> None:
+    """Refuse an exported model whose files have changed since the export. Other models have no checksums.
+
+    Args:
+        folder: Where the model is.
+        may_lack_files: Compare only the files that are there.
+
+    Raises:
+        LwexpError: Naming the first file that differs or is missing.
+    """
+    check_files(
+        folder,
+        f"copy it again, or train again with rerun=true (delete {CHECKSUMS} if you changed the folder on purpose)",
+        among=[path.name for path in folder.glob("*")] if may_lack_files else None,
+    )
 
 
 def load_weights(source: str | Path, **options: Any) -> Any:
@@ -22,11 +41,13 @@ def load_weights(source: str | Path, **options: Any) -> Any:
         options: As for ``AutoModelForCausalLM.from_pretrained``.
 
     Raises:
-        LwexpError: If weights cannot be read, are missing or unexpected, do not have the config's shapes, or are not
-            finite.
+        LwexpError: If weights cannot be read, are missing or unexpected, do not have the config's shapes, are not
+            finite, or are not those that were exported.
     """
     from transformers import AutoModelForCausalLM
 
+    if is_rank_zero() and Path(source).is_dir():
+        check_model(Path(source))
     try:
         with _without_report():
             model, found = AutoModelForCausalLM.from_pretrained(

@@ -14,6 +14,7 @@ from lwexp.pack.chat import chat_format, chat_of
 from lwexp.pack.encoding import reachable_as_text
 from lwexp.pack.fitting import advice, default_format, needed_tokens, padding_token
 from lwexp.records import LwexpError, write_json
+from lwexp.records.checksums import check_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -101,6 +102,7 @@ def load_tokenizer(
             f"{path} has no tokenizer.json; model.path wants a folder or hub id in the format of transformers 5 "
             f"(for GLM-4: zai-org/glm-4-9b-hf, not the repositories with remote code)"
         )
+    check_files(folder, "copy the folder again, or train again with rerun=true", among=_FILES)
     # Not AutoTokenizer: it may rebuild the splitting rules from the model type instead of reading them from the file.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     saved = tokenizer.init_kwargs.get("lwexp_chat")

@@ -90,9 +90,11 @@ def _card(run: Run, config: Config) -> str:
 
 
 def _from_finished(run: Run, config: Config, folder: Path, shard_size: str | None) -> None:
+    from lwexp.pack.model_weights import check_model
     from lwexp.train.export.model_folder import has_model, reshard_model
 
     source = run.path / MODEL
+    check_model(source)
     if not has_model(source):
         raise LwexpError(f"{source} has no model; rerun the command of {run.id}: {run.manifest.command}")
     reshard_model(source, folder, _card(run, config), shard_size)

@@ -13,7 +13,7 @@ from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.source import AnySource
 from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run, fingerprint
-from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, PAIRS
+from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, MODEL, PAIRS
 from lwexp.runs.summaries import JudgeFailures
 from lwexp.runs.trial_process import note_run
 
@@ -34,19 +34,34 @@ def sft_run(config: Config) -> Run:
     """The SFT run that ``init_from`` names; "newest" is the newest finished one of the config's model."""
     model = config.model.name
     labels = {"model": model, "objective": "sft"} if config.init_from == "newest" else {"objective": "sft"}
-    return find_run(
-        config.init_from, root=Path(config.root), stages=("train",), labels=labels, key="init_from",
-        make_it=f"python train.py model={model}",
+    return _with_its_weights(
+        find_run(
+            config.init_from, root=Path(config.root), stages=("train",), labels=labels, key="init_from",
+            make_it=f"python train.py model={model}",
+        )
     )  # fmt: skip
 
 
 def train_run_of(config: Config) -> Run:
     """The training run that ``run`` names; "newest" is the newest finished one of the config's model."""
     model = config.model.name
-    return find_run(
-        config.run, root=Path(config.root), stages=("train",), key="run",
-        labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
+    return _with_its_weights(
+        find_run(
+            config.run, root=Path(config.root), stages=("train",), key="run",
+            labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
+        )
     )  # fmt: skip
+
+
+def _with_its_weights(run: Run) -> Run:
+    """A training run, refused if its model was replaced: the run's id would still stand for the earlier one.
+
+    A model that was deleted is refused only where it is loaded; results that were made with it stay readable.
+    """
+    from lwexp.pack.model_weights import check_model
+
+    check_model(run.path / MODEL, may_lack_files=True)
+    return run
 
 
 def with_own_parents(config: Config, run: Run) -> Config:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lwexp.config.schema import Config
 from lwexp.extend import Strict
 from lwexp.extend.settings import key_of
 from lwexp.records import write_text
+from lwexp.records.checksums import shaping_files
 
 _HASHES = ".model_hashes.json"
 
@@ -59,15 +60,13 @@ def model_fingerprint(folder: Path, root: Path) -> str:
     times of change are the same.
 
     Args:
-        folder: A model in Hugging Face format. Its Markdown files and hidden files are ignored.
+        folder: A model in Hugging Face format. Its Markdown files, hidden files and checksums are ignored.
         root: Folder of the runs.
     """
     known = _read_hashes(root / _HASHES)
     digest, hashes = hashlib.sha256(), {}
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for file in shaping_files(folder):
         name = file.relative_to(folder)
-        if file.suffix == ".md" or any(part.startswith(".") for part in name.parts):
-            continue
         status = file.stat()
         state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
         place = str(file.resolve())
@@ -89,10 +88,17 @@ def _read_hashes(path: Path) -> dict[str, list[Any]]:
     return found if isinstance(found, dict) and all(isinstance(row, list) for row in found.values()) else {}
 
 
-def fingerprint(path: Path) -> str:
-    """sha256 of a file, or of a folder's relative names and files, as 64 hex digits."""
+def fingerprint(path: Path, leave_out: Collection[str] = ()) -> str:
+    """sha256 of a file, or of a folder's relative names and files, as 64 hex digits.
+
+    Args:
+        path: The file or folder.
+        leave_out: Names of files that do not count.
+    """
     digest = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and file.name not in leave_out)
     for file in files:
         if path.is_dir():
             digest.update(str(file.relative_to(path)).encode() + b"\0")

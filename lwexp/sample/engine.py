@@ -14,7 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 from lwexp.config.evaluate import SampleConfig
 from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
-from lwexp.pack.model_weights import load_weights
+from lwexp.pack.model_weights import check_model, load_weights
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
@@ -51,12 +51,14 @@ class TransformersEngine:
             chat: Chat format, for a tokenizer that lwexp has not saved; None takes the model's own template.
 
         Raises:
-            LwexpError: If the folder has no complete model, or its tokenizer no chat format and no template.
+            LwexpError: If the folder has no complete model, or not the one that was exported, or its tokenizer has no
+                chat format and no template.
         """
         if not (folder / "config.json").is_file():
             raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a training run's export")
         if not sys.stderr.isatty():
             disable_progress_bar()  # of transformers, for its own loading
+        check_model(folder)
         self.folder = folder
         self.tokenizer = load_tokenizer(folder, revision=None, chat=chat)
         self.chat = chat_of(self.tokenizer)

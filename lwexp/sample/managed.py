@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
 from lwexp.extend import ChatFormat
+from lwexp.pack.model_weights import check_model
 from lwexp.records import Failure, LwexpError
 from lwexp.runs.artifacts import ENGINE_LEDGER
 from lwexp.runs.identity import model_fingerprint
@@ -47,9 +48,11 @@ def answer_by_server(
         keep: Receives an answer, or why there is none.
 
     Raises:
-        LwexpError: If the server does not start, dies twice, or serves another model, tokenizer or chat template.
+        LwexpError: If the model's files have changed since their export, or the server does not start, dies twice, or
+            serves another model, tokenizer or chat template.
         KeyboardInterrupt: After Ctrl-C; ``Preempted`` after SIGTERM.
     """
+    check_model(model)
     # The name says which weights are served, so a server of another model on the same port is noticed.
     name = f"lwexp-{model_fingerprint(model, folder.parent)[:16]}"
     server = ServerProcess(_command(engine, model, name), folder / _LOG, engine.start_seconds)

@@ -99,6 +99,7 @@ def test_a_document_that_starts_with_a_target_is_our_bug(packed):
     is_target = np.load(packed.folder / "is_target.npy")
     is_target[0] = 1
     np.save(packed.folder / "is_target.npy", is_target)
+    (packed.folder / "checksums.json").unlink()  # they would notice it first
 
     with pytest.raises(AssertionError, match="nothing predicts"):
         PackedDataset(packed.folder)[0]
@@ -264,10 +265,29 @@ def test_a_file_that_lost_its_end_is_noticed_when_opening(packed):
     path = packed.folder / "tokens.npy"
     path.write_bytes(path.read_bytes()[:-4])
 
+    with pytest.raises(LwexpError, match=r"tokens.npy has 264 bytes, 268 were written; delete .*packs and rerun"):
+        PackedDataset(packed.folder)
+    (packed.folder / "checksums.json").unlink()  # packs of earlier versions have none
     with pytest.raises(LwexpError, match=r"no finished packs.*delete it"):
         PackedDataset(packed.folder)
     with pytest.raises(LwexpError, match="no finished packs"):
         PackedDataset(packed.folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{name}.npy" for name in ("tokens", "is_target", "offsets", "targets", "packs", "pack_offsets", "labels")]
+    + ["documents.jsonl", "meta.json"],
+)
+def test_one_changed_byte_in_any_file_of_the_packs_is_noticed(packed, name):
+    """The last byte: the headers stay right, and so do all lengths."""
+    path = packed.folder / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(LwexpError, match=rf"{name} has changed since it was written; delete .*packs and rerun"):
+        PackedDataset(packed.folder)
+    path.write_bytes(content)  # negative control
+    assert PackedDataset(packed.folder).num_documents == 3
 
 
 def test_batches_of_tokens_do_not_change_the_arrays(bytewise, tmp_path, monkeypatch):

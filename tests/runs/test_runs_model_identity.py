@@ -11,6 +11,7 @@ import pytest
 from lwexp.config import Config, compose
 from lwexp.recipe import evaluation
 from lwexp.records import LwexpError
+from lwexp.records.checksums import write_checksums
 from lwexp.runs import identity, model_fingerprint
 
 
@@ -33,6 +34,21 @@ def rewrite(folder: Path, name: str, content: str) -> None:
     os.utime(folder / name, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def exchange(one: Path, other: Path) -> None:
+    first, second = one.read_text(), other.read_text()
+    one.write_text(second)
+    other.write_text(first)
+
+
+def link(file: Path, content: str) -> None:
+    """Move the content out of the folder, as the cache of the hub keeps it."""
+    aside = file.parent.with_name("blobs")
+    aside.mkdir()
+    (aside / "blob").write_text(content)
+    file.unlink()
+    file.symlink_to(aside / "blob")
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "one byte of the weights": lambda folder: rewrite(folder, "model.safetensors", "weightS"),
     "the config": lambda folder: rewrite(folder, "config.json", "[]"),
@@ -41,6 +57,11 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a file more": lambda folder: (folder / "generation_config.json").write_text("{}"),
     "a file less": lambda folder: (folder / "tokenizer.json").unlink(),
     "a renamed file": lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.json"),
+    "weights cut short": lambda folder: (folder / "model.safetensors").write_text("weight"),
+    "empty weights": lambda folder: (folder / "model.safetensors").write_text(""),
+    "contents exchanged": lambda folder: exchange(folder / "config.json", folder / "tokenizer.json"),
+    "a file in another folder": lambda folder: (folder / "sub/chat_template.jinja").rename(folder / "chat.jinja"),
+    "a link to other weights": lambda folder: link(folder / "model.safetensors", "weightS"),
 }
 NO_CHANGES: dict[str, Callable[[Path], object]] = {
     "nothing": lambda folder: None,
@@ -48,7 +69,16 @@ NO_CHANGES: dict[str, Callable[[Path], object]] = {
     "a hidden file": lambda folder: (folder / ".gitattributes").write_text("-"),
     "a time": lambda folder: os.utime(folder / "model.safetensors", ns=(1, 1)),
     "written again": lambda folder: (folder / "model.safetensors").write_text("weights"),
+    "checksums": lambda folder: write_checksums(folder, folder),
+    "a second Markdown file": lambda folder: (folder / "sub" / "NOTES.md").write_text("Notes."),
+    "a hidden folder": lambda folder: (folder / ".cache" / "huggingface").mkdir(parents=True),
+    "who may read it": lambda folder: (folder / "model.safetensors").chmod(0o600),
+    "a link to the same weights": lambda folder: link(folder / "model.safetensors", "weights"),
 }
+
+
+def test_the_tables_have_12_changes_and_10_that_are_none() -> None:
+    assert (len(CHANGES), len(NO_CHANGES)) == (12, 10)
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -1,6 +1,7 @@
 """Broken model folders: each is refused in one line, by what is wrong with it, wherever a model is loaded."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lwexp.pack.model_weights import load_weights
 from lwexp.records import LwexpError
+from lwexp.records.checksums import write_checksums
 from lwexp.sample.decode import DecodeRequest, decode
 from lwexp.sample.engine import TransformersEngine
 from lwexp.train.export.model_folder import reshard_model
@@ -45,6 +47,29 @@ def _rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
+def exported(change: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Change a folder that has checksums, as every export of lwexp."""
+
+    def edit(folder: Path) -> None:
+        write_checksums(folder, folder)
+        change(folder)
+
+    return edit
+
+
+def bit_flipped(data: bytes) -> bytes:
+    """One bit of the last number: still a whole model of finite weights."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def of_another_model(folder: Path) -> None:
+    """Weights of the same shapes, with the earlier time of change."""
+    path = folder / "model.safetensors"
+    before = path.stat()
+    weights(lambda tensors: [tensor.normal_() for tensor in tensors.values()])(folder)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 NORM = "model.norm.weight"
 BROKEN = {
     "more layers": (config(num_hidden_layers=5), "it has no model.layers.2."),
@@ -66,7 +91,29 @@ BROKEN = {
     "a git pointer": (content(lambda data: b"version https://git-lfs.github.com/spec/v1"), "cannot load weights"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot load weights"),
     "a broken config": (lambda folder: (folder / "config.json").write_text("{"), "cannot load weights"),
+    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "cannot load weights"),
+    "a lost shard": (lambda folder: sharded(folder, "00002").unlink(), "cannot load weights"),
+    "a shard cut short": (lambda folder: _rewrite(sharded(folder, "00002"), lambda d: d[:-9]), "cannot load weights"),
+    "one bit since the export": (exported(content(bit_flipped)), "model.safetensors has changed since it was written"),
+    "another model's weights": (exported(of_another_model), "has changed since it was written"),
+    "weights replaced by a part": (exported(content(lambda data: data[:-4])), "bytes, "),
+    "another config": (exported(config(rms_norm_eps=0.1)), "config.json has "),
+    "another tokenizer": (exported(lambda f: _rewrite(f / "tokenizer.json", lambda d: d + b" ")), "tokenizer.json has"),
+    "a file lost since the export": (exported(lambda f: (f / "generation_config.json").unlink()), "is missing; copy"),
 }
+
+
+def sharded(folder: Path, number: str) -> Path:
+    """The folder's weights in several files; gives one of them."""
+    model = LlamaForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    (shard,) = folder.glob(f"model-{number}-of-*.safetensors")
+    return shard
+
+
+def test_the_table_has_28_broken_models() -> None:
+    assert len(BROKEN) == 28
 
 
 @pytest.mark.parametrize("kind", BROKEN)

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 from lwexp.config import compose
 from lwexp.config.evaluate import ServerEngine
 from lwexp.records import LwexpError, Prompt, Response
+from lwexp.records.checksums import write_checksums
 from lwexp.sample.collect import collect
 
 FAKE = Path(__file__).with_name("fake_server.py")
@@ -126,3 +127,13 @@ def test_an_open_quote_is_refused_before_anything_starts(key: str) -> None:
     with pytest.raises(LwexpError, match=f"engine.{key}=vllm 'x: No closing quotation"):
         compose("engine=vllm_server", f'engine.{key}="vllm \'x"')
     compose("engine=vllm_server", f"engine.{key}=\"vllm 'x'\"")
+
+
+def test_weights_that_changed_since_their_export_reach_no_server(model: Path) -> None:
+    """The negative control is every other test here: folders without checksums are served."""
+    write_checksums(model, model)
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
+    with pytest.raises(LwexpError, match=r"model\.safetensors has changed since it was written; copy it again"):
+        run(model)
+    assert not (model / ".pids").exists()

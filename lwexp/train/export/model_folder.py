@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lwexp.config.train import ModelConfig
-from lwexp.pack.model_weights import load_weights
+from lwexp.pack.model_weights import check_model, load_weights
 from lwexp.records import LwexpError, atomic
+from lwexp.records.checksums import changed_file, write_checksums
 from lwexp.train.model.adapter import adapted_matrices, adapter_state, merged_state
 
 if TYPE_CHECKING:
@@ -103,7 +104,12 @@ def export_adapter(
 
 
 def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None) -> None:
-    """Copy an exported model with a new card. If ``shard_size`` is given, split the weights into files of that size."""
+    """Copy an exported model with a new card. If ``shard_size`` is given, split the weights into files of that size.
+
+    Raises:
+        LwexpError: If the model's files have changed since its export, or the folder cannot be written.
+    """
+    check_model(source)
     with _written(folder, card, "free some space or set out=<folder>") as new:
         if shard_size is None:
             shutil.copytree(source, new)
@@ -115,7 +121,7 @@ def reshard_model(source: Path, folder: Path, card: str, shard_size: str | None)
 
 @contextlib.contextmanager
 def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
-    """A temporary folder that becomes ``folder``, with ``card`` as its README.md.
+    """A temporary folder that becomes ``folder``, with ``card`` as its README.md and the checksums of its files.
 
     A disk error is raised as an LwexpError of one line that ends with the advice ``mend``.
     """
@@ -126,6 +132,7 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
         with atomic(folder) as new:
             yield new
             (new / "README.md").write_text(card, encoding="utf-8")
+            write_checksums(new, folder)
     except Exception as error:
         # safetensors and tokenizers are written in Rust and raise their own error types when the disk is full.
         if not isinstance(error, OSError) and "(os error " not in str(error):
@@ -135,12 +142,27 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
 
 
 def has_model(folder: Path) -> bool:
-    """Whether a folder holds an exported model."""
+    """Whether a folder holds a complete exported model, as it was written."""
     try:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = folder / "model.safetensors.index.json"
+        weights = sorted(folder.glob("*.safetensors"))
+        if index.is_file():
+            weights = [folder / name for name in set(json.loads(index.read_bytes())["weight_map"].values())]
+        return bool(weights) and all(_is_whole(file) for file in weights) and changed_file(folder) is None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
-    return any(folder.glob("*.safetensors"))
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a safetensors file is as long as its header says: 8 bytes of the header's length, the header, tensors."""
+    with file.open("rb") as content:
+        size, length = file.stat().st_size, int.from_bytes(content.read(8), "little")
+        if 8 + length > size:
+            return False
+        header = json.loads(content.read(length))
+    end = max((row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"), default=0)
+    return bool(8 + length + end == size)
 
 
 def gather_state(trainer: Any) -> dict[str, Tensor] | None:

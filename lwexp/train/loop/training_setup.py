@@ -18,6 +18,7 @@ from lwexp.extend import Known, Sizes
 from lwexp.pack.dataset import PackedDataset
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError, atomic
+from lwexp.records.checksums import CHECKSUMS
 from lwexp.runs import RunDirectory, fingerprint
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.loop.probe import AnswerPrompts
@@ -110,7 +111,7 @@ class TrainingSetup(NamedTuple):
         made_from: dict[str, str] = {}
         if is_rank_zero():
             made_from = {
-                "model": fingerprint(self.start_from) if self.start_from else "initial weights",
+                "model": fingerprint(self.start_from, (CHECKSUMS,)) if self.start_from else "initial weights",
                 "packs": self.dataset.fingerprint,
                 "format": str(training_dtype(self.hardware)).removeprefix("torch."),
             }
