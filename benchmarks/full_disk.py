@@ -74,8 +74,8 @@ def main() -> None:
 
 
 def _chat(number: int) -> dict[str, object]:
-    asked = f"Write {200 + number} words about river number {number}, with all that is known of it and of its towns."
-    answer = f"The river {number} is long. " * 40
+    asked = f"Write {2500 + number} words about river number {number}, with all that is known of it and of its towns."
+    answer = f"The river {number} is long. " * 600
     return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
 
 
