@@ -1,4 +1,6 @@
-"""Prompts in a JSONL file, as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler."""
+"""Prompts in a file: as THUDM/LongWriter publishes LongBench-Write and LongWrite-Ruler, or with other columns."""
+
+from __future__ import annotations
 
 import hashlib
 import logging
@@ -7,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from lwexp.benches.columns import COLUMNS, RULES, numbered_rows, value_at, wanted_columns
 from lwexp.extend import Bench, Key, register
-from lwexp.records import LwexpError, Prompt, first_problem, read_json_lines
+from lwexp.records import LengthRule, LwexpError, Prompt, first_problem
 from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.plain import first_line
 from lwexp.text.words import language_of
@@ -24,7 +27,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(?<!\.jsonl)(?<!\.json)")
 
 @register
 class FileBench(Bench):
-    """JSONL with prompt, length and, optionally, type, id and language."""
+    """Rows with prompt, length and, optionally, type, id, language, length_kind and length_range."""
 
     kind: Literal["file"] = "file"
     path: str
@@ -34,10 +37,22 @@ class FileBench(Bench):
     english_prompts_file: Annotated[str | None, Key(formerly="english")] = None
     """File in the same folder that lists the English prompts; all others are Chinese. Null detects languages by
     characters."""
+    fields: Annotated[dict[str, str], Key(neutral={})] = Field(default_factory=dict)
+    """Column of lwexp -> the file's name for it, such as {prompt: query, length: meta.words}; a dot goes into an
+    object."""
     sha256: str | None = None
     """sha256 of the file; another file is refused. Null accepts any."""
     revision: str | None = None
     """Hub commit; null for the newest."""
+
+    @model_validator(mode="after")
+    def fields_name_columns(self) -> FileBench:
+        """Refuse a column that nothing reads: a length under a misspelt name would be no length."""
+        known = [*COLUMNS, *self._further_columns()]
+        for name in self.fields:
+            if name not in known:
+                raise ValueError(f"bench.fields.{name}: no such column of lwexp; wanted {', '.join(known)}")
+        return self
 
     def prompts(self) -> list[Prompt]:
         """One prompt per line; a line without an id gets ``<bench name>-<line>``.
@@ -50,10 +65,10 @@ class FileBench(Bench):
         columns = ["prompt", *(["length"] if self.needs_lengths else []), *self._further_columns()]
         english = None
         if self.english_prompts_file is not None:
-            english = {row["prompt"] for _, row in _rows(self._locate(self.english_prompts_file), columns[:1])}
+            english = {row["prompt"] for _, row in self._rows(self._locate(self.english_prompts_file), columns[:1])}
         prompts = [
             self._prompt(row, f"{self.name}-{number}", f"{path} line {number}", english)
-            for number, row in _rows(path, columns)
+            for number, row in self._rows(path, columns)
         ]
         if not prompts:
             wanted = " and ".join(columns)
@@ -116,26 +131,44 @@ class FileBench(Bench):
             return Prompt(
                 id=str(row.get("id") or id), text=row["prompt"], language=language,
                 type=str(row.get("type") or "unknown"), required_words=row.get("length"),
+                length_rule=_length_rule(row, where),
                 details={column: row[column] for column in self._further_columns()},
             )  # fmt: skip
         except ValidationError as error:
             raise LwexpError(f"{where}: {first_problem(error)}, got length={row.get('length')!r}") from None
 
+    def _rows(self, path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line number and row of every line that is not blank, with its columns under lwexp's names."""
+        unstorable = Replaced()
+        for number, raw in numbered_rows(path):
+            row, replaced = encodable_json(raw)
+            unstorable.count(replaced, "prompts")
+            if isinstance(row, dict):
+                row |= {ours: value_at(row, theirs) for ours, theirs in self.fields.items()}
+            missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
+            if missing:
+                theirs = " and ".join(self.fields.get(column, column) for column in missing)
+                raise LwexpError(f"{path} line {number}: {theirs} missing; {wanted_columns(row, columns)}")
+            if not isinstance(row["prompt"], str) or not row["prompt"].strip():
+                raise LwexpError(f"{path} line {number}: prompt must be text, got {row['prompt']!r:.60}")
+            yield number, row
+        if unstorable:
+            log.warning("%s: %s", path, unstorable)
 
-def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and row of every line that is not blank."""
-    unstorable = Replaced()
-    for number, raw in read_json_lines(path):
-        row, replaced = encodable_json(raw)
-        unstorable.count(replaced, "prompts")
-        missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
-        if missing:
-            raise LwexpError(
-                f"{path} line {number}: {' and '.join(missing)} missing; wanted {', '.join(columns)} and, optionally, "
-                f"type"
-            )
-        if not isinstance(row["prompt"], str) or not row["prompt"].strip():
-            raise LwexpError(f"{path} line {number}: prompt must be text, got {row['prompt']!r:.60}")
-        yield number, row
-    if unstorable:
-        log.warning("%s: %s", path, unstorable)
+
+def _length_rule(row: dict[str, Any], where: str) -> LengthRule | None:
+    """The kind of length instruction that the row states; None if it states none."""
+    given = row.get("length_kind")
+    if given is None:
+        return None
+    kind = RULES.get(str(given).lower().replace("_", " "))
+    length, ends = row.get("length"), row.get("length_range")
+    if kind is None:
+        raise LwexpError(f"{where}: length_kind must be about, at least, at most or between, got {given!r:.40}")
+    if kind != "between":
+        return LengthRule(
+            kind=kind, low=length if kind == "at_least" else None, high=length if kind == "at_most" else None
+        )
+    if not (isinstance(ends, list) and len(ends) == 2 and all(type(end) is int and end > 0 for end in ends)):
+        raise LwexpError(f"{where}: between needs length_range, such as [300, 400], got {ends!r:.40}")
+    return LengthRule(kind="between", low=min(ends), high=max(ends))

@@ -8,6 +8,7 @@ from lwexp.records.disk import disk_problem
 from lwexp.records.evaluation import (
     AnswerCheck,
     Judgement,
+    LengthRule,
     MetricInfo,
     PairJudgement,
     Prompt,
@@ -54,8 +55,8 @@ from lwexp.records.rows import (
 from lwexp.records.table import TableWriter
 
 __all__ = [
-    "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LwexpError",
-    "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
+    "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LengthRule",
+    "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
     "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "SegmentCheck", "StepTrace", "StoredRows",
     "TableWriter", "Tally", "Trace", "Verdict", "atomic", "disk_problem", "first_problem", "parse_json_lines",
     "prompt_sha", "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally",

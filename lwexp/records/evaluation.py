@@ -10,6 +10,18 @@ from lwexp.records.rows import Language, Reasoning, Row
 Details = Annotated[dict[str, JsonValue], Field(exclude_if=lambda details: not details)]
 
 
+class LengthRule(Row):
+    """Which lengths a prompt allows; the ends are words."""
+
+    kind: Literal["about", "at_least", "at_most", "between"]
+    low: int | None = Field(default=None, gt=0)
+    high: int | None = Field(default=None, gt=0)
+
+
+# Of a bench that states it; omitted if it does not, so that rows and ids of other benches do not change.
+StatedRule = Annotated[LengthRule | None, Field(exclude_if=lambda rule: rule is None)]
+
+
 class Prompt(Row):
     """One prompt of a bench."""
 
@@ -18,6 +30,7 @@ class Prompt(Row):
     language: Language
     type: str
     required_words: int | None = Field(gt=0)  # the length it asks for; None if it asks for no length
+    length_rule: StatedRule = None  # None: the bench does not say; the words of the prompt do
     details: Details = Field(default_factory=dict)  # other columns of the bench, for its metrics
 
 
@@ -42,6 +55,7 @@ class Response(Row):
     language: Language
     type: str
     required_words: int | None = Field(gt=0)
+    length_rule: StatedRule = None  # of the prompt
     details: Details = Field(default_factory=dict)  # of the prompt
     text: str  # the answer alone
     words: int = Field(ge=0)
@@ -56,7 +70,8 @@ class Response(Row):
         """A response whose answer has not arrived yet."""
         return cls(
             id=f"{prompt.id}#{repeat}", prompt_id=prompt.id, repeat=repeat, prompt=prompt.text,
-            language=prompt.language, type=prompt.type, required_words=prompt.required_words, details=prompt.details,
+            language=prompt.language, type=prompt.type, required_words=prompt.required_words,
+            length_rule=prompt.length_rule, details=prompt.details,
             text="", words=0, finish_reason="error", model=model, sampling=sampling,
         )  # fmt: skip
 
@@ -123,6 +138,11 @@ class AnswerCheck(Row):
     next_turn: str = ""  # rule that found the model playing the next turn of the chat; empty for most
     words_without_next_turn: int | None = Field(default=None, ge=0)
     clean_words: int | None = Field(default=None, ge=0)  # also without the repeats of a loop at the end
+    # Scores that obey the prompt's length instruction; the defaults are those of prompts without a length.
+    length_rule: Literal["", "about", "at_least", "at_most", "between"] = ""
+    S_l_obeyed: float | None = Field(default=None, ge=0, le=100)  # S_l, but 100 for every length that is allowed
+    length_deviation: float | None = None  # share by which the nearest allowed length is missed
+    life_score: float | None = Field(default=None, ge=0, le=100)  # LIFEBench's Length Score
 
 
 class SegmentCheck(Row):

@@ -210,6 +210,9 @@ class ModelSummary(Artifact):
     """Without loops and next turns played by the model; None if unknown."""
     S_l_clean: float | None = Field(default=None, exclude_if=lambda score: score is None)
     """S_l without loops and next turns; absent if the bench has no S_l."""
+    length_volatility: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the length of repeated answers scatters, in percent; absent without repeats."""
+    length_volatility_interval: tuple[float, float] | None = Field(default=None, exclude_if=lambda ends: ends is None)
     n: int = 0
     """Answers that are not missing."""
     n_missing: int = 0
@@ -252,6 +255,8 @@ class ComparisonSummary(GroupSummary):
     notes: list[str] = Field(default_factory=list)
     groups: list[GroupSummary] = Field(default_factory=list)
     """All groups, if there are several."""
+    judges: list[Tree] = Field(default_factory=list)
+    """Every two judges of the same answers: their means and how far they agree, per score."""
     sweep: Tree | None = None
     """Question, finding, fit and trials of a sweep."""
 

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lwexp.extend.endpoint import AskedJudge, Judge
 from lwexp.extend.metric import Marks
@@ -12,6 +13,7 @@ from lwexp.runs.artifacts import CHECKS, POSITIONS
 from lwexp.score.metrics.quality import QualityMetric
 from lwexp.score.texts import Segment, segments, shares_by_segment
 from lwexp.text.judge_injection import signs_to_judge
+from lwexp.text.length_instructions import instruction_in, length_deviation, life_score, obeyed_score
 from lwexp.text.loops import looped_words, without_loop
 from lwexp.text.next_turn import find_next_turn, without_next_turn
 from lwexp.text.plain import plural
@@ -77,6 +79,7 @@ def check(response: Response, texts: Sequence[Segment], counter: WordCounter = "
     is_looped = looped > 0 if answer == response.text else looped_words(split_words(answer)) > 0
     clean = without_loop(answer) if is_looped else answer
     return AnswerCheck(
+        **_obeyed(response),
         response_id=response.id,
         words_longwriter=count_words(response.text),
         words_unicode=len(words),
@@ -89,6 +92,19 @@ def check(response: Response, texts: Sequence[Segment], counter: WordCounter = "
         words_without_next_turn=response.words if answer == response.text else count_by(counter, answer),
         clean_words=response.words if clean == response.text else count_by(counter, clean),
     )
+
+
+def _obeyed(response: Response) -> dict[str, Any]:
+    """Scores of the length that obey the prompt's instruction; none if it asks for no length."""
+    asked, words = response.required_words, response.words
+    if asked is None:
+        return {}
+    rule = response.length_rule or instruction_in(response.prompt, asked)
+    deviation = length_deviation(rule, asked, words)
+    return {
+        "length_rule": rule.kind, "S_l_obeyed": obeyed_score(rule, asked, words), "length_deviation": deviation,
+        "life_score": life_score(deviation),
+    }  # fmt: skip
 
 
 def _key(id: str, segment: int) -> str:

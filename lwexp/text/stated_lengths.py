@@ -6,6 +6,7 @@ Used for the length that an instruction states (``stated_words``) and for the co
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _HAN_DIGITS = {"零": 0, "〇": 0, "两": 2} | {sign: value for value, sign in enumerate("一二三四五六七八九", 1)}
@@ -55,6 +56,7 @@ _PART_FOLLOWS = re.compile(
     r"page|day|item|scene|answer|person)?\b(?<!\ba)(?<!\ban)|/|每)",
     re.IGNORECASE,
 )
+_AROUND = 48  # characters
 _LONGEST = 1_000_000  # "100 billion words" is not a request
 
 
@@ -63,6 +65,14 @@ class Count(NamedTuple):
 
     words: int
     range: tuple[int, int] | None
+
+
+class StatedCount(NamedTuple):
+    """A count in a text, and what stands before and after its numbers."""
+
+    number: Count
+    before: str
+    after: str
 
 
 def stated_words(text: str) -> int | None:
@@ -84,16 +94,24 @@ def stated_lengths(text: str) -> list[int]:
         ``stated_lengths("An essay of 800 words or a talk of 500 words; 800 words is better") == [800, 500]``
     """
     # NFKC turns full-width digits, letters and punctuation into ASCII.
-    text = unicodedata.normalize("NFKC", text)
-    found: dict[int, None] = {}
+    counts = (stated.number.words for stated in stated_counts(unicodedata.normalize("NFKC", text)))
+    return list(dict.fromkeys(words for words in counts if 0 < words <= _LONGEST))
+
+
+def stated_counts(text: str) -> Iterator[StatedCount]:
+    """All lengths of a whole text that an instruction states, in order, with the text around each number.
+
+    Args:
+        text: In Unicode's NFKC.
+    """
     for match in _STATED.finditer(text):
         before, after = text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 24]
         if _OF_A_PART.search(before) or _PART_FOLLOWS.match(after):
             continue
-        count = count_of(match["low"] or match["low2"], match["high"] or match["high2"])
-        if 0 < count.words <= _LONGEST:
-            found[count.words] = None
-    return list(found)
+        low, high = ("low", "high") if match["low"] else ("low2", "high2")
+        start, end = match.start(low), match.end(high if match[high] else low)
+        count = count_of(match[low], match[high])
+        yield StatedCount(count, text[max(0, start - _AROUND) : start], text[end : end + _AROUND])
 
 
 def count_of(low: str, high: str | None) -> Count:

@@ -11,7 +11,7 @@ import pytest
 from lwexp.benches.select import load_bench
 from lwexp.config import compose
 from lwexp.extend import METRICS, ComputedMetric, register
-from lwexp.records import LwexpError, Prompt, Response
+from lwexp.records import LengthRule, LwexpError, Prompt, Response
 from lwexp.runs.identity import run_id
 from lwexp.text.words import count_words
 
@@ -282,3 +282,67 @@ def test_a_named_choice_of_metrics_is_another_run_and_null_is_the_same_as_before
     assert [metric.name for metric in config.bench.scored_by] == ["S_q"]
     assert config.bench.model_dump()["metrics"] == ("quality",)
     assert run_id("evaluate", config, {}) != run_id("evaluate", compose(), {})
+
+
+# The columns of four published benches, a row each, shortened.
+OTHER_BENCHES = {
+    "arena_write": ({"question": "Write a story."}, {"prompt": "question"}),
+    "writing_bench": (
+        {"index": 7, "domain1": "Law", "lang": "en", "query": "Draft a will.", "checklist": [{"name": "Form"}]},
+        {"prompt": "query", "id": "index", "type": "domain1", "language": "lang"},
+    ),
+    "hello_bench": ({"id": "h1", "instruction": "Tell me of tea.", "category": "qa"}, {"prompt": "instruction"}),
+    "life_bench": (
+        {"prompt": "Explain tea.", "meta": {"length_constraint": 64}, "control_method": "at most"},
+        {"length": "meta.length_constraint", "length_kind": "control_method"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_BENCHES)
+@pytest.mark.parametrize("ending", ["jsonl", "json"])
+def test_benches_of_others_load_with_their_own_columns(tmp_path: Path, name: str, ending: str) -> None:
+    row, fields = OTHER_BENCHES[name]
+    path = tmp_path / f"bench.{ending}"
+    path.write_text(json.dumps([row] if ending == "json" else row))
+    metric = "length" if name == "life_bench" else "quality"
+    mapping = ", ".join(f"{ours}: {theirs}" for ours, theirs in fields.items())
+    config = compose(
+        "bench=jsonl", f"bench.path={path}", f"bench.fields={{{mapping}}}", f"bench.metrics=[{metric}]", "bench.name=b"
+    )
+    (prompt,) = load_bench(config.bench)
+    wanted = {
+        "arena_write": ("b-1", "Write a story.", "unknown", None, None),
+        "writing_bench": ("7", "Draft a will.", "Law", None, None),
+        "hello_bench": ("h1", "Tell me of tea.", "unknown", None, None),
+        "life_bench": ("b-1", "Explain tea.", "unknown", 64, LengthRule(kind="at_most", high=64)),
+    }[name]
+    assert (prompt.id, prompt.text, prompt.type, prompt.required_words, prompt.length_rule) == wanted
+
+
+def test_a_range_of_lengths_comes_from_the_row(tmp_path: Path) -> None:
+    row = {"prompt": "Explain tea.", "length": 350, "length_kind": "between", "length_range": [300, 400]}
+    (tmp_path / "b.jsonl").write_text(json.dumps(row))
+    (prompt,) = load_bench(compose("bench=jsonl", f"bench.path={tmp_path / 'b.jsonl'}").bench)
+    assert prompt.length_rule == LengthRule(kind="between", low=300, high=400)
+
+
+@pytest.mark.parametrize(
+    ("row", "fields", "problem"),
+    [
+        ({"query": "x"}, "{}", "line 1: prompt missing; .* the row has query; .*bench.fields={prompt"),
+        ({"text": "x"}, "{prompt: query}", "line 1: query missing; .* the row has text"),
+        ({"prompt": "x", "length": 9, "length_kind": "roughly"}, "{}", "length_kind must be about, at least"),
+        ({"prompt": "x", "length": 9, "length_kind": "between"}, "{}", "between needs length_range"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(tmp_path: Path, row: dict[str, object], fields: str, problem: str) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps(row))
+    bench = compose("bench=jsonl", f"bench.path={tmp_path / 'b.jsonl'}", f"bench.fields={fields}").bench
+    with pytest.raises(LwexpError, match=problem):
+        load_bench(bench)
+
+
+def test_a_misspelt_column_of_lwexp_is_refused() -> None:
+    with pytest.raises(LwexpError, match=r"bench\.fields\.lenght: no such column of lwexp"):
+        compose("bench=jsonl", "bench.fields={lenght: words}")
