@@ -6,6 +6,7 @@ prompts of the mean over that prompt's scored repeats, so a prompt with an unsco
 as any other.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
@@ -86,6 +87,8 @@ class Cell(NamedTuple):
     """Words of the longest text without loops and next turns; None if unknown."""
     clean_length: float | None = None
     """S_l of the texts without loops and next turns; None if unknown, or if the bench has no S_l."""
+    volatility: Score = Score()
+    """Of the length of repeated answers, in percent: 0 if they are equally long; ``n`` counts prompts."""
 
     @property
     def asked(self) -> int:
@@ -176,7 +179,14 @@ def cell(answers: Sequence[ScoredResponse], metrics: Sequence[MetricInfo] = ()) 
         median_words=median(lengths) if lengths else None,
         max_clean_words=max((answer.clean_words for answer in came if answer.clean_words is not None), default=None),
         clean_length=length_by_words(came, [answer.clean_words for answer in came]),
+        volatility=_volatility(came),
     )
+
+
+def _volatility(answers: Sequence[ScoredResponse]) -> Score:
+    found = stats.length_volatility((answer.response.prompt_id, answer.response.words) for answer in answers)
+    values = list(found.values())
+    return Score(fmean(values), interval(values, within=(0, math.inf)), len(values)) if values else Score()
 
 
 def length_by_words(answers: Sequence[ScoredResponse], words: Sequence[int | None]) -> float | None:

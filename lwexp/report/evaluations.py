@@ -51,6 +51,8 @@ class Evaluation:
     metrics: tuple[MetricInfo, ...]
     ranges: tuple[WordRange, ...]
     judge: str | None
+    judged: tuple[Verdict, ...]
+    """Verdicts of judged metrics by any scorer."""
     diagnostics: Diagnostics
     place: int = 0
 
@@ -176,7 +178,8 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         notes.append(f"{state}; its numbers are partial.")
     notes += [f"{node.id}: the judge gave no score: {row}." for row in JudgeFailures.of(path)]
     metrics = _metrics(path, node.id, notes)
-    judge = _judge(node, [v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics)], notes)
+    judged = tuple(v for v in verdicts if any(m.kind == v.kind and m.needs_judge for m in metrics))
+    judge = _judge(node, judged, notes)
     diagnostics = read_diagnostics(path, node.id, notes)
     joined = join(responses, verdicts, judge, metrics, diagnostics.checks)
     if joined.n_repeated_ids:
@@ -195,6 +198,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         metrics=metrics,
         ranges=_ranges(node, notes),
         judge=judge,
+        judged=judged,
         diagnostics=diagnostics,
     )
 
@@ -244,5 +248,5 @@ def _judge(node: Run, judged: Sequence[Verdict], notes: list[str]) -> str | None
     judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
     if len(scorers) > 1:
         others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
-        notes.append(f"{node.id}: scores by {others} are ignored; those by {one_line(judge, 40)} are used.")
+        notes.append(f"{node.id}: scores are those by {one_line(judge, 40)}; those by {others} only stand beside them.")
     return judge

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from lwexp.pages.display import LANGUAGES
+from lwexp.pages.display import LANGUAGES, confidence, score
 from lwexp.records import MetricInfo
 from lwexp.report.aggregation import Cell, ScoredResponse, cell, n_unscored, seeds
 from lwexp.report.cuts import cut_note
@@ -93,6 +93,16 @@ class Group:
         is_one = len(found) == 1 and len(self.evaluations) == len(next(iter(found.values())))
         said = [name if is_one else f"{name} ({', '.join(labels)})" for name, labels in found.items()]
         return f"Chat template of the prompts: {'; '.join(said)}." if said else ""
+
+    @property
+    def volatility(self) -> str:
+        """A sentence on how the length of repeated answers scatters; empty without repeats."""
+        found = [
+            f"{each.named} {score(value.mean)}%{confidence(value.interval)}"
+            for each in self.evaluations
+            if (value := each.total.volatility).mean is not None
+        ]
+        return f"Volatility of length from run to run: {'; '.join(found)}." if found else ""
 
     @property
     def is_stand_in(self) -> bool:

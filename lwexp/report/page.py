@@ -8,6 +8,8 @@ from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
 from lwexp.pages.drawing import with_own_ids
 from lwexp.pages.page import render as render_page
+from lwexp.report.answers.instructions import instruction_note, instruction_rows
+from lwexp.report.answers.judges import JudgePair, judge_pairs
 from lwexp.report.answers.reader import read_answers
 from lwexp.report.answers.samples import choose
 from lwexp.report.cuts import stages
@@ -36,6 +38,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     groups, models, nodes = comparison.groups, comparison.models, comparison.nodes
     with_cap = result is None or not result.is_cap  # a sweep of caps shows that figure in its answer
     reader = read_answers(groups)
+    pairs = judge_pairs(groups)
     ends = [each.node.manifest.end or each.node.manifest.created for each in comparison.evaluations]
     return render_page(
         _TEMPLATE,
@@ -51,7 +54,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         title=f"{groups[0].bench}: {', '.join(e.label for e in groups[0].evaluations[:4])}" if groups else "sweep",
         date=max(ends, default="")[:16].replace("T", " "),  # not the clock, so that the page depends only on its runs
         notes=comparison.notes,
-        sections=[_section(group, number, with_cap=with_cap) for number, group in enumerate(groups)],
+        sections=[_section(group, number, pairs, with_cap=with_cap) for number, group in enumerate(groups)],
         training=with_own_ids(training_figures(models), "t"),
         has_legends=len(models) <= _MOST_LEGENDS,
         family=family(nodes),
@@ -68,7 +71,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     )
 
 
-def _section(group: Group, number: int, *, with_cap: bool) -> dict[str, Any]:
+def _section(group: Group, number: int, pairs: Sequence[JudgePair], *, with_cap: bool) -> dict[str, Any]:
     samples = choose(group.evaluations)
     common = [part for _, part in group.common_cells] if group.is_uneven and group.common else None
     pictures = evaluation_figures(
@@ -76,19 +79,20 @@ def _section(group: Group, number: int, *, with_cap: bool) -> dict[str, Any]:
     )
     return {
         "group": group,
+        "instructions": instruction_note(group.evaluations),
         "number": number,
         "is_first": number == 0,
         "has_cards": len(group.evaluations) <= _MOST_CARDS,
         "has_legends": len(group.evaluations) <= _MOST_LEGENDS,
         "pictures": with_own_ids(pictures, f"f{number}"),
-        "diagnostics": _diagnostics(group, number),
+        "diagnostics": _diagnostics(group, number, pairs),
         "samples": samples,
         "sample_groups": list(dict.fromkeys(sample.group for sample in samples)),
         "sample_languages": list(dict.fromkeys(sample.asked.language for sample in samples)),
     }
 
 
-def _diagnostics(group: Group, number: int) -> dict[str, Any]:
+def _diagnostics(group: Group, number: int, pairs: Sequence[JudgePair]) -> dict[str, Any]:
     """Measurements other than scores; a part that no model has is empty."""
     names = {each.node.id: each.label for each in group.evaluations}
     each_with = [(each, each.diagnostics) for each in group.evaluations]
@@ -98,8 +102,10 @@ def _diagnostics(group: Group, number: int) -> dict[str, Any]:
         "regressions": [(each, other_name(r.other, names), r.ranges) for each, d in each_with if (r := d.regression)],
         "pictures": with_own_ids(position_figure(group.evaluations), f"p{number}"),
         "endings": [(each, ends) for each, d in each_with if (ends := sign_counts(each.answers, d))],
+        "instructions": [(each, rows) for each in group.evaluations if (rows := instruction_rows(each))],
         "cuts": [(each, found) for each in group.evaluations if (found := stages(each))],
         "agreement": agreed,
+        "judges": [pair for pair in pairs if pair.model.node.id in names],
         "published": comparable(group),
     }
     dimensions = list(dict.fromkeys(name for *_, found in agreed for name in found.alpha))

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from lwexp.pages.display import quoted, score, span, words
 from lwexp.records import MetricInfo
 from lwexp.report.aggregation import Cell, Score, n_unscored, seeds
+from lwexp.report.answers.instructions import instruction_note, instruction_rows
+from lwexp.report.answers.judges import JudgePair, judge_pairs
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
+from lwexp.runs.artifacts import Tree
 from lwexp.runs.logs import show
 from lwexp.runs.summaries import ComparisonSummary, GroupSummary, ModelSummary
 from lwexp.text.cells import csv_table, markdown_cell, markdown_table
@@ -26,10 +29,20 @@ def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
     return ComparisonSummary(
         **models,
         **dict(found[0]),
+        judges=[_judges_summary(pair) for pair in judge_pairs(groups)],
         headline=quoted(groups[0].findings.headline),
         notes=list(notes),
         groups=found if len(found) > 1 else [],
     )
+
+
+def _judges_summary(pair: JudgePair) -> Tree:
+    agreement = {
+        row.name: {"means": row.means, "spearman": row.correlation, "alpha": row.alpha, "mean_difference": row.apart}
+        for row in pair.rows
+    }
+    interval = pair.difference.interval if pair.difference else None
+    return {"model": pair.model.label, "judges": pair.judges, "n": pair.n, "interval": interval, "agreement": agreement}
 
 
 def _group_summary(group: Group) -> GroupSummary:
@@ -52,6 +65,8 @@ def _group_summary(group: Group) -> GroupSummary:
 def _model_summary(evaluation: Evaluation, metrics: Sequence[MetricInfo]) -> ModelSummary:
     total = evaluation.total
     scores: dict[str, object] = {}
+    if by_kind := instruction_rows(evaluation):
+        scores |= {"S_l_obeyed": by_kind[-1].obeyed, "life_score": by_kind[-1].life}
     for metric in metrics:
         value = total.scores[metric.name]
         scores[metric.name] = value.mean
@@ -61,6 +76,8 @@ def _model_summary(evaluation: Evaluation, metrics: Sequence[MetricInfo]) -> Mod
         max_words=total.max_words,
         max_words_clean=total.max_clean_words,
         S_l_clean=total.clean_length,
+        length_volatility=total.volatility.mean,
+        length_volatility_interval=total.volatility.interval,
         n=total.n,
         n_missing=total.n_missing,
         n_prompts=total.n_prompts,
@@ -98,6 +115,8 @@ def as_csv(groups: Sequence[Group]) -> str:
         *score_columns(metrics, None),
         *clean, "unscored", "median_words", "max_words", "max_words_clean", "max_train_words", "run",
     ]  # fmt: skip
+    scatters = any(each.total.volatility.mean is not None for group in groups for each in group.evaluations)
+    head += ["length_volatility", "length_volatility_low", "length_volatility_high"] if scatters else []
     lines: list[list[object]] = []
     for group, (each, name, part) in ((own, found) for own in groups for found in _parts(own)):
         scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
@@ -105,9 +124,14 @@ def as_csv(groups: Sequence[Group]) -> str:
             [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.asked, part.n_missing,
              part.n_empty, part.n_cut, *scores, *([part.clean_length and round(part.clean_length, 4)] if clean else []),
              n_unscored(part, group.metrics), part.median_words, part.max_words, part.max_clean_words,
-             each.max_train_words, each.node.id]
+             each.max_train_words, each.node.id, *([*_rounded(part.volatility)] if scatters else [])]
         )  # fmt: skip
     return csv_table(head, lines)
+
+
+def _rounded(value: Score) -> list[float | None]:
+    """Mean and both ends of the interval."""
+    return [None if number is None else round(number, 4) for number in (value.mean, *(value.interval or (None, None)))]
 
 
 def _parts(group: Group) -> Iterator[tuple[Evaluation, str, Cell]]:
@@ -168,16 +192,38 @@ def as_markdown(groups: Sequence[Group]) -> str:
         rows = [[markdown_cell(label), *cells] for label, *cells in _overall(group)]
         table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
         blocks.append(f"**{markdown_cell(group.bench)}**, {markdown_cell(group.judge_label)}. {finding}\n\n{table}")
-        notes = (group.coverage, group.cuts, group.templates)
-        blocks += [markdown_cell(quoted(note), 900) for note in notes if note]
+        blocks += [judges for judges in [_judges_table(group, groups)] if judges]
+        blocks += [markdown_cell(quoted(note), 900) for note in _notes(group)]
         if common := _on_common_prompts(group):
             cells = [[markdown_cell(label), *scores] for label, *scores in common]
             head = ["model", *(f"{label} on common prompts" for label in labels)]
             blocks.append(markdown_table(map(markdown_cell, head), cells, align="l" + "r" * len(labels)))
     footer = "Brackets: 95% intervals over prompts. Missing and unscored answers enter no mean."
+    if any(group.volatility for group in groups):
+        footer += " Volatility: standard deviation of the lengths of a prompt's answers in percent of their mean."
     if any(group.cuts for group in groups):
         footer += " Clean: without loops and next turns played by the model."
     return "\n\n".join([*blocks, footer]) + "\n"
+
+
+def _notes(group: Group) -> list[str]:
+    """What a reader of the means has to know."""
+    notes = (group.coverage, group.cuts, instruction_note(group.evaluations), group.volatility, group.templates)
+    return [note for note in notes if note]
+
+
+def _judges_table(group: Group, groups: Sequence[Group]) -> str:
+    """Judges of the same answers of the group's models side by side; empty if there are none."""
+    head = ["model", "score", "judges", "answers", "means", "Spearman", "alpha", "mean difference"]
+    rows = [
+        [*map(markdown_cell, (pair.model.label, row.name, " / ".join(pair.judges))), f"{pair.n:,}",
+         " / ".join(score(mean, 2) for mean in row.means), score(row.correlation, 2), score(row.alpha, 2),
+         score(row.apart, 2)]
+        for pair in judge_pairs(groups)
+        if pair.model.node.id in {each.node.id for each in group.evaluations}
+        for row in pair.rows
+    ]  # fmt: skip
+    return markdown_table(head, rows, align="lll" + "r" * 5) if rows else ""
 
 
 def print_tables(groups: Sequence[Group]) -> None:
@@ -201,7 +247,7 @@ def print_tables(groups: Sequence[Group]) -> None:
             # Text, not str: rich would read square brackets in a name as markup.
             table.add_row(*map(Text, _in_lines(cells)))
         show(table)
-        for note in filter(None, (group.coverage, group.cuts, group.templates)):
+        for note in _notes(group):
             show(Text(quoted(note)))
         if common := _on_common_prompts(group):
             table = Table(title="On common prompts", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)

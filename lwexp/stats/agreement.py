@@ -1,16 +1,27 @@
 """How far scores agree: rank correlation, Krippendorff's alpha, mean difference."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's rho; equal values share the mean of their ranks. 0 if one side is constant."""
-    ranks = [[sum(y < x for y in side) + (sum(y == x for y in side) - 1) / 2 for x in side] for side in (a, b)]
+    ranks = [_ranks(side) for side in (a, b)]
     middle = (len(a) - 1) / 2
     products = sum((x - middle) * (y - middle) for x, y in zip(*ranks, strict=True))
     squares = [sum((x - middle) ** 2 for x in side) for side in ranks]
     return products / (squares[0] * squares[1]) ** 0.5 if all(squares) else 0.0
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """From 0 on."""
+    before = 0
+    rank_of = {}
+    for value, count in sorted(Counter(values).items()):
+        rank_of[value] = before + (count - 1) / 2
+        before += count
+    return [rank_of[value] for value in values]
 
 
 def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 
 from lwexp.records import MetricInfo, Verdict
 
@@ -41,3 +41,25 @@ def prompt_means(scored: Iterable[tuple[str, Mapping[str, float | None]]], name:
         if value is not None:
             values[prompt].append(value)
     return {prompt: fmean(given) for prompt, given in values.items()}
+
+
+def length_volatility(lengths: Iterable[tuple[str, int]]) -> dict[str, float]:
+    """Prompt id -> standard deviation of the lengths of its answers, in percent of their mean.
+
+    Prompts with a single answer, or with only empty ones, are absent.
+
+    Args:
+        lengths: Prompt id and words of each answer.
+
+    Source:
+        VOLTBench (arXiv 2605.01357) measures how the length of repeated answers scatters; this coefficient of
+        variation is lwexp's own choice for it.
+    """
+    by_prompt: dict[str, list[int]] = defaultdict(list)
+    for prompt, words in lengths:
+        by_prompt[prompt].append(words)
+    return {
+        prompt: 100 * stdev(words) / fmean(words)
+        for prompt, words in by_prompt.items()
+        if len(words) > 1 and any(words)
+    }
