@@ -144,7 +144,8 @@ class FileBench(Bench):
             row, replaced = encodable_json(raw)
             unstorable.count(replaced, "prompts")
             if isinstance(row, dict):
-                row |= {ours: value_at(row, theirs) for ours, theirs in self.fields.items()}
+                named = {ours: value_at(row, theirs) for ours, theirs in self.fields.items()}
+                row |= {ours: value for ours, value in named.items() if value is not None}
             missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
             if missing:
                 theirs = " and ".join(self.fields.get(column, column) for column in missing)
