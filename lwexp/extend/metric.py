@@ -27,10 +27,14 @@ T = TypeVar("T")
 
 
 class Marks(NamedTuple):
-    """An answer's score on the metric's scale, and named parts of it, such as the six dimensions of S_q."""
+    """An answer's score on the metric's scale, and named parts of it, such as the six dimensions of S_q.
+
+    ``reasons`` are the judge's, by the same names; judgements.jsonl keeps them.
+    """
 
     score: float
     dimensions: Mapping[str, float] = {}
+    reasons: Mapping[str, str] = {}
 
 
 class Question(NamedTuple, Generic[T]):

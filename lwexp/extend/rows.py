@@ -41,6 +41,8 @@ class GivenAnswer(NamedTuple):
     reasoning: str = ""  # from a field of its own
     finish_reason: str | None = None
     sampling: Sampling | None = None
+    scores: Mapping[str, Any] = {}  # by another judge, under the file's names
+    judge: str | None = None  # who gave them; None if the row does not say
 
 
 F = TypeVar("F", "RowFormat", "PairFormat")

@@ -1,9 +1,12 @@
 """``lwexp evaluate``: a model answers a bench, the answers are scored, and a report compares models."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine, ServerEngine
@@ -18,6 +21,10 @@ from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES, VERDICTS, EvaluateR
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
 from lwexp.text.plain import plural
+
+if TYPE_CHECKING:
+    from lwexp.sample.pairing import Paired
+    from lwexp.score.given_scores import GivenScores
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +56,9 @@ def evaluate(config: Config) -> RunDirectory | None:
     )  # fmt: skip
     with run:
         if not run.is_finished:
-            responses = _responses(config, prompts, trained, run)
-            verdicts = _score(config, responses, run)
+            scored: dict[str, GivenScores] = {}
+            responses = _responses(config, prompts, trained, run, scored)
+            verdicts = _score(config, responses, run, scored)
             if other is not None:
                 _compare(config, responses, verdicts, other, run)
             _close(run, responses, verdicts, _template(config, trained))
@@ -155,16 +163,22 @@ def _name(config: Config, trained: Run | None) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)[:50]
 
 
-def _responses(config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory) -> list[Response]:
+def _responses(
+    config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory, scored: dict[str, GivenScores]
+) -> list[Response]:
+    """The answers; ``scored`` is filled with scores that came with them."""
     from lwexp.sample.collect import collect
     from lwexp.sample.external_responses import read_responses
 
     out = run.path / RESPONSES
     if config.responses:
         failures: list[Failure] = []
+        found: list[tuple[str, Paired]] = []
+        path = Path(config.responses)
         responses = read_responses(
-            Path(config.responses), prompts, config.bench.counter, bench=config.bench.name, failures=failures
+            path, prompts, config.bench.counter, bench=config.bench.name, failures=failures, scored=found
         )
+        scored |= {id: _given(one, path) for id, one in found}
         write_rows(out, responses)
         if failures:
             write_rows(run.path / ANSWER_FAILURES, failures)
@@ -185,28 +199,42 @@ def _template(config: Config, trained: Run | None) -> str | None:
     Raises:
         LwexpError: If the model's folder has neither a chat format nor a template.
     """
-    from lwexp.pack.chat import chat_of
-    from lwexp.pack.tokenizer import load_tokenizer
-
     engine = config.engine
     if config.responses:
         return None
     if isinstance(engine, ApiEngine):
         return "server"
+    from lwexp.pack.chat import chat_of
+    from lwexp.pack.tokenizer import load_tokenizer
+
     folder = trained.path / "model" if trained else Path(str(engine.path))
     format = chat_of(load_tokenizer(folder, None, engine.chat))
     changed = format.model_dump(exclude={"kind"}, exclude_defaults=True)
     return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])
 
 
-def _score(config: Config, responses: Sequence[Response], run: RunDirectory) -> list[Verdict]:
+def _given(one: Paired, path: Path) -> GivenScores:
+    """Scores without a judge's name are called after their file."""
+    from lwexp.score.given_scores import GivenScores
+
+    return GivenScores(f"{path} {one.place}", one.answer.judge or f"scores in {path.name}", one.answer.scores)
+
+
+def _score(
+    config: Config, responses: Sequence[Response], run: RunDirectory, scored: Mapping[str, GivenScores]
+) -> list[Verdict]:
     from lwexp.score.checks import check_texts
+    from lwexp.score.given_scores import given_verdicts
     from lwexp.score.verdicts import score_responses
 
     root = Path(config.root)
+    takes_given = any(metric.kind == "quality" for metric in config.bench.scored_by)
+    if scored and not takes_given:
+        log.warning("%s have scores, which are left out: the bench has no S_q", plural(len(scored), "answer"))
     verdicts = score_responses(
-        responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path, root=root
-    )
+        responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path, root=root,
+        given=given_verdicts(scored) if takes_given else (),
+    )  # fmt: skip
     check_texts(
         responses, config.judge, parts=config.score.segments, seed=config.seed, out_dir=run.path, root=root,
         counter=config.bench.counter,
@@ -222,7 +250,8 @@ def _compare(
     from lwexp.score.regression import regression
 
     theirs = list(read_rows(other.path / RESPONSES, Response))
-    scored = list(read_rows(other.path / VERDICTS, Verdict))
+    scored = _by_the_judge(list(read_rows(other.path / VERDICTS, Verdict)), config)
+    verdicts = _by_the_judge(verdicts, config)
     metrics = [metric.info() for metric in config.bench.scored_by]
     if not _same_judge(run.path, other.path):
         judged = [metric for metric in metrics if metric.needs_judge]
@@ -243,6 +272,13 @@ def _compare(
         compare_pairwise(
             responses, theirs, other.id, config.judge, seed=config.seed, out_dir=run.path, root=Path(config.root)
         )
+
+
+def _by_the_judge(verdicts: Sequence[Verdict], config: Config) -> list[Verdict]:
+    """Without the scores of other judges that came with the answers."""
+    judged = {metric.kind for metric in config.bench.scored_by if metric.needs_judge}
+    model = config.judge.model if isinstance(config.judge, AskedJudge) else None
+    return [verdict for verdict in verdicts if verdict.kind not in judged or verdict.scorer == model]
 
 
 def _same_judge(ours: Path, other: Path) -> bool:

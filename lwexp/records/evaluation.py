@@ -119,6 +119,8 @@ class Judgement(Row):
     scorer: str
     score: float | None = Field(allow_inf_nan=False)
     dimensions: dict[str, float]  # name -> 1..5 for S_q; empty if unscored
+    # What the judge says of each dimension; omitted if the metric asks for no reasons.
+    reasons: dict[str, str] = Field(default_factory=dict, exclude_if=lambda reasons: not reasons)
     unscored_reason: str | None
 
 

@@ -28,6 +28,7 @@ def read_responses(
     *,
     bench: str,
     failures: list[Failure] | None = None,
+    scored: list[tuple[str, Paired]] | None = None,
 ) -> list[Response]:
     """Read answers to a bench, in bench order.
 
@@ -42,6 +43,7 @@ def read_responses(
         counter: How words are counted.
         bench: The bench's name.
         failures: Filled with the answers that end within their reasoning.
+        scored: Filled with the answers that another judge has scored, each with its response's id.
 
     Raises:
         LwexpError: If a row cannot be read, answers no prompt of this bench, leaves in doubt which, or repeats an
@@ -49,6 +51,9 @@ def read_responses(
     """
     paired = pair(read_answers(path), prompts, bench=bench, origin=f"responses={path}")
     found = {(response := _response(one, path.stem, counter)).id: response for one in paired}
+    if scored is not None:
+        ids = ((f"{one.prompt.id}#{one.answer.repeat}", one) for one in paired if one.answer.scores)
+        scored += [(id, one) for id, one in ids if found[id].finish_reason != "error"]
     unfinished = [response for response in found.values() if response.finish_reason == "error" and response.reasoning]
     if failures is not None:
         failures += [_unfinished(response, counter) for response in unfinished]

@@ -11,7 +11,8 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     verdicts.jsonl    records.Verdict       per response x metric: kind "length" (scorer S_l), then "quality" (scorer:
                                             the judge's model) unless judge=none; ``score`` is the mean of its
                                             judgements. A metric that is the mean of others has no rows; a metric that
-                                            needs a length has no row for a prompt that states none
+                                            needs a length has no row for a prompt that states none. Scores
+                                            that came with the answers of responses=<file> follow, by another scorer
     judgements.jsonl  records.Judgement     per judged metric x response x ``judge.repeats``; absent without a judge
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
     judge_failures.json   runs.summaries    questions without a usable reply, by reason, each with an example; absent if

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -120,26 +120,29 @@ def _row(a: Response, b: Response, first: Side, other: str, scorer: str, outcome
     )  # fmt: skip
 
 
-def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> PairwiseSummary:
-    """Counts of pairs, and the win rate with its interval over prompts.
+def pair_scores(rows: Iterable[PairJudgement]) -> dict[tuple[str, int], float]:
+    """Prompt and repeat -> 1 if ours won, 0.5 for a tie, 0 if the other won.
 
     A pair is won if the two orders together favour one side: both do, or one does and the other is a tie. If they
     contradict each other, the order decided and not the text, so the pair is a tie. A pair that lacks a choice in one
-    of the orders is unscored and enters no rate. The win rate counts a tie as half.
+    of the orders is unscored, and absent.
     """
     worth = {"ours": 1.0, "tie": 0.5, "other": 0.0}
-    both: dict[tuple[str, int], list[PairJudgement]] = defaultdict(list)
+    both: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
-        both[row.prompt_id, row.repeat].append(row)
+        if row.winner is not None:
+            both[row.prompt_id, row.repeat].append(worth[row.winner])
+    means = {pair: fmean(scores) for pair, scores in both.items() if len(scores) == len(_ORDERS)}
+    return {pair: 1.0 if mean > 0.5 else 0.0 if mean < 0.5 else 0.5 for pair, mean in means.items()}
+
+
+def summary(rows: Sequence[PairJudgement], *, other: str, scorer: str) -> PairwiseSummary:
+    """Counts of pairs, and the win rate with its interval over prompts; a tie counts as half."""
+    scores = pair_scores(rows)
     outcomes: dict[str, list[float]] = defaultdict(list)
-    unscored = 0
-    for (prompt, _), judged in both.items():
-        winners = [row.winner for row in judged if row.winner is not None]
-        if len(winners) < len(_ORDERS):
-            unscored += 1
-            continue
-        mean = fmean(worth[winner] for winner in winners)
-        outcomes[prompt].append(1.0 if mean > 0.5 else 0.0 if mean < 0.5 else 0.5)
+    for (prompt, _), score in scores.items():
+        outcomes[prompt].append(score)
+    unscored = len({(row.prompt_id, row.repeat) for row in rows}) - len(scores)
     decided = [row for row in rows if row.winner in ("ours", "other")]
     single = [value for values in outcomes.values() for value in values]
     by_prompt = [fmean(values) for values in outcomes.values()]

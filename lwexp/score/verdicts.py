@@ -31,6 +31,7 @@ def score_responses(
     seed: int,
     out_dir: Path,
     root: Path | None = None,
+    given: Sequence[Verdict] = (),
 ) -> list[Verdict]:
     """Score responses, and write ``verdicts.jsonl``: per response one verdict for each metric that applies to it.
 
@@ -45,6 +46,7 @@ def score_responses(
         seed: The run's seed, sent with every question to the judge.
         out_dir: An existing folder.
         root: Folder of the runs that share their paid replies; None shares with no run.
+        given: Verdicts of other judges, which come after those made here.
 
     Raises:
         LwexpError: If an id is repeated, or the judge cannot be used at all.
@@ -64,8 +66,8 @@ def score_responses(
             found[one.metric.kind] = one.read(outcomes)
         if judged:
             write_rows(out_dir / JUDGEMENTS, (r for one in judged for rows in one.judgements.values() for r in rows))
-        given = [(response, found.get(metric.kind, {})) for response in responses for metric in metrics]
-        verdicts = [by_id[response.id] for response, by_id in given if response.id in by_id]
+        made = [(response, found.get(metric.kind, {})) for response in responses for metric in metrics]
+        verdicts = [*(by_id[response.id] for response, by_id in made if response.id in by_id), *given]
         write_rows(out_dir / VERDICTS, verdicts)
         return verdicts
 
@@ -205,7 +207,8 @@ def outcome_without_judge(metric: JudgedMetric, response: Response) -> Marks | s
 def judgement(metric: Metric, response: Response, repeat: int, scorer: str, outcome: Marks | str) -> Judgement:
     """One reply of a judge; ``outcome`` is its marks or the reason why there are none."""
     verdict = _verdict(metric, response, scorer, outcome)
-    return Judgement(**{**verdict.model_dump(), "repeat": repeat})
+    reasons = dict(outcome.reasons) if isinstance(outcome, Marks) else {}
+    return Judgement(**{**verdict.model_dump(), "repeat": repeat, "reasons": reasons})
 
 
 def judged_verdict(metric: JudgedMetric, response: Response, scorer: str, judgements: Sequence[Judgement]) -> Verdict:

@@ -96,6 +96,11 @@ def read_object(
         raise UnreadableError(first_problem(error)) from None
 
 
+def fields_in(value: dict[str, Any], schema: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a schema in an object, under any spelling that ``read_object`` accepts; empty if it has none."""
+    return _with_fields(value, _names_of(schema)) or {}
+
+
 def _names_of(schema: type[BaseModel]) -> dict[str, str]:
     """Normalised name or alias (see ``_plain``) -> field name."""
     names: dict[str, str] = {}

@@ -92,6 +92,8 @@ def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAns
         reasoning=reasoning_of(row),
         finish_reason=str(reason) if reason else None,
         sampling=sampling,
+        scores=row["scores"] if isinstance(row.get("scores"), Mapping) else {},
+        judge=str(row["judge"]) if row.get("judge") else None,
     )
 
 

@@ -1,9 +1,10 @@
 """Rows with a prompt and an answer in columns: the release's pred.jsonl, lwexp's responses.jsonl, CSV, and many others.
 
-Source: THUDM/LongWriter evaluation/pred.py at 3fcfdff; evalscope 1.14.1 third_party/longbench_write/infer.py; the
-query and response of ms-swift 2; the instruction, input and output of alpaca.
+Source: THUDM/LongWriter evaluation/pred.py and eval_quality.py at 3fcfdff; evalscope 1.14.1
+third_party/longbench_write/infer.py; the query and response of ms-swift 2; the instruction, input and output of alpaca.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
@@ -23,7 +24,11 @@ class Plain(AnswerFormat):
     tool: ClassVar[str] = "plain rows"
 
     def detects(self, row: JsonRow) -> bool:
-        return any(key in row for key in _TEXT)
+        return any(key in row for key in _TEXT) or _is_total(row)
+
+    def counted(self, rows: Sequence[tuple[str, JsonRow]]) -> Sequence[tuple[str, JsonRow]]:
+        """Without the line of totals that the release's eval_quality.py appends to its judge.jsonl."""
+        return [(place, row) for place, row in rows if not _is_total(row)]
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
         """One answer, or one per text in a list."""
@@ -40,6 +45,10 @@ class Plain(AnswerFormat):
             raise BrokenRowError("wrong_type", "history has earlier turns; wanted one prompt and one answer")
         first = with_columns(row, texts[0], _prompt(row))
         return [first._replace(text=text, repeat=first.repeat + number) for number, text in enumerate(texts)]
+
+
+def _is_total(row: JsonRow) -> bool:
+    return "total" in row and all(isinstance(value, int | float) for value in row.values())
 
 
 def _prompt(row: JsonRow) -> str | None:
