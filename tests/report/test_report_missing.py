@@ -21,11 +21,11 @@ CLAIM = (
 )
 
 
-def make(root, name, words_of, *, end="stop"):
-    """An evaluation of 8 prompts; ``words_of`` says how many words come for a length, None that none do."""
+def make(root, name, words_of, *, end="stop", count=8):
+    """An evaluation of ``count`` prompts; ``words_of`` says how many words come for a length, None that none do."""
     rows = []
-    for number in range(8):
-        required = 100 if number < 4 else 400
+    for number in range(count):
+        required = 100 if number < count // 2 else 400
         words = words_of(required)
         rows.append(report_runs.response(
             f"p{number}", required=required, words=words or 0, text="tea " * (words or 0), model=name,
@@ -74,6 +74,20 @@ def test_four_renderings_say_how_many_came_and_compare_common_prompts(runs, tmp_
     means = {model: float(table[model, "common"]["S_l"]) for model in ("whole", "half")}
     assert means == {"whole": 100, "half": pytest.approx(83.3333)}
     assert float(table["whole", "all"]["S_l"]) == 75
+
+
+def test_half_of_492_answers_is_246_of_492_in_four_renderings(tmp_path, capsys, monkeypatch):
+    """As the four-length HelloBench file that has no answer to half of its prompts."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run = make(tmp_path, "half", lambda required: 75 if required == 100 else None, count=492)
+    compare([run], tmp_path / "report.html")
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", (tmp_path / "report.html").read_text()))
+    assert "246 of 492" in " ".join(capsys.readouterr().out.split())
+    assert "| 246 of 492 |" in (tmp_path / "report.md").read_text()
+    assert "246 of 492 answers, 246 missing; 246 prompts" in page
+    with (tmp_path / "report.csv").open(encoding="utf-8-sig") as file:
+        total = next(line for line in csv.DictReader(file) if line["part"] == "all")
+    assert [total[name] for name in ("answers", "asked", "missing", "empty")] == ["246", "492", "246", "0"]
 
 
 def test_no_figure_has_a_point_for_a_missing_answer(runs):
