@@ -41,7 +41,7 @@ def given_verdicts(given: Mapping[str, GivenScores]) -> list[Verdict]:
     ]  # fmt: skip
     for judge in dict.fromkeys(one.judge for one in given.values()):
         count = sum(one.judge == judge for one in given.values())
-        log.info("%s came with scores, which stand as those of %s", plural(count, "answer"), judge)
+        log.info("%s came with scores; the report calls their judge %r", plural(count, "answer"), judge)
     return verdicts
 
 

@@ -4,16 +4,21 @@ import json
 import shutil
 import subprocess
 import sys
+from math import log10
 from pathlib import Path
+
+import pytest
 
 from tests.report import report_runs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "arena"
 GOOD = "Part 1 of 1 looks at the history of tea. Farmers know it well. Here the text ends."
-TEXTS = {"good": GOOD, "middling": "Tea is old. " * 4, "bad": "word " * 12}
+TEXTS = {"good": GOOD, "same": "Tea is old. " * 4, "bad": "word " * 12}
 
 
 def test_three_runs_are_rated_from_pairs_in_both_orders(tmp_path: Path) -> None:
+    """The first wins all three games against either of the others, which tie. With half a win for each side beside,
+    its odds are 3.5 to 0.5: 400 log10(7) = 338.0 points."""
     shutil.copytree(EXAMPLE, tmp_path / "mine")
     for name, text in TEXTS.items():
         run = report_runs.make_run(tmp_path / "mine", f"eval-{name}-00000001", "evaluate")
@@ -26,7 +31,8 @@ def test_three_runs_are_rated_from_pairs_in_both_orders(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len((EXAMPLE / "arena.py").read_text().splitlines()) <= 70
     found = json.loads((tmp_path / "mine" / "played" / "arena.json").read_text())["models"]
-    assert (found[0]["model"], found[-1]["model"]) == (runs[0], runs[2])
+    assert found[0]["model"] == runs[0]
+    assert [row["score"] - found[2]["score"] for row in found] == pytest.approx([400 * log10(7), 0, 0], abs=1e-6)
     assert all(row["interval"][0] <= row["score"] <= row["interval"][1] for row in found)
     assert [row["games"] for row in found] == [6, 6, 6]  # three prompts against each of two others
     pairs = (tmp_path / "mine" / "played" / f"{runs[0]}-vs-{runs[2]}" / "pairwise.jsonl").read_text().splitlines()
