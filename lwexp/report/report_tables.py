@@ -6,10 +6,9 @@ from lwexp.pages.display import quoted, score, span, words
 from lwexp.records import MetricInfo
 from lwexp.report.aggregation import Cell, Score, n_unscored, seeds
 from lwexp.report.answers.instructions import instruction_note, instruction_rows
-from lwexp.report.answers.judges import JudgePair, judge_pairs
+from lwexp.report.answers.judges import judge_pairs, judges_summary, judges_table
 from lwexp.report.evaluations import Evaluation, all_metrics
 from lwexp.report.groups import Group
-from lwexp.runs.artifacts import Tree
 from lwexp.runs.logs import show
 from lwexp.runs.summaries import ComparisonSummary, GroupSummary, ModelSummary
 from lwexp.text.cells import csv_table, markdown_cell, markdown_table
@@ -29,20 +28,11 @@ def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
     return ComparisonSummary(
         **models,
         **dict(found[0]),
-        judges=[_judges_summary(pair) for pair in judge_pairs(groups)],
+        judges=[judges_summary(pair) for pair in judge_pairs(groups)],
         headline=quoted(groups[0].findings.headline),
         notes=list(notes),
         groups=found if len(found) > 1 else [],
     )
-
-
-def _judges_summary(pair: JudgePair) -> Tree:
-    agreement = {
-        row.name: {"means": row.means, "spearman": row.correlation, "alpha": row.alpha, "mean_difference": row.apart}
-        for row in pair.rows
-    }
-    interval = pair.difference.interval if pair.difference else None
-    return {"model": pair.model.label, "judges": pair.judges, "n": pair.n, "interval": interval, "agreement": agreement}
 
 
 def _group_summary(group: Group) -> GroupSummary:
@@ -192,7 +182,7 @@ def as_markdown(groups: Sequence[Group]) -> str:
         rows = [[markdown_cell(label), *cells] for label, *cells in _overall(group)]
         table = markdown_table(map(markdown_cell, head), rows, align="l" + "r" * len(head))
         blocks.append(f"**{markdown_cell(group.bench)}**, {markdown_cell(group.judge_label)}. {finding}\n\n{table}")
-        blocks += [judges for judges in [_judges_table(group, groups)] if judges]
+        blocks += filter(None, [judges_table(group, groups)])
         blocks += [markdown_cell(quoted(note), 900) for note in _notes(group)]
         if common := _on_common_prompts(group):
             cells = [[markdown_cell(label), *scores] for label, *scores in common]
@@ -210,20 +200,6 @@ def _notes(group: Group) -> list[str]:
     """What a reader of the means has to know."""
     notes = (group.coverage, group.cuts, instruction_note(group.evaluations), group.volatility, group.templates)
     return [note for note in notes if note]
-
-
-def _judges_table(group: Group, groups: Sequence[Group]) -> str:
-    """Judges of the same answers of the group's models side by side; empty if there are none."""
-    head = ["model", "score", "judges", "answers", "means", "Spearman", "alpha", "mean difference"]
-    rows = [
-        [*map(markdown_cell, (pair.model.label, row.name, " / ".join(pair.judges))), f"{pair.n:,}",
-         " / ".join(score(mean, 2) for mean in row.means), score(row.correlation, 2), score(row.alpha, 2),
-         score(row.apart, 2)]
-        for pair in judge_pairs(groups)
-        if pair.model.node.id in {each.node.id for each in group.evaluations}
-        for row in pair.rows
-    ]  # fmt: skip
-    return markdown_table(head, rows, align="lll" + "r" * 5) if rows else ""
 
 
 def print_tables(groups: Sequence[Group]) -> None:

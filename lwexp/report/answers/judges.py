@@ -9,12 +9,15 @@ from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
 
+from lwexp.pages.display import score
 from lwexp.records import MetricInfo, Verdict
 from lwexp.report.evaluations import Evaluation
 from lwexp.report.groups import Group
+from lwexp.runs.artifacts import Tree
 from lwexp.stats.agreement import krippendorff_alpha, mean_absolute_difference, rank_correlation
 from lwexp.stats.intervals import Difference, paired_difference
 from lwexp.stats.scores import prompt_means
+from lwexp.text.cells import markdown_cell, markdown_table
 
 _Answer = tuple[str, int, str]  # prompt id, repeat, text
 
@@ -111,3 +114,27 @@ def _agreement(name: str, pairs: Sequence[tuple[float, float]]) -> Agreement:
         name, (fmean(firsts), fmean(seconds)), rank_correlation(firsts, seconds), krippendorff_alpha(pairs),
         mean_absolute_difference(pairs) or 0.0,
     )  # fmt: skip
+
+
+def judges_summary(pair: JudgePair) -> Tree:
+    """A pair in summary.json."""
+    agreement = {
+        row.name: {"means": row.means, "spearman": row.correlation, "alpha": row.alpha, "mean_difference": row.apart}
+        for row in pair.rows
+    }
+    interval = pair.difference.interval if pair.difference else None
+    return {"model": pair.model.label, "judges": pair.judges, "n": pair.n, "interval": interval, "agreement": agreement}
+
+
+def judges_table(group: Group, groups: Sequence[Group]) -> str:
+    """Judges of the same answers of the group's models side by side; empty if there are none."""
+    head = ["model", "score", "judges", "answers", "means", "Spearman", "alpha", "mean difference"]
+    rows = [
+        [*map(markdown_cell, (pair.model.label, row.name, " / ".join(pair.judges))), f"{pair.n:,}",
+         " / ".join(score(mean, 2) for mean in row.means), score(row.correlation, 2), score(row.alpha, 2),
+         score(row.apart, 2)]
+        for pair in judge_pairs(groups)
+        if pair.model.node.id in {each.node.id for each in group.evaluations}
+        for row in pair.rows
+    ]  # fmt: skip
+    return markdown_table(head, rows, align="lll" + "r" * 5) if rows else ""
