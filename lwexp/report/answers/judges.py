@@ -97,7 +97,7 @@ def _pair(a: _Scores, b: _Scores, shared: Sequence[_Answer]) -> JudgePair:
     rows = [_agreement(a.metric.label, [(x.score or 0.0, y.score or 0.0) for x, y in both])]
     for name in names:
         given = [
-            (x.dimensions[name], y.dimensions[name]) for x, y in both if {name} <= x.dimensions.keys() & y.dimensions
+            (x.dimensions[name], y.dimensions[name]) for x, y in both if name in x.dimensions and name in y.dimensions
         ]
         rows.append(_agreement(name.replace("_", " "), given))
     name = a.metric.name
