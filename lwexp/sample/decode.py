@@ -25,7 +25,7 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError
 from lwexp.sample.cache import SlotCache
 from lwexp.sample.choose import choose_tokens, penalise_repeats
-from lwexp.sample.slot_attention import slot_attention
+from lwexp.sample.slot_attention import slot_attention, use_slot_attention
 
 Logits = Float[Tensor, "rows vocab"]
 
@@ -107,12 +107,14 @@ class Decoder:
     """A number of slots, each with one answer. Every step gives each answer its next token.
 
     Args:
-        model: A causal language model of transformers, in evaluation mode.
+        model: A causal language model of transformers, in evaluation mode. From now on it attends through
+            ``slot_attention.attend``.
         slots: How many answers are written at once.
         stop_ids: An answer ends before the first of these.
     """
 
     def __init__(self, model: Any, slots: int, stop_ids: Sequence[int]) -> None:
+        use_slot_attention(model)
         self._model = model
         self._slots = slots
         self._stops = frozenset(stop_ids)

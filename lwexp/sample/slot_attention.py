@@ -25,7 +25,17 @@ _CHANGES_SCORES = ("s_aux", "sinks", "position_bias")
 
 @contextmanager
 def slot_attention(model: Any) -> Iterator[None]:
-    """Make a transformers model use ``attend`` within the context; its own attention is restored afterwards.
+    """``use_slot_attention`` within the context; the model's own attention is restored afterwards."""
+    before = model.config._attn_implementation
+    use_slot_attention(model)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def use_slot_attention(model: Any) -> None:
+    """Make a transformers model use ``attend``.
 
     Raises:
         LwexpError: If the model has layers of another kind, such as linear or chunked attention.
@@ -35,12 +45,8 @@ def slot_attention(model: Any) -> Iterator[None]:
     if problem := layers_problem(model.config):
         raise LwexpError(f"{type(model).__name__} {problem}")
     AttentionInterface.register(NAME, attend)
-    before = model.config._attn_implementation
-    model.set_attn_implementation(NAME)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
+    if model.config._attn_implementation != NAME:
+        model.set_attn_implementation(NAME)
 
 
 def layers_problem(config: Any) -> str | None:

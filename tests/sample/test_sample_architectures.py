@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lwexp.records import LwexpError
-from lwexp.sample.decode import DecodeRequest, decode
+from lwexp.sample.decode import Decoder, DecodeRequest, decode
 from tests.sample.test_sample_decode import sampling
 
 SIZES: dict[str, Any] = {
@@ -60,6 +60,22 @@ def test_greedy_answers_past_the_window_equal_those_of_generate(name: str) -> No
     assert model.config._attn_implementation == "eager"  # given back
     if "sliding_window" in MODELS[name]:  # negative control: the window matters for these prompts
         assert answers(model_of(name, sliding_window=128)) != ours
+
+
+def test_a_decoder_used_on_its_own_honours_the_window_too() -> None:
+    """As ``lwexp serve`` and ``lwexp chat`` use it."""
+    made = {}
+    for window in (5, 128):
+        model = model_of("mistral", sliding_window=window)
+        decoder = Decoder(model, 1, ())
+        decoder.admit([DecodeRequest("q", PROMPTS[1], seed="")], sampling(max_new_tokens=12, batch_size=1))
+        tokens = []
+        while decoder.is_busy:
+            tokens += [step.token for step in decoder.choose()]
+            decoder.advance()
+        made[window] = tokens
+    assert made[5] == answers(model_of("mistral"))[1]
+    assert made[5] != made[128]
 
 
 def test_logits_keep_the_factor_and_the_softcap_of_the_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
