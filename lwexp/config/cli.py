@@ -105,7 +105,7 @@ def command_line(typed: str) -> list[str]:
         words = words[1:]
     named = {**{name: name for name in SCRIPTS}, **{script: name for name, script in SCRIPTS.items()}}
     if not words or words[0] not in named:
-        raise LwexpError(f"{typed!r} is no command of lwexp; wanted lwexp {'|'.join(SCRIPTS)} and its overrides")
+        raise LwexpError(f"{typed!r} is not a command of lwexp; wanted lwexp {'|'.join(SCRIPTS)} and its overrides")
     return ["-m", "lwexp", named[words[0]], *words[1:]]
 
 

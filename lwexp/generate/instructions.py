@@ -101,9 +101,7 @@ def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
         unstorable.count(replaced, "rows")
         row = _instruction(value, path, number)
         if row.id in seen:
-            raise LwexpError(
-                f"{path} line {number}: id {row.id!r} stands in line {seen[row.id]} already; make it unique"
-            )
+            raise LwexpError(f"{path} line {number}: id {row.id!r} is already in line {seen[row.id]}; make it unique")
         seen[row.id] = number
         rows.append(row)
     if not rows:

@@ -42,9 +42,9 @@ def read_json(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     try:
         value, end = json.JSONDecoder().raw_decode(text, at)
     except (ValueError, RecursionError) as error:
-        raise LwexpError(f"{path} is no JSON array of rows, and not JSON at all: {error}") from None
+        raise LwexpError(f"{path} is not a JSON array of rows, and not JSON at all: {error}") from None
     if not isinstance(value, Mapping) or text[end:].strip():
-        raise LwexpError(f"{path} is no JSON array of rows; if it holds one object a line, rename it to .jsonl")
+        raise LwexpError(f"{path} is not a JSON array of rows; if it holds one object a line, rename it to .jsonl")
     rows = value["data"] if isinstance(value.get("data"), list) else [value]
     yield from (RawRow(number, "row", row) for number, row in enumerate(rows, start=1))
 
@@ -84,7 +84,7 @@ _NOT_TEXT = frozenset({"required_words", "chosen_score", "rejected_score", "hist
 
 
 def read_csv(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
-    """Comma-separated columns under a header. Lists of messages stand in their cells as JSON.
+    """Comma-separated columns under a header. In CSV, a list of messages is JSON text in its cell.
 
     Raises:
         LwexpError: If the header does not name each column, or is not separated by commas.
@@ -161,7 +161,7 @@ def read_parquet(file: BinaryIO, path: Path) -> Generator[RawRow, None, None]:
     try:
         batches = pq.ParquetFile(file, page_checksum_verification=True).iter_batches(batch_size=_ROWS_AT_ONCE)
     except (pa.ArrowException, OSError) as error:
-        raise LwexpError(f"{path} is no Parquet file: {first_line(error)}") from None
+        raise LwexpError(f"{path} is not a Parquet file: {first_line(error)}") from None
     number = 0
     try:
         for batch in batches:

@@ -177,5 +177,5 @@ def _score(row: JsonRow, column: str) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     if not abs(value) <= sys.float_info.max:  # an int may be longer than any float
-        raise BrokenRowError("wrong_type", f"{column} is no finite number of 64 bits")
+        raise BrokenRowError("wrong_type", f"{column} is not a finite number of 64 bits")
     return float(value)

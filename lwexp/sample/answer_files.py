@@ -200,7 +200,7 @@ def _parquet_rows(content: bytes, origin: str) -> Iterator[_Row]:
     try:
         rows = pq.read_table(io.BytesIO(content)).to_pylist()
     except (pa.ArrowException, OSError) as error:  # OSError: a page that cannot be unpacked
-        raise LwexpError(f"{origin}: is no Parquet file, or is damaged: {first_line(error)}") from None
+        raise LwexpError(f"{origin}: is not a Parquet file, or is damaged: {first_line(error)}") from None
     for number, row in enumerate(rows, start=1):
         yield _Row(
             f"row {number}", {key: value for key, value in row.items() if value is not None or key == "response"}

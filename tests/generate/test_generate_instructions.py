@@ -69,7 +69,7 @@ def test_rows_of_several_shapes_are_read(tmp_path: Path) -> None:
         ('{"text": "a", "required_words": "many"}', "line 2: required_words"),
         ('{"text": "a", "required_words": 0}', "line 2: required_words"),
         ('{"text": "a", "language": "de"}', "line 2: language"),
-        ('{"text": "a", "id": "set-000001"}', "line 2: id 'set-000001' stands in line 1 already"),
+        ('{"text": "a", "id": "set-000001"}', "line 2: id 'set-000001' is already in line 1"),
     ],
 )
 def test_a_bad_row_names_its_line(line: str, message: str, tmp_path: Path) -> None:

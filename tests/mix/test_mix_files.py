@@ -1,4 +1,4 @@
-"""Rows come out of files with the numbers they have there, whatever is broken around them."""
+"""Rows keep their line numbers, even if other rows of the file are broken."""
 
 import gzip
 import json
@@ -58,7 +58,7 @@ def test_rows_before_a_syntax_error_survive_it(tmp_path: Path, text: str, number
 
 
 def test_files_that_are_no_table_of_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(LwexpError, match="no JSON array of rows"):
+    with pytest.raises(LwexpError, match="not a JSON array of rows"):
         list(read_file(write(tmp_path / "a.json", '{"n": 1}\n{"n": 2}')))
     with pytest.raises(LwexpError, match=r"cannot read \.txt"):
         read_file(write(tmp_path / "a.txt", "n\n1\n"))
@@ -66,7 +66,7 @@ def test_files_that_are_no_table_of_rows_are_refused(tmp_path: Path) -> None:
         read_file(tmp_path / "none.jsonl")
     with pytest.raises(LwexpError, match="is a folder"):
         read_file(tmp_path)
-    with pytest.raises(LwexpError, match="is no Parquet file"):
+    with pytest.raises(LwexpError, match="is not a Parquet file"):
         list(read_file(write(tmp_path / "a.parquet", "n")))
 
 

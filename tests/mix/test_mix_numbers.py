@@ -1,4 +1,4 @@
-"""Numbers that 64 bits cannot hold: their row is named and counted, at every door where rows come in."""
+"""A row with a number beyond 64 bits is named and counted, wherever rows are read."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_an_import_names_the_row_and_keeps_the_others(tmp_path: Path, columns: d
 def test_a_score_that_no_float_holds_breaks_its_pair(tmp_path: Path, score: float) -> None:
     kept, (failure,) = imported(tmp_path, PAIR, PAIR | {"rejected_score": score}, PAIR)
     assert kept == ["set-1", "set-3"]
-    assert failure.detail.endswith("line 2: rejected_score is no finite number of 64 bits")
+    assert failure.detail.endswith("line 2: rejected_score is not a finite number of 64 bits")
 
 
 def test_numbers_in_the_provenance_of_an_exported_row_are_checked_too(tmp_path: Path) -> None:

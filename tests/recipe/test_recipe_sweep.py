@@ -126,7 +126,7 @@ def test_a_setup_command_is_a_script_or_a_command(typed: str, wanted: list[str])
 
 @pytest.mark.parametrize("typed", ["rm -r /", "", "lwexp fly"])
 def test_a_setup_command_other_than_lwexps_is_refused(typed: str) -> None:
-    with pytest.raises(LwexpError, match=r"is no command of lwexp; wanted lwexp generate\|train\|evaluate"):
+    with pytest.raises(LwexpError, match=r"is not a command of lwexp; wanted lwexp generate\|train\|evaluate"):
         command_line(typed)
 
 

@@ -293,7 +293,7 @@ def test_a_chat_has_the_columns_of_a_plain_row(tmp_path: Path) -> None:
          " are id, object, model, output"),
         ("a.jsonl", lines({"messages": [user("Hi"), said("Hello"), user(TEA), said("a")]}), "2 turns of the user"),
         ("a.jsonl", lines({"messages": [user(TEA), said("a")], "required_words": 11}), "asked for another length"),
-        ("a.parquet", b"PAR1 broken", "is no Parquet file"),
+        ("a.parquet", b"PAR1 broken", "is not a Parquet file"),
         ("log.eval", b"PK broken", "inspect log convert --to json"),
     ],
 )  # fmt: skip
