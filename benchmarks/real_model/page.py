@@ -46,14 +46,14 @@ def reading(study: Study) -> str:
     ]
     ends = study.trained[0], study.trained[-1]
     means = [f"{fmean(end.values('mean')):,.0f} words after training on {end.label}" for end in ends]
-    beyond = ", ".join(f"{100 * setting.beyond:.0f}% ({setting.label})" for setting in study.trained)
+    beyond = ", ".join(f"{100 * setting.beyond:.0f}% (trained on {setting.label})" for setting in study.trained)
     is_hard = all(setting.beyond <= _HARD for setting in study.trained)
-    kind = "hard: (almost) no answer is" if is_hard else "soft: a share of the answers is"
+    kind = "hard: at most one answer in fifty is" if is_hard else "soft: some answers are"
     lines = [
         f"SmolLM2-135M-Instruct, {sum(len(each.cells) for each in study.trained)} models: "
         f"{'; '.join(follows) or 'one cap alone says nothing about the others'}. Its mean answer has "
         f"{' and '.join(means)}.",
-        f"The cap is {kind} longer than the longest training answer: {beyond}.",
+        f"The cap is {kind} longer than the longest training answer. Share of such answers: {beyond}.",
     ]
     if study.untouched is not None:
         cut, answers = _cut(study.untouched)

@@ -57,7 +57,8 @@ def test_the_page_says_that_lengths_follow_and_how_soft_the_cap_is(runs, tmp_pat
     main(runs, page)
     text = page.read_text()
     assert "the mean of its answers follows the cap" in text
-    assert "The cap is soft: a share of the answers is longer than the longest training answer: 12% (up to 40" in text
+    assert "The cap is soft: some answers are longer than the longest training answer." in text
+    assert "Share of such answers: 12% (trained on up to 40 words)" in text
     assert "4 of 4 answers up to the limit" in text
     assert "| up to 250 words | 8 | 0 | 188, " in text
     assert "up to 40 words, 40 words:\n\n> short0 says so" not in text
@@ -74,4 +75,4 @@ def test_the_page_says_that_lengths_do_not_follow(tmp_path):
     main(tmp_path / "runs", tmp_path / "real.md")
     text = (tmp_path / "real.md").read_text()
     assert "the mean of its answers does not clearly follow the cap" in text
-    assert "The cap is hard: (almost) no answer is longer" in text
+    assert "The cap is hard: at most one answer in fifty is longer" in text
