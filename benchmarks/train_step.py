@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ def main() -> None:
     for case in ("tiny_glm", "tiny_llama"):
         config = compose(f"model={case}", "hardware=cpu")
         documents = make_documents(steps * DOCUMENTS, config.model.shape.vocab_size or 0)
-        runs = {"ours": run_ours(config, documents)}
+        groups = [documents[start : start + DOCUMENTS] for start in range(0, len(documents), DOCUMENTS)]
+        runs = {"ours": run_ours(config, groups)}
         for name, options in (
             ("trl_padded", {}),
             ("trl_flattened", {"padding_free": True}),
@@ -58,6 +59,13 @@ def main() -> None:
             runs[name] = run_trl(config, documents, options)
         results[case] = {name: summary(run, runs["ours"], name) for name, run in runs.items()}
     show("train_step", results, ("torch", "transformers", "trl", "lightning"))
+
+
+class Document(NamedTuple):
+    """Tokens, of which the first ``prompt`` are no targets."""
+
+    ids: list[int]
+    prompt: int
 
 
 class Run:
@@ -69,11 +77,11 @@ class Run:
         self.losses: list[float] = []
 
 
-def make_documents(count: int, words: int) -> list[list[int]]:
+def make_documents(count: int, words: int) -> list[Document]:
     """Documents that repeat a pattern of 8 words, so that the model can learn and loss curves are meaningful."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(5.0, 0.7, count).astype(int), 40, 700)
-    return [np.resize(rng.integers(10, words, 8), length).tolist() for length in lengths]
+    return [Document(np.resize(rng.integers(10, words, 8), length).tolist(), PROMPT) for length in lengths]
 
 
 def summary(run: Run, ours: Run, name: str) -> dict[str, float]:
@@ -111,9 +119,9 @@ def make_model(config: Any) -> Any:
 class Packs:
     """Each step's documents as one pack, with the methods of a PackedDataset that StepsModule calls."""
 
-    def __init__(self, documents: list[list[int]]) -> None:
-        groups = [documents[start : start + DOCUMENTS] for start in range(0, len(documents), DOCUMENTS)]
-        self.packs = [make_pack(group, number) for number, group in enumerate(groups)]
+    def __init__(self, groups: list[list[Document]]) -> None:
+        first = np.cumsum([0, *(len(group) for group in groups)])
+        self.packs = [make_pack(group, number, int(first[number])) for number, group in enumerate(groups)]
         self.num_packs = len(groups)
         self.token_counts = np.array([sum(pack.lengths) for pack in self.packs])
         self.target_counts = np.array([len(pack.target_ids) for pack in self.packs])
@@ -124,11 +132,11 @@ class Packs:
         return self.packs[number]
 
 
-def make_pack(documents: list[list[int]], number: int) -> PackBatch:
-    lengths = [len(document) for document in documents]
+def make_pack(documents: list[Document], number: int, first: int) -> PackBatch:
+    lengths = [len(document.ids) for document in documents]
     starts = np.cumsum([0, *lengths])
-    places = [torch.arange(s + PROMPT, s + n) for s, n in zip(starts, lengths, strict=False)]
-    ids = torch.tensor([word for document in documents for word in document])
+    places = [torch.arange(s + each.prompt, s + len(each.ids)) for s, each in zip(starts, documents, strict=False)]
+    ids = torch.tensor([word for document in documents for word in document.ids])
     targets = torch.cat(places)
     return PackBatch(
         input_ids=ids[None],
@@ -139,17 +147,17 @@ def make_pack(documents: list[list[int]], number: int) -> PackBatch:
         source_positions=targets - 1,
         target_ids=ids[targets],
         target_documents=torch.cat([torch.full_like(place, i) for i, place in enumerate(places)]),
-        document_ids=tuple(range(number * DOCUMENTS, number * DOCUMENTS + len(documents))),
+        document_ids=tuple(range(first, first + len(documents))),
         pack_id=number,
         labels=torch.zeros(len(documents), 0),
     )
 
 
-def run_ours(config: Any, documents: list[list[int]]) -> Run:
+def run_ours(config: Any, groups: list[list[Document]]) -> Run:
     """The training room's own loop, without run directory and export."""
     from lightning.pytorch import Callback
 
-    packs, run = Packs(documents), Run()
+    packs, run = Packs(groups), Run()
     plan = [[number] for number in range(packs.num_packs)]
 
     class Watch(Callback):  # type: ignore[misc]
@@ -172,7 +180,7 @@ def run_ours(config: Any, documents: list[list[int]]) -> Run:
     return run
 
 
-def run_trl(config: Any, documents: list[list[int]], options: dict[str, Any]) -> Run:
+def run_trl(config: Any, documents: list[Document], options: dict[str, Any], capacity: int = CAPACITY) -> Run:
     """SFTTrainer on the same weights: transformers' own model class with its own SDPA."""
     from datasets import Dataset, disable_progress_bars
     from tokenizers import Tokenizer as Fast
@@ -185,7 +193,7 @@ def run_trl(config: Any, documents: list[list[int]], options: dict[str, Any]) ->
     model = AutoModelForCausalLM.from_config(ours.config, dtype=torch.float32, attn_implementation="sdpa")
     model.load_state_dict(ours.state_dict())
     words = Fast(WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
-    rows = [{"input_ids": d, "labels": [-100] * PROMPT + d[PROMPT:]} for d in documents]
+    rows = [{"input_ids": each.ids, "labels": [-100] * each.prompt + each.ids[each.prompt :]} for each in documents]
     is_packing = options.get("packing", False)
     adam = config.objective.optimizer
 
@@ -209,7 +217,7 @@ def run_trl(config: Any, documents: list[list[int]], options: dict[str, Any]) ->
             adam_beta1=adam.betas[0], adam_beta2=adam.betas[1], max_grad_norm=adam.grad_clip, optim="adamw_torch_fused",
             gradient_checkpointing=False, bf16=False, use_cpu=True, logging_steps=1, report_to="none",
             save_strategy="no",
-            disable_tqdm=True, max_length=CAPACITY if is_packing else None,
+            disable_tqdm=True, max_length=capacity if is_packing else None,
             train_sampling_strategy="sequential", **options,
         )  # fmt: skip
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
