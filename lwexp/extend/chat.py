@@ -76,7 +76,7 @@ class ChatFormat(Strict):
 
         Args:
             messages: In turns that end with an answer.
-            answers: Which answers are targets.
+            answers: Which answers are targets: all but those of weight 0, or the last one.
         """
         pieces = list(self.pieces(messages))
         prompt = [*self.pieces(messages[:-1]), *self.generation]
@@ -84,6 +84,12 @@ class ChatFormat(Strict):
             assert piece.text == pieces[place].text, f"a {self.kind} conversation does not begin with its prompt"
         if answers == "last":
             return [piece._replace(is_target=False) for piece in prompt] + pieces[len(prompt) :]
+        for index, message in enumerate(messages):
+            if message.weight == 0:
+                # An answer's pieces follow those of its prompt; its end token may be the next message's first piece.
+                start = len([*self.pieces(messages[:index]), *self.generation])
+                stop = len(list(self.pieces(messages[: index + 1])))
+                pieces[start:stop] = [piece._replace(is_target=False) for piece in pieces[start:stop]]
         return pieces
 
     def stop_ids(self, tokenizer: PreTrainedTokenizerFast) -> list[int]:

@@ -100,12 +100,17 @@ def read_message(item: object, where: str) -> Message:
     name = require_text(item, role_column, f"{where}.")
     if name in _TOOLS or item.get("tool_calls"):
         raise BrokenRowError("tool_row", f"{where} calls a tool or is its reply, which no chat format can write")
-    if name in ("assistant", "gpt") and item.get("weight") == 0 and not isinstance(item.get("weight"), bool):
-        raise BrokenRowError("untrained_answer", f"{where}.weight is 0, but every answer of a row is trained on here")
     role = _ROLES.get(name)
     if role is None:
         raise BrokenRowError("unknown_role", f"{where}.{role_column} is {name!r}, wanted one of {', '.join(_ROLES)}")
-    return Message(role=role, content=require_text(_joined_parts(item, text_column), text_column, f"{where}."))
+    content = require_text(_joined_parts(item, text_column), text_column, f"{where}.")
+    return Message(role=role, content=content, weight=0 if role == "assistant" and _is_untrained(item) else None)
+
+
+def _is_untrained(item: JsonRow) -> bool:
+    """Whether the file says that an answer is context only: ``weight: 0`` (OpenAI), ``loss: false`` (ms-swift)."""
+    weight = item.get("weight")
+    return item.get("loss") is False or (weight == 0 and not isinstance(weight, bool))
 
 
 def _joined_parts(item: JsonRow, column: str) -> JsonRow:
@@ -143,7 +148,7 @@ def first_user_turn(row: JsonRow, column: str) -> tuple[str, JsonRow]:
         BrokenRowError: If it is not from the user, or cannot be read.
     """
     for index, item in enumerate(require_list(row, column)):
-        if isinstance(item, Mapping) and "system" in (item.get("role"), item.get("from")):
+        if isinstance(item, Mapping) and _ROLES.get(str(item.get("role", item.get("from")))) == "system":
             continue
         message = read_message(item, f"{column}[{index}]")
         if message.role != "user":

@@ -27,8 +27,8 @@ _BESIDE = ("reasoning_content", "reasoning")
 def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> Conversation:
     """Turn one row into a conversation.
 
-    ``actual_words`` counts the longest answer, because the longest output in the data caps the length of a model's
-    outputs.
+    ``actual_words`` counts the longest answer that is trained on, because the longest output in the data caps the
+    length of a model's outputs.
     ``language`` is that of the user's messages, because answers in code count as English.
 
     Raises:
@@ -44,7 +44,7 @@ def to_conversation(row: object, format: RowFormat, *, id: str, source: str) -> 
         "language": _language_of(messages),
         "messages": tuple(messages),
         "required_words": read_length(columns),
-        "actual_words": max(count_words(message.content) for message in messages if message.role == "assistant"),
+        "actual_words": max(count_words(answer) for answer in _trained_answers(messages)),
         "prompt_sha": prompt_sha(messages[:-1]),
         "reasoning": reasoning if any(reasoning) else None,
     }
@@ -93,6 +93,13 @@ def _refuse_judged_answer(row: JsonRow) -> None:
         raise BrokenRowError("kto_row", problem)
 
 
+def _trained_answers(messages: Sequence[Message]) -> list[str]:
+    answers = [message.content for message in messages if message.role == "assistant" and message.weight is None]
+    if not answers:
+        raise BrokenRowError("untrained_answer", "every answer has weight 0, so the row has nothing to train on")
+    return answers
+
+
 def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[Message], tuple[str, ...]]:
     """The messages without reasoning, and the reasoning before each answer."""
     beside = dict(_reasoning_beside(row))
@@ -102,7 +109,7 @@ def _without_reasoning(messages: Sequence[Message], row: JsonRow) -> tuple[list[
         if message.role == "assistant":
             content, thought = _answer(message.content, f"message {index}", beside)
             reasoning.append(thought)
-            message = message if content == message.content else Message(role="assistant", content=content)
+            message = message.model_copy(update={"content": content})
         plain.append(message)
     if plain and plain[-1].role == "assistant" and isinstance(row.get("reasoning_content"), str):
         reasoning[-1] = reasoning[-1] or row["reasoning_content"].strip()

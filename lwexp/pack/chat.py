@@ -119,8 +119,8 @@ def encode_stream(
         tokenizer: A tokenizer with the special tokens of ``format``.
         format: How messages become tokens.
         batches: Messages of each conversation; each batch is one call of the tokenizer.
-        answers: Which answers carry loss: all of them, or the last one only, as in preference pairs, where the
-            earlier ones belong to the prompt.
+        answers: Which answers carry loss: all of them but those of weight 0, or the last one only, as in preference
+            pairs, where the earlier ones belong to the prompt.
 
     Raises:
         LwexpError: If the turns of a conversation do not alternate or do not end with an answer.

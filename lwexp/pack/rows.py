@@ -5,7 +5,7 @@ from lwexp.records import Conversation, Message, PreferencePair
 
 
 class ConversationRows(TrainingRows[Conversation]):
-    """A conversation is one document; every answer in it is a target."""
+    """A conversation is one document; every answer in it is a target, unless its weight is 0."""
 
     kind, plural, row_type, answers, can_be_held_out = "sft", "conversations", Conversation, "all", True
 
@@ -13,7 +13,7 @@ class ConversationRows(TrainingRows[Conversation]):
         return (row.messages,)
 
     def answer_words(self, row: Conversation) -> tuple[int, ...]:
-        """Words of the conversation's longest answer."""
+        """Words of the conversation's longest answer that is trained on."""
         return (row.actual_words,)
 
 

@@ -109,15 +109,19 @@ class ChatTemplate:
         return list(self._split(self._render(self._escape(messages), prompt=True), ()))
 
     def conversation(self, messages: Sequence[Message], answers: Literal["all", "last"]) -> list[Piece]:
-        """The pieces of a whole conversation; the pieces of all answers, or of the last answer, are targets.
+        """The pieces of a whole conversation. All answers, or the last one, are targets, unless they have weight 0.
 
         Raises:
-            LwexpError: If a beginning of the conversation is rendered differently alone than within the whole.
+            LwexpError: If a beginning of the conversation is rendered differently alone than within the whole, or no
+                answer is a target.
         """
         escaped = self._escape(messages)
         whole = self._render(escaped)
         numbers = [number for number, message in enumerate(messages) if message.role == "assistant"]
-        trained = numbers if answers == "all" else numbers[-1:]
+        chosen = numbers if answers == "all" else numbers[-1:]
+        trained = [number for number in chosen if messages[number].weight is None]
+        if not trained:
+            raise LwexpError(f"message {chosen[-1] + 1} has weight 0, and no other answer is trained on")
         starts = [self._start(whole, escaped, number) for number in trained]
         if self.has_marks:
             spans = self._marked(whole, escaped, trained, starts)

@@ -11,6 +11,7 @@ from lwexp.publish.export_formats import conversation_row, dataset_info, pair_ro
 from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
 from lwexp.runs import Run
 from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
+from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
     rows: Iterator[dict[str, Any]] = (
         (pair_row(pair, settings.format) for pair in read_rows(run.path / PAIRS, PreferencePair))
         if kind == "pairs"
-        else map(conversation_row, read_rows(run.path / CONVERSATIONS, Conversation))
+        else map(conversation_row, _exportable(run))
     )
     if dry_run:
         log.info("%s: %s rows would go to %s; dry run, nothing written", run.id, f"{sum(1 for _ in rows):,}", target)
@@ -62,6 +63,19 @@ def export_run(run: Run, settings: ExportConfig, *, dry_run: bool) -> Path | Non
     use = _NEXT[settings.format].format(file=target, name=name, folder=folder, train=train)
     log.info("%s %s of %s -> %s; %s", f"{count:,}", kind, run.id, target, use)
     return target
+
+
+def _exportable(run: Run) -> Iterator[Conversation]:
+    """The conversations whose answers are all trained on; other trainers would train on an answer of weight 0."""
+    left_out = 0
+    for row in read_rows(run.path / CONVERSATIONS, Conversation):
+        if any(message.weight == 0 for message in row.messages):
+            left_out += 1
+        else:
+            yield row
+    if left_out:
+        log.warning("%s: %s with answers of weight 0 left out, which other trainers would train on",
+                    run.id, plural(left_out, "row"))  # fmt: skip
 
 
 def _rows_to_export(run: Run, settings: ExportConfig) -> str:

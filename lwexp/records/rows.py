@@ -36,6 +36,8 @@ class Message(Row):
 
     role: Role
     content: str
+    # 0: an answer that is context only and carries no loss, as in OpenAI's fine-tuning files; absent otherwise.
+    weight: int | None = Field(default=None, ge=0, le=0, exclude_if=lambda weight: weight is None)
 
 
 class Instruction(Row):

@@ -6,6 +6,7 @@ import pytest
 
 from lwexp.extend.columns import BrokenRowError
 from lwexp.extend.rows import AutoFormat, AutoPairFormat, format_of
+from lwexp.mix.formats.messages import Messages
 from lwexp.mix.to_records import to_conversation, to_pair
 
 ASK, ANSWER = {"role": "user", "content": "Tea?"}, {"role": "assistant", "content": "Yes."}
@@ -54,6 +55,7 @@ def test_history_system_and_developer_come_first() -> None:
         ({"messages": [ASK, {**ANSWER, "tool_calls": [{"id": "1"}]}]}, "tool_row"),
         ({"conversations": [{"from": "human", "value": "Tea?"}, {"from": "observation", "value": "42"}]}, "tool_row"),
         ({"messages": [ASK, {**ANSWER, "weight": 0}]}, "untrained_answer"),
+        ({"messages": [ASK, {**ANSWER, "loss": False}]}, "untrained_answer"),
         ({"query": "Tea?", "response": "Yes.", "history": "Milk?"}, "wrong_type"),
         ({"messages": [{**ASK, "content": [{"type": "image_url"}]}, ANSWER]}, "wrong_type"),
     ],
@@ -62,6 +64,19 @@ def test_rows_that_are_no_plain_conversation_are_left_out_by_name(row: dict[str,
     with pytest.raises(BrokenRowError) as caught:
         turns(row)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"weight": 0.0}, {"loss": False}], ids=str)
+def test_an_answer_of_weight_0_is_context_and_counts_for_no_length(mark: dict[str, Any]) -> None:
+    """OpenAI's fine-tuning files and ms-swift's; a weight of 1, null or false trains as usual."""
+    earlier = {"role": "assistant", "content": "One two three four five.", **mark}
+    for last in ({}, {"weight": 1}, {"weight": None}, {"weight": False}, {"loss": True}, {"loss": None}):
+        row = {"messages": [{**ASK, "weight": 0}, earlier, ASK, {**ANSWER, **last}]}
+        made = to_conversation(row, Messages(), id="x-1", source="x")
+        assert [message.weight for message in made.messages] == [None, 0, None, None]
+        assert made.actual_words == 1
+        assert made.model_dump()["messages"][1] == {"role": "assistant", "content": earlier["content"], "weight": 0}
+        assert made.model_dump()["messages"][3] == ANSWER
 
 
 def test_rejected_messages_are_a_pair_and_must_answer_the_same() -> None:

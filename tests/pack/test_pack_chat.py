@@ -164,6 +164,24 @@ def test_of_a_preference_pair_only_the_last_answer_is_learned(glm4, llama31):
     assert marked(llama31, encode_many(llama31, LLAMA31, [messages], answers="last")[0]).count("{") == 1
 
 
+def test_an_answer_of_weight_0_is_context(glm4, llama31):
+    """OpenAI's fine-tuning files: neither the answer nor the token that ends it carries loss."""
+    question, first, again, last = CONVERSATIONS["multi"]
+    untrained = first.model_copy(update={"weight": 0})
+
+    assert marked(glm4, encode_conversation(glm4, GLM4, (question, untrained, again, last))) == (
+        "[gMASK]<sop><|user|>\nHello<|assistant|>\nI am well.<|user|>"
+        "\nAnd you?<|assistant|>{\n大海是蓝色的<|endoftext|>}"
+    )
+    head = "<|start_header_id|>{}<|end_header_id|>\n\n"
+    user, assistant = head.format("user"), head.format("assistant")
+    encoded = encode_conversation(llama31, LLAMA31, (question, first, again, last.model_copy(update={"weight": 0})))
+    assert marked(llama31, encoded) == (
+        f"<|begin_of_text|>{user}Hello<|eot_id|>{assistant}{{I am well.<|eot_id|>}}"
+        f"{user}And you?<|eot_id|>{assistant}大海是蓝色的<|eot_id|>"
+    )
+
+
 @pytest.mark.parametrize(
     ("messages", "problem"),
     [

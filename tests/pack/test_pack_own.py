@@ -83,6 +83,19 @@ def test_only_the_last_answer_of_a_pair_is_trained(open_own):
     assert target_texts(tokenizer, encoded) == ["大海是蓝色的。<|im_end|>"]
 
 
+@pytest.mark.parametrize("template", [PLAIN, MARKED], ids=["plain", "marked"])
+def test_an_answer_of_weight_0_is_not_trained(open_own, template):
+    _, tokenizer = open_own(template)
+    system, hi, yo, *rest = TALK
+    untrained = yo.model_copy(update={"weight": 0})
+    encoded = encode_conversation(tokenizer, chat_of(tokenizer), (system, hi, untrained, *rest))
+
+    assert target_texts(tokenizer, encoded) == ["大海是蓝色的。<|im_end|>"]
+    assert encoded.ids.tolist() == encode_conversation(tokenizer, chat_of(tokenizer), TALK).ids.tolist()
+    with pytest.raises(LwexpError, match="message 3 has weight 0, and no other answer is trained on"):
+        encode_conversation(tokenizer, chat_of(tokenizer), (system, hi, untrained))
+
+
 def test_trimmed_messages_are_trained_as_trimmed(open_own):
     folder, tokenizer = open_own(TRIMMED, "llama31")
     messages = turns(" Hi \n", "\n\nYo  ")

@@ -50,6 +50,17 @@ def test_conversations_come_back_equal(make_run, tmp_path, format):
     assert list(read_rows(read_back(path, tmp_path).path / "conversations.jsonl", Conversation)) == CONVERSATIONS
 
 
+def test_a_conversation_with_an_answer_of_weight_0_is_left_out(make_run, caplog):
+    """Other trainers would train on that answer."""
+    row = conversation("a-4", "One", "two", "Three", "four")
+    question, first, again, last = row.messages
+    marked = row.model_copy(update={"messages": (question, first.model_copy(update={"weight": 0}), again, last)})
+    path = export(make_run(conversations=[CONVERSATIONS[0], marked]), "trl")
+
+    assert len(path.read_text().splitlines()) == 1
+    assert "1 row with answers of weight 0 left out" in caplog.text
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_pairs_come_back_equal(make_run, tmp_path, format):
     path = export(make_run("pairs", pairs=PAIRS), format)
