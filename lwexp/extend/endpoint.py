@@ -58,6 +58,10 @@ class Endpoint(Strict):
         """Arguments for litellm in addition to the messages and the fields above. They are part of the ledger's key."""
         return {}
 
+    def without(self, parameter: str) -> str:
+        """The override that leaves ``temperature`` or ``top_p`` to the provider."""
+        return f"{self.section}.{parameter}={'null' if parameter == 'temperature' else '1.0'}"
+
     def prepare(self, litellm: Any) -> None:
         """Called once before the first call: register your own provider with litellm."""
 

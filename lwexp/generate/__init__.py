@@ -37,7 +37,8 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
         The run, or None after a dry run, which leaves nothing behind.
 
     Raises:
-        LwexpError: If a key is missing, the instructions or prompts cannot be read, or the run has to stop.
+        LwexpError: If a key is missing, the teacher does not take a parameter, the instructions or prompts cannot be
+            read, or the run has to stop.
     """
     from lwexp.generate.instructions import find_instructions
     from lwexp.generate.prompts import load_templates
@@ -57,7 +58,9 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
         inputs["prompts"] = fingerprint(Path(config.generate.prompts))
     if config.dry_run:
         from lwexp.generate.estimate import describe
+        from lwexp.llm.transport import require_parameters
 
+        require_parameters(config.teacher)
         print(describe(config, instructions, templates))
         return None
     # The teacher's model without its provider.

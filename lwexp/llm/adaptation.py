@@ -88,10 +88,10 @@ class Adaptation:
                 )
             case "seed":
                 return "the server takes no seed, so none is sent from here on"
-        value, unsent = getattr(self._endpoint, option.name), "null" if option.name == "temperature" else "1.0"
+        value, unsent = getattr(self._endpoint, option.name), self._endpoint.without(option.name)
         return (
             f"the server does not take {option.name}={value}, so its own value counts from here on; "
-            f"set {section}.{option.name}={unsent} to choose that"
+            f"set {unsent} to choose that"
         )
 
     def _of_extra_body(self) -> Mapping[str, Any]:

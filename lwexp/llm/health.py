@@ -112,7 +112,7 @@ class Health:
         if named:
             return f"remove {section}.options.{named[0]}"
         if "temperature" in detail:
-            return f"set {section}.temperature=null, which sends none"
+            return f"set {self._endpoint.without('temperature')}"
         if "top_p" in detail:
-            return f"set {section}.top_p=1.0, which is not sent"
+            return f"set {self._endpoint.without('top_p')}"
         return f"check {section}.model and its options"

@@ -11,7 +11,8 @@ from typing import Any
 from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.llm.answer import Reply
 from lwexp.llm.errors import classify
-from lwexp.llm.exchange import Request, read_reply
+from lwexp.llm.exchange import Request, make_request, read_reply
+from lwexp.llm.health import Health
 
 _prepared: set[type[Endpoint]] = set()
 
@@ -27,20 +28,9 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     Raises:
         Fault: The classified error.
     """
-    arguments = dict(request)
-    if isinstance(endpoint, Hosted):
-        arguments["api_key"] = key
-        if not _takes_seed(endpoint.model):
-            arguments.pop("seed", None)
-        # 1 is the default, and newer Claude models refuse temperature and top_p together.
-        if arguments.get("top_p") == 1:
-            del arguments["top_p"]
     seconds = endpoint.limits.timeout_seconds
-    litellm = _litellm()  # before the clock starts: the first import takes about 3 s
-    if type(endpoint) not in _prepared:
-        endpoint.prepare(litellm)
-        _prepared.add(type(endpoint))
-    _price(endpoint.model)
+    litellm = _prepared_for(endpoint)  # before the clock starts: the first import takes about 3 s
+    arguments = _arguments(endpoint, request, key)
     body = ""
 
     def keep_body(call: Mapping[str, Any]) -> None:
@@ -55,6 +45,48 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
         raise classify(error, secret=key) from None
     return read_reply(answer, body)
+
+
+def require_parameters(endpoint: Endpoint) -> None:
+    """Check that a hosted model takes its parameters, for dry runs: litellm prepares a call and sends nothing.
+
+    Raises:
+        LwexpError: The line with which the first call would stop the run; it names the override to set.
+    """
+    if not isinstance(endpoint, Hosted):
+        return
+    litellm, health = _prepared_for(endpoint), Health(endpoint)
+    request = make_request(endpoint, [{"role": "user", "content": "Tea?"}], 0, None, None)
+    try:
+        litellm.completion(**_arguments(endpoint, request, "no key"), mock_response="not sent")
+    except Exception as error:  # whatever it raises becomes a typed fault, as in ``send``
+        fault = classify(error, secret=None)
+        if fault.reason == "unsupported":
+            health.failed(fault)
+    if health.stop is not None:
+        raise health.stop
+
+
+def _prepared_for(endpoint: Endpoint) -> Any:
+    """litellm, which knows the provider and a price of the endpoint's model."""
+    litellm = _litellm()
+    if type(endpoint) not in _prepared:
+        endpoint.prepare(litellm)
+        _prepared.add(type(endpoint))
+    _price(endpoint.model)
+    return litellm
+
+
+def _arguments(endpoint: Endpoint, request: Request, key: str | None) -> dict[str, Any]:
+    arguments = dict(request)
+    if isinstance(endpoint, Hosted):
+        arguments["api_key"] = key
+        if not _takes_seed(endpoint.model):
+            arguments.pop("seed", None)
+        # 1 is the default, and newer Claude models refuse temperature and top_p together.
+        if arguments.get("top_p") == 1:
+            del arguments["top_p"]
+    return arguments
 
 
 def load() -> None:

@@ -33,6 +33,7 @@ def select(config: Config) -> RunDirectory | None:
     """Conversations of any set -> the instructions that need a long answer. None after a dry run."""
     from lwexp.generate.select import forecast, select_instructions
     from lwexp.llm.key import require_key
+    from lwexp.llm.transport import require_parameters
     from lwexp.mix.files import read_file, stem
     from lwexp.mix.hub import hub_fingerprint, stream
     from lwexp.text.plain import slug
@@ -44,6 +45,7 @@ def select(config: Config) -> RunDirectory | None:
     name = slug(stem(path) or source, "source")
     rows = read_file(path) if path.is_file() else stream(source, config.split)
     if config.dry_run:
+        require_parameters(config.teacher)
         print(forecast(config, rows, name).describe(config))
         return None
     mark = fingerprint(path) if path.exists() else hub_fingerprint(source)

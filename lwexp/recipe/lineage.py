@@ -2,14 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine
 from lwexp.extend import Metric
-from lwexp.extend.endpoint import AskedJudge
+from lwexp.extend.endpoint import AskedJudge, Endpoint
 from lwexp.extend.source import AnySource
 from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run, fingerprint
@@ -110,12 +110,18 @@ def require_keys(config: Config) -> None:
     """
     from lwexp.llm.key import require_key
 
+    for endpoint in _asked(config):
+        require_key(endpoint)
+
+
+def _asked(config: Config) -> Iterator[Endpoint]:
+    """The models behind an API that an evaluation asks: the engine, the judge."""
     if isinstance(config.engine, ApiEngine) and config.responses is None:
         from lwexp.sample.remote import writer_of
 
-        require_key(writer_of(config.engine, config.sample))
+        yield writer_of(config.engine, config.sample)
     if isinstance(config.judge, AskedJudge):
-        require_key(config.judge)
+        yield config.judge
 
 
 def describe_sampling(
@@ -128,9 +134,15 @@ def describe_sampling(
         config: Has the judge and its settings.
         repeats: Answers to each prompt.
         metrics: The metrics; None takes the paper's three.
+
+    Raises:
+        LwexpError: If the engine's or the judge's model does not take a parameter of the config.
     """
+    from lwexp.llm.transport import require_parameters
     from lwexp.score.estimate import estimate_judging
 
+    for endpoint in _asked(config):
+        require_parameters(endpoint)
     judging = estimate_judging(config.judge, prompts, repeats, parts=config.score.segments, metrics=metrics)
     answers = len(prompts) * repeats
     asked = sorted({prompt.required_words for prompt in prompts if prompt.required_words is not None})

@@ -21,3 +21,6 @@ class LiteLLMWriter(Hosted):
 
     section: ClassVar[str] = "engine"
     kind: Literal["litellm"] = "litellm"
+
+    def without(self, parameter: str) -> str:
+        return f"sample.{parameter}=1.0"  # never null: each answer is stored with its sampling
