@@ -56,6 +56,8 @@ def _find_output(key: str, run: str, file: str, root: Path, stages: tuple[str, .
     from lwexp.runs import find_run, fingerprint
 
     wanted, stages = _newest(key, file, root, stages) if run == "newest" else (run, stages)
+    # Hydra adds ``mixture.sources={...}`` to the sources of the chosen mixture, so this one may not be wanted at all.
+    make_it += f"; or leave this source out: '~{key}'"
     found = find_run(wanted, root=root, stages=stages, key=f"{key}.run", make_it=make_it)
     log.info("%s: %s", key, found.path)
     path = found.path / file

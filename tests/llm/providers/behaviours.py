@@ -131,6 +131,9 @@ def no_schema(call: Call) -> Response:
     return completion(call.good)
 
 
+BEHAVIOURS["deepseek-chat"] = no_schema  # under the provider's own name, for its preset
+
+
 @behaviour
 def no_seed(call: Call) -> Response:
     if "seed" in call.request:

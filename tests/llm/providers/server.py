@@ -1,6 +1,6 @@
 """The server: OpenAI's chat API in a thread, answering as the named behaviour does.
 
-The model ``b-<behaviour>@<kind>`` behaves so for one kind of question only.
+The model ``b-<behaviour>@<kind>`` behaves so for one kind of question only; a provider's own name is a behaviour, too.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def provider() -> Iterator[Provider]:
                 number = 1 + sum(call.request["model"] == model for call in running.calls)
                 call = Call(request, kind, good_answer(kind, prompt), number, prompt, running.state)
                 running.calls.append(call)
-            name, _, door = model.partition("b-")[2].partition("@")
+            name, _, door = (model.partition("b-")[2] or model).partition("@")
             self.reply(BEHAVIOURS[name if door in ("", kind) else "healthy"](call))
 
         def reply(self, response: Response) -> None:
