@@ -23,6 +23,7 @@ BASE = {
     "text": {"records"},
     "stats": {"records"},
     "extend": {"records", "text"},
+    "rowfiles": {"records", "text", "extend"},
     "config": {"records", "extend"},
     "runs": {"records", "text", "extend", "config"},
 }  # fmt: skip

@@ -4,18 +4,20 @@ A row that cannot be parsed is not an error here: it is yielded with its problem
 cannot be read at all is an error in one line.
 """
 
-import gzip
-import zlib
-from collections.abc import Callable, Generator, Iterator
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from lwexp.extend.rows import RawRow
-from lwexp.mix.readers import read_csv, read_json, read_jsonl, read_parquet
 from lwexp.records import LwexpError
+from lwexp.rowfiles.csv_rows import read_csv
+from lwexp.rowfiles.json_rows import read_json, read_jsonl
+from lwexp.rowfiles.packed import DAMAGED, open_plain, refuse_other_encodings
+from lwexp.rowfiles.parquet_rows import read_parquet
 
-Reader = Callable[[BinaryIO, Path], Generator[RawRow, None, None]]
+Reader = Callable[[BinaryIO, str], Generator[RawRow, None, None]]
 
 _READERS: dict[str, Reader] = {
     ".jsonl": read_jsonl,
@@ -27,17 +29,9 @@ _PACKED = (".jsonl.gz", ".json.gz", ".csv.gz")
 FILE_ENDINGS = (*_READERS, *_PACKED)
 """The endings of the files that can be read."""
 
-_OTHER_ENCODINGS = {
-    b"\xff\xfe": "is UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "is UTF-16 text; save it as UTF-8",
-    b"{\0": "is UTF-16 text; save it as UTF-8",
-    b"[\0": "is UTF-16 text; save it as UTF-8",
-    b"\0{": "is UTF-16 text; save it as UTF-8",
-    b"\0[": "is UTF-16 text; save it as UTF-8",
-    b"\x1f\x8b": "is compressed with gzip; run gunzip on it first",
-    b"PK\x03\x04": "is a zip archive; unzip it first",
-}
-"""First bytes of files often given by mistake instead of text -> what the file is, and how to fix it."""
+# Columns of CSV files that do not hold text. The cells of all other columns stay text, even if they look like
+# numbers: an answer may well be "42".
+_NOT_TEXT = frozenset({"required_words", "chosen_score", "rejected_score", "history", "label", "kto_tag"})
 
 
 def can_read(path: Path) -> bool:
@@ -51,7 +45,7 @@ def stem(path: Path) -> str:
 
 
 def read_file(path: Path) -> Iterator[RawRow]:
-    """Yield the rows of a file with one of ``FILE_ENDINGS``.
+    """Yield the rows of a file with one of ``FILE_ENDINGS``. Lists of messages stand in CSV cells as JSON.
 
     Raises:
         LwexpError: If the file does not exist, has another ending, or is damaged as a whole.
@@ -64,29 +58,47 @@ def read_file(path: Path) -> Iterator[RawRow]:
         raise LwexpError(f"{path}: cannot read {path.suffix or 'a file without ending'}; wanted {wanted}")
     packed = path.name.lower().endswith(_PACKED)
     ending = path.suffixes[-2 if packed else -1].lower()
-    with _open(path, packed) as file:
+    with open_plain(path, is_packed=packed) as file:
         try:
             start = file.read(4)
-        except (gzip.BadGzipFile, EOFError, zlib.error):
+        except DAMAGED:
             raise LwexpError(f"{path} is not compressed with gzip, or is damaged; take .gz off a plain file") from None
-    for first_bytes, problem in _OTHER_ENCODINGS.items():
-        if start.startswith(first_bytes):
-            raise LwexpError(f"{path} {problem}")
-    return _rows(path, packed, _READERS[ending])
-
-
-def _open(path: Path, packed: bool) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+    refuse_other_encodings(start, str(path))
+    rows = _rows(path, packed, _READERS[ending])
+    return map(_with_typed_cells, rows) if ending == ".csv" else rows
 
 
 def _rows(path: Path, packed: bool, reader: Reader) -> Iterator[RawRow]:
     """The rows of a file. If it is packed and its end is damaged, the last row reports that; earlier rows are kept."""
     number, unit = 0, "row"
-    with _open(path, packed) as file, closing(reader(file, path)) as rows:
+    with open_plain(path, is_packed=packed) as file, closing(reader(file, str(path))) as rows:
         try:
             for row in rows:
                 yield row
                 number, unit = row.number, row.unit
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except DAMAGED as error:
             problem = f"cannot be unpacked, and nothing after it was read: {error}"
             yield RawRow(number + 1, "line" if unit == "line" else "row", None, problem)
+
+
+def _with_typed_cells(row: RawRow) -> RawRow:
+    if not isinstance(row.value, Mapping):
+        return row
+    return row._replace(value={name: _cell(name, text) for name, text in row.value.items()})
+
+
+def _cell(name: str, text: str) -> object:
+    if name in _NOT_TEXT and not text:
+        return None
+    if name not in _NOT_TEXT and not text.lstrip().startswith("["):
+        return text
+    try:
+        value: object = json.loads(text.lower() if text in ("True", "False", "TRUE", "FALSE") else text)
+    except (ValueError, RecursionError):
+        return text
+    return value if name in _NOT_TEXT or _are_messages(value) else text
+
+
+def _are_messages(value: object) -> bool:
+    items = value if isinstance(value, list) else []
+    return bool(items) and all(isinstance(item, Mapping) and ("role" in item or "from" in item) for item in items)

@@ -79,7 +79,8 @@ def _read_files(files: list[Path], folder: Path, problem: str) -> Iterator[RawRo
         try:
             for row in read_file(file):
                 number += 1
-                yield row._replace(number=number, unit="row", place=f"{_below(file, folder)} {row.unit} {row.number}")
+                inside = row.place or f"{row.unit} {row.number}"
+                yield row._replace(number=number, unit="row", place=f"{_below(file, folder)} {inside}")
         except LwexpError as error:
             raise LwexpError(f"{problem}: {error}") from None
 

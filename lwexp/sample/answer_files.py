@@ -1,19 +1,23 @@
 """Reads answer files: JSONL, JSON, CSV, Parquet, an inspect_ai log, each also as .gz, or a folder of them."""
 
-import csv
-import gzip
 import io
 import json
 import logging
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
-from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat
+from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat, RawRow
 from lwexp.records import LwexpError
+from lwexp.rowfiles.csv_rows import read_csv
+from lwexp.rowfiles.json_rows import read_jsonl
+from lwexp.rowfiles.limits import MAX_DIGITS
+from lwexp.rowfiles.packed import DAMAGED, PARQUET, is_gzip, open_plain, refuse_other_encodings
+from lwexp.rowfiles.parquet_rows import read_parquet
 from lwexp.sample.pairing import Numbered
 from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.plain import first_line, plural
@@ -22,8 +26,6 @@ log = logging.getLogger(__name__)
 
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".eval")
 _NUMBERS = ("length", "response_length", "required_words", "repeat")  # columns of a CSV that hold no text
-_LARGEST_CELL = 2**31 - 1  # the csv module's own limit is 131,072 characters
-_MOST_DIGITS = 18  # of a whole number; Python refuses to convert one of more than 4,300 digits
 _ODD_ROW = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
@@ -110,28 +112,40 @@ def _ending(path: Path) -> str:
 
 
 def _rows(path: Path, origin: str) -> Iterator[_Row]:
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise LwexpError(f"{origin}: cannot be unpacked as gzip: {error}") from None
+    """The rows of a file; one that cannot be read costs the whole file, because its answer would be missing."""
     ending = _ending(path)
-    if content.startswith(b"PAR1"):
-        return _parquet_rows(content, origin)
+    try:
+        with open_plain(path, is_packed=is_gzip(path)) as packed:
+            content = packed.read()
+    except DAMAGED as error:
+        raise LwexpError(f"{origin}: cannot be unpacked as gzip: {error}") from None
     if ending == ".eval":
         return _inspect_rows(content, origin)
+    refuse_other_encodings(content[:4], origin)
+    file = io.BytesIO(content)
+    if content.startswith(PARQUET):
+        return (_without_empty_cells(row) for row in _whole(read_parquet(file, origin), origin))
+    if ending in (".csv", ".tsv"):
+        rows = read_csv(file, origin, delimiter="," if ending == ".csv" else "\t")
+        return (_with_numbers(row) for row in _whole(rows, origin))
+    return _json_rows(content, origin)
+
+
+def _whole(rows: Generator[RawRow, None, None], origin: str) -> Iterator[_Row]:
+    with closing(rows):
+        for row in rows:
+            place = row.place or f"{row.unit} {row.number}"
+            if row.problem is not None:
+                raise LwexpError(f"{origin} {place}: {row.problem}")
+            yield _Row(place, row.value)
+
+
+def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
+    """One value per line, or one JSON document: a list, an inspect_ai log, an object of rows, or a single row."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LwexpError(f"{origin}: is not UTF-8 text ({error}); save it as UTF-8") from None
-    if ending in (".csv", ".tsv"):
-        return _csv_rows(text, "," if ending == ".csv" else "\t", origin)
-    return _json_rows(text, origin)
-
-
-def _json_rows(text: str, origin: str) -> Iterator[_Row]:
-    """One value per line, or one JSON document: a list, an inspect_ai log, an object of rows, or a single row."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             whole = json.loads(text)
@@ -154,57 +168,25 @@ def _json_rows(text: str, origin: str) -> Iterator[_Row]:
                 number = 1 + text[: text.index("{")].count("\n")
                 yield _Row(f"line {number}", whole)
             return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield _Row(f"line {number}", json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise LwexpError(f"{origin} line {number}: is not JSON: {error}") from None
+    yield from _whole(read_jsonl(io.BytesIO(content), origin), origin)
 
 
-def _csv_rows(text: str, delimiter: str, origin: str) -> Iterator[_Row]:
-    """The rows under the header. A comma or a quote too many would cut an answer short, so such a row is refused."""
-    csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    line = 1  # where the row begins; a cell may have several lines
-    try:
-        header = next(reader, [])
-        if len(set(header)) < len(header):
-            raise LwexpError(f"{origin} line 1: two columns have the same name: {', '.join(header):.200}")
-        line = reader.line_num + 1
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                problem = f"{plural(len(cells), 'cell')}, where the header has {len(header)}"
-                raise LwexpError(f"{origin} line {line}: {problem}; put quotes around a text with {delimiter!r} in it")
-            if cells:
-                yield _Row(f"line {line}", _csv_row(header, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise LwexpError(f"{origin} line {line}: is not CSV: {error}; wanted each quote in a cell doubled") from None
-
-
-def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
-    # An empty answer is an answer; any other empty cell counts as absent.
-    row = {key: text for key, text in zip(header, cells, strict=True) if text or key == "response"}
-    return {key: int(text) if key in _NUMBERS and _is_whole(text) else text for key, text in row.items()}
+def _with_numbers(row: _Row) -> _Row:
+    """A row of CSV. An empty answer is an answer; any other empty cell counts as absent."""
+    cells = {key: text for key, text in row.value.items() if text or key == "response"}
+    return row._replace(
+        value={key: int(text) if key in _NUMBERS and _is_whole(text) else text for key, text in cells.items()}
+    )
 
 
 def _is_whole(text: str) -> bool:
-    return text.isdecimal() and len(text) <= _MOST_DIGITS  # isdigit() is true of "²", too
+    return text.isdecimal() and len(text) <= MAX_DIGITS  # isdigit() is true of "²", too
 
 
-def _parquet_rows(content: bytes, origin: str) -> Iterator[_Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(io.BytesIO(content)).to_pylist()
-    except (pa.ArrowException, OSError) as error:  # OSError: a page that cannot be unpacked
-        raise LwexpError(f"{origin}: is not a Parquet file, or is damaged: {first_line(error)}") from None
-    for number, row in enumerate(rows, start=1):
-        yield _Row(
-            f"row {number}", {key: value for key, value in row.items() if value is not None or key == "response"}
-        )
+def _without_empty_cells(row: _Row) -> _Row:
+    return row._replace(
+        value={key: value for key, value in row.value.items() if value is not None or key == "response"}
+    )
 
 
 def _inspect_rows(content: bytes, origin: str) -> Iterator[_Row]:

@@ -82,7 +82,7 @@ def test_cells_of_csv_are_text_except_messages_and_named_columns(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "content", "good", "problem"),
     [
-        ("a.csv", b"n,m\n1,2\n3\n4,5\n", [1, 3], "is not CSV: it has 1 cells, and the header has 2"),
+        ("a.csv", b"n,m\n1,2\n3\n4,5\n", [1, 3], "is not CSV: it has 1 cell, where the header has 2; put quotes"),
         ("a.csv", b"n,m\n1,2\n3,\xff\n4,5\n", [1, 3], "is not UTF-8 text; convert the file first"),
         ("a.csv", b'n,m\n1,2\n"3,4\n5,6\n', [1], "is not CSV, and nothing after it was read: unexpected end of data"),
         ("a.json", b'[{"n": 1}] and more', [1], "is after the closing ], and nothing from there on was read"),
