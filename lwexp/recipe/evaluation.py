@@ -45,7 +45,8 @@ def evaluate(config: Config) -> RunDirectory | None:
             print(model)
         if trained is None and (template := _template(config, None)):
             print(f"prompts: chat template {template}")
-        print(describe_sampling(prompts, config, config.sample.repeats, config.bench.scored_by))
+        repeats, metrics = config.sample.repeats, config.bench.scored_by
+        print(describe_sampling(prompts, config, repeats, metrics, is_compared=other is not None))
         return None
     run = open_run(
         "evaluate", config, default_name=f"eval-{_name(config, trained)}",

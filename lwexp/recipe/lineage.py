@@ -1,10 +1,12 @@
 """Resolves a config's input runs, and describes what a step does and has done."""
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lwexp.config import Config
 from lwexp.config.evaluate import ApiEngine
@@ -16,6 +18,9 @@ from lwexp.runs import Run, find_run, fingerprint
 from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, MODEL, PAIRS
 from lwexp.runs.summaries import JudgeFailures
 from lwexp.runs.trial_process import note_run
+
+if TYPE_CHECKING:
+    from lwexp.score.estimate import CallEstimate
 
 R = TypeVar("R", bound=Run)
 log = logging.getLogger(__name__)
@@ -125,7 +130,12 @@ def _asked(config: Config) -> Iterator[Endpoint]:
 
 
 def describe_sampling(
-    prompts: Sequence[Prompt], config: Config, repeats: int, metrics: Sequence[Metric] | None = None
+    prompts: Sequence[Prompt],
+    config: Config,
+    repeats: int,
+    metrics: Sequence[Metric] | None = None,
+    *,
+    is_compared: bool = False,
 ) -> str:
     """What ``dry_run=true`` prints before sampling and scoring.
 
@@ -134,12 +144,13 @@ def describe_sampling(
         config: Has the judge and its settings.
         repeats: Answers to each prompt.
         metrics: The metrics; None takes the paper's three.
+        is_compared: Whether the judge also compares each answer with that of another run.
 
     Raises:
         LwexpError: If the engine's or the judge's model does not take a parameter of the config.
     """
     from lwexp.llm.transport import require_parameters
-    from lwexp.score.estimate import estimate_judging
+    from lwexp.score.estimate import estimate_answers, estimate_judging, estimate_pairwise
 
     for endpoint in _asked(config):
         require_parameters(endpoint)
@@ -150,12 +161,23 @@ def describe_sampling(
     if asked:
         words = answers * sum(asked) // len(asked)
         lengths = f" of {asked[0]:,} to {asked[-1]:,} words, {words:,} words if each meets its length"
-    judge = "no judge calls"
-    if judging.calls and isinstance(config.judge, AskedJudge):
-        price = "at an unknown price; set judge.price" if judging.dollars is None else f"about ${judging.dollars:,.2f}"
-        tokens = f"{judging.prompt_tokens:,} tokens in, {judging.completion_tokens:,} out"
-        judge = f"{judging.calls:,} calls to {config.judge.model}, {tokens}, {price}"
-    return f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each\njudge    {judge}"
+    lines = [f"answers  {answers:,}{lengths}, at most {config.sample.max_new_tokens:,} tokens each"]
+    for endpoint in _asked(config):
+        if endpoint.section == "engine":
+            lines.append(f"engine   {_priced(estimate_answers(endpoint, prompts, repeats), endpoint)}")
+    judge = config.judge
+    said = _priced(judging, judge) if judging.calls and isinstance(judge, AskedJudge) else "no judge calls"
+    lines.append(f"judge    {said}")
+    if is_compared and config.score.pairwise and isinstance(judge, AskedJudge):
+        lines.append(f"pairwise {_priced(estimate_pairwise(judge, prompts, repeats), judge)}")
+    return "\n".join(lines)
+
+
+def _priced(found: CallEstimate, endpoint: Endpoint) -> str:
+    unknown = f"at an unknown price; set {endpoint.section}.price"
+    price = unknown if found.dollars is None else f"about ${found.dollars:,.2f}"
+    tokens = f"{found.prompt_tokens:,} tokens in, {found.completion_tokens:,} out"
+    return f"{found.calls:,} calls to {endpoint.model}, {tokens}, {price}"
 
 
 def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from lwexp.text.replies import read_object
 
 log = logging.getLogger(__name__)
 
-_PROMPT = Path(__file__).parent / "prompts" / "pair.txt"
+PAIR_PROMPT = Path(__file__).parent / "prompts" / "pair.txt"
 Side = Literal["ours", "other"]
 _ORDERS: tuple[Side, Side] = ("ours", "other")  # who is shown first
 
@@ -88,7 +88,7 @@ def question(ours: Response, other: Response, first: Side) -> Question[Better]:
     texts = (ours.text, other.text) if first == "ours" else (other.text, ours.text)
     values = {"CODE": code_of(ours.prompt, *texts), "REQUEST": ours.prompt, "FIRST": texts[0], "SECOND": texts[1]}
     quoted = (ours.prompt, *texts)
-    text = fill(_PROMPT.read_text(encoding="utf-8"), values)
+    text = fill(PAIR_PROMPT.read_text(encoding="utf-8"), values)
     return Question(text, lambda reply: read_better(reply, quoted=quoted), _reask, Better)
 
 
