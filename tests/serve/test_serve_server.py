@@ -172,24 +172,29 @@ def test_without_a_limit_an_answer_may_fill_the_positions(served: Served, client
 
 
 def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder takes a step only when the test allows one, so the answer cannot end by itself meanwhile."""
     from lwexp.sample.decode import Decoder
 
-    advance = Decoder.advance
+    whole = [client.chat.completions.create(**asked(text)).choices[0].finish_reason for text in TEXTS[:4]]
+    allowed, advance = threading.Semaphore(10), Decoder.advance
 
-    def slow(self: Decoder) -> None:
-        time.sleep(0.02)
+    def one_step(self: Decoder) -> None:
+        allowed.acquire(timeout=60)
         advance(self)
 
-    monkeypatch.setattr(Decoder, "advance", slow)
-    whole = [client.chat.completions.create(**asked(text)).choices[0].finish_reason for text in TEXTS[:4]]
+    monkeypatch.setattr(Decoder, "advance", one_step)
     stream = client.chat.completions.create(**asked(TEXTS[whole.index("length")], max_tokens=400), stream=True)
-    next(chunk for chunk in stream if chunk.choices[0].delta.content)  # most of 0.8 s or more is still to come
+    next(chunk for chunk in stream if chunk.choices[0].delta.content)
     assert served.decoder.busy == 1
     stream.close()
-    deadline = time.monotonic() + 60
-    while served.decoder.busy and time.monotonic() < deadline:
-        time.sleep(0.01)
+    for _ in range(25):  # of the 30 steps or more that are left
+        time.sleep(0.2)
+        allowed.release()
+        if not served.decoder.busy:
+            break
     assert served.decoder.busy == 0
+    monkeypatch.undo()
+    allowed.release(100)
 
 
 def test_another_model_is_refused(client: OpenAI) -> None:
