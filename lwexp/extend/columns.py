@@ -74,10 +74,10 @@ def require_list(row: JsonRow, column: str, of: str = "messages") -> list[Any]:
 
 
 def read_length(row: JsonRow, column: str = "required_words") -> int | None:
-    """A length in words, or None where the column holds no number above 0. Parquet of pandas has 300.0 for 300.
+    """A length in words; None unless the column holds a whole number above 0. Parquet of pandas has 300.0 for 300.
 
     Raises:
-        BrokenRowError: If it is longer than any text; the files of a run store numbers of 64 bits.
+        BrokenRowError: If it exceeds ``MAX_WORDS``, which is longer than any text.
     """
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
@@ -193,6 +193,6 @@ def earlier_turns(row: JsonRow) -> list[Message]:
 
 
 def json_type(value: object) -> str:
-    """The JSON name of a value's type."""
+    """What a value is, in words for an error message."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else f"a {type(value).__name__}")

@@ -1,7 +1,7 @@
 """When a run has to stop: an empty account, a wrong key, a dead address, a server that is down for good.
 
-A document that fails for a reason of its own never stops the others, so only faults that other calls share are counted,
-and only those that follow each other without a success in between.
+A document that fails for a reason of its own never stops the others. Faults that may concern all calls are counted, and
+a success resets the counts.
 """
 
 from lwexp.extend.endpoint import Endpoint
@@ -38,7 +38,7 @@ class Health:
         self._unreachable = self._shared = self._unknown = self._exhausted = 0
 
     def tried(self, fault: Fault) -> None:
-        """A try failed. If no server has ever answered, the run stops after a few, not after all tries of all calls."""
+        """A try failed. Before the first success, ``FEW`` tries that reach no server stop the run."""
         if fault.reason == "unreachable":
             self._unreachable += 1
             if self._unreachable >= FEW and not self._has_answered:

@@ -1,4 +1,4 @@
-"""Prices of models, and which accept a JSON schema: from the config or litellm's table, without importing litellm."""
+"""Prices of models, and which models accept a JSON schema: from the config or litellm's table, without its import."""
 
 import functools
 import importlib.util
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _TABLE = "model_prices_and_context_window_backup.json"
 
 
-_TAKE_NONE = ("deepseek/",)  # litellm's table says that they accept one, but DeepSeek's own API answers 400
+_TAKE_NONE = ("deepseek/",)  # litellm's table says that they accept a JSON schema, but DeepSeek's own API answers 400
 
 
 class Rates(NamedTuple):
@@ -35,7 +35,7 @@ FREE = Rates(0.0, 0.0, 0.0)
 
 
 def rates_of(endpoint: Endpoint) -> Rates | None:
-    """Prices of an endpoint; None if neither the config nor litellm's table has the model."""
+    """Prices of an endpoint: the config's, or litellm's for a provider's own address; None if there is neither."""
     if endpoint.is_free:
         return FREE
     if not isinstance(endpoint, Hosted):
@@ -48,7 +48,7 @@ def rates_of(endpoint: Endpoint) -> Rates | None:
 
 
 def known_rates(endpoint: Endpoint) -> Rates:
-    """Prices of an endpoint that is about to be asked. An unknown price counts as 0, with a warning.
+    """Prices of an endpoint that is about to be asked. An unknown price counts as 0, and the log says so.
 
     Raises:
         LwexpError: If the price is unknown and a budget is set.

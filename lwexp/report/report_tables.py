@@ -16,10 +16,10 @@ from lwexp.text.plain import visible
 
 
 def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
-    """The content of the first screen, by model name.
+    """What the first screen of the HTML report shows: scores by model name, then checks, judges and notes.
 
     The models of the first group are at the top level as well, so that ``summary["long"]["S_l"]`` works;
-    models of other groups are only under ``groups``.
+    ``groups`` has the models of every group.
     """
     found = [_group_summary(group) for group in groups]
     if not found:
@@ -148,7 +148,7 @@ def _overall(group: Group) -> list[list[str]]:
 
 
 def longest(part: Cell) -> str:
-    """``17,467 [3,577 clean]``, or only the first number if no loop and no next turn is in it."""
+    """``17,467 [3,577 clean]``, the second only if cutting off loops and next turns changes the longest answer."""
     clean = part.max_clean_words
     return words(part.max_words) + ("" if clean in (None, part.max_words) else f" [{words(clean)} clean]")
 

@@ -9,14 +9,14 @@ from lwexp.records import LwexpError
 
 
 def change_stored(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """The tree of a config.json after ``key=value`` settings, which are read as on the command line.
+    """The tree of a config.json with ``key=value`` settings applied, which are read as on the command line.
 
     Args:
         tree: As ``upgrade`` gives it.
         overrides: Values of keys. A stored config no longer has groups to choose from.
 
     Raises:
-        LwexpError: If the config does not have a key, or an override chooses from a group.
+        LwexpError: If an override cannot be read, names a key that the config does not have, or chooses from a group.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -1,6 +1,8 @@
-"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or one per line.
+"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or inner objects only.
 
-Source: opencompass 0.5.4, openicl/icl_inferencer/icl_base_inferencer.py. Keys and ``idx`` are positions and not read.
+The inner objects may stand one per line. The outer keys and ``idx`` are positions and are not read.
+
+Source: opencompass 0.5.4, openicl/icl_inferencer/icl_base_inferencer.py.
 """
 
 from typing import ClassVar, Literal

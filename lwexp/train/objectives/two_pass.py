@@ -6,7 +6,7 @@ runs each part again and backpropagates that gradient. This is the chain rule, s
 approximation.
 
 Source: gradient caching, Gao et al. 2021 (arXiv 2101.06983), here over the documents of a pack. LongWriter's code has
-no DPO. Trainers that keep both answers of a pair in memory need a cluster at 32k tokens.
+no DPO. benchmarks/dpo_memory.py compares the memory with that of keeping both answers.
 """
 
 from __future__ import annotations
