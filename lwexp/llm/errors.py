@@ -123,7 +123,7 @@ def _refused(text: str, names: set[str], status: int, detail: str) -> Fault | No
         return Fault("context_length", detail, "document")
     if status in (400, 422) and (option := wordings.refused_option(text)):
         return Fault("bad_request", detail, "options", option=option)
-    if wordings.is_unknown_model(text):
+    if status in (400, 404, 422) and wordings.is_unknown_model(text):
         return Fault("not_found", detail, "address")
     if status in _ADDRESS:
         return Fault(_ADDRESS[status], detail, "address")

@@ -43,7 +43,8 @@ _TOO_LONG = re.compile(
 )
 
 _UNKNOWN_MODEL = re.compile(
-    r"invalid model name|\bmodel_not_found\b|\bmodel\b.{0,80}\b(?:not exist|not found)\b|模型不存在",
+    r"invalid model name|\bmodel_not_found\b|模型不存在"
+    r"|\bmodel\b[:=]?(?:\s+\S+)?\s+(?:does |is )?not (?:exist|found)\b",
     re.IGNORECASE,  # litellm's proxy; OpenAI; DeepSeek and others; Zhipu
 )
 

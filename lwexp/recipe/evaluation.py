@@ -62,7 +62,7 @@ def evaluate(config: Config) -> RunDirectory | None:
             verdicts = _score(config, responses, run, scored)
             if other is not None:
                 _compare(config, responses, verdicts, other, run)
-            _close(run, responses, verdicts, _template(config, trained))
+            _close(run, responses, verdicts, _template_for_report(config, trained))
     compare([run.path], run.path / "report.html")
     return end(run)
 
@@ -179,7 +179,8 @@ def _responses(
         responses = read_responses(
             path, prompts, config.bench.counter, bench=config.bench.name, failures=failures, scored=found
         )
-        scored |= {id: _given(one, path) for id, one in found}
+        ours = config.judge.model if isinstance(config.judge, AskedJudge) else None
+        scored |= {id: _given(one, path, ours) for id, one in found}
         write_rows(out, responses)
         if failures:
             write_rows(run.path / ANSWER_FAILURES, failures)
@@ -192,6 +193,15 @@ def _responses(
         chat=chat, counter=config.bench.counter, root=Path(config.root),
         server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
+
+
+def _template_for_report(config: Config, trained: Run | None) -> str | None:
+    """As ``_template``; None if the model is gone, which all answers and scores can do without."""
+    try:
+        return _template(config, trained)
+    except LwexpError as error:
+        log.warning("the report does not name the chat template: %s", error)
+        return None
 
 
 def _template(config: Config, trained: Run | None) -> str | None:
@@ -214,11 +224,14 @@ def _template(config: Config, trained: Run | None) -> str | None:
     return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])
 
 
-def _given(one: Paired, path: Path) -> GivenScores:
-    """Scores without a judge's name are called after their file."""
+def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:
+    """Scores that came with an answer. Their scorer never has the name of the run's own judge, ``ours``."""
     from lwexp.score.given_scores import GivenScores
 
-    return GivenScores(f"{path} {one.place}", one.answer.judge or f"scores in {path.name}", one.answer.scores)
+    judge = one.answer.judge or f"scores in {path.name}"
+    if judge == ours:
+        judge = f"{judge} in {path.name}"
+    return GivenScores(f"{path} {one.place}", judge, one.answer.scores)
 
 
 def _score(

@@ -16,7 +16,7 @@ from lwexp.records import (
     Response,
     TableWriter,
     atomic,
-    read_rows,
+    scan_rows,
     tally,
     write_rows,
 )
@@ -114,8 +114,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
                 with atomic(run.path / name) as aside:
                     shutil.copyfile(other.path / name, aside)
         log.info("answers copied from %s; only the choice among them differs", other.id)
-    have = sum(row.finish_reason != "error" for row in read_rows(out, Response)) if out.exists() else 0
-    if isinstance(engine, ApiEngine) and have < len(prompts) * config.pairs.n:
+    if isinstance(engine, ApiEngine) and _num_answers(out) < len(prompts) * config.pairs.n:
         _check_served(engine, prompts, start, _sampling(config))
     model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(
@@ -123,6 +122,12 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
         sample=_sampling(config), seed=config.seed, out=out, chat=chat, root=Path(config.root),
         server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
+
+
+def _num_answers(out: Path) -> int:
+    """How many answers a file has. The last line may be torn by a kill; ``collect`` cuts it off."""
+    rows = scan_rows(out, Response) if out.exists() else ()
+    return sum(isinstance(row, Response) and row.finish_reason != "error" for row in rows)
 
 
 def _check_served(engine: ApiEngine, prompts: Sequence[Prompt], start: Run, sample: SampleConfig) -> None:

@@ -14,11 +14,12 @@ from lwexp.records import MetricInfo
 from lwexp.report.aggregation import best_first, cell, main_metric, prompt_means
 from lwexp.report.cap_fit import describe_fit, fit_line
 from lwexp.report.evaluations import Evaluation
-from lwexp.stats.intervals import Difference, Interval, interval, paired_difference
+from lwexp.stats.intervals import LEVEL, Difference, Interval, interval, paired_difference
 from lwexp.text.plain import plural
 
 # The miniature's acceptance: under 1.5 x the longest training answer, and over 3 x the capped model.
 CAP_SLACK = 1.5
+_FEW_CUT = 0.05  # of all answers
 UNCAPPED_FACTOR = 3.0
 
 
@@ -63,7 +64,7 @@ def find(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) -> Fi
         checks, clauses = _cap(*trained[0], *(trained[-1] if trained[-1][1] > trained[0][1] else (None, 0)))
     points = [(float(cap), float(e.longest)) for e, cap in trained]
     fit = fit_line(points) if len({cap for _, cap in trained}) > 2 else None
-    if fit is not None and not any(_num_cut_below(e, CAP_SLACK * cap) for e, cap in trained):
+    if fit is not None and not any(_cuts_that_hide(e, CAP_SLACK * cap) for e, cap in trained):
         clauses = [describe_fit(points, fit, has_slope=False)] if clauses else []
         checks.insert(0, Check(
             "maximum_follows_cap", "The longer the longest training answer, the longer the longest answer.",
@@ -82,11 +83,11 @@ def _cap(capped: Evaluation, cap: int, free: Evaluation | None, free_cap: int) -
     """Checks and a clause about the lowest cap and, where there is a higher one, the highest."""
     ratio = capped.longest / cap
     stays_under = ratio < CAP_SLACK
-    num_cut = _num_cut_below(capped, CAP_SLACK * cap)
-    if stays_under and num_cut:
+    cut = _cuts_that_hide(capped, CAP_SLACK * cap)
+    if stays_under and cut:
         return [], [
-            f"the cap cannot be seen: {num_cut:,} of {plural(len(capped.came), 'answer')} of {capped.named} were cut "
-            f"at the token limit, the longest after {words(capped.longest)} words; raise sample.max_new_tokens"
+            f"the cap cannot be seen: {len(cut):,} of {plural(len(capped.came), 'answer')} of {capped.named} were cut "
+            f"at the token limit, the longest of them after {words(max(cut))} words; raise sample.max_new_tokens"
         ]
     trained = f"trained on answers of at most {words(cap)} words"
     reach = f"{words(capped.longest)}{capped.without_loops}"
@@ -117,7 +118,7 @@ def _higher_cap(free: Evaluation, free_cap: int, capped: Evaluation) -> tuple[Ch
     """Check and rest of the clause about the model with the highest cap, against the one with the lowest."""
     factor = free.longest / capped.longest if capped.longest else None
     times = "." if factor is None else f": {factor:.1f} times as long."
-    is_cut = _num_cut_below(free, CAP_SLACK * free_cap) > 0
+    is_cut = bool(_cuts_that_hide(free, CAP_SLACK * free_cap))
     check = Check(
         "uncapped_exceeds_capped",
         f"{free.named}, trained on answers of up to {words(free_cap)} words, reaches more than "
@@ -135,12 +136,19 @@ def _higher_cap(free: Evaluation, free_cap: int, capped: Evaluation) -> tuple[Ch
     return check, f"; {free.named}, trained on up to {words(free_cap)}, {verb} {reach}"
 
 
-def _num_cut_below(model: Evaluation, limit: float) -> int:
-    """Answers with fewer words than ``limit`` that the token limit ended: how long they would have become is unknown.
+def _cut_below(model: Evaluation, limit: float) -> list[int]:
+    """Words of the answers below ``limit`` that the token limit ended: how long they would have become is unknown.
 
     A loop that runs into the token limit is longer, and says nothing about the training cap.
     """
-    return sum(answer.response.finish_reason == "length" and answer.response.words < limit for answer in model.came)
+    answers = [answer.response for answer in model.came]
+    return [answer.words for answer in answers if answer.finish_reason == "length" and answer.words < limit]
+
+
+def _cuts_that_hide(model: Evaluation, limit: float) -> list[int]:
+    """As ``_cut_below``, but none if the cut answers are few and short, as stray loops of signs without words are."""
+    cut = _cut_below(model, limit)
+    return cut if cut and (max(cut) == model.longest or len(cut) > _FEW_CUT * len(model.came)) else []
 
 
 def _step(model: Evaluation, others: Sequence[Evaluation]) -> tuple[Check, str] | None:
@@ -192,7 +200,7 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
     for each in evaluations:
         asked = f", asked for up to {words(each.asked)}" if each.asked else ""
         remark = f"its longest answer has {words(each.longest)} words{each.without_loops}{asked}"
-        if (num_cut := _num_cut_below(each, each.asked)) > 0:
+        if (num_cut := len(_cut_below(each, each.asked))) > 0:
             remark += f"; {num_cut:,} of {plural(len(each.came), 'answer')} were cut at the token limit"
         value = each.total.scores[metric.name]
         means = prompt_means(each.answers, metric.name)
@@ -264,7 +272,7 @@ def _behind(which: str, first: Contestant, other: Contestant, metric: MetricInfo
 
 
 def is_clear(apart: Difference | None, metric: MetricInfo) -> bool:
-    """Whether the first of two is better by more than chance: the 95% interval of the difference excludes zero."""
-    if apart is None or apart.interval is None:
+    """Whether the first of two is better by more than chance: p and the 95% interval of the difference say so."""
+    if apart is None or apart.interval is None or apart.p_value is None or apart.p_value >= LEVEL:
         return False
     return apart.interval[0] > 0 if metric.higher_is_better else apart.interval[1] < 0

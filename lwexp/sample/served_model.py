@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -34,11 +35,14 @@ def served_model(url: str, name: str) -> ServedModel:
 
     Raises:
         ServerCannotTellError: If the server has no list of models.
-        LwexpError: If the server does not answer, or offers other models only.
+        OtherModelError: If the server offers other models only. Some servers take any name, whatever they list.
+        LwexpError: If the server does not answer.
     """
-    rows = {str(row["id"]): row for row in _called(f"{url}/v1/models", "data")}
+    rows = {str(row["id"]): row for row in _called(f"{url}/v1/models", "data") if isinstance(row, dict) and "id" in row}
+    if not rows:
+        raise ServerCannotTellError(f"{url}: its list of models names none")
     if name not in rows:
-        raise LwexpError(f"{url} serves {', '.join(rows)}, not {name}: another server has this address")
+        raise OtherModelError(f"{url} serves {', '.join(rows)}, not {name}: another server has this address")
     positions = rows[name].get("max_model_len")
     return ServedModel(url, name, positions if isinstance(positions, int) else None)
 
@@ -67,6 +71,8 @@ def check_prompts(
         messages = [{"role": "user", "content": prompt.text}]
         question = {"model": served.name, "messages": messages, "add_generation_prompt": True}
         theirs = _called(f"{url}/tokenize", "tokens", question | {"add_special_tokens": False})
+        if not theirs:
+            raise ServerCannotTellError(f"{url}: /tokenize gives no tokens for messages")
         ours = encode_prompt(tokenizer, template, [Message(role="user", content=prompt.text)]).tolist()
         if theirs != ours:
             pairs = enumerate(zip(theirs, ours, strict=False))
@@ -87,6 +93,10 @@ class ServerCannotTellError(LwexpError):
     """The server does not answer this question."""
 
 
+class OtherModelError(ServerCannotTellError):
+    """The server lists other models only."""
+
+
 def _called(url: str, field: str, body: dict[str, Any] | None = None) -> list[Any]:
     """A list in the JSON reply; POST with a body, else GET."""
     data = None if body is None else json.dumps(body).encode()
@@ -97,7 +107,7 @@ def _called(url: str, field: str, body: dict[str, Any] | None = None) -> list[An
         detail = error.read(300).decode(errors="replace")
         said = f"{url}: the server refused the question ({error.code}: {detail})"
         raise ServerCannotTellError(said) from None
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise LwexpError(f"{url}: the server does not answer ({error})") from None
     except (ValueError, KeyError, TypeError):
         raise ServerCannotTellError(f"{url}: the reply has no list called {field}") from None

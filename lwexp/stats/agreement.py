@@ -46,7 +46,8 @@ def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
 
 def _squares(values: Sequence[float]) -> float:
     """Sum of squared differences over all ordered pairs."""
-    return 2 * (len(values) * sum(value * value for value in values) - sum(values) ** 2)
+    shifted = [value - values[0] for value in values]  # so that equal values give exactly 0
+    return 2 * (len(shifted) * sum(value * value for value in shifted) - sum(shifted) ** 2)
 
 
 def mean_absolute_difference(units: Iterable[Sequence[float]]) -> float | None:

@@ -66,13 +66,17 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def p_value(differences: Sequence[float]) -> float | None:
-    """Two-sided p of the hypothesis that the mean difference is 0, by Student's t; None for fewer than two values."""
+    """Two-sided p of the hypothesis that the mean difference is 0, by Student's t; None for fewer than two values.
+
+    If all values are equal, t is infinite, which a few coarse scores reach by chance. Then p is that of the exact test
+    of signs: that all of them point the same way.
+    """
     if len(differences) < 2:
         return None
     mean, error = fmean(differences), standard_error(differences)
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
-    return 1 - student.share_within(abs(mean / error), len(differences) - 1)
+    if error <= 1e-9 * abs(mean):
+        return 2.0 ** (1 - len(differences)) if mean else 1.0
+    return max(0.0, 1 - student.share_within(abs(mean / error), len(differences) - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -38,6 +38,15 @@ _UNIT = (
     r"^\s*(?:个?(?:汉|单|英文|中文)?[字词])?\s*-?\s*(?:(?:words?|wds?)\b)?\s*[,，(（]?\s*(?:in length,?\s*|long,?\s*)?"
 )
 _LEADS = [(kind, re.compile(rf"(?:(?<![a-z])(?:{words})){_HEDGE}", re.IGNORECASE)) for kind, words in _BEFORE]
+# "Do not write more than", "shouldn't be less than", "never go over", 请勿少于: the opposite of the words after it.
+_COMPARATIVE = re.compile(
+    r"(?:more|longer|greater|less|fewer|shorter|lower) than|over|above|below|under|exceed"
+    r"|超过|大于|多于|高于|少于|低于|小于",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"(?:\b(?:not|never|cannot|avoid)|n['’]t)\s+(?:\w+\s+){0,2}$|[不勿别莫][可应要宜能得许准]?$", re.IGNORECASE
+)
 _TAILS = [(kind, re.compile(rf"(?:{words})", re.IGNORECASE)) for kind, words in _AFTER]
 _UNITS = re.compile(_UNIT, re.IGNORECASE)
 
@@ -85,7 +94,12 @@ def _kind(stated: StatedCount) -> str | None:
         for kind, pattern in _TAILS:
             if pattern.match(text):
                 return kind
-    return next((kind for kind, pattern in _LEADS if pattern.search(stated.before)), None)
+    for kind, pattern in _LEADS:
+        if found := pattern.search(stated.before):
+            if _COMPARATIVE.match(found[0]) and _NEGATED.search(stated.before[: found.start()]):
+                return "at_most" if kind == "at_least" else "at_least"
+            return kind
+    return None
 
 
 def obeyed_score(rule: LengthRule, required: int, words: int) -> float:

@@ -51,10 +51,11 @@ def test_a_cap_that_does_not_show_is_said(make):
     assert verdicts_of(findings) == {"capped_stays_under_its_cap": False, "uncapped_exceeds_capped": False}
 
 
-def cut_answers(path, *, after):
-    """The same evaluation as it is when the token limit ends each answer after so many words."""
+def cut_answers(path, *, after, only=None):
+    """The same evaluation as it is when the token limit ends each answer, or the first few, after so many words."""
     rows = [json.loads(line) for line in (path / "responses.jsonl").read_text(encoding="utf-8").splitlines()]
-    cut = [row | {"words": min(after, row["words"]), "finish_reason": "length"} for row in rows]
+    cut = [row | {"words": min(after, row["words"]), "finish_reason": "length"} for row in rows[:only]]
+    cut += rows[len(cut) :]
     (path / "responses.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in cut), encoding="utf-8")
     return path
 
@@ -65,8 +66,8 @@ def test_answers_that_the_token_limit_cut_are_reported_as_cut_and_not_as_capped(
     findings = found(short)
     assert "never goes beyond" not in findings.headline
     assert quoted(findings.headline) == (
-        'The cap cannot be seen: 64 of 64 answers of "short" were cut at the token limit, the longest after 14 words; '
-        "raise sample.max_new_tokens."
+        'The cap cannot be seen: 64 of 64 answers of "short" were cut at the token limit, the longest of them after '
+        "14 words; raise sample.max_new_tokens."
     )
     assert verdicts_of(findings) == {}
     long = cut_answers(make("long", fixed(1.0), cap=560, lengths=(200, 400)), after=120)
@@ -75,6 +76,14 @@ def test_answers_that_the_token_limit_cut_are_reported_as_cut_and_not_as_capped(
     assert verdicts_of(findings) == {"capped_stays_under_its_cap": True, "uncapped_exceeds_capped": None}
     three = found(make("mid", fixed(1.0), cap=300, lengths=(200, 400)), short, long)
     assert "maximum_follows_cap" not in verdicts_of(three)
+
+
+def test_one_short_answer_that_was_cut_hides_no_cap(make):
+    """1 of 64, after 2 words: it may have been a line of signs. 4 of 64 are too many to pass over."""
+    stray = cut_answers(make("short", fixed(0.2), cap=98, lengths=(200, 400)), after=2, only=1)
+    assert "never goes beyond" in found(stray).headline
+    many = cut_answers(make("shorter", fixed(0.2), cap=98, lengths=(200, 400)), after=2, only=4)
+    assert found(many).headline.startswith("The cap cannot be seen: 4 of 64 answers")
 
 
 def test_a_loop_that_runs_into_the_token_limit_hides_no_cap(make):

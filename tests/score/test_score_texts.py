@@ -100,6 +100,8 @@ def test_alpha_of_the_published_example() -> None:
 def test_alpha_is_one_where_all_agree_and_about_zero_by_chance() -> None:
     assert krippendorff_alpha([[1, 1], [5, 5]]) == 1
     assert krippendorff_alpha([[3, 3], [3, 3]]) is None
+    assert krippendorff_alpha([[25 / 6] * 3] * 3) is None  # not noise of rounding
+    assert krippendorff_alpha([[29 / 6] * 3] * 10) is None
     assert krippendorff_alpha([[1], [2]]) is None
     draw = random.Random(0)
     chance = krippendorff_alpha([[draw.randint(1, 5) for _ in range(3)] for _ in range(4000)])

@@ -64,7 +64,8 @@ def test_paired_interval_is_narrow_where_models_differ_alike():
     a = {str(n): float(n) for n in range(50)}
     found = paired_difference(a, {k: v - 5 for k, v in a.items()})
     assert found is not None
-    assert found.p_value == 0
+    assert found.p_value is not None
+    assert found.p_value < 1e-12
     assert found.interval == (5, 5)
 
 
@@ -74,6 +75,18 @@ def test_p_is_that_of_scipys_paired_t_test() -> None:
     assert p_value((a - b).tolist()) == pytest.approx(stats.ttest_rel(a, b).pvalue)
     assert p_value([0.0, 0.0, 0.0]) == 1
     assert p_value([2.0]) is None
+
+
+def test_equal_differences_on_two_or_three_prompts_prove_nothing():
+    """Coarse scores are often all equal. That all n signs agree has a probability of 2 / 2^n under no difference."""
+    assert p_value([25.0, 25.0]) == 0.5
+    assert p_value([-25.0, -25.0, -25.0]) == 0.25
+    assert p_value([70.1 - 60.1, 50.3 - 40.3]) == 0.5  # equal but for rounding
+    different, many = p_value([25.0, 25.0001]), p_value([1.0 + n / 1000 for n in range(21)])
+    assert different is not None
+    assert different < 0.001
+    assert many is not None
+    assert many >= 0
 
 
 def test_holm_multiplies_the_smallest_by_the_number_of_tests() -> None:

@@ -24,6 +24,15 @@ def between(low: int, high: int) -> LengthRule:
     ("prompt", "required", "rule"),
     [
         # Of LongBench-Write, shortened around the number.
+        ("Do not write fewer than 500 words about it.", 500, at_least(500)),
+        ("It shouldn't be less than 500 words.", 500, at_least(500)),
+        ("It must not contain more than 500 words.", 500, at_most(500)),
+        ("Don't go over 500 words.", 500, at_most(500)),
+        ("Avoid exceeding 500 words.", 500, at_most(500)),
+        ("Do not stop early; write more than 500 words.", 500, at_least(500)),
+        ("请勿少于500字", 500, at_least(500)),
+        ("字数不可少于500字", 500, at_least(500)),
+        ("切勿超过500字", 500, at_most(500)),
         ("对于雷锋精神的推文，200字以内", 200, at_most(200)),
         ("字数要求100至200字。", 200, between(100, 200)),
         ("Introduce at lease 5 bad habits. The content should be no less than 200 words.", 200, at_least(200)),

@@ -1,6 +1,6 @@
-"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or inner objects only.
+"""OpenCompass predictions: ``{"0": {"origin_prompt": ..., "prediction": ..., "gold": ...}, ...}``, or its values.
 
-The inner objects may stand one per line. The outer keys and ``idx`` are positions and are not read.
+The values may stand one per line. The outer keys and ``idx`` are positions and are not read.
 
 Source: opencompass 0.5.4, openicl/icl_inferencer/icl_base_inferencer.py.
 """

@@ -143,7 +143,8 @@ def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int
     """
 
     def longest(sizes: Sizes) -> int | None:
-        shorter = [tokens >> halvings for halvings in range(1, 16) if tokens >> halvings >= SHORTEST_PACK]
+        shorter = [tokens >> halvings for halvings in range(1, 16) if tokens >> halvings > SHORTEST_PACK]
+        shorter += [SHORTEST_PACK] if tokens > SHORTEST_PACK else []
         return next((n for n in shorter if check_fit("", sizes, hardware, n, here=here).is_fitting), None)
 
     helps = []
