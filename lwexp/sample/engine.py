@@ -111,7 +111,9 @@ class TransformersEngine:
                 for done in decode(self.model, list(waiting.values()), sample, stops):
                     del waiting[done.id]
                     yield done
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 if sample.batch_size == 1:
                     raise LwexpError(
                         f"{self.folder}: one answer at a time does not fit into memory; lower sample.max_new_tokens="
@@ -141,6 +143,11 @@ class TransformersEngine:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of a GPU or (where torch raises a plain RuntimeError) of the host."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def bytes_a_token(model: Any) -> int:

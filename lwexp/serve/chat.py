@@ -17,6 +17,7 @@ Each line is one message; the conversation goes on until /reset. After an answer
     /quit               end, as Ctrl-D does; Ctrl-C ends an answer
 """
 
+import io
 import secrets
 import sys
 import time
@@ -26,6 +27,7 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Message
 from lwexp.runs.command_line import run_command
 from lwexp.serve.model_choice import chosen_model
+from lwexp.text.encodable import encodable
 from lwexp.text.plain import plural
 from lwexp.text.words import count_by
 
@@ -62,7 +64,7 @@ class Conversation:
         """
         from lwexp.pack.chat import encode_prompt
 
-        asked = [*self.messages, Message(role="user", content=text)]
+        asked = [*self.messages, Message(role="user", content=encodable(text).value)]
         tokens: list[int] = encode_prompt(self._engine.tokenizer, self._engine.chat, asked).tolist()
         left = int(self._engine.model.config.max_position_embeddings) - len(tokens)
         if left < 1:
@@ -133,6 +135,8 @@ def _chat(options: dict[str, str]) -> None:
 
 def _next_line() -> str | None:
     """None at the end of the input."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 would end the conversation
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError, Message, turn_problem
+from lwexp.text.encodable import encodable
 
 _SEED_BITS = 48
+_GREEDY_BELOW = 1e-5
 
 
 class ChatRequest(NamedTuple):
@@ -46,7 +48,8 @@ class _Turn(BaseModel):
     def message(self) -> Message:
         parts = self.content if isinstance(self.content, list) else [_Part(type="text", text=self.content)]
         return Message(
-            role="system" if self.role == "developer" else self.role, content="".join(part.text for part in parts)
+            role="system" if self.role == "developer" else self.role,
+            content=encodable("".join(part.text for part in parts)).value,
         )
 
 
@@ -64,10 +67,11 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
     model: str
     messages: list[_Turn] = Field(min_length=1)
-    temperature: float | None = Field(None, ge=0)
+    temperature: float | None = Field(None, ge=0, le=100)
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1)
-    repetition_penalty: float | None = Field(None, gt=0)
+    # A tiny penalty makes logits infinite.
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     seed: int | None = None
@@ -106,7 +110,7 @@ def read_request(body: Any) -> ChatRequest:
         raise LwexpError(f"messages: {problem}")
     limit = asked.max_completion_tokens or asked.max_tokens
     sample = SampleConfig(
-        temperature=1.0 if asked.temperature is None else asked.temperature,
+        temperature=_temperature(asked.temperature),
         top_p=asked.top_p or 1.0,
         top_k=max(0, asked.top_k or 0),
         repetition_penalty=asked.repetition_penalty or 1.0,
@@ -124,6 +128,12 @@ def read_request(body: Any) -> ChatRequest:
         stream=bool(asked.stream),
         with_usage=asked.stream_options is not None and asked.stream_options.include_usage,
     )
+
+
+def _temperature(asked: float | None) -> float:
+    """A tiny temperature overflows; it means greedy."""
+    value = 1.0 if asked is None else asked
+    return 0.0 if value < _GREEDY_BELOW else value
 
 
 def _joined(messages: Sequence[Message]) -> list[Message]:

@@ -11,7 +11,7 @@ import torch
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError
 from lwexp.sample.decode import DecodedToken, Decoder, DecodeRequest
-from lwexp.sample.engine import TransformersEngine, fitting_batch_size
+from lwexp.sample.engine import TransformersEngine, fitting_batch_size, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class LiveDecoder:
         self._waiting: queue.Queue[_Wanted | None] = queue.Queue()
         self._dropped: set[str] = set()
         self._receivers: dict[str, Callable[[DecodedToken | LwexpError], None]] = {}
+        self._is_ending = False
+        self._decoder = self._new_decoder()  # here, so that a model that cannot be decoded is refused at once
         self._thread = threading.Thread(target=self._work, name="decoder", daemon=True)
 
     def __enter__(self) -> "LiveDecoder":
@@ -48,7 +50,8 @@ class LiveDecoder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._waiting.put(None)
+        self._is_ending = True
+        self._waiting.put(None)  # wakes the thread
         self._thread.join()
 
     @property
@@ -69,63 +72,66 @@ class LiveDecoder:
         self._waiting.put(_Wanted(request, sample, receive))
 
     def drop(self, id: str) -> None:
-        """Stop writing an answer; nothing more is received of it. Does nothing if it has ended."""
+        """Stop writing an answer that has not ended; nothing more is received of it."""
         self._dropped.add(id)
 
     def _work(self) -> None:
         with self._engine.threads():
-            decoder = self._new_decoder()
-            while True:
-                if not decoder.is_busy:
-                    self._dropped.clear()
-                    decoder = self._new_decoder()  # frees the memory of the longest answer so far
+            while not self._is_ending:
+                if not self._decoder.is_busy:
+                    if self._waiting.empty():
+                        self._dropped.clear()  # of answers that ended before they could be dropped
+                    self._decoder = self._new_decoder()  # frees the memory of the longest answer so far
                 try:
-                    if not self._admit(decoder):
-                        return
-                    self._step(decoder)
-                except (LwexpError, torch.OutOfMemoryError) as error:
+                    self._admit()
+                    self._step()
+                except Exception as error:  # whatever ended this thread would leave every request waiting
                     self._fail(error)
-                    decoder = self._new_decoder()
+                    self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> Decoder:
         return Decoder(self._engine.model, self._slots, self._stops)
 
-    def _admit(self, decoder: Decoder) -> bool:
-        """Admit what waits, as far as there are slots; wait if nothing is being written. False at the end."""
-        while decoder.free:
+    def _admit(self) -> None:
+        """Admit what waits, as far as there are slots; wait if nothing is being written."""
+        while self._decoder.free:
             try:
-                wanted = self._waiting.get(block=not decoder.is_busy)
+                wanted = self._waiting.get(block=not self._decoder.is_busy)
             except queue.Empty:
-                return True
+                return
             if wanted is None:
-                return False
-            if wanted.request.id not in self._dropped:
-                self._receivers[wanted.request.id] = wanted.receive
-                decoder.admit([wanted.request], wanted.sample)
-        return True
+                return
+            if wanted.request.id in self._dropped:
+                self._dropped.discard(wanted.request.id)
+                continue
+            self._receivers[wanted.request.id] = wanted.receive
+            self._decoder.admit([wanted.request], wanted.sample)
 
-    def _step(self, decoder: Decoder) -> None:
-        if not decoder.is_busy:
+    def _step(self) -> None:
+        if not self._decoder.is_busy:
             return
-        for given in decoder.choose():
+        for given in self._decoder.choose():
             receive = self._receivers[given.id]
             if given.finish_reason is not None:
                 del self._receivers[given.id]
-            if given.id not in self._dropped:
-                receive(given)
+            receive(given)
         for id in self._dropped & set(self._receivers):
-            decoder.drop(id)
+            self._decoder.drop(id)
             del self._receivers[id]
-        decoder.advance()
+            self._dropped.discard(id)
+        self._decoder.advance()
 
     def _fail(self, error: Exception) -> None:
         """Report an error to all requests whose answers were being written; waiting requests are tried next."""
-        if isinstance(error, torch.OutOfMemoryError):
+        count = len(self._receivers)
+        if is_out_of_memory(error):
             torch.cuda.empty_cache()
-            error = LwexpError(
-                f"memory ran out with {len(self._receivers)} answers at once; try again, or lower slots="
-            )
-        log.error("%s", error)
+            error = LwexpError(f"memory ran out with {count} answers at once; try again, or lower slots=")
+        if isinstance(error, LwexpError):
+            log.error("%s", error)
+        else:
+            log.exception("the decoder failed with %d answers at once", count)
+            error = LwexpError(f"the decoder failed ({type(error).__name__}: {error})")
         receivers, self._receivers = self._receivers, {}
         for receive in receivers.values():
-            receive(error if isinstance(error, LwexpError) else LwexpError(str(error)))
+            receive(error)

@@ -21,6 +21,7 @@ users, use vLLM.
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import sys
 import uuid
@@ -35,14 +36,17 @@ from lwexp.serve.completion_request import ChatRequest, read_request
 from lwexp.serve.model_choice import chosen_model
 from lwexp.serve.replies import Ended, error_reply, reply
 
+log = logging.getLogger(__name__)
+
 _EXAMPLES = {
     "run": "runs/long-1a2b3c4d", "root": "runs", "model": "models/longwriter", "chat": "llama31", "port": "8000",
     "slots": "8",
 }  # fmt: skip
-_LARGEST_BODY = 10_000_000  # bytes
+_LARGEST_BODY = 4_000_000  # bytes; a prompt is encoded while other requests wait
 _MOST_REQUESTS = 256  # answered or waiting
 _SLOTS = 8
 _LAST_PORT = 65535
+_SHUTDOWN_SECONDS = 2.0
 _RETRY = {"Retry-After": "5"}
 
 
@@ -124,9 +128,11 @@ class Server:
         self._decoder.submit(
             question, asked.sample, lambda given: loop.call_soon_threadsafe(received.put_nowait, given)
         )
+        has_ended = False
         try:
             while True:
                 given = await received.get()
+                has_ended = isinstance(given, LwexpError) or given.finish_reason is not None
                 if isinstance(given, LwexpError):
                     raise web.HTTPInternalServerError(text=str(given))
                 if given.token is not None:
@@ -140,7 +146,8 @@ class Server:
                     yield Ended(reason, len(tokens), count)
                     return
         finally:
-            self._decoder.drop(id)
+            if not has_ended:
+                self._decoder.drop(id)
 
     async def _whole(self, _: web.Request, asked: ChatRequest, tokens: list[int]) -> web.Response:
         pieces: list[str] = []
@@ -184,7 +191,7 @@ class Server:
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
         body = await request.json()
-    except ValueError as error:
+    except (ValueError, LookupError, RecursionError) as error:
         raise LwexpError(f"the body is not JSON ({error})") from None
     if not isinstance(body, dict):
         raise LwexpError(f"the body is {type(body).__name__}, wanted an object with model and messages")
@@ -204,6 +211,9 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
         return web.json_response(
             error_reply(error.status, error.text or error.reason), status=error.status, headers=headers
         )
+    except Exception as error:
+        log.exception("a request failed")
+        return web.json_response(error_reply(500, f"{type(error).__name__}: {error}"), status=500)
 
 
 def main(arguments: list[str]) -> int:
@@ -232,7 +242,8 @@ def _serve(options: dict[str, str]) -> None:
         hint = f"serving {name}; evaluate it with engine=vllm engine.model=hosted_vllm/{name}"
         print(hint, file=sys.stderr, flush=True)
         # A client that has gone cancels its request, which frees the slot.
-        web.run_app(Server(engine, decoder, name).app(), sock=listener, print=None, handler_cancellation=True)
+        app = Server(engine, decoder, name).app()
+        web.run_app(app, sock=listener, print=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS)
 
 
 def _number(options: dict[str, str], key: str, default: int) -> int:

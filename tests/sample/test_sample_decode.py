@@ -159,3 +159,23 @@ def test_more_tokens_than_positions_are_refused_with_the_number_that_fits(glm_fo
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LwexpError, match="holds no model"):
         TransformersEngine(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), float("-inf")])
+@pytest.mark.parametrize("temperature", [0, 0.5])
+def test_one_logit_that_is_not_finite_is_an_error(
+    model: Any, value: float, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sampled token's own logit may be finite beside it."""
+    from lwexp.sample import decode as module
+
+    step = module._step
+
+    def broken(*words: Any) -> Any:
+        logits = step(*words)
+        logits[0, 7] = value
+        return logits
+
+    monkeypatch.setattr(module, "_step", broken)
+    with pytest.raises(LwexpError, match="not finite"):
+        list(decode(model, [DecodeRequest("q", PROMPTS[3], seed="0|q")], sampling(temperature=temperature), []))

@@ -197,6 +197,63 @@ def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served, mon
     allowed.release(100)
 
 
+def test_half_an_emoji_in_a_message_is_replaced_and_a_tiny_temperature_is_greedy(served: Served) -> None:
+    assert post(served, asked("tea \ud83d"))[0] == 200
+    first, again = (post(served, asked("tea", temperature=1e-320))[1]["choices"][0] for _ in range(2))
+    assert first["message"] == again["message"] == post(served, asked("tea"))[1]["choices"][0]["message"]
+
+
+def test_a_failure_of_the_decoder_reaches_its_requests_and_the_next_one_is_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lwexp.sample.decode import Decoder
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Decoder, "advance", broken)
+    status, reply = post(served, asked(TEXTS[0]))
+    assert (status, "memory ran out with 1 answers at once" in reply["error"]["message"]) == (500, True)
+
+    def odd(*_: object) -> None:
+        raise KeyError("no such key")
+
+    monkeypatch.setattr(Decoder, "advance", odd)
+    status, reply = post(served, asked(TEXTS[0]))
+    assert (status, "the decoder failed (KeyError" in reply["error"]["message"]) == (500, True)
+    monkeypatch.undo()
+    assert post(served, asked(TEXTS[0]))[0] == 200
+
+
+def test_a_request_that_leaves_while_it_waits_is_never_written(served: Served) -> None:
+    """One slot: ``first`` is being written, ``gone`` waits and leaves, ``last`` comes."""
+    from lwexp.sample.decode import DecodedToken, DecodeRequest
+    from lwexp.serve.live_decoder import LiveDecoder
+
+    ended = {name: threading.Event() for name in ("first", "last")}
+    received: dict[str, int] = {"first": 0, "gone": 0, "last": 0}
+
+    def receiver(name: str) -> Any:
+        def receive(given: DecodedToken | LwexpError) -> None:
+            assert isinstance(given, DecodedToken)
+            received[name] += 1
+            if given.finish_reason is not None:
+                ended[name].set()
+
+        return receive
+
+    sample = SampleConfig(temperature=0, max_new_tokens=30, repeats=1, batch_size=1, plan_first=False)
+    with LiveDecoder(served.engine, 1) as decoder:
+        decoder.submit(DecodeRequest("first", [20, 21, 22], seed="0"), sample, receiver("first"))
+        decoder.submit(DecodeRequest("gone", [30, 31], seed="0"), sample, receiver("gone"))
+        decoder.drop("gone")
+        assert ended["first"].wait(60)
+        decoder.submit(DecodeRequest("last", [40, 41], seed="0"), sample, receiver("last"))
+        assert ended["last"].wait(60)
+    assert received["gone"] == 0
+    assert received["first"] > 0 < received["last"]
+
+
 def test_another_model_is_refused(client: OpenAI) -> None:
     with pytest.raises(NotFoundError, match="model 'gpt-4o' is not served here; there is tiny"):
         client.chat.completions.create(**asked("a") | {"model": "gpt-4o"})
@@ -217,7 +274,9 @@ def test_another_model_is_refused(client: OpenAI) -> None:
         (asked("a", max_tokens=1000), 400, "max_tokens=1,000 exceeds the 512 positions"),
         (asked("a") | {"messages": [{"role": "assistant", "content": "x"}]}, 400, "message 0 is from assistant"),
         (asked("a") | {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "messages.0.content"),
-        (b'{"x": "' + b"a" * 10_000_001 + b'"}', 413, "10000000"),
+        (b'{"x": "' + b"a" * 4_000_001 + b'"}', 413, "4000000"),
+        (b"[" * 100_000, 400, "the body is not JSON"),
+        (asked("a", repetition_penalty=1e-310), 400, "repetition_penalty: got 1e-310"),
     ],
     ids=str,
 )  # fmt: skip
