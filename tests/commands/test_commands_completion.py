@@ -18,7 +18,7 @@ def offered(line: str) -> list[str]:
 
 def test_choices_of_a_group_and_of_experiments() -> None:
     assert offered("python train.py model=tiny_") == ["model=tiny_glm ", "model=tiny_llama "]
-    assert offered("lwexp train experiment=smo") == ["experiment=smoke ", "experiment=smoke_dpo "]
+    assert offered("lwexp train experiment=smok") == ["experiment=smoke ", "experiment=smoke_dpo "]
     assert "+sweeps=" in offered("lwexp train +s")
     assert offered("lwexp train -m +sweeps=out") == ["+sweeps=output_cap "]
     assert offered("lwexp train -m hydra/launcher=s") == ["hydra/launcher=slurm ", "hydra/launcher=subprocess "]
@@ -51,8 +51,8 @@ def test_commands_and_choices_of_a_folder_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text((CONF / "model" / "tiny_glm.yaml").read_text())
     assert offered("lwexp tr") == ["train "]
-    assert offered(f"lwexp train --config-dir {tmp_path} model=m") == ["model=mine "]
-    assert offered("lwexp train model=m") == []
+    assert offered(f"lwexp train --config-dir {tmp_path} model=min") == ["model=mine "]
+    assert offered("lwexp train model=min") == []
 
 
 COMPLETE = r"""

@@ -88,7 +88,7 @@ MISTAKES = [
     ("train", "experiment=smoke bench=longbench_write", "sets bench.required_words, bench.topics", "experiment=smoke"),
     ("train", "experiment=miniature objective=dpo", "sets objective.epochs", "objective=dpo"),
     ("generate", "experiment=miniature teacher=gpt4o", "sets teacher.paragraph_words", "teacher=gpt4o"),
-    ("train", "model=glm5", "no such choice; take one of: glm4", "model=glm4"),
+    ("train", "model=glm5", "no such choice; take one of: gemma3_1b", "model=glm4"),
     ("train", "task=pairs", "train.py does not read task; it belongs to generate_data.py", None),
     # Files of the user's.
     ("train", CD + "experiment=tab", "tab.yaml line 2, column 1: a tab; indent with spaces", None),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 _HEADER, _BLOCK, _WHOLE, _LAST = 7, 32768, 1, 4
 
@@ -15,7 +18,9 @@ def records(run: Path) -> list[Any]:
     """The records of the only offline folder of a run. Its last one may come after ``finish`` has returned."""
     [path] = (run / "wandb").glob("offline-run-*/*.wandb")
     for _ in range(100):
-        found = list(_records(path.read_bytes()))
+        found = []
+        with contextlib.suppress(DecodeError):  # a record is still being written
+            found = list(_records(path.read_bytes()))
         if found and found[-1].WhichOneof("record_type") == "exit":
             return found
         time.sleep(0.1)
