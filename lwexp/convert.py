@@ -37,11 +37,22 @@ def _convert(options: dict[str, str]) -> None:
     if dtype not in DTYPES:
         raise LwexpError(f"dtype={dtype}: wanted one of {', '.join(DTYPES)}")
     out = Path(options["out"])
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / "config.json").is_file()):
-        raise LwexpError(f"out={out}: there is something other than a model; choose another folder")
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_conversion(out)):
+        raise LwexpError(f"out={out}: there is something other than an earlier conversion; choose another folder")
+    gguf = _one_file(Path(options["gguf"]))
+    if gguf.resolve().is_relative_to(out.resolve()):
+        raise LwexpError(f"out={out}: {gguf.name} is in this folder, which is replaced; choose another folder")
     console_log()
-    convert_gguf(_one_file(Path(options["gguf"])), out, dtype=dtype, tokenizer=options.get("tokenizer"))
+    convert_gguf(gguf, out, dtype=dtype, tokenizer=options.get("tokenizer"))
     print(f"model: {out}")
+
+
+def _is_conversion(folder: Path) -> bool:
+    """Whether the card in a folder is that of a conversion. A config.json proves nothing: every model has one."""
+    from lwexp.train.convert.from_gguf import CARD_MARK
+
+    card = folder / "README.md"
+    return card.is_file() and CARD_MARK in card.read_text(encoding="utf-8", errors="replace")
 
 
 def _one_file(path: Path) -> Path:

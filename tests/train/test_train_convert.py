@@ -141,7 +141,10 @@ def test_a_rule_that_cannot_be_rebuilt_is_refused(llama: Any, words: Any, tmp_pa
         (["gguf=text.gguf", "out=x"], "gguf=text.gguf: not a GGUF file that can be read"),
         (["gguf=.", "out=x", "dtype=int8"], "dtype=int8: wanted one of float32, bfloat16"),
         (["gguf=empty", "out=x"], "gguf=empty: wanted a folder with one .gguf file, found 0; name the file"),
-        (["gguf=text.gguf", "out=."], "out=.: there is something other than a model; choose another folder"),
+        (
+            ["gguf=text.gguf", "out=."],
+            "out=.: there is something other than an earlier conversion; choose another folder",
+        ),
         (["gguf=text.gguf"], "convert: out= is missing; set out=models/mine"),
     ],
 )
@@ -159,6 +162,31 @@ def test_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
+
+
+def test_only_an_earlier_conversion_is_replaced(
+    llama: Any, words: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", llama, words)
+    trained = tmp_path / "trained"
+    trained.mkdir()
+    (trained / "config.json").write_text("{}")
+    (trained / "README.md").write_text("# The only copy of my model")
+    assert main([f"gguf={file}", f"out={trained}"]) == 2
+    assert "there is something other than an earlier conversion" in capsys.readouterr().err
+    assert sorted(path.name for path in trained.iterdir()) == ["README.md", "config.json"]
+
+    model = tmp_path / "model"
+    assert main([f"gguf={file}", f"out={model}"]) == 0
+    (model / "stale.txt").touch()
+    assert main([f"gguf={file}", f"out={model}"]) == 0  # negative control: a conversion is replaced
+    assert not (model / "stale.txt").exists()
+
+    inside = file.rename(model / "tiny.gguf")
+    size = inside.stat().st_size
+    assert main([f"gguf={inside}", f"out={model}"]) == 2
+    assert "tiny.gguf is in this folder, which is replaced; choose another folder" in capsys.readouterr().err
+    assert inside.stat().st_size == size
 
 
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ from lwexp.text.plain import first_line
 
 log = logging.getLogger(__name__)
 
+CARD_MARK = "Converted by lwexp from"
+"""In README.md of every conversion; only a folder with it may be replaced."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # Rules by which a byte-level BPE splits text before it merges. GGUF gives only a rule's name, and a wrong rule gives
@@ -140,7 +143,7 @@ def _card(gguf: Path, facts: dict[str, Any], dtype: str) -> str:
     formats = ", ".join(f"{count} x {name}" for name, count in facts["formats"].items())
     return (
         f"{head}# {facts['name'] or gguf.stem}\n\n"
-        f"Converted by lwexp from `{gguf.name}` (sha256 {digest}).\n"
+        f"{CARD_MARK} `{gguf.name}` (sha256 {digest}).\n"
         f"Weights of the file: {formats}; here: {dtype}. Quantised weights were multiplied out, so they are close to "
         f"the published ones, not equal.\n"
     )
