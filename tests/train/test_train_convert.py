@@ -1,6 +1,8 @@
 """GGUF files become Hugging Face folders: the same log-probs and tokens, or one line that says why not."""
 
+import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,15 @@ def in_the_order_of_llama_cpp(weight: Any, heads: int) -> Any:
     return weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(file: Path, model: Any, words: Any, *, rule: str = "smollm", is_permuted: bool = True) -> Path:
+def write_gguf(
+    file: Path,
+    model: Any,
+    words: Any,
+    *,
+    rule: str = "smollm",
+    is_permuted: bool = True,
+    more: Callable[[Any], None] = lambda writer: None,
+) -> Path:
     from gguf import GGUFWriter, TokenType
 
     names = {
@@ -85,6 +95,7 @@ def write_gguf(file: Path, model: Any, words: Any, *, rule: str = "smollm", is_p
             writer.add_tensor(f"blk.{layer}.{names[rest.removesuffix('.weight')]}.weight", np.ascontiguousarray(array))
         elif name != "lm_head.weight":
             writer.add_tensor({"model.embed_tokens.weight": "token_embd.weight"}.get(name, "output_norm.weight"), array)
+    more(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -132,6 +143,51 @@ def test_a_rule_that_cannot_be_rebuilt_is_refused(llama: Any, words: Any, tmp_pa
     words.save_pretrained(tmp_path / "words")
     convert_gguf(file, tmp_path / "model", tokenizer=str(tmp_path / "words"), dtype="bfloat16")
     assert json.loads((tmp_path / "model" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def yarn(writer: Any) -> None:
+    from gguf import RopeScalingType
+
+    writer.add_rope_scaling_type(RopeScalingType.YARN)
+
+
+def factors(name: str) -> Callable[[Any], None]:
+    return lambda writer: writer.add_tensor(name, np.ones(HEAD // 2, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (yarn, "llama.rope.scaling.type=yarn"),
+        (factors("rope_freqs.weight"), "rope_freqs.weight"),  # llama.cpp's Llama 3.1
+        (factors("rope_factors_long.weight"), "rope_factors_long.weight"),  # its Phi-3 of 128k tokens
+    ],
+)
+def test_rotary_scaling_that_transformers_ignores_is_refused(
+    more: Callable[[Any], None], named: str, llama: Any, words: Any, tmp_path: Path
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", llama, words, more=more)
+    with pytest.raises(LwexpError) as caught:
+        convert_gguf(file, tmp_path / "model")
+    assert f"its rotary scaling ({named}) is not read by transformers" in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_base_of_rotary_frequencies_that_is_not_read_is_refused(
+    llama: Any, words: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.modeling_gguf_pytorch_utils import GGUF_TO_TRANSFORMERS_MAPPING
+
+    model = copy.deepcopy(llama)
+    model.config.rope_parameters["rope_theta"] = 500_000.0
+    file = write_gguf(tmp_path / "tiny.gguf", model, words)
+    convert_gguf(file, tmp_path / "model")  # negative control: read, it is kept
+    rotary = json.loads((tmp_path / "model" / "config.json").read_text())["rope_parameters"]
+    assert rotary == {"rope_theta": 500_000.0, "rope_type": "default"}
+    # As transformers' table for StarCoder 2 and others, which has no such key.
+    monkeypatch.delitem(GGUF_TO_TRANSFORMERS_MAPPING["config"]["llama"], "rope.freq_base")
+    with pytest.raises(LwexpError, match=r"base of rotary frequencies is 500000, transformers reads 10000"):
+        convert_gguf(file, tmp_path / "model")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,11 +43,18 @@ def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer:
 
     Raises:
         LwexpError: If the package gguf is not installed, transformers cannot read the file's architecture or
-            quantisation, its tokenizer cannot be rebuilt exactly, or the folder cannot be written.
+            quantisation, or would lose its rotary scaling or base, its tokenizer cannot be rebuilt exactly, or the
+            folder cannot be written.
     """
     facts = read_facts(gguf)
+    if facts["lost"]:
+        raise LwexpError(
+            f"gguf={gguf}: its rotary scaling ({', '.join(facts['lost'])}) is not read by transformers, so the model "
+            f"would be another one; use the original folder"
+        )
     words = _given_tokenizer(tokenizer) if tokenizer else _own_tokenizer(gguf, facts)
     model = _dense_model(gguf, DTYPES[dtype])
+    _require_theta(gguf, facts["theta"], model.config)
     try:
         with atomic(folder) as new:
             model.save_pretrained(new)
@@ -60,6 +68,9 @@ def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer:
 
 def read_facts(gguf: Path) -> dict[str, Any]:
     """What the header says: name, architecture, licence, the tokenizer's type and rule, tensors per number format.
+
+    ``theta`` is the base of the rotary frequencies, None if the file has none. ``lost`` names the tensors and keys of
+    rotary scaling: transformers ignores them, and positions would then mean something else without an error.
 
     Raises:
         LwexpError: If the file does not exist or is not a GGUF file, or the package gguf is not installed.
@@ -79,8 +90,20 @@ def read_facts(gguf: Path) -> dict[str, Any]:
         "tokenizer": "tokenizer.ggml.model", "rule": "tokenizer.ggml.pre",
     }  # fmt: skip
     facts = {name: field.contents() if (field := reader.get_field(key)) else None for name, key in keys.items()}
+    base = reader.get_field(f"{facts['architecture']}.rope.freq_base")
+    # Source: llama.cpp gguf-py/gguf/constants.py, ROPE_FREQS (Llama 3.1), ROPE_FACTORS_LONG (Phi-3), SCALING_TYPE.
+    lost = [tensor.name for tensor in reader.tensors if tensor.name.startswith(("rope_freqs", "rope_factors"))]
+    lost += [
+        f"{key}={field.contents()}"
+        for key, field in reader.fields.items()
+        if key.endswith(".rope.scaling.type") and field.contents() != "none"
+    ]
     formats = Counter(tensor.tensor_type.name for tensor in reader.tensors)
-    return facts | {"formats": dict(formats.most_common())}
+    return facts | {
+        "theta": base.contents() if base else None,
+        "lost": lost,
+        "formats": dict(formats.most_common()),
+    }
 
 
 def _dense_model(gguf: Path, dtype: torch.dtype) -> Any:
@@ -100,6 +123,17 @@ def _dense_model(gguf: Path, dtype: torch.dtype) -> Any:
         )
     except Exception as error:  # transformers and gguf raise several types for what they do not know
         raise LwexpError(f"gguf={gguf}: transformers cannot read it: {first_line(error)}") from None
+
+
+def _require_theta(gguf: Path, theta: float | None, config: Any) -> None:
+    """transformers reads the base by a key that some architectures' tables lack, and then takes the type's default."""
+    rotary = getattr(config, "rope_parameters", None) or {}
+    found = rotary.get("full_attention", rotary).get("rope_theta")
+    if theta is not None and (found is None or not math.isclose(found, theta, rel_tol=1e-6)):  # the file has float32
+        raise LwexpError(
+            f"gguf={gguf}: its base of rotary frequencies is {theta:g}, transformers reads {found}; use the original "
+            f"folder"
+        )
 
 
 def _given_tokenizer(source: str) -> Any:
