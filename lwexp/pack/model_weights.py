@@ -68,6 +68,17 @@ def load_weights(source: str | Path, **options: Any) -> Any:
     return model
 
 
+def batch_dependent_rotary(config: Any) -> list[str]:
+    """The rotary types of a transformers config whose frequencies depend on the longest sequence of a forward pass.
+
+    transformers computes them from the largest position of the whole batch (``dynamic_rope_update``). Documents of one
+    pack, or answers that are decoded together, would change each other.
+    """
+    found = getattr(config, "rope_parameters", None) or {}
+    per_layer = [value for value in found.values() if isinstance(value, dict)]
+    return sorted({str(rotary.get("rope_type")) for rotary in (found, *per_layer)} & {"dynamic", "longrope"})
+
+
 def conversion_advice(path: str | Path) -> str | None:
     """The command that converts a GGUF file, or the file in a folder without config.json; None if it is neither."""
     path = Path(path)

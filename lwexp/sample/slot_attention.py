@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from lwexp.pack.model_weights import batch_dependent_rotary
 from lwexp.records import LwexpError
 from lwexp.sample.cache import KeysOrValues
 
@@ -38,7 +39,8 @@ def use_slot_attention(model: Any) -> None:
     """Make a transformers model use ``attend``.
 
     Raises:
-        LwexpError: If the model has layers of another kind, such as linear or chunked attention.
+        LwexpError: If the model has layers of another kind, such as linear or chunked attention, or if its rotary
+            frequencies depend on the batch.
     """
     from transformers import AttentionInterface
 
@@ -52,9 +54,15 @@ def use_slot_attention(model: Any) -> None:
 def layers_problem(config: Any) -> str | None:
     """Why a model of this config cannot be decoded here; None if nothing is known against it."""
     others = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    if not others:
-        return None
-    return f"has layers of {', '.join(sorted(others))}, which cannot be decoded here; serve it with vLLM (engine=vllm)"
+    if others:
+        kinds = ", ".join(sorted(others))
+        return f"has layers of {kinds}, which cannot be decoded here; serve it with vLLM (engine=vllm)"
+    if rotary := batch_dependent_rotary(config):
+        return (
+            f"has rotary frequencies ({', '.join(rotary)}) that depend on the longest sequence of a batch, so answers "
+            f"would change each other; serve it with vLLM (engine=vllm)"
+        )
+    return None
 
 
 def attend(

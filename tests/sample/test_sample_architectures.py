@@ -107,3 +107,15 @@ def test_attention_that_is_not_computed_here_is_refused() -> None:
     model.config.layer_types = ["chunked_attention", "full_attention"]
     with pytest.raises(LwexpError, match="has layers of chunked_attention"):
         answers(model)
+
+
+@pytest.mark.parametrize(("kind", "is_refused"), [("dynamic", True), ("linear", False)])
+def test_rotary_frequencies_that_depend_on_the_batch_are_refused(kind: str, is_refused: bool) -> None:
+    """dynamic stretches all slots when the longest passes the context; linear, the control, never does."""
+    rotary = {"rope_type": kind, "factor": 4.0, "rope_theta": 1e4}
+    model = model_of("llama", rope_parameters=rotary, max_position_embeddings=128)
+    if not is_refused:
+        assert len(answers(model)) == len(PROMPTS)
+        return
+    with pytest.raises(LwexpError, match=r"rotary frequencies \(dynamic\) .* serve it with vLLM"):
+        answers(model)

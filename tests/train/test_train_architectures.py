@@ -221,6 +221,39 @@ def test_a_folder_is_read_and_refused_before_a_run(tmp_path: Path) -> None:
         model_sizes(compose("model=hf", f"model.path={tmp_path}/qwen3", "hardware=cpu", *lora).model)
 
 
+LONG = {"rope_type": "longrope", "long_factor": [4.0] * 4, "short_factor": [1.0] * 4, "factor": 4.0}
+LONG |= {"rope_theta": 1e4, "original_max_position_embeddings": 16}
+ROTARY: dict[str, tuple[str, dict[str, Any]]] = {
+    "longrope": ("phi3", {"rope_parameters": LONG, "sliding_window": None, "original_max_position_embeddings": 16}),
+    "dynamic": (
+        "llama",
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}, "max_position_embeddings": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROTARY)
+def test_rotary_frequencies_that_depend_on_the_batch_are_refused(kind: str, tmp_path: Path) -> None:
+    name, options = ROTARY[kind]
+    config = tiny_config(name, **options)
+    config.save_pretrained(tmp_path)
+    overrides = (f"model={'hf' if kind == 'longrope' else 'llama31'}", f"model.path={tmp_path}", "hardware=cpu")
+    problem = str(architecture_problem(compose(*overrides).model, None))
+    assert re.search(rf"its rotary frequencies \({kind}\) depend on the longest document of a pack; set model", problem)
+    # Why: in transformers, a short sequence beside one of 24 tokens, beyond the original 16, is not what it is alone.
+    theirs, _ = both(config)
+    rows = torch.randint(1, 300, (2, 24))
+    with torch.no_grad():
+        beside, alone = theirs(rows).logits[0, :8], theirs(rows[:1, :8]).logits[0]
+        assert float((beside - alone).abs().max()) > 1e-2
+
+    # Negative controls: the run's own scaling replaces the folder's, and a fixed scaling does not depend on the batch.
+    stretched = ("model.context_length=64", "model.rope_scaling={kind: yarn, factor: 4.0}")
+    assert "rotary frequencies" not in str(architecture_problem(compose(*overrides, *stretched).model, None))
+    fixed = tiny_config("llama", rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4})
+    assert admission.rotary_problem(fixed.to_dict()) is None
+
+
 def test_a_hub_model_that_is_not_here_says_how_to_get_it() -> None:
     with pytest.raises(LwexpError, match="hf download nobody/has-this"):
         model_sizes(compose("model=hf", "model.path=nobody/has-this").model)

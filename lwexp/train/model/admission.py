@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lwexp.pack.dataset import PackBatch
+from lwexp.pack.model_weights import batch_dependent_rotary
 from lwexp.records import LwexpError
 from lwexp.text.plain import first_line
 from lwexp.train.model.attention import register_attention
@@ -55,6 +56,23 @@ def _checked(content: str) -> str | None:
     return (
         f"{name} computes something that packs do not: log-probs differ by {difference:.2g} from transformers'; "
         f"choose another architecture"
+    )
+
+
+def rotary_problem(content: Mapping[str, Any]) -> str | None:
+    """Why the rotary frequencies of a config.json do not fit packs; None if they do.
+
+    The self-check cannot show it: its documents are shorter than the length at which the frequencies change.
+    """
+    try:
+        rotary = batch_dependent_rotary(read_config(content))
+    except LwexpError as error:
+        return str(error)
+    if not rotary:
+        return None
+    return (
+        f"its rotary frequencies ({', '.join(rotary)}) depend on the longest document of a pack; set "
+        f"model.rope_scaling and model.context_length, or choose another model"
     )
 
 

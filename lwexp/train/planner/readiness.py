@@ -14,7 +14,7 @@ from lwexp.extend import FAMILIES
 from lwexp.pack.model_weights import conversion_advice
 from lwexp.records import LwexpError
 from lwexp.train.metrics.tracking import tracking_problem
-from lwexp.train.model.admission import admission_problem
+from lwexp.train.model.admission import admission_problem, rotary_problem
 from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import config_json, find_config, model_sizes, size_surprise
 from lwexp.train.planner.hardware import hardware_of
@@ -118,6 +118,8 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
     if not model.family.takes(found):
         return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
     if model.family.is_read_from_folder and (problem := admission_problem(content)):
+        return f"architecture: {path}: {problem}"
+    if model.rope_scaling is None and (problem := rotary_problem(content)):
         return f"architecture: {path}: {problem}"
     file = find_config(path, None if start_from else model.revision)
     if file is None or not (file.parent / "tokenizer.json").is_file():
