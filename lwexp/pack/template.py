@@ -162,7 +162,10 @@ class ChatTemplate:
     def _marked(
         self, whole: str, messages: Sequence[Message], trained: Sequence[int], starts: Sequence[int]
     ) -> list[Span]:
-        """The spans inside the template's ``{% generation %}`` marks; they must begin where the prompts end."""
+        """The spans inside the template's ``{% generation %}`` marks, from where the prompts end.
+
+        A mark may begin earlier: SmolLM3's includes the header, which a server gives with the prompt.
+        """
         from transformers.utils.chat_template_utils import render_jinja_template
 
         rendered, marks = render_jinja_template(
@@ -171,15 +174,18 @@ class ChatTemplate:
         )  # fmt: skip
         assert rendered[0] == whole, self._name
         spans = [Span(*mark) for mark in marks[0]]
+        answers = []
         for number, start in zip(trained, starts, strict=True):
-            span = next((span for span in spans if span.start == start), None)
-            if span is None:
-                problem = f"no {{% generation %}} begins where the prompt of message {number + 1} ends"
+            span = next((span for span in spans if span.start <= start < span.stop), None)
+            # A mark around several messages says nothing about which of them are answers.
+            if span is None or (span.start < start and span.start < len(self._render(messages[:number]))):
+                problem = f"no {{% generation %}} begins where the prompt of message {number + 1} ends or at its header"
                 raise LwexpError(self._broken(problem, messages))
-            if self.end not in whole[span.start : span.stop]:
+            if self.end not in whole[start : span.stop]:
                 problem = f"the {{% generation %}} of message {number + 1} does not include its {self.end}"
                 raise LwexpError(self._broken(problem, messages))
-        return [span for span in spans if span.start in starts]
+            answers.append(Span(start, span.stop))
+        return answers
 
     def _require_beginning(
         self, whole: str, part: str, what: str, messages: Sequence[Message], fix: str | None = None

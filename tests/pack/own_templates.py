@@ -39,6 +39,10 @@ MARKED = (
     "{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# SmolLM3 marks the header too, which a server gives with the prompt.
+MARKED_WITH_HEADER = MARKED.replace("{% generation %}", "").replace(
+    "<|im_start|>assistant\n{{", "{% generation %}<|im_start|>assistant\n{{"
+)
 # Turns in ordinary text.
 INSTRUCT = (
     "<|im_start|>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"

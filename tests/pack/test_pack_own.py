@@ -17,6 +17,7 @@ from tests.pack.own_templates import (
     CLOSED,
     INSTRUCT,
     MARKED,
+    MARKED_WITH_HEADER,
     PLAIN,
     THINKING,
     TRIMMED,
@@ -29,7 +30,7 @@ from tests.pack.pack_rows import conversation, encode_conversation, encode_many,
 TALK = turns("Hi", "Yo", "Write a story.", "大海是蓝色的。", system="Be brief.")
 TEMPLATES = {
     "plain": (PLAIN, "chatml"), "trimmed": (TRIMMED, "llama31"), "default system": (WITH_DEFAULT, "chatml"),
-    "marked": (MARKED, "chatml"), "closed": (CLOSED, "chatml"),
+    "marked": (MARKED, "chatml"), "marked with header": (MARKED_WITH_HEADER, "chatml"), "closed": (CLOSED, "chatml"),
 }  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def test_only_the_last_answer_of_a_pair_is_trained(open_own):
     assert target_texts(tokenizer, encoded) == ["大海是蓝色的。<|im_end|>"]
 
 
-@pytest.mark.parametrize("template", [PLAIN, MARKED], ids=["plain", "marked"])
+@pytest.mark.parametrize("template", [PLAIN, MARKED, MARKED_WITH_HEADER], ids=["plain", "marked", "marked with header"])
 def test_an_answer_of_weight_0_is_not_trained(open_own, template):
     _, tokenizer = open_own(template)
     system, hi, yo, *rest = TALK
@@ -139,6 +140,10 @@ BROKEN = {
     "marks that begin late": (
         MARKED.replace("{% generation %}", "Answer: {% generation %}"),
         r"no \{% generation %\} begins where the prompt of message 3 ends",
+    ),
+    "one mark around all messages": (
+        "{% generation %}" + PLAIN + "{% endgeneration %}",
+        r"no \{% generation %\} begins where the prompt of message 3 ends or at its header",
     ),
     "marks without the end": (
         MARKED.replace("<|im_end|>{% endgeneration %}", "{% endgeneration %}<|im_end|>"),

@@ -50,6 +50,13 @@ def test_positions_are_those_of_the_published_model() -> None:
     assert describe_plan(compose("model=qwen3_8b", "hardware=zero3_8x80g")).refusal is None
 
 
+def test_the_preset_of_smollm3_sets_the_date_that_its_template_writes() -> None:
+    """Without one the template is refused, because it asks the clock (tests/pack/test_pack_own_options.py)."""
+    chat = compose("model=smollm3_3b").model.chat
+    assert chat is not None
+    assert chat.model_dump(include={"kind", "date"}) == {"kind": "own", "date": "08 July 2025"}
+
+
 def test_lora_adapts_the_matrices_of_each_architecture() -> None:
     """16 * (in + out). Qwen3-0.6B: 28 layers of 3072 + 2 * 2048 + 3072 + 3 * 4096. GLM-4-0414, gate and up in one
     matrix: 40 layers of 8192 + 2 * 4352 + 8192 + (4096 + 27392) + 17792."""
