@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+_PROBE = (Message(role="user", content="Hi there"),)
+
+
 def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
     """The format that a training run saved with its tokenizer.
 
@@ -180,11 +183,28 @@ def encode_prompt(
         LwexpError: If the turns do not alternate or do not end with a question, or if a server would encode the
             tokenizer's own template otherwise.
     """
+    return _encode_prompt(tokenizer, format, messages, is_compared=format.is_own)
+
+
+def require_served_tokens(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> None:
+    """Refuse a tokenizer that encodes the texts of a prompt otherwise than a server, which encodes them as one string.
+
+    One question is enough: such a tokenizer puts a space before each text, or before the first one only.
+
+    Raises:
+        LwexpError: With the first token that differs.
+    """
+    _encode_prompt(tokenizer, format, _PROBE, is_compared=True)
+
+
+def _encode_prompt(
+    tokenizer: PreTrainedTokenizerFast, format: ChatFormat, messages: Sequence[Message], *, is_compared: bool
+) -> Int32[np.ndarray, " tokens"]:
     _require_turns(messages, "user")
     pieces = [[*format.pieces(messages), *format.generation]]
     texts = distinct_texts(pieces)
     encoded = collect(tokenizer, pieces, texts, encode_texts(tokenizer, texts))
-    if format.is_own:
+    if is_compared:
         require_rendered(tokenizer, format, encoded, encode_rendered(tokenizer, format, pieces))
     return encoded[0].ids
 

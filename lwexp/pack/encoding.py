@@ -144,5 +144,5 @@ def require_rendered(
         raise LwexpError(
             f"model.chat={format.kind}: tokenizer {tokenizer.name_or_path or '(in memory)'} encodes text differently "
             f"by itself than in a rendered conversation: token {at} is {tokenizer.convert_ids_to_tokens(ours[at])!r} "
-            f"and {tokenizer.convert_ids_to_tokens(theirs[at])!r}; choose another model.chat"
+            f"and {tokenizer.convert_ids_to_tokens(theirs[at])!r}; choose another model.chat or another tokenizer"
         )

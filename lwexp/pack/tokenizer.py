@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lwexp.extend import ChatFormat
-from lwexp.pack.chat import chat_format, chat_of
+from lwexp.pack.chat import chat_format, chat_of, require_served_tokens
 from lwexp.pack.encoding import reachable_as_text
 from lwexp.pack.fitting import advice, default_format, needed_tokens, padding_token
 from lwexp.records import LwexpError, write_json
@@ -204,4 +204,6 @@ def _with_chat(tokenizer: PreTrainedTokenizerFast, format: ChatFormat) -> PreTra
     }
     if settings := _settings(format):
         tokenizer.init_kwargs["lwexp_chat_settings"] = settings
+    if not format.is_own:  # every conversation of an own template is compared when it is encoded
+        require_served_tokens(tokenizer, format)
     return tokenizer

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.build import tokenizer_fingerprint
-from lwexp.pack.chat import chat_of
+from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from lwexp.records import LwexpError
 from tests import ROOT
@@ -128,6 +128,24 @@ def test_a_tokenizer_whose_words_are_its_control_tokens_is_refused(tmp_path):
 
     with pytest.raises(LwexpError, match="could end its own turn"):
         load_tokenizer(tmp_path, None, "glm4")
+
+
+@pytest.mark.parametrize(("prepend", "is_refused"), [("first", True), ("never", False)])
+def test_a_tokenizer_that_puts_a_space_before_a_text_alone_is_refused(prepend, is_refused, tmp_path):
+    """Mistral's pre-tokenizer: each text alone begins with a space, a rendered conversation has none after a token."""
+    tree = json.loads(train_tokenizer(TEXT, 400, "chatml").backend_tokenizer.to_str())
+    tree["normalizer"] = None
+    tree["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": prepend, "split": False}
+    tree["model"]["vocab"] |= {mark: len(tree["model"]["vocab"]) + n for n, mark in enumerate("\u2581\n")}
+    PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(tree))).save_pretrained(tmp_path)
+    if is_refused:
+        with pytest.raises(LwexpError, match=r"model.chat=chatml: .* encodes text differently by itself .* token 1 is"):
+            load_tokenizer(tmp_path, None, "chatml")
+        return
+    tokenizer = load_tokenizer(tmp_path, None, "chatml")
+    messages = [{"role": "user", "content": "Hi there"}]
+    served = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert encode_prompt(tokenizer, chat_of(tokenizer), turns("Hi there")).tolist() == served
 
 
 def test_a_missing_special_token_is_named(tmp_path):
