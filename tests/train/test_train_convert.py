@@ -190,6 +190,18 @@ def test_a_base_of_rotary_frequencies_that_is_not_read_is_refused(
         convert_gguf(file, tmp_path / "model")
 
 
+@pytest.mark.parametrize(("rule", "is_composed"), [("qwen2", True), ("llama-bpe", False)])
+def test_qwen_composes_characters_before_it_splits(
+    rule: str, is_composed: bool, llama: Any, words: Any, tmp_path: Path
+) -> None:
+    """An e and its accent become one character, of two bytes instead of three. Llama, the control, keeps them."""
+    from transformers import AutoTokenizer
+
+    convert_gguf(write_gguf(tmp_path / "tiny.gguf", llama, words, rule=rule), tmp_path / "model")
+    found = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert found.decode(found("e\u0301")["input_ids"]) == ("\u00e9" if is_composed else "e\u0301")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

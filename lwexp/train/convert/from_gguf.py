@@ -27,6 +27,9 @@ _GPT2_RULES = ("gpt-2", "default")
 # SmolLM's rule: GPT-2's, after a split at every digit. Source: llama.cpp src/llama-vocab.cpp,
 # LLAMA_VOCAB_PRE_TYPE_SMOLLM, and the tokenizer.json of HuggingFaceTB/SmolLM2-135M-Instruct.
 _SMOLLM_RULE = "smollm"
+# Qwen composes characters (NFC) before it splits; transformers rebuilds the split alone. Source: transformers'
+# models/qwen2/tokenization_qwen2.py.
+_QWEN_RULE = "qwen2"
 
 
 def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer: str | None = None) -> None:
@@ -146,7 +149,7 @@ def _given_tokenizer(source: str) -> Any:
 
 
 def _own_tokenizer(gguf: Path, facts: dict[str, Any]) -> Any:
-    from tokenizers import pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
     from transformers import AutoTokenizer
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
@@ -166,6 +169,8 @@ def _own_tokenizer(gguf: Path, facts: dict[str, Any]) -> Any:
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [digits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
         )
+    if rule == _QWEN_RULE:
+        tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
     return tokenizer
 
 
