@@ -238,7 +238,7 @@ def test_a_bench_with_another_metric_and_without_lengths_has_its_own_columns(tmp
               "scale": [0, 5], "higher_is_better": False, "decimals": 2}  # fmt: skip
     for name, score in (("a", 4.0), ("b", 1.0)):
         path = report_runs.make_run(tmp_path, f"eval-{name}-00000001", "evaluate", config={"bench": {"name": "own"}})
-        rows = [report_runs.response(f"p{n}", required=None, prompt="Write.", model=f"m-{name}") for n in range(3)]
+        rows = [report_runs.response(f"p{n}", required=None, prompt="Write.", model=f"m-{name}") for n in range(6)]
         report_runs.write_jsonl(path / "responses.jsonl", rows)
         report_runs.write_jsonl(
             path / "verdicts.jsonl",
