@@ -14,16 +14,16 @@ from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.pack.model_weights import conversion_advice
+from lwexp.recipe.answers import chat_template, collect_answers, subject, template_for_report
 from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
-from lwexp.records import Failure, LwexpError, Prompt, Response, Verdict, read_rows, write_rows
+from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
-from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES, VERDICTS, EvaluateResults
+from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
 from lwexp.text.plain import plural
 
 if TYPE_CHECKING:
-    from lwexp.sample.pairing import Paired
     from lwexp.score.given_scores import GivenScores
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ def evaluate(config: Config) -> RunDirectory | None:
     trained = trained_run(config)
     other = _other(config)
     if config.dry_run:
-        print(f"{_subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
+        print(f"{subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
         if (model := _checked_folder(config, trained, prompts)) is not None:
             print(model)
-        if trained is None and (template := _template(config, None)):
+        if trained is None and (template := chat_template(config, None)):
             print(f"prompts: chat template {template}")
         repeats, metrics = config.sample.repeats, config.bench.scored_by
         print(describe_sampling(prompts, config, repeats, metrics, is_compared=other is not None))
@@ -58,11 +58,11 @@ def evaluate(config: Config) -> RunDirectory | None:
     with run:
         if not run.is_finished:
             scored: dict[str, GivenScores] = {}
-            responses = _responses(config, prompts, trained, run, scored)
+            responses = collect_answers(config, prompts, trained, run, scored)
             verdicts = _score(config, responses, run, scored)
             if other is not None:
                 _compare(config, responses, verdicts, other, run)
-            _close(run, responses, verdicts, _template_for_report(config, trained))
+            _close(run, responses, verdicts, template_for_report(config, trained))
     compare([run.path], run.path / "report.html")
     return end(run)
 
@@ -147,91 +147,12 @@ def _existing(path: str, key: str, wanted: str) -> Path:
     return Path(path)
 
 
-def _subject(config: Config, trained: Run | None) -> str:
-    """Name of the model, as recorded in each response."""
-    if trained is not None:
-        return trained.id
-    if config.responses:
-        return config.responses
-    return config.engine.model if isinstance(config.engine, ApiEngine) else str(config.engine.path)
-
-
 def _name(config: Config, trained: Run | None) -> str:
     """The readable part of the run's name."""
     if trained is not None:
         return trained.name
-    plain = Path(_subject(config, None)).stem if config.responses else _subject(config, None).rstrip("/").split("/")[-1]
+    plain = Path(subject(config, None)).stem if config.responses else subject(config, None).rstrip("/").split("/")[-1]
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)[:50]
-
-
-def _responses(
-    config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory, scored: dict[str, GivenScores]
-) -> list[Response]:
-    """The answers; ``scored`` is filled with scores that came with them."""
-    from lwexp.sample.collect import collect
-    from lwexp.sample.external_responses import read_responses
-
-    out = run.path / RESPONSES
-    if config.responses:
-        failures: list[Failure] = []
-        found: list[tuple[str, Paired]] = []
-        path = Path(config.responses)
-        responses = read_responses(
-            path, prompts, config.bench.counter, bench=config.bench.name, failures=failures, scored=found
-        )
-        ours = config.judge.model if isinstance(config.judge, AskedJudge) else None
-        scored |= {id: _given(one, path, ours) for id, one in found}
-        write_rows(out, responses)
-        if failures:
-            write_rows(run.path / ANSWER_FAILURES, failures)
-        return responses
-    engine = config.engine
-    chat = None if isinstance(engine, ApiEngine) else engine.chat
-    model = engine if isinstance(engine, ApiEngine) else trained.path / "model" if trained else Path(str(engine.path))
-    return collect(
-        prompts, model=model, model_name=_subject(config, trained), sample=config.sample, seed=config.seed, out=out,
-        chat=chat, counter=config.bench.counter, root=Path(config.root),
-        server=engine if isinstance(engine, ServerEngine) else None,
-    )  # fmt: skip
-
-
-def _template_for_report(config: Config, trained: Run | None) -> str | None:
-    """As ``_template``; None if the model is gone, which all answers and scores can do without."""
-    try:
-        return _template(config, trained)
-    except LwexpError as error:
-        log.warning("the report does not name the chat template: %s", error)
-        return None
-
-
-def _template(config: Config, trained: Run | None) -> str | None:
-    """How prompts are rendered, for the report; None if the answers come from a file.
-
-    Raises:
-        LwexpError: If the model's folder has neither a chat format nor a template.
-    """
-    engine = config.engine
-    if config.responses:
-        return None
-    if isinstance(engine, ApiEngine):
-        return "server"
-    from lwexp.pack.chat import chat_of
-    from lwexp.pack.tokenizer import load_tokenizer
-
-    folder = trained.path / "model" if trained else Path(str(engine.path))
-    format = chat_of(load_tokenizer(folder, None, engine.chat))
-    changed = format.model_dump(exclude={"kind"}, exclude_defaults=True)
-    return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])
-
-
-def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:
-    """Scores that came with an answer. Their scorer never has the name of the run's own judge, ``ours``."""
-    from lwexp.score.given_scores import GivenScores
-
-    judge = one.answer.judge or f"scores in {path.name}"
-    if judge == ours:
-        judge = f"{judge} in {path.name}"
-    return GivenScores(f"{path} {one.place}", judge, one.answer.scores)
 
 
 def _score(

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, GenerationConfig, LlamaConfig
 
 from lwexp.config import compose
 from lwexp.config.evaluate import SampleConfig
-from lwexp.recipe import evaluation, training
+from lwexp.recipe import answers, training
 from lwexp.records import LwexpError, Prompt
 from lwexp.report.groups import Group
 from lwexp.runs.artifacts import EvaluateResults
@@ -103,12 +103,12 @@ def test_an_evaluation_says_which_template_rendered_its_prompts(tmp_path: Path) 
     folder, dated = own_folder(tmp_path / "a", PLAIN), own_folder(tmp_path / "b", DATED_BY_CLOCK, "llama31")
 
     def named(*overrides: str) -> str | None:
-        return evaluation._template(compose("engine=checkpoint", f"engine.path={folder}", *overrides), None)
+        return answers.chat_template(compose("engine=checkpoint", f"engine.path={folder}", *overrides), None)
 
     assert named() == "own"
     assert named("engine.chat=chatml") == "chatml"
     assert named("responses=answers.jsonl") is None
-    assert evaluation._template(compose("engine=litellm"), None) == "server"
+    assert answers.chat_template(compose("engine=litellm"), None) == "server"
     with pytest.raises(LwexpError, match=r"writes the date of the day; set it, such as model.chat.date"):
         named(f"engine.path={dated}")
     options = ("engine.chat=own", "engine.chat.date='1 May 2025'")

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lwexp.recipe.evaluation import _given
+from lwexp.recipe.answers import _given
 from lwexp.recipe.pairs import _num_answers
 from lwexp.records import Prompt, Response, Sampling
 

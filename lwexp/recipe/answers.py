@@ -1,0 +1,100 @@
+"""Where the answers of an evaluation come from: a model, a server, or a file that another tool wrote."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lwexp.config import Config
+from lwexp.config.evaluate import ApiEngine, ServerEngine
+from lwexp.extend.endpoint import AskedJudge
+from lwexp.records import Failure, LwexpError, Prompt, Response, write_rows
+from lwexp.runs import Run, RunDirectory
+from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES
+
+if TYPE_CHECKING:
+    from lwexp.sample.pairing import Paired
+    from lwexp.score.given_scores import GivenScores
+
+log = logging.getLogger(__name__)
+
+
+def collect_answers(
+    config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory, scored: dict[str, GivenScores]
+) -> list[Response]:
+    """The answers; ``scored`` is filled with scores that came with them."""
+    from lwexp.sample.collect import collect
+    from lwexp.sample.external_responses import read_responses
+
+    out = run.path / RESPONSES
+    if config.responses:
+        failures: list[Failure] = []
+        found: list[tuple[str, Paired]] = []
+        path = Path(config.responses)
+        responses = read_responses(
+            path, prompts, config.bench.counter, bench=config.bench.name, failures=failures, scored=found
+        )
+        ours = config.judge.model if isinstance(config.judge, AskedJudge) else None
+        scored |= {id: _given(one, path, ours) for id, one in found}
+        write_rows(out, responses)
+        if failures:
+            write_rows(run.path / ANSWER_FAILURES, failures)
+        return responses
+    engine = config.engine
+    chat = None if isinstance(engine, ApiEngine) else engine.chat
+    model = engine if isinstance(engine, ApiEngine) else trained.path / "model" if trained else Path(str(engine.path))
+    return collect(
+        prompts, model=model, model_name=subject(config, trained), sample=config.sample, seed=config.seed, out=out,
+        chat=chat, counter=config.bench.counter, root=Path(config.root),
+        server=engine if isinstance(engine, ServerEngine) else None,
+    )  # fmt: skip
+
+
+def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:
+    """Scores that came with an answer. Their scorer never has the name of the run's own judge, ``ours``."""
+    from lwexp.score.given_scores import GivenScores
+
+    judge = one.answer.judge or f"scores in {path.name}"
+    if judge == ours:
+        judge = f"{judge} in {path.name}"
+    return GivenScores(f"{path} {one.place}", judge, one.answer.scores)
+
+
+def subject(config: Config, trained: Run | None) -> str:
+    """Name of the model, as recorded in each response."""
+    if trained is not None:
+        return trained.id
+    if config.responses:
+        return config.responses
+    return config.engine.model if isinstance(config.engine, ApiEngine) else str(config.engine.path)
+
+
+def chat_template(config: Config, trained: Run | None) -> str | None:
+    """How prompts are rendered, for the report; None if the answers come from a file.
+
+    Raises:
+        LwexpError: If the model's folder has neither a chat format nor a template.
+    """
+    engine = config.engine
+    if config.responses:
+        return None
+    if isinstance(engine, ApiEngine):
+        return "server"
+    from lwexp.pack.chat import chat_of
+    from lwexp.pack.tokenizer import load_tokenizer
+
+    folder = trained.path / "model" if trained else Path(str(engine.path))
+    format = chat_of(load_tokenizer(folder, None, engine.chat))
+    changed = format.model_dump(exclude={"kind"}, exclude_defaults=True)
+    return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])
+
+
+def template_for_report(config: Config, trained: Run | None) -> str | None:
+    """As ``chat_template``; None if the model is gone, which all answers and scores can do without."""
+    try:
+        return chat_template(config, trained)
+    except LwexpError as error:
+        log.warning("the report does not name the chat template: %s", error)
+        return None
