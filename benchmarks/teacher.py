@@ -2,7 +2,7 @@
 
     python -m benchmarks.teacher              320 documents at 2 s per call, 64 in flight: about four minutes
     python -m benchmarks.teacher --quick      16 documents at 0.1 s per call: seconds
-    python -m benchmarks.teacher ours replay  only these parts, of ours, replay (of ours), original, overload
+    python -m benchmarks.teacher ours replay  only these parts; there are ours, replay, original and overload
 
 The teacher is a server in its own process that answers after a fixed time, whatever the load. Documents have 8 to 16
 paragraphs. They are written one after the other, so each call of a document starts after the previous one has ended.

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Results:
-    """Prints every finished case as a line, flushed, and writes the same line to a file."""
+    """Prints one line for each finished case at once, and writes the same line to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

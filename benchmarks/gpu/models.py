@@ -46,7 +46,7 @@ def checkpoint_activations(model: Any) -> None:
 
 
 def our_loss(model: Any, pack: PackBatch) -> torch.Tensor:
-    """The loss of a pack, as PackedTraining computes it."""
+    """The loss of a pack, computed as in ``PackedTraining``."""
     weights = sft_weights(pack.target_documents, len(pack.lengths), totals_of(pack), "token")
     return sft_loss(pack_logprobs(model, pack), weights)
 
