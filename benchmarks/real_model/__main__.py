@@ -18,6 +18,8 @@ from lwexp.records import write_text
 def main(folder: Path, page: Path) -> None:
     """Write the page and its figure."""
     study = read_study(folder)
+    if not study.trained:
+        raise SystemExit(f"{folder}: no finished evaluation of a trained model; run make study-real")
     figure = page.with_suffix(".svg")
     page.parent.mkdir(parents=True, exist_ok=True)
     write_text(figure, as_file(study_figure(study)))
