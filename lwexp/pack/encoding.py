@@ -13,6 +13,7 @@ from jaxtyping import Int32, UInt8
 from lwexp.extend import ChatFormat, Piece
 from lwexp.extend.chat import control_id
 from lwexp.records import LwexpError
+from lwexp.text.plain import first_difference
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -140,9 +141,12 @@ def require_rendered(
             theirs = list(chain.from_iterable(_encode_whole(tokenizer, segments)))
             if ours == theirs:
                 continue
-        at = next((place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
+        at = first_difference(ours, theirs)
+        one, other = (
+            repr(tokenizer.convert_ids_to_tokens(ids[at])) if at < len(ids) else "its end" for ids in (ours, theirs)
+        )
         raise LwexpError(
             f"model.chat={format.kind}: tokenizer {tokenizer.name_or_path or '(in memory)'} encodes text differently "
-            f"by itself than in a rendered conversation: token {at} is {tokenizer.convert_ids_to_tokens(ours[at])!r} "
-            f"and {tokenizer.convert_ids_to_tokens(theirs[at])!r}; choose another model.chat or another tokenizer"
+            f"by itself than in a rendered conversation: token {at} is {one} "
+            f"and {other}; choose another model.chat or another tokenizer"
         )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from lwexp.extend import Piece, control, text
 from lwexp.pack.template_options import GENERATION
 from lwexp.records import LwexpError, Message
+from lwexp.text.plain import first_difference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -192,7 +193,7 @@ class ChatTemplate:
     ) -> None:
         if whole.startswith(part):
             return
-        at = next((n for n, (a, b) in enumerate(zip(whole, part, strict=False)) if a != b), len(whole))
+        at = first_difference(whole, part)
         shown = f"{part[at : at + _SHOWN]!r} instead of {whole[at : at + _SHOWN]!r}"
         raise LwexpError(self._broken(f"{what} is rendered otherwise than in the whole: {shown}", messages, fix))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from lwexp.records import LwexpError, Message
+from lwexp.text.plain import first_difference
 
 Render = Callable[[str, Sequence[Message], bool], str]
 """Template text, messages, and whether the prompt of an answer is wanted -> the rendering."""
@@ -108,7 +109,7 @@ def _default_system(source: str, render: Render, controls: Sequence[str], bos: s
     pieces = re.compile("(" + "|".join(map(re.escape, sorted(controls, key=len, reverse=True))) + ")")
     after_answer = (render(source, messages, False).partition(_ANSWER)[2] for messages in (_BOTH, _THREE))
     shorter, longer = (pieces.split(rendered) for rendered in after_answer)
-    same = next((n for n, (a, b) in enumerate(zip(shorter, longer, strict=False)) if a != b), len(shorter))
+    same = first_difference(shorter, longer)
     while same % 2 == 0:  # a turn begins with a control token, and every second piece is one
         same += 1
     header = "".join(longer[same:]).partition(_SECOND)[0]

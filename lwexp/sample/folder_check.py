@@ -59,8 +59,8 @@ def check_folder(
     )
 
 
-def refuse_beyond_positions(folder: Path, prompt_tokens: int, max_new_tokens: int, positions: int) -> None:
-    """Refuse answers that would leave the positions that the model knows.
+def refuse_beyond_positions(model: Path | str, prompt_tokens: int, max_new_tokens: int, positions: int) -> None:
+    """Refuse answers that would leave the positions of a model, which ``model`` names: its folder or its server.
 
     Raises:
         LwexpError: With the largest ``sample.max_new_tokens`` that fits.
@@ -69,12 +69,12 @@ def refuse_beyond_positions(folder: Path, prompt_tokens: int, max_new_tokens: in
         return
     if prompt_tokens >= positions:
         raise LwexpError(
-            f"a prompt of {prompt_tokens:,} tokens exceeds the {positions:,} positions of {folder}; leave it out, or "
+            f"a prompt of {prompt_tokens:,} tokens exceeds the {positions:,} positions of {model}; leave it out, or "
             f"choose a model with a longer context"
         )
     raise LwexpError(
         f"sample.max_new_tokens={max_new_tokens:,} after a prompt of {prompt_tokens:,} tokens exceeds the "
-        f"{positions:,} positions of {folder}; set sample.max_new_tokens={positions - prompt_tokens} or less"
+        f"{positions:,} positions of {model}; set sample.max_new_tokens={positions - prompt_tokens} or less"
     )
 
 

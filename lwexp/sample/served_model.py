@@ -13,6 +13,8 @@ from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
+from lwexp.sample.folder_check import refuse_beyond_positions
+from lwexp.text.plain import first_difference
 
 _CHECKED_PROMPTS = 8
 
@@ -75,18 +77,14 @@ def check_prompts(
             raise ServerCannotTellError(f"{url}: /tokenize gives no tokens for messages")
         ours = encode_prompt(tokenizer, template, [Message(role="user", content=prompt.text)]).tolist()
         if theirs != ours:
-            pairs = enumerate(zip(theirs, ours, strict=False))
-            at = next((place for place, (a, b) in pairs if a != b), min(len(theirs), len(ours)))
+            at = first_difference(theirs, ours)
             raise LwexpError(
                 f"{url}: prompt {prompt.id} has {len(theirs)} tokens on the server, {len(ours)} in training, "
                 f"and they differ from token {at} on: the server does not use the tokenizer and chat template of "
                 f"{model}; serve that folder, or export the run again"
             )
-    if served.positions is not None and len(ours) + sample.max_new_tokens > served.positions:
-        raise LwexpError(
-            f"sample.max_new_tokens={sample.max_new_tokens:,} after a prompt of {len(ours):,} tokens exceeds the "
-            f"{served.positions:,} positions of {url}; set sample.max_new_tokens={served.positions - len(ours)} or less"
-        )
+    if served.positions is not None:
+        refuse_beyond_positions(url, len(ours), sample.max_new_tokens, served.positions)
 
 
 class ServerCannotTellError(LwexpError):

@@ -5,6 +5,7 @@ lines.
 """
 
 import re
+from collections.abc import Sequence
 
 _DIRECTION = "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks, embeddings, overrides and isolates
 _ZERO_WIDTH = "\u200b\u2060\ufeff"  # space, word joiner, byte order mark
@@ -72,3 +73,9 @@ def slug(text: str, otherwise: str, *, longest: int = 40) -> str:
         ``slug("Qwen/Qwen2.5 (7B)", "model") == "Qwen-Qwen2.5-7B"``
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:longest].strip(".-") or otherwise
+
+
+def first_difference(a: Sequence[object], b: Sequence[object]) -> int:
+    """The first place where two sequences differ; the length of the shorter one if the other begins with it."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(a), len(b)))

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ConfigDict, StrictBool
 
-from lwexp.text.plain import first_line, one_line, slug, without_unseen
+from lwexp.text.plain import first_difference, first_line, one_line, slug, without_unseen
 from lwexp.text.replies import UnreadableError, read_object
 
 
@@ -77,3 +77,10 @@ def test_punctuation_is_mended_only_where_the_caller_believes_it():
     assert read_object('{"yes": true', Yes, mends=lambda text, value: value == {"yes": True}).yes is True
     with pytest.raises(UnreadableError, match="not valid JSON"):
         read_object('{"yes": true', Yes, mends=lambda text, value: False)
+
+
+def test_the_first_difference_of_two_sequences():
+    assert first_difference([1, 2, 3], [1, 5, 3]) == 1
+    assert first_difference("abc", "abd") == 2
+    assert first_difference([1, 2], [1, 2, 3]) == first_difference([1, 2, 3], [1, 2]) == 2  # one begins the other
+    assert first_difference([], [1]) == 0
