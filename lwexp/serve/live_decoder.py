@@ -114,7 +114,8 @@ class LiveDecoder:
             receive = self._receivers[given.id]
             if given.finish_reason is not None:
                 del self._receivers[given.id]
-            receive(given)
+            if given.id not in self._dropped:  # after a shutdown its event loop is closed
+                receive(given)
         for id in self._dropped & set(self._receivers):
             self._decoder.drop(id)
             del self._receivers[id]
