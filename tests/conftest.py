@@ -19,6 +19,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Names bytes by their argument, because a gzip file holds its time and two workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="module")  # while it runs, nothing else in the process can use asyncio.run
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install -e '.[dev]'")
