@@ -17,8 +17,11 @@ class RulerBench(Bench):
 
     kind: Literal["ruler"] = "ruler"
     required_words: tuple[int, ...] = Field(min_length=1)
+    """Lengths asked for, in words."""
     topics: int = Field(ge=1, le=8)
+    """Topics per language and length."""
     languages: tuple[Language, ...] = Field(min_length=1)
+    """Languages of the prompts."""
 
     def prompts(self) -> list[Prompt]:
         """All prompts; ``ruler-en-3-200`` asks for 200 words on the third English topic."""

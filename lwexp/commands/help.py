@@ -1,8 +1,10 @@
 """``--help`` of a command: what it does, examples to copy, its groups with their choices, and its keys."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lwexp.commands.reference import help_for
 from lwexp.config.cli import where_configs_are
 from lwexp.config.fields import is_section
 from lwexp.config.folders import CONF, config_folders, first_comment, readers_of
@@ -21,6 +23,10 @@ def print_help(command: str, doc: str, arguments: Sequence[str] = ()) -> None:
         doc: What it does, with examples to copy.
         arguments: The rest of the command line: ``--config-dir`` adds choices, a launcher or sweeper its keys.
     """
+    asked = [arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in ("--help", "-h")]
+    if asked and re.fullmatch(r"[a-z_0-9.*]+", asked[0]):
+        print(help_for(command, asked[0]))
+        return
     folders = [*config_folders(), *own_folders(arguments)]
     print(doc.strip())
     print("\nGroups (choose a file: group=choice)")
@@ -29,12 +35,15 @@ def print_help(command: str, doc: str, arguments: Sequence[str] = ()) -> None:
     if command == "train":
         about = "sweeps (with -m: python train.py -m +sweeps=... ; scale=miniature for two CPU cores)"
         _print_choices(about, choices_in("sweeps", folders))
-    print("\nKeys (set a value: key=value; all of them: --cfg job)")
+    print(
+        f"\nKeys (set a value: key=value; those of a section: lwexp {command} --help <section>; all values: --cfg job)"
+    )
     fields = {key: field for key, field in Config.model_fields.items() if command in key_of(field).read_by}
     own = [key for key, field in fields.items() if key_of(field).read_by != EVERY]
     for key in [*own, *(key for key in fields if key not in own)]:
         if not is_section(fields[key]):
             print(f"  {key:<18} {' '.join((fields[key].description or '').split())}")
+    print(f"  sections: {', '.join(key for key in fields if is_section(fields[key]))}")
     _print_sweep_keys(arguments)
     print("\nA run lives in runs/<name>-<id>; running the same command again resumes it, or says that it is finished.")
 

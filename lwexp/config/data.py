@@ -15,6 +15,7 @@ class SyntheticInstructions(Strict):
 
     kind: Literal["synthetic"]
     count: int = Field(ge=1)
+    """How many instructions to make."""
     required_words: tuple[int, ...] = Field(min_length=1)
     """Lengths asked for; each language and length gets an equal share of ``count``."""
 
@@ -24,6 +25,7 @@ class InstructionFile(Strict):
 
     kind: Literal["file"]
     path: str
+    """File with one instruction per row; formats: docs/generate.md."""
     count: int | None = Field(None, ge=1)
     """Take only this many, the first ones; null takes all."""
 
@@ -42,7 +44,9 @@ class SelectCounts(Strict):
     """How many instructions to keep of each language (the paper: 3,000 each)."""
 
     en: int = Field(ge=0)
+    """English instructions to keep."""
     zh: int = Field(ge=0)
+    """Chinese instructions to keep."""
 
 
 class SelectConfig(Strict):
@@ -54,6 +58,7 @@ class SelectConfig(Strict):
     min_words: int = Field(ge=1)
     """A long answer has at least this many words (the paper: 2,000)."""
     min_instruction_words: int = Field(5, ge=1)
+    """Shorter instructions are rejected (words, or Chinese characters)."""
     max_instruction_words: int = Field(1000, ge=1)
     """Longer instructions tend to include a text to work on, and that text then sets the length of the answer."""
     near_duplicate_threshold: Annotated[float | None, Key(formerly="near_duplicate")] = Field(0.8, gt=0, le=1)
@@ -98,6 +103,7 @@ class DraftInstructions(Strict):
 
     kind: Literal["drafts"]
     count: int = Field(ge=1)
+    """How many of them to take."""
 
 
 class PairsConfig(Strict):
@@ -108,6 +114,7 @@ class PairsConfig(Strict):
     instructions: Annotated[DraftInstructions | SyntheticInstructions | InstructionFile, Field(discriminator="kind")]
     """What to answer; synthetic ones are made with another seed than those of the drafts."""
     temperature: float = Field(gt=0)
+    """Sampling temperature of the answers that are compared."""
     rejected: Annotated[Literal["random", "worst", "margin"], Key("choice")]
     """random is the paper's policy: one of the others, drawn with the run's seed. worst has the lowest score. margin
     has the highest score that is still min_margin below the best: the hardest pair that is not noise."""
@@ -141,6 +148,7 @@ class FilterConfig(Strict):
     min_words: int | None = Field(None, ge=0)
     """Fewest words that the longest answer of a row may have."""
     max_words: int | None = Field(None, ge=1)
+    """Longer documents are dropped and counted; null: no limit."""
     min_length_score: float | None = Field(None, ge=0, le=100)
     """Keep rows whose instruction states exactly one length, with S_l of the answer at least this; null: all rows."""
 

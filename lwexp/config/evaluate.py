@@ -82,11 +82,15 @@ class SampleConfig(Strict):
     """How answers are decoded; every value is stored with each response."""
 
     temperature: float = Field(ge=0)
+    """Sampling temperature; 0 takes the most likely token."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling: the probability mass that tokens are drawn from; 1 draws from all."""
     top_k: int = Field(0, ge=0)
     """0 switches it off."""
     repetition_penalty: float = Field(1.0, gt=0)
+    """Divides the scores of tokens that have occurred; 1 is off."""
     max_new_tokens: int = Field(ge=1)
+    """Longest answer, in tokens; an answer that reaches it counts as cut."""
     repeats: int = Field(1, ge=1)
     """Answers per prompt, each with its own seed."""
     batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)

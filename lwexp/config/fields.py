@@ -21,11 +21,11 @@ def walk(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
     """Every dotted key below a schema with its field, including all branches of unions."""
     for name, field in schema.model_fields.items():
         yield prefix + name, field
-        for part, model in _models(field.annotation, field.metadata):
+        for part, model in models_in(field.annotation, field.metadata):
             yield from walk(model, f"{prefix}{name}.{part}")
 
 
-def _models(annotation: object, metadata: typing.Iterable[object] = ()) -> Iterator[tuple[str, type[BaseModel]]]:
+def models_in(annotation: object, metadata: typing.Iterable[object] = ()) -> Iterator[tuple[str, type[BaseModel]]]:
     """The sections that a field may hold, each with the key part between it and the field (a mapping's name)."""
     for item in metadata:
         if isinstance(item, OneOf):
@@ -33,12 +33,12 @@ def _models(annotation: object, metadata: typing.Iterable[object] = ()) -> Itera
             return
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        yield from _models(arguments[0], arguments[1:])
+        yield from models_in(arguments[0], arguments[1:])
     elif origin in (typing.Union, types.UnionType):
         for option in arguments:
-            yield from _models(option)
+            yield from models_in(option)
     elif origin is dict:
-        yield from ((f"{EACH}.{part}", model) for part, model in _models(arguments[1]))
+        yield from ((f"{EACH}.{part}", model) for part, model in models_in(arguments[1]))
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield "", annotation
 
@@ -75,7 +75,7 @@ def each_section(tree: Tree, schema: type[BaseModel]) -> Iterator[tuple[Tree, ty
         value = tree.get(name)
         if not isinstance(value, dict):
             continue
-        found = list(_models(field.annotation, field.metadata))
+        found = list(models_in(field.annotation, field.metadata))
         models = [model for _, model in found]
         below = list(value.values()) if any(part.startswith(EACH) for part, _ in found) else [value]
         for item in below:
@@ -119,7 +119,7 @@ def follow(key: str, tree: Tree, schema: type[BaseModel]) -> Place:
     node: typing.Any = tree
     model = schema
     while len(parts) > 1 and (field := model.model_fields.get(parts[0])) is not None:
-        found = list(_models(field.annotation, field.metadata))
+        found = list(models_in(field.annotation, field.metadata))
         node = node.get(parts[0]) if isinstance(node, dict) else None
         if not isinstance(node, dict) or not found:
             break
@@ -173,7 +173,7 @@ def names_settings(field: FieldInfo, value: object) -> bool:
 
 def is_section(field: FieldInfo) -> bool:
     """Whether a field holds keys of its own."""
-    return next(_models(field.annotation, field.metadata), None) is not None
+    return next(models_in(field.annotation, field.metadata), None) is not None
 
 
 def key_at(schema: type[BaseModel], dotted: str) -> Key:
@@ -225,6 +225,6 @@ _built: dict[type[BaseModel], int] = {}
 def _sections(schema: type[BaseModel]) -> Iterator[type[BaseModel]]:
     """The models below a schema and the schema itself, inner ones first, because outer validators contain theirs."""
     for field in schema.model_fields.values():
-        for _, model in _models(field.annotation, field.metadata):
+        for _, model in models_in(field.annotation, field.metadata):
             yield from _sections(model)
     yield schema

@@ -13,14 +13,21 @@ class Shape(Strict):
     """Sizes of a randomly initialised model; null keeps the checkpoint's own value."""
 
     hidden_size: int | None = Field(None, ge=8)
+    """Width of the residual stream."""
     intermediate_size: int | None = Field(None, ge=8)
+    """Width of the MLP."""
     num_hidden_layers: int | None = Field(None, ge=1)
+    """Layers."""
     num_attention_heads: int | None = Field(None, ge=1)
+    """Query heads of each layer."""
     num_key_value_heads: int | None = Field(None, ge=1)
+    """Key and value heads of each layer."""
     head_dim: int | None = Field(None, ge=4)
+    """Width of one head."""
     vocab_size: int | None = Field(None, ge=300)
     """Also the size of the BPE tokenizer when ``tokenizer`` is "train"."""
     max_position_embeddings: int | None = Field(None, ge=64)
+    """Longest sequence, in tokens."""
 
 
 class RopeScaling(Strict):
@@ -40,6 +47,7 @@ class Lora(Strict):
     alpha: float = Field(32.0, gt=0)
     """The adapter's output is scaled by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter's input during training."""
     targets: tuple[str, ...] | None = None
     """Adapted matrices; null takes all of the family's decoder layers (GLM: gate_up_proj is one matrix)."""
 
@@ -56,6 +64,7 @@ class ModelConfig(Strict):
     revision: str | None = None
     """Hub commit; null for local folders."""
     init: Literal["pretrained", "random"] = "pretrained"
+    """Start from the weights at path, or from random ones."""
     chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
     """Chat format, learned in SFT: a base model's own, the [INST] form of the released LongWriter-Llama, ChatML, or
     own for the tokenizer's own template; saved with the tokenizer and read from there afterwards. null takes the

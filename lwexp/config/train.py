@@ -55,8 +55,12 @@ class GPU(Strict):
 
     kind: Literal["gpu"]
     precision: Literal["bf16-true", "32-true"] = "bf16-true"
+    """bf16-true keeps weights and activations in bf16 and the optimiser's copy in float32; 32-true keeps all in
+    float32."""
     attention: Attention = "auto"
+    """How documents of a pack attend to themselves (docs/training_core.md); auto selects what is installed."""
     kernels: LayerKernels = "eager"
+    """RMSNorm and SwiGLU of each layer: transformers' own, fused by torch.compile, or Liger's."""
     activation_checkpointing: Annotated[bool, Key("speed")] = True
     """Keep only each layer's input and run the layer again in the backward pass."""
     activation_offload: bool = False
@@ -107,14 +111,22 @@ class Zero(Strict):
     devices: Annotated[int, Key("speed")] = Field(ge=1)
     """Ranks on each node. Where torchrun or SLURM has started the ranks, their count is used instead."""
     num_nodes: Annotated[int, Key("speed")] = Field(1, ge=1)
+    """Nodes with that many ranks each."""
     precision: Literal["bf16-true", "32-true"] = "bf16-true"
+    """bf16-true keeps weights and activations in bf16 and the optimiser's copy in float32; 32-true keeps all in
+    float32."""
     attention: Attention = "auto"
+    """How documents of a pack attend to themselves (docs/training_core.md); auto selects what is installed."""
     kernels: LayerKernels = "eager"
+    """RMSNorm and SwiGLU of each layer: transformers' own, fused by torch.compile, or Liger's."""
     activation_checkpointing: Annotated[bool, Key("speed")] = True
+    """Keep only each layer's input and run the layer again in the backward pass."""
     activation_offload: bool = False
+    """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
     offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
     """1 keeps the optimiser's states in host memory, 0 on the devices. (Decision 028 says why nothing between.)"""
     offload_parameters: Annotated[bool, Key("speed")] = False
+    """Keep the weights in host memory and copy each layer to the device when it runs."""
     pin_memory: Annotated[bool, Key("speed")] = True
     """Page-locked host memory for what is offloaded: faster copies, but torch rounds it up to powers of two."""
     timeout_minutes: Annotated[int, Key("speed")] = Field(60, ge=1)
@@ -216,8 +228,11 @@ class WandbTracking(Strict):
     mode: Literal["offline", "online"]
     """offline needs no account; upload later with ``wandb sync``."""
     entity: str | None = None
+    """User or team; null takes the account's default."""
     project: str = "lwexp"
+    """W&B project of the runs."""
     tags: tuple[str, ...] = ()
+    """Tags of each run."""
     system_metrics: Annotated[bool, Key("label", neutral=True)] = True
     """Load and memory of the machine and its GPUs, every 15 seconds."""
     git: Annotated[bool, Key("label", neutral=True)] = True
@@ -243,6 +258,7 @@ class Validation(Strict):
     max_documents: int = Field(64, ge=1)
     """Hold out at most this many documents of each source."""
     every_steps: Annotated[int, Key("speed")] = Field(100, ge=1)
+    """Optimiser steps between two validations."""
 
 
 class Probe(Strict):
@@ -251,15 +267,18 @@ class Probe(Strict):
     every_steps: int | None = Field(None, ge=1)
     """Steps between two probes; null switches the probe off."""
     required_words: tuple[int, ...] = Field((1000, 2000, 5000, 10000), min_length=1)
+    """Lengths that the prompts ask for, in words."""
     topics: int = Field(1, ge=1, le=8)
     """Prompts of each length."""
     max_new_tokens: int = Field(32768, ge=1)
+    """Longest answer, in tokens."""
 
 
 class TrainingConfig(Strict):
     """Where training starts and how it is watched."""
 
     log_every_steps: Annotated[int, Key("speed")] = Field(10, ge=1)
+    """Optimiser steps between two rows of metrics."""
     checkpoint_every_steps: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """Additional checkpoints by steps; null: by time only. A re-run resumes from the newest whole checkpoint."""
     checkpoint_every_minutes: Annotated[float | None, Key("speed")] = Field(30.0, gt=0)

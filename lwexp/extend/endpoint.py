@@ -14,7 +14,9 @@ class Price(Strict):
     """Dollars per million tokens; overrides litellm's offline price table."""
 
     input_per_mtok: float = Field(ge=0)
+    """US dollars per million prompt tokens."""
     output_per_mtok: float = Field(ge=0)
+    """US dollars per million answer tokens."""
 
 
 class Limits(Strict):
@@ -46,7 +48,9 @@ class Endpoint(Strict):
     temperature: float | None = Field(ge=0, le=2)
     """null sends none, for models that accept only their default temperature, such as gpt-5 and o3."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling: the probability mass that tokens are drawn from; 1 draws from all."""
     max_tokens: int = Field(ge=1)
+    """Longest answer of one call, in tokens."""
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
     section: ClassVar[str] = "endpoint"

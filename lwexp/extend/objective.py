@@ -20,9 +20,13 @@ class Optimizer(Strict):
     """AdamW and its schedule."""
 
     lr: float = Field(gt=0, lt=1)
+    """Highest learning rate, reached at the end of the warm-up."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates of the two moments."""
     weight_decay: float = Field(ge=0)
+    """AdamW's decoupled weight decay."""
     grad_clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient of a step; a larger gradient is scaled down."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Schedule after the linear warm-up."""
     warmup_ratio: float = Field(ge=0, lt=1)
@@ -75,6 +79,7 @@ class Objective(Strict):
 
     kind: str
     epochs: int = Field(ge=1)
+    """Passes over the packs."""
     max_steps: int | None = Field(None, ge=1)
     """Stop after this many optimiser steps; null runs all epochs."""
     global_batch: int = Field(ge=1)

@@ -16,6 +16,7 @@ class _Offline(Endpoint):
 
     kind: Literal["offline"] = "offline"
     temperature: float = Field(ge=0, le=2)
+    """Sampling temperature; 0 always gives the same answer."""
 
     def prepare(self, litellm: Any) -> None:
         from lwexp.llm.offline.provider import make_known
@@ -28,6 +29,7 @@ class OfflineTeacher(_Offline, Teacher):
     """A seeded text grammar."""
 
     model: Literal["offline/teacher"] = "offline/teacher"
+    """Name stored with each answer."""
     paragraph_words: int = Field(ge=15)
     """Words planned per paragraph (real teachers are asked for 200 to 1,000)."""
     length_noise: Annotated[float, Key(formerly="miss")] = Field(ge=0, lt=1)
@@ -46,6 +48,7 @@ class OfflineJudge(_Offline, AskedJudge):
     """A heuristic, labelled as such. Its S_q is never shown beside a real judge's."""
 
     model: Literal["offline/judge"] = "offline/judge"
+    """Name stored with each verdict."""
 
     @model_validator(mode="after")
     def repeats_differ(self) -> OfflineJudge:

@@ -15,6 +15,7 @@ from lwexp.records import LwexpError
 
 class _OneFile(Strict):
     path: str
+    """The file; formats: docs/data.md."""
     _instead_of_a_folder: ClassVar[str] = "give the path of one file in it"
 
     def find(self, key: str, root: Path) -> Found:
@@ -47,7 +48,9 @@ class HubSource(RawSource):
 
     kind: Literal["hub"] = "hub"
     path: str
+    """Hub id, such as THUDM/LongWriter-6k."""
     split: str = "train"
+    """Which split of the set."""
 
     def find(self, key: str, root: Path) -> Found:
         return _found(key, self.path) if Path(self.path).exists() else Found(self.path, hub_fingerprint(self.path))
