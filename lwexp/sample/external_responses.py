@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from lwexp.extend.rows import GivenAnswer
 from lwexp.records import Failure, Prompt, Response
 from lwexp.sample.answer_files import read_answers
 from lwexp.sample.pairing import Paired, pair
@@ -50,7 +51,8 @@ def read_responses(
             answer.
     """
     paired = pair(read_answers(path), prompts, bench=bench, origin=f"responses={path}")
-    found = {(response := _response(one, path.stem, counter)).id: response for one in paired}
+    responses = [response_to(one.prompt, one.answer, path.stem, counter) for one in paired]
+    found = {response.id: response for response in responses}
     if scored is not None:
         ids = ((f"{one.prompt.id}#{one.answer.repeat}", one) for one in paired if one.answer.scores)
         scored += [(id, one) for id, one in ids if found[id].finish_reason != "error"]
@@ -79,9 +81,17 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
     return ordered
 
 
-def _response(one: Paired, name: str, counter: Counter) -> Response:
-    answer = one.answer
-    blank = Response.unanswered(one.prompt, answer.repeat, answer.model or name, answer.sampling)
+def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter) -> Response:
+    """An answer as a response: reasoning is separated and words are counted.
+
+    Args:
+        prompt: The prompt that it answers.
+        answer: As its tool wrote it. One that is missing, was broken off by the server or ends within its reasoning
+            gives an empty response with finish_reason "error".
+        name: The model's name, if the answer does not say it.
+        counter: How words are counted.
+    """
+    blank = Response.unanswered(prompt, answer.repeat, answer.model or name, answer.sampling)
     if answer.text is None:  # other tools write a missing answer as null
         return blank
     if str(answer.finish_reason).lower() in _BROKEN_OFF:
