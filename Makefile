@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study study-real smollm2 test test-real test-harness cluster-test check install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real test-harness cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
+	@echo "make docs   the documentation site, into docs/_site; a broken link fails it"
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
 	@echo "make lock   write the versions in .venv into constraints.txt"
 
@@ -62,6 +63,11 @@ $(READY): constraints.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' 2> >(grep -v '^WARNING: Location' >&2)
 	@touch $(READY)
+
+docs: $(READY)
+	@$(BIN)/python -c 'import sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -b html --quiet --fail-on-warning --keep-going docs docs/_site
+	@echo "open docs/_site/index.html"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from lwexp.config.presets import hardware_preset
 from lwexp.records import Conversation, Message
 from lwexp.train.data.steps import rank_share
 from lwexp.train.model.dimensions import published_models
-from lwexp.train.planner.dry_run import describe_plan
+from lwexp.train.planner.dry_run import describe_plan, few_steps
 from lwexp.train.planner.flops import flops_per_token, mean_context, rank_slots, training_hours
 from tests.train.tiny_packs import tiny_conversations, tiny_pairs
 
@@ -47,6 +47,19 @@ def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPa
         "it fits with hardware=gpu1_141g, hardware=multinode, hardware=zero2_8x80g, hardware=zero3_8x80g"
         in plan.refusal
     )
+
+
+def test_a_run_of_few_steps_is_warned_about() -> None:
+    """24 short rows fill one pack of 32,768 tokens: 4 epochs of one pack, 8 packs a step, are one step."""
+    plan = describe_plan(compose("model=tiny_llama", "hardware=cpu"), rows=tiny_conversations())
+    assert (
+        "1 step in all, from 1 pack: a model hardly changes in so few; for more, lower pack.max_tokens or "
+        "objective.global_batch=8, or raise objective.epochs=4"
+    ) in plan.text
+    objective = compose("objective.global_batch=1", "objective.epochs=10").objective
+    assert few_steps(10, 1, objective) is None
+    assert few_steps(9, 1, objective) is not None
+    assert few_steps(9, 1, compose("objective.max_steps=9").objective) is None
 
 
 def test_the_miniature_of_dpo() -> None:

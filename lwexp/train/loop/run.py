@@ -41,6 +41,7 @@ from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.parallel.rank_sync import Ranks, SingleProcess
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning, set_up_process
+from lwexp.train.planner.dry_run import few_steps
 from lwexp.train.planner.flops import Speedometer, peak_flops
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory_fit import max_forward_tokens
@@ -167,6 +168,8 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     done = checkpoint.step if checkpoint else 0
     known, reference_pass = setup.known(done)
     log.info("training %s: %d of %s done", config.model.name, done, plural(total, "step"))
+    if is_rank_zero() and (warning := few_steps(len(schedule), dataset.num_packs, objective)):
+        log.warning("%s", warning)
     module = PackedTraining(
         setup.build_sharded,
         objective,

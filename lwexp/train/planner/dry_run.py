@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from lwexp.config.schema import Config
 from lwexp.config.train import Hardware, Zero
-from lwexp.extend import Sizes
+from lwexp.extend import Objective, Sizes
 from lwexp.records import LwexpError
 from lwexp.text.plain import plural
 from lwexp.train.model.context import context_changes
@@ -35,6 +35,8 @@ from lwexp.train.planner.storage import (
     disk_space,
     saving_hours,
 )  # fmt: skip
+
+FEW_STEPS = 10
 
 # Tokens that the chat format adds to a document, and tokens per English word or Chinese character. Both are for
 # vocabularies of more than 100,000 entries; the 1,000 entries of a miniature give about twice as many tokens.
@@ -132,6 +134,17 @@ def estimate_data(config: Config, rows: Sequence[Any]) -> Data:
     return Data(kind.plural, lengths, units, packs, steps)
 
 
+def few_steps(steps: int, packs: int, objective: Objective) -> str | None:
+    """Warning if an uncapped run has fewer than ten optimiser steps, in which a model hardly changes; else None."""
+    if steps >= FEW_STEPS or objective.max_steps is not None:
+        return None
+    return (
+        f"{plural(steps, 'step')} in all, from {plural(packs, 'pack')}: a model hardly changes in so few; for more, "
+        f"lower pack.max_tokens or objective.global_batch={objective.global_batch}, or raise "
+        f"objective.epochs={objective.epochs}"
+    )
+
+
 def steps_table(config: Config, data: Data) -> str:
     capacity, total = config.pack.max_tokens, int(sum(data.units))
     batch, epochs = config.objective.global_batch, config.objective.epochs
@@ -144,6 +157,8 @@ def steps_table(config: Config, data: Data) -> str:
     ]
     if too_long := sum(n > capacity for n in data.units):
         lines.append(f"  {'too long':<18}{too_long:>14,}   pack.overflow={config.pack.overflow}")
+    if data.units and (warning := few_steps(data.steps, data.packs, config.objective)):
+        lines.append(f"  {warning}")
     return "\n".join(lines)
 
 

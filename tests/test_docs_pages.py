@@ -1,0 +1,42 @@
+"""The documentation's pages: each is in the site's index, and their tables say what the code says."""
+
+import re
+
+import pytest
+
+from lwexp.config import compose
+from lwexp.train.planner.dry_run import describe_plan
+from tests import ROOT
+
+DOCS = ROOT / "docs"
+
+
+def listed_pages() -> set[str]:
+    """Names in the index's lists; a pattern stands for the pages that it matches."""
+    blocks = re.findall(r"```\{toctree\}(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line and line[0] not in ":}"]
+    return {page.relative_to(DOCS).as_posix() for line in lines for page in DOCS.glob(f"{line}.md")}
+
+
+def test_every_page_is_in_the_index():
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if "_site" not in page.parts}
+    assert pages - listed_pages() == {"index.md"}
+
+
+def memory_rows() -> list[tuple[str, list[str]]]:
+    rows = re.findall(r"^\| `(\w[\w.]*)` \| (.*) \|$", (DOCS / "one_gpu.md").read_text(), re.MULTILINE)
+    return [(model, cells.split(" | ")) for model, cells in rows]
+
+
+@pytest.mark.parametrize(("model", "cells"), memory_rows(), ids=lambda value: value if isinstance(value, str) else "")
+def test_memory_on_the_page_about_one_gpu(model, cells):
+    """One cell of each row, a different one in each: dry runs take 0.2 s."""
+    choices = [(adapter, tokens) for adapter in ("none", "lora") for tokens in (8192, 32768)]
+    place = [name for name, _ in memory_rows()].index(model) % len(choices)
+    adapter, tokens = choices[place]
+    plan = describe_plan(
+        compose(f"model={model}", "hardware=gpu1", "hardware.device_gib=200", f"pack.max_tokens={tokens}",
+                f"model.adapter={adapter}")
+    )  # fmt: skip
+    assert re.findall(r"> gpu +([\d.]+) of 200 GiB", plan.text) == [cells[place]]
+    assert len(memory_rows()) == 8
