@@ -21,17 +21,17 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
-html_theme = "pydata_sphinx_theme"
+html_theme = "sphinx_book_theme"
 html_title = "lwexp"
 html_show_sourcelink = False
 html_theme_options: dict[str, Any] = {
-    "navbar_align": "left",
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
-    "footer_start": ["copyright"],
-    "footer_end": [],
-    "show_prev_next": True,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "show_navbar_depth": 1,
+    "navbar_persistent": [],
 }
+highlight_language = "text"
 copyright = "the lwexp authors, Apache-2.0"
 
 
