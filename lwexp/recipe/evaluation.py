@@ -33,6 +33,7 @@ def evaluate(config: Config) -> RunDirectory | None:
     """Checkpoint, server or file + prompts -> responses -> verdicts -> tables and a report. None after a dry run."""
     from lwexp.benches.select import load_bench
     from lwexp.report import compare
+    from lwexp.score.how_measured import write_how_measured
 
     console_log()
     _refuse_a_judge_that_does_not_fit(config)
@@ -63,6 +64,7 @@ def evaluate(config: Config) -> RunDirectory | None:
             if other is not None:
                 _compare(config, responses, verdicts, other, run)
             _close(run, responses, verdicts, template_for_report(config, trained))
+    write_how_measured(config, run)
     compare([run.path], run.path / "report.html")
     return end(run)
 

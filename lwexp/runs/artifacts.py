@@ -56,6 +56,7 @@ REPORT = "report.html"
 TRAINING_PAGE = "training.html"
 VIEWER = "viewer.html"
 CARD = "README.md"
+HOW_MEASURED = "how_measured.md"
 SUMMARY = "summary.json"
 TRIALS = "trials.json"
 

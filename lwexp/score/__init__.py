@@ -22,6 +22,7 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
     pairwise.jsonl    records.PairJudgement per prompt and repeat, in both orders; only with baseline_run=<run>
     pairwise.json     runs.summaries        the same counted; only with baseline_run=
     regression.json   runs.summaries        paired differences per range and metric; only with baseline_run=
+    how_measured.md                         every parameter, count and version on one page, without scores
     answer_failures.jsonl records.Failure   why answers are missing; absent if none is
     answers.sqlite, ledger.sqlite           paid calls of the engine and of the judge
 

@@ -1,0 +1,111 @@
+"""how_measured.md names every parameter that can change a score, and counts the answers."""
+
+import hashlib
+import json
+import re
+
+import pytest
+
+from lwexp import api
+from lwexp.runs.artifacts import HOW_MEASURED
+
+LOOP = "\n".join(["And the rain fell on the roof of the house by the sea."] * 6)
+SAMPLING = {
+    "temperature": 0.7, "top_p": 0.9, "top_k": 0, "repetition_penalty": 1.0, "max_new_tokens": 99, "seed": 3,
+}  # fmt: skip
+# Prompt, its answer and how that ended; the fourth prompt has no answer.
+ANSWERS = (
+    ("Write 10 words on tea.", "<think>Short.</think>Tea is warm. [INST] More? [/INST] Yes.", "stop"),
+    ("Write 10 words on rain.", LOOP, "length"),
+    ("Write 10 words on | snow.", "", "stop"),
+)
+MISSING = "Write 10 words on fog."
+SCORES = dict.fromkeys(
+    ("Relevance", "Accuracy", "Coherence", "Clarity", "Breadth and Depth", "Reading Experience"), 4
+)  # fmt: skip
+
+
+def rows_of(run):
+    """Section -> name -> value of the page's tables."""
+    found = {}
+    for section in (run.path / HOW_MEASURED).read_text().split("\n## ")[1:]:
+        title, *lines = section.splitlines()
+        cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")][1:]
+        found[title] = {name.strip(" `").replace("\\", ""): value.strip().replace("\\", "") for name, value in cells}
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measured")
+    bench, answers = folder / "bench.jsonl", folder / "answers.jsonl"
+    prompts = [*(prompt for prompt, _, _ in ANSWERS), MISSING]
+    bench.write_text("".join(json.dumps({"prompt": prompt, "length": 10}) + "\n" for prompt in prompts))
+    answers.write_text(
+        "".join(
+            json.dumps({"prompt": prompt, "response": text, "finish_reason": end, "model": "m", "sampling": SAMPLING})
+            + "\n"
+            for prompt, text, end in ANSWERS
+        )
+    )
+    config = api.compose(
+        "bench=jsonl", f"bench.path={bench}", "bench.name=own", f"responses={answers}", "judge=offline",
+        f"root={folder / 'runs'}", "seed=5",
+    )  # fmt: skip
+    run = api.evaluate(config)
+    return rows_of(run), config, answers
+
+
+def test_answers_are_counted_and_missing_ones_are_not_empty(measured):
+    """One of three answers is empty, one was cut off and loops, one has reasoning and runs on."""
+    rows, _, _ = measured
+    counted = {name: rows["Answers"][name].split(";")[0].split(",")[0] for name in rows["Answers"]}
+
+    assert counted["answers"] == "3 of 4"
+    assert (counted["empty"], counted["cut off at the token limit"], counted["ending in a loop"]) == ("1", "1", "1")
+    assert (counted["with separated reasoning"], counted["with a next turn"]) == ("1", "1")
+
+
+def test_the_sampling_of_the_answers_is_theirs_and_not_the_configs(measured):
+    """The missing answer has no sampling."""
+    rows, config, _ = measured
+
+    assert config.sample.temperature == 0.5
+    assert {name: rows["Answers"][name] for name in SAMPLING} == {
+        name: f"{value} (3), not recorded (1)" for name, value in SAMPLING.items()
+    }
+
+
+def test_files_and_the_judges_question_are_named_with_their_sha256(measured):
+    rows, _, answers = measured
+
+    assert rows["Answers"]["file of answers"] == f"{answers}, sha256 {hashlib.sha256(answers.read_bytes()).hexdigest()}"
+    assert re.search(r"^lwexp, sha256 [0-9a-f]{64}$", rows["Scores"]["question of S_q"])
+    assert re.search(r"^4, sha256 of their rows [0-9a-f]{64}$", rows["Bench"]["prompts"])
+
+
+def test_every_key_that_can_change_the_result_is_named_and_no_other(measured):
+    """Negative control: limits of the judge change its speed alone."""
+    rows, config, _ = measured
+    judge = {name.removeprefix("judge.") for name in rows["Scores"] if name.startswith("judge.")}
+    bench = {name.removeprefix("bench.") for name in rows["Bench"] if name.startswith("bench.")}
+
+    assert judge == set(type(config.judge).model_fields) - {"limits"}
+    assert bench == set(type(config.bench).model_fields)
+    assert rows["Scores"]["seed sent to the judge"] == "5"
+    assert "Student's t below 30 prompts" in rows["Scores"]["intervals"]
+    assert rows["Software"]["versions"].startswith("python 3.")
+
+
+def test_what_a_file_does_not_say_is_not_recorded(tmp_path):
+    """The release's shape: no sampling, no end; its scores come from another judge. Six 4s each."""
+    bench, answers = tmp_path / "bench.jsonl", tmp_path / "judge.jsonl"
+    bench.write_text(json.dumps({"prompt": MISSING, "length": 10}) + "\n")
+    answers.write_text(json.dumps({"prompt": MISSING, "response": "fog " * 10, "scores": SCORES}) + "\n")
+    overrides = (f"bench.path={bench}", "bench.name=own", f"responses={answers}", "judge=none", f"root={tmp_path}")
+    rows = rows_of(api.evaluate(api.compose("bench=jsonl", *overrides)))
+
+    assert rows["Answers"]["temperature"] == "not recorded"
+    assert rows["Answers"]["cut off at the token limit"].startswith("unknown;")
+    assert rows["Scores"]["scores that came with the answers"] == "scores in judge.jsonl: 1 answer"
+    assert rows["Scores"]["judge.kind"] == "none"
