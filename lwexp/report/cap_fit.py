@@ -34,6 +34,11 @@ class CapFit(NamedTuple):
     def follows(self) -> bool:
         return self.rank_correlation > _FOLLOWS
 
+    @property
+    def rises(self) -> bool:
+        """Whether the slope is above zero beyond its interval, without the order that ``follows`` asks for."""
+        return not self.follows and self.slope_interval is not None and self.slope_interval[0] > 0
+
 
 def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
     """Least squares on logarithms; None with fewer than two different x, or if a value is not positive."""
@@ -60,14 +65,23 @@ def describe_fit(points: Sequence[tuple[float, float]], fit: CapFit, *, has_slop
         fit: The fit of these points.
         has_slope: Whether to include the slope; headlines leave it out.
     """
-    ends = [f"{words(y)} words where trained on up to {words(x)}" for x, y in (min(points), max(points))]
+    ends = [
+        f"{_range([y for x, y in points if x == end])} words where trained on up to {words(end)}"
+        for end in (min(points)[0], max(points)[0])
+    ]
     caps = len({x for x, _ in points})
     of_means = f" ({fit.rank_correlation_of_means:.2f} of the means at each of {caps} caps)" if caps < fit.n else ""
     sure = f", 95% interval {span(fit.slope_interval, 2)}" if fit.slope_interval else ""
     slope = f"; slope {fit.slope:.2f}{sure}" if has_slope else ""
-    verb = "follows" if fit.follows else "does not follow"
+    verb = "follows" if fit.follows else "rises with" if fit.rises else "does not follow"
+    scatter = ", with much scatter," if fit.rises else ""
     return (
-        f"the longest answer {verb} the longest training answer over {fit.n} models "
+        f"the longest answer {verb} the longest training answer{scatter} over {fit.n} models "
         f"(Spearman rank correlation {fit.rank_correlation:.2f}{of_means}{slope}): "
         f"{', '.join(ends)}"
     )
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return words(low) if low == high else f"{words(low)} to {words(high)}"

@@ -13,7 +13,7 @@ import pytest
 from lwexp.pages.display import quoted
 from lwexp.records import LwexpError
 from lwexp.report import compare
-from lwexp.report.cap_fit import fit_line
+from lwexp.report.cap_fit import describe_fit, fit_line
 from lwexp.report.differences import short_names
 from lwexp.report.figures.training_metrics import long_shares, training_rows
 from lwexp.report.sweep.read_sweep import gpu_hours, number_of, read_sweep
@@ -151,6 +151,21 @@ def test_the_slope_and_its_interval_agree_with_numpy():
     assert fit is not None
     assert (fit.slope, fit.intercept) == (pytest.approx(slope), pytest.approx(intercept))
     assert fit.slope_interval == pytest.approx((slope - half, slope + half), rel=1e-4)
+
+
+def test_what_rises_with_scatter_is_neither_followed_nor_denied():
+    """Longest answers of nine real models at three caps: slope above 0, but 1,052 words at a cap of 100 beside 241."""
+    caps = (40.0, 100.0, 246.0)
+    scattered = list(zip(sorted(caps * 3), (461, 52, 44, 241, 1052, 1011, 1079, 1095, 1170), strict=True))
+    flat = list(zip(sorted(caps * 3), (461, 1052, 44, 241, 52, 1011, 1079, 95, 170), strict=True))
+    fits = [fit_line(points) for points in (scattered, flat, [(x, 2 * x) for x in caps])]
+    assert [(fit.follows, fit.rises) for fit in fits if fit] == [(False, True), (False, False), (True, False)]
+    assert fits[0] is not None
+    assert fits[1] is not None
+    said = describe_fit(scattered, fits[0], has_slope=False)
+    assert "rises with the longest training answer, with much scatter, over 9 models" in said
+    assert said.endswith("44 to 461 words where trained on up to 40, 1,079 to 1,170 words where trained on up to 246")
+    assert "does not follow" in describe_fit(flat, fits[1], has_slope=False)
 
 
 def test_there_is_no_line_through_one_cap():

@@ -99,7 +99,8 @@ def _cap_finding(points: Sequence[tuple[float, float]], fit: CapFit | None) -> s
         cap, longest = min(points)
         end = f"{words(longest)} words where trained on up to {words(cap)}"
         return f"One cap alone says nothing about the others: {end}."
-    return f"{'Yes' if fit.follows else 'Not clearly'}: {describe_fit(points, fit, has_slope=True)}."
+    answer = "Yes" if fit.follows else "In part" if fit.rises else "Not clearly"
+    return f"{answer}: {describe_fit(points, fit, has_slope=True)}."
 
 
 def _finding(factor: str, settings: Sequence[Setting], metric: MetricInfo) -> str:
