@@ -23,7 +23,7 @@ def study_figure(study: Study) -> Picture:
         for number, name in enumerate(STATISTICS):
             points = [(setting.trained_up_to, y) for setting in study.trained for y in setting.values(name)]
             across, up = zip(*points, strict=True)
-            left.plot(across, up, linestyle="", marker="os^"[number], color=colour(number), label=name)
+            left.plot(across, up, linestyle="", marker="os^D"[number], color=colour(number), label=name)
         word_axes(right, (0.7 * asked[0], 1.4 * asked[-1]), ends, "words asked for", "mean words written", ticks=asked)
         tick_words(right.yaxis, asked)
         for number, setting in enumerate(study.settings):

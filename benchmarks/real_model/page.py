@@ -26,7 +26,7 @@ def page_text(study: Study, figure: str) -> str:
         "## Lengths",
         lengths_table(study),
         "Intervals: 95% bootstrap over prompts, all seeds together. In brackets: each seed. Cut: answers that reached "
-        "the limit of new tokens; they count with the words that they have.",
+        "the limit of new tokens; they count with the words that they have. Loop: text that repeats to the end.",
         "## Words written by words asked for",
         requests_table(study),
         "## Every model",
@@ -40,9 +40,12 @@ def page_text(study: Study, figure: str) -> str:
 
 
 def reading(study: Study) -> str:
-    """Three paragraphs: whether lengths follow the cap, how hard it is, and what this cannot show."""
+    """Paragraphs: whether lengths follow the cap, how hard it is, what was cut, and what this cannot show."""
     follows = [
-        f"the {name} of its answers {_verb(study, name)}" for name in STATISTICS if study.fits.get(name) is not None
+        f"the {name.removesuffix(' without loops')} of its answers{', loops left out,' if kind.without_loops else ''} "
+        f"{_verb(study, name)}"
+        for name, kind in STATISTICS.items()
+        if study.fits.get(name) is not None
     ]
     ends = study.trained[0], study.trained[-1]
     means = [f"{fmean(end.values('mean')):,.0f} words after training on {end.label}" for end in ends]
@@ -55,6 +58,12 @@ def reading(study: Study) -> str:
         f"{' and '.join(means)}.",
         f"The cap is {kind} longer than the longest training answer. Share of such answers: {beyond}.",
     ]
+    cuts, came = (sum(numbers) for numbers in zip(*(_cut(setting) for setting in study.trained), strict=True))
+    if cuts:
+        lines.append(
+            f"{cuts} of {came} answers of trained models reached the limit of new tokens. How long they would have "
+            "become is not known, so the 95th percentile and the longest answer are lower bounds there."
+        )
     if study.untouched is not None:
         cut, answers = _cut(study.untouched)
         lines[1] += (
@@ -70,12 +79,12 @@ def reading(study: Study) -> str:
 
 
 def _verb(study: Study, name: str) -> str:
-    """Whether a statistic follows the cap, by the interval of its slope on logarithmic axes."""
+    """Whether a statistic rises with the cap, by the interval of its slope on logarithmic axes."""
     fit = study.fits[name]
     assert fit is not None
     low, high = fit.slope_interval or (fit.slope, fit.slope)
-    uncertain = "does not clearly follow the cap"
-    says = "follows the cap" if low > 0 else "shrinks as the cap grows" if high < 0 else uncertain
+    uncertain = "does not clearly rise with the cap"
+    says = "rises with the cap" if low > 0 else "shrinks as the cap grows" if high < 0 else uncertain
     sure = f", 95% interval {span(fit.slope_interval, 2)}" if fit.slope_interval else ""
     return f"{says} (slope {fit.slope:.2f} on logarithmic axes{sure})"
 

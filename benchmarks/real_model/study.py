@@ -14,10 +14,20 @@ from lwexp.report.evaluations import Evaluation
 from lwexp.report.load import load
 from lwexp.stats.intervals import RESAMPLES, Interval
 
-STATISTICS: dict[str, Callable[[Any], float]] = {
-    "mean": lambda lengths: float(np.mean(lengths)),
-    "95th percentile": lambda lengths: float(np.percentile(lengths, 95)),
-    "longest": lambda lengths: float(np.max(lengths)),
+
+class Statistic(NamedTuple):
+    """A number that sums up the lengths of a model's answers."""
+
+    of: Callable[[Any], float]
+    without_loops: bool = False
+    """Whether loops and next turns played by the model are cut off before words are counted."""
+
+
+STATISTICS = {
+    "mean": Statistic(lambda lengths: float(np.mean(lengths))),
+    "95th percentile": Statistic(lambda lengths: float(np.percentile(lengths, 95))),
+    "longest": Statistic(lambda lengths: float(np.max(lengths))),
+    "longest without loops": Statistic(lambda lengths: float(np.max(lengths)), without_loops=True),
 }
 
 
@@ -33,6 +43,18 @@ class Cell(NamedTuple):
     def lengths(self) -> dict[str, int]:
         """Prompt id -> words."""
         return {each.response.prompt_id: each.response.words for each in self.evaluation.came}
+
+    @property
+    def clean_lengths(self) -> dict[str, int]:
+        """The same without loops and next turns."""
+        return {
+            each.response.prompt_id: each.response.words if each.clean_words is None else each.clean_words
+            for each in self.evaluation.came
+        }
+
+    def lengths_for(self, name: str) -> dict[str, int]:
+        """The lengths that a statistic is of."""
+        return self.clean_lengths if STATISTICS[name].without_loops else self.lengths
 
     @property
     def cut(self) -> int:
@@ -52,14 +74,14 @@ class Setting(NamedTuple):
 
     def values(self, name: str) -> list[float]:
         """A statistic of each seed's answers."""
-        return [STATISTICS[name](list(cell.lengths.values())) for cell in self.cells]
+        return [STATISTICS[name].of(list(cell.lengths_for(name).values())) for cell in self.cells]
 
     def interval(self, name: str) -> Interval:
         """95% bootstrap interval over all seeds' answers; prompts are drawn, each with all its answers."""
         prompts = sorted(set.intersection(*(set(cell.lengths) for cell in self.cells)))
-        answers = np.array([[cell.lengths[prompt] for cell in self.cells] for prompt in prompts])
+        answers = np.array([[cell.lengths_for(name)[prompt] for cell in self.cells] for prompt in prompts])
         draws = np.random.default_rng(0).integers(0, len(prompts), size=(RESAMPLES, len(prompts)))
-        low, high = np.percentile([STATISTICS[name](answers[drawn].ravel()) for drawn in draws], [2.5, 97.5])
+        low, high = np.percentile([STATISTICS[name].of(answers[drawn].ravel()) for drawn in draws], [2.5, 97.5])
         return float(low), float(high)
 
     @property
