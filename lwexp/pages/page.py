@@ -1,6 +1,6 @@
-"""Renders one self-contained HTML file from templates, with one style sheet and one script.
+"""Renders one HTML file from templates, with one style sheet and one script.
 
-The page's content security policy allows only that script, by its hash.
+The page's content security policy allows only that script, by its hash. Large texts may lie in files beside the page.
 """
 
 import base64
@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from lwexp.pages import display
 from lwexp.pages.drawing import MARK_PATHS, MARKERS, marker, palette
+from lwexp.pages.text_files import TextFiles
 from lwexp.text.plain import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,6 +27,7 @@ def render(
     *,
     labels: Mapping[int, str],
     packed: Sequence[str] = (),
+    texts: TextFiles | None = None,
     places: Mapping[str, int] | None = None,
     all_dots: bool = False,
     **values: Any,
@@ -39,6 +41,7 @@ def render(
         template: The page's own template; it extends ``page.html``.
         labels: Place (index of a colour in the palette) -> the model or language drawn in this colour.
         packed: Index and blocks of ``Packer``.
+        texts: The blocks as files beside the page; None puts them into it.
         places: Model's name -> its place, for names inside sentences.
         all_dots: Whether every mark is a round dot, for figures that distinguish series by colour alone.
         values: What the template shows.
@@ -59,22 +62,31 @@ def render(
         mark=lambda place: _mark(place, MARKERS[0] if all_dots else marker(place)), languages=display.LANGUAGES
     )
     script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("reader.js", "page.css"))
-    return environment.get_template(template.name).render(
-        policy=Markup(_policy(script)),  # safe, like the next two; escaping would invalidate the hash
+    return environment.get_template(
+        template.name
+    ).render(
+        policy=Markup(
+            _policy(script, loads=texts is not None)
+        ),  # safe, like the next two; escaping would invalidate the hash
         style=Markup(style),
         script=Markup(script),
         colours=palette(len(labels)),
         labels={place: visible(label) for place, label in labels.items()},
-        packed=[Markup(block) for block in packed],  # base64
+        packed=[Markup(block) for block in (packed if texts is None else packed[:1])],  # base64
+        beside=texts,
         **values,
     )
 
 
-def _policy(script: str) -> str:
-    """The page may run this one script and load nothing. An injected script would have another hash."""
+def _policy(script: str, *, loads: bool) -> str:
+    """The page may run this one script and load nothing. An injected script would have another hash.
+
+    With ``loads``, the script may start others, the files of texts; a script in the page's markup still may not run.
+    """
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    further = " 'strict-dynamic'" if loads else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; base-uri 'none'; "
+        f"default-src 'none'; script-src 'sha256-{digest}'{further}; style-src 'unsafe-inline'; base-uri 'none'; "
         "form-action 'none'"
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.pages.display import plural
+from lwexp.pages.text_files import write_page
 from lwexp.records import LwexpError, write_text
 from lwexp.report.load import Comparison, load
 from lwexp.report.report_tables import as_csv, as_markdown, print_tables, summary
@@ -66,13 +67,13 @@ def _write(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     """Write the page and its companions, each in one step."""
     from lwexp.report.page import render
 
-    page = render(comparison, sweep, result)
+    page, texts = render(comparison, sweep, result, out)
     numbers = summary(comparison.groups, comparison.notes)
     tables = [sweep_markdown(sweep, result)] if sweep else []
     tables += [as_markdown(comparison.groups)] if comparison.groups else []
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, page)
+        write_page(out, page, texts)
         write_text(out.with_suffix(".md"), "\n".join(tables))
         # utf-8-sig: without the byte order mark, spreadsheets garble Chinese.
         write_text(out.with_suffix(".csv"), as_csv(comparison.groups), encoding="utf-8-sig")
@@ -88,4 +89,6 @@ def _write(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
     missing = sum(each.total.n_missing for each in found)
     counts = f"{plural(len(found), 'evaluation')}, {plural(sum(each.total.n for each in found), 'answer')}"
     counts += f", {missing:,} missing" if missing else ""
-    log.info("report: %s -> %s (%s KiB)", counts, out, f"{len(page.encode()) >> 10:,}")
+    size = f"{len(page.encode()) >> 10:,} KiB"
+    beside = f"; its texts are in {texts.folder} beside it, {texts.size >> 10:,} KiB" if texts else ""
+    log.info("report: %s -> %s (%s%s)", counts, out, size, beside)

@@ -8,6 +8,7 @@ from lwexp.config.fields import sections_of
 from lwexp.config.schema import Config
 from lwexp.pages.drawing import with_own_ids
 from lwexp.pages.page import render as render_page
+from lwexp.pages.text_files import TextFiles, text_files
 from lwexp.report.answers.instructions import instruction_note, instruction_rows
 from lwexp.report.answers.judges import JudgePair, judge_pairs
 from lwexp.report.answers.reader import read_answers
@@ -34,16 +35,21 @@ _MOST_LEGENDS = 6  # above it, one legend for all figures
 _MOST_VERSIONS = 12
 
 
-def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | None) -> str:
+def render(
+    comparison: Comparison, sweep: Sweep | None, result: SweepResult | None, out: Path
+) -> tuple[str, TextFiles | None]:
+    """The page that will be written to ``out``, and the files beside it that hold its texts, if they are many."""
     groups, models, nodes = comparison.groups, comparison.models, comparison.nodes
     with_cap = result is None or not result.is_cap  # a sweep of caps shows that figure in its answer
     reader = read_answers(groups)
+    texts = text_files(reader.packed, out)
     pairs = judge_pairs(groups)
     ends = [each.node.manifest.end or each.node.manifest.created for each in comparison.evaluations]
-    return render_page(
+    page = render_page(
         _TEMPLATE,
         labels={each.place: each.label for each in models},
         packed=reader.packed,
+        texts=texts,
         places={each.label: each.place for each in comparison.evaluations},
         reader=reader,
         sweep=sweep,
@@ -69,6 +75,7 @@ def render(comparison: Comparison, sweep: Sweep | None, result: SweepResult | No
         models=models,
         meanings=[(metric.label, metric.meaning) for metric in all_metrics(comparison.evaluations)],
     )
+    return page, texts
 
 
 def _section(group: Group, number: int, pairs: Sequence[JudgePair], *, with_cap: bool) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The page in a real browser: the reader works, hostile answers do nothing, nothing is fetched."""
 
 import json
+import shutil
 
 import pytest
 
+from lwexp.pages import text_files
 from lwexp.report import compare
 from tests.report import report_runs
 
@@ -84,6 +86,14 @@ def page_file(tmp_path_factory):
     return compare([root], root / "report.html")
 
 
+@pytest.fixture(scope="module")
+def split_file(page_file):
+    """The same two models with their texts beside the page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_files, "MOST_IN_PAGE", 0)
+        return compare([page_file.parent], page_file.parent / "split" / "50% #1.html")
+
+
 def found(page):
     return page.locator("#found").text_content()
 
@@ -157,3 +167,47 @@ def test_nothing_is_wider_than_the_window(page_file, open_page, width):
     page, problems = open_page(page_file, width=width)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert problems == []
+
+
+def test_hostile_texts_beside_the_page_are_shown_searched_and_do_nothing(split_file, open_page, tmp_path):
+    """The page and its folder are moved, together, before they are opened."""
+    shutil.copytree(split_file.parent, tmp_path / "moved to")
+    page, problems = open_page(tmp_path / "moved to" / split_file.name)
+    scripts = page.locator("script").count()
+    for number, text in enumerate(HOSTILE):
+        page.locator("#items a").nth(number).click()
+        page.wait_for_function("id => document.querySelector('#detail code')?.textContent === id", arg=f"p{number}")
+        assert page.locator("#detail .text").first.text_content() == spelled(f"{text} needle{number}a")
+    page.check("[name=deep]")
+    page.fill("[name=q]", "NEEDLE6B </A>")
+    page.wait_for_function("() => document.getElementById('found').textContent === '1 of 8 prompts'")
+    assert page.locator("#items .title").first.text_content().startswith("Ask 6")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("script").count() == scripts
+    assert page.locator("#absent").is_hidden()
+    assert problems == []
+
+
+def test_a_page_without_its_texts_says_so_in_one_line(split_file, open_page, tmp_path):
+    shutil.copy(split_file, tmp_path / "alone.html")
+    page, problems = open_page(tmp_path / "alone.html")
+    page.wait_for_selector("#absent", state="visible")
+    text = page.locator("#absent").inner_text()
+    assert "This page needs the folder \u201c50% #1_texts\u201d of the same report beside it" in text
+    assert "\n" not in text
+    page.check("[name=deep]")
+    page.fill("[name=q]", "ask 3")
+    page.wait_for_function("() => document.getElementById('found').textContent === '1 of 8 prompts'")
+    assert all("ERR_FILE_NOT_FOUND" in problem for problem in problems)
+
+
+def test_only_the_pages_own_script_loads_texts(split_file, open_page):
+    """Negative control: scripts forced into the page do not run, whether written there or in a file beside it."""
+    folder = split_file.parent
+    (folder / "evil.js").write_text("window.hacked = 1")
+    forced = '<script>window.hacked = 2</script><script src="evil.js"></script></main>'
+    path = folder / "forced.html"
+    path.write_text(split_file.read_text().replace("</main>", forced))
+    page, problems = open_page(path)
+    assert page.evaluate("window.hacked") is None
+    assert sum("Content Security Policy" in problem for problem in problems) >= 2

@@ -8,6 +8,7 @@
   const filters = find("filters");
   if (!filters) { document.documentElement.dataset.ready = "yes"; return; }
   const labels = JSON.parse(find("labels")?.textContent ?? "{}");
+  const files = JSON.parse(find("files")?.textContent ?? "null"); // of texts beside the page; null if they are in it
   const blocks = new Map();
   let index = { facets: [], measures: [], rows: [] };
   let shown = [];
@@ -34,18 +35,82 @@
   // A name such as X_y with its subscript, as the page's own text has it.
   const label = (text) => text.split(/\b([A-Z]_[a-z]+)\b/).map((part, at) => (at % 2 ? make("span", "", part[0], make("sub", "", part.slice(2))) : part));
 
-  async function unpack(id) {
-    const packed = Uint8Array.from(atob(find(id).textContent.trim()), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  function bytes(text) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    const letters = atob(text);
+    const found = new Uint8Array(letters.length);
+    for (let at = 0; at < letters.length; at++) found[at] = letters.charCodeAt(at);
+    return found;
+  }
+
+  function unpack(packed) {
+    const stream = new Blob([bytes(packed.trim())]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Response(stream).json();
+  }
+
+  // A file of texts is a script with one call of this function; a page opened from a disk may load nothing else.
+  const arrived = new Map(); // name of a file -> what takes its content
+  const loads = new Map(); // name -> promise, so that two who want a file at once both get it
+  globalThis.lwexpTexts = (name, packed) => arrived.get(name)?.(packed);
+
+  function load(name) {
+    if (loads.has(name)) return loads.get(name);
+    const script = make("script");
+    const content = new Promise((resolve, reject) => {
+      arrived.set(name, resolve);
+      script.onerror = script.onload = () => reject(new Error(name + ".js is missing or damaged")); // does nothing if the content came
+      script.src = encodeURIComponent(files.folder) + "/" + name + ".js";
+      document.head.append(script);
+    }).finally(() => { arrived.delete(name); loads.delete(name); script.remove(); });
+    loads.set(name, content);
+    return content;
+  }
+
+  const block = async (at) => unpack(files ? await load(files.names[at]) : find("b" + at).textContent);
+
+  function absent(error) {
+    const folder = files ? "the folder \u201c" + files.folder + "\u201d of the same report beside it; copy both together, or make the report again" : "to be whole";
+    find("absent").textContent = "The texts cannot be shown (" + error.message + "). This page needs " + folder + ".";
+    find("absent").hidden = false;
   }
 
   async function detailOf(row) {
     if (!blocks.has(row[BLOCK])) {
       if (blocks.size > 8) blocks.delete(blocks.keys().next().value); // a long session keeps a few blocks, not all
-      blocks.set(row[BLOCK], unpack("b" + row[BLOCK]));
+      blocks.set(row[BLOCK], block(row[BLOCK]));
     }
     return (await blocks.get(row[BLOCK]))[row[SPOT]];
+  }
+
+  // All texts in lower case, row by row: loaded for the first search in them, and kept.
+  let lowered = null;
+  let isAwaited = false; // whether a search waits for them
+
+  async function lowerTexts() {
+    const found = [];
+    const rows = new Map();
+    for (const row of index.rows) rows.set(row[BLOCK], [...(rows.get(row[BLOCK]) ?? []), row]);
+    const next = rows.entries();
+    let done = 0;
+    const worker = async () => {
+      for (const [at, own] of next) {
+        const details = await block(at);
+        for (const row of own) {
+          const data = details[row[SPOT]];
+          const texts = [data.ask, ...data.groups.flatMap(([, panels]) => panels.map((panel) => panel.text))];
+          found.push([row, texts.map((text) => text.toLowerCase())]);
+        }
+        done += 1;
+        if (isAwaited) find("found").textContent = "Loading the texts, " + Math.round((100 * done) / rows.size) + "%";
+      }
+    };
+    await Promise.all([worker(), worker(), worker(), worker()]);
+    return new Map(found);
+  }
+
+  function allTexts() {
+    lowered ??= lowerTexts().catch((error) => { lowered = null; absent(error); return new Map(); });
+    return lowered;
   }
 
   const values = (row, measure) => row[MEASURES][index.measures.indexOf(measure)] ?? [];
@@ -62,18 +127,18 @@
     const wanted = Object.fromEntries(new FormData(filters));
     const measure = wanted.score ?? "words";
     const needles = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const has = (hay) => needles.every((needle) => hay.toLowerCase().includes(needle));
+    const has = (hay) => needles.every((needle) => hay.includes(needle));
+    const isDeep = wanted.deep && needles.length > 0;
+    if (wanted.deep && !isDeep) allTexts(); // a search will follow
+    isAwaited = isDeep;
+    const texts = isDeep ? await allTexts() : null;
+    if (mine !== turn) return;
+    isAwaited = false;
     const found = [];
     for (const [at, row] of index.rows.entries()) {
       if (!passes(row, wanted, measure)) continue;
       const notes = row[META].filter((piece) => piece[1]).map((piece) => piece[0]);
-      if (needles.length && !has([row[ID], row[TITLE], ...notes].join(" "))) {
-        if (!wanted.deep) continue;
-        if (at % 8 === 0) find("found").textContent = "Searching " + number(at) + " of " + number(index.rows.length);
-        const data = await detailOf(row);
-        if (mine !== turn) return;
-        if (![data.ask, ...data.groups.flatMap(([, panels]) => panels.map((panel) => panel.text))].some(has)) continue;
-      }
+      if (!has([row[ID], row[TITLE], ...notes].join(" ").toLowerCase()) && !texts?.get(row)?.some(has)) continue;
       found.push(at);
     }
     const [of, key] = {
@@ -158,8 +223,8 @@
       else link.removeAttribute("aria-current");
     }
     if (!row) return;
-    const data = await detailOf(row);
-    if (reading !== at) return; // another text was chosen while this one was unpacked
+    const data = await detailOf(row).catch((error) => { blocks.delete(row[BLOCK]); absent(error); });
+    if (!data || reading !== at) return; // another text was chosen while this one was unpacked
     const back = make("button", "back", "Back to the list");
     back.type = "button";
     back.onclick = () => { panes.classList.remove("reading"); location.hash = filters.closest("section").id; };
@@ -177,10 +242,11 @@
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.addEventListener("reset", () => setTimeout(select));
   addEventListener("hashchange", open);
-  unpack("index").then(async (unpacked) => {
+  unpack(find("index").textContent).then(async (unpacked) => {
     index = unpacked;
     await select();
     await open();
     document.documentElement.dataset.ready = "yes";
+    if (files && index.rows.length) detailOf(index.rows[0]).catch(absent); // at once, not only when a text is opened
   }, (error) => { find("found").textContent = "The texts could not be unpacked: " + error; });
 })();

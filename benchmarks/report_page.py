@@ -1,0 +1,173 @@
+"""Size and speed of a report over many long answers: ``python -m benchmarks.report_page [--quick]``.
+
+8 models x 500 prompts, asked for 250 to 4,000 words. The words are drawn one by one from made-up ones with the
+frequencies of natural text, which compresses less well than prose: sizes are upper bounds. "open" is the time from
+opening the file in Chromium until its list is shown, "read" until an answer chosen at random is shown. "first_search"
+is the first search within the texts, which loads all of them, from the key to its result; "later_search" is the median
+of five others. All times are in seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import statistics
+import tempfile
+import time
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from benchmarks.output import show
+from lwexp.records import AnswerCheck, Judgement, Response, Verdict, write_json, write_rows
+from lwexp.report import compare
+from lwexp.runs.artifacts import CHECKS, CONFIG, JUDGEMENTS, RESPONSES, VERDICTS, Manifest
+from lwexp.text.words import score_length
+
+_LENGTHS = (250, 500, 1_000, 2_000, 4_000)
+_DIMENSIONS = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
+_VOCABULARY = 20_000
+_JUDGE = "openai/judge"
+
+
+def main() -> None:
+    """Make the runs and their page, and measure it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 models x 20 prompts")
+    parser.add_argument("--keep", type=Path, help="write the runs and the page to this folder")
+    given = parser.parse_args()
+    models, prompts = (2, 20) if given.quick else (8, 500)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        runs = write_runs(folder, models, prompts)
+        started = time.perf_counter()
+        page = compare(runs, folder / "report.html")
+        figures = {"answers": models * prompts, "write": time.perf_counter() - started}
+        beside = [file for file in (folder / "report_texts").glob("*") if file.is_file()]
+        figures |= {"page_mb": page.stat().st_size / 1e6, "folder_mb": sum(f.stat().st_size for f in beside) / 1e6}
+        figures |= {"answers_mb": sum((run / RESPONSES).stat().st_size for run in runs) / 1e6}
+        figures |= _in_browser(page, prompts)
+    show("report_page", {f"{models}x{prompts}": {"lwexp": figures}}, ("jinja2", "playwright"))
+
+
+def write_runs(root: Path, models: int, prompts: int) -> list[Path]:
+    """Evaluation runs whose answers, verdicts and checks are drawn at random; returns their folders."""
+    draw = random.Random(0)
+    letters = "etaoinshrdlucmfwypvbgk"
+    words = ["".join(draw.choices(letters, k=draw.randint(2, 10))) for _ in range(_VOCABULARY)]
+    weights = list(accumulate(1 / (rank + 2) for rank in range(_VOCABULARY)))
+    runs = []
+    for model in range(models):
+        run = root / f"eval-model{model}-{model:08x}"
+        run.mkdir(parents=True, exist_ok=True)
+        bench = {"kind": "ruler", "name": "made_up", "version": "1", "required_words": list(_LENGTHS)}
+        write_json(run / CONFIG, {"bench": bench, "judge": {"model": _JUDGE}})
+        manifest = Manifest(id=run.name, name=run.name, stage="evaluate", status="finished")
+        manifest.write(run)
+        rows = [_answer(draw, words, weights, number, f"vendor/model-{model}") for number in range(prompts)]
+        judged = [_judgement(draw, row.id) for row in rows]
+        write_rows(run / RESPONSES, rows)
+        write_rows(run / JUDGEMENTS, judged)
+        write_rows(run / CHECKS, [_check(row) for row in rows])
+        lengths = [
+            Verdict(response_id=row.id, kind="length", scorer="S_l",
+                    score=score_length(row.required_words or 0, row.words))
+            for row in rows
+        ]  # fmt: skip
+        qualities = [
+            Verdict(response_id=row.response_id, kind="quality", scorer=_JUDGE, score=row.score,
+                    dimensions=row.dimensions)
+            for row in judged
+        ]  # fmt: skip
+        write_rows(run / VERDICTS, lengths + qualities)
+        runs.append(run)
+    return runs
+
+
+def _answer(draw: random.Random, words: list[str], weights: list[float], number: int, model: str) -> Response:
+    asked = _LENGTHS[number % len(_LENGTHS)]
+    drawn = draw.choices(words, cum_weights=weights, k=round(asked * draw.uniform(0.5, 1.2)))
+    starts = range(0, len(drawn), 80)
+    text = "\n\n".join(" ".join(drawn[start : start + 80]).capitalize() + "." for start in starts)
+    return Response(
+        id=f"p{number}#0", prompt_id=f"p{number}", repeat=0, prompt=f"Write {asked} words about {words[number]}.",
+        language="en", type="story", required_words=asked, text=text, words=len(drawn), finish_reason="stop",
+        model=model, sampling=None,
+    )  # fmt: skip
+
+
+def _judgement(draw: random.Random, response_id: str) -> Judgement:
+    dimensions = {name: float(draw.randint(1, 5)) for name in _DIMENSIONS}
+    return Judgement(
+        response_id=response_id, repeat=0, scorer=_JUDGE, score=25 * (statistics.mean(dimensions.values()) - 1),
+        dimensions=dimensions, reasons={name: f"The {name} of this answer is not bad." for name in _DIMENSIONS},
+        unscored_reason=None,
+    )  # fmt: skip
+
+
+def _check(row: Response) -> AnswerCheck:
+    return AnswerCheck(
+        response_id=row.id, words_longwriter=row.words, words_unicode=row.words, stopped_early=False, loops=False,
+        looped_words=0, directed=(), words_without_next_turn=row.words, clean_words=row.words,
+    )  # fmt: skip
+
+
+def _in_browser(page: Path, prompts: int) -> dict[str, float]:
+    """Times in seconds; empty without a browser."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if chromium is None:
+        print("no chromium or no playwright: the page was not opened")
+        return {}
+    opens, reads, firsts, laters = [], [], [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for number in range(3):
+            tab = browser.new_page()
+            started = time.perf_counter()
+            tab.goto(page.as_uri())
+            tab.wait_for_selector("html[data-ready=yes]")
+            opens.append(time.perf_counter() - started)
+            reads.append(_read(tab, random.Random(number).randrange(prompts)))
+            tab.check("[name=deep]")
+            seen = tab.locator("#detail .text").first.text_content().split()
+            firsts.append(_search(tab, seen[100]))
+            laters += [_search(tab, seen[at]) for at in range(101, 106)]
+            tab.close()
+        browser.close()
+    medians = {"open": opens, "read": reads, "first_search": firsts, "later_search": laters}
+    return {name: statistics.median(times) for name, times in medians.items()}
+
+
+def _read(tab: Any, number: int) -> float:
+    started = time.perf_counter()
+    tab.evaluate("place => { location.hash = 'text-' + (place + 1) }", number)
+    tab.wait_for_function("id => document.querySelector('#detail code')?.textContent === id", arg=f"p{number}")
+    return time.perf_counter() - started
+
+
+def _search(tab: Any, word: str) -> float:
+    """Type a word at once, and wait until the number of texts found is shown."""
+    return 0.001 * tab.evaluate(
+        """async (word) => {
+          const [box, found] = [document.querySelector('[name=q]'), document.getElementById('found')];
+          found.textContent = '';
+          const shown = new Promise((resolve) => new MutationObserver(() => {
+            if (/ of .* prompts$/.test(found.textContent) && !/^Searching/.test(found.textContent)) resolve();
+          }).observe(found, { childList: true, characterData: true, subtree: true }));
+          const started = performance.now();
+          box.value = word;
+          box.dispatchEvent(new Event('input', { bubbles: true }));
+          await shown;
+          return performance.now() - started;
+        }""",
+        word,
+    )
+
+
+if __name__ == "__main__":
+    main()
