@@ -48,7 +48,7 @@ def main() -> None:
         figures |= {"page_mb": page.stat().st_size / 1e6, "folder_mb": sum(f.stat().st_size for f in beside) / 1e6}
         figures |= {"answers_mb": sum((run / RESPONSES).stat().st_size for run in runs) / 1e6}
         figures |= _in_browser(page, prompts)
-    show("report_page", {f"{models}x{prompts}": {"lwexp": figures}}, ("jinja2", "playwright"))
+    show("report_page", {f"{models}x{prompts}": {"ours": figures}}, ("jinja2", "playwright"))
 
 
 def write_runs(root: Path, models: int, prompts: int) -> list[Path]:
