@@ -152,7 +152,7 @@ def _read(tab: Any, number: int) -> float:
 
 def _search(tab: Any, word: str) -> float:
     """Type a word at once, and wait until the number of texts found is shown."""
-    return 0.001 * tab.evaluate(
+    milliseconds: float = tab.evaluate(
         """async (word) => {
           const [box, found] = [document.querySelector('[name=q]'), document.getElementById('found')];
           found.textContent = '';
@@ -167,6 +167,7 @@ def _search(tab: Any, word: str) -> float:
         }""",
         word,
     )
+    return milliseconds / 1000
 
 
 if __name__ == "__main__":

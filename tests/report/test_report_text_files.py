@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -39,12 +40,14 @@ def test_many_texts_lie_beside_the_page_as_data_and_few_stay_in_it(tmp_path, mon
     assert 250_000 < packed < 700_000
     assert abs(page.stat().st_size - split.stat().st_size - packed) < 2_000
     assert split.stat().st_size < 950_000
-    listed = json.loads(re.search(r'id="files">(.*?)</script>', split.read_text())[1])
+    (content,) = re.findall(r'id="files">(.*?)</script>', split.read_text())
+    listed = json.loads(content)
     names = listed["names"]
     assert (listed["folder"], {f"{name}.js" for name in names}) == ("r_texts", {file.name for file in files})
     found = []
     for name in names:
         call = CALL.fullmatch((files[0].parent / f"{name}.js").read_text(encoding="ascii"))
+        assert call is not None
         assert call[1] == name == hashlib.sha256(call[2].encode()).hexdigest()[:16]
         found += json.loads(zlib.decompress(base64.b64decode(call[2])))
     assert [len(detail["groups"][0][1]) for detail in found] == [8] * 15
@@ -78,7 +81,7 @@ def test_if_writing_stops_the_old_page_still_has_its_texts(tmp_path, monkeypatch
     """At the second file of texts, or at the page itself."""
     old, new = blocks_of("one", "two"), blocks_of("three", "four")
     write_page(tmp_path / "report.html", "old", old)
-    written = []
+    written: list[Path] = []
 
     def write(path, text, encoding="utf-8"):
         if len(written) == fails_at:
