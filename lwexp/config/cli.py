@@ -2,7 +2,7 @@
 
 Exit codes: 0 done, 1 a fault of lwexp or a failed trial, 2 a mistake that the user can correct (one
 line each, no traceback), 130 interrupted by Ctrl-C, 141 the reader closed the pipe (``| head``), 143 stopped by
-SIGTERM and resumable.
+SIGTERM, SIGHUP or a signal of a scheduler, and resumable.
 """
 
 import gc
@@ -18,13 +18,14 @@ from typing import Any, NamedTuple, NoReturn, Self
 from lwexp.config.compose import gate, plugins_named, to_tree
 from lwexp.config.defaults import defaults_in_hydra
 from lwexp.config.folders import CONF, readers_of
+from lwexp.config.mistakes.limits import refuse_oversized
 from lwexp.config.mistakes.options import ordered
 from lwexp.config.overrides.groups import folders_of, refuse_half_undone
 from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
-from lwexp.records import LwexpError, Preempted, disk_problem
+from lwexp.records import LwexpError, Preempted, disk_problem, stops_raised
 
 _running: list[str] = []
 
@@ -48,6 +49,7 @@ def run_script(
     _running[:] = [command]
 
     def work() -> None:
+        refuse_oversized(sys.argv[1:])
         load_plugins(plugins_named(sys.argv[1:]))
         asked = [option for option in instead or {} if option in sys.argv[1:]]
         if instead is not None and asked:
@@ -67,7 +69,8 @@ def exit_after(work: Callable[[], None]) -> NoReturn:
     """
     try:
         refuse_arguments(sys.argv[1:])
-        work()
+        with stops_raised():
+            work()
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
@@ -132,10 +135,10 @@ def _reader_has_left() -> bool:
 def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
     """Let Hydra read argv. Hydra raises its errors instead of printing them, so that lwexp reports each in one line."""
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+
+    from lwexp.config.mistakes.limits import within_limits
+    from lwexp.config.mistakes.translate import mistakes_in_one_line
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
@@ -151,14 +154,10 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     is_sweep = any(option in sys.argv for option in ("-m", "--multirun"))
     sys.argv[1:] = [as_typed(word, is_sweep=is_sweep) for word in sys.argv[1:]]
-    try:
+    with mistakes_in_one_line(), within_limits():
         with defaults_in_hydra():
             entry()
         configs = [seen.checked(command) for seen in composed]
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        from lwexp.config.mistakes.translate import in_one_line
-
-        raise LwexpError(in_one_line(error)) from None
     for config in configs:
         main(config)
 
@@ -195,21 +194,16 @@ def trial_config(load: Callable[[], Any]) -> Config:
     Raises:
         LwexpError: For every mistake, in one line.
     """
-    from hydra.errors import HydraException
     from omegaconf import open_dict
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
-    try:
+    from lwexp.config.mistakes.translate import mistakes_in_one_line
+
+    with mistakes_in_one_line():
         cfg = load()
         hydra = cfg.hydra
         with open_dict(cfg):
             del cfg["hydra"]
         return Composed.of(cfg, hydra).checked(running_command())
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        from lwexp.config.mistakes.translate import in_one_line
-
-        raise LwexpError(in_one_line(error)) from None
 
 
 def at_scale(arguments: list[str]) -> list[str]:

@@ -10,7 +10,6 @@ from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
 from lwexp.extend import load_plugins
-from lwexp.records import LwexpError
 
 
 def compose(*overrides: str, config_dir: str | Path | None = None) -> Config:
@@ -63,18 +62,19 @@ def compose_tree(*overrides: str, config_dir: str | Path | None = None) -> Tree:
     """The composed and resolved tree, before the gate."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
+    from lwexp.config.mistakes.limits import refuse_oversized, within_limits
+    from lwexp.config.mistakes.translate import mistakes_in_one_line
+
+    refuse_oversized(overrides)
     own = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir is not None else []
-    try:
-        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"), defaults_in_hydra():
-            return to_tree(hydra_compose(config_name="config", overrides=[*map(as_typed, overrides), *own]))
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        from lwexp.config.mistakes.translate import in_one_line
-
-        raise LwexpError(in_one_line(error)) from None
+    with (
+        mistakes_in_one_line(),
+        within_limits(),
+        initialize_config_dir(config_dir=str(CONF), version_base="1.3"),
+        defaults_in_hydra(),
+    ):
+        return to_tree(hydra_compose(config_name="config", overrides=[*map(as_typed, overrides), *own]))
 
 
 def to_tree(cfg: object) -> Tree:

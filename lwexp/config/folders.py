@@ -8,6 +8,7 @@ import yaml
 
 from lwexp.config.base import Tree
 from lwexp.config.fields import commands_that_read
+from lwexp.config.mistakes.limits import read_yaml_text
 from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_config_folders
 
@@ -61,14 +62,19 @@ def _chain(group: str, name: str, folders: Sequence[Path]) -> list[Tree]:
     path = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
     if path is None:
         return []
-    tree: Tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    tree = _read_yaml(path)
     return [*(part for base in bases_of(path) for part in _chain(group, base, folders)), tree]
 
 
 def bases_of(path: Path) -> list[str]:
     """The choices of its group that a file builds on."""
-    tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return [base for base in tree.get("defaults", ()) if isinstance(base, str) and base != "_self_"]
+    return [base for base in _read_yaml(path).get("defaults") or () if isinstance(base, str) and base != "_self_"]
+
+
+def _read_yaml(path: Path) -> Tree:
+    """The mapping in a file; an empty one if it holds something else, which Hydra refuses when it composes the file."""
+    tree = yaml.safe_load(read_yaml_text(path.read_bytes(), str(path)))
+    return tree if isinstance(tree, dict) and isinstance(tree.get("defaults") or [], list) else {}
 
 
 def _merged(under: Tree, over: Tree) -> Tree:

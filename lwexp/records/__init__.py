@@ -18,11 +18,13 @@ from lwexp.records.evaluation import (
     SegmentCheck,
     Verdict,
 )
+from lwexp.records.file_state import FileState
 from lwexp.records.files import (
     BadRow,
     RowLog,
     StoredRows,
     first_problem,
+    parse_json,
     parse_json_lines,
     read_json_lines,
     read_rows,
@@ -52,13 +54,15 @@ from lwexp.records.rows import (
     tally,
     turn_problem,
 )
+from lwexp.records.stop import STOP_SIGNALS, heard_signals, stops_raised
 from lwexp.records.table import TableWriter
 
 __all__ = [
-    "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "Instruction", "Judgement", "Language", "LengthRule",
-    "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep", "Preempted", "PreferencePair", "Prompt",
-    "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling", "SegmentCheck", "StepTrace", "StoredRows",
-    "TableWriter", "Tally", "Trace", "Verdict", "atomic", "disk_problem", "first_problem", "parse_json_lines",
-    "prompt_sha", "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "tally",
+    "STOP_SIGNALS", "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "FileState", "Instruction",
+    "Judgement", "Language", "LengthRule", "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan",
+    "PlanStep", "Preempted", "PreferencePair", "Prompt", "PublishedCell", "Response", "Role", "Row", "RowLog",
+    "Sampling", "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "Trace", "Verdict", "atomic",
+    "disk_problem", "first_problem", "heard_signals", "parse_json", "parse_json_lines", "prompt_sha",
+    "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "stops_raised", "tally",
     "turn_problem", "write_json", "write_rows", "write_text",
 ]  # fmt: skip

@@ -55,6 +55,18 @@ def scan_json_lines(path: Path) -> Iterator[tuple[int, Any] | BadRow]:
         yield from parse_json_lines(lines)
 
 
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text, as ``json.loads``.
+
+    Raises:
+        ValueError: If it is not JSON, or holds nesting or a number beyond what Python reads.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+
+
 def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:
     """The same for lines from anywhere. Blank lines and a byte order mark are skipped."""
     for number, line in enumerate(lines, start=1):

@@ -1,8 +1,10 @@
 """Hydra's and OmegaConf's composition errors, translated into one line with the fix."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
@@ -11,6 +13,24 @@ from lwexp.config.mistakes.yaml_errors import yaml_in_one_line
 from lwexp.config.overrides.quoting import shell_quoted
 from lwexp.config.schema import Config
 from lwexp.config.sweep_keys import unknown_key
+from lwexp.records import LwexpError
+
+_LONGEST = 2_000  # characters of a message
+
+
+@contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Within this context, whatever Hydra, OmegaConf and YAML raise about the user's config becomes one line.
+
+    Raises:
+        LwexpError: With what ``in_one_line`` says.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
+        line = " ".join(in_one_line(error).split())
+        cut = f"{line[:_LONGEST]}... ({len(line):,} characters)" if len(line) > _LONGEST else line
+        raise LwexpError(cut) from None
 
 
 def in_one_line(error: Exception) -> str:
@@ -21,7 +41,13 @@ def in_one_line(error: Exception) -> str:
         return yaml_in_one_line(error)
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override)
+    if isinstance(error, RecursionError):
+        return "the config is nested too deeply"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     text = str(error).strip()
+    if match := re.search(r"^LwexpError raised while resolving interpolation: (.+)", text):
+        return f"{getattr(error, 'full_key', None) or 'a value'}: {match[1]}"
     if isinstance(error.__cause__, Exception):
         text = f"{text}\n{error.__cause__}"
     if match := re.search(r"Could not override '([^']+)'", text):

@@ -20,11 +20,13 @@ def change_stored(tree: Tree, overrides: Sequence[str]) -> Tree:
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    try:
+    from lwexp.config.mistakes.limits import refuse_oversized
+    from lwexp.config.mistakes.translate import mistakes_in_one_line
+
+    refuse_oversized(overrides)
+    with mistakes_in_one_line():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         for override in parsed:
             group, value = override.key_or_group, override.value()
@@ -37,10 +39,6 @@ def change_stored(tree: Tree, overrides: Sequence[str]) -> Tree:
         OmegaConf.set_struct(cfg, True)
         with defaults_in_hydra():
             ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        from lwexp.config.mistakes.translate import in_one_line
-
-        raise LwexpError(in_one_line(error)) from None
     changed = OmegaConf.to_container(cfg)
     assert isinstance(changed, dict)
     return {str(key): value for key, value in changed.items()}

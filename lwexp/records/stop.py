@@ -1,0 +1,43 @@
+"""Signals that ask a command to stop: from ``kill``, a closed terminal, or a scheduler before a job's time is up."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lwexp.records.rows import Preempted
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""SIGTERM, a terminal that closes, and those set by ``sbatch --signal``."""
+
+
+def heard_signals() -> list[signal.Signals]:
+    """The stop signals that this process listens to: not those that ``nohup`` or a parent has set it to ignore."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
+def stops_raised() -> Iterator[None]:
+    """Within this context, a stop signal raises ``Preempted``, so that the run's status and its files are true.
+
+    Without it the process would end at once, and the run would stay "running". Further signals are ignored while the
+    first one is dealt with. Pools of calls and trainings listen for themselves, and this context again after them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_stopping = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            raise Preempted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in heard_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
