@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lwexp.extend import CHAT_FORMATS, ChatFormat, Key, OneOf, Strict
-from lwexp.extend.endpoint import Limits, Price
+from lwexp.extend.endpoint import Limits, Price, require_plain_address
 
 
 class CheckpointEngine(Strict):
@@ -38,6 +38,12 @@ class ApiEngine(Strict):
     """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang accept them, most providers refuse them)."""
     price: Price | None = None
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
+
+    @model_validator(mode="after")
+    def address_holds_no_key(self) -> ApiEngine:
+        """Refuse anything in the address but scheme, host, port and path."""
+        require_plain_address(self.base_url, "engine")
+        return self
 
 
 class ServerEngine(Strict):

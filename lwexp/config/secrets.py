@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from lwexp.extend.endpoint import require_plain_address
 from lwexp.records import LwexpError
 
 # Keys by the prefixes that providers use, bearer tokens, and passwords or keys inside URLs.
@@ -17,8 +18,8 @@ _KEY = re.compile(
     r"|(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{30,}|(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
     r"|\b[Bb]earer\s+\S{8,}"
-    r"|://[^/\s@]*:[^/\s@]+@"
-    r"|[?&](?:api[-_]?key|key|token|access_token|sig)=[^&\s]{6,}"
+    r"|://[^/\s@]+@"
+    r"|(?i:[?&;#](?:[a-z-]*[-_])?(?:api[-_]?key|key|token|sig|signature|auth|secret|code|credential|password)=[^&\s]{6,})"
 )
 _SECRET_NAME = re.compile(
     r"(?:^|[._+~-])(?:api[-_]?key|secret|password|(?:access|auth|api)[-_]token|(?:proxy-)?authorization|cookie)$", re.I
@@ -37,6 +38,11 @@ def refuse_arguments(arguments: Iterable[str]) -> None:
         name, equals, value = argument.partition("=")
         if equals and value not in ("", "null") and _SECRET_NAME.search(name):
             raise LwexpError(_message(name.lstrip("+~")))
+        if name.endswith("base_url") and "${" not in value and value not in ("", "null"):
+            try:
+                require_plain_address(value.strip("'\""), name.lstrip("+~").removesuffix(".base_url"))
+            except ValueError as error:
+                raise LwexpError(str(error)) from None
         if _holds_key(argument):
             raise LwexpError(_message("the command line" if _holds_key(name) else name.lstrip("+~")))
 

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from lwexp.extend.registry import Registry
 from lwexp.extend.settings import Key, Strict
+from lwexp.text.address import address_problem
 
 
 class Price(Strict):
@@ -70,6 +71,19 @@ class Endpoint(Strict):
         """Called once before the first call: register your own provider with litellm."""
 
 
+def require_plain_address(address: str | None, section: str) -> None:
+    """Refuse a ``base_url`` that could hold a key.
+
+    Raises:
+        ValueError: Says where a key and other parameters belong, and does not repeat the address.
+    """
+    if address is not None and (problem := address_problem(address)) is not None:
+        raise ValueError(
+            f"{section}.base_url: {problem}; a key goes into an environment variable and its name into "
+            f"{section}.api_key_env"
+        )
+
+
 _FIELDS = {"model", "temperature", "top_p", "max_tokens", "base_url", "api_base", "api_key"}
 _OURS = {"messages", "seed", "n", "stream", "timeout", "num_retries", "max_retries", "response_format", "mock_response"}
 
@@ -87,6 +101,12 @@ class Hosted(Endpoint):
     prompt. If a server refuses the schema, it is asked again without one."""
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
     """Passed to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
+
+    @model_validator(mode="after")
+    def address_holds_no_key(self) -> Hosted:
+        """Refuse anything in the address but scheme, host, port and path."""
+        require_plain_address(self.base_url, self.section)
+        return self
 
     @model_validator(mode="after")
     def options_are_not_settings(self) -> Hosted:

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from lwexp.llm import wordings
+from lwexp.llm.key import scrubbed
 from lwexp.records import LwexpError
 from lwexp.text.encodable import encodable
 
@@ -85,7 +86,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
         secret: The API key, which is removed from the message.
     """
     detail = " ".join(_readable(str(error)).split())
-    detail = (detail.replace(secret, "***") if secret else detail)[:300]
+    detail = scrubbed(detail, secret)[:300]
     if isinstance(error, asyncio.TimeoutError):
         return Fault("time_out", detail or "no answer in time", "retry", may_have_cost=True)
     chain = list(_causes(error))

@@ -1,18 +1,33 @@
 """API keys: named in the config, read from the environment at the last moment, never stored."""
 
+import base64
+import functools
+import html
+import json
 import os
+import re
+from urllib.parse import quote
 
 from lwexp.extend.endpoint import Endpoint, Hosted
 from lwexp.records import LwexpError
+
+_HIDDEN = "***"
+_SHORTEST = 6
+"""Characters of a key that is looked for; a shorter one, such as "none" for a local server, is an ordinary word."""
+_ADDRESSES = ("BASE_URL", "API_BASE", "API_BASE_URL")
+"""How the variables end from which litellm takes a server's address, after the provider's name."""
 
 
 def require_key(endpoint: Endpoint) -> str | None:
     """The key, or None if the endpoint needs none. Also called before a run is opened, so a missing key fails early.
 
     Raises:
-        LwexpError: If the environment variable is missing or empty.
+        LwexpError: If the environment variable is missing or empty, or another one names the server.
     """
-    if not isinstance(endpoint, Hosted) or endpoint.api_key_env is None:
+    if not isinstance(endpoint, Hosted):
+        return None
+    _refuse_address_of_environment(endpoint)
+    if endpoint.api_key_env is None:
         return None
     name = endpoint.api_key_env
     key = os.environ.get(name, "").strip()
@@ -22,3 +37,49 @@ def require_key(endpoint: Endpoint) -> str | None:
             f"set; type: export {name}=<your key>"
         )
     return key
+
+
+def _refuse_address_of_environment(endpoint: Hosted) -> None:
+    """litellm would send the calls to that server, and no file of the run would say so.
+
+    Raises:
+        LwexpError: Naming the variable.
+    """
+    if endpoint.base_url is not None:
+        return
+    provider = re.sub(r"\W", "_", endpoint.model.partition("/")[0] if "/" in endpoint.model else "openai").upper()
+    for name in (f"{provider}_{ending}" for ending in _ADDRESSES):
+        if os.environ.get(name, "").strip():
+            raise LwexpError(
+                f"{endpoint.section}: the environment variable {name} would send the calls to another server than the "
+                f"config says; unset it, or set {endpoint.section}.base_url to that address"
+            )
+
+
+def scrubbed(text: str, key: str | None) -> str:
+    """The text without the key, and without what a server may turn a key into before it repeats it."""
+    if not key or len(key) < _SHORTEST:
+        return text.replace(key, _HIDDEN) if key else text
+    return _forms(key).sub(_HIDDEN, text)
+
+
+@functools.cache
+def _forms(key: str) -> re.Pattern[str]:
+    """The key itself, quoted for URLs, JSON or HTML, in hexadecimal, and in base64, also within a longer text."""
+    raw = key.encode()
+    forms = {
+        key,
+        quote(key, safe=""),
+        quote(key),
+        json.dumps(key)[1:-1],
+        html.escape(key),
+        html.escape(key, quote=False),
+    }
+    forms |= {json.dumps(json.dumps(key)[1:-1])[1:-1], raw.hex(), "".join(f"%{byte:02x}" for byte in raw)}
+    for before in range(3):  # base64 writes three bytes as four characters, so a key looks different at each offset
+        first = -(-before * 8 // 6)  # the characters that also hold bits of what stands before the key
+        last = (before + len(raw)) * 8 // 6
+        encoded = base64.b64encode(b"\0" * before + raw).decode()[first:last]
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    longest_first = sorted(forms, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)

@@ -13,6 +13,7 @@ from lwexp.llm.answer import Reply
 from lwexp.llm.errors import classify
 from lwexp.llm.exchange import Request, make_request, read_reply
 from lwexp.llm.health import Health
+from lwexp.llm.key import scrubbed
 
 _prepared: set[type[Endpoint]] = set()
 
@@ -44,7 +45,8 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
             answer = await litellm.acompletion(**arguments)
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
         raise classify(error, secret=key) from None
-    return read_reply(answer, body)
+    reply = read_reply(answer, body)
+    return reply._replace(text=scrubbed(reply.text, key), reasoning=scrubbed(reply.reasoning, key))
 
 
 def require_parameters(endpoint: Endpoint) -> None:
