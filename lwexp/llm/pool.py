@@ -14,7 +14,7 @@ from lwexp.extend.endpoint import Endpoint
 from lwexp.llm.answer import DRAINED, NoAnswer
 from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
-from lwexp.records import LwexpError, Preempted
+from lwexp.records import LwexpError, Preempted, heard_signals
 from lwexp.text.plain import first_line
 from lwexp.text.replies import UnreadableError
 
@@ -99,7 +99,7 @@ class _Drain:
 
     @contextlib.contextmanager
     def on_signals(self, cancel: Callable[[], object], *, after: float) -> Iterator[None]:
-        """Ctrl-C and SIGTERM stop the pool; a second Ctrl-C ends it at once.
+        """Ctrl-C and the stop signals stop the pool; a second Ctrl-C ends it at once.
 
         Args:
             cancel: Called if the calls in flight have not ended in time.
@@ -118,12 +118,16 @@ class _Drain:
             log.warning("%s: waiting for the calls in flight; press Ctrl-C again to leave at once", number.name)
 
         loop.add_signal_handler(signal.SIGINT, caught, signal.SIGINT, KeyboardInterrupt())
-        loop.add_signal_handler(signal.SIGTERM, caught, signal.SIGTERM, Preempted("SIGTERM"))
+        before = {number: signal.getsignal(number) for number in heard_signals()}
+        for number in before:
+            loop.add_signal_handler(number, caught, number, Preempted(number.name))
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+            for number, handler in before.items():  # the loop itself would set them to end the process
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
 
 class NothingRead(Exception):  # noqa: N818 - an outcome, not an error

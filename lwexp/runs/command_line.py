@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lwexp.records import LwexpError, disk_problem
+from lwexp.records import LwexpError, Preempted, disk_problem, stops_raised
 
 
 def run_command(
     name: str, words: Sequence[str], usage: str, examples: Mapping[str, str], work: Callable[[dict[str, str]], None]
 ) -> int:
-    """Run a command and return its exit code: 0 done, 2 a mistake that the user can fix, 130 after Ctrl-C.
+    """Run a command and return its exit code: 0 done, 2 a mistake that the user can fix, 130 after Ctrl-C, 143
+    after a stop signal.
 
     Args:
         name: Name of the command, for messages.
@@ -22,11 +23,15 @@ def run_command(
         print(usage)
         return 0 if words else 2
     try:
-        work(dict(_option(name, word, examples) for word in words))
+        with stops_raised():
+            work(dict(_option(name, word, examples) for word in words))
     except LwexpError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
+    except Preempted as told:
+        print(f"{told}; run the same command again", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         return 130
     except Exception as error:

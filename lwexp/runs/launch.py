@@ -24,12 +24,9 @@ import time
 from collections.abc import Mapping
 from types import FrameType
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, heard_signals
 
 log = logging.getLogger(__name__)
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that a scheduler sends before killing a job: SIGTERM, or those set by ``sbatch --signal``."""
 
 _PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
@@ -136,7 +133,7 @@ def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:
         for child in children:
             child.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, pass_on) for number in heard_signals()}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # handled below, where its sender is known
     try:
         while True:

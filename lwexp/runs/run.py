@@ -129,7 +129,8 @@ class Run:
             return None
         try:
             end, start = (datetime.fromisoformat(time) for time in (self.manifest.end, self.manifest.starts[0]))
-            return (end - start).total_seconds()
+            seconds = (end - start).total_seconds()
+            return seconds if seconds >= 0 else None  # the clock was set back
         except (TypeError, ValueError):
             return None
 

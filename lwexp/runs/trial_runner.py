@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.config.sweep_keys import Slurm, Subprocess
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, Preempted
 from lwexp.runs.jobs.local_jobs import LocalJobs
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
 from lwexp.runs.jobs.slurm_queue import SubmissionRefused
@@ -135,6 +135,10 @@ class _Runner:
                     time.sleep(_POLL_SECONDS)
             except KeyboardInterrupt:
                 self._interrupt()
+                raise
+            except Preempted:
+                if not isinstance(self.jobs, SlurmJobs):  # jobs keep running, and the next start watches them
+                    self._interrupt()
                 raise
 
     def _is_submitted(self, trial: Trial) -> bool:

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Self
 
-from lwexp.records import write_json
+from lwexp.records import STOP_SIGNALS, write_json
 from lwexp.runs.jobs.slurm_queue import requeue
-from lwexp.runs.launch import STOP_SIGNALS
 from lwexp.runs.trial_process import TrialProcess, stop
 
 _POLL_SECONDS = 0.2

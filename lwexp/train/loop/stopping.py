@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from lwexp.records import Preempted
-from lwexp.runs.launch import STOP_SIGNALS
+from lwexp.records import Preempted, heard_signals
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +17,7 @@ SAME_PRESS_SECONDS = 1.0
 
 
 class StopRequest:
-    """Listens for Ctrl-C, for SIGTERM, and for SIGUSR1 and SIGUSR2, which SLURM sends before a job's time
-    is up.
+    """Listens for Ctrl-C, SIGTERM and SIGHUP, and for SIGUSR1 and SIGUSR2, which SLURM sends before a job's time is up.
 
     Lightning's own handling is not used: it broadcasts from within the signal handler, which can collide with the
     collective that each rank is in.
@@ -40,7 +38,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._caught) for number in (*STOP_SIGNALS, signal.SIGINT)}
+        before = {number: signal.signal(number, self._caught) for number in (*heard_signals(), signal.SIGINT)}
         try:
             yield
         finally:
