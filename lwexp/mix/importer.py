@@ -19,6 +19,7 @@ from lwexp.mix.parse import holds_pairs, parse_conversations, parse_pairs
 from lwexp.records import (
     Conversation,
     Failure,
+    FileState,
     LwexpError,
     Message,
     PreferencePair,
@@ -44,6 +45,7 @@ class _Source(NamedTuple):
     name: str
     fingerprint: str
     rows: Iterator[RawRow]
+    state: FileState | None = None  # of files on this machine, before they were fingerprinted
 
 
 @dataclass
@@ -86,6 +88,8 @@ def import_conversations(config: Config) -> RunDirectory | None:
             log.info("%s is finished: %s", run.path, run.tally)
             return run
         counts = _write(config, source, run.path)
+        if source.state is not None:
+            source.state.require_same(Path(source.origin), "source")
         log.info("import of %s: %s", source.origin, counts.tally)
         if counts.reasoned:
             log.info("%s with reasoning, which is kept separately", plural(counts.reasoned, "row"))
@@ -104,6 +108,7 @@ def _open(config: Config) -> _Source:
     """Open a file by its ending, or a folder or hub id through ``datasets``; refuse a source that does not exist."""
     assert config.source is not None, "the config gate lets task=import through only with a source"
     path = Path(config.source)
+    state = FileState.of(path) if path.exists() else None
     if path.is_dir():
         rows, known_by, name = read_hub(str(path), config.split), fingerprint(path), path.resolve().name
     elif path.is_file() or path.suffix or config.source.count("/") != 1:
@@ -111,7 +116,7 @@ def _open(config: Config) -> _Source:
     else:
         rows, name = read_hub(config.source, config.split), path.name
         known_by = f"{hub_fingerprint(config.source)}/{config.split}"
-    return _Source(config.source, slug(name, "file", longest=53), known_by, rows)
+    return _Source(config.source, slug(name, "file", longest=53), known_by, rows, state)
 
 
 def _write(config: Config, source: _Source, folder: Path) -> _Counts:

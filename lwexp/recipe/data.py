@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.recipe.lineage import end
+from lwexp.records import FileState
 from lwexp.runs import Run, RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log
 
@@ -48,6 +49,7 @@ def select(config: Config) -> RunDirectory | None:
         require_parameters(config.teacher)
         print(forecast(config, rows, name).describe(config))
         return None
+    state = FileState.of(path) if path.exists() else None
     mark = fingerprint(path) if path.exists() else hub_fingerprint(source)
     run = open_run(
         "select", config, default_name=f"select-{name}", inputs={"source": mark},
@@ -58,6 +60,8 @@ def select(config: Config) -> RunDirectory | None:
             log.info("%s is finished: %s", run.id, run.tally)
         else:
             results, missing = select_instructions(config, run, rows, name)
+            if state is not None:
+                state.require_same(path, "source")
             run.finish(results, missing=missing)
     return end(run)
 

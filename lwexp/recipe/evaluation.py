@@ -15,7 +15,7 @@ from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.pack.model_weights import conversion_advice
 from lwexp.recipe.answers import chat_template, collect_answers, subject, template_for_report
-from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, train_run_of
+from lwexp.recipe.lineage import describe_sampling, end, judge_prompt_input, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
 from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
@@ -110,9 +110,8 @@ def _inputs(config: Config, prompts: Sequence[Prompt], trained: Run | None, othe
     asked = "\n".join(prompt.model_dump_json() for prompt in prompts)
     inputs = {"prompts": hashlib.sha256(asked.encode()).hexdigest()}
     if config.responses:
-        inputs["responses"] = fingerprint(_existing(config.responses, "responses", "a file or folder of answers"))
-    if isinstance(config.judge, AskedJudge) and config.judge.prompt is not None:
-        inputs["judge_prompt"] = fingerprint(_existing(config.judge.prompt, "judge.prompt", "a text file"))
+        inputs["responses"] = fingerprint(_existing(config.responses))
+    inputs |= judge_prompt_input(config)
     if trained is not None:
         inputs["run"] = trained.id
     elif not config.responses and not isinstance(config.engine, ApiEngine) and config.engine.path is not None:
@@ -143,9 +142,9 @@ def _checked_folder(config: Config, trained: Run | None, prompts: Sequence[Promp
     return check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
 
 
-def _existing(path: str, key: str, wanted: str) -> Path:
-    if not (Path(path).is_file() or (key == "responses" and Path(path).is_dir())):
-        raise LwexpError(f"{key}={path}: the file does not exist (wanted: {wanted})")
+def _existing(path: str) -> Path:
+    if not Path(path).exists():
+        raise LwexpError(f"responses={path}: the file does not exist (wanted: a file or folder of answers)")
     return Path(path)
 
 

@@ -107,6 +107,20 @@ def _own_source(config: Config, run: Run, name: str, source: AnySource) -> AnySo
     raise LwexpError(f"{key}: the run that {run.id} was made from is gone; set {key}.run=<id>")
 
 
+def judge_prompt_input(config: Config) -> dict[str, str]:
+    """The fingerprint of the user's own judge prompt, as an input of the run; empty without one.
+
+    Raises:
+        LwexpError: If the file does not exist.
+    """
+    if not isinstance(config.judge, AskedJudge) or config.judge.prompt is None:
+        return {}
+    path = Path(config.judge.prompt)
+    if not path.is_file():
+        raise LwexpError(f"judge.prompt={path}: the file does not exist (wanted: a text file)")
+    return {"judge_prompt": fingerprint(path)}
+
+
 def require_keys(config: Config) -> None:
     """Check the keys of engine and judge before anything is sampled, which may take hours.
 

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.config.data import DraftInstructions
+from lwexp.config.data import DraftInstructions, InstructionFile
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
-from lwexp.recipe.lineage import describe_sampling, end, missing_for_now, require_keys, sft_run
+from lwexp.recipe.lineage import (
+    describe_sampling,
+    end,
+    judge_prompt_input,
+    missing_for_now,
+    require_keys,
+    sft_run,
+)
 from lwexp.records import (
     LwexpError,
     PreferencePair,
@@ -20,7 +27,7 @@ from lwexp.records import (
     tally,
     write_rows,
 )
-from lwexp.runs import Run, RunDirectory, open_run
+from lwexp.runs import Run, RunDirectory, fingerprint, open_run
 from lwexp.runs.artifacts import ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
@@ -45,7 +52,7 @@ def pairs(config: Config) -> RunDirectory | None:
         print(describe_sampling(prompts, config, config.pairs.n))
         return None
     run = open_run(
-        "pairs", config, default_name=f"pairs-{start.name}", inputs={"sft": start.id},
+        "pairs", config, default_name=f"pairs-{start.name}", inputs=_inputs(config, start),
         parents=parents, labels={"model": start.labels.get("model") or config.model.name},
         check=lambda: require_keys(config),
     )  # fmt: skip
@@ -57,6 +64,15 @@ def pairs(config: Config) -> RunDirectory | None:
 
         publish_run(run)
     return end(run)
+
+
+def _inputs(config: Config, start: Run) -> dict[str, str]:
+    """Fingerprints of what the run reads: the SFT run, the user's own judge prompt, and a file of instructions."""
+    inputs = {"sft": start.id}
+    wanted = config.pairs.instructions
+    if isinstance(wanted, InstructionFile) and Path(wanted.path).is_file():
+        inputs["instructions"] = fingerprint(Path(wanted.path))
+    return inputs | judge_prompt_input(config)
 
 
 def _answering(config: Config, start: Run) -> str:
@@ -154,12 +170,17 @@ def _same_answers(config: Config, run: Run) -> Run | None:
     """A finished pairs run of the same SFT run, instructions and sampling, if there is one."""
     ours = identity_tree("pairs", config, choices=False)
     for other in reversed(list_runs(Path(config.root))):
-        is_kin = other.stage == "pairs" and other.manifest.inputs == run.manifest.inputs
+        is_kin = other.stage == "pairs" and _answered_from(other) == _answered_from(run)
         if not is_kin or not other.is_finished or other.id == run.id or other.config is None:
             continue
         if identity_tree("pairs", other.config, choices=False) == ours:
             return other
     return None
+
+
+def _answered_from(run: Run) -> dict[str, str]:
+    """The inputs that the answers depend on: all but the judge's prompt."""
+    return {name: mark for name, mark in run.manifest.inputs.items() if name != "judge_prompt"}
 
 
 def _prompts(config: Config, data_runs: Sequence[Run]) -> list[Prompt]:

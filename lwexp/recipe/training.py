@@ -14,7 +14,7 @@ from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
-from lwexp.records import LwexpError, Preempted, write_rows
+from lwexp.records import FileState, LwexpError, Preempted, write_rows
 from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
 from lwexp.runs.launch import start_ranks
@@ -143,6 +143,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
     inputs = {source.name: source.found.fingerprint for source in sources}
+    states = {source.name: FileState.of(path) for source in sources if (path := Path(source.found.path)).exists()}
     if start is None and config.model.init == "pretrained" and Path(config.model.path or "").is_dir():
         inputs["model"] = model_fingerprint(Path(config.model.path or ""), Path(config.root))
     if start is None and config.model.is_own_template:
@@ -164,6 +165,9 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
         with run:
             if not run.is_finished:
                 rows = _draw(config, sources, run).rows
+                for source in sources:
+                    if source.name in states:
+                        states[source.name].require_same(Path(source.found.path), f"mixture.sources.{source.name}")
                 start_from = start.path / "model" if start else None
                 results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
                 if results is None:  # inspect_batch prints packs and trains nothing

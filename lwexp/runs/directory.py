@@ -17,6 +17,8 @@ import itertools
 import logging
 import os
 import shutil
+import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -46,6 +48,7 @@ from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.run import Run
+from lwexp.text.plain import one_line
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ class RunDirectory(Run):
         if self.is_finished or not is_rank_zero():
             return self
         self._lock = _lock(self.path)
+        _opened(self.path / LOG).close()
         self._log = attach_log(self.path / LOG)
         self.manifest.status = "running"
         self.manifest.starts.append(_now())
@@ -93,6 +97,15 @@ class RunDirectory(Run):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._lock is None:
+            return
+        if self._log is not None:
+            detach_log(self._log)
+        if not self.path.is_dir():
+            self._lock.close()
+            if error is None or isinstance(error, OSError | sqlite3.Error):
+                raise LwexpError(
+                    f"{self.path} was removed or renamed while the run worked in it; run the same command again"
+                ) from None
             return
         if self.status == "running":
             status = {KeyboardInterrupt: "interrupted", Preempted: "preempted"}.get(kind or Exception, "failed")
@@ -104,8 +117,6 @@ class RunDirectory(Run):
                     raise
                 # What ended the run is the error to show. Its status stays "running", which without a process counts
                 # as stopped.
-        if self._log is not None:
-            detach_log(self._log)
         self._lock.close()
 
     def _close(self, status: str) -> None:
@@ -144,6 +155,10 @@ def open_run(
     name = config.name or default_name
     path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
     old = RunDirectory.at(path)
+    if old is None:  # a run of an earlier version, whose id had the whole paths of its inputs
+        earlier = path.with_name(f"{name}-{run_id(stage, config, inputs, whole_paths=True)}")
+        if (found := RunDirectory.at(earlier)) is not None:
+            old, path = found, earlier
     if old is not None and old.is_finished and not config.rerun:
         _warn_of_changed_code(old, config)
         return old
@@ -232,20 +247,31 @@ def _aside(path: Path) -> Path:
 
 def _lock(path: Path) -> IO[str]:
     """Lock the run; the lock is released when this process ends, however it ends."""
-    file = (path / LOCK).open("w")
+    file = _opened(path / LOCK)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        file.seek(0)
+        owner = one_line(file.read(200), 80)
         file.close()
-        raise LwexpError(f"{path} is in use by another process; wait for it or stop it") from None
+        by = f" ({owner})" if owner else ""
+        raise LwexpError(f"{path} is in use by another process{by}; wait for it or stop it") from None
     except OSError as error:
         file.close()
         raise LwexpError(
             f"{path} cannot be locked: {error.strerror}; runs need a file system with flock (Lustre: mount -o flock)"
         ) from None
-    file.write(str(os.getpid()))
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file
+
+
+def _opened(file: Path) -> IO[str]:
+    try:
+        return file.open("a+")
+    except (IsADirectoryError, FileNotFoundError, PermissionError) as error:  # a folder, or a link to nowhere
+        raise LwexpError(f"{file} cannot be opened: {error.strerror}; move it away") from None
 
 
 def _now() -> str:

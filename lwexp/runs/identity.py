@@ -11,7 +11,7 @@ from lwexp.config.fields import sections_of, written
 from lwexp.config.schema import Config
 from lwexp.extend import Strict
 from lwexp.extend.settings import key_of
-from lwexp.records import write_text
+from lwexp.records import parse_json, write_text
 from lwexp.records.checksums import shaping_files
 
 _HASHES = ".model_hashes.json"
@@ -46,11 +46,45 @@ def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
     return value
 
 
-def run_id(stage: str, config: Config, inputs: Mapping[str, str]) -> str:
-    """Eight hex digits over the stage, its shaping config and the fingerprints of its inputs."""
-    content = {"stage": stage, "config": identity_tree(stage, config), "inputs": dict(inputs)}
+_BY_CONTENT = {
+    ("train", "model"): "model.path",
+    ("evaluate", "model"): "engine.path",
+    ("evaluate", "judge_prompt"): "judge.prompt",
+    ("evaluate", "responses"): "responses",
+    ("pairs", "judge_prompt"): "judge.prompt",
+    ("pairs", "instructions"): "pairs.instructions.path",
+    ("data", "instructions"): "generate.instructions.path",
+    ("data", "prompts"): "generate.prompts",
+}
+"""Stage and input -> the key with the path of a file or folder that the input is the fingerprint of."""
+
+
+def run_id(stage: str, config: Config, inputs: Mapping[str, str], *, whole_paths: bool = False) -> str:
+    """Eight hex digits over the stage, its shaping config and the fingerprints of its inputs.
+
+    Args:
+        stage: The kind of run.
+        config: The whole config.
+        inputs: Name -> fingerprint. The path of such an input counts by its last part alone, which answers and pages
+            show as a name: the same content in another folder is the same run.
+        whole_paths: As in earlier versions, where the whole path counted.
+    """
+    tree = identity_tree(stage, config)
+    for (of, name), key in _BY_CONTENT.items():
+        if of == stage and name in inputs and not whole_paths:
+            _shorten(tree, key.split("."))
+    content = {"stage": stage, "config": tree, "inputs": dict(inputs)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def _shorten(tree: Tree, key: list[str]) -> None:
+    """Replace the path at a key by its last part."""
+    node: Any = tree
+    for part in key[:-1]:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict) and isinstance(path := node.get(key[-1]), str):
+        node[key[-1]] = Path(path).resolve().name
 
 
 def model_fingerprint(folder: Path, root: Path) -> str:
@@ -82,7 +116,7 @@ def model_fingerprint(folder: Path, root: Path) -> str:
 
 def _read_hashes(path: Path) -> dict[str, list[Any]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there yet, or damaged: the files are read again
         return {}
     return found if isinstance(found, dict) and all(isinstance(row, list) for row in found.values()) else {}
