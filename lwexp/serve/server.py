@@ -43,6 +43,7 @@ _EXAMPLES = {
     "slots": "8",
 }  # fmt: skip
 _LARGEST_BODY = 4_000_000  # bytes; a prompt is encoded while other requests wait
+_BODY_SECONDS = 30.0  # a client that sends nothing more does not hold its connection
 _MOST_REQUESTS = 256  # answered or waiting
 _SLOTS = 8
 _LAST_PORT = 65535
@@ -190,7 +191,10 @@ class Server:
 
 async def _json(request: web.Request) -> dict[str, Any]:
     try:
-        body = await request.json()
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await request.json()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body did not arrive within {_BODY_SECONDS:g} s") from None
     except (ValueError, LookupError, RecursionError) as error:
         raise LwexpError(f"the body is not JSON ({error})") from None
     if not isinstance(body, dict):

@@ -1,6 +1,7 @@
 """The server through a client that others wrote; tests/sample/test_sample_remote.py asks it through litellm."""
 
 import json
+import socket
 import threading
 import time
 from pathlib import Path
@@ -285,6 +286,22 @@ def test_what_cannot_be_honoured_is_refused_by_name(served: Served, body: Any, s
     assert got == status
     assert said in reply["error"]["message"]
     assert post(served, asked("a", presence_penalty=0, n=1, tools=[], user="me"))[0] == 200  # the neutral values
+
+
+def test_a_body_that_stops_coming_is_refused_in_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen clients that promise 100 bytes and send one hold neither a thread nor their connection."""
+    monkeypatch.setattr("lwexp.serve.server._BODY_SECONDS", 0.2)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    threads = threading.active_count()
+    slow = [socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=30) for _ in range(16)]
+    try:
+        for client in slow:
+            client.sendall(head)
+        assert threading.active_count() <= threads + 2
+        assert [client.recv(12) for client in slow] == [b"HTTP/1.1 408"] * 16
+    finally:
+        for client in slow:
+            client.close()
 
 
 def test_an_answer_at_the_local_engine_is_the_same(served: Served, expected: dict[str, str]) -> None:

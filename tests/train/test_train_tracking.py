@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 from tests.train.wandb_records import records
 
 CANARY = "sk-canary-4711-do-not-leak"
+LOOKUP = socket.getaddrinfo
 
 
 def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_environment(
@@ -28,6 +30,21 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     monkeypatch.setattr(sys, "argv", ["train.py", "name=x"])
+    asked: list[object] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
+            asked.append(address)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: asked.append(host) or LOOKUP(host, *rest, **more)
+    )
+    for name in ("WANDB_MODE", "WANDB_ERROR_REPORTING"):  # what the tracker sets is taken back after the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     config = tiny_config(tmp_path, "tracking=wandb_offline", "objective.max_steps=2")
     from lwexp.runs import open_run
     from lwexp.train.loop.run import train_run
@@ -43,6 +60,7 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
     assert f"{(run.path / 'model').resolve().as_uri()}/model.safetensors" in saved
     leaking = [p for p in tmp_path.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
     assert leaking == []
+    assert [host for host in asked if host not in (None, "127.0.0.1", "localhost", "::1")] == []
 
 
 @pytest.fixture

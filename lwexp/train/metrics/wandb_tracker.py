@@ -1,6 +1,7 @@
 """Tracking with Weights & Biases. Training imports ``wandb`` only in this module."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ class WandbTracker(Tracker):
     """
 
     def __init__(self, tracking: WandbTracking, config: Config, run: Run) -> None:
+        if tracking.mode == "offline":
+            # W&B's own telemetry, which otherwise connects to its servers before it has read the mode above.
+            os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"}
         import wandb
 
         self._id = run.id
