@@ -1,11 +1,10 @@
 """Columns of a bench's rows, under lwexp's names or others."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lwexp.records import read_json_lines
+from lwexp.records import parse_json, read_json_lines
 
 COLUMNS = ("prompt", "length", "type", "id", "language", "length_kind", "length_range")
 
@@ -20,8 +19,8 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, Any]]:
     """Rows of JSON lines, or of a file that is one JSON list, numbered from 1."""
     if path.suffix == ".json":
         try:
-            whole = json.loads(path.read_bytes())
-        except ValueError:
+            whole = parse_json(path.read_bytes())
+        except (ValueError, RecursionError):
             whole = None
         if isinstance(whole, list):
             yield from enumerate(whole, start=1)

@@ -35,8 +35,8 @@ class FileBench(Bench):
     filename: str
     """The file's name, for a folder or a hub data set."""
     english_prompts_file: Annotated[str | None, Key(formerly="english")] = None
-    """File in the same folder that lists the English prompts; all others are Chinese. Null detects languages by
-    characters."""
+    """File in the same folder, or the whole path of one elsewhere, that lists the English prompts; all others are
+    Chinese. Null detects languages by characters."""
     fields: Annotated[dict[str, str], Key(neutral={})] = Field(default_factory=dict)
     """Column of lwexp -> the file's name for it, such as {prompt: query, length: meta.words}; a dot goes into an
     object."""
@@ -80,10 +80,15 @@ class FileBench(Bench):
         return prompts
 
     def _locate(self, name: str) -> Path:
-        """Local path of a file in the bench's folder; a file on the hub is downloaded into the cache."""
+        """Local path of a file in the bench's folder, or given by its whole path; a file on the hub is downloaded into
+        the cache."""
+        if Path(name).is_absolute():
+            if not Path(name).is_file():
+                raise LwexpError(f"bench.path={self.path}: there is no {name}")
+            return Path(name)
         found = Path(self.path)
         if found.is_file():
-            found = found if name == self.filename else found.with_name(name)
+            found = found if name == self.filename else found.parent / name
         elif _HUB_ID.fullmatch(self.path) and not found.is_dir():
             return self._from_hub(name)
         elif found.is_dir() or not found.suffix:

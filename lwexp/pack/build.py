@@ -17,7 +17,7 @@ from lwexp.extend.training_rows import R
 from lwexp.pack.chat import chat_of
 from lwexp.pack.packing import Counts, PackReport, pack
 from lwexp.pack.tokens import RowDocuments, Tokenized, documents_of, tokenize_documents
-from lwexp.records import LwexpError, atomic, write_json
+from lwexp.records import LwexpError, atomic, parse_json, write_json
 from lwexp.records.checksums import write_checksums
 from lwexp.runs.progress import track
 
@@ -52,9 +52,14 @@ def build_packs(
         mark = Fingerprint(tokenizer, config, kind)
         for row in rows:
             mark.add(documents_of(row, kind))
-        meta = json.loads((out / "meta.json").read_text(encoding="utf-8"))
-        if meta.get("fingerprint") == mark.hexdigest():
-            report = PackReport.from_tree(meta["report"])
+        try:
+            meta = parse_json((out / "meta.json").read_text(encoding="utf-8"))
+            is_current = meta["fingerprint"] == mark.hexdigest()
+            report = PackReport.from_tree(meta["report"]) if is_current else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            log.warning("%s is damaged; the packs are built again", out / "meta.json")
+            report = None
+        if report is not None:
             log.info("packs in %s are up to date: %s", out, report)
             return report
     elif out.exists():
@@ -109,7 +114,7 @@ class Fingerprint:
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     """sha256 over a tokenizer's splitting rules and vocabulary; the same before and after saving."""
-    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    whole = parse_json(tokenizer.backend_tokenizer.to_str())
     shaping = {key: whole[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 

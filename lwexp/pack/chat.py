@@ -35,6 +35,7 @@ from lwexp.pack.encoding import (
     require_rendered,
 )
 from lwexp.records import LwexpError, Message, turn_problem
+from lwexp.text.plain import one_line
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -48,14 +49,21 @@ def chat_of(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:
     """The format that a training run saved with its tokenizer.
 
     Raises:
-        LwexpError: If no format is stored in the tokenizer.
+        LwexpError: If no format is stored in the tokenizer, or what is stored is damaged.
     """
     saved = tokenizer.init_kwargs
-    name, folder = saved.get("lwexp_chat"), tokenizer.name_or_path or "(in memory)"
-    if name not in CHAT_FORMATS and name and saved.get("lwexp_stop_tokens"):
-        return _saved_format(tokenizer)
-    format = chat_format(name, f"tokenizer {folder}: lwexp_chat in its tokenizer_config.json")
-    return type(format).model_validate({"kind": name, **saved.get("lwexp_chat_settings", {})}).bind(tokenizer)
+    where = f"tokenizer {tokenizer.name_or_path or '(in memory)'}"
+    try:
+        name = saved.get("lwexp_chat")
+        if name not in CHAT_FORMATS and name and saved.get("lwexp_stop_tokens"):
+            return _saved_format(tokenizer)
+        format = chat_format(name, f"{where}: lwexp_chat in its tokenizer_config.json")
+        return type(format).model_validate({"kind": name, **saved.get("lwexp_chat_settings", {})}).bind(tokenizer)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LwexpError(
+            f"{where}: the chat format in its tokenizer_config.json is damaged ({one_line(str(error), 200)}); copy the "
+            f"model's folder again"
+        ) from None
 
 
 def _saved_format(tokenizer: PreTrainedTokenizerFast) -> ChatFormat:

@@ -13,7 +13,6 @@ A pack of two documents, "abc" (targets b, c) and "xy" (target y):
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lwexp.pack.packing import PackReport
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, parse_json
 from lwexp.records.checksums import check_files
 
 
@@ -84,7 +83,7 @@ class PackedDataset(Dataset[PackBatch]):
         self.folder = folder
         check_files(folder, f"delete {folder} and rerun the command")
         try:
-            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            meta = parse_json((folder / "meta.json").read_text(encoding="utf-8"))
             self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
             self._is_target = np.load(folder / "is_target.npy", mmap_mode="r")
             self._offsets = np.load(folder / "offsets.npy")
@@ -93,12 +92,12 @@ class PackedDataset(Dataset[PackBatch]):
             self._pack_offsets = np.load(folder / "pack_offsets.npy")
             known = folder / "labels.npy"  # packs of earlier versions have none
             self._labels = np.load(known) if known.is_file() else np.zeros((len(targets), 0))
-        except (OSError, ValueError) as error:
+            self.kind: str = meta["kind"]
+            self.fingerprint: str = meta["fingerprint"]
+            self.report = PackReport.from_tree(meta["report"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             message = f"{folder} has no finished packs ({error}); delete it and rerun the command"
             raise LwexpError(message) from None
-        self.kind: str = meta["kind"]
-        self.fingerprint: str = meta["fingerprint"]
-        self.report = PackReport.from_tree(meta["report"])
         assert self._offsets[-1] == len(self._tokens) == len(self._is_target) == self.report.packed.tokens
         assert self._pack_offsets[-1] == len(self._packs) == len(targets) == self.report.packed.documents
         lengths = np.diff(self._offsets)[self._packs]
@@ -174,4 +173,4 @@ class PackedDataset(Dataset[PackBatch]):
     def document_names(self) -> list[DocumentName]:
         """Name and source of every document, by number."""
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
-            return [DocumentName(**json.loads(line)) for line in lines]
+            return [DocumentName(**parse_json(line)) for line in lines]

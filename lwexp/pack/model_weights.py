@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, disk_problem
 from lwexp.records.checksums import CHECKSUMS, check_files
 from lwexp.runs.ranks import is_rank_zero
-from lwexp.text.plain import first_line
+from lwexp.text.plain import first_line, one_line
 
 _SHOWN = 3  # names of weights in a message
+_LONGEST = 300  # characters of another library's message
 
 
 def check_model(folder: Path, *, may_lack_files: bool = False) -> None:
@@ -28,6 +29,29 @@ def check_model(folder: Path, *, may_lack_files: bool = False) -> None:
         f"copy it again, or train again with rerun=true (delete {CHECKSUMS} if you changed the folder on purpose)",
         among=[path.name for path in folder.glob("*")] if may_lack_files else None,
     )
+
+
+@contextmanager
+def refused_if_damaged(folder: str | Path, what: str) -> Iterator[None]:
+    """Within this context, any error of transformers or tokenizers while it reads a file of a model becomes one line.
+
+    They check little of what a file holds: a wrong value raises whatever the code that uses it raises, and tokenizers,
+    which is written in Rust, ``Exception`` itself or a panic, which is no Exception.
+
+    Raises:
+        LwexpError: Naming the folder and ``what`` is damaged.
+    """
+    try:
+        yield
+    except LwexpError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if disk_problem(error) is not None:
+            raise
+        said = one_line(str(error) or type(error).__name__, _LONGEST)
+        raise LwexpError(f"{folder}: cannot read {what}: {said}; copy the model's folder again") from None
 
 
 def load_weights(source: str | Path, **options: Any) -> Any:

@@ -13,6 +13,7 @@ from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_format, chat_of, require_served_tokens
 from lwexp.pack.encoding import reachable_as_text
 from lwexp.pack.fitting import advice, default_format, needed_tokens, padding_token
+from lwexp.pack.model_weights import refused_if_damaged
 from lwexp.records import LwexpError, write_json
 from lwexp.records.checksums import check_files
 
@@ -104,7 +105,8 @@ def load_tokenizer(
         )
     check_files(folder, "copy the folder again, or train again with rerun=true", among=_FILES)
     # Not AutoTokenizer: it may rebuild the splitting rules from the model type instead of reading them from the file.
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    with refused_if_damaged(folder, "its tokenizer"):
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     saved = tokenizer.init_kwargs.get("lwexp_chat")
     if chat is None and saved is None:
         chat = default_format(tokenizer)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lwexp.config.data import ExportConfig
 from lwexp.publish.export_formats import conversation_row, dataset_info, pair_row
-from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, read_rows, write_json
+from lwexp.records import Conversation, LwexpError, PreferencePair, atomic, parse_json, read_rows, write_json
 from lwexp.runs import Run
 from lwexp.runs.artifacts import CONVERSATIONS, PAIRS
 from lwexp.text.plain import plural
@@ -92,7 +92,7 @@ def _extended_info(path: Path, name: str, target: Path, kind: str) -> dict[str, 
     info: Any = {}
     if path.is_file():
         try:
-            info = json.loads(path.read_text(encoding="utf-8"))
+            info = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise LwexpError(f"{path} is not JSON: {error}; fix it, or export to another folder") from None
     if not isinstance(info, dict):

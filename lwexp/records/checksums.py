@@ -9,13 +9,13 @@ long as size and times of change stay the same. A folder that was copied out of 
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from lwexp.records.atomic import write_json
+from lwexp.records.files import parse_json
 from lwexp.records.rows import LwexpError
 
 CHECKSUMS = "checksums.json"
@@ -67,11 +67,11 @@ def check_files(folder: Path, fix: str, *, among: Collection[str] | None = None)
 def changed_file(folder: Path, among: Collection[str] | None = None) -> str | None:
     """The first file that is not as it was written, and how it differs; None if all are, or no checksums are there."""
     try:
-        listed = json.loads((folder / CHECKSUMS).read_bytes())
+        listed = parse_json((folder / CHECKSUMS).read_bytes())
         wanted = {str(name): (int(size), str(sha256)) for name, (size, sha256) in listed.items()}
     except FileNotFoundError:  # written by an earlier version, or by another program
         return None
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return f"{folder / CHECKSUMS} cannot be read"
     known, compared = _known(folder), {}
     for name, (size, sha256) in wanted.items():
@@ -112,8 +112,8 @@ def _key(folder: Path, name: str) -> str:
 
 def _known(folder: Path) -> dict[str, Any]:
     try:
-        known = json.loads((folder.parent / _CHECKED).read_bytes())
-    except (OSError, ValueError):  # not there yet, or damaged: the files are read again
+        known = parse_json((folder.parent / _CHECKED).read_bytes())
+    except (OSError, ValueError, RecursionError):  # not there yet, or damaged: the files are read again
         return {}
     return known if isinstance(known, dict) else {}
 

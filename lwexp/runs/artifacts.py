@@ -4,14 +4,13 @@ Writers and readers in all rooms use these, so that each key has one spelling. R
 kept, and keys that older versions did not write have a default. Rows are in ``lwexp.records``.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from lwexp.records import write_json
+from lwexp.records import parse_json, write_json
 
 CONFIG = "config.json"
 LOG = "log.txt"
@@ -71,7 +70,7 @@ def failures_in(folder: Path, *names: str) -> Path | None:
 def read_object(path: Path) -> Tree:
     """The JSON object in a file; an empty one if there is none that can be read."""
     try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
+        value: Any = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -1,6 +1,5 @@
 """JSON objects and rows other than the manifest: mixture, metrics, judge, comparisons, sweep."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lwexp.records import parse_json
 from lwexp.runs.artifacts import SUMMARY, Artifact, Tree
 from lwexp.text.plain import one_line
 
@@ -270,7 +270,7 @@ def read_metrics(path: Path) -> list[Tree]:
     rows = []
     for line in lines:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue
         if isinstance(row, dict) and line.endswith(b"\n"):

@@ -1,5 +1,6 @@
 """The trials of a sweep, recorded in its folder: ``trials.json`` always has the current state of each."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lwexp.records import write_json
+from lwexp.records import parse_json, write_json
 from lwexp.runs.artifacts import TRIALS
 from lwexp.runs.run import Run
 
@@ -87,7 +88,7 @@ def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
 def read_trials(folder: Path) -> list[Trial]:
     """The trials recorded by an earlier start of the sweep; empty if there was none or the file cannot be read."""
     try:
-        return [Trial(**row) for row in json.loads((folder / TRIALS).read_text(encoding="utf-8"))]
+        return [Trial(**row) for row in parse_json((folder / TRIALS).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 
@@ -132,7 +133,11 @@ def read_runs(trial: Trial) -> list[str]:
     record = Path(trial.record)
     if not record.exists():
         return []
-    return list(dict.fromkeys(json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()))
+    noted = []
+    for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):  # a kill may cut the last line
+            noted.append(str(parse_json(line)))
+    return list(dict.fromkeys(noted))
 
 
 def _is_finished(path: str) -> bool:

@@ -1,7 +1,6 @@
 """Reads answer files: JSONL, JSON, CSV, Parquet, an inspect_ai log, each also as .gz, or a folder of them."""
 
 import io
-import json
 import logging
 import zipfile
 import zlib
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat, RawRow
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, parse_json
 from lwexp.rowfiles.csv_rows import read_csv
 from lwexp.rowfiles.json_rows import read_jsonl
 from lwexp.rowfiles.limits import MAX_DIGITS
@@ -148,7 +147,7 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
         raise LwexpError(f"{origin}: is not UTF-8 text ({error}); save it as UTF-8") from None
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            whole = json.loads(text)
+            whole = parse_json(text)
         except (ValueError, RecursionError):
             whole = None
         if isinstance(whole, list):
@@ -195,7 +194,7 @@ def _inspect_rows(content: bytes, origin: str) -> Iterator[_Row]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for name in sorted(archive.namelist()):
                 if name.startswith("samples/") and name.endswith(".json"):
-                    yield _Row(name, json.loads(archive.read(name)))
+                    yield _Row(name, parse_json(archive.read(name)))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         fix = "convert it with: inspect log convert --to json"
         raise LwexpError(f"{origin}: cannot be read as an inspect_ai log ({error}); {fix}") from None

@@ -9,10 +9,10 @@ import torch
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.pack.chat import chat_of, encode_prompt
+from lwexp.pack.model_weights import refused_if_damaged
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.slot_attention import layers_problem
-from lwexp.text.plain import first_line
 
 _GIB = 2**30
 
@@ -37,10 +37,8 @@ def check_folder(
 
     if not (folder / "config.json").is_file():
         raise LwexpError(f"{folder} holds no model (config.json is missing); wanted a model's folder")
-    try:
+    with refused_if_damaged(folder, "its config.json"):
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise LwexpError(f"{folder}: cannot read its config.json: {first_line(error)}") from None
     tokenizer = load_tokenizer(folder, None, chat)
     format = chat_of(tokenizer)
     longest = max(len(encode_prompt(tokenizer, format, [Message(role="user", content=p.text)])) for p in prompts)

@@ -12,7 +12,7 @@ from lwexp.config.evaluate import SampleConfig
 from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
-from lwexp.records import LwexpError, Message, Prompt
+from lwexp.records import LwexpError, Message, Prompt, parse_json
 from lwexp.sample.folder_check import refuse_beyond_positions
 from lwexp.text.plain import first_difference
 
@@ -100,7 +100,7 @@ def _called(url: str, field: str, body: dict[str, Any] | None = None) -> list[An
     data = None if body is None else json.dumps(body).encode()
     try:
         with urlopen(Request(url, data, {"Content-Type": "application/json"}), timeout=60) as reply:
-            return list(json.loads(reply.read())[field])
+            return list(parse_json(reply.read())[field])
     except HTTPError as error:
         detail = error.read(300).decode(errors="replace")
         said = f"{url}: the server refused the question ({error.code}: {detail})"

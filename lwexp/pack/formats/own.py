@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from lwexp.extend import ChatFormat, Piece, register
 from lwexp.pack.template import ChatTemplate, own_template, render
 from lwexp.pack.template_options import Options, with_options
-from lwexp.records import LwexpError, Message
+from lwexp.records import LwexpError, Message, parse_json
+from lwexp.text.plain import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -100,7 +100,10 @@ def _further_stops(tokenizer: PreTrainedTokenizerFast, end: str) -> list[str]:
     names = [str(tokenizer.eos_token)] if tokenizer.eos_token else []
     file = Path(tokenizer.name_or_path or "") / "generation_config.json"
     if file.is_file():
-        ids = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id") or []
+        try:
+            ids = parse_json(file.read_text(encoding="utf-8")).get("eos_token_id") or []
+        except (OSError, ValueError, AttributeError) as error:
+            raise LwexpError(f"{file}: cannot be read ({first_line(error)}); copy the model's folder again") from None
         found = tokenizer.convert_ids_to_tokens(ids if isinstance(ids, list) else [ids])
         names += [name for name in found if name is not None]
     return [name for name in dict.fromkeys(names) if name != end]

@@ -1,6 +1,5 @@
 """Pieces that several formats share: columns beside an answer, texts of messages, and how a generation ended."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ from pydantic import ValidationError
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import GivenAnswer
-from lwexp.records import Sampling, first_problem
+from lwexp.records import Sampling, first_problem, parse_json
 
 _REASONING = ("reasoning_content", "reasoning")  # names that servers use; lwexp uses the second
 
@@ -54,7 +53,7 @@ def prompt_in(value: Any) -> str | None:
     """The prompt in a request: text, messages, or messages written as JSON."""
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
-            value = json.loads(value)
+            value = parse_json(value)
         except ValueError:
             return str(value)
     return value if isinstance(value, str) else last_of(value, "user", "human")

@@ -12,6 +12,7 @@ import torch
 
 from lwexp.pack.model_weights import load_weights
 from lwexp.records import LwexpError, atomic
+from lwexp.records.checksums import write_checksums
 from lwexp.text.plain import first_line
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def convert_gguf(gguf: Path, folder: Path, *, dtype: str = "float32", tokenizer:
             words.save_pretrained(new)
             (new / "README.md").write_text(_card(gguf, facts, dtype), encoding="utf-8")
             load_weights(new, dtype="auto")  # refuses missing weights or NaN before the folder is renamed
+            write_checksums(new, folder)
     except OSError as error:
         raise LwexpError(f"out={folder}: cannot write the model: {error.strerror or error}; free some space") from None
     log.info("%s: %s, %s weights", folder, facts["name"], dtype)

@@ -1,11 +1,11 @@
 """README.md of an exported model: facts, lineage, scores, licence."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lwexp.config.schema import Config
 from lwexp.extend import Licence
+from lwexp.records import parse_json
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Git, TrainResults
 from lwexp.train.model.context import context_changes
@@ -42,19 +42,25 @@ def base_licence(path: str | None) -> Licence | None:
 
 def scores_of(run_id: str, evaluations: list[Run]) -> list[Score]:
     """Scores of a run, read from the summary.json of each of its evaluations."""
-    found = []
+    found: list[Score] = []
     for evaluation in evaluations:
         try:
-            summary = json.loads((evaluation.path / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            summary = parse_json((evaluation.path / "summary.json").read_text(encoding="utf-8"))
+            found += _scores_in(summary, evaluation.id)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue
-        bench, judge = str(summary["bench"]), summary["judge"]
-        for model in summary["models"].values():
-            for metric in ("S_l", "S_q", "S_bar"):
-                if isinstance(value := model.get(metric), int | float):
-                    unscored = model["n_unscored"] if metric != "S_l" else 0
-                    found.append(Score(bench, judge, metric, float(value), model["n"], unscored, evaluation.id))
     return found
+
+
+def _scores_in(summary: dict[str, Any], evaluation: str) -> list[Score]:
+    """The scores in a summary.json."""
+    bench, judge = str(summary["bench"]), summary["judge"]
+    return [
+        Score(bench, judge, metric, float(value), model["n"], model["n_unscored"] if metric != "S_l" else 0, evaluation)
+        for model in summary["models"].values()
+        for metric in ("S_l", "S_q", "S_bar")
+        if isinstance(value := model.get(metric), int | float)
+    ]
 
 
 def model_card(config: Config, run: Run, results: TrainResults | None, scores: list[Score] | None = None) -> str:

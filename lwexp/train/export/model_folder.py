@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from lwexp.config.train import ModelConfig
 from lwexp.pack.model_weights import check_model, load_weights
-from lwexp.records import LwexpError, atomic
+from lwexp.records import LwexpError, atomic, parse_json
 from lwexp.records.checksums import changed_file, write_checksums
 from lwexp.train.model.adapter import adapted_matrices, adapter_state, merged_state
 
@@ -144,11 +143,11 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
 def has_model(folder: Path) -> bool:
     """Whether a folder holds a complete exported model, as it was written."""
     try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        parse_json((folder / "config.json").read_text(encoding="utf-8"))
         index = folder / "model.safetensors.index.json"
         weights = sorted(folder.glob("*.safetensors"))
         if index.is_file():
-            weights = [folder / name for name in set(json.loads(index.read_bytes())["weight_map"].values())]
+            weights = [folder / name for name in set(parse_json(index.read_bytes())["weight_map"].values())]
         return bool(weights) and all(_is_whole(file) for file in weights) and changed_file(folder) is None
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
@@ -160,7 +159,7 @@ def _is_whole(file: Path) -> bool:
         size, length = file.stat().st_size, int.from_bytes(content.read(8), "little")
         if 8 + length > size:
             return False
-        header = json.loads(content.read(length))
+        header = parse_json(content.read(length))
     end = max((row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"), default=0)
     return bool(8 + length + end == size)
 

@@ -4,7 +4,6 @@ checkpoints/step-00000400/state.ckpt     Lightning's file (DeepSpeed: a folder)
 checkpoints/step-00000400/files.json     size and sha256 of each file
 """
 
-import json
 import logging
 import os
 import shutil
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from lwexp.records import LwexpError, write_json
+from lwexp.records import LwexpError, parse_json, write_json
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.train.parallel.hashed_files import FileHash, hash_file
 from lwexp.train.parallel.rank_sync import broadcast_from_rank0, gather_from_ranks, rank_and_world
@@ -150,7 +149,7 @@ def _by_age(folder: Path) -> list[Path]:
 def _problem(path: Path, rank: int, world: int) -> str | None:
     """What is wrong with this rank's share of the files; None if nothing is. The files are dealt out by size."""
     try:
-        listed: dict[str, tuple[int, str]] = json.loads((path / "files.json").read_text(encoding="utf-8"))["files"]
+        listed: dict[str, tuple[int, str]] = parse_json((path / "files.json").read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError):
         return "files.json is missing or unreadable"
     by_size = sorted(listed.items(), key=lambda item: (item[1][0], item[0]), reverse=True)

@@ -1,6 +1,5 @@
 """Sizes of a model, read without loading it: from the config, a config.json, or tables of published models."""
 
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,8 @@ from typing import Any
 from lwexp.config.folders import CONF, read_choice
 from lwexp.config.train import ModelConfig
 from lwexp.extend import FAMILIES, ModelFamily, Published, Sizes
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, parse_json
+from lwexp.text.plain import first_line
 from lwexp.train.model.folder_layout import folder_layers, read_config
 from lwexp.train.model.hub_models import hub_model
 
@@ -65,7 +65,7 @@ def with_adapter(sizes: Sizes, model: ModelConfig) -> Sizes:
 def _base_sizes(model: ModelConfig, weights: Path | None) -> Sizes | None:
     file = find_config(str(weights) if weights else model.path, None if weights else model.revision)
     if file is not None:
-        return _from_json(json.loads(file.read_text(encoding="utf-8")), model.family)
+        return _from_json(_read_config(file), model.family)
     return _published_sizes(model.path, model.family)
 
 
@@ -80,10 +80,16 @@ def config_json(path: str | None, revision: str | None) -> dict[str, Any] | None
     """A model's config.json: from its folder or the local cache, else from the table of published models."""
     file = find_config(path, revision)
     if file is not None:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found
+        return _read_config(file)
     known = hub_model(path)
     return dict(known.config) if known else None
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    try:
+        return dict(parse_json(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise LwexpError(f"{file}: is not a JSON object ({first_line(error)}); copy the model's folder again") from None
 
 
 def size_surprise(model: ModelConfig) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lwexp.extend import Objective
-from lwexp.records import LwexpError, atomic, write_json
+from lwexp.records import LwexpError, atomic, parse_json, write_json
 from lwexp.train.objectives.losses import sequence_logprobs
 
 if TYPE_CHECKING:
@@ -94,7 +93,10 @@ def load_reference(folder: Path, made_from: Mapping[str, str] | None = None) -> 
     """
     if not (folder / "made_from.json").is_file():
         return None
-    stored = json.loads((folder / "made_from.json").read_text(encoding="utf-8"))
+    try:
+        stored = dict(parse_json((folder / "made_from.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise LwexpError(f"{folder}: made_from.json is damaged; delete {folder} and rerun the command") from None
     if made_from is not None and stored != made_from:
         changed = ", ".join(sorted(k for k in stored.keys() | made_from.keys() if stored.get(k) != made_from.get(k)))
         raise LwexpError(
