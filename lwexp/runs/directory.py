@@ -87,8 +87,8 @@ class RunDirectory(Run):
     def __enter__(self) -> RunDirectory:
         if self.is_finished or not is_rank_zero():
             return self
-        self._lock = _lock(self.path)
         _opened(self.path / LOG).close()
+        self._lock = _lock(self.path)
         self._log = attach_log(self.path / LOG)
         self.manifest.status = "running"
         self.manifest.starts.append(_now())
