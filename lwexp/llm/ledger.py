@@ -82,7 +82,8 @@ class Ledger:
             self._writer.executescript(SCHEMA)
             add_columns(self._writer)
         except sqlite3.DatabaseError as error:
-            raise LwexpError(f"{path} cannot be used as the ledger: {error}; move it away to start a new one") from None
+            fix = "free some space" if "full" in str(error) else "move it away to start a new one"
+            raise LwexpError(f"{path} cannot be used as the ledger: {error}; {fix}") from None
 
     def get(self, key: str) -> Entry | None:
         """The stored answer, or None."""

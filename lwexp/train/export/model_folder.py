@@ -137,6 +137,8 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
         if not isinstance(error, OSError) and "(os error " not in str(error):
             raise
         reason = error.strerror if isinstance(error, OSError) else None
+        if isinstance(error, shutil.Error):  # holds a list: what was copied, to where, and why not
+            reason = str(error.args[0][0][2])
         raise LwexpError(f"cannot write the model to {folder}: {reason or error}; {mend}") from error
 
 
