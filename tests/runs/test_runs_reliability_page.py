@@ -32,6 +32,6 @@ def test_the_page_has_40_faults_with_a_test_and_every_test_exists() -> None:
 
 def test_a_test_that_does_not_exist_is_named() -> None:
     """The control."""
-    text = "| a | b | `tests/runs/test_runs_gone.py` |\n| c | `test_runs_stops::test_gone`, `test_gone::test_x[1]` |\n| d |"
+    text = "| a | `tests/runs/test_runs_gone.py` |\n| c | `test_runs_stops::test_gone`, `test_gone::test_x[1]` |\n| d |"
     assert len(rows(text)) == 2
     assert missing(text) == ["tests/runs/test_runs_gone.py", "test_runs_stops::test_gone", "test_gone::test_x"]
