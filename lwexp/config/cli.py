@@ -154,7 +154,7 @@ def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
 
     is_sweep = any(option in sys.argv for option in ("-m", "--multirun"))
     sys.argv[1:] = [as_typed(word, is_sweep=is_sweep) for word in sys.argv[1:]]
-    with mistakes_in_one_line(), within_limits():
+    with mistakes_in_one_line(is_sweep=is_sweep), within_limits():
         with defaults_in_hydra():
             entry()
         configs = [seen.checked(command) for seen in composed]

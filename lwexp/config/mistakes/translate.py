@@ -13,21 +13,31 @@ from lwexp.config.mistakes.yaml_errors import yaml_in_one_line
 from lwexp.config.overrides.quoting import shell_quoted
 from lwexp.config.schema import Config
 from lwexp.config.sweep_keys import unknown_key
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, disk_problem
 
 _LONGEST = 2_000  # characters of a message
 
 
+_COMPOSERS = (HydraException, OmegaConfBaseException, YAMLError)
+_READERS = (OSError, ValueError, RecursionError)
+"""What the composers let through from Python: of files that cannot be opened, numbers that are too long, bad bytes."""
+
+
 @contextmanager
-def mistakes_in_one_line() -> Iterator[None]:
+def mistakes_in_one_line(*, is_sweep: bool = False) -> Iterator[None]:
     """Within this context, whatever Hydra, OmegaConf and YAML raise about the user's config becomes one line.
+
+    Args:
+        is_sweep: Trials run within the context, whose own errors are not about the config.
 
     Raises:
         LwexpError: With what ``in_one_line`` says.
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
+    except (*_COMPOSERS, *(() if is_sweep else _READERS)) as error:
+        if isinstance(error, BrokenPipeError) or disk_problem(error) is not None:
+            raise  # the reader of the output has left, or the disk takes no more
         line = " ".join(in_one_line(error).split())
         cut = f"{line[:_LONGEST]}... ({len(line):,} characters)" if len(line) > _LONGEST else line
         raise LwexpError(cut) from None
