@@ -153,12 +153,7 @@ def open_run(
         check: Called before anything is written, unless the run is finished; raises if the run cannot work.
     """
     name = config.name or default_name
-    path = Path(config.root) / f"{name}-{run_id(stage, config, inputs)}"
-    old = RunDirectory.at(path)
-    if old is None:  # a run of an earlier version, whose id had the whole paths of its inputs
-        earlier = path.with_name(f"{name}-{run_id(stage, config, inputs, whole_paths=True)}")
-        if (found := RunDirectory.at(earlier)) is not None:
-            old, path = found, earlier
+    path, old = _found(stage, config, name, inputs)
     if old is not None and old.is_finished and not config.rerun:
         _warn_of_changed_code(old, config)
         return old
@@ -195,6 +190,16 @@ def open_run(
         write_json(path / CONFIG, config.model_dump(mode="json"))
         run._save()
     return run
+
+
+def _found(stage: str, config: Config, name: str, inputs: Mapping[str, str]) -> tuple[Path, RunDirectory | None]:
+    """A run's directory, and the run that is there. A run of an earlier version, whose id had the whole paths of its
+    inputs, keeps its directory."""
+    ids = (run_id(stage, config, inputs, whole_paths=whole) for whole in (False, True))
+    path, earlier = (Path(config.root) / f"{name}-{id}" for id in ids)
+    if (old := RunDirectory.at(path)) is None and (kept := RunDirectory.at(earlier)) is not None:
+        return earlier, kept
+    return path, old
 
 
 def _warn_of_changed_code(run: Run, config: Config) -> None:

@@ -18,8 +18,8 @@ from lwexp.records import LwexpError, disk_problem
 _LONGEST = 2_000  # characters of a message
 
 
-_COMPOSERS = (HydraException, OmegaConfBaseException, YAMLError)
-_READERS = (OSError, ValueError, RecursionError)
+_COMPOSERS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseException, YAMLError)
+_READERS: tuple[type[Exception], ...] = (OSError, ValueError, RecursionError)
 """What the composers let through from Python: of files that cannot be opened, numbers that are too long, bad bytes."""
 
 
@@ -33,9 +33,10 @@ def mistakes_in_one_line(*, is_sweep: bool = False) -> Iterator[None]:
     Raises:
         LwexpError: With what ``in_one_line`` says.
     """
+    caught = _COMPOSERS if is_sweep else _COMPOSERS + _READERS
     try:
         yield
-    except (*_COMPOSERS, *(() if is_sweep else _READERS)) as error:
+    except caught as error:
         if isinstance(error, BrokenPipeError) or disk_problem(error) is not None:
             raise  # the reader of the output has left, or the disk takes no more
         line = " ".join(in_one_line(error).split())
