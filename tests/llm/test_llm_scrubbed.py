@@ -29,7 +29,7 @@ URLS = [
 
 @pytest.fixture(scope="module")
 def composed() -> dict[str, object]:
-    return compose_tree("teacher=gpt4o", "judge=gpt4o", "engine=api", "engine.model=openai/x")
+    return compose_tree("teacher=gpt4o", "judge=gpt4o", "engine=litellm", "engine.model=openai/x")
 
 
 @pytest.mark.parametrize("url", URLS)

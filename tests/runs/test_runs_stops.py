@@ -163,7 +163,9 @@ def test_a_clock_that_was_set_back_gives_no_negative_duration(tmp_path: Path, co
 
 
 @pytest.mark.parametrize(
-    "content", ["[]", "{}", '{"name": "An app", "start_url": "/", "icons": []}', "\ud83d", "[" * 3_000, '{"id": 1}']
+    "content",
+    ["[]", "{}", '{"name": "An app", "start_url": "/", "icons": []}', "\ud83d", "[" * 3_000, '{"id": 1}'],
+    ids=["a list", "nothing", "an app", "half an emoji", "deep", "another id"],
 )
 def test_a_manifest_of_something_else_is_passed_over(content: str, tmp_path: Path, config: object) -> None:
     """A web app's manifest.json in a folder beside the runs."""
