@@ -210,7 +210,8 @@ def _mended(text: str, mends: Callable[[str, dict[str, Any]], bool] | None) -> d
     if mends is not None:
         import json_repair
 
-        value = json_repair.loads(text)
-        if isinstance(value, dict) and mends(text, value):
-            return value
+        with contextlib.suppress(ValueError, RecursionError):  # nested deeper than it repairs
+            value = json_repair.loads(text)
+            if isinstance(value, dict) and mends(text, value):
+                return value
     raise UnreadableError("it is not valid JSON")

@@ -205,3 +205,11 @@ def test_a_choice_that_a_quoted_text_brought_along_is_not_read(place: str) -> No
 def test_other_choices_are_not_read(reply: str) -> None:
     with pytest.raises(UnreadableError):
         read_better(reply)
+
+
+@pytest.mark.parametrize("deep", ["[" * 2_000, '{"a":' * 2_000, '{"relevance": ' + "[" * 2_000 + "]" * 2_000])
+def test_a_reply_nested_deeper_than_it_can_be_repaired_is_unreadable(deep: str) -> None:
+    """json_repair raises ValueError of its own for it, which ended an evaluation in a traceback."""
+    for reply in ("{“a”: " + deep + "}", "{" + deep):
+        with pytest.raises(UnreadableError):
+            read_scores(reply)
