@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "dependencies.md"
@@ -50,7 +51,7 @@ def table() -> str:
 def licence_of(name: str) -> str:
     """What an installed package states: its licence expression, else its classifiers, else its licence field."""
     try:
-        stated = metadata.metadata(name)
+        stated: Any = metadata.metadata(name)  # its class has no get() for type checkers
     except metadata.PackageNotFoundError:
         return "not installed"
     if expression := stated.get("License-Expression"):

@@ -114,7 +114,9 @@ def _rewritten(content: bytes, how: list[Any]) -> bytes:
     return edited(content, how)
 
 
-_numbers = st.sampled_from((0, 1, -1, 3, 2**40, 2**63, 2**64, 0.5, float("nan"), float("inf"), "", "x", [], {}, None))
+_numbers: st.SearchStrategy[Any] = st.sampled_from(
+    (0, 1, -1, 3, 2**40, 2**63, 2**64, 0.5, float("nan"), float("inf"), "", "x", [], {}, None)
+)
 _MODEL_OBJECTS = ("config.json", "tokenizer.json", "tokenizer_config.json")
 
 

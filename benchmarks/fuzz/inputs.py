@@ -121,7 +121,7 @@ Edit = tuple[int, float, bytes]
 """What is done, where in the file (0 to 1), and the bytes for it."""
 
 _MARKS = (b"\xff\xfe", b"\xef\xbb\xbf", b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\0")
-edits = st.just([]) | st.lists(
+edits: SearchStrategy[list[Edit]] = st.just([]) | st.lists(
     st.tuples(st.integers(0, 4), st.floats(0, 1), st.sampled_from(_MARKS) | st.binary(min_size=1, max_size=8)),
     min_size=1, max_size=3,
 )  # fmt: skip

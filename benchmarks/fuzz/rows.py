@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from lwexp.sample.pairing import Paired
 from lwexp.score.given_scores import GivenScores, given_verdicts
 
 _TURNS = [{"role": "user", "content": "Write 20 words about tea."}, {"role": "assistant", "content": "Tea is warm."}]
-CONVERSATIONS = [
+CONVERSATIONS: list[dict[str, Any]] = [
     {"id": "a", "messages": [{"role": "system", "content": "Be brief."}, *_TURNS], "source": "mine", "weight": 1},
     {"conversations": [{"from": "human", "value": "Hello there"}, {"from": "gpt", "value": "Hi."}], "system": "s"},
     {
@@ -38,16 +39,16 @@ CONVERSATIONS = [
     {"conversation": _TURNS, "conversation_hash": "f", "toxic": False, "openai_moderation": [{"flagged": False}],
      "redacted": False, "turn": 1, "timestamp": "2024-01-01"},
 ]  # fmt: skip
-INSTRUCTIONS = [
+INSTRUCTIONS: list[dict[str, Any]] = [
     {"id": "a", "text": "Write 300 words about tea.", "language": "en", "source": "mine", "required_words": 300},
     {"prompt": "请写300字，关于茶。", "length": 300},
 ]
-PROMPTS = [
+PROMPTS: list[dict[str, Any]] = [
     {"prompt": "Write 50 words about tea.", "length": 50, "type": "essay", "id": "a", "language": "en"},
     {"prompt": "请写300字，关于茶。", "length": 300, "length_kind": "between", "length_range": [200, 400]},
 ]
 _SCORES = dict.fromkeys(("Relevance", "Accuracy", "Coherence", "Clarity", "Breadth and Depth", "Reading Experience"), 4)
-ANSWERS = [
+ANSWERS: list[dict[str, Any]] = [
     {"prompt": "Write 50 words about tea.", "response": "Tea.", "finish_reason": "stop", "model": "m", "repeat": 0},
     {"prompt": "Write 50 words about tea.", "response": "Tea.", "length": 50, "response_length": 1, "scores": _SCORES},
     {"prompt": "Write 50 words about tea.", "response": "<think>a</think>Tea.", "sampling": {"temperature": 0.5}},

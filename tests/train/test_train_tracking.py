@@ -39,9 +39,12 @@ def test_offline_tracking_writes_below_the_run_and_leaks_neither_argv_nor_enviro
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", noted)
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *rest, **more: asked.append(host) or LOOKUP(host, *rest, **more)
-    )
+
+    def looked_up(host: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return LOOKUP(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     for name in ("WANDB_MODE", "WANDB_ERROR_REPORTING"):  # what the tracker sets is taken back after the test
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
