@@ -82,9 +82,10 @@ def test_the_shipped_deepseek_teacher_selects(
 ) -> None:
     """R07: its chat API refuses a JSON schema, and litellm's table says that it takes one. None is sent."""
     monkeypatch.setenv("DEEPSEEK_API_KEY", "canary-0")
+    monkeypatch.setenv("DEEPSEEK_API_BASE", provider.url)  # commands refuse it; here it stands for the provider's own
+    monkeypatch.setattr("lwexp.llm.key._refuse_address_of_environment", lambda endpoint: None)
     file = instruction_file(tmp_path, NOVELS, "chat.jsonl")
-    here = (f"teacher.base_url={provider.url}", "teacher.price={input_per_mtok: 0, output_per_mtok: 0}")
-    run = run_of(("teacher=deepseek", *here, f"source={file}", "teacher.limits.concurrency=1"), tmp_path)
+    run = run_of(("teacher=deepseek", f"source={file}", "teacher.limits.concurrency=1"), tmp_path)
     assert run.manifest.results["tally"] == "2 in = 2 kept"
     assert ["response_format" in call.request for call in provider.calls] == [False, False]
 
