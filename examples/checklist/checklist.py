@@ -1,4 +1,5 @@
-"""checklist: prompts with yes/no checks instead of a length; a judge answers them, the score is the share passed."""
+"""checklist: prompts with yes/no checks instead of a length; a judge answers them with reasons, and the score is the
+share passed."""
 
 from __future__ import annotations
 
@@ -41,12 +42,19 @@ class ChecklistBench(Bench):
         ]  # fmt: skip
 
 
+class Checked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+    answer: Literal["yes", "no"]
+
+
 class Replies(BaseModel):
     """What the judge replies."""
 
     model_config = ConfigDict(extra="forbid")
 
-    replies: tuple[Literal["yes", "no"], ...]
+    replies: tuple[Checked, ...]
 
 
 @register
@@ -69,20 +77,23 @@ $REQUEST$
 $RESPONSE$
 </response-$CODE$>
 
-Answer each question about the response with yes or no:
+Answer each question about the response: one sentence that names what in the response decides it, then yes or no.
 $CHECKS$
 
-Reply with only a JSON object that has as many entries as there are questions: {"replies": ["yes", "no", ...]}"""
+Reply with only a JSON object that has as many entries as there are questions, in their order:
+{"replies": [{"reason": "...", "answer": "yes"}, ...]}"""
 
     def slots(self, response: Response) -> Mapping[str, str]:
         return {"CHECKS": "\n".join(f"{n}. {check}" for n, check in enumerate(_checks(response), start=1))}
 
     def read(self, reply: str, response: Response) -> Marks:
-        quoted = (response.prompt, response.text)
-        replies, wanted = read_object(reply, Replies, quoted=quoted).replies, len(_checks(response))
-        if len(replies) != wanted:
-            raise UnreadableError(f"it has {len(replies)} entries, wanted {wanted}")
-        return Marks(100 * replies.count("yes") / wanted)
+        replies = read_object(reply, Replies, quoted=(response.prompt, response.text)).replies
+        checks = _checks(response)
+        if len(replies) != len(checks):
+            raise UnreadableError(f"it has {len(replies)} entries, wanted {len(checks)}")
+        passed = {f"check_{n}": float(one.answer == "yes") for n, one in enumerate(replies, start=1)}
+        reasons = [f"{check}: {one.reason}" for check, one in zip(checks, replies, strict=True)]
+        return Marks(100 * sum(passed.values()) / len(checks), passed, dict(zip(passed, reasons, strict=True)))
 
 
 def _checks(response: Response) -> list[Any]:

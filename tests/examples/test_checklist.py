@@ -26,9 +26,10 @@ def reply(messages: list[dict[str, str]]) -> str:
     answer = re.search(r"<response-\w+>\n(.*)\n</response", text, re.S)
     assert answer is not None
     if "邻居" in text:
-        return '{"replies": ["yes"]}'  # one of two
-    checks = re.findall(r"^(\d)\. ", text.split("yes or no:")[1], re.M)
-    return json.dumps({"replies": ["yes" if check in answer[1] else "no" for check in checks]})
+        return '{"replies": [{"reason": "短", "answer": "yes"}]}'  # one of two
+    checks = re.findall(r"^(\d)\. ", text.split("yes or no.")[1], re.M)
+    said = {check: "yes" if check in answer[1] else "no" for check in checks}
+    return json.dumps({"replies": [{"reason": f"Says {check}.", "answer": said[check]} for check in checks]})
 
 
 @pytest.fixture
@@ -66,7 +67,11 @@ def test_answers_are_scored_by_the_checks_of_their_prompts(folder: Path, judge: 
         "letter#0": ("checklist", None, "unreadable"),
         "recipe#0": ("checklist", 100, None),
     }
-    assert {row.kind for row in read_rows(run / "judgements.jsonl", Judgement)} == {"checklist"}
+    judged = {row.response_id: row for row in read_rows(run / "judgements.jsonl", Judgement)}
+    assert {row.kind for row in judged.values()} == {"checklist"}
+    assert judged["ferry#0"].dimensions == {"check_1": 1, "check_2": 1, "check_3": 0, "check_4": 1}
+    check = json.loads((EXAMPLE / "prompts.jsonl").read_text().splitlines()[0])["checks"][2]
+    assert judged["ferry#0"].reasons["check_3"] == f"{check}: Says 3."
     # The empty answer was not sent; the unreadable one was asked about twice, with what was wrong.
     assert len(judge.seen) == 2 + 2
     assert any("it has 1 entries, wanted 2" in messages[-1]["content"] for messages in judge.seen)
