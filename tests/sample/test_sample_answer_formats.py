@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import logging
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lwexp.extend.rows import ANSWER_FORMATS
 from lwexp.records import LwexpError, Prompt, Response
 from lwexp.sample.external_responses import read_responses
+from tests import ROOT
 
 TEA, RAIN = "Write 10 words\non tea.", "Write 20 words on rain."
 PROMPTS = [
@@ -139,6 +142,18 @@ def test_the_file_of_each_tool_is_read(tool: str, tmp_path: Path) -> None:
         assert (first.finish_reason, second.finish_reason) == ("stop", "length")
     if tool in ("EvalScope 1.x", "OpenAI batch"):
         assert first.reasoning == "Hm."
+
+
+def test_the_docs_list_every_format_and_each_has_a_file_here(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    table = page.split("| format | written by ", 1)[1].split("\n\n")[0]
+    listed = {line.split("|")[1].strip() for line in table.splitlines()[2:]}
+    with caplog.at_level(logging.INFO):
+        for tool, (name, content) in FILES.items():
+            read(tmp_path / tool / name, content)
+    assert (
+        listed == set(re.findall(r"in the format of .* \((\w+)\)", caplog.text)) == dict(ANSWER_FORMATS.items()).keys()
+    )
 
 
 def in_csv(delimiter: str) -> str:
