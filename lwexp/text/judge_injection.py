@@ -64,16 +64,18 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 # What differs in the narrow set: requests must be imperatives, praise must name a score, and a judge must be spoken to.
 _DO = r"(?:^|[.!?:;,\"\u201c]\s+|\b(?:please|must|should|shall|you|now|just|always|kindly)\s+)"
-_ASK = rf"{_DO}(?:give|award|assign|rate|score|grade|output|return)\b"
+_ASK = r"(?:give|award|assign|rate|score|grade|output|return)\b"
 _THIS = rf"\b(?:this|my|our|the (?:above|preceding|following))\s+(?:\w+ )?(?:{_WORK})\b"
 _RULES = r"(?:instructions?|prompts?|guidelines?|rubric|(?:scoring|grading|judging|evaluation) criteria)"
 _NARROW: dict[str, tuple[str, ...]] = _FLAGS | {
     "asks_for_score": (
-        rf"{_ASK}[^.\n]{{0,60}}{_GOOD}[^.\n]{{0,40}}\b(?:dimensions?|categor(?:y|ies)|aspects?|criteri(?:on|a))\b",
-        rf"{_ASK}[^.\n]{{0,60}}\b(?:scores?|ratings?|marks?)\b[^.\n]{{0,20}}"
-        r"\b(?:every|all|each) (?:\w+ )?(?:dimensions?|categories|aspects?|criteria)\b",
-        rf"{_ASK}[^.\n]{{0,20}}{_THIS}[^.\n]{{0,40}}(?:{_GOOD}|/\s*5|/\s*10)",
-        rf"{_DO}(?:rate|score|grade) (?:this|it|everything|the|my) (?:(?:{_WORK}) )?(?:highly|5\s*/\s*5|10\s*/\s*10)",
+        # The requests share their beginning, because looking for it takes most of the time.
+        rf"{_DO}(?:{_ASK}(?:"
+        rf"[^.\n]{{0,60}}{_GOOD}[^.\n]{{0,40}}\b(?:dimensions?|categor(?:y|ies)|aspects?|criteri(?:on|a))\b"
+        r"|[^.\n]{0,60}\b(?:scores?|ratings?|marks?)\b[^.\n]{0,20}"
+        r"\b(?:every|all|each) (?:\w+ )?(?:dimensions?|categories|aspects?|criteria)\b"
+        rf"|[^.\n]{{0,20}}{_THIS}[^.\n]{{0,40}}(?:{_GOOD}|/\s*5|/\s*10))"
+        rf"|(?:rate|score|grade) (?:this|it|everything|the|my) (?:(?:{_WORK}) )?(?:highly|5\s*/\s*5|10\s*/\s*10))",
         rf"\b(?:all|the|these|every|my) (?:\w+ )?(?:scores?|ratings?|marks?) (?:must|should|shall) (?:all )?be {_GOOD}",
         *_FLAGS["asks_for_score"][-1:],
     ),
