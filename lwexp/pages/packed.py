@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lwexp.pages.word_index import WordIndex
 from lwexp.text.plain import visible
 
 _BLOCK_CHARACTERS = 200_000  # unpacking one takes about 2 ms
@@ -23,12 +24,13 @@ class Packer:
         choices: Facet -> value -> entries that have it; what the page's filters offer.
     """
 
-    def __init__(self, facets: Sequence[str], measures: Sequence[str]) -> None:
+    def __init__(self, facets: Sequence[str], measures: Sequence[str], *, index_words: bool = False) -> None:
         self.choices: dict[str, Counter[str]] = {name: Counter() for name in facets}
         self._measures = list(measures)
         self._lines: list[list[Any]] = []
         self._blocks: list[str] = []
         self._waiting: list[str] = []
+        self._words = WordIndex() if index_words else None
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -60,7 +62,10 @@ class Packer:
             counts.update(facets.get(name, ()))
         values = [[list(facets.get(name, ())) for name in self.choices], [measures.get(m, ()) for m in self._measures]]
         self._lines.append([visible(id), title, language, meta, *values, len(self._blocks), len(self._waiting)])
-        self._waiting.append(_json(_spelled_out(detail)))
+        spelled = _spelled_out(detail)
+        if self._words is not None:
+            self._words.add(searched(spelled))
+        self._waiting.append(_json(spelled))
         if sum(map(len, self._waiting)) >= _BLOCK_CHARACTERS:
             self._close_block()
 
@@ -70,9 +75,19 @@ class Packer:
         index = {"facets": list(self.choices), "measures": self._measures, "rows": self._lines}
         return [_packed(_json(index)), *self._blocks]
 
+    def pack_words(self) -> str | None:
+        """The index of words; None without ``index_words``."""
+        return None if self._words is None else _packed(_json(self._words.tree()))
+
     def _close_block(self) -> None:
         self._blocks.append(_packed(f"[{','.join(self._waiting)}]"))
         self._waiting = []
+
+
+def searched(detail: Mapping[str, Any]) -> list[str]:
+    """The texts of an entry that a search looks into, in the order of ``reader.js``."""
+    panels = [panel for _, panels in detail["groups"] for panel in panels]
+    return [detail["ask"], *(text for panel in panels for text in (panel["text"], panel.get("thinking", "")))]
 
 
 def _json(value: Any) -> str:

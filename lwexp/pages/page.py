@@ -56,6 +56,8 @@ def render(
     )
     shown = ("score", "share", "signed", "span", "words", "dollars", "duration", "hours", "plural")
     environment.filters |= {name: getattr(display, name) for name in shown} | {"subscripts": subscripts}
+    # A minus as wide as the plus, as ``signed`` has it; files and terminals keep the hyphen.
+    environment.filters["span"] = lambda *values: display.span(*values).replace("-", "\N{MINUS SIGN}")
     environment.filters["count"] = "{:,}".format
     environment.filters["sentence"] = lambda text: _sentence(text, places or {})
     environment.globals.update(

@@ -21,11 +21,21 @@ _NAME = re.compile(r"[0-9a-f]{16}\.js(?:\.tmp)?")
 
 
 class TextFiles(NamedTuple):
-    """The folder's name, and one file name without its ending for each block of ``Packer``."""
+    """The folder's name, and one file name without its ending for each block of ``Packer``.
+
+    With ``has_words``, the last block is the index of words.
+    """
 
     folder: str
     names: tuple[str, ...]
     blocks: tuple[str, ...]
+    has_words: bool = False
+
+    @property
+    def tree(self) -> dict[str, str | Sequence[str] | None]:
+        """What the page's script needs to know."""
+        texts = self.names[:-1] if self.has_words else self.names
+        return {"folder": self.folder, "names": texts, "words": self.names[-1] if self.has_words else None}
 
     @property
     def size(self) -> int:
@@ -33,18 +43,20 @@ class TextFiles(NamedTuple):
         return sum(len(_call(*pair)) for pair in zip(self.names, self.blocks, strict=True))
 
 
-def text_files(packed: Sequence[str], page: Path) -> TextFiles | None:
+def text_files(packed: Sequence[str], page: Path, words: str | None = None) -> TextFiles | None:
     """Files for the blocks of a page; None if they are small enough to stay in it.
 
     Args:
         packed: What ``Packer.pack`` returns.
         page: Where the page will be written. Its texts go to ``<its name without ending>_texts``.
+        words: What ``Packer.pack_words`` returns.
     """
-    blocks = packed[1:]
+    blocks = list(packed[1:])
     if sum(map(len, blocks)) <= MOST_IN_PAGE:
         return None
+    blocks += [words] if words is not None else []
     names = tuple(hashlib.sha256(block.encode("ascii")).hexdigest()[:16] for block in blocks)
-    return TextFiles(_folder(page).name, names, tuple(blocks))
+    return TextFiles(_folder(page).name, names, tuple(blocks), has_words=words is not None)
 
 
 def write_page(page: Path, html: str, texts: TextFiles | None) -> None:

@@ -19,7 +19,7 @@ def compare(run_paths: Sequence[Path | str], out: Path | str | None = None) -> P
     Args:
         run_paths: Evaluation or training run directories, folders of runs, or glob patterns.
         out: The HTML file; None writes report.html next to the runs. The same name with .md and .csv, and
-            summary.json, are written next to it.
+            summary.json, are written next to it; if the texts are many, so is a folder with them (report_texts).
 
     Raises:
         LwexpError: If a path does not exist or has no evaluation.

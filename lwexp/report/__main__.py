@@ -10,7 +10,7 @@
 
 Give run directories, folders of runs or glob patterns. --out FILE (or out=FILE) names the page; without it,
 report.html is written next to the runs. A sweep tracked with tracking=wandb and an entity always gets a W&B report.
-The page is one file that opens without a network and can be sent by mail.
+The page opens without a network. It is one file; the texts of a long report lie in a folder beside it, report_texts.
 """
 
 import sys

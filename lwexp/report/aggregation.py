@@ -32,6 +32,9 @@ class ScoredResponse(NamedTuple):
     clean_words: int | None = None
     """Words of the text without loops and without next turns played by the model; None if this was not checked."""
 
+    judged: tuple[Verdict, ...] = ()
+    """Verdicts of judged metrics, by any judge."""
+
     @property
     def is_missing(self) -> bool:
         """Whether there is no answer; an empty answer is not missing."""
@@ -128,7 +131,12 @@ def join(
         by_id[response.id] = response
         n_rows += 1
     judged = [metric.kind for metric in metrics if metric.needs_judge and not metric.of]
-    wanted = [v for v in verdicts if v.kind not in judged or v.scorer == judge]
+    given = list(verdicts)
+    by_judges: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in given:
+        if verdict.kind in judged:
+            by_judges[verdict.response_id].append(verdict)
+    wanted = [v for v in given if v.kind not in judged or v.scorer == judge]
     latest = {(verdict.response_id, verdict.kind): verdict for verdict in wanted}
     scores = stats.scores_by_answer(wanted, metrics)
     answers = []
@@ -138,7 +146,8 @@ def join(
         is_judged = judge is not None and response.finish_reason != "error"
         reasons = [_why_unscored(latest.get((id, kind))) for kind in judged] if is_judged else []
         clean = checks[id].clean_words if checks and id in checks else None
-        answers.append(ScoredResponse(response, own, next((reason for reason in reasons if reason), None), clean))
+        why = next((reason for reason in reasons if reason), None)
+        answers.append(ScoredResponse(response, own, why, clean, tuple(by_judges.get(id, ()))))
     orphans = sum(response_id not in by_id for response_id, _ in latest)
     return Joined(tuple(answers), n_rows - len(by_id), orphans)
 

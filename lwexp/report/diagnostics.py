@@ -5,16 +5,16 @@ that part is left out.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, TypeVar
 
-from lwexp.records import AnswerCheck, BadRow, SegmentCheck, scan_rows
+from lwexp.records import AnswerCheck, BadRow, Judgement, SegmentCheck, scan_rows
 from lwexp.records import Row as RecordRow
 from lwexp.report.aggregation import ScoredResponse
-from lwexp.runs.artifacts import CHECKS, POSITIONS
+from lwexp.runs.artifacts import CHECKS, JUDGEMENTS, POSITIONS
 from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line, plural
@@ -33,6 +33,8 @@ class Diagnostics:
     judge: JudgeSummary | None
     pairwise: PairwiseSummary | None
     regression: RegressionSummary | None
+    reasons: Mapping[tuple[str, str, str], Mapping[str, tuple[str, ...]]]
+    """Response id, kind of metric and judge -> dimension -> what the judge said, one text for each reply."""
 
 
 class Point(NamedTuple):
@@ -49,7 +51,17 @@ def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
         JudgeSummary.read(path),
         PairwiseSummary.read(path),
         RegressionSummary.read(path),
+        _reasons(rows_of(path / JUDGEMENTS, Judgement, run_id, notes)),
     )
+
+
+def _reasons(judgements: Iterable[Judgement]) -> dict[tuple[str, str, str], dict[str, tuple[str, ...]]]:
+    found: dict[tuple[str, str, str], dict[str, tuple[str, ...]]] = {}
+    for row in judgements:
+        for name, reason in row.reasons.items():
+            own = found.setdefault((row.response_id, row.kind, row.scorer), {})
+            own[name] = (*own.get(name, ()), reason)
+    return found
 
 
 def rows_of(path: Path, row_type: type[R], run_id: str, notes: list[str]) -> list[R]:

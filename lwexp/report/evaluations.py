@@ -25,7 +25,12 @@ from lwexp.runs.artifacts import RESPONSES, VERDICTS, Tree
 from lwexp.runs.summaries import JudgeFailures, MixtureSummary
 from lwexp.text.plain import one_line, plural
 
-_NAME_LENGTH = 40
+_NAME_LENGTH = 80
+# Names of files of answers that say nothing about the model, such as THUDM's models/<model>/pred.jsonl.
+_PLAIN_FILES = {
+    "answers", "generated_predictions", "generations", "output", "outputs", "pred", "prediction", "predictions",
+    "preds", "response", "responses", "result", "results", "samples",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
     if train and not train.is_missing and train.config is None:
         notes.append(f"{train.id}: this version cannot read its config.json; its objective's figures are left out.")
     return Evaluation(
-        label=one_line(train.name if train else (responses[0].model or node.name), _NAME_LENGTH) or node.id,
+        label=one_line(train.name if train else _model_name(node, responses[0].model), _NAME_LENGTH) or node.id,
         node=node,
         train=train,
         started_from=_started_from(train, nodes) if train else (),
@@ -201,6 +206,21 @@ def read_evaluation(path: Path, nodes: Mapping[str, Run], notes: list[str]) -> E
         judged=judged,
         diagnostics=diagnostics,
     )
+
+
+def _model_name(node: Run, model: str) -> str:
+    """The name of a model that was not trained here: ``name=`` of its evaluation, or what its answers call it.
+
+    A folder is called by its last part, and a file with a plain name such as ``pred.jsonl`` by its folder.
+    """
+    config = node.config_tree
+    file, folder = config.get("responses"), (config.get("engine") or {}).get("path")
+    if config.get("name"):
+        return str(config["name"])
+    if file and model == Path(file).stem:  # the answers do not name their model
+        stem = Path(file).name.partition(".")[0] if Path(file).suffix else Path(file).name
+        return Path(file).parent.name if stem.lower() in _PLAIN_FILES and Path(file).parent.name else model
+    return Path(model).name if folder and model == str(folder) else model or node.name
 
 
 def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:

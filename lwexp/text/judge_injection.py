@@ -117,6 +117,19 @@ def signs_to_judge(text: str) -> tuple[str, ...]:
     return _found(_NARROW_SIGNS, without_turn_markers(text))
 
 
+def sign_places(text: str) -> list[tuple[str, int, int]]:
+    """The first place of each narrow sign: its name, and where it starts and ends in characters.
+
+    A sign around a marker of a chat template has no place of its own in the text, so it is left out.
+    """
+    plain = without_turn_markers(text).lower()
+    places = []
+    for name, pattern in _NARROW_SIGNS.items():
+        if (match := pattern.search(plain)) and (here := re.search(re.escape(match[0]), text, re.IGNORECASE)):
+            places.append((name, *here.span()))
+    return places
+
+
 def _found(signs: Mapping[str, re.Pattern[str]], text: str) -> tuple[str, ...]:
     plain = text.lower()  # matching without case costs more than this copy
     return tuple(name for name, pattern in signs.items() if pattern.search(plain))

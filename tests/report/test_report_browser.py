@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lwexp.pages import text_files
+from lwexp.pages import packed, text_files
 from lwexp.report import compare
 from tests.report import report_runs
 
@@ -91,6 +91,7 @@ def split_file(page_file):
     """The same two models with their texts beside the page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_files, "MOST_IN_PAGE", 0)
+        patch.setattr(packed, "_BLOCK_CHARACTERS", 1)  # a file for each prompt
         return compare([page_file.parent], page_file.parent / "split" / "50% #1.html")
 
 
@@ -185,6 +186,25 @@ def test_hostile_texts_beside_the_page_are_shown_searched_and_do_nothing(split_f
     assert page.evaluate("window.hacked") is None
     assert page.locator("script").count() == scripts
     assert page.locator("#absent").is_hidden()
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("search", "count"),
+    [("needle6b", 1), ("eedle6", 1), ("STYLE body", 1), ("evil", 3), ("window hacked", 5), ("202e 200b", 1), ("7", 2),
+     ("needle6a needle6b", 0), ("nowhere", 0)],
+)  # fmt: skip
+def test_searches_for_plain_words_load_the_index_of_words_alone(split_file, open_page, search, count):
+    """Counted by eye in HOSTILE. Two words must be in one text. The first text is loaded when the page opens."""
+    page, problems = open_page(split_file)
+    loaded = set()
+    page.on("request", lambda request: loaded.add(request.url))
+    page.check("[name=deep]")
+    page.fill("[name=q]", search)
+    page.wait_for_function("n => document.getElementById('found').textContent === n + ' of 8 prompts'", arg=count)
+    assert len(loaded) <= 2
+    with page.expect_event("request", lambda _: len(loaded) >= 8):
+        page.fill("[name=q]", f"{search} <")  # negative control: not a plain word, so all texts are loaded
     assert problems == []
 
 

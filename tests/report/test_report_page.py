@@ -17,6 +17,7 @@ import pytest
 import lwexp.pages
 from lwexp.config.compose import read_config
 from lwexp.report import compare
+from lwexp.report.answers import reader
 from tests.report import report_runs
 from tests.report.report_text import write_text
 
@@ -151,8 +152,9 @@ def test_one_answer_makes_a_page(tmp_path):
     assert not re.search(r"\b(nan|None|inf)\b", text)
 
 
-def test_twenty_models_with_long_answers_are_shortened_to_a_page_that_opens(tmp_path):
+def test_twenty_models_with_long_answers_are_shortened_to_a_page_that_opens(tmp_path, monkeypatch):
     """2,400 answers of 20,000 characters (144 MB) are cut to 32 MB before compression."""
+    monkeypatch.setattr(reader, "TEXT_BUDGET", 32_000_000)
     long = write_text("zh", "\u8336", 20000, random.Random(0))
     for number in range(20):
         report_runs.training(tmp_path, f"m{number}-00000001", parents=[], max_train_words=50 * number + 50)

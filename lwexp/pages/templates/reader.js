@@ -97,7 +97,7 @@
         const details = await block(at);
         for (const row of own) {
           const data = details[row[SPOT]];
-          const texts = [data.ask, ...data.groups.flatMap(([, panels]) => panels.map((panel) => panel.text))];
+          const texts = [data.ask, ...data.groups.flatMap(([, panels]) => panels.flatMap((panel) => [panel.text, panel.thinking ?? ""]))];
           found.push([row, texts.map((text) => text.toLowerCase())]);
         }
         done += 1;
@@ -111,6 +111,35 @@
   function allTexts() {
     lowered ??= lowerTexts().catch((error) => { lowered = null; absent(error); return new Map(); });
     return lowered;
+  }
+
+  // Rows with a text that holds all needles, by the index of words: without loading the texts.
+  let words = null;
+
+  function wordIndex() {
+    words ??= load(files.words).then(unpack).catch((error) => { words = null; absent(error); return { firsts: [], words: [], texts: [] }; });
+    return words;
+  }
+
+  async function rowsByWords(needles) {
+    const known = await wordIndex();
+    let texts = null;
+    for (const needle of needles) {
+      const own = new Set();
+      known.words.forEach((word, at) => {
+        if (!word.includes(needle)) return;
+        let text = -1;
+        for (const step of known.texts[at]) own.add((text += step));
+      });
+      texts = texts ? new Set([...texts].filter((text) => own.has(text))) : own;
+    }
+    const rows = new Set();
+    let row = 0;
+    for (const text of [...texts].sort((a, b) => a - b)) {
+      while (known.firsts[row + 1] <= text) row += 1;
+      rows.add(row);
+    }
+    return rows;
   }
 
   const values = (row, measure) => row[MEASURES][index.measures.indexOf(measure)] ?? [];
@@ -129,16 +158,18 @@
     const needles = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
     const has = (hay) => needles.every((needle) => hay.includes(needle));
     const isDeep = wanted.deep && needles.length > 0;
-    if (wanted.deep && !isDeep) allTexts(); // a search will follow
+    const isPlain = files?.words && needles.every((needle) => /^[a-z0-9]+$/.test(needle));
+    if (wanted.deep && files?.words) wordIndex(); // also before the first key of a search
     isAwaited = isDeep;
-    const texts = isDeep ? await allTexts() : null;
+    const hits = isDeep && isPlain ? await rowsByWords(needles) : null;
+    const texts = isDeep && !isPlain ? await allTexts() : null;
     if (mine !== turn) return;
     isAwaited = false;
     const found = [];
     for (const [at, row] of index.rows.entries()) {
       if (!passes(row, wanted, measure)) continue;
       const notes = row[META].filter((piece) => piece[1]).map((piece) => piece[0]);
-      if (!has([row[ID], row[TITLE], ...notes].join(" ").toLowerCase()) && !texts?.get(row)?.some(has)) continue;
+      if (!has([row[ID], row[TITLE], ...notes].join(" ").toLowerCase()) && !hits?.has(at) && !texts?.get(row)?.some(has)) continue;
       found.push(at);
     }
     const [of, key] = {
@@ -189,6 +220,35 @@
     return make("dl", "facts", ...pairs.map(([name, value, kind]) => make("div", "", make("dt", "", ...label(name)), make("dd", kind ?? "", value))));
   }
 
+  // The text of a panel with its marks, and a line that leads to them.
+  function marked(part, language) {
+    const text = said("div", "text", "", language);
+    const jumps = make("p", "jumps", "Marked in the text:");
+    let from = 0;
+    for (const [start, end, kind, name] of part.marks) {
+      const mark = make("mark", kind, part.text.slice(start, end));
+      text.append(part.text.slice(from, start), mark);
+      from = end;
+      if (!name) continue; // goes on behind another mark
+      mark.dataset.label = name;
+      mark.tabIndex = -1;
+      const jump = make("button", kind, name);
+      jump.type = "button";
+      jump.onclick = () => { mark.scrollIntoView({ block: "center" }); mark.focus({ preventScroll: true }); };
+      jumps.append(jump);
+    }
+    text.append(part.text.slice(from));
+    return [jumps, text];
+  }
+
+  // One judge's scores of an answer, with its reasons.
+  function judged([heading, rows]) {
+    const list = make("dl", "dimensions", ...rows.map(([name, value, reasons]) => make("div", reasons.length ? "reasoned" : "", make("dt", "", name), make("dd", "", value), ...reasons.map((reason) => said("dd", "reason", reason, "")))));
+    const out = make("details", "judged", make("summary", "", ...label(heading)), list);
+    out.open = true;
+    return out;
+  }
+
   // One text with what is known of it: an answer, a side of a pair, a turn, a paragraph of a draft, or its plan.
   function panel(part, language) {
     const out = make(part.summary ? "details" : "section", part.kind);
@@ -206,7 +266,10 @@
     }
     if (tags.childNodes.length) out.append(tags);
     for (const line of part.fine ?? []) out.append(make("p", "fine", line));
-    out.append(part.text === "" ? make("p", "none", "The answer is empty.") : said("div", "text", part.text, language));
+    for (const judge of part.judged ?? []) out.append(judged(judge));
+    if (part.thinking) out.append(make("details", "thinking", make("summary", "", "Reasoning before the answer"), said("div", "text", part.thinking, language)));
+    if (part.text === "") out.append(make("p", "none", "The answer is empty."));
+    else out.append(...(part.marks ? marked(part, language) : [said("div", "text", part.text, language)]));
     return out;
   }
 

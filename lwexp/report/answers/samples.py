@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lwexp.pages.display import words
-from lwexp.records import Response
+from lwexp.records import AnswerCheck, Response
 from lwexp.report.aggregation import ScoredResponse
+from lwexp.report.answers.places import cut_middle, places
 from lwexp.report.evaluations import Evaluation
-from lwexp.text.loops import end_of_first_passage
-from lwexp.text.next_turn import find_next_turn
 from lwexp.text.plain import visible
 
 # Bytes of sample text in one page; longer answers are cut in the middle, and the page says where.
@@ -67,35 +66,14 @@ def _group(required: int | None, evaluation: Evaluation, *, by_length: bool) -> 
 def _shown(evaluation: Evaluation, answer: ScoredResponse | None, limit: int) -> Shown:
     if answer is None or answer.is_missing:
         return Shown(evaluation, None)
-    return Shown(evaluation, answer, cut_middle(visible(marked(answer)).strip(), limit)[0])
+    check = evaluation.diagnostics.checks.get(answer.response.id)
+    return Shown(evaluation, answer, cut_middle(visible(marked(answer, check)).strip(), limit)[0])
 
 
-def marked(answer: ScoredResponse) -> str:
+def marked(answer: ScoredResponse, check: AnswerCheck | None) -> str:
     """The text, with a line where the model begins to play the next turn, or to repeat itself."""
     text = answer.response.text
-    if answer.clean_words in (None, answer.response.words):
-        return text
-    turn = find_next_turn(text)
-    own = text[: turn.start] if turn else text
-    repeats = end_of_first_passage(own)
-    places = [(turn.start, "the next turn begins")] if turn else []
-    places += [(repeats, "the loop begins to repeat itself")] if repeats is not None else []
-    for at, said in sorted(places, reverse=True):
-        text = f"{text[:at].rstrip()}\n\n[ {said} here ]\n\n{text[at:]}"
+    for place in sorted(places(answer.response, check), reverse=True):
+        if place.kind != "sign":
+            text = f"{text[: place.start].rstrip()}\n\n[ {place.said} here ]\n\n{text[place.start :]}"
     return text
-
-
-def cut_middle(text: str, limit: int) -> tuple[str, int]:
-    """At most about ``limit`` bytes of a text: two thirds from its start, one from its end.
-
-    Returns:
-        The text, with a line saying what is missing, and the number of characters left out.
-    """
-    size = len(text.encode("utf-8", errors="replace"))
-    if size <= limit:
-        return text, 0
-    kept = limit * len(text) // size
-    start, end = 2 * kept // 3, kept - 2 * kept // 3
-    left_out = len(text) - start - end
-    note = f"\n\n[ {left_out:,} characters left out here; the whole answer is in responses.jsonl ]\n\n"
-    return text[:start] + note + text[len(text) - end :], left_out

@@ -166,7 +166,7 @@ def score_bars(
             axes.set_title(metric.title + (" (stand-in)" if is_stand_in and metric.needs_judge else ""), pad=6)
             for index, (each, part) in enumerate(zip(evaluations, cells, strict=True)):
                 _bar(axes, index, part.scores[metric.name], colour(each.place), metric)
-            names = [one_line(each.label, _TICK_NAME - 8 * is_narrow) for each in evaluations]
+            names = [_short(each.label, _TICK_NAME - 8 * is_narrow) for each in evaluations]
             axes.set_yticks(range(len(evaluations)), names)
             axes.set_ylim(len(evaluations) - 0.4, -0.6)
             axes.set_xlim(low, low + 1.16 * (high - low))
@@ -189,6 +189,13 @@ def score_bars(
         "Scores", caption, "Bars of scores. " + "; ".join(described), draw,
         height=height * len(parts), is_large=len(parts) > 1, large_height=height,
     )  # fmt: skip
+
+
+def _short(name: str, limit: int) -> str:
+    """A name cut in its middle, because long names of models often differ in their ends only."""
+    line = one_line(name, 200)
+    end = (limit - 1) // 2
+    return line if len(line) <= limit else f"{line[: limit - 1 - end]}\N{HORIZONTAL ELLIPSIS}{line[-end:]}"
 
 
 def _bar(axes: Any, index: int, value: Score, shade: str, metric: MetricInfo) -> None:

@@ -24,6 +24,8 @@ def position_figure(evaluations: Sequence[Evaluation]) -> list[Picture]:
         return []
 
     def draw(figure: Any, is_narrow: bool) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         for panel, measure in zip(panels(figure, len(measures), is_narrow=is_narrow), measures, strict=True):
             for place, points in found.items():
                 _draw_line(panel, place, points.get(measure, {}))
@@ -32,6 +34,8 @@ def position_figure(evaluations: Sequence[Evaluation]) -> list[Picture]:
             last = max(max(points.get(measure, {0: None})) for points in found.values())
             panel.set_xticks(range(last + 1), [str(part + 1) for part in range(last + 1)])
             panel.margins(x=0.06)
+            # Without steps of 2.5, which labels of two decimals would show as uneven: 0.82, 0.85, 0.87.
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
 
     ends = [
         f"{each.label}, {_SENTENCE[m]}: {points[min(points)].mean:.2f} first, {points[max(points)].mean:.2f} last"
