@@ -1,5 +1,6 @@
 """Shapes of tensors are checked while the tests run; and a real browser for the pages that runs and reports leave."""
 
+import gc
 import shutil
 
 import pytest
@@ -11,6 +12,17 @@ CHECKED = ("lwexp.pack", "lwexp.sample", "lwexp.train")
 install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Imports leave no garbage to collect, and what they leave stays to the end, so collections need not look at it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
