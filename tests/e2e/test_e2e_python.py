@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -28,7 +30,7 @@ def python(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 def test_the_example_of_the_page_runs_from_an_empty_folder(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), re.DOTALL)
 
-    done = python(tmp_path, code)
+    done = forked.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, timeout=560)
 
     assert done.returncode == 0, done.stderr
     assert "24 in = " in done.stdout

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lwexp.config.folders import REPOSITORY
+from tests import forked
 
 TABLE = """
 from rich.table import Table
@@ -26,9 +27,9 @@ SLURMEnvironment.detect()
 
 def run(code: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {"PYTHONPATH": str(REPOSITORY)} | ({} if path is None else {"PATH": path})
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=REPOSITORY
-    )
+    done = forked.run([sys.executable, "-c", code], env=environment, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def test_tables_in_a_pipe_are_not_filled_up_with_blanks() -> None:
