@@ -65,11 +65,17 @@ class SelectConfig(Strict):
     """Two instructions with at least this Jaccard similarity are duplicates; null drops exact duplicates only."""
     toxic: Literal["drop", "keep"] = "drop"
     """What to do with rows that carry a toxicity flag. Rows without flags are not affected."""
+    anchors: Annotated[Literal["warn", "refuse", "off"], Key("speed")] = "warn"
+    """What to do about a teacher that gives a wrong answer about instructions that plainly need a long answer or a
+    short one: two per language are asked about first. A teacher that is free is never checked."""
 
 
 class PlanLimits(Strict):
-    """Bounds of a plan. A plan outside them is requested once more, then refused."""
+    """How a plan is asked for, and its bounds. A plan outside them is requested once more, then refused."""
 
+    form: Annotated[Literal["text", "schema", "auto"], Key(neutral="text")] = "text"
+    """text asks for lines in the paper's form. schema sends a JSON schema with the bounds below, which small models
+    need to plan at all. auto: schema if the teacher accepts one, else text."""
     max_steps: int = Field(50, ge=1)
     """A plan with more steps is refused (the original's limit: 50)."""
     min_step_words: int = Field(5, ge=1)

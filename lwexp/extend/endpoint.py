@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -97,8 +97,8 @@ class Hosted(Endpoint):
     """The NAME of the environment variable that holds the key. Never the key."""
     price: Price | None = None
     json_schema: Annotated[bool, Key(neutral=True)] = True
-    """Whether yes-or-no questions and verdicts send a JSON schema to models that accept one; false leaves it to the
-    prompt. If a server refuses the schema, it is asked again without one."""
+    """Whether yes-or-no questions, verdicts and plans (``generate.plan.form``) send a JSON schema to models that accept
+    one; false leaves it to the prompt. If a server refuses the schema, it is asked again without one."""
     options: Annotated[dict[str, JsonValue], Key(neutral={})] = Field(default_factory=dict)
     """Passed to litellm with every call: reasoning_effort, api_version, extra_headers, extra_body, ..."""
 
@@ -151,6 +151,9 @@ class AskedJudge(Endpoint, Judge):
     """How often each answer is judged; S_q is the mean, and the agreement is reported."""
     segments: bool = False
     """Also judge each of the score.segments parts of an answer; needs that many more calls."""
+    anchors: Annotated[Literal["warn", "refuse", "off"], Key("speed")] = "warn"
+    """What to do about a judge that does not tell good answers from shuffled words: two of each per language are judged
+    first. refuse stops before any answer is judged. Only S_q is checked, and a judge that is free never."""
 
 
 _BUILTIN = ("lwexp.llm.endpoints.hosted", "lwexp.llm.endpoints.offline")

@@ -41,6 +41,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
             read, or the run has to stop.
     """
     from lwexp.generate.instructions import find_instructions
+    from lwexp.generate.planning import plan_form
     from lwexp.generate.prompts import load_templates
     from lwexp.llm.key import require_key
     from lwexp.records import LwexpError
@@ -50,7 +51,7 @@ def write_drafts(config: Config, *, publish: Callable[[RunDirectory], None] | No
 
     found = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root))
     instructions = found.rows
-    templates = load_templates(config.generate)
+    templates = load_templates(config.generate, plan_form(config.generate.plan, config.teacher))
     inputs = {}
     if found.file is not None:
         inputs["instructions"] = fingerprint(found.file)

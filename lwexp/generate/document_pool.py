@@ -10,6 +10,7 @@ from typing import NamedTuple
 from lwexp.config.schema import Config
 from lwexp.generate.estimate import expected_steps
 from lwexp.generate.export import Outcome, summarise, write_files
+from lwexp.generate.planning import PlanCall, plan_form, plan_schema
 from lwexp.generate.progress import Progress
 from lwexp.generate.prompts import Templates
 from lwexp.generate.write import Rules, Written, write_document
@@ -107,15 +108,16 @@ def _write_documents(
 ) -> None:
     """Fill ``outcomes``, by position in ``instructions``. Raises as ``write_all`` does."""
     generate, teacher = config.generate, config.teacher
+    factor = generate.retry_max_tokens_factor
+    more_room = None if factor is None else round(factor * teacher.max_tokens)
+    schema = plan_schema(generate.plan) if plan_form(generate.plan, teacher) == "schema" else None
     rules = Rules(
         mode=generate.mode,
-        plan=generate.plan,
+        plan=PlanCall(generate.plan, schema, more_room),
         min_words=generate.min_words,
         seed=config.seed,
         teacher=teacher.model,
-        more_room=None
-        if generate.retry_max_tokens_factor is None
-        else round(generate.retry_max_tokens_factor * teacher.max_tokens),
+        more_room=more_room,
     )
     # Longest first, so that no long document runs alone at the end.
     order = sorted(range(len(instructions)), key=lambda i: instructions[i].required_words or 1 << 30, reverse=True)

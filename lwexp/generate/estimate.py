@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lwexp.config.schema import Config
 from lwexp.generate.instructions import find_instructions
+from lwexp.generate.planning import plan_form
 from lwexp.generate.prompts import Templates, load_templates
 from lwexp.llm.price import rates_of
 from lwexp.records import Instruction, Language
@@ -63,7 +64,8 @@ def estimate_cost(config: Config) -> float | None:
     if rates is None or config.teacher.is_free:
         return None if rates is None else 0.0
     rows = find_instructions(config.generate.instructions, seed=config.seed, root=Path(config.root)).rows
-    found = estimate(config, rows, load_templates(config.generate))
+    form = plan_form(config.generate.plan, config.teacher)
+    found = estimate(config, rows, load_templates(config.generate, form))
     return rates.cost(found.prompt_tokens, found.completion_tokens)
 
 

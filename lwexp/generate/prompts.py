@@ -1,7 +1,7 @@
 """AgentWrite's prompt templates: lwexp's own or a user's folder."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lwexp.config.data import GenerateConfig
 from lwexp.records import Language, LwexpError
@@ -22,8 +22,12 @@ class Templates(NamedTuple):
     replan: str
 
 
-def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
+def load_templates(config: GenerateConfig, form: Literal["text", "schema"] = "text") -> dict[Language, Templates]:
     """Read plan_en.txt, write_en.txt, plan_zh.txt and write_zh.txt.
+
+    Args:
+        config: Names the folder and the mode.
+        form: schema adds to each plan prompt, a user's too, that the plan is wanted as JSON.
 
     Raises:
         LwexpError: If a file is missing, lacks a required placeholder, or has an unknown one.
@@ -32,12 +36,17 @@ def load_templates(config: GenerateConfig) -> dict[Language, Templates]:
     needed_to_write = ("INST", "PLAN", "STEP", *(("TEXT",) if config.mode == "sequential" else ()))
     return {
         language: Templates(
-            plan=_read(folder / f"plan_{language}.txt", ("INST",)),
+            plan=_read(folder / f"plan_{language}.txt", ("INST",))
+            + (f"\n\n{_built_in(f'plan_json_{language}')}" if form == "schema" else ""),
             write=_read(folder / f"write_{language}.txt", needed_to_write),
-            replan=(_BUILT_IN / f"replan_{language}.txt").read_text(encoding="utf-8").strip(),
+            replan=_built_in(f"replan_json_{language}" if form == "schema" else f"replan_{language}"),
         )
         for language in LANGUAGES
     }
+
+
+def _built_in(name: str) -> str:
+    return (_BUILT_IN / f"{name}.txt").read_text(encoding="utf-8").strip()
 
 
 def _read(path: Path, needed: tuple[str, ...]) -> str:

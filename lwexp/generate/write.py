@@ -1,43 +1,29 @@
 """Writes one document: plans it, writes its paragraphs, cleans them. Whatever goes wrong becomes a ``Failure``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Literal, NamedTuple
 
-from lwexp.config.data import PlanLimits
 from lwexp.generate.clean import Cleaned, clean_paragraph, draft_fault
 from lwexp.generate.instructions import seed_of
-from lwexp.generate.plan import BadPlan, parse_plan, plan_fault
+from lwexp.generate.planning import Ask, PlanCall, Planned, failure_of, plan_document
 from lwexp.generate.prompts import Templates
 from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.records import Draft, Failure, Instruction, Plan, PlanStep, StepTrace, Trace
 from lwexp.text.plan_text import plan_line
 from lwexp.text.quoting import fill
 
-Ask = Callable[..., Awaitable[Answer | NoAnswer]]
-"""``Client.ask``, or a wrapper of it that counts calls."""
-
-_PLAN_ATTEMPTS = 2
-
 
 class Rules(NamedTuple):
     """How a document is written; the same for all instructions of a run."""
 
     mode: Literal["sequential", "parallel", "direct"]
-    plan: PlanLimits
+    plan: PlanCall
     min_words: int
     seed: int
     teacher: str
     more_room: int | None
     """Token limit for the second try of a paragraph that was cut; None keeps the cut paragraph."""
-
-
-class Planned(NamedTuple):
-    """A plan, the cost of all calls for it, and how often it was asked for."""
-
-    plan: Plan
-    cost_usd: float
-    attempts: int
 
 
 class Written(NamedTuple):
@@ -76,7 +62,7 @@ async def write_document(ask: Ask, templates: Templates, instruction: Instructio
     answers = []
     for paragraph in written:
         if isinstance(paragraph.answer, NoAnswer):
-            return _failure(instruction, "write", paragraph.answer)
+            return failure_of(instruction, "write", paragraph.answer)
         answers.append(paragraph.answer)
     cleaned = [_cleaned(answer, step, instruction.text) for answer, step in zip(answers, plan.steps, strict=True)]
     draft = Draft(
@@ -102,28 +88,6 @@ def _cleaned(answer: Answer, step: PlanStep, instruction: str) -> Cleaned:
     """A paragraph after cleaning. Reasoning that the client removed counts as a rule too."""
     text, rules = clean_paragraph(answer.text, step, instruction=instruction)
     return Cleaned(text, ("reasoning", *rules) if answer.reasoning and "reasoning" not in rules else rules)
-
-
-async def plan_document(
-    ask: Ask, templates: Templates, instruction: Instruction, limits: PlanLimits, seed: int
-) -> Planned | Failure:
-    """Ask for a plan. After an unusable one, ask once more and say what was wrong; a refusal is not asked again."""
-    messages = [{"role": "user", "content": fill(templates.plan, {"INST": instruction.text})}]
-    cost, attempts = 0.0, 0
-    while True:
-        answer = await ask(messages, seed=seed)
-        if isinstance(answer, NoAnswer):
-            return _failure(instruction, "plan", answer)
-        cost, attempts = cost + answer.cost_usd, attempts + 1
-        plan = parse_plan(answer.text)
-        if not isinstance(plan, BadPlan):
-            plan = plan_fault(plan, limits, required_words=instruction.required_words) or plan
-        if not isinstance(plan, BadPlan):
-            return Planned(plan, cost, attempts)
-        if plan.reason == "refusal" or attempts == _PLAN_ATTEMPTS:
-            return Failure(id=instruction.id, stage="plan", reason=plan.reason, detail=plan.detail, attempts=attempts)
-        mend = fill(templates.replan, {"PROBLEM": plan.detail})
-        messages += [{"role": "assistant", "content": answer.text}, {"role": "user", "content": mend}]
 
 
 async def _write_paragraphs(
@@ -179,7 +143,3 @@ async def _ask(ask: Ask, prompt: str, seed: int, more_room: int | None) -> Parag
         if second.partial is not None:
             cut, cost = second.partial, cost + second.partial.cost_usd
     return Paragraph(cut if cut.text.strip() else first, cost, was_cut=True)
-
-
-def _failure(instruction: Instruction, stage: str, answer: NoAnswer) -> Failure:
-    return Failure(id=instruction.id, stage=stage, reason=answer.reason, detail=answer.detail, attempts=answer.attempts)

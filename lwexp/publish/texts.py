@@ -149,7 +149,8 @@ def _pair(row: PreferencePair) -> tuple[Entry, Text]:
 def _failed(row: Failure) -> tuple[Entry, Text]:
     reason = row.reason.replace("_", " ")
     facts = [["stage", row.stage], ["reason", reason, "bad"], ["attempts", f"{row.attempts}"]]
-    detail = {"ask": row.id, "facts": facts, "notice": row.detail, "groups": []}
+    reply = [["", [{"kind": "turn", "name": "the reply begins", "text": row.reply}]]] if row.reply else []
+    detail = {"ask": row.id, "facts": facts, "notice": row.detail, "groups": reply}
     entry = Entry("failed", language_of(row.detail), None, 0, (reason,))
     return entry, Text(row.id, f"{row.id}: {row.detail}", detail)
 

@@ -150,6 +150,8 @@ class Failure(Row):
     reason: str  # a short stable word: "refusal", "too_short", "bad_plan", "time_out", ...
     detail: str
     attempts: int = Field(ge=0)
+    # Beginning of the reply that could not be used, if there was one.
+    reply: Annotated[str, Field(exclude_if=lambda text: not text)] = ""
 
 
 def prompt_sha(prompt: Sequence[Message]) -> str:

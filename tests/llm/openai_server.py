@@ -76,6 +76,7 @@ class Board:
             kept = {name: value for name, value in request.items() if name != "messages"}
             told = {"chars": len(text), "authorization": headers.get("Authorization", ""), "key": key, "fault": found}
             told["team"] = headers.get("X-Team")
+            told["opening"] = str(request["messages"][0]["content"])[-self.options.record :]
             self.requests.append({**kept, **told, "at": time.time(), "end": text[-self.options.record :]})
         return found
 
@@ -159,7 +160,7 @@ class Server:
         """A chat completion, whole or with the named defect."""
         limit = request.get("max_tokens") or 4096
         if self.options.canned:
-            reply = canned_reply(request["messages"][-1]["content"])
+            reply = canned_reply(request["messages"][-1]["content"], request["messages"][0]["content"])
         else:
             reply = teacher_reply(
                 request["messages"],
@@ -225,15 +226,18 @@ async def hang_up(http: web.Request, body: bytes = b"") -> web.StreamResponse:
     return response
 
 
-def canned_reply(prompt: str) -> Reply:
-    """Plans of 40 words a paragraph and paragraphs of the words asked for, by arithmetic alone."""
+def canned_reply(prompt: str, opening: str) -> Reply:
+    """Plans of 40 words a paragraph and paragraphs of the words asked for, by arithmetic alone.
+
+    ``opening`` is the first message: it holds the instruction also where a plan is asked for again.
+    """
     steps = re.findall(r"Word Count: (\d+) words", prompt)
     if "<step>" in prompt and steps:
         words = int(steps[-1])
         place = hashlib.sha256(prompt.encode()).hexdigest()[:6].translate(str.maketrans("0123456789", "ghijklmnop"))
         text = " ".join([f"Paragraph {place} holds", *(["words"] * (words - 3))])
     else:
-        asked = re.search(r"(\d+)(?:-| )word", prompt)
+        asked = re.search(r"(\d+)(?:-| )word", opening)
         count = max(1, round(int(asked[1]) / 40)) if asked else 1
         lines = (f"Paragraph {i} - Main Point: Point number {i} - Word Count: 40 words" for i in range(1, count + 1))
         text = "\n".join(lines)

@@ -70,18 +70,22 @@ def test_five_hundred_documents_with_faults_at_a_third_of_the_calls(tmp_path: Pa
 def doomed_documents(requests: list[dict[str, Any]]) -> dict[str, str]:
     """Ids and reasons of the documents that cannot be written, from the server's own record.
 
-    A call ends at its first fault that stays. A cut plan is no plan; a cut paragraph is kept, whatever meets the call
-    that asks for it with more room.
+    A call ends at its first fault that stays. A plan that is cut is asked for once more, with another message; cut
+    again, it is no plan. A cut paragraph is kept, whatever meets the call that asks for it with more room.
     """
     ended: dict[str, str] = {}
     doomed = {}
+    cut_plans: Counter[str] = Counter()
     for request in requests:
-        fault, text = request["fault"], request["end"]
+        fault, text = request["fault"], request["opening"]
         if request["key"] in ended or fault not in (*FINAL, "length"):
             continue
         ended[request["key"]] = fault
-        if fault in FINAL or "<step>" not in text:
-            doomed[f"doc-{text.split('number <')[1][:4]}"] = FINAL.get(fault, fault)
+        document = f"doc-{text.split('number <')[1][:4]}"
+        is_cut_plan = fault == "length" and "<step>" not in text
+        cut_plans[document] += is_cut_plan
+        if fault in FINAL or (is_cut_plan and cut_plans[document] == 2):
+            doomed[document] = FINAL.get(fault, fault)
     return doomed
 
 

@@ -82,7 +82,10 @@ def teacher_reply(
             topic=brief.topic, words=brief.words, paragraph_words=paragraph_words, length_noise=length_noise,
             language=brief.language, seed=seed,
         )  # fmt: skip
-        if instruction is not None:
+        if instruction is not None and '"word_count"' in prompt:
+            steps = [{"main_point": point, "word_count": words} for point, words in points]
+            text = json.dumps({"steps": steps}, ensure_ascii=False)
+        elif instruction is not None:
             text = "\n".join(plan_line(i, *point, brief.language) for i, point in enumerate(points, 1))
         else:
             parts = len(points)
