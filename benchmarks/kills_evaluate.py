@@ -94,7 +94,7 @@ def command(url: str, bench: Path, root: Path) -> list[str]:
         sys.executable, "evaluate.py", "bench=jsonl", f"bench.path={bench}", "engine=vllm", f"engine.base_url={url}",
         "engine.model=hosted_vllm/model", f"engine.limits.concurrency={CONCURRENCY}", "judge=server",
         f"judge.base_url={url}", "judge.model=hosted_vllm/judge", f"judge.limits.concurrency={CONCURRENCY}",
-        "sample.max_new_tokens=512", f"root={root}", "name=kills",
+        "judge.anchors=off", "sample.max_new_tokens=512", f"root={root}", "name=kills",
     ]  # fmt: skip
 
 

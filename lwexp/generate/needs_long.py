@@ -1,13 +1,13 @@
 """Asks a model the question that rules cannot settle: does an instruction need a long answer, yes or no?"""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, StrictBool
 
 from lwexp.llm.client import Client
-from lwexp.llm.pool import ask_and_read
+from lwexp.llm.pool import NothingRead, ask_and_read
 from lwexp.records import Instruction, Language
 from lwexp.text.quoting import code_of, fill
 from lwexp.text.replies import read_object
@@ -23,6 +23,40 @@ class Judgement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     needs_long_output: StrictBool
+
+
+ANCHORS: Mapping[Language, tuple[tuple[str, bool], ...]] = {
+    "en": (
+        ("Write a novella of $WORDS$ words about a lighthouse keeper, in ten chapters, each with a title.", True),
+        ("What is the capital of Portugal? Answer with one word.", False),
+    ),
+    "zh": (
+        ("请写一部$WORDS$字的中篇小说，主人公是一位灯塔看守人，共分十章，每章要有标题。", True),
+        ("葡萄牙的首都是哪里？请只回答一个词。", False),
+    ),
+}
+"""Instructions whose answer is plain, with that answer: whether they need a long text."""
+
+
+async def wrong_anchors(client: Client, languages: Iterable[Language], *, min_words: int, seed: int) -> list[str]:
+    """Ask about the anchors before any row. Return a line for each wrong or unreadable answer.
+
+    Raises:
+        LwexpError: When the whole run has to stop.
+    """
+    wrong = []
+    for language in languages:
+        for number, (text, needed) in enumerate(ANCHORS[language]):
+            asked = fill(text, {"WORDS": f"{5 * min_words:,}"})
+            row = Instruction(id=f"anchor-{language}-{number}", text=asked, language=language, source="anchor")
+            try:
+                said = await needs_long_output(client, row, min_words=min_words, seed=seed)
+            except NothingRead as error:
+                wrong.append(f"{error.reason.replace('_', ' ')} for “{asked}”")
+                continue
+            if said != needed:
+                wrong.append(f"{'yes' if said else 'no'} for “{asked}”")
+    return wrong
 
 
 async def needs_long_output(client: Client, instruction: Instruction, *, min_words: int, seed: int) -> bool:

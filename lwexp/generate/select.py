@@ -9,7 +9,7 @@ places left.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,14 +19,14 @@ from lwexp.config.schema import Config
 from lwexp.extend.rows import RawRow
 from lwexp.generate.candidates import Rejected, read_candidate
 from lwexp.generate.instructions import seed_of
-from lwexp.generate.needs_long import judge_prompt, needs_long_output
+from lwexp.generate.needs_long import judge_prompt, needs_long_output, wrong_anchors
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm.client import Client
 from lwexp.llm.errors import is_transient
-from lwexp.llm.ledger import open_ledger
+from lwexp.llm.ledger import Ledger, open_ledger
 from lwexp.llm.pool import DRAINED, NothingRead, ask_all
 from lwexp.llm.price import rates_of
-from lwexp.records import Failure, Instruction, LwexpError, RowLog, Tally, tally, write_rows
+from lwexp.records import Failure, Instruction, Language, LwexpError, RowLog, Tally, tally, write_rows
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import INSTRUCTIONS, LEDGER, SELECT_FAILURES, SelectResults
 from lwexp.runs.progress import shown
@@ -56,6 +56,7 @@ def select_instructions(
     failed = run.path / SELECT_FAILURES
     failed.unlink(missing_ok=True)
     with open_ledger(run.path / LEDGER, config.teacher, root=Path(config.root)) as ledger, RowLog(failed) as out:
+        _check_teacher(config, ledger)
         selection = Selection(config, out)
         to_ask = selection.to_ask(screened(rows, config.select, source))
         try:
@@ -192,6 +193,29 @@ def screened(rows: Iterable[RawRow], config: SelectConfig, source: str) -> Itera
             found = found.model_copy(update={"id": f"{found.id}-{row.number}"})
         ids.add(found.id)
         yield found if rejected is None else _failure(found.id, *rejected)
+
+
+def _check_teacher(config: Config, ledger: Ledger) -> None:
+    """Ask about instructions whose answer is plain, in the languages that are wanted.
+
+    Raises:
+        LwexpError: If an answer is wrong and ``select.anchors=refuse``.
+    """
+    teacher, select = config.teacher, config.select
+    languages = [language for language in LANGUAGES if getattr(select.counts, language)]
+    if teacher.is_free or select.anchors == "off":
+        return
+    wrong: list[str] = []
+
+    async def work(client: Client, wanted: Sequence[Language]) -> None:
+        wrong.extend(await wrong_anchors(client, wanted, min_words=select.min_words, seed=config.seed))
+
+    ask_all([languages], teacher, ledger, work)
+    said = f"teacher {teacher.model} is wrong about instructions whose answer is plain: {'; '.join(wrong)}"
+    if wrong and select.anchors == "refuse":
+        raise LwexpError(f"{said}; choose another teacher, or set select.anchors=warn to select with this one")
+    if wrong:
+        log.warning("%s (select.anchors=refuse stops here)", said)
 
 
 class Forecast(NamedTuple):

@@ -159,6 +159,7 @@ def _name(config: Config, trained: Run | None) -> str:
 def _score(
     config: Config, responses: Sequence[Response], run: RunDirectory, scored: Mapping[str, GivenScores]
 ) -> list[Verdict]:
+    from lwexp.score.anchors import check_judge
     from lwexp.score.checks import check_texts
     from lwexp.score.given_scores import given_verdicts
     from lwexp.score.verdicts import score_responses
@@ -167,6 +168,7 @@ def _score(
     takes_given = any(metric.kind == "quality" for metric in config.bench.scored_by)
     if scored and not takes_given:
         log.warning("%s have scores, which are left out: the bench has no S_q", plural(len(scored), "answer"))
+    check_judge(config.judge, config.bench.scored_by, responses, seed=config.seed, folder=run.path, root=root)
     verdicts = score_responses(
         responses, config.judge, metrics=config.bench.scored_by, seed=config.seed, out_dir=run.path, root=root,
         given=given_verdicts(scored) if takes_given else (),

@@ -213,7 +213,7 @@ def missing_for_now(folder: Path, verdicts: Sequence[Verdict]) -> dict[str, int]
         if verdict.unscored_reason and (verdict.unscored_reason in of_judge or is_transient(verdict.unscored_reason))
     )
     for row in asked_again:
-        if row.about != "answers":  # segments and pairs have no verdict
+        if row.about in ("segments", "pairs"):  # they have no verdict
             found[row.reason] += row.count
     if (failures := folder / ANSWER_FAILURES).exists():
         found.update(row.reason for row in read_rows(failures, Failure) if is_transient(row.reason))

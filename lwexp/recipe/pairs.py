@@ -8,6 +8,7 @@ from pathlib import Path
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions, InstructionFile
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
+from lwexp.extend.metric import STANDARD, metrics_of
 from lwexp.recipe.lineage import (
     describe_sampling,
     end,
@@ -90,10 +91,13 @@ def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Promp
     from lwexp.llm.errors import is_transient
     from lwexp.mix.pair_table import render, summarise
     from lwexp.mix.preferences import choose_pairs
+    from lwexp.score.anchors import check_judge
     from lwexp.score.verdicts import score_responses
 
     responses = _answers(config, run, start, prompts)
-    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path, root=Path(config.root))
+    root = Path(config.root)
+    check_judge(config.judge, metrics_of(STANDARD), responses, seed=config.seed, folder=run.path, root=root)
+    verdicts = score_responses(responses, config.judge, seed=config.seed, out_dir=run.path, root=root)
     missing = missing_for_now(run.path, verdicts)
     if passing := {reason: count for reason, count in missing.items() if is_transient(reason)}:
         named = ", ".join(sorted(reason.replace("_", " ") for reason in passing))

@@ -11,7 +11,7 @@ from lwexp.records import parse_json
 from lwexp.runs.artifacts import SUMMARY, Artifact, Tree
 from lwexp.text.plain import one_line
 
-AskedAbout = Literal["answers", "segments", "pairs"]
+AskedAbout = Literal["answers", "segments", "pairs", "anchors"]
 """What a judge was asked about."""
 
 
@@ -130,6 +130,28 @@ class JudgeFailures(Artifact):
             super().write(folder)
         else:
             (folder / self.FILE).unlink(missing_ok=True)
+
+
+class AnchorPair(Artifact):
+    """A judge's S_q of a good answer and of its words shuffled; None without a readable reply."""
+
+    id: str
+    good: float | None
+    salad: float | None
+
+
+class JudgeAnchors(Artifact):
+    """Whether a judge tells good answers from shuffled words: ``least_gap`` points of S_q between their means."""
+
+    FILE: ClassVar[str] = "judge_anchors.json"
+
+    model: str
+    least_gap: float
+    separates: bool
+    pairs: list[AnchorPair]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{pair.id} {pair.good} against {pair.salad}" for pair in self.pairs)
 
 
 class PairwiseSummary(Artifact):

@@ -15,6 +15,8 @@ An evaluation run (stage ``evaluate``) holds, besides config.json and manifest.j
                                             that came with the answers of responses=<file> follow, by another scorer
     judgements.jsonl  records.Judgement     per judged metric x response x ``judge.repeats``; absent without a judge
     judge.json        runs.summaries        prompt, counts and agreement of the repeats; absent without a judge
+    judge_anchors.json    runs.summaries    scores of good answers and of shuffled words; only of judges that cost
+                                            something, before anything is judged
     judge_failures.json   runs.summaries    questions without a usable reply, by reason, each with an example; absent if
                                             there are none
     checks.jsonl      records.AnswerCheck   per answer that arrived: word counts, early stop, loop, signs of injection

@@ -12,7 +12,7 @@ import pytest
 
 from lwexp.config import Config, compose
 from lwexp.generate import write_drafts
-from lwexp.generate.needs_long import judge_prompt, needs_long_output, read_judgement
+from lwexp.generate.needs_long import judge_prompt, needs_long_output, read_judgement, wrong_anchors
 from lwexp.llm.answer import Answer
 from lwexp.llm.offline.teacher import long_output_reply
 from lwexp.llm.pool import NothingRead
@@ -20,6 +20,7 @@ from lwexp.recipe.data import select
 from lwexp.records import Failure, Instruction, LwexpError, read_rows
 from lwexp.runs import RunDirectory
 from tests.generate.draft_runs import results_of
+from tests.score.scripted_judge import Judge
 
 NOVEL = "Write a long novel about {} and the people who care for it over a hundred years."
 HAIKU = "Tell me in one line what {} is good for, I am in a hurry today."
@@ -229,6 +230,47 @@ def test_an_unreadable_reply_is_asked_for_once_more_and_then_unreadable() -> Non
     with pytest.raises(NothingRead) as caught:
         judge("Yes", "Yes, really", '{"needs_long_output": true}')
     assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("replies", "wrong"),
+    [
+        (("true", "false"), []),
+        (("true", "true"), ["yes for “What is the capital of Portugal? Answer with one word.”"]),
+        (("false", "false"), ["no for “Write a novella of 10,000 words about a lighthouse keeper"]),
+        (("true", "maybe", "perhaps"), ["unreadable for “What is the capital"]),
+    ],
+)
+def test_a_teacher_is_asked_about_plain_instructions(replies: tuple[str, ...], wrong: list[str]) -> None:
+    teacher = Scripted(*(f'{{"needs_long_output": {reply}}}' for reply in replies))
+    found = asyncio.run(wrong_anchors(teacher, ["en"], min_words=2000, seed=0))  # type: ignore[arg-type]
+    assert len(found) == len(wrong)
+    assert all(line.startswith(start) for line, start in zip(found, wrong, strict=True))
+    assert not teacher.replies
+
+
+def test_a_teacher_that_says_yes_to_everything_is_warned_about_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two anchors in English: the short one is answered wrongly. The kept row shows what would have been paid for."""
+    teacher = Judge()
+    teacher.say = lambda _: '{"needs_long_output": true}'
+    address = f"http://127.0.0.1:{teacher.server.server_port}/v1"
+    hosted = ("teacher=local_openai", f"teacher.base_url={address}", "select.counts.en=1", "select.counts.zh=0")
+    file = write_file(tmp_path / "chat.jsonl", [row(HAIKU.format("tea"))])
+    try:
+        with pytest.raises(LwexpError, match=r"yes for “What is the capital.*; choose another teacher, or set .*=warn"):
+            selected(tmp_path, file, "select.anchors=refuse", *hosted)
+        run = selected(tmp_path, file, *hosted)
+        assert "is wrong about instructions whose answer is plain: yes for" in caplog.text
+        assert results_of(run)["instructions"] == 1
+        caplog.clear()
+        selected(tmp_path, file, "select.anchors=off", "seed=1", *hosted)
+        assert "answer is plain" not in caplog.text
+    finally:
+        teacher.server.shutdown()
+        teacher.server.server_close()
+    assert sum("capital of Portugal" in asked[0]["content"] for asked in teacher.seen) == 1
 
 
 def test_an_instruction_cannot_close_its_own_quotation() -> None:

@@ -32,7 +32,13 @@ def engine(provider: Provider, behaviour: str = "healthy") -> tuple[str, ...]:
 def judge(provider: Provider, behaviour: str = "healthy") -> tuple[str, ...]:
     """Overrides for a judge that behaves so."""
     limits = (f"judge.limits.{limit}" for limit in LIMITS)
-    return "judge=server", f"judge.model=hosted_vllm/b-{behaviour}", f"judge.base_url={provider.url}", *limits
+    return (
+        "judge=server",
+        f"judge.model=hosted_vllm/b-{behaviour}",
+        f"judge.base_url={provider.url}",
+        "judge.anchors=off",
+        *limits,
+    )
 
 
 def evaluation(root: Path, bench: Path, *overrides: str) -> RunDirectory:

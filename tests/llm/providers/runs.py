@@ -58,7 +58,8 @@ def select_from(folder: Path, provider: Provider, behaviour: str, *overrides: st
     file = instruction_file(folder, texts, "chat.jsonl")
     run = select(
         compose(
-            "task=select", f"root={folder / 'runs'}", f"source={file}", *teacher(provider, behaviour, *overrides),
+            "task=select", f"root={folder / 'runs'}", f"source={file}", "select.anchors=off",
+            *teacher(provider, behaviour, *overrides),
         )
     )  # fmt: skip
     assert run is not None
