@@ -147,6 +147,9 @@ def _read(text: str, instruction: Instruction, call: PlanCall, cut_at: int | Non
 
 
 def _why_no_plan(text: str) -> BadPlan | None:
+    """What a reply without any step is instead; None for JSON and for short replies, which the parser describes."""
+    if text.lstrip().startswith(("{", "[")):
+        return None
     if passage := find_loop(text):
         return BadPlan("loop", f"it is no plan and repeats “{passage[:80]}”")
     if (words := count_words(text)) > _TEXT_WORDS:

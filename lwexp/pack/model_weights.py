@@ -92,15 +92,29 @@ def load_weights(source: str | Path, **options: Any) -> Any:
     return model
 
 
-def batch_dependent_rotary(config: Any) -> list[str]:
+def batch_dependent_rotary(config: Any, longest: int | None = None) -> dict[str, int]:
     """The rotary types of a transformers config whose frequencies depend on the longest sequence of a forward pass.
 
     transformers computes them from the largest position of the whole batch (``dynamic_rope_update``). Documents of one
-    pack, or answers that are decoded together, would change each other.
+    pack, or answers that are decoded together, would change each other as soon as one of them passes a limit.
+
+    Args:
+        config: A transformers config.
+        longest: Positions of the longest possible sequence; None if it is not known.
+
+    Returns:
+        Rotary type -> the number of positions up to which its frequencies are fixed. Types whose limit ``longest``
+        does not pass are left out.
     """
     found = getattr(config, "rope_parameters", None) or {}
     per_layer = [value for value in found.values() if isinstance(value, dict)]
-    return sorted({str(rotary.get("rope_type")) for rotary in (found, *per_layer)} & {"dynamic", "longrope"})
+    limits = {}
+    for rotary in (found, *per_layer):
+        if (kind := rotary.get("rope_type")) in ("dynamic", "longrope"):
+            # dynamic grows beyond max_position_embeddings, longrope switches beyond the length of the pretraining.
+            original = rotary.get("original_max_position_embeddings") if kind == "longrope" else None
+            limits[str(kind)] = int(original or config.max_position_embeddings)
+    return {kind: limit for kind, limit in sorted(limits.items()) if longest is None or longest > limit}
 
 
 def conversion_advice(path: str | Path) -> str | None:

@@ -9,6 +9,7 @@ the template itself can write control tokens.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -26,6 +27,10 @@ _TAG = re.compile(r"</?\w+>")
 _BRACKETED = re.compile(r"<\S+>|\[\S+\]")
 _OPEN, _CLOSE = "\ue000", "\ue001"  # around the number of a replaced token; private-use characters are in no template
 _SHOWN = 40
+_NO_SYSTEM = (
+    "move the system message into the first question of such rows, or set model.chat to a format with system messages "
+    "(chatml, glm4, llama31)"
+)
 
 QUESTION, ANSWER = "lwexpquestion", "lwexpanswer"
 _PROBE = (Message(role="user", content=QUESTION), Message(role="assistant", content=ANSWER))
@@ -54,19 +59,25 @@ def render(tokenizer: PreTrainedTokenizerFast, source: str, messages: Sequence[M
     """
     import jinja2
 
-    try:
+    def rendered(messages: Sequence[Message]) -> str:
         return str(
             tokenizer.apply_chat_template(
                 [message.model_dump() for message in messages],
                 chat_template=source, tokenize=False, add_generation_prompt=prompt,
             )
         )  # fmt: skip
+
+    try:
+        return rendered(messages)
     except (jinja2.TemplateError, TypeError) as error:
         roles = ", ".join(message.role for message in messages)
-        raise LwexpError(
-            f"the chat template of {tokenizer.name_or_path or '(in memory)'} fails on messages of {roles}: {error}; "
-            "fix or drop such rows, or choose another model.chat"
-        ) from None
+        fix = "fix or drop such rows, or choose another model.chat"
+        if messages[0].role == "system":
+            with contextlib.suppress(jinja2.TemplateError, TypeError):
+                rendered(messages[1:])
+                fix = _NO_SYSTEM
+        name = tokenizer.name_or_path or "(in memory)"
+        raise LwexpError(f"the chat template of {name} fails on messages of {roles}: {error}; {fix}") from None
 
 
 class ChatTemplate:
@@ -198,10 +209,20 @@ class ChatTemplate:
         raise LwexpError(self._broken(f"{what} is rendered otherwise than in the whole: {shown}", messages, fix))
 
     def _broken(self, problem: str, messages: Sequence[Message], fix: str | None = None) -> str:
+        fix = fix or "drop such rows or choose another model.chat"
+        if messages[0].role == "system" and self._can_train(messages[1:]):
+            fix = _NO_SYSTEM  # Mistral's template writes it into the last question, wherever that is
         return (
             f"model.chat=own: the chat template of {self._name} cannot be trained on a conversation of "
-            f"{len(messages)} messages: {problem}; {fix or 'drop such rows or choose another model.chat'}"
+            f"{len(messages)} messages: {problem}; {fix}"
         )
+
+    def _can_train(self, messages: Sequence[Message]) -> bool:
+        try:
+            self.conversation(messages, "last")
+        except LwexpError:
+            return False
+        return True
 
     def _split(self, rendered: str, spans: Sequence[Span]) -> Iterator[Piece]:
         """The rendering as pieces; special tokens that were in messages are put back as text."""

@@ -48,6 +48,13 @@ INSTRUCT = (
     "<|im_start|>{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
     "{% else %} {{ m.content }}<|im_end|>{% endif %}{% endfor %}"
 )
+# The system message stands in the last question, as in Mistral's.
+SYSTEM_LAST = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] + '\n\n' %}"
+    "{% set rest = messages[1:] %}{% else %}{% set system = '' %}{% set rest = messages %}{% endif %}"
+    "<|im_start|>{% for m in rest %}{% if m.role == 'user' %}[INST] {{ system if loop.last else '' }}{{ m.content }}"
+    " [/INST]{% else %} {{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+)
 # An end of the whole conversation besides the end of each answer.
 CLOSED = PLAIN.replace("{% endif %}", "{% else %}<|endoftext|>{% endif %}")
 

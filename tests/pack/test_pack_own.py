@@ -19,6 +19,7 @@ from tests.pack.own_templates import (
     MARKED,
     MARKED_WITH_HEADER,
     PLAIN,
+    SYSTEM_LAST,
     THINKING,
     TRIMMED,
     WITH_DEFAULT,
@@ -170,8 +171,30 @@ def test_a_template_that_breaks_the_property_is_refused_in_one_line(open_own, wh
     assert "\n" not in str(refused.value)
 
 
+NO_SYSTEM = "move the system message into the first question of such rows, or set model.chat to a format with system"
+NEEDS_NO_SYSTEM = {
+    "in the last question": SYSTEM_LAST,
+    "refused": "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + PLAIN,
+}
+
+
+@pytest.mark.parametrize("what", NEEDS_NO_SYSTEM)
+def test_a_template_that_only_fails_with_system_messages_says_what_to_do_with_them(open_own, what):
+    _, tokenizer = open_own(NEEDS_NO_SYSTEM[what])
+    with pytest.raises(LwexpError, match=NO_SYSTEM) as refused:
+        encode_conversation(tokenizer, chat_of(tokenizer), TALK)
+    assert "\n" not in str(refused.value)
+    # The same rows after the advice: the system message is part of the first question.
+    moved = turns("Be brief.\n\nHi", "Yo", "Write a story.", "大海是蓝色的。")
+    assert encode_conversation(tokenizer, chat_of(tokenizer), moved)
+    # The control: a fault that has nothing to do with system messages is not blamed on them.
+    _, broken = open_own(BROKEN["a refusal of its own"][0])
+    with pytest.raises(LwexpError, match=r"fix or drop such rows, or choose another model\.chat"):
+        encode_conversation(broken, chat_of(broken), TALK)
+
+
 UNUSABLE = {
-    "no template": (None, "has no chat template; set model.chat to a format"),
+    "no template": (None, r"has no chat template; set model.chat=chatml \(the tokenizer has its tokens\)"),
     "no end": (PLAIN.replace("<|im_end|>", "").replace("<|im_start|>", ""), "no special token after the answer"),
     "no answers": (PLAIN.replace("{{ m.content }}", "x"), "drops or changes the answer"),
     "no Jinja": ("{% for %}", "the chat template of .* fails"),

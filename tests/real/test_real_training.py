@@ -90,20 +90,44 @@ def asked(prompt: str) -> str:
 def test_the_first_loss_is_that_of_transformers(folder, plain):
     """Mean over the tokens of every answer and its <|im_end|>, each document alone."""
     model, tokenizer = plain
-    losses = []
+    targets, everything, joined = [], [], []
     for question, answer in ROWS:
         before = tokenizer(asked(question))["input_ids"]
-        ids = torch.tensor([before + tokenizer(f"{answer}<|im_end|>")["input_ids"]])
-        with torch.no_grad():
-            log_probs = model(ids).logits[0, :-1].log_softmax(-1)
-        own = -log_probs.gather(1, ids[0, 1:, None])[:, 0]
-        losses += own[len(before) - 1 :].tolist()
+        ids = before + tokenizer(f"{answer}<|im_end|>")["input_ids"]
+        joined.append((ids, len(before)))
+        own = minus_log_probs(model, ids)
+        everything.append(own)
+        targets.append(own[len(before) - 1 :])
 
     first = metrics(folder, "sft")[0]
-    assert first["target_tokens"] == len(losses)
-    assert first["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
-    # The control: the questions' tokens are no targets, and with them the loss would be another.
-    assert first["loss"] != pytest.approx(sum(losses[:-5]) / len(losses[:-5]), abs=1e-3)
+    assert first["target_tokens"] == sum(map(len, targets))
+    assert first["loss"] == pytest.approx(mean(targets), abs=1e-5)
+
+    # The controls: each mistake that a packed loss can make gives another number.
+    one_text = minus_log_probs(model, [token for ids, _ in joined for token in ids])
+    starts = [sum(len(ids) for ids, _ in joined[:number]) for number in range(len(joined))]
+    places = [(start + before - 1, start + len(ids) - 1) for start, (ids, before) in zip(starts, joined, strict=True)]
+    wrong = {
+        "questions are targets": mean(everything),
+        "documents see each other": mean([one_text[low:high] for low, high in places]),
+        "answers without their end": mean([own[:-1] for own in targets]),
+        "targets moved by one token": mean(
+            [own[-len(part) - 1 : -1] for own, part in zip(everything, targets, strict=True)]
+        ),
+        "documents weigh the same": sum(float(part.mean()) for part in targets) / len(targets),
+    }
+    assert all(abs(first["loss"] - loss) > 1e-2 for loss in wrong.values()), (first["loss"], wrong)
+
+
+def minus_log_probs(model, ids: list[int]) -> torch.Tensor:
+    """-log p of every token but the first, for the tokens as one document."""
+    row = torch.tensor([ids])
+    with torch.no_grad():
+        return -model(row).logits[0, :-1].log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
+
+
+def mean(parts: list[torch.Tensor]) -> float:
+    return float(torch.cat(parts).mean())
 
 
 def test_greedy_answers_of_the_export_are_those_of_transformers(folder):

@@ -239,7 +239,8 @@ def test_rotary_frequencies_that_depend_on_the_batch_are_refused(kind: str, tmp_
     config.save_pretrained(tmp_path)
     overrides = (f"model={'hf' if kind == 'longrope' else 'llama31'}", f"model.path={tmp_path}", "hardware=cpu")
     problem = str(architecture_problem(compose(*overrides).model, None))
-    assert re.search(rf"its rotary frequencies \({kind}\) depend on the longest document of a pack; set model", problem)
+    said = rf"its rotary frequencies \({kind}\) depend on the longest document of a pack beyond 16 tokens; set pack.max"
+    assert re.search(said, problem)
     # Why: in transformers, a short sequence beside one of 24 tokens, beyond the original 16, is not what it is alone.
     theirs, _ = both(config)
     rows = torch.randint(1, 300, (2, 24))
@@ -247,11 +248,37 @@ def test_rotary_frequencies_that_depend_on_the_batch_are_refused(kind: str, tmp_
         beside, alone = theirs(rows).logits[0, :8], theirs(rows[:1, :8]).logits[0]
         assert float((beside - alone).abs().max()) > 1e-2
 
+    # Where no document can pass the original length, nothing depends on the batch.
+    assert "rotary frequencies" in str(architecture_problem(compose(*overrides).model, None, 17))
+    assert "rotary frequencies" not in str(architecture_problem(compose(*overrides).model, None, 16))
+
     # Negative controls: the run's own scaling replaces the folder's, and a fixed scaling does not depend on the batch.
     stretched = ("model.context_length=64", "model.rope_scaling={kind: yarn, factor: 4.0}")
     assert "rotary frequencies" not in str(architecture_problem(compose(*overrides, *stretched).model, None))
     fixed = tiny_config("llama", rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4})
     assert admission.rotary_problem(fixed.to_dict()) is None
+
+
+@pytest.mark.parametrize("kind", ROTARY)
+def test_short_packs_of_such_models_are_exact(kind: str) -> None:
+    """Documents of at most the original 16 tokens; after one of 24, the pack's own frequencies come back."""
+    name, options = ROTARY[kind]
+    theirs, ours = both(tiny_config(name, **options))
+    documents = make_documents(4, [16, 9, 13])
+
+    def difference(pack_documents: list[Any]) -> float:
+        with torch.no_grad():
+            packed = pack_logprobs(ours, make_pack(pack_documents))
+            alone = []
+            for document in pack_documents:
+                ids = torch.tensor([document.ids])
+                rows = theirs(ids, use_cache=False).logits[0, document.prompt - 1 : -1].log_softmax(-1)
+                alone.append(rows.gather(1, ids[0, document.prompt :, None])[:, 0])
+            return float((packed - torch.cat(alone)).abs().max())
+
+    assert difference(documents) < 1e-5
+    # The control: beside a document of 24 tokens, the short ones are off.
+    assert difference([*documents, *make_documents(4, [24])]) > 1e-3
 
 
 def test_a_hub_model_that_is_not_here_says_how_to_get_it() -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lwexp.config.compose import compose
 from lwexp.config.folders import CONF
 from lwexp.train.export.card import base_licence
+from lwexp.train.model import hub_models
 from lwexp.train.model.dimensions import model_sizes, size_surprise
 from lwexp.train.model.hub_models import hub_model
 from lwexp.train.planner.dry_run import describe_plan
@@ -28,6 +30,15 @@ PARAMETERS = {
 def test_every_preset_of_a_published_model_is_listed_above() -> None:
     named = {path.stem for path in (CONF / "model").glob("*.yaml")}
     assert named - {"glm4", "llama31", "tiny_glm", "tiny_llama", "hf"} == set(PARAMETERS)
+
+
+def test_every_published_model_names_its_source_and_what_it_does_not_show() -> None:
+    table = yaml.safe_load(hub_models._TABLE.read_text(encoding="utf-8"))
+    assert len(table) == len(PARAMETERS)
+    for path, entry in table.items():
+        assert set(entry) == {"source", "unverified", "licence", "config"}, path
+        assert entry["source"].strip(), path
+        assert set(entry["unverified"]) <= set(entry["config"]), path
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from lwexp.extend import ChatFormat, Piece, register
+from lwexp.pack.fitting import advice
 from lwexp.pack.template import ChatTemplate, own_template, render
 from lwexp.pack.template_options import Options, with_options
 from lwexp.records import LwexpError, Message, parse_json
@@ -60,8 +61,8 @@ class OwnTemplate(ChatFormat):
         source = own_template(tokenizer)
         if source is None:
             raise LwexpError(
-                f"model.chat=own: tokenizer {tokenizer.name_or_path or '(in memory)'} has no chat template; set "
-                "model.chat to a format of lwexp"
+                f"model.chat=own: tokenizer {tokenizer.name_or_path or '(in memory)'} has no chat template; "
+                f"{advice(tokenizer)}"
             )
         found = ChatTemplate(tokenizer, source)
         options = Options(self.default_system, self.date, self.enable_thinking, self.think_blocks)

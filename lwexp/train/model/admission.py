@@ -59,20 +59,26 @@ def _checked(content: str) -> str | None:
     )
 
 
-def rotary_problem(content: Mapping[str, Any]) -> str | None:
+def rotary_problem(content: Mapping[str, Any], longest: int | None = None) -> str | None:
     """Why the rotary frequencies of a config.json do not fit packs; None if they do.
 
     The self-check cannot show it: its documents are shorter than the length at which the frequencies change.
+
+    Args:
+        content: Of the config.json.
+        longest: Tokens of the longest document that a pack may hold.
     """
     try:
-        rotary = batch_dependent_rotary(read_config(content))
+        rotary = batch_dependent_rotary(read_config(content), longest)
     except LwexpError as error:
         return str(error)
     if not rotary:
         return None
+    limit = min(rotary.values())
     return (
-        f"its rotary frequencies ({', '.join(rotary)}) depend on the longest document of a pack; set "
-        f"model.rope_scaling and model.context_length, or choose another model"
+        f"its rotary frequencies ({', '.join(rotary)}) depend on the longest document of a pack beyond {limit:,} "
+        f"tokens; set pack.max_tokens={limit} or less, or model.rope_scaling and model.context_length, or choose "
+        "another model"
     )
 
 

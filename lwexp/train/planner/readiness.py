@@ -72,7 +72,10 @@ def problems_here(config: Config, start_from: Path | None = None) -> list[str]:
 def settings_problems(config: Config, start_from: Path | None = None) -> list[str]:
     """Every reason why a run could not start on any machine. A dry run reports these as a refusal too."""
     model = config.model
-    problems = [folder_problem(model, start_from) or architecture_problem(model, start_from), batch_problem(config)]
+    problems = [
+        folder_problem(model, start_from) or architecture_problem(model, start_from, config.pack.max_tokens),
+        batch_problem(config),
+    ]
     # A random model may have fewer positions than a pack has tokens, if its documents are short. For such a model this
     # is checked after packing.
     if model.init == "pretrained" and not any(problems):
@@ -101,10 +104,15 @@ def adapter_problem(model: ModelConfig) -> str | None:
     return None
 
 
-def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | None:
+def architecture_problem(model: ModelConfig, start_from: Path | None, longest: int | None = None) -> str | None:
     """What is wrong with the architecture, vocabulary or tokenizer of the folder to be loaded; None if nothing is.
 
     Reads config.json and the tokenizer's files, but no weights.
+
+    Args:
+        model: The config's model.
+        start_from: Folder to be loaded instead of ``model.path``.
+        longest: Tokens of the longest document that a pack may hold; None if it is not known.
     """
     path = str(start_from) if start_from else model.path
     content = config_json(path, None if start_from else model.revision)
@@ -119,7 +127,7 @@ def architecture_problem(model: ModelConfig, start_from: Path | None) -> str | N
         return f"architecture: {path} is of type {found!r}, model.family={wanted}; choose a model of that family"
     if model.family.is_read_from_folder and (problem := admission_problem(content)):
         return f"architecture: {path}: {problem}"
-    if model.rope_scaling is None and (problem := rotary_problem(content)):
+    if model.rope_scaling is None and (problem := rotary_problem(content, longest)):
         return f"architecture: {path}: {problem}"
     file = find_config(path, None if start_from else model.revision)
     if file is None or not (file.parent / "tokenizer.json").is_file():
