@@ -24,10 +24,12 @@ class CPU(Strict):
     """One attention call per document; the other paths need a CUDA device."""
     kernels: Literal["eager", "compile"] = "eager"
     """RMSNorm and SwiGLU: transformers' own, or fused by torch.compile."""
+    precision: Annotated[Literal["bf16-true", "32-true"], Key(neutral="32-true")] = "32-true"
+    """bf16-true halves weights and activations; the optimiser keeps float32 copies of the trained weights. It is slow
+    on processors without bf16 instructions."""
 
     device: ClassVar[Literal["cpu", "cuda"]] = "cpu"
     """Where tensors are, as torch calls it."""
-    precision: ClassVar[Literal["bf16-true", "32-true"]] = "32-true"
     devices: ClassVar[int] = 1
     """Ranks on each node."""
     ranks: ClassVar[int] = 1
@@ -37,8 +39,11 @@ class CPU(Strict):
     moments: ClassVar[Literal["float32", "bf16"]] = "float32"
     peak_tflops: ClassVar[float | None] = None
     mfu: ClassVar[float] = 1.0
-    number_bytes: ClassVar[int] = 4
-    """Bytes per value of weights and activations."""
+
+    @property
+    def number_bytes(self) -> int:
+        """Bytes per value of weights and activations."""
+        return 2 if self.precision == "bf16-true" else 4
 
 
 Attention = Literal["auto", "per_document", "varlen", "cudnn", "flash", "hybrid"]

@@ -1,7 +1,8 @@
 """Asks the teacher for a plan, as lines of text or as JSON by a schema, and once more if the first cannot be used."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from types import GenericAlias
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -69,10 +70,13 @@ def plan_form(limits: PlanLimits, teacher: Endpoint) -> Literal["text", "schema"
 def plan_schema(limits: PlanLimits) -> type[BaseModel]:
     """The wanted plan as a pydantic model, whose JSON schema bounds the number of steps and their words."""
     strict = ConfigDict(extra="forbid")
-    words = Annotated[int, Field(ge=limits.min_step_words, le=limits.max_step_words)]
-    step: Any = create_model("PlanStep", __config__=strict, main_point=str, word_count=words)
-    steps: Any = Annotated[list[step], Field(min_length=1, max_length=limits.max_steps)]
-    return create_model("Plan", __config__=strict, steps=steps)
+    words = Field(ge=limits.min_step_words, le=limits.max_step_words)
+    step: Any = create_model("PlanStep", __config__=strict, main_point=(str, ...), word_count=(int, words))
+    steps: Any = GenericAlias(list, (step,))
+    found: type[BaseModel] = create_model(
+        "Plan", __config__=strict, steps=(steps, Field(min_length=1, max_length=limits.max_steps))
+    )
+    return found
 
 
 async def plan_document(

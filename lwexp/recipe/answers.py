@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, ServerEngine
+from lwexp.config.evaluate import ApiEngine, CheckpointEngine, ServerEngine
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.records import Failure, LwexpError, Prompt, Response, write_rows
 from lwexp.runs import Run, RunDirectory
@@ -50,6 +51,34 @@ def collect_answers(
         chat=chat, counter=config.bench.counter, root=Path(config.root),
         server=engine if isinstance(engine, ServerEngine) else None,
     )  # fmt: skip
+
+
+def check_architecture(config: Config) -> None:
+    """Compare decoding with transformers on a miniature of the folder in ``engine.path``.
+
+    Folders of training runs passed such a check before they were trained.
+
+    Raises:
+        LwexpError: If the folder's answers would not be its model's.
+    """
+    engine = config.engine
+    if config.responses or not isinstance(engine, CheckpointEngine) or engine.path is None:
+        return
+    from lwexp.sample.folder_check import decoding_problem
+    from lwexp.train.model.admission import miniature
+    from lwexp.train.model.folder_layout import read_config
+
+    folder = Path(engine.path)
+    try:
+        small = miniature(read_config(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
+    except (
+        AttributeError,
+        TypeError,
+    ) as error:  # a config that does not count layers, heads and widths as Llama's does
+        log.warning("%s: no miniature of this architecture can be made, so decoding is unchecked (%s)", folder, error)
+        return
+    if problem := decoding_problem(small):
+        raise LwexpError(f"{folder}: {problem}")
 
 
 def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:

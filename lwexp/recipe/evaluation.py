@@ -14,7 +14,7 @@ from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.pack.model_weights import conversion_advice
-from lwexp.recipe.answers import chat_template, collect_answers, subject, template_for_report
+from lwexp.recipe.answers import chat_template, check_architecture, collect_answers, subject, template_for_report
 from lwexp.recipe.lineage import describe_sampling, end, judge_prompt_input, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
@@ -58,6 +58,7 @@ def evaluate(config: Config) -> RunDirectory | None:
     )  # fmt: skip
     with run:
         if not run.is_finished:
+            check_architecture(config)
             scored: dict[str, GivenScores] = {}
             responses = collect_answers(config, prompts, trained, run, scored)
             verdicts = _score(config, responses, run, scored)
@@ -139,7 +140,9 @@ def _checked_folder(config: Config, trained: Run | None, prompts: Sequence[Promp
 
     folder = trained.path / "model" if trained else Path(str(engine.path))
     served = isinstance(engine, ServerEngine)
-    return check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
+    found = check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
+    check_architecture(config)
+    return found
 
 
 def _existing(path: str) -> Path:

@@ -134,6 +134,11 @@ class Decoder:
         """How many answers can be admitted."""
         return self._slots - len(self._rows)
 
+    @property
+    def logits(self) -> Logits:
+        """Logits of the next token of each answer, in the order in which the answers were admitted."""
+        return self._logits
+
     @torch.inference_mode()
     def admit(self, new: Sequence[DecodeRequest], sample: SampleConfig) -> None:
         """Read prompts into free slots; ``sample.batch_size`` is not used."""

@@ -12,9 +12,13 @@ from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.model_weights import refused_if_damaged
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
-from lwexp.sample.slot_attention import layers_problem
+from lwexp.sample.decode import Decoder, DecodeRequest
+from lwexp.sample.slot_attention import layers_problem, slot_attention
 
 _GIB = 2**30
+_PROMPT_LENGTHS = (11, 7)
+_STEPS = 3
+_TOLERANCE = 1e-4  # nats; rounding gives about 1e-6, a window that is ignored 0.1
 
 
 def check_folder(
@@ -54,6 +58,53 @@ def check_folder(
     return (
         f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt "
         f"has {longest:,} tokens"
+    )
+
+
+def decoding_problem(small: Any) -> str | None:
+    """Why a model of this architecture cannot be decoded here; None if its miniature computes what transformers does.
+
+    Two answers of different lengths are decoded together, in float32 with random weights, and compared with
+    transformers' forward pass on each alone.
+
+    Args:
+        small: A transformers config of a miniature, with windows shorter than the prompts.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.manual_seed(0)
+        # Only eager attention computes everything that an architecture asks for; SDPA has no softcap.
+        model: Any = AutoModelForCausalLM.from_config(small, dtype=torch.float32, attn_implementation="eager").eval()
+        for weight in model.parameters():  # new norm weights are 1 and new biases 0, which would hide their absence
+            torch.nn.init.normal_(weight.data, mean=1.0 if weight.dim() == 1 else 0.0, std=0.2)
+    answers = [list(range(1, 1 + length)) for length in _PROMPT_LENGTHS]
+    starts = [len(tokens) for tokens in answers]
+    try:
+        with slot_attention(model):
+            decoder, steps = Decoder(model, len(answers), ()), []
+            sample = SampleConfig(temperature=0.0, max_new_tokens=_STEPS + 1)
+            decoder.admit([DecodeRequest(str(n), list(tokens), "") for n, tokens in enumerate(answers)], sample)
+            for _ in range(_STEPS):
+                steps.append(decoder.logits.log_softmax(-1))
+                for chosen in decoder.choose():
+                    assert chosen.token is not None
+                    answers[int(chosen.id)].append(chosen.token)
+                decoder.advance()
+    except LwexpError as error:
+        return str(error)
+    with torch.inference_mode():
+        wholes = [model(torch.tensor([tokens]), use_cache=False).logits[0].log_softmax(-1) for tokens in answers]
+    gaps = [
+        (step[row] - wholes[row][starts[row] - 1 + at]).abs().max()
+        for at, step in enumerate(steps)
+        for row in range(len(answers))
+    ]
+    if (gap := float(max(gaps))) <= _TOLERANCE:
+        return None
+    return (
+        f"{small.model_type} computes something that decoding here does not: log-probs differ by {gap:.2g} from "
+        "transformers'; serve it with vLLM (engine=vllm)"
     )
 
 

@@ -81,7 +81,7 @@ def check_judge(
     *,
     seed: int,
     folder: Path,
-    root: Path | None,
+    root: Path | None = None,
 ) -> JudgeAnchors | None:
     """Judge the anchors in the languages of ``responses``, and write judge_anchors.json.
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lwexp.config import compose
 from lwexp.recipe.evaluation import evaluate
 from lwexp.records import LwexpError, Prompt
+from lwexp.sample import slot_attention
 from lwexp.sample.collect import collect
-from lwexp.sample.folder_check import check_folder
+from lwexp.sample.folder_check import check_folder, decoding_problem
+from lwexp.train.model.admission import miniature
+from tests.sample.test_sample_architectures import MODELS, model_of
 
 PROMPTS = [Prompt(id="p", text="Write 10 words on tea.", language="en", type="t", required_words=10)]
 
@@ -57,3 +61,35 @@ def test_a_dry_run_of_evaluate_looks_at_the_folder(
         evaluate(compose(*asked, f"engine.path={glm_folder}", "sample.max_new_tokens=32768"))
     with pytest.raises(LwexpError, match="holds no model"):
         evaluate(compose(*asked, f"engine.path={tmp_path / 'nothing'}", "sample.max_new_tokens=20"))
+
+
+@pytest.mark.parametrize("name", ["qwen3", *MODELS])
+def test_an_architecture_is_decoded_as_transformers_computes_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = model_of(name).config
+    small = miniature(config)
+    assert decoding_problem(small) is None
+    if not getattr(config, "sliding_window", None) or name == "qwen3":
+        return
+
+    def forgets_the_window(*args: Any, **options: Any) -> Any:
+        return attend(*args, **options | {"sliding_window": None})
+
+    attend = slot_attention.attend
+    monkeypatch.setattr(slot_attention, "attend", forgets_the_window)
+    assert "log-probs differ by" in str(decoding_problem(small))
+
+
+def test_a_folder_that_would_be_decoded_wrongly_is_refused_before_a_run(
+    glm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sharper(*args: Any, scaling: float, **options: Any) -> Any:
+        return attend(*args, scaling=2 * scaling, **options)
+
+    attend = slot_attention.attend
+    monkeypatch.setattr(slot_attention, "attend", sharper)
+    asked = ("experiment=smoke", f"root={tmp_path}", f"engine.path={glm_folder}", "sample.max_new_tokens=20")
+    for more in ((), ("dry_run=true",)):
+        with pytest.raises(LwexpError, match=r"glm computes something .* serve it with vLLM \(engine=vllm\)") as error:
+            evaluate(compose(*asked, *more))
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.rglob("responses.jsonl"))

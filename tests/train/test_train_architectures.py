@@ -261,7 +261,7 @@ def test_rotary_frequencies_that_depend_on_the_batch_are_refused(kind: str, tmp_
 
 @pytest.mark.parametrize("kind", ROTARY)
 def test_short_packs_of_such_models_are_exact(kind: str) -> None:
-    """Documents of at most the original 16 tokens; after one of 24, the pack's own frequencies come back."""
+    """Documents of at most the original 16 tokens are what they are alone."""
     name, options = ROTARY[kind]
     theirs, ours = both(tiny_config(name, **options))
     documents = make_documents(4, [16, 9, 13])

@@ -137,6 +137,35 @@ def test_dpo_resumes_exactly_at_the_first_a_middle_and_the_last_step(
     assert_same(train_in(tiny_config(tmp_path / "cut", *options), **inputs).path, whole)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("model.adapter=lora", "model.lora.dropout=0.2"), ("hardware=cpu", "hardware.precision=bf16-true")],
+    ids=str,
+)
+def test_adapters_and_bf16_weights_resume_exactly(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws the same numbers again, and the float32 copies of bf16 weights are not rounded on the way."""
+    from safetensors.torch import load_file
+
+    more = (*options, "objective.max_steps=4", "training.checkpoint_every_steps=1", "objective.optimizer.lr=0.01")
+    whole = train_in(tiny_config(tmp_path / "whole", *more), rows=tiny_conversations()).path
+    crash_at(2, monkeypatch)
+    with pytest.raises(StopError):
+        train_in(tiny_config(tmp_path / "cut", *more), rows=tiny_conversations())
+    monkeypatch.undo()
+    resumed = train_in(tiny_config(tmp_path / "cut", *more), rows=tiny_conversations()).path
+    assert_same(resumed, whole)
+    assert {tensor.dtype for tensor in weights(whole).values()} == {
+        torch.bfloat16 if "bf16" in more[1] else torch.float32
+    }
+    if "lora" in more[0]:
+        ours, theirs = (load_file(run / "adapter" / "adapter_model.safetensors") for run in (resumed, whole))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+        assert any(tensor.abs().max() > 0 for name, tensor in theirs.items() if "lora_B" in name)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_sft_resumes_exactly_wherever_it_stops(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pack a step and accumulation of three; the first step, an epoch's edge and the step after it, the last."""
