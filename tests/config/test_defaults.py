@@ -46,7 +46,7 @@ def test_defaults_belong_to_the_chosen_class():
     assert compose_tree("objective=dpo")["objective"]["ld_alpha"] == 1.0
     assert "ld_alpha" not in compose_tree()["objective"]
     assert compose_tree("hardware=cpu")["hardware"] == {
-        "kind": "cpu", "threads": None, "attention": "auto", "kernels": "eager",
+        "kind": "cpu", "threads": None, "attention": "auto", "kernels": "eager", "precision": "32-true",
     }  # fmt: skip
 
 

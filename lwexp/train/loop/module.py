@@ -79,6 +79,7 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         self._nonfinite = nonfinite or NonFinite(record=None, allowed=0)
         self._part_tokens = part_tokens
         self._make_optimizer = make_optimizer
+        self._dropout_seed: int | None = None
         self.model: nn.Module | None = None
 
     def configure_model(self) -> None:
@@ -93,6 +94,8 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
     def on_fit_start(self) -> None:
         assert self.model is not None
         restore_rotary(self.model)  # the strategy may have rounded the rotary frequencies when it cast the model
+        if any(isinstance(module, nn.Dropout) and module.p for module in self.model.modules()):
+            self._dropout_seed = torch.initial_seed()  # of the run: nothing has been drawn since
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         # The learning rate is set in each step, as a pure function of the step's number.
@@ -107,6 +110,8 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
         device's queue takes milliseconds. (DeepSpeed's own step waits once more, for its overflow check.)
         """
         optimizer = self.optimizers()
+        if self._dropout_seed is not None:  # so that a resumed run draws what the whole one does
+            torch.manual_seed(self._dropout_seed + 1_000_003 * (batch.step + 1) + 7_919 * self.global_rank)
         lr = self._set_learning_rate(optimizer, batch.step)
         sums = self._reduced(self._accumulate(batch), "sum")
         if self._is_sharded:
