@@ -123,7 +123,8 @@ def minus_log_probs(model, ids: list[int]) -> torch.Tensor:
     """-log p of every token but the first, for the tokens as one document."""
     row = torch.tensor([ids])
     with torch.no_grad():
-        return -model(row).logits[0, :-1].log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
+        found: torch.Tensor = -model(row).logits[0, :-1].log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
+    return found
 
 
 def mean(parts: list[torch.Tensor]) -> float:

@@ -82,8 +82,8 @@ def test_an_architecture_is_decoded_as_transformers_computes_it(name: str, monke
 def test_a_folder_that_would_be_decoded_wrongly_is_refused_before_a_run(
     glm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def sharper(*args: Any, scaling: float, **options: Any) -> Any:
-        return attend(*args, scaling=2 * scaling, **options)
+    def sharper(*args: Any, **options: Any) -> Any:
+        return attend(*args, **options | {"scaling": 2 * options["scaling"]})
 
     attend = slot_attention.attend
     monkeypatch.setattr(slot_attention, "attend", sharper)
