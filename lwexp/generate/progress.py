@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwexp.generate.write import Ask
+from lwexp.generate.planning import Ask
 from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.llm.client import Client
 from lwexp.records import Failure
