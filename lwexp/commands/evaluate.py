@@ -16,7 +16,9 @@ from lwexp.config import Config
 def run(config: Config) -> None:
     """Sample, score and report."""
     from lwexp.recipe import evaluate
+    from lwexp.runs.ranks import require_one_process
 
+    require_one_process("lwexp evaluate")
     evaluate(config)
 
 

@@ -15,7 +15,9 @@ from lwexp.config import Config
 def run(config: Config) -> None:
     """Do the one task that ``task`` names."""
     from lwexp.recipe import generate
+    from lwexp.runs.ranks import require_one_process
 
+    require_one_process("lwexp generate")
     generate(config)
 
 

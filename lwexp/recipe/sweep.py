@@ -14,9 +14,10 @@ from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs import Run
 from lwexp.runs.logs import console_log, each_message_once, show
+from lwexp.runs.ranks import require_one_process
 from lwexp.runs.summaries import SweepSummary, varied_keys
 from lwexp.runs.trial_runner import run_setup, run_trials
-from lwexp.runs.trials import Trial, make_trials, sweep_directory, write_trials
+from lwexp.runs.trials import Trial, make_trials, sweep_directory, sweep_lock, update_trials
 from lwexp.text.plain import plural
 
 _ENTRY_WORDS = 3  # -m lwexp <command>
@@ -65,13 +66,15 @@ class Sweep:
             KeyboardInterrupt: After running trials were stopped and ``trials.json`` was written.
         """
         console_log()
+        require_one_process("a sweep")
         folder = sweep_directory(self.root, self.name, job_overrides)
         trials = make_trials(folder, job_overrides)
         folder.mkdir(parents=True, exist_ok=True)
-        keys = varied_keys(job_overrides)
-        SweepSummary(name=self.name, question=self.where.question, varied=keys).write(folder)
-        self.run_setup_commands(folder)
-        run_trials(self.entry, trials, self.where, folder)
+        with sweep_lock(folder):
+            keys = varied_keys(job_overrides)
+            SweepSummary(name=self.name, question=self.where.question, varied=keys).write(folder)
+            self.run_setup_commands(folder)
+            run_trials(self.entry, trials, self.where, folder)
         if self.is_detached:
             log.info("%s submitted; watch them with: lwexp sweep status %s", plural(len(trials), "trial"), folder)
         else:
@@ -157,7 +160,7 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     """One comparison over all trials of a sweep."""
     from lwexp.report import compare
 
-    write_trials(folder, trials)
+    update_trials(folder, trials)
     report = compare([folder], folder / "report.html")
     evaluated = sum(_is_evaluated(trial) for trial in trials)
     if not evaluated:

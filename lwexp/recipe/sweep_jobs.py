@@ -10,7 +10,7 @@ from lwexp.runs.artifacts import TRIALS
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
 from lwexp.runs.logs import console_log
 from lwexp.runs.trial_runner import settle_trial, watch_jobs
-from lwexp.runs.trials import Trial, read_trials, write_trials
+from lwexp.runs.trials import Trial, read_trials, sweep_lock, update_trials
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,13 @@ def wait(folder: Path) -> list[Trial]:
     """Wait for the jobs, then compare the trials; returns them.
 
     Raises:
+        LwexpError: If another process, such as the sweep's own, already watches the jobs.
         KeyboardInterrupt: After Ctrl-C. The jobs keep running unless the user wants them cancelled.
     """
-    trials = _trials(folder)
-    watch_jobs(trials, folder, Slurm())
+    _trials(folder)
+    with sweep_lock(folder):
+        trials = read_trials(folder)
+        watch_jobs(trials, folder, Slurm())
     missing = sum(trial.status == "waiting" for trial in trials)
     if missing:
         log.warning("%s not submitted; repeat the sweep's command", plural(missing, "trial"))
@@ -92,9 +95,7 @@ def _settle_ended(trials: list[Trial]) -> list[Trial]:
 
 
 def _note(folder: Path, changed: list[Trial]) -> None:
-    """Write these trials. The others are read again, because the sweep's process may have submitted some meanwhile."""
+    """Write these trials, except those whose job the sweep's own process has replaced meanwhile."""
     if changed:
-        mine = {trial.number: trial for trial in changed}
-        now = read_trials(folder)
-        same = {trial.number for trial in now if trial.number in mine and trial.job == mine[trial.number].job}
-        write_trials(folder, [mine[trial.number] if trial.number in same else trial for trial in now])
+        jobs = {trial.number: trial.job for trial in read_trials(folder)}
+        update_trials(folder, [trial for trial in changed if trial.job == jobs.get(trial.number)])

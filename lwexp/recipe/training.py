@@ -17,7 +17,7 @@ from lwexp.recipe.probe import length_probe
 from lwexp.records import FileState, LwexpError, Preempted, write_rows
 from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
-from lwexp.runs.launch import start_ranks
+from lwexp.runs.launch import start_ranks, stop_handlers_restored
 from lwexp.runs.logs import console_log, show
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MixtureSummary
@@ -53,7 +53,8 @@ def train(config: Config) -> RunDirectory | None:
     if not is_rank_zero():
         _work_and_exit(ranks)
     try:
-        return _train(config, start, ranks)
+        with stop_handlers_restored():
+            return _train(config, start, ranks)
     finally:
         ranks.leave()
 

@@ -32,6 +32,7 @@ from lwexp.records.files import (
     scan_rows,
     write_rows,
 )
+from lwexp.records.locks import is_locked, lock_file, one_at_a_time, require_openable
 from lwexp.records.published import published_cells
 from lwexp.records.rows import (
     Conversation,
@@ -59,10 +60,10 @@ from lwexp.records.table import TableWriter
 
 __all__ = [
     "STOP_SIGNALS", "AnswerCheck", "BadRow", "Conversation", "Draft", "Failure", "FileState", "Instruction",
-    "Judgement", "Language", "LengthRule", "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan",
-    "PlanStep", "Preempted", "PreferencePair", "Prompt", "PublishedCell", "Response", "Role", "Row", "RowLog",
-    "Sampling", "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "Trace", "Verdict", "atomic",
-    "disk_problem", "first_problem", "heard_signals", "parse_json", "parse_json_lines", "prompt_sha",
-    "published_cells", "read_json_lines", "read_rows", "scan_json_lines", "scan_rows", "stops_raised", "tally",
-    "turn_problem", "write_json", "write_rows", "write_text",
+    "Judgement", "Language", "LengthRule", "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep",
+    "Preempted", "PreferencePair", "Prompt", "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling",
+    "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "Trace", "Verdict", "atomic", "disk_problem",
+    "first_problem", "heard_signals", "is_locked", "lock_file", "one_at_a_time", "parse_json", "parse_json_lines",
+    "prompt_sha", "published_cells", "read_json_lines", "read_rows", "require_openable", "scan_json_lines", "scan_rows",
+    "stops_raised", "tally", "turn_problem", "write_json", "write_rows", "write_text",
 ]  # fmt: skip

@@ -12,15 +12,16 @@ Leaving the block without ``finish`` records why: failed, interrupted or preempt
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import logging
 import os
 import shutil
-import socket
+import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import IO
 
 from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_fingerprints
-from lwexp.records import LwexpError, Preempted, atomic, write_json
+from lwexp.records import LwexpError, Preempted, atomic, heard_signals, lock_file, require_openable, write_json
 from lwexp.runs.artifacts import (
     CHECKPOINTS,
     CONFIG,
@@ -45,10 +46,10 @@ from lwexp.runs.artifacts import (
 )
 from lwexp.runs.code import changes_since, checkout, code_fingerprints, what_changed
 from lwexp.runs.identity import run_id
+from lwexp.runs.launch import stop_handlers_restored
 from lwexp.runs.logs import attach_log, detach_log
-from lwexp.runs.ranks import is_rank_zero
+from lwexp.runs.ranks import is_rank_zero, rank
 from lwexp.runs.run import Run
-from lwexp.text.plain import one_line
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,12 @@ class RunDirectory(Run):
         self._close("new")
 
     def __enter__(self) -> RunDirectory:
-        if self.is_finished or not is_rank_zero():
+        if not is_rank_zero():  # in training, the other ranks join the run that rank 0 has opened
+            raise LwexpError(f"{self.id}: only rank 0 may work in a run, and this is rank {rank()}; start one process")
+        if self.is_finished:
             return self
-        _opened(self.path / LOG).close()
-        self._lock = _lock(self.path)
+        require_openable(self.path / LOG)
+        self._lock = lock_file(self.path / LOCK, what=self.path)
         self._log = attach_log(self.path / LOG)
         self.manifest.status = "running"
         self.manifest.starts.append(_now())
@@ -98,6 +101,11 @@ class RunDirectory(Run):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._lock is None:
             return
+        with _signals_wait(drop=kind is Preempted):
+            self._end(kind, error)
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        assert self._lock is not None
         if self._log is not None:
             detach_log(self._log)
         if not self.path.is_dir():
@@ -129,6 +137,26 @@ class RunDirectory(Run):
     def _save(self) -> None:
         if is_rank_zero():
             self.manifest.write(self.path)
+
+
+@contextmanager
+def _signals_wait(drop: bool) -> Iterator[None]:
+    """Inside this context stop signals wait for its end. A scheduler may repeat its signal after the run has saved, and
+    the manifest should still say how the run has ended.
+
+    Args:
+        drop: Forget them instead, because the run ends by such a signal already.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    with stop_handlers_restored():
+        for number in heard_signals():
+            signal.signal(number, lambda number, _: told.append(number))
+        yield
+    if told and not drop:
+        os.kill(os.getpid(), told[0])
 
 
 def open_run(
@@ -248,35 +276,6 @@ def _aside(path: Path) -> Path:
     """The first free name for an earlier version of a run."""
     names = (path.with_name(f"{path.name}{SET_ASIDE}{number}") for number in itertools.count(1))
     return next(name for name in names if not name.exists())
-
-
-def _lock(path: Path) -> IO[str]:
-    """Lock the run; the lock is released when this process ends, however it ends."""
-    file = _opened(path / LOCK)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = one_line(file.read(200), 80)
-        file.close()
-        by = f" ({owner})" if owner else ""
-        raise LwexpError(f"{path} is in use by another process{by}; wait for it or stop it") from None
-    except OSError as error:
-        file.close()
-        raise LwexpError(
-            f"{path} cannot be locked: {error.strerror}; runs need a file system with flock (Lustre: mount -o flock)"
-        ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
-    return file
-
-
-def _opened(file: Path) -> IO[str]:
-    try:
-        return file.open("a+")
-    except (IsADirectoryError, FileNotFoundError, PermissionError) as error:  # a folder, or a link to nowhere
-        raise LwexpError(f"{file} cannot be opened: {error.strerror}; move it away") from None
 
 
 def _now() -> str:

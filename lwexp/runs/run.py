@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any, Self, TypeVar
 from lwexp.config.compose import read_config
 from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, is_locked
 from lwexp.runs.artifacts import CONFIG, LOCK, RESULTS, Artifact, Labels, Manifest, Tree, read_object
 from lwexp.runs.summaries import ComparisonSummary
 
@@ -99,18 +98,7 @@ class Run:
         """finished, incomplete, running (only while a process is), stopped (its command resumes) or failed."""
         if self.status in ("finished", "incomplete", "failed"):
             return self.status
-        return "running" if self.status == "running" and self._is_locked() else "stopped"
-
-    def _is_locked(self) -> bool:
-        """Whether a process has locked the run; the lock of a killed process is released."""
-        try:
-            with (self.path / LOCK).open() as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return "running" if self.status == "running" and is_locked(self.path / LOCK) else "stopped"
 
     @property
     def scores(self) -> dict[str, float]:

@@ -12,13 +12,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from lwexp.config.folders import REPOSITORY
+from lwexp.records import LwexpError, is_locked, lock_file
 from lwexp.runs.launch import first_host, job_port
+from lwexp.runs.ranks import RANK_VARIABLES
 
+_TORCHRUN = "lwexp.train.parallel.torchrun"
+"""A module to start by name: torchrun itself answers a failed rank with pages, and always with exit code 1."""
 RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 GRACE_SECONDS = 120.0
 """From SIGTERM to SIGKILL: a training run saves a checkpoint in this time."""
@@ -43,18 +49,25 @@ class TrialProcess:
 
     def __call__(self) -> int:
         """Run the trial to its end. Returns its exit code, or the negative number of the signal that killed it."""
-        child = self.start()
+        with _locked_while_it_runs(self.log) as lock:
+            child = self.start(lock)
         try:
             return child.wait()
         finally:
             stop(child.pid)
             self.forget(child)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the trial on this node, and write its process id beside its log."""
+    def start(self, lock: IO[str] | None = None) -> subprocess.Popen[bytes]:
+        """Start the trial on this node, and write its process id beside its log.
+
+        Args:
+            lock: A locked file that the trial inherits, so that the lock lasts as long as the trial.
+        """
         # The trial imports the same code as the sweep, also from a checkout that is not installed.
         path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, RECORD_VARIABLE: self.record, "PYTHONPATH": path}
+        if self.nodes == 1:  # its sweep may itself be one of several workers of a search that srun has started
+            environment = {key: value for key, value in environment.items() if key not in RANK_VARIABLES}
         if self.cores:
             environment["OMP_NUM_THREADS"] = str(len(self.cores))
         log = self.log_of(self.log, self._node)
@@ -66,6 +79,7 @@ class TrialProcess:
                 env=environment,
                 start_new_session=True,
                 preexec_fn=self._prepare,
+                pass_fds=[] if lock is None else [lock.fileno()],
             )
         pid_file(log).write_text(str(child.pid), encoding="utf-8")
         return child
@@ -88,7 +102,7 @@ class TrialProcess:
     def _command_line(self) -> list[str]:
         if self.processes == 0:
             return [sys.executable, *self.command]
-        torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={self.processes}"]
+        torchrun = [sys.executable, "-m", _TORCHRUN, f"--nproc_per_node={self.processes}"]
         if self.nodes == 1:
             return [*torchrun, "--standalone", *self.command]
         first = first_host(os.environ["SLURM_STEP_NODELIST"])
@@ -100,6 +114,12 @@ class TrialProcess:
         if self.cores:
             os.sched_setaffinity(0, self.cores)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def sweep_of_this_process() -> str | None:
+    """Name of the sweep that started this process as a trial, if any."""
+    record = os.environ.get(RECORD_VARIABLE)
+    return None if record is None else Path(record).parent.name
 
 
 def note_run(path: Path) -> None:
@@ -119,6 +139,23 @@ def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
             if not _signal_group(pid, 0):
                 return
             time.sleep(0.05)
+
+
+@contextmanager
+def _locked_while_it_runs(log: str) -> Iterator[IO[str] | None]:
+    """The locked file with the trial's process id; None if an earlier process of the trial still runs."""
+    try:
+        lock = lock_file(pid_file(log), what=Path(log))
+    except LwexpError:  # the trial itself will find its run in use, and say so in its log
+        yield None
+        return
+    with lock:
+        yield lock
+
+
+def is_running(log: str) -> bool:
+    """Whether the local trial with this log runs, even if the sweep that started it has ended."""
+    return is_locked(pid_file(log))
 
 
 def pid_file(log: str) -> Path:

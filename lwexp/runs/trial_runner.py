@@ -16,7 +16,7 @@ from lwexp.runs.jobs.local_jobs import LocalJobs
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
 from lwexp.runs.jobs.slurm_queue import SubmissionRefused
 from lwexp.runs.progress import counted
-from lwexp.runs.trials import Outcome, Trial, last_words, read_runs, recall_finished, recall_jobs, write_trials
+from lwexp.runs.trials import Outcome, Trial, last_words, read_runs, recall_finished, recall_jobs, update_trials
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ def run_trials(
     trials: Sequence[Trial],
     where: Subprocess,
     folder: Path,
-    others: Sequence[Trial] = (),
     total: int | None = None,
 ) -> None:
     """Run every trial that an earlier start has not finished, and keep ``trials.json`` up to date.
@@ -41,7 +40,6 @@ def run_trials(
         trials: The trials to run; updated in place.
         where: The launcher's keys.
         folder: The sweep's directory.
-        others: Trials of the same sweep that are not run now, for ``trials.json``.
         total: Trials of the whole search, for messages; None if ``trials`` are all.
 
     Raises:
@@ -54,7 +52,7 @@ def run_trials(
     if isinstance(jobs, SlurmJobs):
         recall_jobs(trials, folder)
     commands = {trial.number: (*entry, *trial.overrides) for trial in trials}
-    _Runner(trials, commands, where, jobs, folder, others, total or len(trials)).run()
+    _Runner(trials, commands, where, jobs, folder, total or len(trials)).run()
 
 
 def run_setup(command: Sequence[str], number: int, folder: Path, where: Subprocess) -> Trial:
@@ -70,15 +68,14 @@ def run_setup(command: Sequence[str], number: int, folder: Path, where: Subproce
     trial = Trial(number - 1, list(command), str(folder / f"setup-{number}.log"), label=" ".join(command))
     alone = replace(where, processes=0, nodes=1)
     jobs = _jobs(alone, f"{folder.name}-setup", getattr(where, "setup_sbatch", {}))
-    _Runner([trial], {trial.number: tuple(command)}, alone, jobs, None, (), 1).run()
+    _Runner([trial], {trial.number: tuple(command)}, alone, jobs, None, 1).run()
     return trial
 
 
 def watch_jobs(trials: Sequence[Trial], folder: Path, where: Slurm) -> None:
     """Wait for the SLURM jobs that an earlier start has submitted; submits nothing."""
     submitted = [trial for trial in trials if trial.job is not None and trial.status == "running"]
-    others = [trial for trial in trials if trial not in submitted]
-    _Runner(submitted, {}, where, _jobs(where, folder.name), folder, others, len(trials)).run()
+    _Runner(submitted, {}, where, _jobs(where, folder.name), folder, len(trials)).run()
 
 
 def _jobs(where: Subprocess, prefix: str, options: dict[str, Any] | None = None) -> LocalJobs | SlurmJobs:
@@ -97,11 +94,9 @@ class _Runner:
         where: Subprocess,
         jobs: LocalJobs | SlurmJobs,
         folder: Path | None,
-        others: Sequence[Trial],
         total: int,
     ) -> None:
         self.trials = trials
-        self.others = others
         self.total = total
         self.commands = commands
         self.where = where
@@ -252,7 +247,7 @@ class _Runner:
 
     def _note(self) -> None:
         if self.folder is not None:
-            write_trials(self.folder, [*self.others, *self.trials])
+            update_trials(self.folder, self.trials)
 
 
 def settle_trial(trial: Trial, outcome: Outcome) -> None:

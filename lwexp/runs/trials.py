@@ -5,13 +5,14 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from lwexp.records import parse_json, write_json
-from lwexp.runs.artifacts import TRIALS
+from lwexp.records import lock_file, one_at_a_time, parse_json, write_json
+from lwexp.runs.artifacts import LOCK, TRIALS
 from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,27 @@ def make_trials(folder: Path, job_overrides: Sequence[Sequence[str]], first: int
     return trials
 
 
+@contextmanager
+def sweep_lock(folder: Path) -> Iterator[None]:
+    """Inside this context no other process submits or watches the trials of the sweep in this folder.
+
+    Raises:
+        LwexpError: If another process does.
+    """
+    with closing(lock_file(folder / LOCK, what=folder)):
+        yield
+
+
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
     """Write trials.json, which people, the report and the next start of the sweep read."""
     write_json(folder / TRIALS, [asdict(trial) for trial in trials])
+
+
+def update_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """Write these trials into trials.json. Other processes may work on the others, so those are kept as they are."""
+    with one_at_a_time(folder / "trials.lock"):
+        rows = {trial.number: trial for trial in [*read_trials(folder), *trials]}
+        write_trials(folder, [rows[number] for number in sorted(rows)])
 
 
 def read_trials(folder: Path) -> list[Trial]:

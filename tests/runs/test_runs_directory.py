@@ -1,6 +1,10 @@
 """Run directories: identity, locking, finishing, finding."""
 
+import errno
+import fcntl
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -9,7 +13,7 @@ import pytest
 from lwexp.config import compose
 from lwexp.records import LwexpError, Preempted
 from lwexp.runs import Run, find_run, fingerprint, open_run
-from lwexp.runs.artifacts import Artifact
+from lwexp.runs.artifacts import Artifact, Manifest
 
 
 def opened(tmp_path, *overrides, inputs=None, stage="train", labels=None):
@@ -71,6 +75,34 @@ def test_a_run_that_stops_early_says_why_and_can_start_again(tmp_path, error, st
     assert len(run.manifest.starts) == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "delivered"), [(Preempted, "preempted", []), (ValueError, "failed", ["failed"])]
+)
+def test_a_sigterm_waits_until_the_manifest_says_how_the_run_has_ended(tmp_path, monkeypatch, error, status, delivered):
+    """SLURM signals the trial, and its job does once more five seconds later: here while the manifest is written.
+
+    A run that a signal has ended forgets the second one. The negative control is a run that fails by itself.
+    """
+    told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: told.append(opened(tmp_path).manifest.status))
+    write = Manifest.write
+
+    def slowly(manifest, folder):
+        if manifest.status == status:
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(manifest, folder)
+
+    try:
+        run = opened(tmp_path)
+        monkeypatch.setattr(Manifest, "write", slowly)
+        with pytest.raises(error), run:
+            raise error("SIGTERM at step 5; saved")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert opened(tmp_path).manifest.status == status
+    assert told == delivered
+
+
 def test_two_processes_cannot_work_in_one_run(tmp_path):
     code = (
         "import sys, time\nfrom lwexp.config import compose\nfrom lwexp.runs import open_run\n"
@@ -88,6 +120,26 @@ def test_two_processes_cannot_work_in_one_run(tmp_path):
         holder.communicate()
     with opened(tmp_path) as run:  # the lock died with its process
         run.finish(Artifact())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_not_a_run_in_use(tmp_path, monkeypatch, number):
+    """Lustre without -o flock answers ENOSYS, NFS without lockd ENOLCK."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(LwexpError, match=rf"cannot be locked: {os.strerror(number)}; .*Lustre: mount -o flock"):
+        opened(tmp_path).__enter__()
+
+
+def test_another_rank_cannot_work_in_a_run(tmp_path, monkeypatch):
+    """A program of the user that calls lwexp.api under torchrun: only rank 0 may pay."""
+    run = opened(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(LwexpError, match="only rank 0 may work in a run, and this is rank 1"), run:
+        pass
 
 
 def test_a_run_is_found_by_newest_name_id_and_path(tmp_path):

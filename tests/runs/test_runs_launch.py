@@ -17,6 +17,7 @@ import pytest
 
 from lwexp.records import LwexpError
 from lwexp.runs.launch import rank_environment, start_ranks
+from lwexp.runs.ranks import RANK_VARIABLES, require_one_process
 
 # A program that starts its ranks as train.py does. Each rank leaves a file; then it does what it is told.
 PROGRAM = """
@@ -183,3 +184,30 @@ def test_several_nodes_without_a_launcher_are_refused_with_the_command(monkeypat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LwexpError, match=r"hardware.num_nodes=2: .* torchrun --nnodes=2 --nproc_per_node=8"):
         start_ranks(devices=8, num_nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("started", "advice"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "{rank}"}, "srun --nodes=1 --ntasks=1"),
+        ({"WORLD_SIZE": "2", "RANK": "{rank}"}, "without torchrun"),
+    ],
+)
+def test_a_command_of_one_process_is_refused_in_two_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, started: dict[str, str], advice: str
+) -> None:
+    """Both would ask and pay the teacher. Both end with exit code 2, and rank 0 alone says why."""
+    from lwexp.commands import evaluate, generate
+    from lwexp.config import compose
+
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    require_one_process("lwexp generate")  # alone it works
+    for command, name in ((generate, "lwexp generate"), (evaluate, "lwexp evaluate")):
+        for rank in ("0", "1"):
+            for variable, value in started.items():
+                monkeypatch.setenv(variable, value.format(rank=rank))
+            with pytest.raises(LwexpError if rank == "0" else SystemExit) as ended:
+                command.run(compose("experiment=smoke"))
+            said = f"{name} works in one process, but 2 were started; start one: {advice}"
+            assert ended.value.args == ((said,) if rank == "0" else (2,))

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from lwexp.commands import sweep as sweep_command
 from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe import sweep_jobs
 from lwexp.records import LwexpError
 from lwexp.runs import trial_runner
-from lwexp.runs.jobs import slurm_queue
+from lwexp.runs.jobs import job_process, slurm_queue
 from lwexp.runs.jobs.batch_script import batch_script
 from lwexp.runs.jobs.job_process import JobFile, exit_path, job_path
+from lwexp.runs.launch import stop_handlers_restored
 from lwexp.runs.trial_process import TrialProcess
 from lwexp.runs.trial_runner import run_trials
-from lwexp.runs.trials import Trial, make_trials, read_trials, write_trials
+from lwexp.runs.trials import Trial, make_trials, read_trials, sweep_lock, write_trials
 
 Answer = tuple[int, str, str] | None
 """Exit code, standard output, standard error; None for no answer."""
@@ -151,6 +153,36 @@ def test_status_keeps_what_the_sweep_has_written_meanwhile(
     assert [(trial.job, trial.status) for trial in read_trials(submitted)] == [("17", "failed"), ("21", "running")]
 
 
+def test_wait_records_what_has_ended_compares_it_and_names_what_was_never_submitted(
+    commands: Commands, submitted: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Job 17 has finished, and the second trial was never submitted."""
+    compared: list[int] = []
+    monkeypatch.setattr(sweep_jobs, "compare_trials", lambda trials, _: compared.append(len(trials)))
+    first, second = read_trials(submitted)
+    second.status, second.job = "waiting", None
+    write_trials(submitted, [first, second])
+    exit_path(first.log).write_text(json.dumps({"exit_code": 0, "seconds": 5.0}))
+    commands.answers["squeue"] = (0, "17|COMPLETED|None\n", "")
+    assert sweep_command.main(["wait", str(submitted)]) == 0
+    assert (statuses(submitted), compared) == (["finished", "waiting"], [2])
+    assert "1 trial not submitted; repeat the sweep's command" in caplog.text
+
+
+def test_the_command_ends_with_1_if_a_trial_has_failed(commands: Commands, submitted: Path) -> None:
+    commands.answers["squeue"] = (0, "17|NODE_FAIL|NodeDown\n18|RUNNING|None\n", "")
+    assert sweep_command.main(["status", str(submitted)]) == 1
+
+
+@pytest.mark.parametrize("action", ["status", "wait", "cancel"])
+def test_a_folder_without_jobs_is_refused_in_one_line(tmp_path: Path, action: str) -> None:
+    with pytest.raises(LwexpError, match=r"no sweep's folder \(it has no trials.json\)"):
+        sweep_command.main([action, str(tmp_path / "nowhere")])
+    write_trials(tmp_path, make_trials(tmp_path, [["lr=1"]]))
+    with pytest.raises(LwexpError, match="none of its trials was submitted to SLURM"):
+        sweep_command.main([action, str(tmp_path)])
+
+
 def test_an_option_of_0_is_passed_to_sbatch_and_null_leaves_it_out() -> None:
     options = {"mem": 0, "nice": 0, "gpus_per_node": None, "requeue": False, "exclusive": True}
     script = batch_script(Slurm(gpus=8), "name", Path("job.json"), Path("log"), options).splitlines()
@@ -165,6 +197,43 @@ def test_a_local_trial_inside_an_allocation_has_its_own_log(tmp_path: Path, monk
         child = TrialProcess(("-c", "print(17)"), str(log), str(tmp_path / "trial-0.runs"), nodes=nodes).start()
         assert child.wait() == 0
         assert wanted.read_text() == "17\n"
+
+
+def test_a_requeued_job_forgets_the_exit_code_of_its_earlier_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Node 1 lost its power, node 0 ended with 1, and SLURM has queued the job again. Node 1 may now end first."""
+    monkeypatch.setenv("SLURM_NODEID", "0")
+    log = tmp_path / "trial-0.log"
+    exit_path(str(log)).write_text(json.dumps({"exit_code": 1, "seconds": 5.0}))
+    command = ("-c", f"import pathlib; print(pathlib.Path({str(exit_path(str(log)))!r}).exists())")
+    job_file = job_path(str(log))
+    JobFile(TrialProcess(command, str(log), str(tmp_path / "trial-0.runs")), 150, 3).write(job_file)
+    with stop_handlers_restored():
+        assert job_process.run_job(job_file) == 0
+    assert log.read_text().split() == ["False"]
+    assert json.loads(exit_path(str(log)).read_text())["exit_code"] == 0
+
+
+def test_a_local_trial_of_a_worker_that_srun_has_started_is_no_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rank 1 of two it would train nothing. A trial of two nodes keeps what tells its nodes apart."""
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NODEID", "1")
+    command = ("-c", "import os; print(os.environ.get('SLURM_PROCID'))")
+    for nodes, log, wanted in ((1, "trial-0.log", "None"), (2, "trial-0.node1.log", "1")):
+        child = TrialProcess(command, str(tmp_path / "trial-0.log"), str(tmp_path / "trial-0.runs"), nodes=nodes)
+        assert child.start().wait() == 0
+        assert (tmp_path / log).read_text().split() == [wanted]
+
+
+def test_a_second_process_is_refused_while_one_watches_the_sweep(commands: Commands, submitted: Path) -> None:
+    commands.answers["squeue"] = (0, "", "")
+    with sweep_lock(submitted), pytest.raises(LwexpError, match=f"^{submitted} is in use by another process"):
+        sweep_jobs.wait(submitted)
+    assert statuses(submitted) == ["running", "running"]
+    sweep_jobs.status(submitted)  # needs no lock: it only reads, and settles what has ended
 
 
 def test_several_nodes_are_refused_on_this_machine() -> None:

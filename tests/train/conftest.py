@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+from lwexp.runs.launch import stop_handlers_restored
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 logging.getLogger("lwexp").setLevel(logging.INFO)  # as in the commands: runs' log.txt is read here
@@ -17,6 +19,13 @@ logging.getLogger("lwexp").setLevel(logging.INFO)  # as in the commands: runs' l
 def one_thread() -> None:
     """Tests run side by side; torch's waiting threads would fight over two cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A run that was told to stop ignores further signals, which the process of the tests must not."""
+    with stop_handlers_restored():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -91,12 +91,14 @@ def run_job(path: Path) -> int:
 
     for number in STOP_SIGNALS:
         signal.signal(number, note)
+    # A start that lost another node has left its own exit code, and SLURM has queued the job again.
+    log = TrialProcess.log_of(job.process.log, node)
+    exit_path(log).unlink(missing_ok=True)
     start = time.monotonic()
     code = _run(job, told)
     if told and code not in (0, _MISTAKE) and (node > 0 or _queue_again(job, told[0])):
         time.sleep(_LAST_SECONDS)  # SLURM ends the job when node 0 has put it back into the queue
         return 128 + signal.SIGTERM
-    log = TrialProcess.log_of(job.process.log, node)
     write_json(exit_path(log), Ending(code, round(time.monotonic() - start, 1))._asdict())
     return code if code >= 0 else 128 - code
 

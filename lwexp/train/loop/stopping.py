@@ -29,12 +29,17 @@ class StopRequest:
         self.done = self.saved = 0
         """Steps trained, and steps trained when the newest checkpoint was saved."""
         self._held = False
+        self._is_stopping = False
         self._last_press = -SAME_PRESS_SECONDS
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Inside this context, signals raise ``Preempted`` and Ctrl-C raises ``KeyboardInterrupt``. They do so at once,
-        unless ``hold`` was called. The files on disk are complete at any time, and a rerun resumes from them."""
+        unless ``hold`` was called. The files on disk are complete at any time, and a rerun resumes from them.
+
+        Once the run was told to stop, further stop signals are ignored, also after the context: srun repeats them when
+        the first rank has ended, while rank 0 still writes how the run has ended.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -43,7 +48,7 @@ class StopRequest:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, _ignore if self._is_stopping and number != signal.SIGINT else handler)
 
     def hold(self) -> None:
         """From now on only record signals: training checks ``asked`` after each step. A second Ctrl-C still raises."""
@@ -64,6 +69,7 @@ class StopRequest:
         """
         if self.asked == signal.SIGINT.name:
             raise KeyboardInterrupt(f"Ctrl-C at step {self.done}; saved")
+        self._is_stopping = True
         raise Preempted(f"{self.asked or 'another rank was told to stop'} at step {self.done}; saved")
 
     def _caught(self, number: int, _: FrameType | None) -> None:
@@ -75,6 +81,7 @@ class StopRequest:
             if not self._held or self.asked is not None:
                 raise KeyboardInterrupt(f"Ctrl-C {self._what_is_lost()}")
         elif not self._held:
+            self._is_stopping = True
             raise Preempted(f"{name} {self._what_is_lost()}")
         again = "; Ctrl-C once more leaves at once, without saving" if number == signal.SIGINT else ""
         log.info("%s: saving after this step%s", "Ctrl-C" if number == signal.SIGINT else name, again)
@@ -86,3 +93,8 @@ class StopRequest:
         saved = f"step {self.saved} is saved" if self.saved else "no step is saved"
         again = f"step {self.done}" if self.done == self.saved + 1 else f"steps {self.saved + 1} to {self.done}"
         return f"after step {self.done}: {saved}, and {again} will be done again"
+
+
+def _ignore(number: int, _: FrameType | None) -> None:
+    """Unlike SIG_IGN, processes that this one starts do not inherit it."""
+    log.debug("%s while the run stops", signal.Signals(number).name)
