@@ -22,11 +22,14 @@ ConfigStore.instance().store(group="hydra/sweeper", name="optuna", node=CHOICES[
 class OptunaSweeper(Sweeper):
     """Takes settings from a study on disk, runs them as trials, and stores their scores in it."""
 
-    def __init__(self, n_trials: int, metric: str, direction: str, seed: int, params: DictConfig | None) -> None:
+    def __init__(
+        self, n_trials: int, metric: str, direction: str, seed: int, shared: bool, params: DictConfig | None
+    ) -> None:
         self.n_trials = n_trials
         self.metric = metric
         self.direction = direction
         self.seed = seed
+        self.shared = shared
         self.params: dict[str, Any] = {str(key): value for key, value in (params or {}).items()}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -52,7 +55,7 @@ class OptunaSweeper(Sweeper):
             else:
                 fixed.append(f"{override.get_key_element()}={override.get_value_element_as_str()}")
         fixed = [item for item in fixed if not item.startswith("dry_run=")]
-        wanted = search.Search(space, fixed, self.n_trials, self.metric, self.direction, self.seed)
+        wanted = search.Search(space, fixed, self.n_trials, self.metric, self.direction, self.seed, self.shared)
         if self.dry_run:
             search.plan(self.launcher.describe(), wanted, self.launcher.compose)
         else:

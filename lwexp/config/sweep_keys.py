@@ -134,6 +134,7 @@ class Optuna:
     metric: str = _key("S_l", "a number of the trial's evaluation, as in its summary.json")
     direction: str = _key("maximize", "maximize or minimize")
     seed: int = _key(0, "of Optuna's sampler")
+    shared: bool = _key(False, "true in several processes, on any nodes: they work on one study together")
     params: dict[str, Any] = _key({}, "key: space, such as tag(log, interval(1e-6, 1e-4))")
 
 

@@ -4,23 +4,32 @@ import hashlib
 import json
 import logging
 import math
+import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lwexp.config import Config
+from lwexp.recipe.study import Study, load_optuna, make_sampler
 from lwexp.recipe.sweep import Sweep
 from lwexp.recipe.trial_plan import plan_trial, show_plans
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, lock_file, one_at_a_time
+from lwexp.runs.artifacts import LOCK
 from lwexp.runs.logs import console_log
+from lwexp.runs.ranks import RANK_VARIABLES, require_one_process
 from lwexp.runs.summaries import ComparisonSummary, SweepSummary
+from lwexp.runs.trial_process import is_running
 from lwexp.runs.trial_runner import run_trials
 from lwexp.runs.trials import Trial, make_trials, read_trials
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
+_POLL_SECONDS = 1.0
 _SAME_MISTAKES = 3
 """A search stops if this many of its first trials fail for the same reason."""
 
@@ -40,10 +49,8 @@ class Search(NamedTuple):
     """maximize or minimize."""
     seed: int
     """Seed of the sampler."""
-
-    def sampler(self, optuna: Any, asked_before: int) -> Any:
-        """A sampler that does not repeat the proposals of an earlier start with the same seed."""
-        return optuna.samplers.TPESampler(seed=self.seed + asked_before)
+    shared: bool = False
+    """Whether several processes may work on the study at the same time."""
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Overrides of the trial with these settings."""
@@ -56,7 +63,7 @@ def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config
     Raises:
         LwexpError: If that trial would fail.
     """
-    optuna = _optuna()
+    optuna = load_optuna()
     _require_space(search)
     console_log()
     sweep.describe()
@@ -64,7 +71,8 @@ def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config
         print(f"  {key}: {_described(found)}")
     kind = f"{plural(search.n_trials, 'trial')} to {search.direction} {search.metric}"
     print(f"{kind}, {sweep.where.summary}; plan of the sampler's first trial:")
-    first = optuna.create_study(sampler=search.sampler(optuna, 0), direction=search.direction).ask(dict(search.space))
+    study = optuna.create_study(sampler=make_sampler(search.seed), direction=search.direction)
+    first = study.ask(dict(search.space))
     overrides = search.overrides(first.params)
     label = " ".join(f"{key}={value}" for key, value in first.params.items())
     show_plans([plan_trial(label, sweep.command, lambda: compose(overrides), has_setup=sweep.has_setup)])
@@ -73,43 +81,73 @@ def plan(sweep: Sweep, search: Search, compose: Callable[[Sequence[str]], Config
 def run(sweep: Sweep, search: Search) -> None:
     """Run trials until the study has ``n_trials`` that ended.
 
-    The study is an SQLite file in the sweep's folder. A trial that was interrupted is repeated with the same
-    settings; its own run resumes.
+    A trial that was interrupted is repeated with the same settings; its own run resumes.
 
     Raises:
-        LwexpError: If the first trials all fail for the same mistake in their config.
+        LwexpError: If another process works on the study and not both share it, or the first trials all fail for the
+            same mistake in their config.
     """
-    optuna = _optuna()
-    console_log()
+    load_optuna()
     _require_space(search)
     if sweep.is_detached:
         raise LwexpError(
             "hydra.launcher.detach: a search chooses each trial by the scores of earlier ones; leave it out"
         )
-    folder = _folder(optuna, sweep, search)
+    if search.shared:
+        for name in RANK_VARIABLES:  # a worker that srun has started is no rank: it trains and logs as if alone
+            os.environ.pop(name, None)
+    else:
+        require_one_process("a search without hydra.sweeper.shared=true")
+    console_log()
+    folder = _folder(sweep, search)
     folder.mkdir(parents=True, exist_ok=True)
-    SweepSummary(name=sweep.name, question=sweep.where.question, varied=list(search.space)).write(folder)
-    storage = f"sqlite:///{folder / 'study.sqlite'}"
-    study = optuna.create_study(
-        study_name=folder.name, storage=storage, direction=search.direction, load_if_exists=True
-    )
-    study.sampler = search.sampler(optuna, len(study.trials))
-    _ask_again(optuna, study)
-    sweep.run_setup_commands(folder)
-    trials = read_trials(folder)
+    advice = "wait for it or stop it, or start all of its processes with hydra.sweeper.shared=true"
+    with closing(lock_file(folder / LOCK, what=folder, advice=advice, shared=search.shared)):
+        SweepSummary(name=sweep.name, question=sweep.where.question, varied=list(search.space)).write(folder)
+        with one_at_a_time(folder / "setup.lock"):
+            sweep.run_setup_commands(folder)
+        still_runs = partial(_still_runs_here, sweep, folder)
+        with closing(Study(folder, search.space, search.direction, search.seed, still_runs)) as study:
+            _work(sweep, search, study, folder)
+            _say_best(study, search.metric)
+        with one_at_a_time(folder / "report.lock"):
+            sweep.finish(_ended_trials(folder), folder)
+
+
+def _still_runs_here(sweep: Sweep, folder: Path, number: int) -> bool:
+    """Whether a trial has outlived its sweep. A new start waits for it here; on SLURM it watches the job instead."""
+    return not sweep.where.is_slurm and is_running(str(folder / f"trial-{number}.log"))
+
+
+def _work(sweep: Sweep, search: Search, study: Study, folder: Path) -> None:
+    """Run proposals until the study is complete, also by the work of other processes."""
     ended: list[Trial] = []
-    while (missing := search.n_trials - _ended(study)) > 0:
-        batch = [study.ask(dict(search.space)) for _ in range(min(sweep.where.max_parallel_trials or 1, missing))]
-        started = make_trials(folder, [search.overrides(asked.params) for asked in batch], first=batch[0].number)
+    while study.ended < search.n_trials:
+        batch = study.ask(sweep.where.max_parallel_trials or 1, search.n_trials)
+        if not batch:  # others run the last trials; if one of them is lost, it is asked for here
+            time.sleep(_POLL_SECONDS)
+            continue
+        # One by one: the batch may hold a lost trial, whose number does not follow the others'.
+        started = [make_trials(folder, [search.overrides(asked.params)], first=asked.number)[0] for asked in batch]
         for trial, asked in zip(started, batch, strict=True):
             trial.label = " ".join(f"{key}={value}" for key, value in asked.params.items())
-        run_trials(sweep.entry, started, sweep.where, folder, others=trials, total=search.n_trials)
-        trials, ended = [*trials, *started], [*ended, *started]
+        run_trials(sweep.entry, started, sweep.where, folder, total=search.n_trials)
+        ended += started
         for trial, asked in zip(started, batch, strict=True):
-            _tell(optuna, study, asked, trial, search.metric)
+            score = score_of(trial, search.metric)
+            study.tell(asked, score)
+            if score is not None:
+                log.info("trial %d: %s = %.4g", trial.number + 1, search.metric, score)
         _stop_at_the_same_mistake(ended)
-    _say_best(optuna, study, search.metric)
-    sweep.finish(trials, folder)
+
+
+def _ended_trials(folder: Path) -> list[Trial]:
+    """All trials of a complete study. One that still counts as running was lost with its process, and done again."""
+    trials = read_trials(folder)
+    for trial in trials:
+        if trial.status == "running":
+            trial.status = "interrupted"
+    return trials
 
 
 def _require_space(search: Search) -> None:
@@ -120,9 +158,10 @@ def _require_space(search: Search) -> None:
         )
 
 
-def _folder(optuna: Any, sweep: Sweep, search: Search) -> Path:
+def _folder(sweep: Sweep, search: Search) -> Path:
     """The folder of this space, fixed settings and metric, so that the same search finds its study again."""
-    space = {key: json.loads(optuna.distributions.distribution_to_json(found)) for key, found in search.space.items()}
+    to_json = load_optuna().distributions.distribution_to_json
+    space = {key: json.loads(to_json(found)) for key, found in search.space.items()}
     digest = hashlib.sha256(json.dumps([space, list(search.fixed), search.metric]).encode()).hexdigest()[:8]
     return sweep.root / f"search-{sweep.name}-{digest}"
 
@@ -136,15 +175,6 @@ def _described(distribution: Any) -> str:
     step = f" in steps of {distribution.step:g}" if distribution.step not in (None, 1) else ""
     log_scale = ", on a logarithmic scale" if distribution.log else ""
     return f"{whole}{distribution.low:g} to {distribution.high:g}{step}{log_scale}"
-
-
-def _tell(optuna: Any, study: Any, asked: Any, trial: Trial, metric: str) -> None:
-    value = score_of(trial, metric)
-    if value is None:
-        study.tell(asked, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(asked, value)
-        log.info("trial %d: %s = %.4g", trial.number + 1, metric, value)
 
 
 def _stop_at_the_same_mistake(ended: Sequence[Trial]) -> None:
@@ -173,37 +203,11 @@ def score_of(trial: Trial, metric: str) -> float | None:
     return None
 
 
-def _ask_again(optuna: Any, study: Any) -> None:
-    """Give up trials that were running when an earlier process ended, and queue their settings first."""
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.set_user_attr("given_up", [*study.user_attrs.get("given_up", []), trial.number])
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-
-
-def _ended(study: Any) -> int:
-    """Number of trials that ended on their own, scored or failed."""
-    given_up = set(study.user_attrs.get("given_up", []))
-    return sum(trial.state.is_finished() and trial.number not in given_up for trial in study.trials)
-
-
-def _say_best(optuna: Any, study: Any, metric: str) -> None:
-    try:
-        best = study.best_trial
-    except ValueError:
+def _say_best(study: Study, metric: str) -> None:
+    best = study.best
+    if best is None:
         log.warning("no trial was scored, so there is no best one")
         return
     settings = " ".join(f"{key}={value}" for key, value in best.params.items())
-    count = _ended(study)
-    log.info(
-        "best of %s: trial %d, %s = %.4g: %s", plural(count, "trial"), best.number + 1, metric, best.value, settings
-    )
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise LwexpError("hydra/sweeper=optuna needs the package optuna: pip install 'lwexp[search]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
+    count = plural(study.ended, "trial")
+    log.info("best of %s: trial %d, %s = %.4g: %s", count, best.number + 1, metric, best.value, settings)

@@ -2,8 +2,10 @@
 
 import json
 import textwrap
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -11,8 +13,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from hydra_plugins.lwexp.optuna_sweeper import distribution
 from lwexp.config.sweep_keys import Subprocess
 from lwexp.recipe import search
+from lwexp.recipe.study import Study
 from lwexp.recipe.sweep import Sweep
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, lock_file
 from lwexp.runs.trials import read_trials
 
 # Stands in for train.py: its score is best at x = 3, and x = 7 crashes.
@@ -30,6 +33,11 @@ run.mkdir(exist_ok=True)
 with open(os.environ["LWEXP_TRIAL_RECORD"], "a") as out:
     out.write(json.dumps(str(run)) + "\\n")
 """
+
+
+def stored_study(folder):
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+    return optuna.load_study(study_name=folder.name, storage=optuna.storages.JournalStorage(journal))
 
 
 @pytest.mark.slow
@@ -50,9 +58,7 @@ def test_a_search_finds_the_best_and_resumes(tmp_path, monkeypatch, capsys):
     trials = read_trials(folder)
     assert [trial.number for trial in trials] == list(range(6))
     assert "trial 5 of 6 started" in capsys.readouterr().err
-    import optuna
-
-    study = optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.sqlite'}")
+    study = stored_study(folder)
     told = {trial.params["x"]: trial.value for trial in study.trials}
     assert told == {x: None if x == 7 else 100.0 - (x - 3) ** 2 for x in told}
     assert json.loads((folder / "sweep.json").read_text())["varied"] == ["x"]
@@ -73,12 +79,8 @@ def test_a_trial_cut_off_with_its_process_is_asked_again(tmp_path, monkeypatch):
             search.run(sweep, one)
     search.run(sweep, one)
 
-    import optuna
-
     (folder,) = tmp_path.glob("search-x-*")
-    cut, again = optuna.load_study(
-        study_name=folder.name, storage=f"sqlite:///{folder / 'study.sqlite'}"
-    ).trials  # fmt: skip
+    cut, again = stored_study(folder).trials
     assert (cut.value, again.params) == (None, cut.params)
     assert again.value == 100.0 - (cut.params["x"] - 3) ** 2
 
@@ -135,6 +137,93 @@ def test_trials_that_fail_in_different_ways_do_not_end_a_search(tmp_path, monkey
     search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
 
     assert (tmp_path / "starts").read_text() == "....."
+
+
+LR = {"lr": FloatDistribution(1e-6, 1e-3, log=True), "depth": IntDistribution(1, 9)}
+
+
+@pytest.fixture
+def study_in():
+    """Opens a study, and closes it when the test has ended."""
+    with ExitStack() as opened:
+
+        def study(folder, still_runs=lambda _: False):
+            folder.mkdir(exist_ok=True)
+            return opened.enter_context(closing(Study(folder, LR, "maximize", seed=0, still_runs=still_runs)))
+
+        yield study
+
+
+def test_a_resumed_search_proposes_what_an_uninterrupted_one_does(tmp_path, study_in):
+    """14 trials, so that TPE's ten random ones are over. One search is reopened before each trial."""
+    whole, parts = study_in(tmp_path / "search"), []
+    settings = []
+    for number in range(14):
+        (trial,) = whole.ask(1, 14)
+        whole.tell(trial, float(-number))
+        settings.append(trial.params)
+    (tmp_path / "other").mkdir()
+    for number in range(14):
+        with closing(study_in(tmp_path / "other" / "search")) as study:
+            (trial,) = study.ask(1, 14)
+            study.tell(trial, float(-number))
+            parts.append(trial.params)
+    assert parts == settings
+    assert len({found["lr"] for found in settings}) == 14
+
+
+def test_two_workers_share_a_study_and_take_over_a_lost_trial(tmp_path, study_in):
+    """Four trials for two workers. The first is lost with its trial, whose settings the second then gets."""
+    first, second = study_in(tmp_path / "search"), study_in(tmp_path / "search")
+    (lost,) = first.ask(1, 4)
+    others = second.ask(9, 4)
+    assert len({found.params["lr"] for found in [lost, *others]}) == 4
+    for trial in others:
+        second.tell(trial, 1.0)
+    assert second.ask(1, 4) == []  # the first still works on the last one
+    first.close()
+    (again,) = second.ask(1, 4)
+    assert again.params == lost.params
+    second.tell(again, 2.0)
+    assert (second.ended, second.ask(1, 4)) == (4, [])
+
+
+def test_a_trial_that_outlives_its_sweep_is_waited_for(tmp_path, study_in):
+    running = {0}
+    first = study_in(tmp_path / "search")
+    first.ask(1, 1)
+    first.close()
+    second = study_in(tmp_path / "search", still_runs=lambda number: number in running)
+    assert second.ask(1, 1) == []
+    running.clear()
+    assert len(second.ask(1, 1)) == 1
+
+
+def test_a_second_process_on_a_study_is_refused_unless_both_share_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    sweep = Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess())
+    wanted = search.Search({"x": IntDistribution(0, 6)}, [], 1, "S_l", "maximize", seed=0)
+    search.run(sweep, wanted)
+    (folder,) = tmp_path.glob("search-x-*")
+
+    with closing(lock_file(folder / "lock", what=folder, shared=True)):
+        with pytest.raises(LwexpError, match=r"is in use by another process.*hydra.sweeper.shared=true"):
+            search.run(sweep, wanted)
+        search.run(sweep, wanted._replace(shared=True))
+    with closing(lock_file(folder / "lock", what=folder)), pytest.raises(LwexpError, match="is in use by another"):
+        search.run(sweep, wanted._replace(shared=True))
+
+
+def test_a_study_of_an_earlier_version_goes_on(tmp_path, study_in):
+    """It was kept in SQLite."""
+    folder = tmp_path / "search"
+    folder.mkdir()
+    old = optuna.create_study(study_name="search", storage=f"sqlite:///{folder / 'study.sqlite'}", direction="maximize")
+    asked = old.ask(LR)
+    old.tell(asked, 3.0)
+    study = study_in(folder)
+    assert (study.ended, study.best.params) == (1, asked.params)
 
 
 def test_a_resumed_search_proposes_other_settings(tmp_path, monkeypatch):
