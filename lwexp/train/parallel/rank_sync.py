@@ -19,6 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 from lwexp.config.train import Hardware, Zero
 from lwexp.records import LwexpError
 from lwexp.runs.ranks import is_rank_zero
+from lwexp.train.parallel.node_link import link_nodes
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class RankGroup:
         store = torch._C._distributed_c10d.PrefixStore("ranks", self._store)
         dist.init_process_group(**options, store=store, rank=me, world_size=ranks, timeout=timeout)
         self._published: set[str] = set()
+        self._link = link_nodes(self._store)
 
     def publish(self, what: str, value: str) -> None:
         """Send a message to the other ranks. Only rank 0 sends, and only the first message under each name counts."""
@@ -77,6 +79,8 @@ class RankGroup:
     def leave(self) -> None:
         """End the process group. Ranks that still wait for the run return without training."""
         self.publish("run", "")
+        if self._link is not None:
+            self._link.close()
         if dist.is_initialized():
             dist.destroy_process_group()
 
