@@ -103,6 +103,23 @@ def test_git_console_and_system_metrics_are_recorded_unless_their_key_is_off(
     assert CANARY not in str(found)
 
 
+@pytest.mark.parametrize(("error", "code"), [(None, 0), (Preempted("saved"), 143), (ValueError("no"), 1)])
+def test_a_trial_is_grouped_by_its_sweep_and_ends_as_its_command_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, code: int
+) -> None:
+    """W&B counts a run with exit code 0 as finished, which a preempted run is not."""
+    monkeypatch.setenv("LWEXP_TRIAL_RECORD", "runs/sweep-lr-1a2b3c4d/trial-0.runs")
+    config = tiny_config(tmp_path, "tracking=wandb_offline")
+    (tmp_path / "run").mkdir()
+    tracker = GuardedTracker(WandbTracker(config.tracking, config, Run(tmp_path / "run", Manifest(id="run-1"))))
+    tracker.finish(error)
+    found = records(tmp_path / "run")
+    (run, *_) = [record.run for record in found if record.HasField("run")]
+    assert (run.run_group, run.job_type) == ("sweep-lr-1a2b3c4d", "sft")
+    assert found[-1].exit.exit_code == code
+    assert any(record.HasField("preempting") for record in found) == isinstance(error, Preempted)
+
+
 def test_inputs_and_the_model_are_artifacts_by_reference_and_a_refusal_stops_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +161,7 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning_and_stops_nothing(
             calls.append("log")
             raise ConnectionResetError("Connection lost")
 
-        def finish(self) -> None:
+        def finish(self, error: BaseException | None = None) -> None:
             calls.append("finish")
 
     tracker = GuardedTracker(Lost())

@@ -123,11 +123,10 @@ def _finish(setup: TrainingSetup) -> TrainResults:
         setup.context.ranks.publish("run", json.dumps(where))
         setup.context.ranks.publish("config", setup.config.model_dump_json())
         trainer, module, tracker = _fit(setup)
-        try:
+        with ExitStack() as stack:
+            stack.push(lambda _, error, __: tracker.finish(error))
             _export(setup, trainer, module)
             tracker.keep_model(folder / MODEL)
-        finally:
-            tracker.finish()
     results = _results(setup)
     # The model is on disk now, and a finished run does not need the optimiser states of a checkpoint.
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -185,7 +184,7 @@ def _fit(setup: TrainingSetup) -> tuple[Trainer, PackedTraining, Tracker]:
     data = StepsModule(dataset, schedule, total, objective.count(dataset))
     with ExitStack() as on_error:
         tracker = open_tracker(config, setup.run, done)
-        on_error.callback(tracker.finish)
+        on_error.push(lambda _, error, __: tracker.finish(error))
         callbacks = reference_pass + _callbacks(setup, schedule, total, done, tracker)
         with _plain_errors(hardware), quiet_lightning():
             trainer = build_trainer(hardware, callbacks, objective.optimizer.grad_clip, setup.run.path)

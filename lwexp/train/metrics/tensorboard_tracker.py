@@ -31,5 +31,5 @@ class TensorboardTracker(Tracker):
         # before its checkpoint are not repeated.
         self._writer.flush()
 
-    def finish(self) -> None:
+    def finish(self, error: BaseException | None = None) -> None:
         self._writer.close()

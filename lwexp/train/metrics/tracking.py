@@ -27,8 +27,12 @@ class Tracker:
     def keep_model(self, folder: Path) -> None:
         """Record the exported model as an output of the run."""
 
-    def finish(self) -> None:
-        """Flush and close."""
+    def finish(self, error: BaseException | None = None) -> None:
+        """Flush and close.
+
+        Args:
+            error: What has ended the run; None if it has finished.
+        """
 
 
 class GuardedTracker(Tracker):
@@ -50,8 +54,8 @@ class GuardedTracker(Tracker):
     def keep_model(self, folder: Path) -> None:
         self._try(lambda tracker: tracker.keep_model(folder))
 
-    def finish(self) -> None:
-        self._try(lambda tracker: tracker.finish())
+    def finish(self, error: BaseException | None = None) -> None:
+        self._try(lambda tracker: tracker.finish(error))
 
     def _try(self, call: Callable[[Tracker], None]) -> None:
         if self._tracker is None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from lwexp.config.schema import Config
 from lwexp.config.train import WandbTracking
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, Preempted
 from lwexp.runs import Run
 from lwexp.runs.artifacts import MODEL, Parent
+from lwexp.runs.trial_process import sweep_of_this_process
 from lwexp.text.plain import first_line
 from lwexp.train.metrics.tracking import Tracker
 
@@ -40,6 +41,8 @@ class WandbTracker(Tracker):
                 name=run.id,
                 id=run.id,
                 resume="allow",
+                group=sweep_of_this_process(),
+                job_type=config.objective.kind,
                 dir=str(run.path),
                 config=config.model_dump(mode="json"),
                 settings=wandb.Settings(silent=True, **_recorded(tracking)),
@@ -60,8 +63,10 @@ class WandbTracker(Tracker):
     def keep_model(self, folder: Path) -> None:
         self._artifact("the model", self._run.log_artifact, self._id, folder)
 
-    def finish(self) -> None:
-        self._run.finish()
+    def finish(self, error: BaseException | None = None) -> None:
+        if isinstance(error, Preempted):
+            self._run.mark_preempting()  # W&B then shows "preempted" instead of "failed"
+        self._run.finish(exit_code=_exit_code(error))
 
     def _use(self, parents: Sequence[Parent]) -> None:
         """Register the parent runs as inputs: the model folder of a training run, else the run's whole folder."""
@@ -80,6 +85,13 @@ class WandbTracker(Tracker):
             send(artifact)
         except (wandb.errors.Error, ValueError, OSError) as error:
             log.warning("tracking: W&B did not take %s as an artifact (%s): %s", what, name, first_line(error))
+
+
+def _exit_code(error: BaseException | None) -> int:
+    """The code with which the command ends; W&B counts a run with 0 as finished."""
+    if error is None:
+        return 0
+    return {Preempted: 143, KeyboardInterrupt: 130}.get(type(error), 1)
 
 
 def _recorded(tracking: WandbTracking) -> dict[str, Any]:
