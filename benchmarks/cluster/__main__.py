@@ -15,9 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.cluster.cases import CASES, Case
-
-_MACHINE = Path(__file__).parent / "machine.sh"
+from benchmarks.cluster.case import MACHINE, Case
+from benchmarks.cluster.cases import CASES
 
 
 def main() -> None:
@@ -33,24 +32,33 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="lwexp-cluster-", dir=os.environ.get("CLUSTER_FOLDER")))
         print(f"cluster is up; files in {folder}", flush=True)
         case = Case(folder)
+        begun = time.monotonic()
         case.run("generate", "experiment=smoke")
         for name in options.case or CASES:
             start = time.monotonic()
             try:
                 CASES[name](case)
                 outcome = "passed"
-            except AssertionError as error:
-                outcome = f"FAILED: {error}"
+            except Exception as error:
+                outcome = f"FAILED: {type(error).__name__}: {error}"
                 failed.append(name)
-            print(f"{name:<16} {time.monotonic() - start:6.1f} s  {outcome}", flush=True)
+                _end_all_jobs()
+            print(f"{name:<24} {time.monotonic() - start:6.1f} s  {outcome}", flush=True)
+        print(f"{len(options.case or CASES)} cases, {len(failed)} failed, {time.monotonic() - begun:.0f} s", flush=True)
     finally:
         if not options.keep:
             _machine("down")
     sys.exit(1 if failed else 0)
 
 
+def _end_all_jobs() -> None:
+    """A failed case may leave jobs, which the next one would wait for."""
+    subprocess.run(["scancel", "--me", "--full"], check=False)
+    time.sleep(5)
+
+
 def _machine(action: str) -> None:
-    subprocess.run(["bash", str(_MACHINE), action], check=True)
+    subprocess.run(["bash", str(MACHINE), action], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Two SLURM nodes on one Debian machine, without systemd or cgroups. As root:
-#   machine.sh install | up | down | power-off <node> | power-on <node>
+#   machine.sh install | up | down | power-off <node> | power-on <node> | on <node> <command>...
 # Each node has its own network address, host name, process ids and mounts; the file system is shared, as on a cluster.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,6 +36,12 @@ power_on() {
     # The first process of the new PID namespace; when it is killed, everything on the node is.
     cat /proc/$holder/task/$holder/children | awk '{print $1}' >$state/$node.init
     nsenter -t "$(cat $state/$node.init)" -a slurmd -N $node -f $SLURM_CONF
+}
+
+on_node() {
+    local node=$1
+    shift
+    exec nsenter -t "$(cat $state/node$node.init)" -a bash -c 'cd "$0" && exec "$@"' "$PWD" "$@"
 }
 
 power_off() {
@@ -90,5 +96,6 @@ case ${1:-} in
     down) down ;;
     power-on) power_on "$2" ;;
     power-off) power_off "$2" ;;
+    on) shift; on_node "$@" ;;
     *) sed -n 2,4p "$0" >&2; exit 2 ;;
 esac
