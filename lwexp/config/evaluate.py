@@ -15,13 +15,16 @@ from lwexp.extend.endpoint import Limits, Price, require_plain_address
 
 
 class CheckpointEngine(Strict):
-    """Answers are decoded in this process, through transformers."""
+    """The model of a training run or of a folder, decoded on this machine."""
 
     kind: Literal["checkpoint"]
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
     chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
     """Chat format of a folder that lwexp has not saved; null takes the saved format, or the model's own template."""
+    decoder: Annotated[Literal["auto", "transformers"], Key("speed", neutral="auto")] = "auto"
+    """auto: vLLM (as engine=vllm) where it is installed beside lwexp, there is a GPU and the model is not small, else
+    transformers in this process, which ``transformers`` always takes. A run that has begun keeps its program."""
 
 
 class ApiEngine(Strict):
@@ -47,9 +50,17 @@ class ApiEngine(Strict):
 
 
 class ServerEngine(Strict):
-    """A vLLM server that lwexp starts on the model's folder, checks, and stops at the end."""
+    """vLLM or SGLang: a server that lwexp starts on the model's folder, or with ``base_url`` one of the user's."""
 
     kind: Literal["server"]
+    server: Annotated[Literal["vllm", "sglang"], Key(neutral="vllm")] = "vllm"
+    """The program to start."""
+    base_url: Annotated[str | None, Key(neutral=None)] = None
+    """A server of yours, such as http://127.0.0.1:8000/v1; null starts one on the model's folder."""
+    model: Annotated[str | None, Key(neutral=None)] = None
+    """The name that your server gives the model, such as hosted_vllm/longwriter (hosted_vllm/ may be left out)."""
+    api_key_env: Annotated[str | None, Key(neutral=None)] = None
+    """The NAME of the environment variable that holds the key of your server. Never the key."""
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""
     chat: Annotated[ChatFormat | None, OneOf(CHAT_FORMATS, by_name=True)] = None
@@ -59,10 +70,12 @@ class ServerEngine(Strict):
     not be lwexp's. --model, --port and the like are appended. null takes lwexp's own interpreter."""
     dtype: str = "auto"
     """Precision of the weights: auto, bfloat16, float16 or float32."""
-    tensor_parallel: Annotated[int, Key("speed")] = Field(1, ge=1)
-    """Devices that share one copy of the model."""
-    data_parallel: Annotated[int, Key("speed")] = Field(1, ge=1)
-    """Copies of the model."""
+    context: Annotated[int | None, Key(neutral=None)] = Field(None, ge=1)
+    """Most tokens of a prompt and its answer together; null takes the positions of the model."""
+    tensor_parallel: Annotated[int | None, Key("speed")] = Field(None, ge=1)
+    """Devices that share one copy of the model; null takes as many as weights and one answer need."""
+    data_parallel: Annotated[int | None, Key("speed")] = Field(None, ge=1)
+    """Copies of the model; null takes as many as there are devices for."""
     memory_share: Annotated[float | None, Key("speed")] = Field(None, gt=0, le=1)
     """Share of a GPU's memory that the server takes; null leaves it to the server."""
     options: Annotated[str, Key(neutral="")] = ""
@@ -80,8 +93,56 @@ class ServerEngine(Strict):
             raise ValueError(f"engine.{info.field_name}={text}: {error}; close each quote") from None
         return text
 
+    @model_validator(mode="after")
+    def keys_belong_to_one_kind_of_server(self) -> ServerEngine:
+        """A key that nothing reads would be a false record of how the answers were made."""
+        if self.base_url is None:
+            for key in ("model", "api_key_env"):
+                if getattr(self, key) is not None:
+                    raise ValueError(
+                        f"engine.{key} is for a server of yours; add engine.base_url=http://<host>:<port>/v1"
+                    )
+            return self
+        if self.model is None:
+            raise ValueError(
+                f"engine.base_url={self.base_url} needs engine.model=<the name that the server gives the model; its "
+                f"address /models lists them>"
+            )
+        for key in _OF_STARTED_SERVERS:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"engine.{key} is for a server that lwexp starts; give it to yours when you start it, or leave out "
+                    f"engine.base_url"
+                )
+        return self
+
+    def api(self) -> ApiEngine | None:
+        """The user's server as a model behind an API; None if lwexp starts the server."""
+        if self.base_url is None or self.model is None:
+            return None
+        return ApiEngine(
+            kind="api", model=f"hosted_vllm/{self.model.removeprefix('hosted_vllm/')}", base_url=self.base_url,
+            api_key_env=self.api_key_env, supports_top_k=True, price=FREE, limits=self.limits,
+        )  # fmt: skip
+
+    def identified(self) -> Strict:
+        """The answers of a user's server depend on what an API's do, and such runs have the ids of API runs."""
+        api = self.api()
+        return self if api is None else api.model_copy(update={"price": None})
+
+
+FREE = Price(input_per_mtok=0, output_per_mtok=0)
+"""What calls to a server of one's own cost."""
+_OF_STARTED_SERVERS = (
+    "command", "dtype", "context", "tensor_parallel", "data_parallel", "memory_share", "options", "start_seconds",
+)  # fmt: skip
 
 Engine = Annotated[CheckpointEngine | ServerEngine | ApiEngine, Field(discriminator="kind")]
+
+
+def api_of(engine: Engine) -> ApiEngine | None:
+    """The API that answers; None if lwexp loads the model or starts its server."""
+    return engine.api() if isinstance(engine, ServerEngine) else engine if isinstance(engine, ApiEngine) else None
 
 
 class SampleConfig(Strict):

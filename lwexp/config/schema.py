@@ -15,7 +15,7 @@ from lwexp.config.data import (
     PairsConfig,
     SelectConfig,
 )
-from lwexp.config.evaluate import ApiEngine, Engine, SampleConfig, ScoreConfig
+from lwexp.config.evaluate import Engine, SampleConfig, ScoreConfig, api_of
 from lwexp.config.train import HardwareChoice, ModelConfig, Tracking, TrainingConfig
 from lwexp.extend import BENCHES, OBJECTIVES, Bench, Key, Objective, OneOf, Strict
 from lwexp.extend.endpoint import JUDGES, TEACHERS, Judge, Teacher
@@ -125,8 +125,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def every_sampling_parameter_reaches_the_model(self) -> Config:
         """A parameter that is stored with an answer but never sent would be a false record."""
-        engine, sample = self.engine, self.sample
-        if isinstance(engine, ApiEngine) and not engine.supports_top_k:
+        engine, sample = api_of(self.engine), self.sample
+        if engine is not None and not engine.supports_top_k:
             for key, value, off in (("top_k", sample.top_k, 0), ("repetition_penalty", sample.repetition_penalty, 1.0)):
                 if value != off:
                     raise ValueError(

@@ -22,6 +22,10 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True)
 
+    def identified(self) -> "Strict":
+        """The settings that a run's id is computed from, in place of these."""
+        return self
+
 
 @dataclass(frozen=True)
 class Key:

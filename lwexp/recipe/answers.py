@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, CheckpointEngine, ServerEngine
+from lwexp.config.evaluate import ApiEngine, CheckpointEngine, ServerEngine, api_of
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.records import Failure, LwexpError, Prompt, Response, write_rows
 from lwexp.runs import Run, RunDirectory
-from lwexp.runs.artifacts import ANSWER_FAILURES, RESPONSES
+from lwexp.runs.artifacts import ANSWER_FAILURES, MODEL, RESPONSES
 
 if TYPE_CHECKING:
     from lwexp.sample.pairing import Paired
@@ -43,13 +43,13 @@ def collect_answers(
         if failures:
             write_rows(run.path / ANSWER_FAILURES, failures)
         return responses
-    engine = config.engine
-    chat = None if isinstance(engine, ApiEngine) else engine.chat
-    model = engine if isinstance(engine, ApiEngine) else trained.path / "model" if trained else Path(str(engine.path))
+    engine, folder, api = config.engine, model_folder(config, trained), api_of(config.engine)
+    model = folder if api is None else api
+    assert model is not None
     return collect(
         prompts, model=model, model_name=subject(config, trained), sample=config.sample, seed=config.seed, out=out,
-        chat=chat, counter=config.bench.counter, root=Path(config.root),
-        server=engine if isinstance(engine, ServerEngine) else None,
+        chat=None if isinstance(engine, ApiEngine) else engine.chat, counter=config.bench.counter,
+        root=Path(config.root), server=engine if isinstance(engine, ServerEngine) else None, expected=folder,
     )  # fmt: skip
 
 
@@ -71,14 +71,20 @@ def check_architecture(config: Config) -> None:
     folder = Path(engine.path)
     try:
         small = miniature(read_config(json.loads((folder / "config.json").read_text(encoding="utf-8"))))
-    except (
-        AttributeError,
-        TypeError,
-    ) as error:  # a config that does not count layers, heads and widths as Llama's does
+    except (AttributeError, TypeError) as error:
+        # The config does not count layers, heads and widths as Llama's does.
         log.warning("%s: no miniature of this architecture can be made, so decoding is unchecked (%s)", folder, error)
         return
     if problem := decoding_problem(small):
         raise LwexpError(f"{folder}: {problem}")
+
+
+def model_folder(config: Config, trained: Run | None) -> Path | None:
+    """The folder of the model that answers; None for a model behind an API that is not known here."""
+    if trained is not None:
+        return trained.path / MODEL
+    path = None if isinstance(config.engine, ApiEngine) else config.engine.path
+    return None if path is None else Path(path)
 
 
 def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:
@@ -93,11 +99,11 @@ def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:
 
 def subject(config: Config, trained: Run | None) -> str:
     """Name of the model, as recorded in each response."""
-    if trained is not None:
-        return trained.id
     if config.responses:
         return config.responses
-    return config.engine.model if isinstance(config.engine, ApiEngine) else str(config.engine.path)
+    if (api := api_of(config.engine)) is not None:
+        return api.model
+    return str(model_folder(config, None)) if trained is None else trained.id
 
 
 def chat_template(config: Config, trained: Run | None) -> str | None:
@@ -109,12 +115,12 @@ def chat_template(config: Config, trained: Run | None) -> str | None:
     engine = config.engine
     if config.responses:
         return None
-    if isinstance(engine, ApiEngine):
+    if api_of(engine) is not None or isinstance(engine, ApiEngine):
         return "server"
     from lwexp.pack.chat import chat_of
     from lwexp.pack.tokenizer import load_tokenizer
 
-    folder = trained.path / "model" if trained else Path(str(engine.path))
+    folder = str(model_folder(config, trained))
     format = chat_of(load_tokenizer(folder, None, engine.chat))
     changed = format.model_dump(exclude={"kind"}, exclude_defaults=True)
     return ", ".join([format.kind, *(f"{name}={value!r}" for name, value in changed.items())])

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, ServerEngine
+from lwexp.config.evaluate import ApiEngine, ServerEngine, api_of
 from lwexp.extend import JudgedMetric
 from lwexp.extend.bench import bench_heading
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.pack.model_weights import conversion_advice
-from lwexp.recipe.answers import chat_template, check_architecture, collect_answers, subject, template_for_report
+from lwexp.recipe.answers import (
+    chat_template,
+    check_architecture,
+    collect_answers,
+    model_folder,
+    subject,
+    template_for_report,
+)
+from lwexp.recipe.decoder import with_decoder
 from lwexp.recipe.lineage import describe_sampling, end, judge_prompt_input, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
@@ -41,6 +49,7 @@ def evaluate(config: Config) -> RunDirectory | None:
     trained = trained_run(config)
     other = _other(config)
     if config.dry_run:
+        config = with_decoder(config, model_folder(config, trained))
         print(f"{subject(config, trained)} on bench {bench_heading(config.bench.model_dump())}")
         if (model := _checked_folder(config, trained, prompts)) is not None:
             print(model)
@@ -49,9 +58,10 @@ def evaluate(config: Config) -> RunDirectory | None:
         repeats, metrics = config.sample.repeats, config.bench.scored_by
         print(describe_sampling(prompts, config, repeats, metrics, is_compared=other is not None))
         return None
+    name, inputs = f"eval-{_name(config, trained)}", _inputs(config, prompts, trained, other)
+    config = with_decoder(config, model_folder(config, trained), "evaluate", name=name, inputs=inputs)
     run = open_run(
-        "evaluate", config, default_name=f"eval-{_name(config, trained)}",
-        inputs=_inputs(config, prompts, trained, other),
+        "evaluate", config, default_name=name, inputs=inputs,
         parents=[trained] if trained else [],
         labels={"bench": config.bench.name, **(dict(trained.labels.items()) if trained else {})},
         check=lambda: require_keys(config),
@@ -85,8 +95,13 @@ def _refuse_a_judge_that_does_not_fit(config: Config) -> None:
 
 
 def trained_run(config: Config) -> Run | None:
-    """The training run whose model answers; None if the answers come from elsewhere."""
+    """The training run whose model answers; None if the answers come from elsewhere.
+
+    A server of the user's may serve any model; one that should serve a run's is told so by naming the run.
+    """
     if config.responses or isinstance(config.engine, ApiEngine) or config.engine.path is not None:
+        return None
+    if api_of(config.engine) is not None and config.run == "newest":
         return None
     return train_run_of(config)
 
@@ -133,12 +148,11 @@ def _checked_folder(config: Config, trained: Run | None, prompts: Sequence[Promp
     Raises:
         LwexpError: If the folder could not answer these prompts.
     """
-    engine = config.engine
-    if config.responses or isinstance(engine, ApiEngine):
+    engine, folder = config.engine, model_folder(config, trained)
+    if config.responses or isinstance(engine, ApiEngine) or folder is None:
         return None
     from lwexp.sample.folder_check import check_folder
 
-    folder = trained.path / "model" if trained else Path(str(engine.path))
     served = isinstance(engine, ServerEngine)
     found = check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
     check_architecture(config)

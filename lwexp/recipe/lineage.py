@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine
+from lwexp.config.evaluate import api_of
 from lwexp.extend import Metric
 from lwexp.extend.endpoint import AskedJudge, Endpoint
 from lwexp.extend.source import AnySource
@@ -135,10 +135,10 @@ def require_keys(config: Config) -> None:
 
 def _asked(config: Config) -> Iterator[Endpoint]:
     """The models behind an API that an evaluation asks: the engine, the judge."""
-    if isinstance(config.engine, ApiEngine) and config.responses is None:
+    if (api := api_of(config.engine)) is not None and config.responses is None:
         from lwexp.sample.remote import writer_of
 
-        yield writer_of(config.engine, config.sample)
+        yield writer_of(api, config.sample)
     if isinstance(config.judge, AskedJudge):
         yield config.judge
 

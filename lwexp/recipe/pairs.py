@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions, InstructionFile
-from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
+from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine, api_of
 from lwexp.extend.metric import STANDARD, metrics_of
+from lwexp.recipe.decoder import with_decoder
 from lwexp.recipe.lineage import (
     describe_sampling,
     end,
@@ -24,12 +25,11 @@ from lwexp.records import (
     Response,
     TableWriter,
     atomic,
-    scan_rows,
     tally,
     write_rows,
 )
 from lwexp.runs import Run, RunDirectory, fingerprint, open_run
-from lwexp.runs.artifacts import ENGINE_LEDGER, LEDGER, PAIR_FAILURES, RESPONSES, PairsResults
+from lwexp.runs.artifacts import ENGINE_LEDGER, LEDGER, MODEL, PAIR_FAILURES, RESPONSES, PairsResults
 from lwexp.runs.find import list_runs
 from lwexp.runs.identity import identity_tree
 from lwexp.runs.logs import console_log, show
@@ -46,14 +46,17 @@ def pairs(config: Config) -> RunDirectory | None:
     console_log()
     start = sft_run(config)
     parents = [start, *start.parent_runs("data", "import")]
-    name = _answering(config, start)
+    name, inputs = f"pairs-{start.name}", _inputs(config, start)
+    stage = None if config.dry_run else "pairs"
+    config = with_decoder(config, start.path / MODEL, stage, name=name, inputs=inputs)
+    answering = _answering(config, start)
     if config.dry_run:
         prompts = _prompts(config, parents[1:])
-        print(f"{name} would answer {plural(len(prompts), 'instruction')} {config.pairs.n} times each")
+        print(f"{answering} would answer {plural(len(prompts), 'instruction')} {config.pairs.n} times each")
         print(describe_sampling(prompts, config, config.pairs.n))
         return None
     run = open_run(
-        "pairs", config, default_name=f"pairs-{start.name}", inputs=_inputs(config, start),
+        "pairs", config, default_name=name, inputs=inputs,
         parents=parents, labels={"model": start.labels.get("model") or config.model.name},
         check=lambda: require_keys(config),
     )  # fmt: skip
@@ -79,11 +82,10 @@ def _inputs(config: Config, start: Run) -> dict[str, str]:
 def _answering(config: Config, start: Run) -> str:
     """Name of the model, as recorded in each response."""
     engine = config.engine
-    if isinstance(engine, ApiEngine):
-        return engine.model
-    if engine.path is not None:
+    if not isinstance(engine, ApiEngine) and engine.path is not None:
         raise LwexpError("engine.path: pairs are sampled from the SFT run that init_from names; set init_from=<run>")
-    return start.id
+    api = api_of(engine)
+    return start.id if api is None else api.model
 
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
@@ -125,7 +127,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
     """n answers to each prompt, copied from another pairs run if it sampled the same."""
     from lwexp.sample.collect import collect
 
-    engine = config.engine
+    engine, api, folder = config.engine, api_of(config.engine), start.path / MODEL
     out = run.path / RESPONSES
     if not out.exists() and (other := _same_answers(config, run)) is not None:
         # The ledgers are copied first, because the file of answers marks the copy as complete.
@@ -134,36 +136,11 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
                 with atomic(run.path / name) as aside:
                     shutil.copyfile(other.path / name, aside)
         log.info("answers copied from %s; only the choice among them differs", other.id)
-    if isinstance(engine, ApiEngine) and _num_answers(out) < len(prompts) * config.pairs.n:
-        _check_served(engine, prompts, start, _sampling(config))
-    model, chat = (engine, None) if isinstance(engine, ApiEngine) else (start.path / "model", engine.chat)
     return collect(
-        prompts, model=model, model_name=engine.model if isinstance(engine, ApiEngine) else start.id,
-        sample=_sampling(config), seed=config.seed, out=out, chat=chat, root=Path(config.root),
-        server=engine if isinstance(engine, ServerEngine) else None,
+        prompts, model=folder if api is None else api, model_name=_answering(config, start), sample=_sampling(config),
+        seed=config.seed, out=out, chat=None if isinstance(engine, ApiEngine) else engine.chat, root=Path(config.root),
+        server=engine if isinstance(engine, ServerEngine) else None, expected=folder,
     )  # fmt: skip
-
-
-def _num_answers(out: Path) -> int:
-    """How many answers a file has. The last line may be torn by a kill; ``collect`` cuts it off."""
-    rows = scan_rows(out, Response) if out.exists() else ()
-    return sum(isinstance(row, Response) and row.finish_reason != "error" for row in rows)
-
-
-def _check_served(engine: ApiEngine, prompts: Sequence[Prompt], start: Run, sample: SampleConfig) -> None:
-    """Refuse a server that reads prompts otherwise than the SFT run does; warn about one that cannot tell."""
-    from lwexp.sample.served_model import ServerCannotTellError, check_prompts, served_model
-
-    reason = "it has no engine.base_url to ask"
-    if engine.base_url is not None:
-        url, name = engine.base_url.rstrip("/").removesuffix("/v1"), engine.model.split("/", 1)[-1]
-        try:
-            check_prompts(served_model(url, name), prompts, sample, start.path / "model", None)
-            log.info("%s reads prompts as the same tokens as %s; its weights are not compared", engine.model, start.id)
-            return
-        except ServerCannotTellError as error:
-            reason = str(error)
-    log.warning("%s answers, assumed to serve the model of %s; not checked: %s", engine.model, start.id, reason)
 
 
 def _sampling(config: Config) -> SampleConfig:

@@ -215,6 +215,23 @@ class ImportResults(Artifact):
     """Rows whose reasoning was separated from their answers."""
 
 
+class EngineSummary(Artifact):
+    """The server that answered: one of the user's, or one that lwexp started."""
+
+    FILE: ClassVar[str] = "engine.json"
+
+    model: str
+    """Its name on the server."""
+    url: str
+    weights: str | None = None
+    """Fingerprint of the folder it loaded; None if it is not known."""
+    version: str | None = None
+    """Of the program; this and what follows only for servers that lwexp started."""
+    command: list[str] = []
+    positions: int | None = None
+    starts: int = 0
+
+
 class PairsResults(Artifact):
     """Results of a run that samples preference pairs."""
 

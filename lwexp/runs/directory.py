@@ -159,6 +159,11 @@ def _signals_wait(drop: bool) -> Iterator[None]:
         os.kill(os.getpid(), told[0])
 
 
+def run_path(stage: str, config: Config, *, default_name: str, inputs: Mapping[str, str]) -> Path:
+    """The folder that ``open_run`` finds or creates."""
+    return _found(stage, config, config.name or default_name, inputs)[0]
+
+
 def open_run(
     stage: str,
     config: Config,

@@ -32,6 +32,7 @@ def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
 def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
     """``value`` as JSON, without keys that cannot change a result or have no effect at their value."""
     if isinstance(value, Strict):
+        value = value.identified()
         tree = {}
         for name, field in type(value).model_fields.items():
             key, own = key_of(field), getattr(value, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
 from lwexp.extend import ChatFormat
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
-from lwexp.runs.artifacts import ANSWER_FAILURES, ENGINE_LEDGER
+from lwexp.runs.artifacts import ANSWER_FAILURES
 from lwexp.runs.progress import counted
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.encodable import encodable
@@ -33,6 +33,7 @@ def collect(
     counter: Counter = "longwriter",
     root: Path | None = None,
     server: ServerEngine | None = None,
+    expected: Path | None = None,
 ) -> list[Response]:
     """Answer every prompt ``sample.repeats`` times.
 
@@ -49,6 +50,7 @@ def collect(
         counter: How words are counted.
         root: Folder of the runs that share their paid answers; None shares with no run.
         server: How to serve a model folder; None decodes it in this process.
+        expected: Folder that a server behind an API should serve; None if that is not known.
 
     Returns:
         The responses in bench order, the repeats of a prompt together; at the end, ``out`` has that order too.
@@ -87,7 +89,7 @@ def collect(
 
         if requests:
             with counted("answers", len(requests)) as count:
-                _answer(requests, model, sample, chat, (out.parent / ENGINE_LEDGER, root), server, keep)
+                _answer(requests, model, sample, chat, (out.parent, root), server, expected, keep)
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
     _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
@@ -119,21 +121,22 @@ def _answer(
     model: Path | ApiEngine,
     sample: SampleConfig,
     chat: ChatFormat | str | None,
-    ledger: tuple[Path, Path | None],
+    folders: tuple[Path, Path | None],
     server: ServerEngine | None,
+    expected: Path | None,
     keep: Callable[[SampleResult | Failure], None],
 ) -> None:
-    """Pass each answer to ``keep`` as soon as it is complete. ``ledger`` is its file and the root of other ledgers."""
+    """Pass each answer to ``keep`` as soon as it is complete. ``folders`` are the run's and the root of other runs."""
+    folder, root = folders
     if isinstance(model, ApiEngine):
-        from lwexp.sample.remote import ask_all
+        from lwexp.sample.servers.given import answer_by_given_server
 
-        path, root = ledger
-        ask_all(requests, model, sample, path, root, keep)
+        answer_by_given_server(requests, model, expected, sample, chat=chat, folder=folder, root=root, keep=keep)
         return
     if server is not None:
-        from lwexp.sample.managed import answer_by_server
+        from lwexp.sample.servers.managed import answer_by_server
 
-        answer_by_server(requests, server, model, sample, chat=chat, folder=ledger[0].parent, keep=keep)
+        answer_by_server(requests, server, model, sample, chat=chat, folder=folder, keep=keep)
         return
     from lwexp.sample.engine import TransformersEngine
     from lwexp.sample.folder_check import check_folder

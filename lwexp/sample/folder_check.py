@@ -138,5 +138,5 @@ def _refuse_beyond_memory(folder: Path, stored: int, config: Any) -> None:
     if needed > free:
         raise LwexpError(
             f"{folder}: its weights take {needed / _GIB:,.1f} GiB on {place}, and {free / _GIB:,.1f} are free; serve "
-            f"it where it fits (engine=vllm_server or engine=vllm), or choose a smaller model"
+            f"it where it fits (engine=vllm), or choose a smaller model"
         )

@@ -25,6 +25,8 @@ def ask_all(
     ledger_path: Path,
     root: Path | None,
     keep: Callable[[SampleResult | Failure], None],
+    *,
+    weights: str | None = None,
 ) -> None:
     """Ask for every answer, and pass each to ``keep`` as it arrives, in any order.
 
@@ -35,6 +37,7 @@ def ask_all(
         ledger_path: Where paid answers are stored.
         root: Folder of the runs that share their paid answers; None shares with no run.
         keep: Receives an answer, or why there is none.
+        weights: Fingerprint of the model's weights, if known: answers of other weights are not used again.
 
     Raises:
         LwexpError: As in ``lwexp.llm.pool.ask_all``, which also raises KeyboardInterrupt and Preempted.
@@ -47,20 +50,24 @@ def ask_all(
             keep(answer)
         return reason
 
-    writer = writer_of(engine, sample)
+    writer = writer_of(engine, sample, weights)
     with open_ledger(ledger_path, writer, root=root) as ledger:
         pool.ask_all(requests, writer, ledger, work)
 
 
-def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
+def writer_of(engine: ApiEngine, sample: SampleConfig, weights: str | None = None) -> LiteLLMWriter:
     """The endpoint that receives every sampling parameter of ``sample``.
+
+    A fingerprint of the weights is sent as a header, which the server ignores: the ledger's key holds all that is sent.
 
     vLLM and SGLang apply a model's generation_config.json to every parameter that a request omits. So engines that
     support top_k and repetition_penalty get both even when these are off.
     """
-    body: dict[str, JsonValue] = {}
+    options: dict[str, JsonValue] = {}
     if engine.supports_top_k:
-        body = {"top_k": sample.top_k or -1, "repetition_penalty": sample.repetition_penalty}
+        options["extra_body"] = {"top_k": sample.top_k or -1, "repetition_penalty": sample.repetition_penalty}
+    if weights is not None:
+        options["extra_headers"] = {"X-Lwexp-Weights": weights[:16]}
     return LiteLLMWriter(
         kind="litellm",
         model=engine.model,
@@ -71,7 +78,7 @@ def writer_of(engine: ApiEngine, sample: SampleConfig) -> LiteLLMWriter:
         max_tokens=sample.max_new_tokens,
         price=engine.price,
         limits=engine.limits,
-        options={"extra_body": body} if body else {},
+        options=options,
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine
+from lwexp.config.evaluate import api_of
 from lwexp.extend import Strict
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.settings import key_of
@@ -74,7 +74,7 @@ def _answers(config: Config, run: Run, responses: Sequence[Response]) -> Iterato
         yield from _settings("engine", config.engine)
         results = run.results(EvaluateResults)
         template = results.template if results is not None and results.template else "not recorded"
-        yield Fact("chat template", "the server's" if isinstance(config.engine, ApiEngine) else template)
+        yield Fact("chat template", "the server's" if api_of(config.engine) is not None else template)
         yield Fact("`sample.repeats`", str(config.sample.repeats))
         yield Fact("`sample.plan_first`", _shown(config.sample.plan_first))
     sampled = [response.sampling for response in responses]

@@ -242,8 +242,9 @@ def _serve(options: dict[str, str]) -> None:
 
     engine = TransformersEngine(folder, chat=options.get("chat"))
     with LiveDecoder(engine, slots) as decoder:
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", flush=True)
-        hint = f"serving {name}; evaluate it with engine=vllm engine.model=hosted_vllm/{name}"
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        print(address, flush=True)
+        hint = f"serving {name}; evaluate it with engine=vllm engine.base_url={address} engine.model={name}"
         print(hint, file=sys.stderr, flush=True)
         # A client that has gone cancels its request, which frees the slot.
         app = Server(engine, decoder, name).app()

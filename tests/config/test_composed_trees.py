@@ -27,6 +27,15 @@ MARKS = {key: key_of(field) for key, field in walk(Config)}
 # hardware=h200x1 kept half of the optimiser on the host, and the rest never followed the learning-rate schedule.
 REMOVED = {"hardware=h200x1": "hardware=gpu1_141g"}
 
+# engine=vllm starts its server since then, or uses the one that engine.base_url names: a class with other keys.
+STARTED = {
+    "-": ["engine.price", "engine.supports_top_k"], "engine.kind": "server", "engine.base_url": None,
+    "engine.model": None, "engine.path": None, "engine.chat": None, "engine.command": None,
+    "engine.dtype": "auto", "engine.tensor_parallel": None, "engine.data_parallel": None, "engine.memory_share": None,
+    "engine.start_seconds": 1800.0,
+}  # fmt: skip
+CHANGED = {"engine=vllm": STARTED, "engine=sglang": STARTED | {"engine.server": "sglang"}}
+
 # What the preset of a model sets keys to that were added since.
 ADDED_BY_MODEL = {"glm4": {"model.context_length": 131_072}}
 
@@ -56,7 +65,14 @@ def test_the_base_tree_is_as_before():
     assert moved({}, flat()) == {}
 
 
-@pytest.mark.parametrize("name", sorted(GOLDEN["differs"].keys() - REMOVED.keys()))
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_changed_choice_differs_in_these_values_and_no_other(name):
+    found = moved(GOLDEN["differs"][name], flat(*COMPOSITIONS[name]))
+    gone = found.pop("-")
+    assert {**found, "-": sorted(gone)} == CHANGED[name]
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN["differs"].keys() - REMOVED.keys() - CHANGED.keys()))
 def test_every_composed_value_is_as_before(name):
     assert moved(GOLDEN["differs"][name], flat(*COMPOSITIONS[name])) == {}
 

@@ -112,7 +112,7 @@ OF_CHOICES = {
     "teacher": "teacher=offline",
     "objective": "objective=dpo",
     "bench": "bench=jsonl",
-    "engine": "engine=vllm",
+    "engine": "engine=litellm",
 }
 
 

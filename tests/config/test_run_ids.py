@@ -30,6 +30,23 @@ def test_ids_are_those_of_the_first_version(command):
     assert {stage: run_id(stage, config, INPUTS) for stage in wanted} == wanted
 
 
+SERVED = {
+    "engine=vllm engine.base_url=http://h:8000/v1 engine.model=hosted_vllm/m": ("40f6a05a", "83b6ad70"),
+    "engine=sglang engine.base_url=http://h:30000/v1 engine.model=hosted_vllm/m": ("b2c1977d", "661b394a"),
+    "engine=vllm": ("a836f0aa", "abb0ab69"),
+    "engine=vllm engine.options=--enforce-eager": ("f8d33e89", "c4fa0085"),
+    "engine=vllm engine.dtype=float16": ("d5b0105e", "4a0416ff"),
+}
+"""Ids of pairs and evaluations by the code of commit 10f6aaa, where engine=vllm without a base_url was vllm_server."""
+
+
+@pytest.mark.parametrize("command", SERVED)
+def test_runs_of_servers_keep_their_ids(command):
+    config = compose(*command.split())
+
+    assert (run_id("pairs", config, INPUTS), run_id("evaluate", config, INPUTS)) == SERVED[command]
+
+
 class SFTWithAnExtraKey(SFT):
     extra: Annotated[float, Key(neutral=0.0)] = 0.0
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lwexp.config import compose
-from lwexp.config.evaluate import ApiEngine, SampleConfig
+from lwexp.config.evaluate import ApiEngine, SampleConfig, api_of
 from lwexp.records import Failure, LwexpError, Prompt, Response, read_rows
 from lwexp.sample.collect import collect
 
@@ -73,8 +73,10 @@ def echo() -> Iterator[Echo]:
 
 
 def engine(url: str, **changes: Any) -> ApiEngine:
-    made = compose("engine=vllm", f"engine.base_url={url}", "engine.limits.concurrency=16").engine
-    assert isinstance(made, ApiEngine)
+    made = api_of(
+        compose("engine=vllm", f"engine.base_url={url}", "engine.model=model", "engine.limits.concurrency=16").engine
+    )
+    assert made is not None
     limits = made.limits.model_copy(update={"max_attempts": 1, "timeout_seconds": 60.0})
     return made.model_copy(update={"limits": limits} | changes)
 

@@ -336,7 +336,7 @@ def test_a_server_of_the_users_is_compared_with_the_model_folder(
     served: Served, llama_folder: Path, glm_folder: Path
 ) -> None:
     """What task=pairs asks before it samples. The other folder is the negative control."""
-    from lwexp.sample.served_model import ServerCannotTellError, check_prompts, served_model
+    from lwexp.sample.servers.identity import ServerCannotTellError, check_prompts, served_model
 
     prompts = [Prompt(id=str(n), text=text, language="en", type="t", required_words=9) for n, text in enumerate(TEXTS)]
     sample = SampleConfig(temperature=0, max_new_tokens=40, repeats=1, batch_size=1, plan_first=False)

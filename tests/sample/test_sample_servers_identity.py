@@ -11,7 +11,13 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.records import LwexpError, Prompt
-from lwexp.sample.served_model import OtherModelError, ServedModel, ServerCannotTellError, check_prompts, served_model
+from lwexp.sample.servers.identity import (
+    OtherModelError,
+    ServedModel,
+    ServerCannotTellError,
+    check_prompts,
+    served_model,
+)
 
 PROMPTS = [Prompt(id="p1", text="Write about tea", language="en", type="t", required_words=9)]
 

@@ -2,7 +2,12 @@
 
 import json
 import shutil
+import signal
+import socket
+import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +19,13 @@ from lwexp.config import compose
 from lwexp.config.evaluate import ServerEngine
 from lwexp.records import LwexpError, Prompt, Response
 from lwexp.records.checksums import write_checksums
+from lwexp.runs.artifacts import EngineSummary
+from lwexp.runs.identity import model_fingerprint
 from lwexp.sample.collect import collect
+from lwexp.sample.servers.process import ServerProcess
 
 FAKE = Path(__file__).with_name("fake_server.py")
+ARGUMENTS = ("--served-model-name", "m", "--dtype", "auto", "--generation-config", "vllm")
 PROMPTS = [
     Prompt(id=f"p{n}", text=f"Write about tea {n}", language="en", type="t", required_words=10) for n in range(6)
 ]
@@ -37,12 +46,18 @@ def settings(folder: Path, **changes: Any) -> None:
     for prompt in PROMPTS:
         message = [{"role": "user", "content": prompt.text}]
         text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        tokens[prompt.text] = tokenizer.encode(text, add_special_tokens=False)
+        tokens[prompt.text] = tokens[text] = tokenizer.encode(text, add_special_tokens=False)
     (folder / "fake.json").write_text(json.dumps({"tokens": tokens, "lives": 0} | changes), encoding="utf-8")
 
 
-def run(folder: Path, command: str = f"{sys.executable} {FAKE}", **sampling: Any) -> list[Response]:
-    config = compose("engine=vllm_server", f"engine.command='{command}'")
+def run(
+    folder: Path,
+    command: str = f"{sys.executable} {FAKE}",
+    overrides: Sequence[str] = (),
+    program: str = "vllm",
+    **sampling: Any,
+) -> list[Response]:
+    config = compose(f"engine={program}", f"engine.command='{command}'", *overrides)
     assert isinstance(config.engine, ServerEngine)
     limits = config.engine.limits.model_copy(update={"max_attempts": 1, "concurrency": 2})
     engine = config.engine.model_copy(update={"limits": limits})
@@ -69,6 +84,75 @@ def test_a_server_is_started_asked_and_stopped_with_its_children(model: Path) ->
     assert left_running(model) == []
     assert "Answer" in run(model)[0].text
     assert len(started(model)) == 1, "all answers were there, and the server was started for nothing"
+
+
+def test_what_answered_is_recorded(model: Path) -> None:
+    run(model, overrides=["engine.context=300"])
+    found = EngineSummary.read(model.parent)
+    assert found is not None
+    assert (found.positions, found.version, found.starts) == (300, "0.0.fake", 1)
+    assert found.weights == model_fingerprint(model, model.parent)
+    assert found.command[2:4] == ["--model", str(model)]
+
+
+def test_sglang_is_started_by_its_own_arguments_and_answers(model: Path) -> None:
+    answers = run(model, program="sglang", overrides=["engine.context=300"])
+    assert [row.text for row in answers] == [f"Answer to {prompt.text}" for prompt in PROMPTS]
+    assert left_running(model) == []
+
+
+@pytest.mark.parametrize("is_text", [True, False], ids=["tokenizer", "template"])
+def test_sglang_with_another_tokenizer_or_template_is_refused(model: Path, is_text: bool) -> None:
+    """Its /tokenize takes the rendered prompt, and the number of tokens of a message shows the template."""
+    tokens = json.loads((model / "fake.json").read_text(encoding="utf-8"))["tokens"]
+    texts = {prompt.text for prompt in PROMPTS}
+    settings(model, tokens={text: ids if (text in texts) == is_text else [*ids, 1] for text, ids in tokens.items()})
+    with pytest.raises(LwexpError, match="does not use the tokenizer and chat template"):
+        run(model, program="sglang")
+    assert left_running(model) == []
+
+
+def test_a_server_of_other_weights_is_refused(model: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    (other / "model.safetensors").write_bytes(b"other")
+    settings(model, root=str(other))
+    with pytest.raises(LwexpError, match=f"was loaded from {other}, whose files differ from those of {model}"):
+        run(model)
+    assert left_running(model) == []
+
+
+def test_a_server_that_never_becomes_healthy_is_stopped(model: Path) -> None:
+    settings(model, sick=True)
+    with pytest.raises(LwexpError, match=r"was not healthy after engine.start_seconds=3"):
+        run(model, overrides=["engine.start_seconds=3"])
+    assert left_running(model) == []
+
+
+def test_a_port_that_another_program_took_is_named(model: Path, tmp_path: Path) -> None:
+    settings(model, broken=True)
+    with socket.socket() as other:
+        server = ServerProcess([sys.executable, str(FAKE), *ARGUMENTS, "--model", str(model)], tmp_path / "log", 60)
+        other.bind(("127.0.0.1", server.port))
+        other.listen()
+        with pytest.raises(LwexpError, match=f"before it was healthy; another program took port {server.port}"):
+            server.start()
+    server.stop()
+
+
+def test_nothing_is_left_after_a_kill_of_lwexp(model: Path) -> None:
+    """The server's child ignores its parent's end, as a worker of vLLM may."""
+    script = (
+        "import os, sys; from lwexp.sample.servers.process import ServerProcess; from pathlib import Path\n"
+        f"server = ServerProcess({[sys.executable, str(FAKE), *ARGUMENTS, '--model', str(model)]!r}, "
+        f"Path({str(model.parent / 'log')!r}), 60)\n"
+        "server.start(); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 20
+    while left_running(model) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert left_running(model) == []
 
 
 def test_a_server_that_dies_is_started_once_more_and_no_answer_is_missing(model: Path) -> None:
@@ -125,8 +209,8 @@ def test_a_command_that_does_not_exist_is_named(model: Path) -> None:
 @pytest.mark.parametrize("key", ["command", "options"])
 def test_an_open_quote_is_refused_before_anything_starts(key: str) -> None:
     with pytest.raises(LwexpError, match=f"engine.{key}=vllm 'x: No closing quotation"):
-        compose("engine=vllm_server", f'engine.{key}="vllm \'x"')
-    compose("engine=vllm_server", f"engine.{key}=\"vllm 'x'\"")
+        compose("engine=vllm", f'engine.{key}="vllm \'x"')
+    compose("engine=vllm", f"engine.{key}=\"vllm 'x'\"")
 
 
 def test_weights_that_changed_since_their_export_reach_no_server(model: Path) -> None:

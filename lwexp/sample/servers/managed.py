@@ -1,27 +1,26 @@
-"""Answers prompts with a vLLM server that lwexp starts on the model's folder, checks, restarts once, and stops."""
+"""Answers prompts with a server that lwexp starts on the model's folder, checks, restarts once, and stops."""
 
-import importlib.util
+import gc
 import logging
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
+from lwexp.config.evaluate import FREE, ApiEngine, SampleConfig, ServerEngine
 from lwexp.extend import ChatFormat
 from lwexp.pack.model_weights import check_model
 from lwexp.records import Failure, LwexpError
-from lwexp.runs.artifacts import ENGINE_LEDGER
+from lwexp.runs.artifacts import ENGINE_LEDGER, EngineSummary
 from lwexp.runs.identity import model_fingerprint
 from lwexp.sample.remote import ask_all
 from lwexp.sample.requests import SampleRequest, SampleResult
-from lwexp.sample.served_model import check_prompts, served_model
-from lwexp.sample.server_process import ServerProcess
+from lwexp.sample.servers.identity import check_prompts, check_weights, longest_prompt, served_model, version_of
+from lwexp.sample.servers.launch import server_command
+from lwexp.sample.servers.process import ServerProcess
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
-_VLLM = "vllm.entrypoints.openai.api_server"
 _RESTARTS = 1
 _LOG = "server.log"
 
@@ -55,16 +54,26 @@ def answer_by_server(
     check_model(model)
     # The name says which weights are served, so a server of another model on the same port is noticed.
     name = f"lwexp-{model_fingerprint(model, folder.parent)[:16]}"
-    server = ServerProcess(_command(engine, model, name), folder / _LOG, engine.start_seconds)
+    prompts = [request.prompt for request in requests]
+    command = server_command(engine, model, name, longest_prompt(prompts, model, chat) + sample.max_new_tokens)
+    server = ServerProcess(command, folder / _LOG, engine.start_seconds)
     api = ApiEngine(
-        kind="api", model=f"hosted_vllm/{name}", base_url=f"{server.url}/v1", supports_top_k=True, limits=engine.limits
-    )
+        kind="api", model=f"hosted_vllm/{name}", base_url=f"{server.url}/v1", supports_top_k=True, price=FREE,
+        limits=engine.limits,
+    )  # fmt: skip
     waiting = {request.id: request for request in requests}
+    _free_gpu_memory()
     try:
         for restarts_left in range(_RESTARTS, -1, -1):
             server.start()
             served = served_model(server.url, name)
-            check_prompts(served, [request.prompt for request in requests], sample, model, chat)
+            weights = check_weights(served, model, folder.parent)
+            check_prompts(served, prompts, sample, model, chat)
+            EngineSummary(
+                model=name, url=server.url, weights=weights, version=version_of(served), command=server.command,
+                positions=served.positions, starts=_RESTARTS + 1 - restarts_left,
+            ).write(folder)  # fmt: skip
+            log.info("server: serves the weights, tokenizer and chat template of %s", model)
             failures = _ask(waiting, server, api, sample, folder / ENGINE_LEDGER, keep)
             if failures is not None:
                 for failure in failures:
@@ -81,23 +90,11 @@ def answer_by_server(
         server.stop()
 
 
-def _command(engine: ServerEngine, model: Path, name: str) -> list[str]:
-    if engine.command is None and importlib.util.find_spec("vllm") is None:
-        raise LwexpError(
-            "engine.command: vLLM is not installed beside lwexp; set "
-            f'engine.command="<its environment>/bin/python -m {_VLLM}", or install vllm'
-        )
-    program = [sys.executable, "-m", _VLLM] if engine.command is None else shlex.split(engine.command)
-    command = [*program, "--model", str(model), "--served-model-name", name, "--dtype", engine.dtype]
-    # Without this, generation_config.json sets whatever a request leaves out.
-    command += ["--generation-config", "vllm"]
-    if engine.tensor_parallel > 1:
-        command += ["--tensor-parallel-size", str(engine.tensor_parallel)]
-    if engine.data_parallel > 1:
-        command += ["--data-parallel-size", str(engine.data_parallel)]
-    if engine.memory_share is not None:
-        command += ["--gpu-memory-utilization", str(engine.memory_share)]
-    return [*command, *shlex.split(engine.options)]
+def _free_gpu_memory() -> None:
+    """Memory that an earlier training in this process still holds would be missing in the server."""
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _ask(

@@ -15,18 +15,25 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from lwexp.records import LwexpError, Preempted
 from lwexp.runs.progress import clock
 
 log = logging.getLogger(__name__)
 
+DIRECT = build_opener(ProxyHandler({}))
+"""Opens addresses of this machine, which a proxy of the environment would look for on its own."""
+
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 15.0
 _STOP_SECONDS = 20.0
 _LONGEST_LINE = 200
+_OF_TORCHRUN = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR",
+    "MASTER_PORT",
+)  # fmt: skip
 
 
 class ServerProcess:
@@ -47,6 +54,12 @@ class ServerProcess:
         self._log_file = log_file
         self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The whole command."""
+        return self._command
 
     @property
     def url(self) -> str:
@@ -70,14 +83,17 @@ class ServerProcess:
                 self._process = self._started(out)
             except OSError as error:
                 raise LwexpError(f"engine.command: {self._command[0]} cannot be started ({error.strerror})") from None
+        self._watcher = _watch(self._process.pid)
         began = reported = time.monotonic()
         log.info("server: started by %s; its output is in %s", shlex.join(self._command), self._log_file)
         with _preempted_by_sigterm():
             while not self._is_healthy():
                 now = time.monotonic()
                 if self._process.poll() is not None:
-                    self._fail(f"ended with exit code {self._process.returncode} before it was healthy")
+                    taken = f"; another program took port {self.port}, try again" if self._port_is_taken() else ""
+                    self._fail(f"ended with exit code {self._process.returncode} before it was healthy{taken}")
                 if now - began > self._start_seconds:
+                    self.stop()
                     self._fail(f"was not healthy after engine.start_seconds={self._start_seconds:g}")
                 if now - reported >= _REPORT_SECONDS:
                     reported = now
@@ -88,6 +104,7 @@ class ServerProcess:
     def stop(self) -> None:
         """SIGTERM to the whole session, then SIGKILL for whatever is left of it."""
         process, self._process = self._process, None
+        watcher, self._watcher = self._watcher, None
         if process is None:
             return
         for number, seconds in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
@@ -100,20 +117,27 @@ class ServerProcess:
                     break
                 time.sleep(_POLL_SECONDS / 4)
         process.wait()
+        if watcher is not None:
+            watcher.kill()
+            watcher.communicate()
 
     def _started(self, out: IO[bytes]) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C in the terminal must not end the server before the answers in flight have come.
         return subprocess.Popen(
             self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=_told_when_parent_dies,
+            preexec_fn=_told_when_parent_dies, env=_environment(),
         )  # fmt: skip
 
     def _is_healthy(self) -> bool:
         try:
-            with urlopen(f"{self.url}/health", timeout=5) as reply:
+            with DIRECT.open(f"{self.url}/health", timeout=5) as reply:
                 return bool(reply.status == 200)
         except (URLError, OSError):
             return False
+
+    def _port_is_taken(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _fail(self, what: str) -> None:
         raise LwexpError(f"the server {what}: {self._last_line()} (all its output: {self._log_file})")
@@ -126,6 +150,25 @@ class ServerProcess:
 def _told_when_parent_dies() -> None:
     """Run in the child: the kernel sends it SIGTERM when lwexp dies, even by ``kill -9``, so the server stops."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _watch(leader: int) -> subprocess.Popen[bytes]:
+    """A shell that ends the server's whole group once lwexp is gone: the kernel's signal reaches only the leader.
+
+    Its input is a pipe whose other end only this process holds, so reading ends when this process does.
+    """
+    script = f'read _; kill -s TERM -- "-$0"; sleep {_STOP_SECONDS:g}; kill -s KILL -- "-$0"'
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, str(leader)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    """Without torchrun's variables, which would make the server one rank of the training that started it."""
+    return {
+        name: value for name, value in os.environ.items() if name not in _OF_TORCHRUN and "TORCHELASTIC" not in name
+    }
 
 
 def _signal_session(leader: int, number: int) -> bool:
@@ -145,7 +188,7 @@ def _preempted_by_sigterm() -> Iterator[None]:
         return
 
     def preempt(number: int, frame: FrameType | None) -> None:
-        raise Preempted
+        raise Preempted("stopped by SIGTERM before the server was ready")
 
     before = signal.signal(signal.SIGTERM, preempt)
     try:
