@@ -47,12 +47,16 @@ def before(change: Flat) -> Flat:
 
 
 def moved(change: Flat, now: Flat) -> Flat:
-    """Values that are not as before. A key added since stands at its neutral value, at which it does nothing."""
-    return {
-        key: value
-        for key, value in difference(before(change), now).items()
-        if not (key in MARKS and MARKS[key].has_neutral and value == MARKS[key].neutral)
-    }
+    """Values that are not as before. A key added since changes no result, or stands at its neutral value."""
+    earlier = before(change)
+
+    def is_harmless(key: str, value: object) -> bool:
+        mark = MARKS.get(key)
+        if mark is None:
+            return False
+        return (mark.has_neutral and value == mark.neutral) or (key not in earlier and mark.affects == "speed")
+
+    return {key: value for key, value in difference(earlier, now).items() if not is_harmless(key, value)}
 
 
 def test_every_composition_of_the_golden_file_is_still_there():
