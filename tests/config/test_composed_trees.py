@@ -22,7 +22,7 @@ from tests.config.composed import Flat, applied, compositions, difference, flat,
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "composed.json").read_text(encoding="utf-8"))
 COMPOSITIONS = compositions()
-MARKS = {key: key_of(field) for key, field in walk(Config)}
+MARKS = [(key, key_of(field)) for key, field in walk(Config)]  # a key of several classes has several marks
 
 # hardware=h200x1 kept half of the optimiser on the host, and the rest never followed the learning-rate schedule.
 REMOVED = {"hardware=h200x1": "hardware=gpu1_141g"}
@@ -51,10 +51,11 @@ def moved(change: Flat, now: Flat) -> Flat:
     earlier = before(change)
 
     def is_harmless(key: str, value: object) -> bool:
-        mark = MARKS.get(key)
-        if mark is None:
-            return False
-        return (mark.has_neutral and value == mark.neutral) or (key not in earlier and mark.affects == "speed")
+        return any(
+            (mark.has_neutral and value == mark.neutral) or (key not in earlier and mark.affects == "speed")
+            for name, mark in MARKS
+            if name == key
+        )
 
     return {key: value for key, value in difference(earlier, now).items() if not is_harmless(key, value)}
 
