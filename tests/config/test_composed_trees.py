@@ -32,7 +32,7 @@ STARTED = {
     "-": ["engine.price", "engine.supports_top_k"], "engine.kind": "server", "engine.base_url": None,
     "engine.model": None, "engine.path": None, "engine.chat": None, "engine.command": None,
     "engine.dtype": "auto", "engine.tensor_parallel": None, "engine.data_parallel": None, "engine.memory_share": None,
-    "engine.start_seconds": 1800.0,
+    "engine.start_seconds": 1800.0, "engine.context": None, "engine.options": "", "engine.server": "vllm",
 }  # fmt: skip
 CHANGED = {"engine=vllm": STARTED, "engine=sglang": STARTED | {"engine.server": "sglang"}}
 
