@@ -2,6 +2,7 @@
 
     done = forked.run([sys.executable, "train.py", "experiment=smoke"], cwd=folder)      # as subprocess.run
     process = forked.Process([sys.executable, "-m", "lwexp", "train"], cwd=folder)       # as subprocess.Popen
+    done = forked.run([sys.executable, "train.py", "-m", ...], also_its_own=True)        # the trials are forked as well
 
 ``python train.py`` spends 6 to 8 seconds of processor time in the imports of torch, lightning and litellm. A forked
 child has a process id, an environment, a working folder, an exit code, stdout and stderr of its own, and ends as
@@ -19,11 +20,16 @@ import importlib
 import json
 import os
 import runpy
+import select
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import traceback
 import types
 from collections.abc import Mapping, Sequence
@@ -50,13 +56,21 @@ SETTINGS = {
 class Process:
     """One command, seen from a test; stdout and stderr go to memory, so it never waits for a reader."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        also_its_own: bool = False,
+    ) -> None:
         assert command[0] == sys.executable, f"only python is forked, not {command[0]}"
         self.args = list(command)
         self.returncode: int | None = None
         self._files = [os.memfd_create(name) for name in ("stdout", "stderr")]
         self._said: tuple[str, str] | None = None
         job = {"argv": self.args[1:], "cwd": str(cwd), "env": dict(os.environ if env is None else env)}
+        job["executable"] = python() if also_its_own else sys.executable
         self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             _server().start(job, (theirs.fileno(), *self._files))
@@ -74,10 +88,22 @@ class Process:
             raise subprocess.TimeoutExpired(self.args, timeout, *self._read())
         return self._read()
 
+    def wait_for(self, words: str, timeout: float = 120) -> str:
+        """Wait until stdout or stderr holds the words while it runs; give both so far."""
+        deadline = time.monotonic() + timeout
+        while words not in (said := "".join(self._so_far("replace"))):
+            assert self.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.01)
+        return said
+
+    def _so_far(self, errors: str = "strict") -> tuple[str, str]:
+        out, err = (os.pread(file, os.fstat(file).st_size, 0).decode(errors=errors) for file in self._files)
+        return out, err
+
     def _read(self) -> tuple[str, str]:
         if self._said is None:
-            out, err = (os.pread(file, os.fstat(file).st_size, 0).decode() for file in self._files)
-            self._said = out, err
+            self._said = self._so_far()
             for file in self._files:
                 os.close(file)
         return self._said
@@ -102,7 +128,12 @@ class Process:
 
 
 def run(
-    command: Sequence[str], *, cwd: Path = ROOT, env: Mapping[str, str] | None = None, timeout: float = 300
+    command: Sequence[str],
+    *,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
+    also_its_own: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end.
 
@@ -111,11 +142,12 @@ def run(
         cwd: Its working folder.
         env: Its whole environment; that of the tests without.
         timeout: Seconds after which it is killed.
+        also_its_own: Fork also the processes that it starts with ``sys.executable``; not for a test that kills one.
 
     Raises:
         subprocess.TimeoutExpired: it was killed.
     """
-    process = Process(command, cwd=cwd, env=env)
+    process = Process(command, cwd=cwd, env=env, also_its_own=also_its_own)
     out, err = process.communicate(timeout)
     assert process.returncode is not None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -123,11 +155,20 @@ def run(
 
 class _Server:
     def __init__(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="forked-")
+        address = os.path.join(self._folder, "socket")
+        self.python = os.path.join(self._folder, "python")  # starts tests/forked_python.py instead of Python
+        words = shlex.join([sys.executable, "-IS", str(ROOT / "tests" / "forked_python.py"), sys.executable, address])
+        Path(self.python).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        os.chmod(self.python, 0o700)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind(address)
+            door.listen(64)
+            fds = [theirs.fileno(), door.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forked", str(theirs.fileno())], cwd=ROOT, env=os.environ | SETTINGS,
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "tests.forked", *map(str, fds)], cwd=ROOT, env=os.environ | SETTINGS,
+                pass_fds=fds, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         atexit.register(self.close)
 
@@ -139,6 +180,7 @@ class _Server:
     def close(self) -> None:
         self._socket.close()
         self._process.wait(timeout=30)
+        shutil.rmtree(self._folder)
 
 
 @functools.cache
@@ -147,16 +189,28 @@ def _server() -> _Server:
     return _Server()
 
 
-def serve(jobs: socket.socket) -> dict[str, Any]:
+def python() -> str:
+    """What to start instead of ``sys.executable``, so that a process is forked; see tests/forked_python.py."""
+    return _server().python
+
+
+def serve(jobs: socket.socket, door: socket.socket) -> dict[str, Any]:
     """Fork a child for each job that comes in; returns only in such a child.
 
-    Between the server and the child stands a process that waits for it, so that several can run at a time.
+    Jobs of tests come by ``jobs``, those of forked commands by a connection each. Between the server and the child
+    stands a process that waits for it, so that several can run at a time.
     """
     assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1, "a fork would lose threads"
     gc.freeze()
     waiting: set[int] = set()
     while True:
-        message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 3)
+        if jobs in select.select([jobs, door], [], [])[0]:
+            message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 3)
+        else:
+            with door.accept()[0] as caller:
+                message, fds, _, _ = socket.recv_fds(caller, 1_000_000, 3)
+            if not message:
+                continue
         waiting = {child for child in waiting if os.waitpid(child, os.WNOHANG) == (0, 0)}
         if not message:
             os._exit(0)
@@ -166,6 +220,7 @@ def serve(jobs: socket.socket) -> dict[str, Any]:
                 os.close(fd)
             continue
         jobs.close()
+        door.close()
         status, out, err = fds
         if child := os.fork():
             os.write(status, str(child).encode())
@@ -190,6 +245,7 @@ def become(job: dict[str, Any]) -> None:
     theirs = [os.path.abspath(folder) for folder in env.get("PYTHONPATH", "").split(os.pathsep) if folder]
     first = {"-m": os.getcwd(), "-c": ""}.get(argv[0], os.path.dirname(os.path.abspath(argv[0])))
     sys.path[:] = [first, *theirs, *rest]
+    sys.executable = job["executable"]
     sys.orig_argv = [sys.executable, *argv]
     sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     importlib.invalidate_caches()
@@ -231,6 +287,8 @@ def be_and_end(job: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    gc.disable()  # imports leave nothing to collect
     for library in LIBRARIES:
         importlib.import_module(library)
-    be_and_end(serve(socket.socket(fileno=int(sys.argv[1]))))
+    gc.enable()
+    be_and_end(serve(*(socket.socket(fileno=int(fd)) for fd in sys.argv[1:])))

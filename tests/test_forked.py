@@ -67,3 +67,38 @@ def test_libraries_are_there_and_lwexp_is_not():
     done = python("-c", "import sys; print(*sys.modules)")
     assert set(LIBRARIES) <= set(done.stdout.split())
     assert not [name for name in done.stdout.split() if name.partition(".")[0] == "lwexp"]
+
+
+STARTS = """
+import subprocess, sys
+done = subprocess.run([sys.executable, *sys.argv[1:]], capture_output=True, text=True)
+print(done.returncode, done.stdout.strip(), done.stderr.strip().splitlines()[-1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-c", SAID, "a"], ["-X", "utf8", "-c", SAID], ["-c", "1/0"], ["-c", "import sys; sys.exit(3)"],
+        ["-c", "import os; os.kill(os.getpid(), 9)"], ["-c", "import os; os.kill(os.getpid(), 15)"],
+    ],
+)  # fmt: skip
+def test_what_a_forked_command_starts_is_the_same(command):
+    real, ours = (python("-c", STARTS, *command, also_its_own=own) for own in (False, True))
+    assert (ours.returncode, ours.stdout) == (real.returncode, real.stdout) != (0, "")
+
+
+def test_what_a_forked_command_starts_is_forked():
+    libraries = [python("-c", STARTS, "-c", "import sys; print('torch' in sys.modules)", also_its_own=own)
+                 for own in (False, True)]  # fmt: skip
+    assert [done.stdout for done in libraries] == ["0 False []\n", "0 True []\n"]
+
+
+def test_a_signal_to_what_a_forked_command_started_reaches_it():
+    code = "import os, signal, subprocess, sys, time; signal.signal(15, lambda *_: sys.exit(5)); print(1, flush=True)"
+    starter = (
+        f"import subprocess, sys; code = {code + '; time.sleep(60)'!r}\n"
+        "child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); child.terminate(); print(child.wait(20))"
+    )
+    assert python("-c", starter, also_its_own=True).stdout == "5\n"
