@@ -1,7 +1,7 @@
 """Time of packed attention on the CPU, forward and backward: ours against a mask over the pack.
 
     python -m benchmarks.attention            4,096 tokens: few long, mixed, many short documents
-    python -m benchmarks.attention --quick    1,024 tokens
+    python -m benchmarks.attention --quick    256 tokens
 
 Shapes are those of a small model with grouped queries (8 heads, 2 of keys, 64 wide). transformers_sdpa is what
 transformers does with packed position_ids: a boolean mask over the whole pack, made once per forward pass of LAYERS
@@ -32,7 +32,7 @@ def main() -> None:
     """All cases."""
     torch.set_num_threads(2)
     quick = "--quick" in sys.argv[1:]
-    tokens = 1024 if quick else 4096
+    tokens = 256 if quick else 4096
     cases = {
         "few_long": (tokens // 2, tokens // 2),
         "mixed": (tokens // 2, *[tokens // 8] * 2, *[tokens // 64] * 16),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.data_prep            20k and 200k rows of about 230 tokens
     python -m benchmarks.data_prep 20k_rows   one case
-    python -m benchmarks.data_prep --quick    1/40 of the rows, one repeat
+    python -m benchmarks.data_prep --quick    1/200 of the rows, one repeat, and a tokenizer of 2,000 entries
 
 Every system reads the same file with the same tokenizer (a BPE of 30,000 entries, trained once on text like it and
 kept in the temporary folder), each in a process of its own. "ours" is all of ``build_packs``: rows read,
@@ -33,7 +33,6 @@ SYSTEMS = {
     "200k_rows": ("ours", "raw_batched"),  # more than a minute each
 }
 CASES = {"20k_rows": 20_000, "200k_rows": 200_000}
-VOCABULARY = 30_000
 MEAN_WORDS = 170
 CAPACITY = 32_768
 BATCH_CHARACTERS = 1 << 21
@@ -45,11 +44,12 @@ REPEATS = {"20k_rows": 3, "200k_rows": 1}
 def main() -> None:
     """Run all cases, every system in its own process."""
     is_quick = "--quick" in sys.argv[1:]
-    scale = 40 if is_quick else 1
-    cache = Path(tempfile.gettempdir()) / "lwexp-data-prep"
+    scale = 200 if is_quick else 1
+    cache = Path(tempfile.gettempdir()) / ("lwexp-data-prep-quick" if is_quick else "lwexp-data-prep")
     cache.mkdir(exist_ok=True)
     if not (cache / "tokenizer" / "tokenizer_config.json").is_file():
-        in_own_process("make_tokenizer", cache)
+        entries, texts = (2_000, 200) if is_quick else (30_000, 12_000)
+        in_own_process("make_tokenizer", cache, str(entries), str(texts))
     results: Results = {}
     wanted = [case for case in CASES if case in sys.argv[1:]] or list(CASES)
     for case in wanted:
@@ -85,7 +85,7 @@ def in_own_process(system: str, path: Path, *more: str) -> dict[str, float]:
 def child(system: str, path: Path, *more: str) -> dict[str, float]:
     """What a child process does."""
     if system == "make_tokenizer":
-        return make_tokenizer(path)
+        return make_tokenizer(path, *map(int, more))
     if system == "make_rows":
         return make_rows(path, int(more[0]))
     from lwexp.pack.tokenizer import load_tokenizer
@@ -211,13 +211,13 @@ def make_rows(path: Path, count: int) -> dict[str, float]:
     return {"rows": float(count)}
 
 
-def make_tokenizer(cache: Path) -> dict[str, float]:
+def make_tokenizer(cache: Path, entries: int, texts: int) -> dict[str, float]:
     """Train the BPE on text of the same kind."""
     from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
 
     make = text_maker(9)
-    save_tokenizer(train_tokenizer((make(300) for _ in range(12_000)), VOCABULARY, "llama31"), cache / "tokenizer")
-    return {"vocabulary": float(VOCABULARY)}
+    save_tokenizer(train_tokenizer((make(300) for _ in range(texts)), entries, "llama31"), cache / "tokenizer")
+    return {"vocabulary": float(entries)}
 
 
 if __name__ == "__main__":
