@@ -15,7 +15,7 @@ from benchmarks.gpu.models import checkpoint_activations, make_model, model_conf
 from benchmarks.gpu.place import Place, find_place, relative_error, within
 from lwexp.config import compose
 from lwexp.train.model.dimensions import model_sizes
-from tests import ROOT
+from tests import ROOT, forked
 
 STAGE = {stage.name: stage for stage in STAGES}
 
@@ -51,7 +51,8 @@ def test_deepspeed_is_driven_on_a_cpu_and_each_case_has_its_line():
     assert last["failed"] == last["parity_missed"] == last["not_reached"] == []
 
 
-def test_lwexp_train_is_driven_to_its_export(place):
+def test_lwexp_train_is_driven_to_its_export(place, monkeypatch):
+    monkeypatch.setattr(sys, "executable", forked.python())
     numbers = command.train(place, [])
     assert (numbers["steps"], numbers["missing"], numbers["unexpected"], numbers["parity_ok"]) == (3, 0, 0, 1.0)
 
