@@ -119,7 +119,8 @@ def test_the_report_compares_both_models(root):
 
 
 def test_a_sweep_runs_each_trial_in_its_own_process_and_leaves_one_comparison(root):
-    done = run("train.py", "-m", "+sweeps=smoke", f"root={root}", "mixture.sources.drafts.run=data-offline")
+    sweep = ["train.py", "-m", "+sweeps=smoke", f"root={root}", "mixture.sources.drafts.run=data-offline"]
+    done = run(*sweep, also_its_own=True)
 
     assert done.returncode == 0, done.stderr
     (folder,) = root.glob("sweep-smoke-*")
@@ -176,7 +177,8 @@ def test_offline_tracking_needs_no_account(root):
     assert list(tracked.rglob("*.wandb"))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, also_its_own: bool = False) -> subprocess.CompletedProcess[str]:
     """One command as a user types it, without keys, one thread (tests run side by side)."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    return forked.run([sys.executable, *arguments], env={**environment, "OMP_NUM_THREADS": "1"})
+    environment["OMP_NUM_THREADS"] = "1"
+    return forked.run([sys.executable, *arguments], env=environment, also_its_own=also_its_own)

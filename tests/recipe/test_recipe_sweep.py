@@ -12,6 +12,7 @@ from lwexp.config.cli import command_line, where_configs_are
 from lwexp.config.folders import REPOSITORY
 from lwexp.records import LwexpError
 from lwexp.runs.trials import read_trials
+from tests import forked
 
 SWEEP = """# @package _global_
 defaults:
@@ -85,10 +86,8 @@ def test_sweeps_whose_configs_lie_elsewhere_train_and_evaluate(tmp_path: Path) -
 
 def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "lwexp", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "lwexp", *arguments]
+    done = forked.run(command, cwd=folder, env=environment, timeout=800, also_its_own=True)
     logs = "\n".join(path.read_text() for path in sorted(folder.glob("runs/*/*-[0-9].log")))
     assert done.returncode == 0, done.stderr + logs
     return done
