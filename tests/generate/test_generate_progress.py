@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.request
@@ -19,6 +18,7 @@ from lwexp.generate.progress import Progress
 from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.records import Conversation, Failure, read_rows
 from lwexp.runs import RunDirectory
+from tests import forked
 
 
 def answer(tokens: int, *, from_ledger: bool = False) -> Answer:
@@ -50,23 +50,13 @@ def test_a_document_of_more_calls_than_expected_never_passes_its_share() -> None
     assert progress.share == pytest.approx(0.5)
 
 
-def start(root: Path, url: str) -> subprocess.Popen[str]:
+def start(root: Path, url: str) -> forked.Process:
     """32 documents of several calls each, four at a time, each call 0.5 s."""
     command = [
         sys.executable, "generate_data.py", f"root={root}", "teacher=local_openai", f"teacher.base_url={url}",
         "teacher.limits.concurrency=4", "generate.instructions.count=32", "generate.instructions.required_words=[60]",
     ]  # fmt: skip
-    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-
-
-def lines_until(process: subprocess.Popen[str], words: str) -> list[str]:
-    assert process.stderr is not None
-    seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if words in line:
-            return seen
-    raise AssertionError("".join(seen))
+    return forked.Process(command, cwd=REPOSITORY)
 
 
 def wait_for_answers(root: Path, count: int) -> Path:
@@ -113,7 +103,7 @@ def test_ctrl_c_twice_leaves_at_once(start_server: Callable[..., str], tmp_path:
     process = start(tmp_path, url)
     wait_for_calls_in_flight(url)
     os.kill(process.pid, signal.SIGINT)
-    lines_until(process, "press Ctrl-C again")
+    process.wait_for("press Ctrl-C again")
     assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=90)

@@ -2,7 +2,8 @@
 
 import json
 import random
-import subprocess
+import re
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from lwexp.config import compose
 from lwexp.config.evaluate import ApiEngine, SampleConfig, api_of
 from lwexp.records import Failure, LwexpError, Prompt, Response, read_rows
 from lwexp.sample.collect import collect
+from tests import forked
 
 PROMPTS = [Prompt(id=f"p{n}", text=f"Prompt {n}.", language="en", type="t", required_words=10) for n in range(120)]
 
@@ -154,13 +156,13 @@ def test_our_own_model_served_answers_as_it_does_here(llama_folder: Path, tmp_pa
     here = collect(prompts, model=llama_folder, model_name="m", sample=greedy, seed=0, out=tmp_path / "here.jsonl")
     (tmp_path / "model").symlink_to(llama_folder)  # the folder's name is the model's
     command = [sys.executable, "-m", "lwexp", "serve", f"model={tmp_path / 'model'}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = server.stdout.readline().strip()
-            there = run(url, tmp_path / "there.jsonl", prompts=prompts, sample=greedy)
-        finally:
-            server.terminate()
+    server = forked.Process(command)
+    try:
+        (url,) = re.findall(r"^http\S+$", server.wait_for("/v1\n"), re.MULTILINE)
+        there = run(url, tmp_path / "there.jsonl", prompts=prompts, sample=greedy)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
     assert [(row.text, row.finish_reason) for row in there] == [(row.text, row.finish_reason) for row in here]
     assert len({row.text for row in here}) == len(prompts)
     assert all(row.text for row in here)
