@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -25,9 +27,7 @@ def lwexp(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     """A line of the README, typed in a folder of one's own."""
     assert command in README.split("## What the demo shows")[0]
     words = command.removeprefix("lwexp ").split()
-    return subprocess.run(
-        [sys.executable, "-m", "lwexp", *words], cwd=folder, capture_output=True, text=True, check=False, timeout=560
-    )
+    return forked.run([sys.executable, "-m", "lwexp", *words], cwd=folder, timeout=560)
 
 
 def mixture_of(folder: Path) -> dict:
