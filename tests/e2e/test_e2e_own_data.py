@@ -1,4 +1,4 @@
-"""The first screen of README.md: train on 40 rows of one's own, from the file and through an import."""
+"""Training on your own file, as docs/data.md shows it: 40 rows, from the file and through an import."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
 
 
 def rows(path: Path) -> Path:
@@ -24,8 +24,9 @@ def rows(path: Path) -> Path:
 
 
 def lwexp(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """A line of the README, typed in a folder of one's own."""
-    assert command in README.split("## What the demo shows")[0]
+    """A line of the page, typed in a folder of one's own."""
+    shown = [line.partition("#")[0].strip() for line in PAGE.split("## Training on your own file")[1].splitlines()]
+    assert command in shown
     words = command.removeprefix("lwexp ").split()
     return forked.run([sys.executable, "-m", "lwexp", *words], cwd=folder, timeout=560)
 
