@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo demo-evaluate-short demo-evaluate-long study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -26,17 +26,28 @@ help:
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
 	@echo "make lock   write the versions in .venv into constraints.txt"
 
-# The paper in miniature. Run it again: every step finds its run finished and says so.
+# The paper in miniature. Run it again: every step finds its run finished and says so. The trainings run one after the
+# other, with all cores: with one thread each, sums round differently and the scores are not those of the README.
 demo: $(READY)
 	$(BIN)/python generate_data.py experiment=miniature
 	$(BIN)/python train.py experiment=miniature_short name=short
 	$(BIN)/python train.py experiment=miniature name=long
 	$(BIN)/python generate_data.py experiment=miniature task=pairs init_from=long
 	$(BIN)/python train.py experiment=miniature_dpo name=dpo init_from=long
-	$(BIN)/python evaluate.py experiment=miniature run=short
-	$(BIN)/python evaluate.py experiment=miniature run=long
+	+$(TOGETHER) demo-evaluate-short demo-evaluate-long
 	$(BIN)/python evaluate.py experiment=miniature run=dpo
 	$(BIN)/python -m lwexp.report runs/demo --out runs/demo/report.html
+
+# Two steps at a time. make fails if either does, and on Ctrl-C ends both.
+TOGETHER = $(MAKE) --no-print-directory -j 2
+# Names the step at the start of each line. awk outlives Ctrl-C, so that the step can still say how to go on.
+NAMED = 2>&1 | (trap '' INT; awk '{ print "$(1): " $$0; fflush() }')
+
+demo-evaluate-short:
+	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=short engine.workers=1 $(call NAMED,short)
+
+demo-evaluate-long:
+	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=long engine.workers=1 $(call NAMED,long)
 
 # Twelve trainings. Run it again after a failure: only what is missing runs.
 study: $(READY)

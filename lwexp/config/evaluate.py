@@ -25,6 +25,9 @@ class CheckpointEngine(Strict):
     decoder: Annotated[Literal["auto", "transformers"], Key("speed", neutral="auto")] = "auto"
     """auto: vLLM (as engine=vllm) where it is installed beside lwexp, there is a GPU and the model is not small, else
     transformers in this process, which ``transformers`` always takes. A run that has begun keeps its program."""
+    workers: Annotated[int | None, Key("speed")] = Field(None, ge=1)
+    """Processes that share the prompts; each decodes ``sample.batch_size`` answers at once. null takes one for each
+    GPU; on a CPU one for each core if the model is small and there is enough to write, else 1."""
 
 
 class ApiEngine(Strict):
@@ -160,11 +163,21 @@ class SampleConfig(Strict):
     """Longest answer, in tokens; an answer that reaches it counts as cut."""
     repeats: int = Field(1, ge=1)
     """Answers per prompt, each with its own seed."""
+    stop_after_repeats: Annotated[int, Key(neutral=0)] = Field(0, ge=0)
+    """End an answer that repeats one passage this many times in a row, as a model that is stuck does to the limit; the
+    answer keeps the repeats. 0 never does. Only ``engine=checkpoint`` can."""
     batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)
     """Maximum number of prompts decoded together; fewer if memory is too small."""
     plan_first: Annotated[bool, Key(formerly="after_plan")] = False
     """The model was trained to plan first (``plan_first`` of its data source): in answers
     that have a plan, keep only the text after it."""
+
+    @field_validator("stop_after_repeats")
+    @classmethod
+    def one_passage_is_no_loop(cls, repeats: int) -> int:
+        if repeats == 1:
+            raise ValueError("sample.stop_after_repeats=1 would stop every answer; set 2 or more, or 0 for never")
+        return repeats
 
     @model_validator(mode="after")
     def greedy_decoding_has_one_answer(self) -> SampleConfig:

@@ -126,6 +126,11 @@ class Config(Strict):
     def every_sampling_parameter_reaches_the_model(self) -> Config:
         """A parameter that is stored with an answer but never sent would be a false record."""
         engine, sample = api_of(self.engine), self.sample
+        if sample.stop_after_repeats and self.engine.kind != "checkpoint":
+            raise ValueError(
+                f"sample.stop_after_repeats={sample.stop_after_repeats}: a server does not stop loops; set "
+                f"sample.stop_after_repeats=0, or engine=checkpoint"
+            )
         if engine is not None and not engine.supports_top_k:
             for key, value, off in (("top_k", sample.top_k, 0), ("repetition_penalty", sample.repetition_penalty, 1.0)):
                 if value != off:

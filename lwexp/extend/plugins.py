@@ -38,6 +38,11 @@ def load_plugins(names: Iterable[str] = ()) -> list[ModuleType]:
     return list(_loaded.values())
 
 
+def loaded_plugins() -> list[str]:
+    """What another process passes to ``load_plugins`` to know the same classes; files by their full paths."""
+    return list(_loaded)
+
+
 def plugin_fingerprints(names: Iterable[str]) -> dict[str, str]:
     """Plugin -> sha256 of its file, for the named plugins and those of installed packages.
 

@@ -65,7 +65,7 @@ def _pair(
         found = f"{len(scored)} of {len(group)} answers have a score, wanted {settings.min_scored}"
         return _skip(group, "too_few_scored", found)
     best = max(scored, key=lambda response: scores[response.id])  # the first of equals
-    if best.finish_reason == "length" and settings.truncated_chosen == "skip":
+    if best.finish_reason in ("length", "loop") and settings.truncated_chosen == "skip":
         return _skip(group, "unfinished_best", f"{best.id} was cut off; DPO would learn to stop there")
     if scores[best.id] < settings.min_chosen:
         return _skip(group, "low_chosen", f"{best.id} scores {scores[best.id]:.1f}, wanted {settings.min_chosen:g}")

@@ -50,6 +50,7 @@ def collect_answers(
         prompts, model=model, model_name=subject(config, trained), sample=config.sample, seed=config.seed, out=out,
         chat=None if isinstance(engine, ApiEngine) else engine.chat, counter=config.bench.counter,
         root=Path(config.root), server=engine if isinstance(engine, ServerEngine) else None, expected=folder,
+        workers=engine.workers if isinstance(engine, CheckpointEngine) else 1,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lwexp.config import Config
 from lwexp.config.data import DraftInstructions, InstructionFile
-from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine, api_of
+from lwexp.config.evaluate import ApiEngine, CheckpointEngine, SampleConfig, ServerEngine, api_of
 from lwexp.extend.metric import STANDARD, metrics_of
 from lwexp.recipe.decoder import with_decoder
 from lwexp.recipe.lineage import (
@@ -53,7 +53,7 @@ def pairs(config: Config) -> RunDirectory | None:
     if config.dry_run:
         prompts = _prompts(config, parents[1:])
         print(f"{answering} would answer {plural(len(prompts), 'instruction')} {config.pairs.n} times each")
-        print(describe_sampling(prompts, config, config.pairs.n))
+        print(_checked(config, start, prompts) + describe_sampling(prompts, config, config.pairs.n))
         return None
     run = open_run(
         "pairs", config, default_name=name, inputs=inputs,
@@ -86,6 +86,18 @@ def _answering(config: Config, start: Run) -> str:
         raise LwexpError("engine.path: pairs are sampled from the SFT run that init_from names; set init_from=<run>")
     api = api_of(engine)
     return start.id if api is None else api.model
+
+
+def _checked(config: Config, start: Run, prompts: Sequence[Prompt]) -> str:
+    """Lines about the model folder that answers; empty if a server of the user's does."""
+    engine = config.engine
+    if isinstance(engine, ApiEngine):
+        return ""
+    from lwexp.sample.folder_check import check_folder
+
+    is_served = isinstance(engine, ServerEngine)
+    folder = start.path / "model"
+    return check_folder(folder, prompts, _sampling(config), engine.chat, is_served=is_served) + "\n"
 
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:
@@ -140,6 +152,7 @@ def _answers(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Pr
         prompts, model=folder if api is None else api, model_name=_answering(config, start), sample=_sampling(config),
         seed=config.seed, out=out, chat=None if isinstance(engine, ApiEngine) else engine.chat, root=Path(config.root),
         server=engine if isinstance(engine, ServerEngine) else None, expected=folder,
+        workers=engine.workers if isinstance(engine, CheckpointEngine) else 1,
     )  # fmt: skip
 
 

@@ -43,6 +43,8 @@ class Sampling(Row):
     repetition_penalty: float = Field(gt=0)
     max_new_tokens: int = Field(gt=0)
     seed: int
+    # Omitted when off, so that rows of earlier versions are equal to new ones.
+    stop_after_repeats: int = Field(default=0, ge=0, exclude_if=lambda repeats: repeats == 0)
 
 
 class Response(Row):
@@ -60,8 +62,9 @@ class Response(Row):
     text: str  # the answer alone
     words: int = Field(ge=0)
     reasoning: Reasoning = ""  # the model's reasoning before the answer
-    # "unknown": an imported answer without this information; "error": no answer arrived, and the text is empty.
-    finish_reason: Literal["stop", "length", "error", "unknown"]
+    # "loop": stopped by ``stop_after_repeats``; "unknown": an imported answer without this information; "error": no
+    # answer arrived, and the text is empty.
+    finish_reason: Literal["stop", "length", "loop", "error", "unknown"]
     model: str
     sampling: Sampling | None  # None: an imported answer without this information
 

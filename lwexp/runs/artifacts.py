@@ -21,6 +21,8 @@ LEDGER = "ledger.sqlite"
 """Paid answers of a teacher or judge."""
 ENGINE_LEDGER = "answers.sqlite"
 """Paid answers of an engine behind an API."""
+WORKERS_LOG = "workers.log"
+"""What sampling workers print, if anything."""
 
 INSTRUCTIONS = "instructions.jsonl"
 DRAFTS = "drafts.jsonl"

@@ -61,7 +61,7 @@ class Count:
         rate = (self.done - self._before) / max(time.monotonic() - self._started, 1e-9)
         parts = [f"{self.done:,} of {self.total:,}"]
         if rate > 0:
-            parts += [_rate(rate), f"{clock((self.total - self.done) / rate)} left"]
+            parts += [per_second(rate), f"{clock((self.total - self.done) / rate)} left"]
         return ", ".join([*parts, *([self._note] if self._note else [])])
 
 
@@ -112,8 +112,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2f}/s"
+def per_second(rate: float) -> str:
+    """``12/s``, or ``1.23/s`` below ten."""
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s"
 
 
 def _painter(what: str, measure: Measure, stack: ExitStack) -> tuple[Callable[[], None], float]:

@@ -1,5 +1,7 @@
 """Chooses tokens from logits, row by row: no row's choice depends on another's."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -45,3 +47,47 @@ def penalise_repeats(
     multiplied, because dividing would make them more likely.
     """
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+class SeenTokens:
+    """Which tokens occur in each slot's prompt and answer. Costs nothing while no answer has a repetition penalty.
+
+    Args:
+        slots: Number of slots; those in use come first.
+        vocabulary: Number of tokens.
+        device: Where the logits are.
+    """
+
+    def __init__(self, slots: int, vocabulary: int, device: torch.device) -> None:
+        self._is_on = False
+        self._shape = (slots, vocabulary)
+        self._device = device
+
+    def admit(self, first: int, prompts: Sequence[list[int]], penalty: float) -> None:
+        """Fill the slots from ``first`` on."""
+        if penalty != 1 and not self._is_on:
+            self._is_on = True
+            self._table = torch.zeros(self._shape, dtype=torch.bool, device=self._device)
+            self._penalties = torch.ones(self._shape[0], 1, dtype=torch.float64, device=self._device)
+        for slot, tokens in enumerate(prompts if self._is_on else (), start=first):
+            self._penalties[slot] = penalty
+            self._table[slot] = False
+            self._table[slot, tokens] = True
+
+    def add(self, chosen: Int[Tensor, " rows"]) -> None:
+        """Add the token that each slot in use was given."""
+        if self._is_on:
+            self._table[torch.arange(len(chosen), device=chosen.device), chosen] = True
+
+    def free(self, slot: int, last: int) -> None:
+        """Release a slot; the last slot moves into its place."""
+        if self._is_on:
+            self._table[slot] = self._table[last]
+            self._penalties[slot] = self._penalties[last]
+
+    def penalise(self, logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows vocab"]:
+        """Apply each slot's penalty to its logits."""
+        if not self._is_on:
+            return logits
+        rows = len(logits)
+        return penalise_repeats(logits, self._table[:rows], self._penalties[:rows].to(logits.dtype))

@@ -10,7 +10,8 @@ from lwexp.config.evaluate import ApiEngine, SampleConfig, ServerEngine
 from lwexp.extend import ChatFormat
 from lwexp.records import Failure, LwexpError, Prompt, Response, RowLog, Sampling, read_rows, tally, write_rows
 from lwexp.runs.artifacts import ANSWER_FAILURES
-from lwexp.runs.progress import counted
+from lwexp.runs.progress import shown
+from lwexp.sample.local.progress import AnswerProgress
 from lwexp.sample.requests import SampleRequest, SampleResult
 from lwexp.text.encodable import encodable
 from lwexp.text.plain import plural
@@ -34,6 +35,7 @@ def collect(
     root: Path | None = None,
     server: ServerEngine | None = None,
     expected: Path | None = None,
+    workers: int | None = 1,
 ) -> list[Response]:
     """Answer every prompt ``sample.repeats`` times.
 
@@ -49,8 +51,9 @@ def collect(
         chat: Chat format of a model folder that lwexp has not saved.
         counter: How words are counted.
         root: Folder of the runs that share their paid answers; None shares with no run.
-        server: How to serve a model folder; None decodes it in this process.
+        server: How to serve a model folder; None decodes it here.
         expected: Folder that a server behind an API should serve; None if that is not known.
+        workers: ``engine.workers`` of a model folder that is decoded here.
 
     Returns:
         The responses in bench order, the repeats of a prompt together; at the end, ``out`` has that order too.
@@ -60,26 +63,20 @@ def collect(
             in ``TransformersEngine`` or ``llm.Client.ask``.
         KeyboardInterrupt: After Ctrl-C, when calls in flight have ended; ``Preempted`` after SIGTERM.
     """
-    prompt_of = {prompt.id: prompt for prompt in prompts}
-    if len(prompt_of) < len(prompts):
-        twice = Counts(prompt.id for prompt in prompts).most_common(1)[0][0]
-        raise LwexpError(f"prompt id {twice} comes twice; ids must be unique, because answers are kept by id")
+    prompt_of = _by_id(prompts)
     blank = {response.id: response for response in _unanswered(prompts, model_name, sample, seed)}
     failures: list[Failure] = []
     with RowLog(out) as file:
         have = {row.id: row for row in read_rows(out, Response) if row.finish_reason != "error"}
         _refuse_other_answers(have.values(), blank, out)
-        requests = [
-            SampleRequest(id, prompt_of[row.prompt_id], repeat_seed(seed, row.repeat))
-            for id, row in blank.items()
-            if id not in have
-        ]
+        missing = [(id, row) for id, row in blank.items() if id not in have]
+        requests = [SampleRequest(id, prompt_of[row.prompt_id], repeat_seed(seed, row.repeat)) for id, row in missing]
         if have and requests:
             log.info("%s: found %d of %s, sampling the rest", out, len(have), plural(len(blank), "answer"))
 
         def keep(answer: SampleResult | Failure) -> None:
             """Store an answer under its own id; answers may arrive in any order."""
-            count.advance()
+            progress.finish(answer)
             row = _filled(blank[answer.id], answer, counter, after_plan=after_plan if sample.plan_first else str)
             if isinstance(row, Failure):
                 failures.append(row)
@@ -88,13 +85,25 @@ def collect(
             have[row.id] = row
 
         if requests:
-            with counted("answers", len(requests)) as count:
-                _answer(requests, model, sample, chat, (out.parent, root), server, expected, keep)
+            progress = AnswerProgress(requests)
+            with shown("answers", progress):
+                _answer(
+                    requests, model, sample, chat=chat, folders=(out.parent, root), server=server, expected=expected,
+                    workers=workers, keep=keep, written=progress.write,
+                )  # fmt: skip
     responses = [have.get(id, row) for id, row in blank.items()]
     write_rows(out, responses)
     _write_failures(failures, blank, out.parent / ANSWER_FAILURES)
     _report(responses, failures)
     return responses
+
+
+def _by_id(prompts: Sequence[Prompt]) -> dict[str, Prompt]:
+    prompt_of = {prompt.id: prompt for prompt in prompts}
+    if len(prompt_of) < len(prompts):
+        twice = Counts(prompt.id for prompt in prompts).most_common(1)[0][0]
+        raise LwexpError(f"prompt id {twice} comes twice; ids must be unique, because answers are kept by id")
+    return prompt_of
 
 
 def _filled(
@@ -120,13 +129,19 @@ def _answer(
     requests: Sequence[SampleRequest],
     model: Path | ApiEngine,
     sample: SampleConfig,
+    *,
     chat: ChatFormat | str | None,
     folders: tuple[Path, Path | None],
     server: ServerEngine | None,
     expected: Path | None,
+    workers: int | None,
     keep: Callable[[SampleResult | Failure], None],
+    written: Callable[[int], None],
 ) -> None:
-    """Pass each answer to ``keep`` as soon as it is complete. ``folders`` are the run's and the root of other runs."""
+    """Pass each answer to ``keep`` when it is complete, and numbers of tokens to ``written`` if they are known.
+
+    ``folders`` are the run's and the root of other runs.
+    """
     folder, root = folders
     if isinstance(model, ApiEngine):
         from lwexp.sample.servers.given import answer_by_given_server
@@ -138,12 +153,9 @@ def _answer(
 
         answer_by_server(requests, server, model, sample, chat=chat, folder=folder, keep=keep)
         return
-    from lwexp.sample.engine import TransformersEngine
-    from lwexp.sample.folder_check import check_folder
+    from lwexp.sample.local.answering import answer_here
 
-    check_folder(model, [request.prompt for request in requests], sample, chat)
-    for answer in TransformersEngine(model, chat=chat).answers(requests, sample):
-        keep(answer)
+    answer_here(requests, model, sample, chat=chat, workers=workers, folder=folder, keep=keep, written=written)
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -187,5 +199,7 @@ def _report(responses: Sequence[Response], failures: Sequence[Failure]) -> None:
         tally(len(responses), len(responses) - len(failures), (failure.reason for failure in failures)),
         reasons["stop"], reasons["length"], sum(not row.words for row in responses if row.finish_reason != "error"),
     )  # fmt: skip
+    if looped := reasons["loop"]:
+        log.info("%s stopped in a loop (sample.stop_after_repeats)", plural(looped, "answer"))
     if reasoned := sum(bool(row.reasoning) for row in responses):
         log.info("%s with reasoning, which is kept separately", plural(reasoned, "answer"))

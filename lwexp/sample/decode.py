@@ -11,23 +11,27 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.records import LwexpError
 from lwexp.sample.cache import SlotCache
-from lwexp.sample.choose import choose_tokens, penalise_repeats
+from lwexp.sample.choose import SeenTokens, choose_tokens
+from lwexp.sample.requests import Finish
 from lwexp.sample.slot_attention import slot_attention, use_slot_attention
+from lwexp.text.loops import ends_in_repeats
 
 Logits = Float[Tensor, "rows vocab"]
+
+_LOOK_EVERY = 32  # tokens between two searches for a loop
 
 
 class DecodeRequest(NamedTuple):
@@ -43,7 +47,7 @@ class DecodeResult(NamedTuple):
 
     id: str
     tokens: list[int]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Finish
 
 
 class DecodedToken(NamedTuple):
@@ -51,7 +55,7 @@ class DecodedToken(NamedTuple):
 
     id: str
     token: int | None  # None at a stop token
-    finish_reason: Literal["stop", "length"] | None  # None while the answer goes on
+    finish_reason: Finish | None  # None while the answer goes on
 
 
 @dataclass
@@ -63,10 +67,34 @@ class _Row:
     draws: random.Random
     tokens: list[int] = field(default_factory=list)
 
+    def ended(self) -> Finish | None:
+        """Why the answer ends with its last token; None if it goes on."""
+        count, repeats = len(self.tokens), self.sample.stop_after_repeats
+        if count == self.sample.max_new_tokens:
+            return "length"
+        # By the answer's own count of tokens, so that the end does not depend on the other answers.
+        if repeats and count % _LOOK_EVERY == 0 and ends_in_repeats(self.tokens, repeats):
+            return "loop"
+        return None
+
+
+Take = Callable[[int], Sequence[DecodeRequest]]
+"""Gives up to so many requests that have not been given before; fewer only if no more will come."""
+
+
+def take_from(requests: Sequence[DecodeRequest]) -> Take:
+    """Give the requests of a sequence, in its order."""
+    waiting = deque(requests)
+    return lambda most: [waiting.popleft() for _ in range(min(most, len(waiting)))]
+
 
 @torch.inference_mode()
 def decode(
-    model: Any, requests: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
+    model: Any,
+    requests: Sequence[DecodeRequest] | Take,
+    sample: SampleConfig,
+    stop_ids: Sequence[int],
+    written: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[DecodeResult]:
     """Answer requests, and yield each answer as it ends. Their order affects only the speed.
 
@@ -75,31 +103,37 @@ def decode(
         requests: Put those with long answers together: a step costs as much as its longest answer.
         sample: ``batch_size`` answers are written at once.
         stop_ids: An answer ends before the first of these.
+        written: Called after each step with its number of tokens.
 
     Raises:
         LwexpError: If the architecture attends in a way that is not computed here, or its logits are not finite.
     """
+    take = requests if callable(requests) else take_from(requests)
     with slot_attention(model):
-        yield from _decode(model, requests, sample, stop_ids)
+        yield from _decode(model, take, sample, stop_ids, written)
 
 
 def _decode(
-    model: Any, requests: Sequence[DecodeRequest], sample: SampleConfig, stop_ids: Sequence[int]
+    model: Any, take: Take, sample: SampleConfig, stop_ids: Sequence[int], written: Callable[[int], None]
 ) -> Iterator[DecodeResult]:
-    waiting = deque(requests)
     decoder = Decoder(model, sample.batch_size, stop_ids)
     tokens: dict[str, list[int]] = {}
-    while waiting or decoder.is_busy:
+    may_come = True
+    while may_come or decoder.is_busy:
         # Fill a quarter of the slots at a time, because reading one prompt takes as long as a step of the batch.
-        if waiting and (decoder.free >= sample.batch_size / 4 or not decoder.is_busy):
-            new = [waiting.popleft() for _ in range(min(decoder.free, len(waiting)))]
-            decoder.admit(new, sample)
-            tokens |= {request.id: [] for request in new}
-        for id, token, finish_reason in decoder.choose():
+        if may_come and (decoder.free >= sample.batch_size / 4 or not decoder.is_busy):
+            new = take(decoder.free)
+            may_come = len(new) == decoder.free
+            if new:
+                decoder.admit(new, sample)
+                tokens |= {request.id: [] for request in new}
+        given = decoder.choose() if decoder.is_busy else []
+        for id, token, finish_reason in given:
             if token is not None:
                 tokens[id].append(token)
             if finish_reason is not None:
                 yield DecodeResult(id, tokens.pop(id), finish_reason)
+        written(sum(token is not None for _, token, _ in given))
         decoder.advance()
 
 
@@ -121,7 +155,7 @@ class Decoder:
         self._rows: list[_Row] = []
         self._cache = SlotCache(slots)
         self._logits: Logits = torch.empty(0, device=model.device)
-        self._seen = _Seen(slots, model)
+        self._seen = SeenTokens(slots, model.config.vocab_size, model.device)
         self._chosen: list[int] = []
 
     @property
@@ -144,7 +178,8 @@ class Decoder:
         """Read prompts into free slots; ``sample.batch_size`` is not used."""
         first = _read_prompts(self._model, new, self._cache)
         self._logits = torch.cat([self._logits, first]) if self._rows else first
-        self._seen.admit(len(self._rows), new, sample.repetition_penalty)
+        prompts = [request.tokens for request in new]
+        self._seen.admit(len(self._rows), prompts, sample.repetition_penalty)
         self._rows += [_Row(request, sample, random.Random(request.seed)) for request in new]
 
     @torch.inference_mode()
@@ -159,9 +194,9 @@ class Decoder:
                 self._close(slot)
                 continue
             row.tokens.append(token)
-            is_full = len(row.tokens) == row.sample.max_new_tokens
-            given.append(DecodedToken(row.request.id, token, "length" if is_full else None))
-            if is_full:
+            ended = row.ended()
+            given.append(DecodedToken(row.request.id, token, ended))
+            if ended:
                 self._close(slot)
         return given
 
@@ -237,7 +272,7 @@ def _step(model: Any, tokens: list[int], cache: SlotCache) -> Logits:
     return logits
 
 
-def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen) -> list[int]:
+def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: SeenTokens) -> list[int]:
     logits = seen.penalise(logits)
     draws = torch.tensor([row.draws.random() for row in rows], dtype=torch.float64)
     settings = [(row.sample.temperature, row.sample.top_p, row.sample.top_k) for row in rows]
@@ -251,37 +286,3 @@ def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: _Seen) -> list[int]
     seen.add(chosen)
     tokens: list[int] = chosen.tolist()
     return tokens
-
-
-class _Seen:
-    """Which tokens occur in each slot's prompt and answer. Costs nothing while no answer has a repetition penalty."""
-
-    def __init__(self, slots: int, model: Any) -> None:
-        self.is_on = False
-        self.shape = (slots, model.config.vocab_size)
-        self.device = model.device
-
-    def admit(self, first: int, new: Sequence[DecodeRequest], penalty: float) -> None:
-        if penalty != 1 and not self.is_on:
-            self.is_on = True
-            self.table = torch.zeros(self.shape, dtype=torch.bool, device=self.device)
-            self.penalties = torch.ones(self.shape[0], 1, dtype=torch.float64, device=self.device)
-        for slot, request in enumerate(new if self.is_on else (), start=first):
-            self.penalties[slot] = penalty
-            self.table[slot] = False
-            self.table[slot, request.tokens] = True
-
-    def add(self, chosen: Int64[Tensor, " rows"]) -> None:
-        if self.is_on:
-            self.table[torch.arange(len(chosen), device=chosen.device), chosen] = True
-
-    def free(self, slot: int, last: int) -> None:
-        if self.is_on:
-            self.table[slot] = self.table[last]
-            self.penalties[slot] = self.penalties[last]
-
-    def penalise(self, logits: Logits) -> Logits:
-        if not self.is_on:
-            return logits
-        rows = len(logits)
-        return penalise_repeats(logits, self.table[:rows], self.penalties[:rows].to(logits.dtype))

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,14 @@ from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.model_weights import check_model, load_weights
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import LwexpError, Message, Prompt
-from lwexp.sample.decode import DecodeRequest, DecodeResult, decode
-from lwexp.sample.folder_check import refuse_beyond_positions
-from lwexp.sample.requests import SampleRequest, SampleResult
+from lwexp.sample.decode import DecodeRequest, DecodeResult, Take, decode, take_from
+from lwexp.sample.folder_check import MEMORY_SHARE, SMALL_MODEL, kv_numbers, refuse_beyond_positions
+from lwexp.sample.requests import SampleRequest, SampleResult, expected_tokens, longest_first
 from lwexp.text.plain import plural
 
-# To estimate how many answers fit at first: English needs 1.3 to 1.5 tokens a word, Chinese less than 1 a character;
-# the rest allows for answers longer than requested.
-_TOKENS_A_WORD = 2
-_SPARE = 512
-
-# Share of the free memory for keys and values; the rest is for logits and attention's work space. A growing cache is
-# copied, so it briefly exists twice.
-_MEMORY_SHARE = 0.45
+_SPARE = 512  # tokens reserved for the shortest answers
 
 log = logging.getLogger(__name__)
-
-# Below this many parameters a CPU decodes on one core and in float64. One core, because the matrices are too small to
-# share: with 1M parameters beside another busy process, a step takes 3 ms with one thread, and 100 ms with two, which
-# wait for each other. float64 takes 1.4 times as long, but an answer then does not depend on the others in its batch:
-# in float32, 2 of 64 answers of 300 tokens changed with the batch size.
-_SMALL_MODEL = 30_000_000
 
 
 class TransformersEngine:
@@ -71,46 +59,101 @@ class TransformersEngine:
         )
         self.model.to(device).eval()
         weights = sum(parameter.numel() for parameter in self.model.parameters())
-        self._is_small = device == "cpu" and weights < _SMALL_MODEL
+        self._is_small = device == "cpu" and weights < SMALL_MODEL
         if self._is_small:
             self.model.double()
 
-    def answers(self, requests: Sequence[SampleRequest], sample: SampleConfig) -> Iterator[SampleResult]:
+    def answers(
+        self,
+        requests: Sequence[SampleRequest],
+        sample: SampleConfig,
+        *,
+        written: Callable[[int], None] = lambda tokens: None,
+    ) -> Iterator[SampleResult]:
         """Answer in any order, and yield each answer as it ends.
+
+        Args:
+            requests: In any order.
+            sample: How answers are decoded.
+            written: Called after each step with its number of tokens.
 
         Raises:
             LwexpError: If prompt and answer together might not fit the model's positions.
         """
-        # Similar lengths together; the longest first, so that no single long answer remains at the end.
-        ordered = sorted(requests, key=lambda request: -(request.prompt.required_words or 0))
-        encoded = [
-            DecodeRequest(request.id, self._encode(request.prompt), seed=f"{request.seed}|{request.prompt.id}")
-            for request in ordered
-        ]
-        self._refuse_what_does_not_fit(encoded, sample)
-        lengths = [_TOKENS_A_WORD * (request.prompt.required_words or sample.max_new_tokens) for request in requests]
-        expected = max(*lengths, _SPARE)
-        longest = max(len(request.tokens) for request in encoded) + min(sample.max_new_tokens, expected)
-        slots = fitting_batch_size(self.model, longest, at_most=sample.batch_size)
+        waiting = deque(longest_first(requests))
+        yield from self.answers_taken(
+            lambda most: [waiting.popleft() for _ in range(min(most, len(waiting)))],
+            sample.model_copy(update={"batch_size": self.slots(requests, sample)}),
+            written=written,
+        )
+
+    def answers_taken(
+        self,
+        take: Callable[[int], Sequence[SampleRequest]],
+        sample: SampleConfig,
+        *,
+        written: Callable[[int], None] = lambda tokens: None,
+    ) -> Iterator[SampleResult]:
+        """As ``answers``, for requests that are only taken when there is a slot for them.
+
+        Args:
+            take: Gives up to so many requests; fewer only if no more will come.
+            sample: ``batch_size`` answers are written at once.
+            written: Called after each step with its number of tokens.
+        """
+
+        def encoded(most: int) -> list[DecodeRequest]:
+            return [
+                DecodeRequest(request.id, self._encode(request.prompt), seed=f"{request.seed}|{request.prompt.id}")
+                for request in take(most)
+            ]
+
         with self.threads():
-            for done in self._decode(encoded, sample.model_copy(update={"batch_size": slots})):
+            for done in self._decode(encoded, sample, written):
                 text = self.tokenizer.decode(done.tokens, skip_special_tokens=True)
                 # The chat format's line break after <|assistant|> is not part of the answer.
-                yield SampleResult(done.id, text.strip(), done.finish_reason)
+                yield SampleResult(done.id, text.strip(), done.finish_reason, num_tokens=len(done.tokens))
 
-    def _decode(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> Iterator[DecodeResult]:
+    def slots(self, requests: Sequence[SampleRequest], sample: SampleConfig, *, sharing: int = 1) -> int:
+        """How many answers fit into memory at once, at most ``sample.batch_size``.
+
+        Args:
+            requests: Including the one with the longest prompt, and the one with the longest expected answer.
+            sample: Gives the length of answers without a requested length.
+            sharing: Number of processes on this device.
+
+        Raises:
+            LwexpError: If prompt and answer together might not fit the model's positions.
+        """
+        prompt = max(len(self._encode(request.prompt)) for request in requests)
+        positions = int(self.model.config.max_position_embeddings)
+        refuse_beyond_positions(self.folder, prompt, sample.max_new_tokens, positions)
+        answer = max(_SPARE, *(expected_tokens(request.prompt, sample) for request in requests))
+        longest = prompt + min(sample.max_new_tokens, answer)
+        return fitting_batch_size(self.model, longest, at_most=sample.batch_size, sharing=sharing)
+
+    def _decode(self, take: Take, sample: SampleConfig, written: Callable[[int], None]) -> Iterator[DecodeResult]:
         """Decode; if memory runs out, continue with half as many at once. Unfinished answers start over.
 
         Raises:
             LwexpError: If not even one answer at a time fits.
         """
-        waiting = {request.id: request for request in encoded}
+        begun: dict[str, DecodeRequest] = {}
         stops = self.chat.stop_ids(self.tokenizer)
-        while waiting:
+        while True:
+            again = take_from(list(begun.values()))
+
+            def begin(most: int, again: Take = again) -> list[DecodeRequest]:
+                new = list(again(most))
+                new += take(most - len(new)) if len(new) < most else ()
+                begun.update((request.id, request) for request in new)
+                return new
+
             try:
-                for done in decode(self.model, list(waiting.values()), sample, stops):
-                    del waiting[done.id]
+                for done in decode(self.model, begin, sample, stops, written):
+                    del begun[done.id]
                     yield done
+                return
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -126,12 +169,6 @@ class TransformersEngine:
     def _encode(self, prompt: Prompt) -> list[int]:
         ids: list[int] = encode_prompt(self.tokenizer, self.chat, [Message(role="user", content=prompt.text)]).tolist()
         return ids
-
-    def _refuse_what_does_not_fit(self, encoded: Sequence[DecodeRequest], sample: SampleConfig) -> None:
-        longest = max(len(request.tokens) for request in encoded)
-        refuse_beyond_positions(
-            self.folder, longest, sample.max_new_tokens, int(self.model.config.max_position_embeddings)
-        )
 
     @contextmanager
     def threads(self) -> Iterator[None]:
@@ -155,24 +192,22 @@ def bytes_a_token(model: Any) -> int:
 
     GLM-4-9B in bf16: 40 layers x 2 x 2 heads x 128 x 2 bytes = 40,960. Llama-3.1-8B: 32 x 2 x 8 x 128 x 2 = 131,072.
     """
-    config = model.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(config.num_hidden_layers * 2 * heads * head * next(model.parameters()).element_size())
+    return kv_numbers(model.config) * int(next(model.parameters()).element_size())
 
 
-def fitting_batch_size(model: Any, tokens: int, *, at_most: int) -> int:
+def fitting_batch_size(model: Any, tokens: int, *, at_most: int, sharing: int = 1) -> int:
     """How many answers to decode at once, given the memory free now; at least 1.
 
     Args:
         model: Already on its device.
         tokens: Positions of the longest prompt plus the longest expected answer.
         at_most: ``sample.batch_size``.
+        sharing: Number of processes among which the memory is divided.
     """
     device = next(model.parameters()).device
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     each = bytes_a_token(model) * tokens
-    slots = max(1, min(at_most, int(free * _MEMORY_SHARE / each)))
+    slots = max(1, min(at_most, int(free * MEMORY_SHARE / sharing / each)))
     if slots < at_most:
         log.info(
             "%s at a time instead of %d: %.1f GiB are free, and one of %d tokens takes %.2f GiB",

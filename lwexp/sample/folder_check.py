@@ -15,6 +15,16 @@ from lwexp.records import LwexpError, Message, Prompt
 from lwexp.sample.decode import Decoder, DecodeRequest
 from lwexp.sample.slot_attention import layers_problem, slot_attention
 
+# Below this many parameters a CPU decodes on one core and in float64. One core, because the matrices are too small to
+# share: with 1M parameters beside another busy process, a step takes 3 ms with one thread, and 100 ms with two, which
+# wait for each other. float64 takes 1.4 times as long, but an answer then does not depend on the others in its batch:
+# in float32, 2 of 64 answers of 300 tokens changed with the batch size.
+SMALL_MODEL = 30_000_000
+
+# Share of the free memory for keys and values; the rest is for logits and attention's work space. A growing cache is
+# copied, so it briefly exists twice.
+MEMORY_SHARE = 0.45
+
 _GIB = 2**30
 _PROMPT_LENGTHS = (11, 7)
 _STEPS = 3
@@ -24,7 +34,7 @@ _TOLERANCE = 1e-4  # nats; rounding gives about 1e-6, a window that is ignored 0
 def check_folder(
     folder: Path, prompts: Sequence[Prompt], sample: SampleConfig, chat: Any = None, *, is_served: bool = False
 ) -> str:
-    """Refuse a folder that could not answer, and describe one that can in a line.
+    """Refuse a folder that could not answer; describe one that can, and the memory that its answers take.
 
     Args:
         folder: With config.json, weights and tokenizer.
@@ -49,16 +59,17 @@ def check_folder(
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None:
         refuse_beyond_positions(folder, longest, sample.max_new_tokens, int(positions))
-    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    stored = _stored(folder)
     if not is_served:
         if problem := layers_problem(config):
             raise LwexpError(f"{folder}: {problem}")
         _refuse_beyond_memory(folder, stored, config)
     context = f"{int(positions):,} positions" if positions is not None else "positions not stated"
-    return (
+    line = (
         f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt "
         f"has {longest:,} tokens"
     )
+    return line if is_served else f"{line}\n{_memory(folder, config, longest + sample.max_new_tokens, sample)}"
 
 
 def decoding_problem(small: Any) -> str | None:
@@ -127,14 +138,57 @@ def refuse_beyond_positions(model: Path | str, prompt_tokens: int, max_new_token
     )
 
 
+def kv_numbers(config: Any) -> int:
+    """How many numbers the keys and values of one position have, in all layers."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(config.num_hidden_layers * 2 * heads * head)
+
+
+def is_small(folder: Path) -> bool:
+    """Whether a CPU decodes a model on one core and in float64."""
+    from transformers import AutoConfig
+
+    return _stored(folder) < SMALL_MODEL * _width(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+
+
+def _stored(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _width(config: Any) -> int:
+    """Bytes of a weight in the files."""
+    dtype = getattr(config, "dtype", None)
+    return dtype.itemsize if isinstance(dtype, torch.dtype) else 4
+
+
+def _memory(folder: Path, config: Any, tokens: int, sample: SampleConfig) -> str:
+    """What the keys and values of the longest answers take, and how many of those the free memory holds at once."""
+    stored = _stored(folder)
+    if torch.cuda.is_available():
+        number, free, place = _width(config), torch.cuda.mem_get_info()[0] - stored, "of the GPU"
+    else:
+        number = 8 if stored < SMALL_MODEL * _width(config) else 4
+        free, place = psutil.virtual_memory().available - stored * number // _width(config), "of this machine"
+    each = kv_numbers(config) * number
+    fits = int(max(0, free) * MEMORY_SHARE / (each * tokens))
+    if fits:
+        at_once = f"{min(fits, sample.batch_size):,} of sample.batch_size={sample.batch_size} at once"
+    else:
+        at_once = "not even one fits"
+    return (
+        f"memory   keys and values of {each / 1024:,.1f} KiB a token, {each * tokens / _GIB:,.2f} GiB for an answer of "
+        f"the full length; {at_once} in the {max(0, free) / _GIB:,.1f} GiB {place} that are free beside the weights"
+    )
+
+
 def _refuse_beyond_memory(folder: Path, stored: int, config: Any) -> None:
     """On a GPU weights keep the format of their files; on a CPU they become float32."""
     if torch.cuda.is_available():
         needed, free, place = stored, torch.cuda.mem_get_info()[0], "the GPU"
     else:
-        dtype = getattr(config, "dtype", None)
-        width = dtype.itemsize if isinstance(dtype, torch.dtype) else 4
-        needed, free, place = stored * 4 // width, psutil.virtual_memory().available, "this machine, as float32"
+        available = psutil.virtual_memory().available
+        needed, free, place = stored * 4 // _width(config), available, "this machine, as float32"
     if needed > free:
         raise LwexpError(
             f"{folder}: its weights take {needed / _GIB:,.1f} GiB on {place}, and {free / _GIB:,.1f} are free; serve "

@@ -83,7 +83,8 @@ def check(response: Response, texts: Sequence[Segment], counter: WordCounter = "
         response_id=response.id,
         words_longwriter=count_words(response.text),
         words_unicode=len(words),
-        stopped_early=response.finish_reason != "length" and response.words * _EARLY < (response.required_words or 0),
+        stopped_early=response.finish_reason not in ("length", "loop")
+        and response.words * _EARLY < (response.required_words or 0),
         loops=looped > 0,
         looped_words=looped,
         directed=signs_to_judge(response.text),

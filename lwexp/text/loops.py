@@ -16,6 +16,9 @@ _LONGEST_PERIOD = 200  # tokens in the repeated passage
 _END_REPEATS = 3  # at the end of an answer fewer repeats are enough, because the model never left the loop
 _END_LEAST = 30  # words
 
+_LONGEST_BLOCK = 1024  # tokens
+_LEAST_BLOCKS = 64  # tokens of all repeats together
+
 
 def find_loop(text: str) -> str | None:
     """A passage that is repeated at least four times without a break, forty words or characters in all; else None."""
@@ -54,6 +57,23 @@ def find_end_loop(words: Sequence[str]) -> Loop | None:
         if len(words) - start >= max(_END_REPEATS * period, _END_LEAST):
             return Loop(start, period)
     return None
+
+
+def ends_in_repeats(tokens: Sequence[int], repeats: int) -> bool:
+    """Whether a sequence ends with one passage, of up to 1,024 tokens, so many times in a row.
+
+    Repeats of fewer than 64 tokens together do not count, so a refrain or a row of dashes does not.
+    """
+    for period in range(1, min(_LONGEST_BLOCK, len(tokens) // repeats) + 1):
+        equal = max((repeats - 1) * period, _LEAST_BLOCKS - period)
+        is_long_enough = equal + period <= len(tokens)
+        if (
+            is_long_enough
+            and tokens[-1] == tokens[-1 - period]
+            and tokens[-equal:] == tokens[-equal - period : -period]
+        ):
+            return True
+    return False
 
 
 def looped_words(words: Sequence[str]) -> int:

@@ -179,3 +179,20 @@ def test_one_logit_that_is_not_finite_is_an_error(
     monkeypatch.setattr(module, "_step", broken)
     with pytest.raises(LwexpError, match="not finite"):
         list(decode(model, [DecodeRequest("q", PROMPTS[3], seed="0|q")], sampling(temperature=temperature), []))
+
+
+def test_a_loop_is_stopped_where_it_is_found_whatever_the_company(model: Any) -> None:
+    """A penalty below 1 makes seen tokens likelier, so answers soon repeat themselves. An answer is stopped at the
+    first multiple of 32 tokens at which 64 or more are repeats, and is the beginning of the one that goes on."""
+    looping = {"repetition_penalty": 0.2, "max_new_tokens": 100}
+    whole = answers(model, sampling(**looping))
+    stopped = answers(model, sampling(stop_after_repeats=3, **looping))
+    loops = {id for id, done in stopped.items() if done.finish_reason == "loop"}
+    assert loops
+    for id in loops:
+        assert stopped[id].tokens == whole[id].tokens[: len(stopped[id].tokens)]
+        assert len(stopped[id].tokens) in (64, 96)
+    assert {id: done for id, done in stopped.items() if id not in loops} == {
+        id: done for id, done in whole.items() if id not in loops
+    }
+    assert answers(model, sampling(stop_after_repeats=3, batch_size=1, **looping)) == stopped

@@ -31,6 +31,19 @@ def test_a_folder_that_can_answer_is_described(glm_folder: Path) -> None:
     assert "512 positions; the longest prompt has " in line
 
 
+def test_the_memory_of_the_longest_answers_is_planned(glm_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 layers x 2 x 2 heads x 8 numbers x 8 bytes (float64) = 0.5 KiB a token. Of 1 MiB beside the weights, 45% hold
+    921 tokens: two answers of 400 with their prompts. 16 KiB hold none."""
+    weights = 2 * sum(file.stat().st_size for file in glm_folder.glob("*.safetensors"))  # float64 from float32
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**20 + weights))
+    line = check_folder(glm_folder, PROMPTS, sampling(400)).splitlines()[1]  # type: ignore[arg-type]
+    assert line.startswith("memory   keys and values of 0.5 KiB a token")
+    assert "2 of sample.batch_size=32 at once" in line
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**14 + weights))
+    assert "not even one fits" in check_folder(glm_folder, PROMPTS, sampling(400))  # type: ignore[arg-type]
+    assert "\n" not in check_folder(glm_folder, PROMPTS, sampling(400), is_served=True)  # type: ignore[arg-type]
+
+
 def test_answers_beyond_the_positions_are_refused_before_weights_are_read(glm_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(glm_folder, tmp_path / "model")
     for file in folder.glob("*.safetensors"):

@@ -7,7 +7,7 @@ import pytest
 from lwexp.score.checks import check
 from lwexp.score.texts import segments, shares_by_segment
 from lwexp.stats.agreement import krippendorff_alpha, mean_absolute_difference
-from lwexp.text.loops import looped_words
+from lwexp.text.loops import ends_in_repeats, looped_words
 from lwexp.text.words import split_words
 from tests.score.scripted_judge import response
 
@@ -112,3 +112,21 @@ def test_mean_absolute_difference_by_hand() -> None:
     """1, 2, 4 differ by 1, 3, 2: 2. 5, 5 by 0. Mean 1."""
     assert mean_absolute_difference([[1, 2, 4], [5, 5], [3]]) == 1
     assert mean_absolute_difference([[3]]) is None
+
+
+@pytest.mark.parametrize(
+    ("tokens", "repeats", "ends"),
+    [
+        ([*range(50), *list(range(100, 130)) * 3], 3, True),
+        ([*range(50), *list(range(100, 130)) * 3], 4, False),
+        ([*range(50), *list(range(100, 130)) * 3, 7], 3, False),  # it has left the loop
+        ([*range(50), *list(range(100, 130)) * 2, *range(100, 120)], 3, False),  # the third time is not complete
+        ([*range(50), *[7] * 63], 3, False),  # a short row of dashes
+        ([*range(50), *[7] * 64], 3, True),
+        (list(range(1024)) * 2, 2, True),
+        (list(range(1025)) * 2, 2, False),  # a longer passage than is looked for
+        ([], 3, False),
+    ],
+)
+def test_a_sequence_ends_in_repeats_of_one_passage(tokens: list[int], repeats: int, ends: bool) -> None:
+    assert ends_in_repeats(tokens, repeats) == ends

@@ -1,0 +1,64 @@
+"""How far sampling is: answers, tokens a second, and the time left."""
+
+import time
+from collections.abc import Sequence
+
+from lwexp.records import Failure
+from lwexp.runs.progress import clock, per_second
+from lwexp.sample.requests import SampleRequest, SampleResult
+
+
+class AnswerProgress:
+    """A measure for ``lwexp.runs.progress.shown``.
+
+    Long answers are begun first, so the time left follows from words rather than from numbers of answers: the tokens
+    that the finished answers took for each requested word. Without tokens, as behind an API, it follows from answers.
+
+    Args:
+        requests: All that will be answered.
+    """
+
+    def __init__(self, requests: Sequence[SampleRequest]) -> None:
+        known = [words for request in requests if (words := request.prompt.required_words)]
+        usual = sum(known) / len(known) if known else 1.0
+        self._words = {request.id: request.prompt.required_words or usual for request in requests}
+        self._total = len(requests)
+        self._words_left = sum(self._words.values())
+        self._tokens = 0  # of finished answers and of those that are being written
+        self._finished_tokens = 0
+        self._finished_words = 0.0
+        self._started = time.monotonic()
+        self._first_token: float | None = None
+
+    def write(self, tokens: int) -> None:
+        """Count tokens of answers that are being written."""
+        if tokens and self._first_token is None:
+            self._first_token = time.monotonic()
+        self._tokens += tokens
+
+    def finish(self, answer: SampleResult | Failure) -> None:
+        """Count an answer."""
+        words = self._words.pop(answer.id)
+        self._finished_words += words
+        self._words_left -= words
+        self._finished_tokens += answer.num_tokens if isinstance(answer, SampleResult) else 0
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1."""
+        return self._finished_words / (self._finished_words + self._words_left) if self._words else 1.0
+
+    def __str__(self) -> str:
+        done, now = self._total - len(self._words), time.monotonic()
+        parts = [f"{done:,} of {self._total:,}"]
+        if self._tokens and self._first_token is not None:
+            rate = self._tokens / max(now - self._first_token, 1e-9)
+            parts.append(f"{rate:,.0f} tokens/s")
+            if self._finished_tokens:
+                each = self._finished_tokens / self._finished_words
+                under_way = max(0, self._tokens - self._finished_tokens)
+                parts.append(f"{clock(max(0.0, self._words_left * each - under_way) / rate)} left")
+        elif done:
+            rate = done / max(now - self._started, 1e-9)
+            parts += [per_second(rate), f"{clock(len(self._words) / rate)} left"]
+        return ", ".join(parts)
