@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo demo-evaluate-short demo-evaluate-long study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -43,6 +43,7 @@ TOGETHER = $(MAKE) --no-print-directory -j 2
 # Names the step at the start of each line. awk outlives Ctrl-C, so that the step can still say how to go on.
 NAMED = 2>&1 | (trap '' INT; awk '{ print "$(1): " $$0; fflush() }')
 
+.PHONY: demo-evaluate-short demo-evaluate-long
 demo-evaluate-short:
 	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=short engine.workers=1 $(call NAMED,short)
 

@@ -25,7 +25,7 @@ class CheckpointEngine(Strict):
     decoder: Annotated[Literal["auto", "transformers"], Key("speed", neutral="auto")] = "auto"
     """auto: vLLM (as engine=vllm) where it is installed beside lwexp, there is a GPU and the model is not small, else
     transformers in this process, which ``transformers`` always takes. A run that has begun keeps its program."""
-    workers: Annotated[int | None, Key("speed")] = Field(None, ge=1)
+    workers: Annotated[int | None, Key("speed", neutral=None)] = Field(None, ge=1)
     """Processes that share the prompts; each decodes ``sample.batch_size`` answers at once. null takes one for each
     GPU; on a CPU one for each core if the model is small and there is enough to write, else 1."""
 

@@ -35,6 +35,9 @@ def with_decoder(
     engine = config.engine
     if config.responses or model is None or not isinstance(engine, CheckpointEngine) or engine.decoder != "auto":
         return config
+    if config.sample.stop_after_repeats or engine.workers is not None:
+        log.info("decoder: transformers (sample.stop_after_repeats and engine.workers are for it alone)")
+        return config
     from lwexp.sample.servers.choose_server import served_by_vllm, why_not_vllm
 
     served = config.model_copy(update={"engine": served_by_vllm(engine)})

@@ -108,7 +108,7 @@ def decode(
     Raises:
         LwexpError: If the architecture attends in a way that is not computed here, or its logits are not finite.
     """
-    take = requests if callable(requests) else take_from(requests)
+    take: Take = requests if callable(requests) else take_from(requests)
     with slot_attention(model):
         yield from _decode(model, take, sample, stop_ids, written)
 

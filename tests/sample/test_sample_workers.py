@@ -134,13 +134,18 @@ def test_a_worker_that_always_dies_is_given_up(pool: Callable[..., Pool]) -> Non
     ],
 )
 def test_a_fault_of_a_worker_is_one_line_and_ends_the_others(
-    pool: Callable[..., Pool], tmp_path: Path, text: str, model: str, said: str
+    pool: Callable[..., Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, model: str, said: str
 ) -> None:
     """The first request of the second worker waits for ever, or the error would not be what ends it."""
     made = pool(text, "wait", model=model)
     started: list[Worker] = []
     start = made._start
-    made._start = lambda number: (start(number), started.append(made._workers[number]))[0]  # type: ignore[method-assign,func-returns-value]
+
+    def noted(number: int) -> None:
+        start(number)
+        started.append(made._workers[number])
+
+    monkeypatch.setattr(made, "_start", noted)
     with pytest.raises(LwexpError, match=said) as caught:
         made.answer(lambda answer: None, nothing)
     assert "\n" not in str(caught.value)

@@ -1,11 +1,12 @@
 """What a worker and the process that started it send each other, pickled, over one connection.
 
 The worker is sent a list of plugins, which it loads before it can read anything of their classes, and a ``Setup``. Then
-it asks for requests whenever it has free slots, and gets a list; a list shorter than it asked for is the last one.
+it asks for requests whenever it has free slots, and gets a list; a list shorter than it asked for is the last one. It
+sends a ``Wants``, ``Written``, ``Logged`` or ``Failed``, and each answer as a ``SampleResult``.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lwexp.config.evaluate import SampleConfig
 from lwexp.extend import ChatFormat
@@ -48,6 +49,3 @@ class Failed(NamedTuple):
 
     line: str
     traceback: str
-
-
-Message = Any  # Wants, Written, Logged, Failed or a SampleResult

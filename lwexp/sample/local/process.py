@@ -78,7 +78,8 @@ def _environment(place: Place) -> dict[str, str]:
     environment = {**os.environ, "PYTHONPATH": path}
     if place.device is not None:
         return environment | {"CUDA_VISIBLE_DEVICES": place.device}
-    return environment | {"OMP_NUM_THREADS": str(place.threads)}
+    # DeepSpeed, which transformers imports if it is installed, would look for accelerators and warn.
+    return {"DS_ACCELERATOR": "cpu"} | environment | {"OMP_NUM_THREADS": str(place.threads)}
 
 
 def _killed_with_its_parent() -> None:
