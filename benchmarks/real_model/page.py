@@ -25,8 +25,8 @@ def page_text(study: Study, figure: str) -> str:
         "Left: each mark is one model; dashed: as long as the longest training answer. Right: means over seeds.",
         "## Lengths",
         lengths_table(study),
-        "Intervals: 95% bootstrap over prompts, all seeds together. In brackets: each seed. Cut: answers that reached "
-        "the limit of new tokens; they count with the words that they have. Loop: text that repeats to the end.",
+        "Means over seeds, with 95% bootstrap intervals over prompts. In brackets: each seed. Cut: answers that "
+        "reached the limit of new tokens; they count with the words that they have. Loop: text that repeats to the end.",
         "## Words written by words asked for",
         requests_table(study),
         "## Every model",

@@ -77,11 +77,13 @@ class Setting(NamedTuple):
         return [STATISTICS[name].of(list(cell.lengths_for(name).values())) for cell in self.cells]
 
     def interval(self, name: str) -> Interval:
-        """95% bootstrap interval over all seeds' answers; prompts are drawn, each with all its answers."""
+        """95% bootstrap interval of the mean over seeds; prompts are drawn, the same ones for each seed."""
         prompts = sorted(set.intersection(*(set(cell.lengths) for cell in self.cells)))
         answers = np.array([[cell.lengths_for(name)[prompt] for cell in self.cells] for prompt in prompts])
         draws = np.random.default_rng(0).integers(0, len(prompts), size=(RESAMPLES, len(prompts)))
-        low, high = np.percentile([STATISTICS[name].of(answers[drawn].ravel()) for drawn in draws], [2.5, 97.5])
+        of = STATISTICS[name].of
+        drawn_means = [fmean(of(answers[drawn, seed]) for seed in range(len(self.cells))) for drawn in draws]
+        low, high = np.percentile(drawn_means, [2.5, 97.5])
         return float(low), float(high)
 
     @property

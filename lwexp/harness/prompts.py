@@ -1,4 +1,4 @@
-"""The prompts of a bench for another evaluation tool, and that tool's answers as lwexp's responses."""
+"""The prompts of a bench for another evaluation tool."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

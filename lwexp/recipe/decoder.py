@@ -35,8 +35,8 @@ def with_decoder(
     engine = config.engine
     if config.responses or model is None or not isinstance(engine, CheckpointEngine) or engine.decoder != "auto":
         return config
-    if config.sample.stop_after_repeats or engine.workers is not None:
-        log.info("decoder: transformers (sample.stop_after_repeats and engine.workers are for it alone)")
+    if config.sample.stop_after_repeats:
+        log.info("decoder: transformers (vLLM cannot honour sample.stop_after_repeats)")
         return config
     from lwexp.sample.servers.choose_server import served_by_vllm, why_not_vllm
 
@@ -50,6 +50,9 @@ def with_decoder(
         if len(begun) == 1:
             log.info("decoder: %s, with which this run began", "vLLM" if begun[0] is served else "transformers")
             return begun[0]
+    if engine.workers is not None:
+        log.info("decoder: transformers, in this process or several (engine.workers is set)")
+        return config
     if (reason := why_not_vllm(model)) is not None:
         log.info("decoder: transformers, in this process (%s)", reason)
         return config

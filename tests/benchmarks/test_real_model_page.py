@@ -48,6 +48,8 @@ def test_mean_95th_percentile_and_longest_of_every_seed(runs):
     assert short.values("longest without loops") == [50, 30]
     assert short.beyond == pytest.approx(1 / 8)
     assert short.by_request() == {50: 10, 100: 20, 200: 30, 400: 40}
+    low, high = short.interval("longest")
+    assert low <= 40 == high  # the mean of 50 and 30; no draw of prompts has longer answers
     low, high = short.interval("mean")
     assert 10 <= low < 25 < high <= 50
 

@@ -24,7 +24,7 @@ PARAMETERS = {
     "smollm3_3b": 3_075_098_624, "glm4_0414": 9_400_279_040, "llama3": 8_030_261_248, "llama32_1b": 1_235_814_400,
     "llama32_3b": 3_212_749_824,
 }  # fmt: skip
-"""As the hub's pages count the weights; written from memory."""
+"""As the hub's pages count the weights; not read from the hub."""
 
 
 def test_every_preset_of_a_published_model_is_listed_above() -> None:
