@@ -26,7 +26,7 @@ def page_text(study: Study, figure: str) -> str:
         "## Lengths",
         lengths_table(study),
         "Means over seeds, with 95% bootstrap intervals over prompts. In brackets: each seed. Cut: answers that "
-        "reached the limit of new tokens; they count with the words that they have. Loop: text that repeats to the end.",
+        "reached the limit of new tokens; they count with the words that they have. Loop: text repeated to the end.",
         "## Words written by words asked for",
         requests_table(study),
         "## Every model",

@@ -127,7 +127,7 @@ class _Drain:
             loop.remove_signal_handler(signal.SIGINT)
             for number, handler in before.items():  # the loop itself would set them to end the process
                 loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
 class NothingRead(Exception):  # noqa: N818 - an outcome, not an error

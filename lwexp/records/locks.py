@@ -49,7 +49,12 @@ def require_openable(path: Path) -> None:
     """
     try:
         path.open("a").close()
-    except (IsADirectoryError, FileNotFoundError, PermissionError) as error:
+    except PermissionError as error:
+        raise LwexpError(
+            f"{path} cannot be opened: {error.strerror}; it belongs to another user, or its folder is read-only: set "
+            f"root=<a folder of yours>"
+        ) from None
+    except (IsADirectoryError, FileNotFoundError) as error:
         raise LwexpError(f"{path} cannot be opened: {error.strerror}; move it away") from None
 
 

@@ -11,7 +11,7 @@ from lwexp.sample.pairing import Paired, pair
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
-_FINISH = ("stop", "length", "error")
+_FINISH = ("stop", "length", "loop", "error")
 # Finish reasons of servers for a text that was broken off; such a text is not used as an answer.
 _BROKEN_OFF = {
     "error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource", "content_filter",

@@ -4,11 +4,13 @@ words            is answered with the same words
 die <path>       the process kills itself, unless the file exists; it makes the file first
 die              the process kills itself every time
 meet <folder>    is answered once two processes have come to the folder
+crash            the process crashes after all its work
 raise            an unexpected exception
 refuse           an error for the user
 wait             no answer ever comes
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -54,6 +56,8 @@ def act(text: str) -> None:
         (Path(path) / str(os.getpid())).touch()
         while len(list(Path(path).iterdir())) < 2:
             time.sleep(0.01)
+    if word == "crash":
+        atexit.register(os.abort)
     if word == "raise":
         raise ValueError("a bug\nof two lines")
     if word == "refuse":

@@ -128,9 +128,14 @@ def test_other_weights_under_the_same_name_and_address_get_no_old_answers(
 
 
 def test_a_run_does_not_continue_with_other_weights(given: Given, model: Path, tmp_path: Path) -> None:
+    """A start at which the server does not tell its folder, in between, changes nothing."""
     root = tmp_path / "runs"
     run(given, root, "a")
-    (root / "a" / "responses.jsonl").unlink()
+    for folder in ("/nowhere", str(model)):
+        (root / "a" / "responses.jsonl").unlink()
+        given.folder = Path(folder)
+        if folder == "/nowhere":
+            run(given, root, "a")
     change_weights(model)
     with pytest.raises(LwexpError, match="has other weights than when this run began"):
         run(given, root, "a")

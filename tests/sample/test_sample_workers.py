@@ -120,6 +120,36 @@ def test_answers_of_a_killed_worker_are_sampled_again_in_one_line(
     assert "will be sampled again" in killed[0]
 
 
+def test_a_worker_that_crashes_after_its_work_costs_nothing(
+    pool: Callable[..., Pool], caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[str] = []
+    pool("crash", workers=1).answer(lambda answer: answers.append(answer.id), nothing)
+    assert answers == ["0#0"]
+    assert "killed" not in caplog.text
+
+
+def test_a_message_that_a_kill_has_torn_ends_its_worker_alone(
+    pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``Connection`` raises a plain OSError then, which is neither EOFError nor ConnectionResetError."""
+    receive, torn = Connection.recv, list[str]()
+
+    def recv(connection: Connection) -> object:
+        message = receive(connection)
+        if isinstance(message, SampleResult) and not torn:
+            torn.append(message.id)
+            os.kill(int(message.text.rpartition(" ")[2]), signal.SIGKILL)
+            raise OSError("got end of file during message")
+        return message
+
+    monkeypatch.setattr(Connection, "recv", recv)
+    answers: list[str] = []
+    pool("a", "b").answer(lambda answer: answers.append(answer.id), nothing)
+    assert sorted(answers) == ["0#0", "1#0"]
+    assert "was killed by signal 9; 1 answer will be sampled again" in caplog.text
+
+
 def test_a_worker_that_always_dies_is_given_up(pool: Callable[..., Pool]) -> None:
     with pytest.raises(LwexpError, match=r"killed by signal 9 3 times without an answer; .*engine\.workers"):
         pool("die", workers=1).answer(lambda answer: None, nothing)

@@ -70,17 +70,19 @@ def answer_here(
         sharing=-(-number // max(1, len(devices))),
     )  # fmt: skip
     rooms = places(number, devices, cores=len(os.sched_getaffinity(0)))
-    Pool(requests, rooms, loaded_plugins(), setup, log_file).answer(keep, written)
-    if not log_file.stat().st_size:
-        log_file.unlink()
+    try:
+        Pool(requests, rooms, loaded_plugins(), setup, log_file).answer(keep, written)
+    finally:
+        if log_file.is_file() and not log_file.stat().st_size:
+            log_file.unlink()
 
 
 def _devices() -> list[str]:
     """The GPUs of this process, as CUDA_VISIBLE_DEVICES names them."""
     if not torch.cuda.is_available():
         return []
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(number) for number in range(torch.cuda.device_count())]
+    named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count()  # CUDA leaves out unknown names
+    return named.split(",")[:count] if named else [str(number) for number in range(count)]
 
 
 def _suitable_workers(requests: Sequence[SampleRequest], model: Path, sample: SampleConfig, devices: int) -> int:

@@ -81,7 +81,7 @@ class Pool:
             number = number_of[connection]  # type: ignore[index]
             try:
                 message = self._workers[number].connection.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # OSError also for a message that a kill has torn
                 self._ended(number)
                 continue
             match message:
@@ -112,8 +112,8 @@ class Pool:
         worker = self._workers.pop(number)
         code = worker.wait()
         lost = list(self._given[number].values())
-        if code == 0 and not lost:
-            return
+        if not lost and (code == 0 or not any(self._waiting)):
+            return  # its work is done; a crash while Python or CUDA shuts down loses nothing
         if code >= 0:
             self._fail(number, f"ended with exit code {code}: {worker.last_line()}", "")
         self._given[number].clear()

@@ -40,6 +40,7 @@ class Worker:
             log_file: Receives what it prints, appended; only a crash prints anything.
         """
         self._log_file = log_file
+        self._log_start = log_file.stat().st_size if log_file.is_file() else 0
         ours, theirs = socket.socketpair()
         with theirs, open(log_file, "ab") as out:
             self._process = subprocess.Popen(
@@ -67,8 +68,9 @@ class Worker:
         self.wait()
 
     def last_line(self) -> str:
-        """The last line that a worker has printed."""
-        lines = self._log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        """The last line that a worker has printed since this one began."""
+        printed = self._log_file.read_bytes()[self._log_start :]
+        lines = printed.decode("utf-8", errors="replace").strip().splitlines()
         return lines[-1][:_LONGEST_LINE] if lines else "it has printed nothing"
 
 

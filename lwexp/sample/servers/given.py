@@ -9,10 +9,15 @@ from lwexp.extend import ChatFormat
 from lwexp.llm.key import require_key
 from lwexp.records import Failure, LwexpError
 from lwexp.runs.artifacts import ENGINE_LEDGER, MODEL, EngineSummary, Manifest
-from lwexp.runs.identity import model_fingerprint
 from lwexp.sample.remote import ask_all, writer_of
 from lwexp.sample.requests import SampleRequest, SampleResult
-from lwexp.sample.servers.identity import ServerCannotTellError, check_prompts, check_weights, served_model
+from lwexp.sample.servers.identity import (
+    ServerCannotTellError,
+    check_prompts,
+    check_weights,
+    fingerprint_of,
+    served_model,
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,9 @@ def answer_by_given_server(
         hashes = folder.parent if root is None else root
         weights = _weights(api, requests, sample, None if model is None else (model, chat), hashes)
         _refuse_changed_weights(folder, weights, api)
-        EngineSummary(model=api.model, url=api.base_url, weights=weights).write(folder)
+        before = EngineSummary.read(folder)
+        known = weights or (before.weights if before else None)  # a start that cannot tell does not forget
+        EngineSummary(model=api.model, url=api.base_url, weights=known).write(folder)
     elif model is not None:
         log.warning(
             "%s answers, assumed to serve %s; not checked: no engine.base_url to ask", api.model, _called(model)
@@ -81,7 +88,7 @@ def _weights(
             served = served_model(url, name, key)
         except LwexpError:  # the calls will tell what is wrong, if anything is
             return None
-        return None if served.folder is None else model_fingerprint(served.folder, root)
+        return fingerprint_of(served, root)
     model, chat = expected
     try:
         served = served_model(url, name, key)

@@ -69,7 +69,13 @@ def _folder(url: str, root: Any, name: str, key: str | None) -> Path | None:
         except LwexpError:
             return None
     folder = Path(root) if isinstance(root, str) else None
-    return folder if folder is not None and folder.is_absolute() and (folder / "config.json").is_file() else None
+    if folder is None or not folder.is_absolute():
+        return None
+    try:
+        with (folder / "config.json").open("rb"):
+            return folder
+    except OSError:  # a path inside the server's container, or of another user
+        return None
 
 
 def check_weights(served: ServedModel, model: Path, root: Path) -> str | None:
@@ -86,15 +92,24 @@ def check_weights(served: ServedModel, model: Path, root: Path) -> str | None:
     Raises:
         LwexpError: If the files differ.
     """
-    if served.folder is None:
+    theirs = fingerprint_of(served, root)
+    if theirs is None:
         return None
-    theirs = model_fingerprint(served.folder, root)
     if theirs != model_fingerprint(model, root):
         raise LwexpError(
             f"{served.url}: {served.name} was loaded from {served.folder}, whose files differ from those of {model}; "
-            f"serve that folder"
+            f"serve that folder (if the server is in a container whose path means another folder here, mount the model "
+            f"at a path that exists in the container only)"
         )
     return theirs
+
+
+def fingerprint_of(served: ServedModel, root: Path) -> str | None:
+    """Fingerprint of the folder that a server loaded; None if it is not known or cannot be read here."""
+    try:
+        return None if served.folder is None else model_fingerprint(served.folder, root)
+    except OSError:
+        return None
 
 
 def check_prompts(

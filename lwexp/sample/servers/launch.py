@@ -111,7 +111,7 @@ def spread(engine: ServerEngine, model: Path, tokens: int) -> Parallel:
     if not devices:  # on a CPU a server takes all cores by itself
         return Parallel(engine.tensor_parallel or 1, engine.data_parallel or 1)
     copies = engine.data_parallel or 1
-    tensor = engine.tensor_parallel or _devices_for(model, tokens, engine, devices // copies)
+    tensor = engine.tensor_parallel or _devices_for(model, tokens, engine, max(1, devices // copies))
     parallel = Parallel(tensor, engine.data_parallel or max(1, devices // tensor))
     if parallel.tensor * parallel.data > devices:
         raise LwexpError(
