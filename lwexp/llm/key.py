@@ -14,6 +14,8 @@ from lwexp.records import LwexpError
 _HIDDEN = "***"
 _SHORTEST = 6
 """Characters of a key that is looked for; a shorter one, such as "none" for a local server, is an ordinary word."""
+_SHORTEST_IN_REPLY = 12
+"""Characters of a key that is looked for in replies; shorter ones, such as "ollama" or "secret", are words of texts."""
 _ADDRESSES = ("BASE_URL", "API_BASE", "API_BASE_URL")
 """How the variables end from which litellm takes a server's address, after the provider's name."""
 
@@ -57,29 +59,34 @@ def _refuse_address_of_environment(endpoint: Hosted) -> None:
 
 
 def scrubbed(text: str, key: str | None) -> str:
-    """The text without the key, and without what a server may turn a key into before it repeats it."""
+    """An error message without the key, and without what a server may turn a key into before it repeats it."""
     if not key or len(key) < _SHORTEST:
         return text.replace(key, _HIDDEN) if key else text
-    return _forms(key).sub(_HIDDEN, text)
+    return _forms(key, re.IGNORECASE).sub(_HIDDEN, text)
+
+
+def scrubbed_reply(text: str, key: str | None) -> str:
+    """A model's text without the key. The text is paid for and may hold any word, so a key that may be an ordinary one
+    stays, and letters of another case are another text."""
+    return text if not key or len(key) < _SHORTEST_IN_REPLY else _forms(key, re.NOFLAG).sub(_HIDDEN, text)
 
 
 @functools.cache
-def _forms(key: str) -> re.Pattern[str]:
-    """The key itself, quoted for URLs, JSON or HTML, in hexadecimal, and in base64, also within a longer text."""
+def _forms(key: str, case: re.RegexFlag) -> re.Pattern[str]:
+    """The key itself, quoted for URLs, JSON or HTML, in hexadecimal, and in base64, also within a longer text.
+
+    Hexadecimal digits, also those of %-forms, match in either case; ``case`` is for all other forms.
+    """
     raw = key.encode()
-    forms = {
-        key,
-        quote(key, safe=""),
-        quote(key),
-        json.dumps(key)[1:-1],
-        html.escape(key),
-        html.escape(key, quote=False),
-    }
-    forms |= {json.dumps(json.dumps(key)[1:-1])[1:-1], raw.hex(), "".join(f"%{byte:02x}" for byte in raw)}
+    forms = {key, json.dumps(key)[1:-1], html.escape(key), html.escape(key, quote=False)}
+    forms.add(json.dumps(json.dumps(key)[1:-1])[1:-1])
     for before in range(3):  # base64 writes three bytes as four characters, so a key looks different at each offset
         first = -(-before * 8 // 6)  # the characters that also hold bits of what stands before the key
         last = (before + len(raw)) * 8 // 6
         encoded = base64.b64encode(b"\0" * before + raw).decode()[first:last]
         forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+    quoted = {quote(key, safe=""), quote(key)} - {key}  # a key without odd signs is not changed by quoting
+    in_any_case = quoted | {raw.hex(), "".join(f"%{byte:02x}" for byte in raw)}
+    longest_first = sorted(forms | in_any_case, key=len, reverse=True)
+    parts = (f"(?i:{re.escape(form)})" if form in in_any_case else re.escape(form) for form in longest_first)
+    return re.compile("|".join(parts), case)

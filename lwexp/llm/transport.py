@@ -13,7 +13,7 @@ from lwexp.llm.answer import Reply
 from lwexp.llm.errors import classify
 from lwexp.llm.exchange import Request, make_request, read_reply
 from lwexp.llm.health import Health
-from lwexp.llm.key import scrubbed
+from lwexp.llm.key import scrubbed_reply
 
 _prepared: set[type[Endpoint]] = set()
 
@@ -46,7 +46,7 @@ async def send(endpoint: Endpoint, request: Request, *, key: str | None) -> Repl
     except Exception as error:  # the network boundary: whatever it raises becomes a typed fault
         raise classify(error, secret=key) from None
     reply = read_reply(answer, body)
-    return reply._replace(text=scrubbed(reply.text, key), reasoning=scrubbed(reply.reasoning, key))
+    return reply._replace(text=scrubbed_reply(reply.text, key), reasoning=scrubbed_reply(reply.reasoning, key))
 
 
 def require_parameters(endpoint: Endpoint) -> None:

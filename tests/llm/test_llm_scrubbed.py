@@ -12,7 +12,7 @@ from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend.endpoint import Hosted
 from lwexp.llm.errors import classify
-from lwexp.llm.key import require_key, scrubbed
+from lwexp.llm.key import require_key, scrubbed, scrubbed_reply
 from lwexp.records import LwexpError
 
 CANARY = "c4n4ry+x7/q2=Z-tail"
@@ -82,17 +82,31 @@ def test_a_key_that_a_server_repeats_is_not_in_the_message(how: str) -> None:
     fault = classify(RuntimeError(f"wrong key {echo} for you"), secret=CANARY)
     assert "***" in fault.detail
     assert echo not in fault.detail
-    assert scrubbed(f"a {echo} b", CANARY).count("***") == 1
-    # What is left of base64 decodes to a few characters of the key at most.
-    left = scrubbed(echo, CANARY).replace("***", "").strip('"\\')
-    assert len(left) <= 12
+    for hide in (scrubbed, scrubbed_reply):
+        assert hide(f"a {echo} b", CANARY).count("***") == 1
+        # What is left of base64 decodes to a few characters of the key at most.
+        assert len(hide(echo, CANARY).replace("***", "").strip('"\\')) <= 12
 
 
 def test_other_texts_stay_as_they_are() -> None:
     text = "The canary sang; 63346e cafe, Z-tail."
-    assert scrubbed(text, CANARY) == text
-    assert scrubbed(text, None) == text
-    assert scrubbed("none of it", "none") == "*** of it"
+    for hide in (scrubbed, scrubbed_reply):
+        assert hide(text, CANARY) == text
+        assert hide(text, None) == text
+
+
+@pytest.mark.parametrize("key", ["x", "none", "EMPTY", "ollama", "secret", "sk-12345678"])
+def test_a_short_key_may_be_a_word_of_a_reply_and_is_hidden_in_messages_alone(key: str) -> None:
+    """A message loses nothing by it; a draft or a verdict is paid for."""
+    text = f"The {key} was {key.upper()}."
+    assert scrubbed_reply(text, key) == text
+    assert scrubbed(text, key).startswith("The *** was")
+
+
+def test_letters_of_another_case_in_a_reply_are_another_text() -> None:
+    key = "mountain-river"
+    assert scrubbed_reply("Mountain-River, not mountain-river", key) == "Mountain-River, not ***"
+    assert scrubbed("Mountain-River, not mountain-river", key) == "***, not ***"
 
 
 def endpoint(model: str, base_url: str | None = None) -> Hosted:
