@@ -20,7 +20,8 @@ class BadPlan(NamedTuple):
     """A text that cannot be used as a plan.
 
     Attributes:
-        reason: refusal, no_plan, no_word_count, numbering, too_many_steps, step_length or plan_length.
+        reason: refusal, no_plan, no_word_count, numbering, too_many_steps, step_length or plan_length; of a reply that
+            the token limit cut, length; of a reply that is no plan, also loop or wrote_text.
         detail: What is wrong, in words for the teacher, which is asked again.
     """
 

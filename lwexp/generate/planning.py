@@ -23,6 +23,7 @@ Ask = Callable[..., Awaitable[Answer | NoAnswer]]
 
 _ATTEMPTS = 2
 _TEXT_WORDS = 100  # a reply without any step and with more words than this is the text itself
+_NOT_FOR_LACK_OF_ROOM = ("refusal", "loop", "wrote_text")  # a longer reply of this kind would be no plan either
 _BEGINNING = 200  # characters of an unusable reply that a failure keeps
 
 
@@ -142,7 +143,9 @@ def _read(text: str, instruction: Instruction, call: PlanCall, cut_at: int | Non
     if isinstance(plan, BadPlan):
         if plan.reason == "no_plan":
             plan = _why_no_plan(text) or plan
-        return plan._replace(detail=plan.detail + cut)
+        # A cut inside a step leaves it without a count, or its JSON unreadable: what was missing is room.
+        reason = "length" if cut and plan.reason not in _NOT_FOR_LACK_OF_ROOM else plan.reason
+        return BadPlan(reason, plan.detail + cut)
     if cut_at is not None:
         return BadPlan("length", f"it was cut at {cut_at:,} tokens, after {len(plan.steps)} steps")
     if (fault := plan_fault(plan, call.limits, required_words=instruction.required_words)) is not None:

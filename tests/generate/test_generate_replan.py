@@ -111,6 +111,27 @@ def test_a_cut_plan_is_asked_for_again_with_more_room():
     assert "cut at 1 tokens, after 1 steps" in teacher.asked[1][2]["content"]
 
 
+@pytest.mark.parametrize(
+    ("form", "whole", "end"),
+    [
+        ("text", f"{GOOD.replace('300', '200')}\n{GOOD.replace('1', '2').replace('300', '100')}", "Word Coun"),
+        ("text", GOOD, "Main Poi"),
+        ("schema", JSON, '"trade"'),
+        ("schema", JSON, '"main_po'),
+    ],
+)
+def test_a_plan_cut_inside_a_step_is_asked_for_with_more_room(form: str, whole: str, end: str):
+    """What the parser misses in such a step, a word count or the step itself, is beyond the cut."""
+    part = whole[: whole.rindex(end) + len(end)]
+    teacher = Scripted(cut(part), whole)
+
+    assert isinstance(plan(teacher, form, more_room=999), Planned)
+    assert [options.get("max_tokens") for options in teacher.options] == [None, 999]
+    failed = plan(Scripted(cut(part), cut(part)), form, more_room=999)
+    assert isinstance(failed, Failure)
+    assert failed.reason == "length"
+
+
 def test_a_plan_cut_twice_is_a_failure_that_keeps_its_beginning():
     planned = plan(Scripted(cut(GOOD), cut(GOOD)))
 
