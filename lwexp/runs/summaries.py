@@ -141,13 +141,13 @@ class AnchorPair(Artifact):
 
 
 class JudgeAnchors(Artifact):
-    """Whether a judge tells good answers from shuffled words: ``least_gap`` points of S_q between their means."""
+    """Whether a judge tells good answers from shuffled words by ``least_gap`` points of S_q; None if not checked."""
 
     FILE: ClassVar[str] = "judge_anchors.json"
 
     model: str
     least_gap: float
-    separates: bool
+    separates: bool | None
     pairs: list[AnchorPair]
 
     def __str__(self) -> str:

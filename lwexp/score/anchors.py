@@ -6,6 +6,7 @@ texts are short, so the check costs four calls per language of the bench, kept i
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -97,7 +98,7 @@ def check_judge(
         The scores, or None if nothing was asked.
 
     Raises:
-        LwexpError: If the judge does not separate them and ``judge.anchors=refuse``, or as in ``ask_judge``.
+        LwexpError: If the judge is not shown to separate them and ``judge.anchors=refuse``, or as in ``ask_judge``.
     """
     from lwexp.score.judging import JudgeRequest, ask_judge
 
@@ -123,28 +124,46 @@ def check_judge(
     pairs = [AnchorPair(id=one.id, good=score(one, "good"), salad=score(one, "salad")) for one in used]
     found = JudgeAnchors(model=judge.model, least_gap=LEAST_GAP, separates=separates(pairs), pairs=pairs)
     found.write(folder)
+    _report(found, judge, Counter(outcome for outcome in outcomes.values() if isinstance(outcome, str)))
+    return found
+
+
+def _report(found: JudgeAnchors, judge: AskedJudge, unscored: Counter[str]) -> None:
+    """Say what the check found.
+
+    Raises:
+        LwexpError: With ``judge.anchors=refuse``, unless the judge separates the anchors.
+    """
+    refuses, hint = judge.anchors == "refuse", "(judge.anchors=refuse stops here)"
     if found.separates:
         log.info("judge %s: %s", judge.model, found)
-    elif judge.anchors == "refuse":
+    elif found.separates is None:  # nothing is known about the judge, so nothing is said against it
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in unscored.most_common())
+        said = f"judge {judge.model} could not be checked: too few of the short test answers have a score ({reasons})"
+        if refuses:
+            raise LwexpError(f"{said}; run the command again, or set judge.anchors=warn to score without the check")
+        log.warning("%s %s", said, hint)
+    elif refuses:
         raise LwexpError(
             f"judge {judge.model} does not tell good answers from shuffled words: {found}; choose another judge, or "
             "set judge.anchors=warn to score with this one"
         )
     else:
         log.warning(
-            "judge %s does not tell good answers from shuffled words, so its S_q means little: %s "
-            "(judge.anchors=refuse stops here)", judge.model, found,
+            "judge %s does not tell good answers from shuffled words, so its S_q means little: %s %s",
+            judge.model, found, hint,
         )  # fmt: skip
-    return found
 
 
-def separates(pairs: Sequence[AnchorPair]) -> bool:
+def separates(pairs: Sequence[AnchorPair]) -> bool | None:
     """Whether every good answer has a higher score than its shuffled words, by ``LEAST_GAP`` in the mean.
 
-    Pairs without both scores are left out; with fewer than half of the pairs, nothing is shown.
+    Pairs without both scores are left out; with fewer than half of the pairs, nothing is shown: None.
     """
     gaps = [pair.good - pair.salad for pair in pairs if pair.good is not None and pair.salad is not None]
-    return 2 * len(gaps) >= len(pairs) and bool(gaps) and min(gaps) > 0 and fmean(gaps) >= LEAST_GAP
+    if not gaps or 2 * len(gaps) < len(pairs):
+        return None
+    return min(gaps) > 0 and fmean(gaps) >= LEAST_GAP
 
 
 def _response(anchor: Anchor, text: str) -> Response:

@@ -71,6 +71,23 @@ def test_refuse_stops_before_any_answer_is_judged_and_the_scores_are_kept(judge:
     assert not stored.separates
 
 
+def test_a_judge_that_does_not_answer_is_not_called_a_bad_one(
+    judge: Judge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge.status = 429
+    with caplog.at_level(logging.WARNING, logger="lwexp.score.anchors"):
+        found = check_judge(judge.config(), METRICS, [EN], seed=0, folder=tmp_path)
+
+    assert found is not None
+    assert found.separates is None
+    assert JudgeAnchors.read(tmp_path) == found
+    assert "could not be checked: too few of the short test answers have a score (4 rate limit)" in caplog.text
+    assert "does not tell" not in caplog.text
+    with pytest.raises(LwexpError, match=r"could not be checked.*; run the command again") as refused:
+        check_judge(judge.config(anchors="refuse"), METRICS, [EN], seed=0, folder=tmp_path)
+    assert "another judge" not in str(refused.value)
+
+
 def test_nothing_is_asked_where_nothing_could_be_learnt(judge: Judge, tmp_path: Path) -> None:
     """Switched off, without S_q, or without an answer to judge."""
     assert check_judge(judge.config(anchors="off"), METRICS, [EN], seed=0, folder=tmp_path) is None
@@ -87,10 +104,11 @@ def test_nothing_is_asked_where_nothing_could_be_learnt(judge: Judge, tmp_path: 
         ([(80, 10), (70, 70)], False),  # one pair is a tie
         ([(50, 40), (60, 50)], False),  # ahead each time, but by less than a step of the scale
         ([(80, 10), (None, 20)], True),  # half of the pairs were read
-        ([(None, 10), (None, 20)], False),
+        ([(None, 10), (None, 20)], None),
+        ([(80, 80), (None, 20), (None, 20)], None),  # a tie, but of less than half of the pairs
     ],
 )
-def test_when_a_judge_separates(scores: list[tuple[float | None, float | None]], expected: bool) -> None:
+def test_when_a_judge_separates(scores: list[tuple[float | None, float | None]], expected: bool | None) -> None:
     assert separates([AnchorPair(id="x", good=good, salad=salad) for good, salad in scores]) is expected
 
 
