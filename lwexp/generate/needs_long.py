@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StrictBool
 
@@ -38,13 +39,25 @@ ANCHORS: Mapping[Language, tuple[tuple[str, bool], ...]] = {
 """Instructions whose answer is plain, with that answer: whether they need a long text."""
 
 
-async def wrong_anchors(client: Client, languages: Iterable[Language], *, min_words: int, seed: int) -> list[str]:
-    """Ask about the anchors before any row. Return a line for each wrong or unreadable answer.
+class AnchorCheck(NamedTuple):
+    """What a teacher said about the anchors.
+
+    Attributes:
+        wrong: A line for each wrong or unreadable answer.
+        unasked: A line for each anchor without an answer, which says nothing about the teacher.
+    """
+
+    wrong: list[str]
+    unasked: list[str]
+
+
+async def check_anchors(client: Client, languages: Iterable[Language], *, min_words: int, seed: int) -> AnchorCheck:
+    """Ask about the anchors before any row.
 
     Raises:
         LwexpError: When the whole run has to stop.
     """
-    wrong = []
+    found = AnchorCheck([], [])
     for language in languages:
         for number, (text, needed) in enumerate(ANCHORS[language]):
             asked = fill(text, {"WORDS": f"{5 * min_words:,}"})
@@ -52,11 +65,12 @@ async def wrong_anchors(client: Client, languages: Iterable[Language], *, min_wo
             try:
                 said = await needs_long_output(client, row, min_words=min_words, seed=seed)
             except NothingRead as error:
-                wrong.append(f"{error.reason.replace('_', ' ')} for “{asked}”")
+                lines = found.wrong if error.reason == "unreadable" else found.unasked
+                lines.append(f"{error.reason.replace('_', ' ')} for “{asked}”")
                 continue
             if said != needed:
-                wrong.append(f"{'yes' if said else 'no'} for “{asked}”")
-    return wrong
+                found.wrong.append(f"{'yes' if said else 'no'} for “{asked}”")
+    return found
 
 
 async def needs_long_output(client: Client, instruction: Instruction, *, min_words: int, seed: int) -> bool:

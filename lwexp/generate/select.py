@@ -19,7 +19,7 @@ from lwexp.config.schema import Config
 from lwexp.extend.rows import RawRow
 from lwexp.generate.candidates import Rejected, read_candidate
 from lwexp.generate.instructions import seed_of
-from lwexp.generate.needs_long import judge_prompt, needs_long_output, wrong_anchors
+from lwexp.generate.needs_long import check_anchors, judge_prompt, needs_long_output
 from lwexp.generate.select_rules import Duplicates, check
 from lwexp.llm.client import Client
 from lwexp.llm.errors import is_transient
@@ -199,23 +199,30 @@ def _check_teacher(config: Config, ledger: Ledger) -> None:
     """Ask about instructions whose answer is plain, in the languages that are wanted.
 
     Raises:
-        LwexpError: If an answer is wrong and ``select.anchors=refuse``.
+        LwexpError: If an answer is wrong or missing and ``select.anchors=refuse``.
     """
     teacher, select = config.teacher, config.select
     languages = [language for language in LANGUAGES if getattr(select.counts, language)]
     if teacher.is_free or select.anchors == "off":
         return
     wrong: list[str] = []
+    unasked: list[str] = []
 
     async def work(client: Client, wanted: Sequence[Language]) -> None:
-        wrong.extend(await wrong_anchors(client, wanted, min_words=select.min_words, seed=config.seed))
+        found = await check_anchors(client, wanted, min_words=select.min_words, seed=config.seed)
+        wrong.extend(found.wrong)
+        unasked.extend(found.unasked)
 
     ask_all([languages], teacher, ledger, work)
-    said = f"teacher {teacher.model} is wrong about instructions whose answer is plain: {'; '.join(wrong)}"
-    if wrong and select.anchors == "refuse":
-        raise LwexpError(f"{said}; choose another teacher, or set select.anchors=warn to select with this one")
-    if wrong:
-        log.warning("%s (select.anchors=refuse stops here)", said)
+    plain = "about instructions whose answer is plain"
+    for lines, said, advice in (
+        (wrong, f"is wrong {plain}", "choose another teacher, or set select.anchors=warn to select with this one"),
+        (unasked, f"could not be asked {plain}", "run the command again, or set select.anchors=warn to select anyway"),
+    ):
+        if lines and select.anchors == "refuse":
+            raise LwexpError(f"teacher {teacher.model} {said}: {'; '.join(lines)}; {advice}")
+        if lines:
+            log.warning("teacher %s %s: %s (select.anchors=refuse stops here)", teacher.model, said, "; ".join(lines))
 
 
 class Forecast(NamedTuple):

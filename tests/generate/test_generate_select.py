@@ -12,7 +12,7 @@ import pytest
 
 from lwexp.config import Config, compose
 from lwexp.generate import write_drafts
-from lwexp.generate.needs_long import judge_prompt, needs_long_output, read_judgement, wrong_anchors
+from lwexp.generate.needs_long import check_anchors, judge_prompt, needs_long_output, read_judgement
 from lwexp.llm.answer import Answer
 from lwexp.llm.offline.teacher import long_output_reply
 from lwexp.llm.pool import NothingRead
@@ -243,7 +243,8 @@ def test_an_unreadable_reply_is_asked_for_once_more_and_then_unreadable() -> Non
 )
 def test_a_teacher_is_asked_about_plain_instructions(replies: tuple[str, ...], wrong: list[str]) -> None:
     teacher = Scripted(*(f'{{"needs_long_output": {reply}}}' for reply in replies))
-    found = asyncio.run(wrong_anchors(teacher, ["en"], min_words=2000, seed=0))  # type: ignore[arg-type]
+    found, unasked = asyncio.run(check_anchors(teacher, ["en"], min_words=2000, seed=0))  # type: ignore[arg-type]
+    assert unasked == []
     assert len(found) == len(wrong)
     assert all(line.startswith(start) for line, start in zip(found, wrong, strict=True))
     assert not teacher.replies
