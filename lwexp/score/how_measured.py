@@ -75,8 +75,7 @@ def _answers(config: Config, run: Run, responses: Sequence[Response]) -> Iterato
         results = run.results(EvaluateResults)
         template = results.template if results is not None and results.template else "not recorded"
         yield Fact("chat template", "the server's" if api_of(config.engine) is not None else template)
-        yield Fact("`sample.repeats`", str(config.sample.repeats))
-        yield Fact("`sample.plan_first`", _shown(config.sample.plan_first))
+        yield from _settings("sample", config.sample)
     sampled = [response.sampling for response in responses]
     for name in ("temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens", "seed"):
         found = ("not recorded" if sampling is None else getattr(sampling, name) for sampling in sampled)
@@ -99,7 +98,8 @@ def _counts(run: Run, responses: Sequence[Response]) -> Iterator[Fact]:
     yield Fact("empty", f"{sum(response.words == 0 for response in came):,}, scored as 0 words")
     cut = f"{ends['length']:,}" if ends["unknown"] < len(came) else "unknown"
     unsaid = f"; {ends['unknown']:,} do not say how they ended" if ends["unknown"] else ""
-    yield Fact("cut off at the token limit", f"{cut}{unsaid}")
+    looped = f"; {ends['loop']:,} more ended by sample.stop_after_repeats" if ends["loop"] else ""
+    yield Fact("cut off at the token limit", f"{cut}{looped}{unsaid}")
     yield Fact("with separated reasoning", f"{sum(bool(response.reasoning) for response in came):,}")
     yield Fact("with a next turn", f"{sum(bool(check.next_turn) for check in checks):,}")
     yield Fact("ending in a loop", f"{sum(check.loops for check in checks):,}")

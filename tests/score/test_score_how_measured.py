@@ -3,11 +3,15 @@
 import hashlib
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from lwexp import api
-from lwexp.runs.artifacts import HOW_MEASURED
+from lwexp.records import write_rows
+from lwexp.runs.artifacts import CHECKS, HOW_MEASURED
+from lwexp.score.how_measured import _counts
+from tests.score.scripted_judge import Judge, response
 
 LOOP = "\n".join(["And the rain fell on the roof of the house by the sea."] * 6)
 SAMPLING = {
@@ -95,6 +99,37 @@ def test_every_key_that_can_change_the_result_is_named_and_no_other(measured):
     assert rows["Scores"]["seed sent to the judge"] == "5"
     assert "Student's t below 30 prompts" in rows["Scores"]["intervals"]
     assert rows["Software"]["versions"].startswith("python 3.")
+
+
+def test_answers_that_were_stopped_in_a_loop_are_counted_with_those_cut_off(tmp_path):
+    answers = [response(f"p{n}#0", finish_reason=end) for n, end in enumerate(("stop", "length", "loop", "loop"))]
+    write_rows(tmp_path / CHECKS, [])
+
+    counts = dict(_counts(SimpleNamespace(path=tmp_path), answers))  # type: ignore[arg-type]
+
+    assert counts["cut off at the token limit"] == "1; 2 more ended by sample.stop_after_repeats"
+
+
+def test_every_key_of_sampling_that_can_change_the_result_is_named(tmp_path):
+    """Negative control: the size of a batch changes the speed alone."""
+    bench = tmp_path / "bench.jsonl"
+    bench.write_text(json.dumps({"prompt": MISSING, "length": 10}) + "\n")
+    server = Judge()
+    server.say = lambda _: "Fog is cold."
+    config = api.compose(
+        "bench=jsonl", f"bench.path={bench}", "bench.name=own", "engine=litellm", "engine.model=hosted_vllm/m",
+        "engine.api_key_env=null",
+        f"engine.base_url=http://127.0.0.1:{server.server.server_port}/v1", "judge=none", f"root={tmp_path}",
+    )  # fmt: skip
+    try:
+        rows = rows_of(api.evaluate(config))
+    finally:
+        server.server.shutdown()
+        server.server.server_close()
+
+    named = {name.removeprefix("sample.") for name in rows["Answers"] if name.startswith("sample.")}
+    assert named == set(type(config.sample).model_fields) - {"batch_size"}
+    assert rows["Answers"]["sample.stop_after_repeats"] == "0"
 
 
 def test_what_a_file_does_not_say_is_not_recorded(tmp_path):
