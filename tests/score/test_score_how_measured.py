@@ -89,12 +89,12 @@ def test_files_and_the_judges_question_are_named_with_their_sha256(measured):
 
 
 def test_every_key_that_can_change_the_result_is_named_and_no_other(measured):
-    """Negative control: limits of the judge change its speed alone."""
+    """Negative control: limits of the judge change its speed alone, and its check on plain answers no score."""
     rows, config, _ = measured
     judge = {name.removeprefix("judge.") for name in rows["Scores"] if name.startswith("judge.")}
     bench = {name.removeprefix("bench.") for name in rows["Bench"] if name.startswith("bench.")}
 
-    assert judge == set(type(config.judge).model_fields) - {"limits"}
+    assert judge == set(type(config.judge).model_fields) - {"limits", "anchors"}
     assert bench == set(type(config.bench).model_fields)
     assert rows["Scores"]["seed sent to the judge"] == "5"
     assert "Student's t below 30 prompts" in rows["Scores"]["intervals"]
