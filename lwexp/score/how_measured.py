@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -18,7 +18,7 @@ from lwexp.extend import Strict
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.extend.settings import key_of
 from lwexp.extend.word_range import WordRange
-from lwexp.records import AnswerCheck, Response, Verdict, read_rows, write_text
+from lwexp.records import AnswerCheck, BadRow, Response, Row, Verdict, scan_rows, write_text
 from lwexp.runs import Run
 from lwexp.runs.artifacts import CHECKS, HOW_MEASURED, RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.summaries import JudgeSummary
@@ -26,7 +26,10 @@ from lwexp.stats.intervals import RESAMPLES, SMALL_SAMPLE
 from lwexp.text.cells import markdown_cell, markdown_table
 from lwexp.text.plain import plural
 
+R = TypeVar("R", bound=Row)
+
 _LONGEST = 4000  # characters of a value
+_NOT_RECORDED = "not recorded"
 _MARK = 16  # characters of a fingerprint of code
 _INTERVALS = (
     f"95%, over prompts, with repeats of a prompt averaged first; Student's t below {SMALL_SAMPLE} prompts, else "
@@ -44,10 +47,10 @@ class Fact(NamedTuple):
 
 def write_how_measured(config: Config, run: Run) -> Path:
     """Write the page into the folder of a finished evaluation, and return its path."""
-    responses = list(read_rows(run.path / RESPONSES, Response))
+    responses, unreadable = _rows(run.path / RESPONSES, Response)
     sections = {
         "Bench": [*_prompts(run, responses), *_settings("bench", config.bench)],
-        "Answers": [*_answers(config, run, responses), *_counts(run, responses)],
+        "Answers": [*_answers(config, run, responses), *_counts(run, responses, unreadable)],
         "Scores": [*_scores(config, run), Fact("intervals", _INTERVALS), Fact("cuts", _CUTS)],
         "Software": list(_software(run)),
     }
@@ -62,7 +65,7 @@ def write_how_measured(config: Config, run: Run) -> Path:
 
 def _prompts(run: Run, responses: Sequence[Response]) -> Iterator[Fact]:
     prompts = len({response.prompt_id for response in responses})
-    yield Fact("prompts", f"{prompts:,}, sha256 of their rows {run.manifest.inputs.get('prompts', 'not recorded')}")
+    yield Fact("prompts", f"{prompts:,}, sha256 of their rows {run.manifest.inputs.get('prompts', _NOT_RECORDED)}")
 
 
 def _answers(config: Config, run: Run, responses: Sequence[Response]) -> Iterator[Fact]:
@@ -73,12 +76,12 @@ def _answers(config: Config, run: Run, responses: Sequence[Response]) -> Iterato
         yield from _weights(run)
         yield from _settings("engine", config.engine)
         results = run.results(EvaluateResults)
-        template = results.template if results is not None and results.template else "not recorded"
+        template = results.template if results is not None and results.template else _NOT_RECORDED
         yield Fact("chat template", "the server's" if api_of(config.engine) is not None else template)
         yield from _settings("sample", config.sample)
     sampled = [response.sampling for response in responses]
     for name in ("temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens", "seed"):
-        found = ("not recorded" if sampling is None else getattr(sampling, name) for sampling in sampled)
+        found = (_NOT_RECORDED if sampling is None else getattr(sampling, name) for sampling in sampled)
         yield Fact(f"`{name}`", _values(found))
 
 
@@ -90,10 +93,13 @@ def _weights(run: Run) -> Iterator[Fact]:
         yield Fact("fingerprint of the weights", inputs["model"])
 
 
-def _counts(run: Run, responses: Sequence[Response]) -> Iterator[Fact]:
+def _counts(run: Run, responses: Sequence[Response], unreadable: int = 0) -> Iterator[Fact]:
     came = [response for response in responses if response.finish_reason != "error"]
     ends = Counter(response.finish_reason for response in came)
-    checks = list(read_rows(run.path / CHECKS, AnswerCheck))
+    checks, damaged = _rows(run.path / CHECKS, AnswerCheck)
+    is_checked = bool(checks or not came) and not damaged
+    if unreadable:
+        yield Fact("unreadable lines", f"{unreadable:,} of {RESPONSES}, left out of this page")
     yield Fact("answers", f"{len(came):,} of {len(responses):,}; missing ones enter no mean")
     yield Fact("empty", f"{sum(response.words == 0 for response in came):,}, scored as 0 words")
     cut = f"{ends['length']:,}" if ends["unknown"] < len(came) else "unknown"
@@ -101,8 +107,11 @@ def _counts(run: Run, responses: Sequence[Response]) -> Iterator[Fact]:
     looped = f"; {ends['loop']:,} more ended by sample.stop_after_repeats" if ends["loop"] else ""
     yield Fact("cut off at the token limit", f"{cut}{looped}{unsaid}")
     yield Fact("with separated reasoning", f"{sum(bool(response.reasoning) for response in came):,}")
-    yield Fact("with a next turn", f"{sum(bool(check.next_turn) for check in checks):,}")
-    yield Fact("ending in a loop", f"{sum(check.loops for check in checks):,}")
+    for name, count in (
+        ("with a next turn", sum(bool(check.next_turn) for check in checks)),
+        ("ending in a loop", sum(check.loops for check in checks)),
+    ):
+        yield Fact(name, f"{count:,}" if is_checked else _NOT_RECORDED)
 
 
 def _scores(config: Config, run: Run) -> Iterator[Fact]:
@@ -123,7 +132,10 @@ def _scores(config: Config, run: Run) -> Iterator[Fact]:
                 )
     judged = {metric.kind for metric in config.bench.scored_by if metric.needs_judge}
     own = judge.model if isinstance(judge, AskedJudge) else None
-    scorers = Counter(verdict.scorer for verdict in read_rows(run.path / VERDICTS, Verdict) if verdict.kind in judged)
+    verdicts, damaged = _rows(run.path / VERDICTS, Verdict)
+    if damaged:
+        yield Fact("unreadable lines", f"{damaged:,} of {VERDICTS}, left out of this page")
+    scorers = Counter(verdict.scorer for verdict in verdicts if verdict.kind in judged)
     for scorer, count in scorers.items():
         if scorer != own:
             yield Fact("scores that came with the answers", f"{scorer}: {plural(count, 'answer')}")
@@ -140,6 +152,16 @@ def _software(run: Run) -> Iterator[Fact]:
         yield Fact("plugin", f"{plugin} {mark[:_MARK]}")
     versions = {"python": made.python, **made.versions}
     yield Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
+
+
+def _rows(path: Path, row_type: type[R]) -> tuple[list[R], int]:
+    """The readable rows of a file and the number of other lines. A finished run may have lost a file or part of it
+    since, and then still gets its page and its report."""
+    if not path.is_file():
+        return [], 0
+    lines = list(scan_rows(path, row_type))
+    rows = [line for line in lines if not isinstance(line, BadRow)]
+    return rows, len(lines) - len(rows)
 
 
 def _settings(prefix: str, section: Strict) -> Iterator[Fact]:

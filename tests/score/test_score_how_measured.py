@@ -9,7 +9,7 @@ import pytest
 
 from lwexp import api
 from lwexp.records import write_rows
-from lwexp.runs.artifacts import CHECKS, HOW_MEASURED
+from lwexp.runs.artifacts import CHECKS, HOW_MEASURED, RESPONSES, VERDICTS
 from lwexp.score.how_measured import _counts
 from tests.score.scripted_judge import Judge, response
 
@@ -144,3 +144,28 @@ def test_what_a_file_does_not_say_is_not_recorded(tmp_path):
     assert rows["Answers"]["cut off at the token limit"].startswith("unknown;")
     assert rows["Scores"]["scores that came with the answers"] == "scores in judge.jsonl: 1 answer"
     assert rows["Scores"]["judge.kind"] == "none"
+
+
+def test_a_finished_evaluation_with_damaged_rows_still_gets_its_page_and_its_report(tmp_path):
+    bench, answers = tmp_path / "bench.jsonl", tmp_path / "answers.jsonl"
+    bench.write_text(json.dumps({"prompt": MISSING, "length": 10}) + "\n")
+    answers.write_text(json.dumps({"prompt": MISSING, "response": "fog " * 10}) + "\n")
+    overrides = (f"bench.path={bench}", "bench.name=own", f"responses={answers}", "judge=none", f"root={tmp_path}")
+    config = api.compose("bench=jsonl", *overrides)
+    run = api.evaluate(config)
+    assert run is not None
+    assert rows_of(run)["Answers"]["ending in a loop"] == "0"
+
+    for damage in (lambda file: file.write_text('{"response_id": "torn'), lambda file: file.unlink()):
+        damage(run.path / CHECKS)
+        (run.path / "report.html").unlink()
+        rows = rows_of(api.evaluate(config))
+        assert rows["Answers"]["ending in a loop"] == rows["Answers"]["with a next turn"] == "not recorded"
+        assert rows["Answers"]["answers"].startswith("1 of 1")
+        assert (run.path / "report.html").is_file()
+    for name in (RESPONSES, VERDICTS):
+        with (run.path / name).open("a") as rows_file:
+            rows_file.write("torn\n")
+    rows = rows_of(api.evaluate(config))
+    assert rows["Answers"]["unreadable lines"] == "1 of responses.jsonl, left out of this page"
+    assert rows["Scores"]["unreadable lines"] == "1 of verdicts.jsonl, left out of this page"
