@@ -49,13 +49,24 @@ def _refuse_address_of_environment(endpoint: Hosted) -> None:
     """
     if endpoint.base_url is not None:
         return
-    provider = re.sub(r"\W", "_", endpoint.model.partition("/")[0] if "/" in endpoint.model else "openai").upper()
+    if not any(name.endswith(_ADDRESSES) and value.strip() for name, value in os.environ.items()):
+        return  # so that a bare name does not import litellm, which takes about 2 s, to no avail
+    provider = re.sub(r"\W", "_", _provider(endpoint.model)).upper()
     for name in (f"{provider}_{ending}" for ending in _ADDRESSES):
         if os.environ.get(name, "").strip():
             raise LwexpError(
                 f"{endpoint.section}: the environment variable {name} would send the calls to another server than the "
                 f"config says; unset it, or set {endpoint.section}.base_url to that address"
             )
+
+
+def _provider(model: str) -> str:
+    """The provider in the model's name; litellm's choice for a name without one, such as ``claude-...``."""
+    if "/" in model:
+        return model.partition("/")[0]
+    from lwexp.llm.transport import provider_of
+
+    return provider_of(model)
 
 
 def scrubbed(text: str, key: str | None) -> str:

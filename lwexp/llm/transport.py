@@ -91,6 +91,14 @@ def _arguments(endpoint: Endpoint, request: Request, key: str | None) -> dict[st
     return arguments
 
 
+def provider_of(model: str) -> str:
+    """The provider to which litellm would send a model's calls; openai for a name that litellm does not know."""
+    try:
+        return str(_litellm().get_llm_provider(model)[1])
+    except Exception:  # litellm raises its error of a bad request
+        return "openai"
+
+
 def load() -> None:
     """Import litellm now, which takes about 2 s, instead of within the first call."""
     _litellm()

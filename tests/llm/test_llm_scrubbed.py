@@ -127,3 +127,12 @@ def test_a_server_named_by_the_environment_alone_is_refused(
         require_key(endpoint(model))
     assert PLAIN not in str(refused.value)
     require_key(endpoint(model, "http://127.0.0.1:2/v1"))  # the config's own address is the one that is used
+
+
+def test_a_name_without_a_provider_is_that_of_litellms_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "claude-sonnet-4-5"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1")
+    require_key(endpoint(model))  # litellm does not read that one for Claude
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+    with pytest.raises(LwexpError, match="environment variable ANTHROPIC_BASE_URL would send"):
+        require_key(endpoint(model))
