@@ -12,7 +12,7 @@ from benchmarks.fuzz.doors import DOORS
 from benchmarks.fuzz.fuzzing import Door, fuzz
 from lwexp.records import LwexpError
 
-CASES = {"overrides": 20, "secrets": 80, "run": 80, "model": 80}
+CASES = {"overrides": 20, "secrets": 40, "run": 40, "model": 40}
 """Fewer where a case takes 20 ms or more; 250 at the other doors."""
 
 
@@ -24,7 +24,7 @@ def test_there_are_ten_doors() -> None:
 
 @pytest.mark.parametrize("name", DOORS)
 def test_no_case_ends_in_a_traceback_or_a_hang(name: str) -> None:
-    outcome = fuzz(DOORS[name], CASES.get(name, 250))
+    outcome = fuzz(DOORS[name], CASES.get(name, 100))
 
     assert not outcome.findings, "\n".join(map(str, outcome.findings.values()))
     assert outcome.cases >= 20
