@@ -1,6 +1,7 @@
 """Shapes of tensors are checked while the tests run; and a real browser for the pages that runs and reports leave."""
 
 import gc
+import logging
 import shutil
 
 import pytest
@@ -34,6 +35,17 @@ def pytest_collection_modifyitems(items):
 def pytest_make_parametrize_id(val, argname):
     """Names bytes by their argument, because a gzip file holds its time and two workers must collect the same names."""
     return argname if isinstance(val, bytes) else None
+
+
+@pytest.fixture(autouse=True)
+def logs_of_lwexp_arrive():
+    """Commands that ran in this process may have set the loggers otherwise; a test that reads log lines needs them."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "lwexp" and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    logging.disable(logging.NOTSET)
+    logging.getLogger("lwexp").setLevel(logging.INFO)
+    logging.getLogger("lwexp").propagate = True
 
 
 @pytest.fixture(scope="module")  # while it runs, nothing else in the process can use asyncio.run

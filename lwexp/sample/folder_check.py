@@ -171,7 +171,7 @@ def _memory(folder: Path, config: Any, tokens: int, sample: SampleConfig) -> str
         number = 8 if stored < SMALL_MODEL * _width(config) else 4
         free, place = psutil.virtual_memory().available - stored * number // _width(config), "of this machine"
     each = kv_numbers(config) * number
-    fits = int(max(0, free) * MEMORY_SHARE / (each * tokens))
+    fits = int(max(0, free) * MEMORY_SHARE / max(1, each * tokens))  # an odd config may have no keys and values
     if fits:
         at_once = f"{min(fits, sample.batch_size):,} of sample.batch_size={sample.batch_size} at once"
     else:
