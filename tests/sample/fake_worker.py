@@ -29,7 +29,7 @@ from lwexp.sample.requests import SampleRequest, SampleResult
 class Engine:
     def __init__(self, folder: Path, chat: object = None) -> None:
         if folder.name == "crash":
-            print("a library has crashed", file=sys.stderr, flush=True)
+            os.write(2, b"a library has crashed\n")  # in one call, because both workers write to one file
             os._exit(3)
 
     def slots(self, requests: Sequence[SampleRequest], sample: Any, *, sharing: int) -> int:
