@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import statistics
 import tempfile
 import time
@@ -20,6 +19,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from benchmarks.browser import openings, read_text
 from benchmarks.output import show
 from lwexp.records import AnswerCheck, Judgement, Response, Verdict, write_json, write_rows
 from lwexp.report import compare
@@ -116,39 +116,19 @@ def _check(row: Response) -> AnswerCheck:
 
 def _in_browser(page: Path, prompts: int) -> dict[str, float]:
     """Times in seconds; empty without a browser."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        chromium = None
-    if chromium is None:
-        print("no chromium or no playwright: the page was not opened")
-        return {}
     opens, reads, firsts, laters, fulls = [], [], [], [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for number in range(3):
-            tab = browser.new_page()
-            started = time.perf_counter()
-            tab.goto(page.as_uri())
-            tab.wait_for_selector("html[data-ready=yes]")
-            opens.append(time.perf_counter() - started)
-            reads.append(_read(tab, random.Random(number).randrange(prompts)))
-            seen = [word for word in tab.locator("#detail .text").first.text_content().split() if word.isalpha()]
-            firsts.append(_search(tab, seen[100]))
-            laters += [_search(tab, seen[at]) for at in range(101, 106)]
-            fulls.append(_search(tab, f"{seen[106]}:"))
-            tab.close()
-        browser.close()
+    for number, (tab, seconds) in enumerate(openings(page)):
+        opens.append(seconds)
+        wanted = random.Random(number).randrange(prompts)
+        reads.append(read_text(tab, wanted, f"p{wanted}"))
+        seen = [word for word in tab.locator("#detail .text").first.text_content().split() if word.isalpha()]
+        firsts.append(_search(tab, seen[100]))
+        laters += [_search(tab, seen[at]) for at in range(101, 106)]
+        fulls.append(_search(tab, f"{seen[106]}:"))
+    if not opens:
+        return {}
     medians = {"open": opens, "read": reads, "first_search": firsts, "later_search": laters, "full_search": fulls}
     return {name: statistics.median(times) for name, times in medians.items()}
-
-
-def _read(tab: Any, number: int) -> float:
-    started = time.perf_counter()
-    tab.evaluate("place => { location.hash = 'text-' + (place + 1) }", number)
-    tab.wait_for_function("id => document.querySelector('#detail code')?.textContent === id", arg=f"p{number}")
-    return time.perf_counter() - started
 
 
 def _search(tab: Any, word: str) -> float:

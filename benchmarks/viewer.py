@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.browser import openings, read_text
 from benchmarks.output import show
 from lwexp.config import compose
 from lwexp.publish.viewer import write_viewer
@@ -65,32 +65,13 @@ def _drafts(count: int) -> Iterator[Draft]:
 
 def _in_browser(page: Path, count: int) -> dict[str, float]:
     """Load and open times, medians of three; empty without a browser."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        chromium = None
-    if chromium is None:
-        print("no chromium or no playwright: load times were not measured")
-        return {}
     loads, opens = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for _ in range(3):
-            tab = browser.new_page()
-            started = time.perf_counter()
-            tab.goto(page.as_uri())
-            tab.wait_for_selector("html[data-ready=yes]")
-            loads.append(time.perf_counter() - started)
-            wanted = random.Random(len(loads)).randrange(count)
-            started = time.perf_counter()
-            tab.evaluate("place => { location.hash = String(place + 1) }", wanted)
-            tab.wait_for_function(
-                "id => document.querySelector('#detail header code')?.textContent === id", arg=f"d-{wanted}"
-            )
-            opens.append(time.perf_counter() - started)
-            tab.close()
-        browser.close()
+    for tab, seconds in openings(page):
+        loads.append(seconds)
+        wanted = random.Random(len(loads)).randrange(count)
+        opens.append(read_text(tab, wanted, f"d-{wanted}"))
+    if not loads:
+        return {}
     return {"load_seconds": statistics.median(loads), "open_seconds": statistics.median(opens)}
 
 
