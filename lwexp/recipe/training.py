@@ -14,10 +14,10 @@ from lwexp.config import Config
 from lwexp.config.train import Zero
 from lwexp.recipe.lineage import end, sft_run
 from lwexp.recipe.probe import length_probe
-from lwexp.records import FileState, LwexpError, Preempted, write_rows
+from lwexp.records import FileState, LwexpError, Preempted, stop_handlers_restored, write_rows
 from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
 from lwexp.runs.artifacts import MIXTURE_FAILURES
-from lwexp.runs.launch import start_ranks, stop_handlers_restored
+from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log, show
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MixtureSummary

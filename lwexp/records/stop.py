@@ -1,5 +1,6 @@
 """Signals that ask a command to stop: from ``kill``, a closed terminal, or a scheduler before a job's time is up."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,20 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 def heard_signals() -> list[signal.Signals]:
     """The stop signals that this process listens to: not those that ``nohup`` or a parent has set it to ignore."""
     return [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
+def stop_handlers_restored() -> Iterator[None]:
+    """After this context, stop signals are handled as before it. Only the main thread can handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
 @contextmanager
@@ -35,9 +50,27 @@ def stops_raised() -> Iterator[None]:
             is_stopping = True
             raise Preempted(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, stop) for number in heard_signals()}
-    try:
+    with stop_handlers_restored():
+        for number in heard_signals():
+            signal.signal(number, stop)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+
+
+@contextmanager
+def stops_held(drop: bool) -> Iterator[None]:
+    """Inside this context stop signals wait for its end. A scheduler may repeat its signal after the run has saved, and
+    the manifest should still say how the run has ended.
+
+    Args:
+        drop: Forget them instead, because the run ends by such a signal already.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told: list[int] = []
+    with stop_handlers_restored():
+        for number in heard_signals():
+            signal.signal(number, lambda number, _: told.append(number))
+        yield
+    if told and not drop:
+        os.kill(os.getpid(), told[0])

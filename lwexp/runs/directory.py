@@ -14,14 +14,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import shutil
-import signal
 import sqlite3
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +26,7 @@ from typing import IO
 
 from lwexp.config.schema import Config
 from lwexp.extend.plugins import plugin_fingerprints
-from lwexp.records import LwexpError, Preempted, atomic, heard_signals, lock_file, require_openable, write_json
+from lwexp.records import LwexpError, Preempted, atomic, lock_file, require_openable, stops_held, write_json
 from lwexp.runs.artifacts import (
     CHECKPOINTS,
     CONFIG,
@@ -46,7 +42,6 @@ from lwexp.runs.artifacts import (
 )
 from lwexp.runs.code import changes_since, checkout, code_fingerprints, what_changed
 from lwexp.runs.identity import run_id
-from lwexp.runs.launch import stop_handlers_restored
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.ranks import is_rank_zero, rank
 from lwexp.runs.run import Run
@@ -101,7 +96,7 @@ class RunDirectory(Run):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self._lock is None:
             return
-        with _signals_wait(drop=kind is Preempted):
+        with stops_held(drop=kind is Preempted):
             self._end(kind, error)
 
     def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
@@ -137,26 +132,6 @@ class RunDirectory(Run):
     def _save(self) -> None:
         if is_rank_zero():
             self.manifest.write(self.path)
-
-
-@contextmanager
-def _signals_wait(drop: bool) -> Iterator[None]:
-    """Inside this context stop signals wait for its end. A scheduler may repeat its signal after the run has saved, and
-    the manifest should still say how the run has ended.
-
-    Args:
-        drop: Forget them instead, because the run ends by such a signal already.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told: list[int] = []
-    with stop_handlers_restored():
-        for number in heard_signals():
-            signal.signal(number, lambda number, _: told.append(number))
-        yield
-    if told and not drop:
-        os.kill(os.getpid(), told[0])
 
 
 def run_path(stage: str, config: Config, *, default_name: str, inputs: Mapping[str, str]) -> Path:

@@ -20,13 +20,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import FrameType
 
-from lwexp.records import STOP_SIGNALS, LwexpError, heard_signals
+from lwexp.records import LwexpError, heard_signals
 
 log = logging.getLogger(__name__)
 
@@ -36,20 +34,6 @@ _SI_KERNEL = 0x80
 
 _GRACE_SECONDS = 20.0
 _POLL_SECONDS = 0.1
-
-
-@contextmanager
-def stop_handlers_restored() -> Iterator[None]:
-    """After this context, stop signals are handled as before it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def start_ranks(devices: int, num_nodes: int) -> int | None:

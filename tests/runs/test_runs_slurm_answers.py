@@ -10,12 +10,11 @@ import pytest
 from lwexp.commands import sweep as sweep_command
 from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe import sweep_jobs
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, stop_handlers_restored
 from lwexp.runs import trial_runner
 from lwexp.runs.jobs import job_process, slurm_queue
 from lwexp.runs.jobs.batch_script import batch_script
 from lwexp.runs.jobs.job_process import JobFile, exit_path, job_path
-from lwexp.runs.launch import stop_handlers_restored
 from lwexp.runs.trial_process import TrialProcess
 from lwexp.runs.trial_runner import run_trials
 from lwexp.runs.trials import Trial, make_trials, read_trials, sweep_lock, write_trials

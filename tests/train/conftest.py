@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lwexp.runs.launch import stop_handlers_restored
+from lwexp.records import stop_handlers_restored
 from tests.train.tiny_packs import tiny_config, tiny_conversations, train_in
 
 logging.getLogger("lwexp").setLevel(logging.INFO)  # as in the commands: runs' log.txt is read here

@@ -7,8 +7,7 @@ import signal
 
 import pytest
 
-from lwexp.records import Preempted
-from lwexp.runs.launch import stop_handlers_restored
+from lwexp.records import Preempted, stop_handlers_restored
 from lwexp.train.loop.stopping import StopRequest
 
 

@@ -1,16 +1,12 @@
 """Divides requests among workers, and passes on their answers as they come."""
 
-import contextlib
 import logging
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import FrameType
 
-from lwexp.records import LwexpError, Preempted
+from lwexp.records import LwexpError, stops_raised
 from lwexp.sample.local.messages import Failed, Logged, Setup, Wants, Written
 from lwexp.sample.local.process import Place, Worker
 from lwexp.sample.requests import SampleRequest, SampleResult, longest_first
@@ -60,7 +56,7 @@ class Pool:
             LwexpError: If a worker fails, or one dies three times without an answer in between.
             KeyboardInterrupt: After Ctrl-C; ``Preempted`` after SIGTERM. All workers have ended then.
         """
-        with _preempted_by_sigterm():
+        with stops_raised():
             try:
                 for number in range(len(self._places)):
                     self._start(number)
@@ -137,20 +133,3 @@ class Pool:
 
     def _named(self, number: int, text: str) -> str:
         return f"worker {number + 1} of {len(self._places)}: {text}"
-
-
-@contextlib.contextmanager
-def _preempted_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the workers are ended on the way out."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def preempt(number: int, frame: FrameType | None) -> None:
-        raise Preempted("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, preempt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

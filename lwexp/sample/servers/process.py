@@ -1,6 +1,5 @@
 """A server in a process of its own: started, waited for, and stopped with all its children."""
 
-import contextlib
 import ctypes
 import logging
 import os
@@ -8,16 +7,14 @@ import shlex
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from lwexp.records import LwexpError, Preempted
+from lwexp.records import LwexpError, stops_raised
 from lwexp.runs.progress import clock
 
 log = logging.getLogger(__name__)
@@ -86,7 +83,7 @@ class ServerProcess:
         self._watcher = _watch(self._process.pid)
         began = reported = time.monotonic()
         log.info("server: started by %s; its output is in %s", shlex.join(self._command), self._log_file)
-        with _preempted_by_sigterm():
+        with stops_raised():
             while not self._is_healthy():
                 now = time.monotonic()
                 if self._process.poll() is not None:
@@ -178,20 +175,3 @@ def _signal_session(leader: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _preempted_by_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that the server is stopped on the way out."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def preempt(number: int, frame: FrameType | None) -> None:
-        raise Preempted("stopped by SIGTERM before the server was ready")
-
-    before = signal.signal(signal.SIGTERM, preempt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
