@@ -113,7 +113,7 @@ def small_model(python: Path, folder: Path, only: tuple[str, ...]) -> None:
 
 
 def runs(server: Provider, model: str, folder: Path, more: tuple[str, ...], only: tuple[str, ...] = ()) -> None:
-    """Try each task: drafts with and without a plan, selection, judges with and without a schema, too long a prompt."""
+    """Try drafts with and without a plan, selection, judges with and without a schema, and an overlong prompt."""
     written = teacher(server.url, model, more)[1:]
     judging = ("judge=server", f"judge.model={model}", f"judge.base_url={server.url}", *keys("judge", more))
     given = folder / "given.jsonl"

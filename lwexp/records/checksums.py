@@ -96,7 +96,7 @@ def changed_file(folder: Path, among: Collection[str] | None = None) -> str | No
 
 
 def _state(file: Path) -> list[int]:
-    """What tells that a file may have changed. ``st_ctime`` also changes if somebody sets the other time back."""
+    """What tells that a file may have changed. ``st_ctime`` also changes if the other time is set back."""
     status = file.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
