@@ -85,7 +85,13 @@ class Slurm(Subprocess):
 
     def check(self) -> None:
         super().check()
-        assert self.minutes is None or self.minutes >= 0  # refuses what is not a time
+        if self.save_seconds < 0:
+            raise LwexpError(f"hydra.launcher.save_seconds={self.save_seconds}: wanted 0 or more")
+        if self.minutes and self.save_seconds >= 60 * self.minutes:  # SLURM reads 0 minutes as no limit
+            raise LwexpError(
+                f"hydra.launcher.save_seconds={self.save_seconds}: trials would be told to save when they start, "
+                f"because hydra.launcher.time={self.time} is {60 * self.minutes} s; raise it or lower save_seconds"
+            )
 
     @property
     def summary(self) -> str:

@@ -26,6 +26,7 @@ from lwexp.runs.ranks import RANK_VARIABLES
 _TORCHRUN = "lwexp.train.parallel.torchrun"
 """A module to start by name: torchrun itself answers a failed rank with pages, and always with exit code 1."""
 RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
+SAVE_SECONDS_VARIABLE = "LWEXP_SAVE_SECONDS"
 GRACE_SECONDS = 120.0
 """From SIGTERM to SIGKILL: a training run saves a checkpoint in this time."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -120,6 +121,12 @@ def sweep_of_this_process() -> str | None:
     """Name of the sweep that started this process as a trial, if any."""
     record = os.environ.get(RECORD_VARIABLE)
     return None if record is None else Path(record).parent.name
+
+
+def save_seconds_of_this_job() -> int | None:
+    """Seconds before its time limit at which SLURM tells this process to save; None if it is no trial on SLURM."""
+    seconds = os.environ.get(SAVE_SECONDS_VARIABLE)
+    return None if seconds is None else int(seconds)
 
 
 def note_run(path: Path) -> None:

@@ -49,6 +49,15 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         Slurm(time=text).check()
 
 
+def test_a_trial_that_would_be_told_to_save_when_it_starts_is_refused() -> None:
+    with pytest.raises(LwexpError, match=r"^hydra.launcher.save_seconds=120: .* hydra.launcher.time=2 is 120 s; "):
+        Slurm(time="2", save_seconds=120).check()
+    with pytest.raises(LwexpError, match=r"^hydra.launcher.save_seconds=-1: wanted 0 or more$"):
+        Slurm(save_seconds=-1).check()
+    Slurm(time="2", save_seconds=119).check()
+    Slurm(time="0", save_seconds=120).check()  # 0: no limit
+
+
 def test_every_key_has_help_and_stands_on_the_page() -> None:
     from lwexp.config.folders import REPOSITORY
 

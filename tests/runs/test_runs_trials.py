@@ -193,7 +193,7 @@ def test_slurm_gets_the_right_batch_script(tmp_path, slurm):
         "--nodelist='gpu[1-2]'", "--dependency=afterany:17", "--requeue",
     }  # fmt: skip
     assert wanted <= {line.removeprefix("#SBATCH ") for line in lines}, lines
-    assert "export SRUN_CPUS_PER_TASK=16" in lines
+    assert {"export SRUN_CPUS_PER_TASK=16", "export LWEXP_SAVE_SECONDS=150"} <= set(lines)
     assert lines.index("module load cuda") > max(i for i, line in enumerate(lines) if line.startswith("#SBATCH"))
     (srun,) = [line for line in lines if line.startswith("srun ")]
     assert "--container-image=/images/lwexp.sqsh" in srun
@@ -223,7 +223,7 @@ def test_a_trial_has_the_exit_code_of_its_first_failing_node(tmp_path, slurm):
     ("said", "reason"),
     [
         ("4711|CANCELLED|None", "CANCELLED, job 4711"),
-        ("4711|TIMEOUT|TimeLimit", "TIMEOUT (TimeLimit), job 4711"),
+        ("4711|TIMEOUT|TimeLimit", "TIMEOUT (TimeLimit), job 4711, not saved within hydra.launcher.save_seconds=150"),
         ("4711|OUT_OF_MEMORY|OutOfMemory", "OUT_OF_MEMORY (OutOfMemory), job 4711"),
         ("4711|NODE_FAIL|NodeDown", "NODE_FAIL (NodeDown), job 4711"),
     ],

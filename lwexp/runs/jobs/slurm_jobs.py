@@ -1,6 +1,5 @@
 """The jobs of a sweep on SLURM: submitted, found again by a later start, watched and cancelled."""
 
-import json
 import logging
 import time
 from collections.abc import Sequence
@@ -147,11 +146,14 @@ class SlurmJobs:
 
 def _nodes(trial: Trial) -> int:
     """Nodes of the trial's job, which this start of the sweep may not have submitted."""
-    row = json.loads(job_path(trial.log).read_text(encoding="utf-8"))
-    return int(row["process"]["nodes"])
+    return JobFile.read(job_path(trial.log)).process.nodes
 
 
 def _in_slurms_words(state: queue.JobState, trial: Trial) -> str:
-    """Why a job ended, such as ``TIMEOUT (TimeLimit), after: saved step 12``."""
+    """Why a job ended, such as ``NODE_FAIL (NodeDown), job 17, after: saved step 12``."""
     said = last_words(Path(trial.log)) or last_words(Path(trial.log).with_suffix(".slurm.log"))
-    return f"{state}, job {trial.job}" + (f", after: {said}" if said else "")
+    words = f"{state}, job {trial.job}"
+    if state.state == "TIMEOUT":  # a trial that saves in time is queued again instead
+        seconds = JobFile.read(job_path(trial.log)).save_seconds
+        words += f", not saved within hydra.launcher.save_seconds={seconds}"
+    return words + (f", after: {said}" if said else "")

@@ -20,6 +20,7 @@ from lwexp.train.data.holdout import HeldOutLoss
 from lwexp.train.loop.checkpoints import raise_on_all_ranks, save_checkpoint
 from lwexp.train.loop.module import PackedTraining, StepResult
 from lwexp.train.loop.probe import AnswerPrompts, LengthProbe
+from lwexp.train.loop.save_time import SaveTime
 from lwexp.train.loop.stopping import StopRequest
 from lwexp.train.metrics.rowfile import RowFile
 from lwexp.train.metrics.tracking import Tracker
@@ -167,9 +168,11 @@ class Checkpoints(Callback):  # type: ignore[misc]
         self._stop = stop
         stop.done = stop.saved = done
         self._last_save = time.monotonic()
+        self._time = SaveTime()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._last_save = time.monotonic()
+        self._time.begin_step()
         self._stop.hold()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -184,6 +187,7 @@ class Checkpoints(Callback):  # type: ignore[misc]
             self._save(trainer, step)
         if is_told:
             self._stop.leave()
+        self._time.begin_step()
 
     def _is_due(self, step: int) -> bool:
         every = self._config.checkpoint_every_steps
@@ -200,7 +204,9 @@ class Checkpoints(Callback):  # type: ignore[misc]
             raise_on_all_ranks(files.take_failure())
             return files.take()
 
+        began = time.monotonic()
         save_checkpoint(self._folder, step, write, trainer.strategy.barrier, self._config.keep_checkpoints)
+        self._time.saved(step, began)
         self._stop.saved = step
         self._last_save = time.monotonic()
 
