@@ -79,6 +79,7 @@ $(READY): constraints.txt pyproject.toml
 
 docs: $(READY)
 	@$(BIN)/python -c 'import sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m tests.messages --check
 	$(BIN)/python -m sphinx -b html --quiet --fail-on-warning --keep-going docs docs/_site
 	@echo "open docs/_site/index.html"
 

@@ -40,3 +40,40 @@ def test_memory_on_the_page_about_one_gpu(model, cells):
     )  # fmt: skip
     assert re.findall(r"> gpu +([\d.]+) of 200 GiB", plan.text) == [cells[place]]
     assert len(memory_rows()) == 8
+
+
+def comparison_cells() -> list[str]:
+    """The cells about other tools in the two tables of features."""
+    page = (DOCS / "compare.md").read_text()
+    features = page.split("## Training")[1].split("## What they do better")[0]
+    rows = [line.strip("| ").split(" | ") for line in features.splitlines() if line.startswith("| ")]
+    return [cell for row in rows if row[0] != "" for cell in row[2:]]
+
+
+def test_each_cell_about_another_tool_has_a_source_or_says_no():
+    """A source is a path in code marks. "no" alone means that nothing was found, as the page says."""
+    cells = [
+        cell
+        for cell in comparison_cells()
+        if cell not in ("axolotl", "LLaMA-Factory", "TRL", "EvalScope", "inspect_ai")
+    ]
+    assert len(cells) == 7 * 3 + 8 * 2
+    assert [cell for cell in cells if "`" not in cell and cell != "no" and not cell.startswith("with lwexp")] == []
+
+
+def test_the_readme_says_of_other_tools_what_the_comparison_says():
+    """The first word of a cell. The comparison has a row for each of these of the README."""
+    rows = {
+        "writes long training data": "writes long training data",
+        "memory, hours and dollars": "says before a start",
+        "packs DPO pairs": "packs DPO pairs",
+        "builds preference pairs": "builds preference pairs",
+    }
+    readme, page = (ROOT / "README.md").read_text(), (DOCS / "compare.md").read_text()
+
+    def first_words(text: str, start: str) -> list[str]:
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| {start}")]
+        return [re.split(r"[\W_]", cell)[0] for cell in line.strip("| ").split(" | ")[1:5]]
+
+    for here, there in rows.items():
+        assert first_words(readme, here) == first_words(page, there), here
