@@ -119,12 +119,13 @@ def texts(node: ast.AST | None, place: Place, depth: int = 0) -> list[str]:
 
 def _joined(parts: list[ast.expr], place: Place, depth: int) -> list[str]:
     """An f-string: its words with gaps. If it has hardly any of its own, the words of its parts."""
-    plain = "".join(part.value if isinstance(part, ast.Constant) else GAP for part in parts)  # type: ignore[misc]
+    words = [str(part.value) if isinstance(part, ast.Constant) else GAP for part in parts]
+    plain = "".join(words)
     if letters(plain) >= OWN_WORDS:
         return [plain]
     found = [""]
-    for part in parts:
-        inner = [part.value] if isinstance(part, ast.Constant) else texts(part.value, place, depth + 1)  # type: ignore
+    for part, word in zip(parts, words, strict=True):
+        inner = texts(part.value, place, depth + 1) if isinstance(part, ast.FormattedValue) else [word]
         found = [before + text for before in found for text in inner or [GAP]]
     return [text for text in found if letters(text) >= letters(plain)]
 
@@ -181,7 +182,7 @@ def _defined(name: str, body: list[ast.stmt]) -> list[ast.FunctionDef]:
 @cache
 def _imported(path: Path) -> dict[str, Path]:
     """The file that each name from the package comes from, if that is a module's."""
-    found = {}
+    found = dict[str, Path]()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lwexp"):
             home = ROOT / (node.module or "").replace(".", "/")
