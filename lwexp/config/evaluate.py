@@ -74,7 +74,8 @@ class ServerEngine(Strict):
     dtype: str = "auto"
     """Precision of the weights: auto, bfloat16, float16 or float32."""
     context: Annotated[int | None, Key(neutral=None)] = Field(None, ge=1)
-    """Most tokens of a prompt and its answer together; null takes the positions of the model."""
+    """Most tokens of a prompt and its answer together; null takes what the longest prompt and sample.max_new_tokens
+    need, rounded up to a multiple of 1,024."""
     tensor_parallel: Annotated[int | None, Key("speed")] = Field(None, ge=1)
     """Devices that share one copy of the model; null takes as many as weights and one answer need."""
     data_parallel: Annotated[int | None, Key("speed")] = Field(None, ge=1)

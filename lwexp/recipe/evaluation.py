@@ -153,8 +153,8 @@ def _checked_folder(config: Config, trained: Run | None, prompts: Sequence[Promp
         return None
     from lwexp.sample.folder_check import check_folder
 
-    served = isinstance(engine, ServerEngine)
-    found = check_folder(folder, prompts, config.sample, engine.chat, is_served=served)
+    server = engine if isinstance(engine, ServerEngine) else None
+    found = check_folder(folder, prompts, config.sample, engine.chat, server=server)
     check_architecture(config)
     return found
 

@@ -95,9 +95,9 @@ def _checked(config: Config, start: Run, prompts: Sequence[Prompt]) -> str:
         return ""
     from lwexp.sample.folder_check import check_folder
 
-    is_served = isinstance(engine, ServerEngine)
+    server = engine if isinstance(engine, ServerEngine) else None
     folder = start.path / "model"
-    return check_folder(folder, prompts, _sampling(config), engine.chat, is_served=is_served) + "\n"
+    return check_folder(folder, prompts, _sampling(config), engine.chat, server=server) + "\n"
 
 
 def _make(config: Config, run: RunDirectory, start: Run, prompts: Sequence[Prompt]) -> None:

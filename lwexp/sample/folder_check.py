@@ -7,7 +7,8 @@ from typing import Any
 import psutil
 import torch
 
-from lwexp.config.evaluate import SampleConfig
+from lwexp.config.evaluate import SampleConfig, ServerEngine
+from lwexp.extend import ChatFormat
 from lwexp.pack.chat import chat_of, encode_prompt
 from lwexp.pack.model_weights import refused_if_damaged
 from lwexp.pack.tokenizer import load_tokenizer
@@ -25,6 +26,9 @@ SMALL_MODEL = 30_000_000
 # copied, so it briefly exists twice.
 MEMORY_SHARE = 0.45
 
+# A server's context is a multiple of this, so that a second start, which asks for fewer answers, mostly has the same.
+_CONTEXT_STEP = 1024
+
 _GIB = 2**30
 _PROMPT_LENGTHS = (11, 7)
 _STEPS = 3
@@ -32,7 +36,12 @@ _TOLERANCE = 1e-4  # nats; rounding gives about 1e-6, a window that is ignored 0
 
 
 def check_folder(
-    folder: Path, prompts: Sequence[Prompt], sample: SampleConfig, chat: Any = None, *, is_served: bool = False
+    folder: Path,
+    prompts: Sequence[Prompt],
+    sample: SampleConfig,
+    chat: ChatFormat | str | None = None,
+    *,
+    server: ServerEngine | None = None,
 ) -> str:
     """Refuse a folder that could not answer; describe one that can, and the memory that its answers take.
 
@@ -41,7 +50,7 @@ def check_folder(
         prompts: What it is asked.
         sample: Gives the length of answers.
         chat: Chat format of a folder that lwexp has not saved.
-        is_served: Another program decodes, so its memory and its kinds of layers are not looked at.
+        server: Decodes, so memory and kinds of layers are not looked at; None if this process or its workers do.
 
     Raises:
         LwexpError: If config.json or tokenizer cannot be read, prompt and answer exceed the positions, or the weights
@@ -54,22 +63,63 @@ def check_folder(
     with refused_if_damaged(folder, "its config.json"):
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     tokenizer = load_tokenizer(folder, None, chat)
-    format = chat_of(tokenizer)
-    longest = max(len(encode_prompt(tokenizer, format, [Message(role="user", content=p.text)])) for p in prompts)
-    positions = getattr(config, "max_position_embeddings", None)
+    longest = longest_prompt(tokenizer, prompts)
+    positions = positions_of(config)
     if positions is not None:
-        refuse_beyond_positions(folder, longest, sample.max_new_tokens, int(positions))
+        refuse_beyond_positions(folder, longest, sample.max_new_tokens, positions)
     stored = _stored(folder)
-    if not is_served:
+    if server is None:
         if problem := layers_problem(config):
             raise LwexpError(f"{folder}: {problem}")
         _refuse_beyond_memory(folder, stored, config)
-    context = f"{int(positions):,} positions" if positions is not None else "positions not stated"
+    stated = f"{positions:,} positions" if positions is not None else "positions not stated"
     line = (
-        f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {context}; the longest prompt "
+        f"model    {folder}: {config.model_type}, {stored / _GIB:,.2f} GiB of weights, {stated}; the longest prompt "
         f"has {longest:,} tokens"
     )
-    return line if is_served else f"{line}\n{_memory(folder, config, longest + sample.max_new_tokens, sample)}"
+    if server is None:
+        return f"{line}\n{_memory(folder, config, longest + sample.max_new_tokens, sample)}"
+    if server.base_url is not None:
+        return line
+    context = context_for(server, positions, longest, sample.max_new_tokens)
+    return f"{line}\nserver   {server.server} is started with a context of {context:,} tokens"
+
+
+def positions_of(config: Any) -> int | None:
+    """Positions of a model by its transformers config; None if that does not say."""
+    positions = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else int(positions)
+
+
+def longest_prompt(tokenizer: Any, prompts: Sequence[Prompt]) -> int:
+    """Most tokens of a prompt, chat template included."""
+    format, texts = chat_of(tokenizer), {prompt.text for prompt in prompts}
+    return max(len(encode_prompt(tokenizer, format, [Message(role="user", content=text)])) for text in texts)
+
+
+def context_for(engine: ServerEngine, positions: int | None, prompt: int, answer: int) -> int:
+    """Positions that a server is started with: ``engine.context``, else those that prompt and answer need, rounded up.
+
+    A server reserves memory for at least one sequence of its whole context. With all positions of a model it would not
+    start on a small GPU that could hold these answers.
+
+    Args:
+        engine: How to start the server.
+        positions: Of the model; None if its config does not say.
+        prompt: Tokens of the longest prompt.
+        answer: ``sample.max_new_tokens``.
+
+    Raises:
+        LwexpError: If prompt and answer exceed the positions.
+    """
+    if engine.context is not None:
+        refuse_beyond_positions(f"the server (engine.context={engine.context})", prompt, answer, engine.context)
+        return engine.context
+    rounded = -(-(prompt + answer) // _CONTEXT_STEP) * _CONTEXT_STEP
+    if positions is None:
+        return rounded
+    refuse_beyond_positions("the model", prompt, answer, positions)
+    return min(rounded, positions)
 
 
 def decoding_problem(small: Any) -> str | None:

@@ -22,7 +22,7 @@ for name in ("served-model-name", "host", "port", "dtype"):
     parser.add_argument(f"--{name}", required=True)
 for name in ("model-path", "sampling-defaults") if IS_SGLANG else ("model", "generation-config"):
     parser.add_argument(f"--{name}", required=True)
-parser.add_argument("--context-length" if IS_SGLANG else "--max-model-len", dest="context", type=int, default=512)
+parser.add_argument("--context-length" if IS_SGLANG else "--max-model-len", dest="context", type=int, default=2000)
 given = parser.parse_args()
 folder = Path(given.model_path if IS_SGLANG else given.model)
 fake: dict[str, Any] = json.loads((folder / "fake.json").read_text(encoding="utf-8"))

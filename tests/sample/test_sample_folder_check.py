@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from lwexp.config import compose
+from lwexp.config.evaluate import ServerEngine
 from lwexp.recipe.evaluation import evaluate
 from lwexp.records import LwexpError, Prompt
 from lwexp.sample import slot_attention
 from lwexp.sample.collect import collect
-from lwexp.sample.folder_check import check_folder, decoding_problem
+from lwexp.sample.folder_check import check_folder, context_for, decoding_problem
 from lwexp.train.model.admission import miniature
 from tests.sample.test_sample_architectures import MODELS, model_of
 
@@ -23,6 +24,44 @@ PROMPTS = [Prompt(id="p", text="Write 10 words on tea.", language="en", type="t"
 
 def sampling(most: int) -> object:
     return compose(f"sample.max_new_tokens={most}").sample
+
+
+def server(*overrides: str) -> ServerEngine:
+    engine = compose("engine=vllm", *overrides).engine
+    assert isinstance(engine, ServerEngine)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("positions", "overrides", "prompt", "answer", "wanted"),
+    [
+        (131_072, (), 100, 1200, 2048),  # 1,300 rounded up to a multiple of 1,024
+        (131_072, (), 24, 1000, 1024),
+        (4090, (), 100, 3950, 4090),  # 4,096 is more than the model has
+        (None, (), 100, 3950, 4096),
+        (131_072, ("engine.context=1500",), 100, 1200, 1500),
+    ],
+)  # fmt: skip
+def test_a_server_gets_the_context_that_its_answers_need(
+    positions: int | None, overrides: tuple[str, ...], prompt: int, answer: int, wanted: int
+) -> None:
+    assert context_for(server(*overrides), positions, prompt, answer) == wanted
+
+
+def test_a_server_whose_context_is_too_small_is_refused_before_it_starts() -> None:
+    with pytest.raises(LwexpError, match=r"exceeds the 1,299 positions of the server \(engine.context=1299\)"):
+        context_for(server("engine.context=1299"), None, 100, 1200)
+    assert context_for(server("engine.context=1300"), None, 100, 1200) == 1300
+    with pytest.raises(LwexpError, match="exceeds the 1,299 positions of the model"):
+        context_for(server(), 1299, 100, 1200)
+
+
+def test_the_dry_run_names_the_context_of_a_server_that_lwexp_starts(glm_folder: Path) -> None:
+    """The model has 512 positions, so that no multiple of 1,024 fits."""
+    line = check_folder(glm_folder, PROMPTS, sampling(400), server=server())  # type: ignore[arg-type]
+    assert line.splitlines()[1:] == ["server   vllm is started with a context of 512 tokens"]
+    given = server("engine.base_url=http://127.0.0.1:1/v1", "engine.model=m")
+    assert "\n" not in check_folder(glm_folder, PROMPTS, sampling(400), server=given)  # type: ignore[arg-type]
 
 
 def test_a_folder_that_can_answer_is_described(glm_folder: Path) -> None:
@@ -41,7 +80,8 @@ def test_the_memory_of_the_longest_answers_is_planned(glm_folder: Path, monkeypa
     assert "2 of sample.batch_size=32 at once" in line
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**14 + weights))
     assert "not even one fits" in check_folder(glm_folder, PROMPTS, sampling(400))  # type: ignore[arg-type]
-    assert "\n" not in check_folder(glm_folder, PROMPTS, sampling(400), is_served=True)  # type: ignore[arg-type]
+    served = check_folder(glm_folder, PROMPTS, sampling(400), server=server())  # type: ignore[arg-type]
+    assert "memory" not in served
 
 
 def test_answers_beyond_the_positions_are_refused_before_weights_are_read(glm_folder: Path, tmp_path: Path) -> None:
@@ -59,7 +99,7 @@ def test_weights_beyond_the_memory_are_refused(glm_folder: Path, monkeypatch: py
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
     with pytest.raises(LwexpError, match="serve it where it fits"):
         check_folder(glm_folder, PROMPTS, sampling(20))  # type: ignore[arg-type]
-    served = check_folder(glm_folder, PROMPTS, sampling(20), is_served=True)  # type: ignore[arg-type]
+    served = check_folder(glm_folder, PROMPTS, sampling(20), server=server())  # type: ignore[arg-type]
     assert served.startswith("model    ")
 
 

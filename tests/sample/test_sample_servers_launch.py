@@ -74,13 +74,13 @@ def test_a_model_for_more_gpus_than_there_are_is_refused(machine: None, tmp_path
 
 def test_each_program_gets_its_own_arguments(machine: None, tmp_path: Path) -> None:
     model = folder(tmp_path, 140_000_000_000)
-    keys = ("engine.command=serve", "engine.context=9000", "engine.memory_share=0.8", "engine.options=--x 1")
-    vllm = server_command(engine(*keys), model, "n", ANSWER)
+    keys = ("engine.command=serve", "engine.memory_share=0.8", "engine.options=--x 1")
+    vllm = server_command(engine(*keys), model, "n", 9000)
     assert " ".join(vllm) == (
         f"serve --model {model} --served-model-name n --dtype auto --generation-config vllm --tensor-parallel-size 4 "
         "--data-parallel-size 2 --gpu-memory-utilization 0.8 --max-model-len 9000 --x 1"
     )
-    sglang = server_command(engine(*keys, program="sglang"), model, "n", ANSWER)
+    sglang = server_command(engine(*keys, program="sglang"), model, "n", 9000)
     assert " ".join(sglang) == (
         f"serve --model-path {model} --served-model-name n --dtype auto --sampling-defaults openai --tp-size 4 "
         "--dp-size 2 --mem-fraction-static 0.8 --context-length 9000 --x 1"

@@ -189,10 +189,24 @@ def test_another_chat_template_on_the_server_is_refused(model: Path) -> None:
     assert left_running(model) == []
 
 
-def test_an_answer_longer_than_the_context_is_refused_before_asking(model: Path) -> None:
-    with pytest.raises(LwexpError, match=r"sample.max_new_tokens=512 after a prompt of \d+ tokens exceeds the 512"):
-        run(model, max_new_tokens=512)
-    assert left_running(model) == []
+def test_a_server_gets_the_context_that_the_answers_need(model: Path) -> None:
+    """The fake server has 2,000 positions unless it is told otherwise; the model has 512, so 1,024 are too many."""
+    run(model)
+    found = EngineSummary.read(model.parent)
+    assert found is not None
+    assert found.positions == 512
+
+
+@pytest.mark.parametrize(
+    ("overrides", "answer", "wanted"),
+    [((), 512, "exceeds the 512 positions of the model"), (("engine.context=70",), 64, "positions of the server")],
+)
+def test_answers_longer_than_the_context_are_refused_before_a_server_starts(
+    model: Path, overrides: tuple[str, ...], answer: int, wanted: str
+) -> None:
+    with pytest.raises(LwexpError, match=wanted):
+        run(model, overrides=overrides, max_new_tokens=answer)
+    assert not (model / ".pids").exists()
 
 
 def test_a_server_that_ends_before_it_is_healthy_is_one_line_with_its_last_words(model: Path) -> None:

@@ -143,13 +143,6 @@ def check_prompts(
         refuse_beyond_positions(served.url, len(ours), sample.max_new_tokens, served.positions)
 
 
-def longest_prompt(prompts: Sequence[Prompt], model: Path, chat: ChatFormat | str | None) -> int:
-    """Tokens of the prompt with the most characters."""
-    tokenizer = load_tokenizer(model, revision=None, chat=chat)
-    longest = max(prompts, key=lambda prompt: len(prompt.text))
-    return len(encode_prompt(tokenizer, chat_of(tokenizer), [Message(role="user", content=longest.text)]))
-
-
 def version_of(served: ServedModel) -> str | None:
     """Version of the server's program: vLLM's and SGLang's addresses differ; None if neither answers."""
     for address in ("version", "server_info"):

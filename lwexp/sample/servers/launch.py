@@ -53,14 +53,14 @@ class Parallel(NamedTuple):
     data: int
 
 
-def server_command(engine: ServerEngine, model: Path, name: str, tokens: int) -> list[str]:
+def server_command(engine: ServerEngine, model: Path, name: str, context: int) -> list[str]:
     """The program and its arguments, without host and port.
 
     Args:
         engine: How to start it.
         model: The folder to serve.
         name: The name to give the model.
-        tokens: Of the longest prompt and its answer, which must fit into a device's memory.
+        context: Most tokens of a prompt and its answer, which must fit into a device's memory.
 
     Raises:
         LwexpError: If the program is not installed, or the model does not fit the devices.
@@ -77,12 +77,12 @@ def server_command(engine: ServerEngine, model: Path, name: str, tokens: int) ->
         )
     command = [*start, program.model, str(model.resolve()), "--served-model-name", name, program.dtype, engine.dtype]
     command += program.fixed
-    parallel = spread(engine, model, tokens)
+    parallel = spread(engine, model, context)
     given = {
         program.tensor_parallel: parallel.tensor if parallel.tensor > 1 else None,
         program.data_parallel: parallel.data if parallel.data > 1 else None,
         program.memory_share: engine.memory_share,
-        program.context: engine.context,
+        program.context: context,
     }
     command += [part for flag, value in given.items() if value is not None for part in (flag, str(value))]
     return [*command, *shlex.split(engine.options)]
@@ -131,7 +131,7 @@ def _devices_for(model: Path, tokens: int, engine: ServerEngine, devices: int) -
 
     memory = torch.cuda.get_device_properties(0).total_memory * (engine.memory_share or _DEFAULT_SHARE)
     needed = memory_needed(model, tokens, engine.dtype)
-    heads = _config(model).num_attention_heads
+    heads = model_config(model).num_attention_heads
     for count in range(1, devices + 1):
         if heads % count == 0 and needed / count <= memory * (1 - _WORK_SPACE):
             return count
@@ -143,7 +143,7 @@ def _devices_for(model: Path, tokens: int, engine: ServerEngine, devices: int) -
 
 def memory_needed(model: Path, tokens: int, dtype: str) -> int:
     """Bytes of the weights, and of the keys and values of one answer, both in the served precision."""
-    config = _config(model)
+    config = model_config(model)
     stored = sum(file.stat().st_size for file in model.glob("*.safetensors"))
     width = getattr(config.dtype, "itemsize", 4)
     served = {"float32": 4}.get(dtype, min(width, 2) if dtype != "auto" else width)
@@ -152,7 +152,7 @@ def memory_needed(model: Path, tokens: int, dtype: str) -> int:
     return int(stored * served // width + tokens * config.num_hidden_layers * 2 * heads * head * served)
 
 
-def _config(model: Path) -> Any:
+def model_config(model: Path) -> Any:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(model, trust_remote_code=False)

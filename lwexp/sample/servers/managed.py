@@ -9,13 +9,15 @@ from pathlib import Path
 from lwexp.config.evaluate import FREE, ApiEngine, SampleConfig, ServerEngine
 from lwexp.extend import ChatFormat
 from lwexp.pack.model_weights import check_model
-from lwexp.records import Failure, LwexpError
+from lwexp.pack.tokenizer import load_tokenizer
+from lwexp.records import Failure, LwexpError, Prompt
 from lwexp.runs.artifacts import ENGINE_LEDGER, EngineSummary
 from lwexp.runs.identity import model_fingerprint
+from lwexp.sample.folder_check import context_for, longest_prompt, positions_of
 from lwexp.sample.remote import ask_all
 from lwexp.sample.requests import SampleRequest, SampleResult
-from lwexp.sample.servers.identity import check_prompts, check_weights, longest_prompt, served_model, version_of
-from lwexp.sample.servers.launch import server_command
+from lwexp.sample.servers.identity import check_prompts, check_weights, served_model, version_of
+from lwexp.sample.servers.launch import model_config, server_command
 from lwexp.sample.servers.process import ServerProcess
 from lwexp.text.plain import plural
 
@@ -47,15 +49,15 @@ def answer_by_server(
         keep: Receives an answer, or why there is none.
 
     Raises:
-        LwexpError: If the model's files have changed since their export, or the server does not start, dies twice, or
-            serves another model, tokenizer or chat template.
+        LwexpError: If the model's files have changed since their export, prompt and answer exceed the positions, or the
+            server does not start, dies twice, or serves another model, tokenizer or chat template.
         KeyboardInterrupt: After Ctrl-C; ``Preempted`` after SIGTERM.
     """
     check_model(model)
     # The name says which weights are served, so a server of another model on the same port is noticed.
     name = f"lwexp-{model_fingerprint(model, folder.parent)[:16]}"
     prompts = [request.prompt for request in requests]
-    command = server_command(engine, model, name, longest_prompt(prompts, model, chat) + sample.max_new_tokens)
+    command = server_command(engine, model, name, _context(engine, model, prompts, sample, chat))
     server = ServerProcess(command, folder / _LOG, engine.start_seconds)
     api = ApiEngine(
         kind="api", model=f"hosted_vllm/{name}", base_url=f"{server.url}/v1", supports_top_k=True, price=FREE,
@@ -88,6 +90,19 @@ def answer_by_server(
             log.warning("server: died with %s missing; starting it once more", missing)
     finally:
         server.stop()
+
+
+def _context(
+    engine: ServerEngine, model: Path, prompts: Sequence[Prompt], sample: SampleConfig, chat: ChatFormat | str | None
+) -> int:
+    longest = longest_prompt(load_tokenizer(model, revision=None, chat=chat), prompts)
+    context = context_for(engine, positions_of(model_config(model)), longest, sample.max_new_tokens)
+    log.info(
+        "server: a context of %s tokens; the longest prompt has %s, sample.max_new_tokens=%d%s",
+        f"{context:,}", f"{longest:,}", sample.max_new_tokens,
+        "" if engine.context else " (engine.context sets another)",
+    )  # fmt: skip
+    return context
 
 
 def _free_gpu_memory() -> None:
