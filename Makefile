@@ -27,14 +27,14 @@ help:
 	@echo "make lock   write the versions in .venv into constraints.txt"
 
 # The paper in miniature. Run it again: every step finds its run finished and says so. The trainings run one after the
-# other, with all cores: with one thread each, sums round differently and the scores are not those of the README.
+# other, with all cores: with one thread each, sums round differently and the scores are not those of the README. The
+# first two models are evaluated beside the sampling of pairs, whose workers do not wait for each other as threads do.
 demo: $(READY)
 	$(BIN)/python generate_data.py experiment=miniature
 	$(BIN)/python train.py experiment=miniature_short name=short
 	$(BIN)/python train.py experiment=miniature name=long
-	$(BIN)/python generate_data.py experiment=miniature task=pairs init_from=long
+	+$(TOGETHER) demo-pairs demo-evaluate-short demo-evaluate-long
 	$(BIN)/python train.py experiment=miniature_dpo name=dpo init_from=long
-	+$(TOGETHER) demo-evaluate-short demo-evaluate-long
 	$(BIN)/python evaluate.py experiment=miniature run=dpo
 	$(BIN)/python -m lwexp.report runs/demo --out runs/demo/report.html
 
@@ -43,7 +43,10 @@ TOGETHER = $(MAKE) --no-print-directory -j 2
 # Names the step at the start of each line. awk outlives Ctrl-C, so that the step can still say how to go on.
 NAMED = 2>&1 | (trap '' INT; awk '{ print "$(1): " $$0; fflush() }')
 
-.PHONY: demo-evaluate-short demo-evaluate-long
+.PHONY: demo-pairs demo-evaluate-short demo-evaluate-long
+demo-pairs:
+	set -o pipefail; $(BIN)/python generate_data.py experiment=miniature task=pairs init_from=long $(call NAMED,pairs)
+
 demo-evaluate-short:
 	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=short engine.workers=1 $(call NAMED,short)
 
