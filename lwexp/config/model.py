@@ -86,6 +86,10 @@ class ModelConfig(Strict):
     adapter: Literal["none", "lora"] = "none"
     """lora trains a low-rank adapter through peft and exports it merged; none trains all weights."""
     lora: Lora = Field(default_factory=Lora)
+    quantize: Annotated[Literal["none", "nf4"], Key(neutral="none")] = "none"
+    """nf4 keeps the matrices of the layers, which an adapter leaves frozen, in 4 bits (QLoRA, arXiv 2305.14314), by
+    bitsandbytes and in one process; embeddings, head, norms and the adapter keep the hardware's precision. The export
+    merges the adapter into the model's own weights, not into the rounded ones."""
 
     @property
     def chat_format(self) -> str:
@@ -107,6 +111,10 @@ class ModelConfig(Strict):
         """Names of the adapted matrices."""
         return self.lora.targets or self.family.matrices
 
+    def unquantized(self) -> ModelConfig:
+        """The same model with all weights in the hardware's precision."""
+        return self.model_copy(update={"quantize": "none"})
+
     @model_validator(mode="after")
     def adapted_matrices_exist(self) -> ModelConfig:
         """LoRA targets must be matrices of the family."""
@@ -114,6 +122,16 @@ class ModelConfig(Strict):
         if strangers := [name for name in self.lora_targets if name not in known]:
             raise ValueError(
                 f"model.lora.targets: {self.family.kind} has no {', '.join(strangers)}; choose from {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def only_frozen_weights_are_quantized(self) -> ModelConfig:
+        """Weights in 4 bits cannot be trained."""
+        if self.quantize != "none" and self.adapter == "none":
+            raise ValueError(
+                f"model.quantize: {self.quantize} is for frozen weights, and model.adapter=none trains all of them; "
+                f"set model.adapter=lora, or model.quantize=none"
             )
         return self
 

@@ -123,6 +123,16 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def weights_in_4_bits_stay_in_one_process(self) -> Config:
+        """ZeRO flattens weights and shares them out, and bitsandbytes keeps the scales of 4-bit weights beside them."""
+        if self.model.quantize != "none" and self.hardware.kind == "zero":
+            raise ValueError(
+                f"model.quantize: {self.model.quantize} works in one process, and hardware is ZeRO with "
+                f"{self.hardware.devices} ranks a node; set hardware=gpu1 (or cpu), or model.quantize=none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def every_sampling_parameter_reaches_the_model(self) -> Config:
         """A parameter that is stored with an answer but never sent would be a false record."""
         engine, sample = api_of(self.engine), self.sample

@@ -122,6 +122,8 @@ class Sizes:
     """Whether input embedding and head are one weight."""
     adapter_parameters: int = field(default=0, kw_only=True)
     """Parameters of a LoRA adapter, which are then the only trained ones; 0 without one."""
+    is_quantized: bool = field(default=False, kw_only=True)
+    """Whether the matrices of the layers are kept in 4 bits."""
 
     @property
     def query_width(self) -> int:
@@ -148,6 +150,12 @@ class Sizes:
     def parameters(self) -> int:
         """Parameters of the whole model including an adapter's."""
         return self.base_parameters + self.adapter_parameters
+
+    @property
+    def quantized_parameters(self) -> int:
+        """Parameters that are kept in 4 bits: none, or all matrices of the layers."""
+        matrices = sum(rows * columns for rows, columns in self.family.matrix_shapes(self).values())
+        return self.num_hidden_layers * matrices if self.is_quantized else 0
 
     @property
     def trained_parameters(self) -> int:

@@ -127,9 +127,10 @@ def _from_checkpoint(run: Run, config: Config, folder: Path, wanted: Wanted) -> 
     start = _start_of(run)
     tokenizer = prepare_tokenizer(config, run.path, (), start)
     dtype = training_dtype(hardware_of(config))
-    model = build_model(config.model, tokenizer, seed=config.seed, dtype=dtype, weights=start)
+    model = build_model(config.model.unquantized(), tokenizer, seed=config.seed, dtype=dtype, weights=start)
+    trained = checkpoint_state(model, state, lacks_base=config.model.quantize != "none")
     export_model(
-        model, tokenizer, folder, _card(run, config), checkpoint_state(model, state), config=config.model,
+        model, tokenizer, folder, _card(run, config), trained, config=config.model,
         shard_size=wanted.shard_size or SHARD_SIZE,
     )  # fmt: skip
 

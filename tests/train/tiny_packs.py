@@ -101,15 +101,18 @@ def tiny_model_config(family: str, **changes: Any) -> ModelConfig:
     return ModelConfig(**{**values, **changes})
 
 
-def save_start_model(folder: Any, family: str) -> None:
-    """Random weights in several safetensors files with a tokenizer, as a hub would hold them."""
+def save_start_model(folder: Any, family: str, **sizes: int) -> None:
+    """Random weights in several safetensors files with a tokenizer, as a hub would hold them.
+
+    ``sizes`` replace those of ``tiny_model_config``.
+    """
     from lwexp.pack.tokenizer import save_tokenizer, train_tokenizer
     from lwexp.train.model.build import build_model
 
     config = tiny_model_config(family, tie_word_embeddings=False)
     texts = [message.content for row in tiny_conversations() for message in row.messages]
     tokenizer = train_tokenizer(texts, 400, config.chat_format)
-    shape = config.shape.model_copy(update={"vocab_size": 400, "max_position_embeddings": 512})
+    shape = config.shape.model_copy(update={"vocab_size": 400, "max_position_embeddings": 512, **sizes})
     model: Any = build_model(config.model_copy(update={"shape": shape}), tokenizer, seed=3, dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

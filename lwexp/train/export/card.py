@@ -139,10 +139,11 @@ def _metric_name(score: Score) -> str:
 
 def _facts(config: Config, run: Run, results: TrainResults | None, base: str | None) -> dict[str, str]:
     objective, lora = config.objective, config.model.lora
+    base_bits = "" if config.model.quantize == "none" else "trained on a base in 4 bits (NF4), "
     facts = {
         "run": run.id,
         "model": f"{config.model.name} ({'from ' + base if base else 'random initialisation'})",
-        "trained": f"a LoRA adapter, r {lora.r}, alpha {lora.alpha:g}, merged into the weights"
+        "trained": f"a LoRA adapter, r {lora.r}, alpha {lora.alpha:g}, {base_bits}merged into the weights"
         if config.model.adapter == "lora"
         else "all weights",
         "objective": objective.kind,

@@ -39,6 +39,7 @@ from lwexp.train.metrics.tracking import Tracker, open_tracker
 from lwexp.train.model.build import training_dtype
 from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import model_sizes
+from lwexp.train.model.quantized import full_state
 from lwexp.train.parallel.rank_sync import Ranks, SingleProcess
 from lwexp.train.parallel.trainer import build_trainer, quiet_lightning, set_up_process
 from lwexp.train.planner.dry_run import few_steps
@@ -266,7 +267,11 @@ def _export(setup: TrainingSetup, trainer: Trainer, module: PackedTraining) -> N
         random = setup.start_from is None and model.init == "random"
         base = None if random else str(setup.start_from or model.path)
         export_adapter(module.model, folder / ADAPTER, state, config=model, base=base)
-    export_model(module.model, setup.tokenizer, folder / MODEL, card, state, config=model)
+    whole = module.model
+    if model.quantize != "none":
+        whole = setup.build(quantized=False)
+        state = full_state(whole, module.model)
+    export_model(whole, setup.tokenizer, folder / MODEL, card, state, config=model)
 
 
 def _results(setup: TrainingSetup) -> TrainResults:

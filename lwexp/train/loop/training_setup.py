@@ -64,16 +64,18 @@ class TrainingSetup(NamedTuple):
     def sizes(self) -> Sizes:
         return model_sizes(self.config.model, self.start_from)
 
-    def build(self) -> nn.Module:
-        """The whole model as it is before the first step."""
+    def build(self, *, quantized: bool = True) -> nn.Module:
+        """The whole model as it is before the first step; with ``quantized=False``, none of its weights in 4 bits."""
+        model = self.config.model
         return build_model(
-            self.config.model,
+            model if quantized else model.unquantized(),
             self.tokenizer,
             seed=self.config.seed,
             dtype=training_dtype(self.hardware),
             weights=self.start_from,
             attend=self.hardware.attention,
             fuse=self.hardware.kernels,
+            device=self.hardware.device,
         )
 
     def build_sharded(self) -> nn.Module:

@@ -45,8 +45,13 @@ def add_adapter(model: nn.Module, config: ModelConfig, seed: int) -> None:
         ),
         model,
     )  # fmt: skip
+    untyped: Any = model
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+        if (
+            "lora_" in name and config.quantize != "none"
+        ):  # peft takes the format of the base weight unless it has 4 bits
+            parameter.data = parameter.data.to(untyped.get_input_embeddings().weight.dtype)
     # Inside DeepSpeed's zero.Init peft finds empty weights, so B keeps the random values of nn.Linear. Zero it here.
     ups = [parameter for name, parameter in model.named_parameters() if ".lora_B." in name]
     with torch.no_grad(), _gathered(ups):

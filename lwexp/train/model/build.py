@@ -17,6 +17,7 @@ from lwexp.train.model.context import set_context
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.model.kernels import install_kernels
 from lwexp.train.model.logprobs import install_head
+from lwexp.train.model.quantized import quantize_matrices
 
 ModelBuilder = Callable[[], nn.Module]
 """Builds the model when called. Lightning calls it inside the strategy's context, so that ZeRO-3 can shard each weight
@@ -37,6 +38,7 @@ def build_model(
     weights: Path | None = None,
     attend: Attention = "auto",
     fuse: LayerKernels = "eager",
+    device: str = "cpu",
 ) -> nn.Module:
     """A causal language model with packed attention and a ``TargetHead``, in training mode.
 
@@ -49,6 +51,7 @@ def build_model(
         weights: Folder to load instead of ``config.path`` (DPO starts from an SFT run's model).
         attend: Path of packed attention.
         fuse: Kernels for RMSNorm and SwiGLU.
+        device: Where weights in 4 bits are made and stay; the others are on the CPU.
 
     Raises:
         LwexpError: If the weights have another architecture, or the embedding is too small for the tokenizer.
@@ -68,6 +71,7 @@ def build_model(
         )
     install_head(model)
     install_kernels(model, fuse, model_sizes(config, weights))
+    quantize_matrices(model, config, device)
     add_adapter(model, config, seed)
     return cast(nn.Module, model.train())
 

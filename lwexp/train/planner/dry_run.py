@@ -230,13 +230,14 @@ def memory_table(fit: MemoryFit, hardware: Hardware) -> str:
     where = "each process" if hardware.device == "cpu" else "each GPU" if isinstance(hardware, Zero) else "GPU"
     trained = "" if plan.trained == plan.parameters else f", A = {_millions(plan.trained)} of them trained"
     lines = [f"memory for N = {_millions(plan.parameters)} parameters{trained}, {where}:"]
-    when = {"always": "", "pass": "backward", "layer": "  in a layer", "head": "  in the head", "update": "update"}
+    when = {"always": "", "pass": "backward", "layer": "  in a layer", "head": "  in the head"}
+    when |= {"update": "update", "export": "export"}
     lines += [
         f"  {term.name:<20}{term.bytes / GIB:>9.2f} GiB   {when[term.when]:<13} {term.formula}" for term in plan.device
     ]
     lines.append(
-        f"  {'peak':<20}{plan.device_gib:>9.2f} GiB   the states and the larger of backward (with the larger of its "
-        f"layer and head) and update"
+        f"  {'peak':<20}{plan.device_gib:>9.2f} GiB   the states and the largest of backward (with the larger of "
+        f"its layer and head), update and export"
     )
     if plan.host:
         lines.append("host memory of each node:")

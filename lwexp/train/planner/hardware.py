@@ -63,7 +63,7 @@ def choose(
 
     With several GPUs: ZeRO-3 over all of them. With one: the first of gpu1, gpu1_141g (bf16 moments) and
     zero3_offload whose plan leaves 5% of the memory free. With none: the CPU. A miniature (a model whose tokenizer is
-    fitted to its data) always uses one device.
+    fitted to its data) and weights in 4 bits always use one device.
     """
     if found.devices == 0:
         cpu = hardware_preset("cpu")
@@ -71,7 +71,7 @@ def choose(
         return "cpu", cpu.model_copy(update={"threads": auto.threads}), "no CUDA device was found"
     what = f"{found.devices} x {found.name} with {found.gib:.0f} GiB"
     nodes = _nodes(environment)
-    if found.devices * nodes > 1 and model.tokenizer != "train":
+    if found.devices * nodes > 1 and model.tokenizer != "train" and model.quantize == "none":
         name = "multinode" if nodes > 1 else "zero3_8x80g"
         zero = _zero(name, {"devices": found.devices, "num_nodes": nodes, "device_gib": None})
         return name, zero, what + (f" on each of {nodes} nodes" if nodes > 1 else "")

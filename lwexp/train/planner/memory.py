@@ -1,8 +1,8 @@
 """Memory that a training run needs, term by term, from sizes alone. Needs no torch, device or weights.
 
-Letters: N parameters, A trained parameters (all of N, or a LoRA adapter's), W ranks, r the share of the optimiser in
-host memory, b bytes per weight, T tokens per pack, h hidden size, I intermediate size, q and k the widths of all query
-and all key heads, V vocabulary size, L layers.
+Letters: N parameters, A trained parameters (all of N, or a LoRA adapter's), Q parameters in 4 bits, W ranks, r the
+share of the optimiser in host memory, b bytes per weight, T tokens per pack, h hidden size, I intermediate size, q and
+k the widths of all query and all key heads, V vocabulary size, L layers.
 
 Peak = always-resident terms + max(backward, update); the backward includes max(one layer, head). The activation terms
 were fitted to measurements: ``python -m benchmarks.memory`` runs the forward and backward passes on fake tensors of
@@ -18,6 +18,9 @@ from lwexp.extend import Sizes
 GIB = 2**30
 TIGHT = 0.95
 """A plan above this share of the memory is called tight, because the formulas are accurate only to about 10%."""
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+"""Bytes per weight in 4 bits: a scale of 8 bits for 64 weights, and one of 32 bits for 256 of these scales: 4.127 bits.
+Source: QLoRA (arXiv 2305.14314), section 3, double quantization."""
 LOGIT_CHUNK = 0.5 * GIB
 """Equal to ``logprobs.CHUNK_BYTES``, the upper limit on the float32 logits held at once."""
 
@@ -31,7 +34,7 @@ CPU_RUNTIME = 0.7 * GIB
 GPU_RUNTIME = 3.0 * GIB
 HOST_RUNTIME = 3.0 * GIB
 
-When = Literal["always", "pass", "layer", "head", "update"]
+When = Literal["always", "pass", "layer", "head", "update", "export"]
 
 
 class Term(NamedTuple):
@@ -55,7 +58,7 @@ class MemoryPlan(NamedTuple):
     def device_gib(self) -> float:
         """Peak of one device."""
         backward = self._sum("pass") + max(self._sum("layer"), self._sum("head"))
-        return (self._sum("always") + max(backward, self._sum("update"))) / GIB
+        return (self._sum("always") + max(backward, self._sum("update"), self._sum("export"))) / GIB
 
     @property
     def host_gib(self) -> float:
@@ -78,19 +81,45 @@ def plan_memory(sizes: Sizes, hardware: Hardware, tokens: int) -> MemoryPlan:
 
 
 def _states(sizes: Sizes, hardware: Hardware) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    n, a = sizes.parameters, sizes.trained_parameters
+    a = sizes.trained_parameters
     if isinstance(hardware, Zero):
         return _zero_states(sizes, hardware), _host_states(sizes, hardware)
+    weights, host = _whole_weights(sizes, hardware), _export_on_host(sizes, hardware)
     if hardware.number_bytes == 4:
-        return (Term("parameters", 4 * n, "4N"), Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), ()
+        return (*weights, Term("gradients", 4 * a, "4A"), Term("optimiser", 8 * a, "8A")), host
     each, what = (12, "two moments") if hardware.moments == "float32" else (8, "two bf16 moments")
     copies = 12 if hardware.moments == "float32" else 14
     return (
-        Term("parameters", 2 * n, "2N"),
+        *weights,
         Term("gradients", 2 * a, "2A"),
         Term("optimiser", each * a, f"{each}A: float32 master, {what}"),
         Term("one weight", copies * min(a, sizes.embedding_parameters), f"{copies}Vh: its float32 copies", "update"),
-    ), ()
+    ), host
+
+
+def _whole_weights(sizes: Sizes, hardware: Hardware) -> tuple[Term, ...]:
+    """The weights of one process. A matrix in 4 bits is written out in full whenever it is multiplied."""
+    n, q, b = sizes.parameters, sizes.quantized_parameters, hardware.number_bytes
+    if q == 0:
+        return (Term("parameters", b * n, f"{b}N"),)
+    largest = max(rows * columns for rows, columns in sizes.family.matrix_shapes(sizes).values())
+    here = (
+        Term("parameters", b * (n - q) + NF4_BYTES * q, f"{b}(N-Q) + {NF4_BYTES:.3f}Q: the layers' matrices in 4 bits"),
+        Term("one matrix", b * largest, f"{b} bytes per weight: the largest matrix, written out", "layer"),
+    )
+    return (*here, _merged(sizes, hardware)._replace(when="export")) if hardware.device == "cpu" else here
+
+
+def _export_on_host(sizes: Sizes, hardware: Hardware) -> tuple[Term, ...]:
+    if sizes.quantized_parameters == 0 or hardware.device == "cpu":
+        return ()
+    return (Term("processes", HOST_RUNTIME, "3 GiB a rank: python, torch, CUDA"), _merged(sizes, hardware))
+
+
+def _merged(sizes: Sizes, hardware: Hardware) -> Term:
+    """The model is loaded again for the export, in full, and the adapter is merged into copies of its matrices."""
+    n, q, b = sizes.parameters, sizes.quantized_parameters, hardware.number_bytes
+    return Term("export", b * (n + q), f"{b}(N+Q): the model's own weights, and the merged ones")
 
 
 def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:

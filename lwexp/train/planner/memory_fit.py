@@ -1,7 +1,7 @@
 """Which hardware fits a run: each preset's memory plan compared with the memory that the preset has."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +65,12 @@ def max_forward_tokens(config: Config, hardware: Hardware, sizes: Sizes, *, here
 
 
 def check_presets(sizes: Sizes, tokens: int) -> list[MemoryFit]:
-    return [check_fit(name, sizes, hardware, tokens) for name, hardware in hardware_presets().items()]
+    """The plan on each preset; weights in 4 bits are not shared out, so not on ZeRO's."""
+    return [
+        check_fit(name, sizes, hardware, tokens)
+        for name, hardware in hardware_presets().items()
+        if not (sizes.is_quantized and isinstance(hardware, Zero))
+    ]
 
 
 def limits(hardware: Hardware, here: bool) -> tuple[float | None, float | None]:
@@ -132,10 +137,11 @@ def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int, helps: Sequen
 
 
 def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int, *, here: bool) -> list[str]:
-    """The changes, each of which makes a run fit its own hardware: an adapter, shorter packs, or only both together.
+    """The changes, each of which makes a run fit its own hardware: an adapter, an adapter on weights in 4 bits if it is
+    not enough alone, shorter packs, or only both together.
 
     Args:
-        model: Says whether there is an adapter already.
+        model: Says whether there is an adapter already, and whether weights are in 4 bits.
         sizes: Sizes of the model.
         hardware: Where the run shall fit.
         tokens: Tokens of its largest forward pass, which does not fit.
@@ -147,17 +153,27 @@ def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int
         shorter += [SHORTEST_PACK] if tokens > SHORTEST_PACK else []
         return next((n for n in shorter if check_fit("", sizes, hardware, n, here=here).is_fitting), None)
 
-    helps = []
-    adapted = None
-    if model.adapter == "none":
-        adapted = with_adapter(sizes, model.model_copy(update={"adapter": "lora"}))
-        if check_fit("", adapted, hardware, tokens, here=here).is_fitting:
-            helps.append("model.adapter=lora")
+    smaller = [(words, with_adapter(sizes, less)) for words, less in _smaller_weights(model, hardware)]
+    fitting = (words for words, less in smaller if check_fit("", less, hardware, tokens, here=here).is_fitting)
+    helps = [words] if (words := next(fitting, None)) is not None else []
     if (most := longest(sizes)) is not None:
         helps.append(f"pack.max_tokens={most}")
-    if not helps and adapted is not None and (most := longest(adapted)) is not None:
-        helps.append(f"model.adapter=lora pack.max_tokens={most}")
+    if not helps:
+        both = (f"{words} pack.max_tokens={most}" for words, less in smaller if (most := longest(less)) is not None)
+        helps += [words] if (words := next(both, None)) is not None else []
     return helps
+
+
+def _smaller_weights(model: ModelConfig, hardware: Hardware) -> Iterator[tuple[str, ModelConfig]]:
+    """Configs whose weights need less memory, largest first, and the words that set them."""
+    words = []
+    if model.adapter == "none":
+        words.append("model.adapter=lora")
+        model = model.model_copy(update={"adapter": "lora"})
+        yield " ".join(words), model
+    if model.quantize == "none" and not isinstance(hardware, Zero):
+        words.append("model.quantize=nf4")
+        yield " ".join(words), model.model_copy(update={"quantize": "nf4"})
 
 
 def host_gib() -> float:

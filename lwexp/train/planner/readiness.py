@@ -101,6 +101,8 @@ def adapter_problem(model: ModelConfig) -> str | None:
     """What is missing for the adapter that the config asks for; None if nothing is."""
     if model.adapter == "lora" and find_spec("peft") is None:
         return "packages: model.adapter=lora needs peft; pip install 'lwexp[lora]'"
+    if model.quantize != "none" and find_spec("bitsandbytes") is None:
+        return f"packages: model.quantize={model.quantize} needs bitsandbytes; pip install 'lwexp[qlora]'"
     return None
 
 

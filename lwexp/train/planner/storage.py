@@ -35,12 +35,12 @@ def checkpoint_bytes(sizes: Sizes, hardware: Hardware) -> float:
     """Size of one checkpoint of all ranks.
 
     ZeRO-3 saves the float32 masters and the moments, and of the weights only frozen ones; ZeRO-2 and one process save
-    the weights as well. In one process float32 weights have no separate masters.
+    the weights as well. In one process float32 weights have no separate masters, and weights in 4 bits are not saved.
     """
     n, a, b = sizes.parameters, sizes.trained_parameters, hardware.number_bytes
     if isinstance(hardware, Zero):
         return 12.0 * a + b * (n - a if hardware.stage == 3 else n)
-    return b * n + (8.0 if b == 4 or hardware.moments == "bf16" else 12.0) * a
+    return b * (n - sizes.quantized_parameters) + (8.0 if b == 4 or hardware.moments == "bf16" else 12.0) * a
 
 
 def conversion_bytes(sizes: Sizes, hardware: Zero) -> float:
