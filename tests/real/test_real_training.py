@@ -161,6 +161,15 @@ def test_lora_starts_from_the_same_loss_and_exports_merged_weights(folder):
     assert not any("norm" in name or "embed" in name for name in changed)
 
 
+def test_an_adapter_on_weights_in_4_bits_starts_near_the_loss_of_whole_weights(folder):
+    """Near, not equal: the loss moves by the rounding of the matrices, and by far less than training changes it."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed: make test-qlora")
+    lwexp(folder, "train", *SMALL, "name=nf4", "model.adapter=lora", "model.lora.r=8", "model.quantize=nf4")
+    coarse, whole = (metrics(folder, name) for name in ("nf4", "sft"))
+    assert 1e-3 < abs(coarse[0]["loss"] - whole[0]["loss"]) < 0.3
+    assert coarse[1]["loss"] < coarse[0]["loss"]
+
+
 def test_dpo_starts_where_policy_and_reference_are_one_model(folder):
     """The first loss of the preference term is -log sigmoid(0) = log 2."""
     lwexp(
