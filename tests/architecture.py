@@ -30,7 +30,7 @@ BASE = {
 ROOMS = {
     "llm": set(), "generate": {"llm"}, "mix": set(), "pack": set(), "train": {"pack"}, "sample": {"pack", "llm"},
     "benches": {"llm"}, "score": {"llm"}, "pages": set(), "report": {"pages"}, "publish": {"pages"},
-    "serve": {"pack", "sample"}, "harness": {"benches", "sample", "score"},
+    "watch": {"pages", "report"}, "serve": {"pack", "sample"}, "harness": {"benches", "sample", "score"},
 }  # fmt: skip
 ABOVE = {
     "recipe": set(ROOMS), "commands": {"recipe", ""}, "api": {"recipe", "report"}, "export": {"recipe"},

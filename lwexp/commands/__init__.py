@@ -1,4 +1,4 @@
-"""The commands ``lwexp generate|train|evaluate|runs|rerun|sweep|report|export|convert|serve|chat``.
+"""The commands ``lwexp generate|train|evaluate|runs|watch|rerun|sweep|report|export|convert|serve|chat``.
 
 Scripts of the repository run the first three. Reads the command line and passes it on. Writes nothing itself, and
 never touches torch or a provider before a config has been validated.
@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "lwexp.commands.train",
     "evaluate": "lwexp.commands.evaluate",
     "runs": "lwexp.commands.runs",
+    "watch": "lwexp.watch.__main__",
     "rerun": "lwexp.commands.rerun",
     "sweep": "lwexp.commands.sweep",
     "report": "lwexp.report.__main__",
@@ -31,6 +32,7 @@ lwexp generate   instructions -> drafts, imported files, preference pairs (pytho
 lwexp train      a mixture -> a model: SFT or DPO (python train.py)
 lwexp evaluate   a model -> answers, scores, tables and a report (python evaluate.py)
 lwexp runs       lists the runs in a folder: state, scores, cost, parents
+lwexp watch      shows runs on a live page while they work
 lwexp rerun      repeats or resumes a run from its folder, or runs it with other settings
 lwexp sweep      a sweep's jobs on SLURM: status, wait, cancel
 lwexp report     compares any runs on one page

@@ -18,9 +18,7 @@ from typing import Any
 from lwexp.config.schema import STAGES
 from lwexp.records import LwexpError
 from lwexp.runs import Run
-from lwexp.runs.artifacts import DataResults, ImportResults, PairsResults, SelectResults
-from lwexp.runs.find import list_runs
-from lwexp.text.plain import plural
+from lwexp.runs.find import run_folders
 
 _HEAD = ("kind", "run", "state", "age", "result", "dollars", "made from")
 
@@ -60,8 +58,7 @@ def runs_below(root: Path) -> list[Run]:
     """
     if not root.is_dir():
         raise LwexpError(f"runs: there is no folder {root}; set root=<folder>")
-    inner = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and Run.at(folder) is None]
-    runs = [run for folder in (root, *inner) for run in list_runs(folder)]
+    runs = [run for folder in run_folders(root) if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
 
 
@@ -93,21 +90,7 @@ def _fits(run: Run, word: str) -> bool:
 def _row(run: Run) -> tuple[str, ...]:
     cost = run.number("cost_usd")
     dollars = "" if cost is None else f"{cost:,.2f}"
-    return (run.stage, run.id, run.state, _age(run), _result(run), dollars, ", ".join(run.parents))
-
-
-def _result(run: Run) -> str:
-    """The most important results of a run of its kind."""
-    if run.scores:
-        return ", ".join(f"{name} {value:.1f}" for name, value in run.scores.items())
-    if (loss := run.number("final_loss")) is not None:
-        return f"loss {loss:.4g}"
-    if (pairs := run.results(PairsResults)) is not None:
-        return plural(pairs.pairs, "pair")
-    if (selected := run.results(SelectResults)) is not None:
-        return plural(selected.instructions, "instruction")
-    rows = run.results(DataResults) or run.results(ImportResults)
-    return "" if rows is None else plural(rows.conversations, "conversation")
+    return (run.stage, run.id, run.state, _age(run), run.result_text, dollars, ", ".join(run.parents))
 
 
 def _age(run: Run) -> str:

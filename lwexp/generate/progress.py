@@ -13,7 +13,7 @@ from lwexp.generate.planning import Ask
 from lwexp.llm.answer import Answer, NoAnswer
 from lwexp.llm.client import Client
 from lwexp.records import Failure
-from lwexp.runs.progress import clock
+from lwexp.runs.progress import Numbers, clock
 
 
 class Progress:
@@ -93,6 +93,15 @@ class Progress:
         self._finished += self.expected[index]
         if isinstance(outcome, Failure):
             self.failed[outcome.reason] += 1
+
+    @property
+    def numbers(self) -> Numbers:
+        """Documents, calls in flight, dollars and speed."""
+        return Numbers(
+            done=self.done, total=self.total, failed=dict(self.failed), in_flight=self.in_flight,
+            spent_usd=self.spent_usd, projected_usd=self.projected_usd, tokens_per_second=self.tokens_per_second,
+            seconds_left=self.seconds_left,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         failed = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in Counter(self.failed).most_common())

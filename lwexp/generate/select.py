@@ -29,7 +29,7 @@ from lwexp.llm.price import rates_of
 from lwexp.records import Failure, Instruction, Language, LwexpError, RowLog, Tally, tally, write_rows
 from lwexp.runs import RunDirectory
 from lwexp.runs.artifacts import INSTRUCTIONS, LEDGER, SELECT_FAILURES, SelectResults
-from lwexp.runs.progress import shown
+from lwexp.runs.progress import Numbers, shown
 from lwexp.text.words import LANGUAGES
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,14 @@ class Selection:
     def share(self) -> float:
         """Share of the places that are taken, from 0 to 1."""
         return len(self.kept) / max(1, sum(self.wanted.values()))
+
+    @property
+    def numbers(self) -> Numbers:
+        """Instructions kept of those wanted, rows lost by reason, and dollars."""
+        return Numbers(
+            done=len(self.kept), total=sum(self.wanted.values()), failed=dict(self._lost),
+            in_flight=self._in_flight.total(), spent_usd=self._spent_usd,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         found = ", ".join(f"{name} {self.accepted[name]:,} of {wanted:,}" for name, wanted in self.wanted.items())

@@ -19,6 +19,7 @@ from lwexp.pages.text_files import TextFiles
 from lwexp.text.plain import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_READER = _TEMPLATES / "reader.js"
 _NAME = Markup('<span class="name" style="--c:var(--m{})">{}</span>')
 
 
@@ -30,6 +31,7 @@ def render(
     texts: TextFiles | None = None,
     places: Mapping[str, int] | None = None,
     all_dots: bool = False,
+    script: Path | None = None,
     **values: Any,
 ) -> str:
     """A page as text.
@@ -44,6 +46,8 @@ def render(
         texts: The blocks as files beside the page; None puts them into it.
         places: Model's name -> its place, for names inside sentences.
         all_dots: Whether every mark is a round dot, for figures that distinguish series by colour alone.
+        script: A script of the page's own, which may ask the page's server for more; None for the one that all files
+            share.
         values: What the template shows.
     """
     environment = jinja2.Environment(
@@ -63,15 +67,15 @@ def render(
     environment.globals.update(
         mark=lambda place: _mark(place, MARKERS[0] if all_dots else marker(place)), languages=display.LANGUAGES
     )
-    script, style = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("reader.js", "page.css"))
+    code, style = (path.read_text(encoding="utf-8") for path in (script or _READER, _TEMPLATES / "page.css"))
     return environment.get_template(
         template.name
     ).render(
         policy=Markup(
-            _policy(script, loads=texts is not None)
+            _policy(code, loads=texts is not None, asks=script is not None)
         ),  # safe, like the next two; escaping would invalidate the hash
         style=Markup(style),
-        script=Markup(script),
+        script=Markup(code),
         colours=palette(len(labels)),
         labels={place: visible(label) for place, label in labels.items()},
         packed=[Markup(block) for block in (packed if texts is None else packed[:1])],  # base64
@@ -80,16 +84,18 @@ def render(
     )
 
 
-def _policy(script: str, *, loads: bool) -> str:
+def _policy(script: str, *, loads: bool, asks: bool) -> str:
     """The page may run this one script and load nothing. An injected script would have another hash.
 
     With ``loads``, the script may start others, the files of texts; a script in the page's markup still may not run.
+    With ``asks``, it may send requests to the server that the page came from.
     """
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     further = " 'strict-dynamic'" if loads else ""
+    server = " connect-src 'self';" if asks else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'{further}; style-src 'unsafe-inline'; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{digest}'{further};{server} style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 

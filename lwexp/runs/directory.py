@@ -43,6 +43,7 @@ from lwexp.runs.artifacts import (
 from lwexp.runs.code import changes_since, checkout, code_fingerprints, what_changed
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
+from lwexp.runs.progress import keep_progress_in, stop_keeping_progress_in
 from lwexp.runs.ranks import is_rank_zero, rank
 from lwexp.runs.run import Run
 
@@ -88,6 +89,7 @@ class RunDirectory(Run):
         require_openable(self.path / LOG)
         self._lock = lock_file(self.path / LOCK, what=self.path)
         self._log = attach_log(self.path / LOG)
+        keep_progress_in(self.path)
         self.manifest.status = "running"
         self.manifest.starts.append(_now())
         self._save()
@@ -103,6 +105,7 @@ class RunDirectory(Run):
         assert self._lock is not None
         if self._log is not None:
             detach_log(self._log)
+            stop_keeping_progress_in(self.path)
         if not self.path.is_dir():
             self._lock.close()
             if error is None or isinstance(error, OSError | sqlite3.Error):

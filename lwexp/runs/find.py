@@ -1,6 +1,7 @@
 """Find a run by directory, by name, or as the newest finished one of its kind."""
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,28 @@ def list_runs(root: Path) -> list[Run]:
     folders = [path.parent for path in root.glob(f"*/{Manifest.FILE}") if SET_ASIDE not in path.parent.name]
     runs = [run for folder in folders if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
+
+
+def run_folders(root: Path, holding: str = Manifest.FILE) -> list[Path]:
+    """Folders with a file of this name in ``root``, and in the folders below it that are not runs, such as runs/demo.
+
+    By default these are the runs. Only names are looked at, so this is quick for thousands of runs.
+    """
+    found = []
+    for folder in _folders_in(root):
+        if (folder / holding).is_file():
+            found.append(folder)
+        elif not (folder / Manifest.FILE).is_file():
+            found += [below for below in _folders_in(folder) if (below / holding).is_file()]
+    return [path for path in found if SET_ASIDE not in path.name]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except OSError:  # another user's, or removed since
+        return []
 
 
 def find_run(

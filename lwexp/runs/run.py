@@ -12,8 +12,22 @@ from lwexp.config.compose import read_config
 from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
 from lwexp.records import LwexpError, is_locked
-from lwexp.runs.artifacts import CONFIG, LOCK, RESULTS, Artifact, Labels, Manifest, Tree, read_object
+from lwexp.runs.artifacts import (
+    CONFIG,
+    LOCK,
+    RESULTS,
+    Artifact,
+    DataResults,
+    ImportResults,
+    Labels,
+    Manifest,
+    PairsResults,
+    SelectResults,
+    Tree,
+    read_object,
+)
 from lwexp.runs.summaries import ComparisonSummary
+from lwexp.text.plain import plural
 
 A = TypeVar("A", bound=Artifact)
 
@@ -109,6 +123,20 @@ class Run:
         # Every metric is stored with its interval.
         metrics = [name for name in values if f"{name}_interval" in values]
         return {name: float(values[name]) for name in metrics if isinstance(values[name], int | float)}
+
+    @property
+    def result_text(self) -> str:
+        """The most important results of a run of its kind, such as ``loss 1.034``; empty before there are any."""
+        if self.scores:
+            return ", ".join(f"{name} {value:.1f}" for name, value in self.scores.items())
+        if (loss := self.number("final_loss")) is not None:
+            return f"loss {loss:.4g}"
+        if (pairs := self.results(PairsResults)) is not None:
+            return plural(pairs.pairs, "pair")
+        if (selected := self.results(SelectResults)) is not None:
+            return plural(selected.instructions, "instruction")
+        rows = self.results(DataResults) or self.results(ImportResults)
+        return "" if rows is None else plural(rows.conversations, "conversation")
 
     @property
     def seconds(self) -> float | None:

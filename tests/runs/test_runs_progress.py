@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lwexp.config.folders import REPOSITORY
 from lwexp.runs import progress as module
-from lwexp.runs.progress import Count, counted, shown, track
+from lwexp.runs.progress import Count, Numbers, counted, shown, track
 from tests import forked
 
 
@@ -70,6 +70,7 @@ def test_other_ranks_say_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest
 def test_a_terminal_has_a_bar_with_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     class Half:
         share = 0.5
+        numbers = Numbers()
 
         def __str__(self) -> str:
             return "$1.00 of about $2.00, 3 in flight"

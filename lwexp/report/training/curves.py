@@ -1,11 +1,12 @@
 """The curves of one training run as figures."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from lwexp.extend.objective import Watched
 from lwexp.pages.drawing import Picture
 from lwexp.report.figures.training_figures import LONG, lines
-from lwexp.report.figures.training_metrics import curve, long_shares
+from lwexp.report.figures.training_metrics import Curve, curve, long_shares
 from lwexp.runs.summaries import MetricsRow
 
 TRAINED, HELD_OUT = "training", "held out"
@@ -24,8 +25,18 @@ _OTHERS = {
 }
 
 
-def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: Mapping[str, Watched]) -> list[Picture]:
-    """Figures in the order of the page; one without data is left out.
+class Lines(NamedTuple):
+    """One figure's data."""
+
+    about: Watched
+    curves: dict[int, Curve]
+    """0 for training and 1 for held-out documents -> points (step, value)."""
+    chance: float | None = None
+    """Of a share: what a guess would reach."""
+
+
+def lines_of(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: Mapping[str, Watched]) -> list[Lines]:
+    """What there is to draw, in the order of the page; columns without data are left out.
 
     Args:
         rows: Rows of metrics.jsonl.
@@ -33,11 +44,17 @@ def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: 
         watched: What the objective shows, by column of metrics.jsonl.
     """
     found = [
-        lines(_TERMS if watched else _LOSS, {0: curve(rows, "loss"), 1: curve(held_out, "loss")}, is_quick=True),
+        Lines(_TERMS if watched else _LOSS, {0: curve(rows, "loss"), 1: curve(held_out, "loss")}),
         *(
-            lines(about, {0: curve(rows, column)}, chance=0.5 if column == "accuracy" else None, is_quick=True)
+            Lines(about, {0: curve(rows, column)}, 0.5 if column == "accuracy" else None)
             for column, about in {**watched, **_OTHERS}.items()
         ),
-        lines(LONG, {0: long_shares(rows)}, is_quick=True),
+        Lines(LONG, {0: long_shares(rows)}),
     ]
-    return [figure for figure in found if figure is not None]
+    return [each for each in found if any(each.curves.values())]
+
+
+def curves(rows: Sequence[MetricsRow], held_out: Sequence[MetricsRow], watched: Mapping[str, Watched]) -> list[Picture]:
+    """The same as figures."""
+    drawn = (lines(each.about, each.curves, each.chance, is_quick=True) for each in lines_of(rows, held_out, watched))
+    return [figure for figure in drawn if figure is not None]

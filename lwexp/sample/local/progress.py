@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from lwexp.records import Failure
-from lwexp.runs.progress import clock, per_second
+from lwexp.runs.progress import Numbers, clock, per_second
 from lwexp.sample.requests import SampleRequest, SampleResult
 
 
@@ -48,17 +48,29 @@ class AnswerProgress:
         """How much is done, from 0 to 1."""
         return self._finished_words / (self._finished_words + self._words_left) if self._words else 1.0
 
-    def __str__(self) -> str:
+    @property
+    def numbers(self) -> Numbers:
+        """Answers, speed and time left."""
         done, now = self._total - len(self._words), time.monotonic()
-        parts = [f"{done:,} of {self._total:,}"]
+        known = Numbers(done=done, total=self._total)
         if self._tokens and self._first_token is not None:
-            rate = self._tokens / max(now - self._first_token, 1e-9)
-            parts.append(f"{rate:,.0f} tokens/s")
+            known.tokens_per_second = rate = self._tokens / max(now - self._first_token, 1e-9)
             if self._finished_tokens:
                 each = self._finished_tokens / self._finished_words
                 under_way = max(0, self._tokens - self._finished_tokens)
-                parts.append(f"{clock(max(0.0, self._words_left * each - under_way) / rate)} left")
+                known.seconds_left = max(0.0, self._words_left * each - under_way) / rate
         elif done:
-            rate = done / max(now - self._started, 1e-9)
-            parts += [per_second(rate), f"{clock(len(self._words) / rate)} left"]
+            known.rate = done / max(now - self._started, 1e-9)
+            known.seconds_left = len(self._words) / known.rate
+        return known
+
+    def __str__(self) -> str:
+        known = self.numbers
+        parts = [f"{known.done:,} of {known.total:,}"]
+        if known.tokens_per_second is not None:
+            parts.append(f"{known.tokens_per_second:,.0f} tokens/s")
+        if known.rate is not None:
+            parts.append(per_second(known.rate))
+        if known.seconds_left is not None:
+            parts.append(f"{clock(known.seconds_left)} left")
         return ", ".join(parts)
