@@ -255,7 +255,7 @@ TOPICS = {
     "Benches, judges and scores": ("benches", "score", "harness", "stats"),
     "Runs, disks, locks and clusters": ("runs", "records"),
     "Evaluations, pairs, exports and sweeps": ("recipe", "export.py"),
-    "Reports and published data": ("report", "pages", "publish"),
+    "Reports, the live page and published data": ("report", "pages", "publish", "watch"),
 }
 START, END = "<!-- messages: written by python -m tests.messages -->", "<!-- end of messages -->"
 
