@@ -148,12 +148,22 @@ def kinds_of(model: type[BaseModel]) -> tuple[typing.Any, ...]:
 def is_open_mapping(schema: type[BaseModel], dotted: str, *, of_values: bool = False) -> bool:
     """Whether a key holds a mapping whose names the user chooses; with ``of_values``, only if it holds no sections."""
     wanted = dotted.split(".")
-    for key, field in walk(schema):
-        parts = key.split(".")
-        is_it = len(parts) == len(wanted) and all(p in (EACH, w) for p, w in zip(parts, wanted, strict=True))
-        if is_it and typing.get_origin(field.annotation) is dict:
-            return not (of_values and is_section(field))
+    for parts, holds_sections in _mappings(schema, _version()):
+        if len(parts) == len(wanted) and all(p in (EACH, w) for p, w in zip(parts, wanted, strict=True)):
+            return not (of_values and holds_sections)
     return False
+
+
+@functools.lru_cache(maxsize=8)
+def _mappings(schema: type[BaseModel], version: int) -> list[tuple[list[str], bool]]:
+    """The keys of mappings, in parts, and whether they hold sections; kept, because each override is looked up here."""
+    fields = [(key, field) for key, field in walk(schema) if typing.get_origin(field.annotation) is dict]
+    return [(key.split("."), is_section(field)) for key, field in fields]
+
+
+def _version() -> int:
+    """Increases whenever a class is registered."""
+    return sum(registry.version for registry in Registry.every)
 
 
 def written(field: FieldInfo, tree: typing.Any) -> typing.Any:
@@ -211,12 +221,11 @@ def keep_up_to_date(schema: type[BaseModel]) -> None:
 
     The first call also rebuilds them: a section that was used by itself before knows only the classes of that time.
     """
-    known = sum(registry.version for registry in Registry.every)
-    if _built.get(schema) != known:
+    if _built.get(schema) != _version():
         for model in dict.fromkeys(_sections(schema)):
             model.model_rebuild(force=True)
         _marks.cache_clear()
-    _built[schema] = sum(registry.version for registry in Registry.every)
+    _built[schema] = _version()
 
 
 _built: dict[type[BaseModel], int] = {}
