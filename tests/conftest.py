@@ -12,6 +12,10 @@ from jaxtyping import install_import_hook
 CHECKED = ("lwexp.pack", "lwexp.sample", "lwexp.train")
 install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+from tests.composed_once import keep_first_steps  # noqa: E402 (it imports lwexp)
+
+keep_first_steps()
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import Config, compose
+from lwexp.config.compose import compose_tree
 from lwexp.config.fields import known_keys, walk
 from lwexp.config.folders import CONF
 from lwexp.config.mistakes.aliases import ALIASES, COMMANDS
+from lwexp.config.mistakes.hints import no_such_key
 from lwexp.extend.settings import key_of
 from lwexp.records import LwexpError
 
@@ -21,14 +23,29 @@ def answer(*overrides: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize("word", sorted({*ALIASES, *COMMANDS} - set(KNOWN)))
+WORDS = sorted({*ALIASES, *COMMANDS} - set(KNOWN))
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return compose_tree()
+
+
+@pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("above", ["", "trainer."])
-def test_words_of_other_tools_are_answered_with_our_key(word, above):
-    said = answer(f"{above}{word}=1")
+def test_words_of_other_tools_are_answered_with_our_key(word, above, tree):
+    said = no_such_key(f"{above}{word}", tree, Config)
 
     assert said.startswith(f"{above}{word}: no such key; ")
     assert COMMANDS.get(word) or f"did you mean {ALIASES[word]}" in said
     assert COMMANDS.get(word, "") in said
+
+
+@pytest.mark.parametrize("word", WORDS[::12])
+@pytest.mark.parametrize("above", ["", "trainer."])
+def test_the_same_answer_comes_from_a_command_line(word, above, tree):
+    """Composing takes 0.2 s, so for each twelfth word."""
+    assert answer(f"{above}{word}=1") == no_such_key(f"{above}{word}", tree, Config)
 
 
 def test_every_word_of_the_issue_is_there():
