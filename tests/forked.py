@@ -39,9 +39,9 @@ from typing import Any, NoReturn
 from tests import ROOT
 
 LIBRARIES = (
-    "accelerate", "hydra", "lightning.pytorch", "lightning.pytorch.strategies", "litellm",
-    "matplotlib.figure", "scipy.stats", "torch.distributed", "transformers.generation",
-    "transformers.models.glm.modeling_glm", "transformers.models.llama.modeling_llama",
+    "accelerate", "deepspeed.ops", "deepspeed.runtime.zero.muon.muon_optimizer", "hydra", "lightning.pytorch",
+    "lightning.pytorch.strategies", "litellm", "matplotlib.figure", "scipy.stats", "torch.distributed",
+    "transformers.generation", "transformers.models.glm.modeling_glm", "transformers.models.llama.modeling_llama",
 )  # fmt: skip
 # What lwexp sets before it imports them, and one thread, because OpenMP's threads do not survive a fork. Without the
 # spin count, threads of a training that takes more wait for each other at full load.
@@ -50,6 +50,8 @@ SETTINGS = {
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_NUM_THREADS": "1",
     "GOMP_SPINCOUNT": "10000",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # torch._inductor, which DeepSpeed imports, would start processes
+    "DS_ACCELERATOR": "cpu",
 }
 
 
@@ -205,10 +207,10 @@ def serve(jobs: socket.socket, door: socket.socket) -> dict[str, Any]:
     waiting: set[int] = set()
     while True:
         if jobs in select.select([jobs, door], [], [])[0]:
-            message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 3)
+            message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 4)
         else:
             with door.accept()[0] as caller:
-                message, fds, _, _ = socket.recv_fds(caller, 1_000_000, 3)
+                message, fds, _, _ = socket.recv_fds(caller, 1_000_000, 4)
             if not message:
                 continue
         waiting = {child for child in waiting if os.waitpid(child, os.WNOHANG) == (0, 0)}
@@ -221,14 +223,14 @@ def serve(jobs: socket.socket, door: socket.socket) -> dict[str, Any]:
             continue
         jobs.close()
         door.close()
-        status, out, err = fds
+        status, out, err, *stdin = fds
         if child := os.fork():
             os.write(status, str(child).encode())
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             os.write(status, str(code).encode())
             os._exit(0)
         os.close(status)
-        for fd, standard in ((out, 1), (err, 2)):
+        for fd, standard in ((out, 1), (err, 2), *((fd, 0) for fd in stdin)):
             os.dup2(fd, standard)
             os.close(fd)
         return dict(json.loads(message))

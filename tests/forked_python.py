@@ -35,7 +35,7 @@ def main() -> None:
     status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server, theirs:
         server.connect(address)
-        fds = array.array("i", (theirs.fileno(), 1, 2))
+        fds = array.array("i", (theirs.fileno(), 1, 2, 0))
         server.sendmsg([json.dumps(job).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
     child = int(status.recv(64))
     for number in FORWARDED:

@@ -2,7 +2,6 @@
 
 import gc
 import json
-import subprocess
 import sys
 
 import pytest
@@ -15,7 +14,7 @@ from benchmarks.gpu.models import checkpoint_activations, make_model, model_conf
 from benchmarks.gpu.place import Place, find_place, relative_error, within
 from lwexp.config import compose
 from lwexp.train.model.dimensions import model_sizes
-from tests import ROOT, forked
+from tests import forked
 
 STAGE = {stage.name: stage for stage in STAGES}
 
@@ -36,10 +35,7 @@ def test_parity_holds_on_a_cpu(place):
 
 def test_deepspeed_is_driven_on_a_cpu_and_each_case_has_its_line():
     """In processes of its own, as in use: DeepSpeed looks once for its accelerator."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--quick", "zero"],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    done = forked.run([sys.executable, "-m", "benchmarks.gpu", "--quick", "zero"], also_its_own=True)
     assert done.returncode == 0, done.stdout + done.stderr
     first, *cases, last = map(json.loads, done.stdout.splitlines())
 

@@ -1,11 +1,14 @@
-"""One run, whoever starts its ranks: train.py itself, torchrun, or a submitit job that stands in for SLURM's."""
+"""One run, whoever starts its ranks: train.py itself, torchrun, or a submitit job that stands in for SLURM's.
+
+The processes are forked, because eight of them would import the libraries for a minute; the starters do what they do
+with Python itself.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.runs.summaries import read_metrics
+from tests import forked
 from tests.train.tiny_packs import tiny_conversations
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -53,9 +57,7 @@ def run_of(command: list[str]) -> Path:
 
 def start_and_stop(start: list[str], command: list[str], after: int) -> tuple[int, str]:
     """Start, and send SIGTERM once that many steps are done; gives the exit code and stderr."""
-    process = subprocess.Popen(
-        [*start, *command], env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    process = forked.Process([*start, *command], env=environment(), also_its_own=True)
     root = Path(command[1].removeprefix("root="))
     deadline = time.monotonic() + 240
     while not any(len(read_metrics(path)) >= after for path in root.glob("*/metrics.jsonl")):
@@ -64,6 +66,7 @@ def start_and_stop(start: list[str], command: list[str], after: int) -> tuple[in
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     err = process.communicate(timeout=120)[1]
+    assert process.returncode is not None
     return process.returncode, err
 
 
@@ -94,7 +97,7 @@ def test_three_ways_of_starting_go_on_with_one_run(command: list[str]) -> None:
     done = len(read_metrics(run_of(command) / "metrics.jsonl"))
     executor = submitit.AutoExecutor(folder=run_of(command).parent.parent / "submitit", cluster="local")
     executor.update_parameters(timeout_min=5)
-    job = executor.submit(submitit.helpers.CommandFunction([sys.executable, *command], env=environment()))
+    job = executor.submit(submitit.helpers.CommandFunction([forked.python(), *command], env=environment()))
     job.result()
     assert (job.stderr() + job.stdout()).count(f"{done} of {STEPS} steps done") == 1
     assert status(command) == ("finished", 3)

@@ -1,6 +1,6 @@
 """Runs of several ranks in real processes, without paying the imports for each: a server imports once and forks.
 
-    ranks = Ranks()                                   # one process that has imported torch, lightning and deepspeed
+    ranks = Ranks()                                   # one process that has imported lwexp, torch and deepspeed
     ranks.train(root, *overrides, world=2)            # forks two ranks over gloo, gives their exit codes
 
 Each rank goes through the same calls as ``train.py`` does after it has started its ranks.
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests import ROOT
+from tests import ROOT, forked
 
 
 class Ranks:
@@ -28,7 +28,7 @@ class Ranks:
         # torch._inductor, which DeepSpeed imports, would start processes to compile with, and nothing is compiled here.
         settings = {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1", "DS_ACCELERATOR": "cpu"}
         environment = {**os.environ, **settings, "GLOO_SOCKET_IFNAME": "lo"}
-        command = [sys.executable, "-m", "tests.train.zero_ranks"]
+        command = [forked.python(), "-m", "tests.train.zero_ranks"]
         self._server = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
