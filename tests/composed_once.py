@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal import config_loader_impl
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from lwexp.config.folders import CONF
+
+LOADER: Any = config_loader_impl  # both functions are Hydra's own, not part of its interface
 
 Choices = tuple[Any, ...]
 
@@ -21,7 +22,7 @@ def keep_first_steps() -> Callable[[], None]:
     """From now on, in this process; gives what ends it."""
     lists: dict[Choices, Any] = {}
     merged: dict[int, Any] = {}
-    create, compose = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
+    create, compose = LOADER.create_defaults_list, LOADER.ConfigLoaderImpl._compose_config_from_defaults_list
 
     def create_once(
         repo: Any, config_name: str | None, overrides_list: Sequence[Any], prepend_hydra: bool, skip_missing: bool
@@ -50,12 +51,12 @@ def keep_first_steps() -> Callable[[], None]:
         return copy.deepcopy(merged[id(defaults)])
 
     compose_once.plain = compose  # type: ignore[attr-defined] # for the test of this file
-    config_loader_impl.create_defaults_list = create_once
-    ConfigLoaderImpl._compose_config_from_defaults_list = compose_once  # type: ignore[method-assign]
+    LOADER.create_defaults_list = create_once
+    LOADER.ConfigLoaderImpl._compose_config_from_defaults_list = compose_once
 
     def end() -> None:
-        config_loader_impl.create_defaults_list = create
-        ConfigLoaderImpl._compose_config_from_defaults_list = compose  # type: ignore[method-assign]
+        LOADER.create_defaults_list = create
+        LOADER.ConfigLoaderImpl._compose_config_from_defaults_list = compose
 
     return end
 

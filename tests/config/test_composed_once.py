@@ -1,12 +1,12 @@
 """What the tests keep between two configs changes nothing: neither a config nor an error."""
 
 import pytest
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal import defaults_list
 
 from lwexp.config import compose
 from lwexp.config.compose import compose_tree
 from lwexp.records import LwexpError
-from tests.composed_once import keep_first_steps
+from tests.composed_once import LOADER, keep_first_steps
 
 CASES = [
     ["model=glm4"],
@@ -31,11 +31,9 @@ def answer(words):
 @pytest.fixture
 def as_for_users(monkeypatch):
     """Hydra as it is outside the tests, whatever tests/conftest.py has set."""
-    from hydra._internal import config_loader_impl, defaults_list
-
-    monkeypatch.setattr(config_loader_impl, "create_defaults_list", defaults_list.create_defaults_list)
-    plain = ConfigLoaderImpl._compose_config_from_defaults_list.plain
-    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", plain)
+    monkeypatch.setattr(LOADER, "create_defaults_list", defaults_list.create_defaults_list)
+    plain = LOADER.ConfigLoaderImpl._compose_config_from_defaults_list.plain
+    monkeypatch.setattr(LOADER.ConfigLoaderImpl, "_compose_config_from_defaults_list", plain)
 
 
 def test_kept_first_steps_change_nothing(as_for_users):
