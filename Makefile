@@ -85,6 +85,8 @@ docs: $(READY)
 	@$(BIN)/python -c 'import sphinx' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m tests.messages --check
 	$(BIN)/python -m sphinx -b html --quiet --fail-on-warning --keep-going docs docs/_site
+	$(BIN)/python -m sphinx -b html --quiet --fail-on-warning --keep-going -c docs -t zh docs/zh docs/_site/zh
+	@$(BIN)/python docs/translations.py
 	@echo "open docs/_site/index.html"
 
 check: $(READY)
