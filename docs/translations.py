@@ -19,9 +19,14 @@ def english_page(page: Path) -> Path:
     return DOCS.parent / "README.md" if page == README else DOCS / page.relative_to(DOCS / "zh")
 
 
+def translated_part(text: str) -> str:
+    """A page without its comments and without the list of messages, which is written from the source."""
+    text = re.sub(r"<!-- messages:.*<!-- end of messages -->", "", text, flags=re.DOTALL)
+    return re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+
+
 def hash_of(page: Path) -> str:
-    """Of what a reader sees: comments do not make a translation stale."""
-    text = re.sub(r"<!--.*?-->\n?", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = translated_part(page.read_text(encoding="utf-8"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

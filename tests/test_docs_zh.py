@@ -10,8 +10,8 @@ from tests.test_docs_pages import DOCS, listed_pages
 
 IN_CHINESE = """
     index start demo one_gpu reproduce generate teachers data packing models training dpo planner training_core gpu_kit
-    evaluation report serving sweeps cluster nodes runs python extend terms reliability paper_index
-    study/output_cap study/real_model study/normalize
+    evaluation report serving sweeps cluster nodes runs python extend terms reliability paper_index commands compare
+    troubleshooting study/output_cap study/real_model study/normalize
 """
 
 ENGLISH = """# Pages
@@ -40,7 +40,7 @@ lwexp train lr=0.5
 
 def structure(text: str) -> dict[str, list[str]]:
     """What a translation leaves as it is. An index's lists of pages are left out: their captions are translated."""
-    text = re.sub(r"\]\(.*?\)", "]", translations.FIRST_LINE.sub("", text))  # links differ by a folder
+    text = re.sub(r"\]\(.*?\)", "]", translations.translated_part(text))  # links differ by a folder
     fence = r"^ *```.*?^ *```$"
     prose = re.sub(r"\s+", " ", without_code := re.sub(fence, "", text, flags=re.M | re.S))
     return {
