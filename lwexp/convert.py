@@ -44,7 +44,7 @@ def _convert(options: dict[str, str]) -> None:
         raise LwexpError(f"out={out}: {gguf.name} is in this folder, which is replaced; choose another folder")
     console_log()
     convert_gguf(gguf, out, dtype=dtype, tokenizer=options.get("tokenizer"))
-    print(f"model: {out}")
+    print(f"model: {out}\nnext: lwexp train model=hf model.path={out} mixture=file mixture.path=<your file>")
 
 
 def _is_conversion(folder: Path) -> bool:

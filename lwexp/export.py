@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
 
     def export(options: dict[str, str]) -> None:
         console_log()
-        print(f"export: {export_run(Wanted(**options))}")
+        folder = export_run(Wanted(**options))
+        print(f"export: {folder}\nnext: lwexp chat model={folder}")
 
     return run_command("export", arguments, __doc__ or "", _EXAMPLES, export)
 

@@ -7,7 +7,7 @@ python evaluate.py responses=pred.jsonl judge=none        score answers from els
 python evaluate.py run=long baseline_run=runs/eval-base-...    paired differences per range and a pairwise win rate
 python evaluate.py run=long engine=vllm                    start vLLM on the run's model, and stop it at the end
 python evaluate.py engine=vllm engine.base_url=http://127.0.0.1:8000/v1 engine.model=glm
-                                                          a server of yours; engine=litellm for any other model
+                                                          your own server; engine=litellm for any other model
 """
 
 from lwexp.commands.shell import run_command

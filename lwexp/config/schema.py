@@ -43,11 +43,11 @@ class Config(Strict):
     dry_run: Annotated[bool, Key("label", read_by=EVERY)] = False
     """Check everything, print the plan, compute and spend nothing."""
     rerun: Annotated[bool, Key("label", neutral=False, read_by=EVERY)] = False
-    """Make a finished run again; the earlier one is kept beside it as <id>.before-1, and its paid answers are used."""
+    """Repeat a finished run; the earlier one is kept beside it as <id>.before-1, and its paid answers are reused."""
     resume_changed_code: Annotated[bool, Key("label", neutral=False, read_by=("train",))] = False
     """train.py: resume from a checkpoint although the training code has changed since; noted in the manifest."""
     plugins: Annotated[tuple[str, ...], Key("label", neutral=(), read_by=EVERY)] = ()
-    """Modules or .py files of yours that add families, objectives, metrics and the like (docs/extend.md)."""
+    """Your own modules or .py files, which add model families, objectives, metrics and the like (docs/extend.md)."""
 
     task: Annotated[
         Literal["select", "agentwrite", "import", "pairs", "export"],

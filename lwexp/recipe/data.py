@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from lwexp.config import Config
-from lwexp.recipe.lineage import end
+from lwexp.recipe.closing import end
 from lwexp.records import FileState
 from lwexp.runs import Run, RunDirectory, fingerprint, open_run
 from lwexp.runs.logs import console_log

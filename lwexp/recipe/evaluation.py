@@ -22,8 +22,9 @@ from lwexp.recipe.answers import (
     subject,
     template_for_report,
 )
+from lwexp.recipe.closing import end
 from lwexp.recipe.decoder import with_decoder
-from lwexp.recipe.lineage import describe_sampling, end, judge_prompt_input, missing_for_now, require_keys, train_run_of
+from lwexp.recipe.lineage import describe_sampling, judge_prompt_input, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
 from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults

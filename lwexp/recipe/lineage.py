@@ -1,4 +1,4 @@
-"""Resolves a config's input runs, and describes what a step does and has done."""
+"""Resolves a config's input runs, and describes what a step does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lwexp.config import Config
 from lwexp.config.evaluate import api_of
@@ -17,22 +17,13 @@ from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run, fingerprint
 from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, MODEL, PAIRS
 from lwexp.runs.summaries import JudgeFailures
-from lwexp.runs.trial_process import note_run
 
 if TYPE_CHECKING:
     from lwexp.score.estimate import CallEstimate
 
-R = TypeVar("R", bound=Run)
 log = logging.getLogger(__name__)
 
 _ROW_FILES = (CONVERSATIONS, PAIRS)
-
-
-def end(run: R) -> R:
-    """Log where the results are, and report the run to the sweep that started this process, if any."""
-    note_run(run.path)
-    log.info("%s: %s", run.status, run.path)
-    return run
 
 
 def sft_run(config: Config) -> Run:

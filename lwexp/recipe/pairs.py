@@ -9,10 +9,10 @@ from lwexp.config import Config
 from lwexp.config.data import DraftInstructions, InstructionFile
 from lwexp.config.evaluate import ApiEngine, CheckpointEngine, SampleConfig, ServerEngine, api_of
 from lwexp.extend.metric import STANDARD, metrics_of
+from lwexp.recipe.closing import end
 from lwexp.recipe.decoder import with_decoder
 from lwexp.recipe.lineage import (
     describe_sampling,
-    end,
     judge_prompt_input,
     missing_for_now,
     require_keys,

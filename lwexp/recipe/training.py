@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lwexp.config import Config
 from lwexp.config.train import Zero
-from lwexp.recipe.lineage import end, sft_run
+from lwexp.recipe.closing import end
+from lwexp.recipe.lineage import sft_run
 from lwexp.recipe.probe import length_probe
 from lwexp.records import FileState, LwexpError, Preempted, stop_handlers_restored, write_rows
 from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
@@ -181,9 +182,8 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     except BaseException:  # also a stop or a non-finite loss, after which one looks at the curves
         _show_curves(run)
         raise
-    end(run)
     _show_curves(run)
-    return run
+    return end(run)
 
 
 def _own_template(config: Config) -> str:

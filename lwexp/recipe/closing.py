@@ -1,0 +1,79 @@
+"""How a command ends: where the run is, what to look at there, and the command that usually comes next."""
+
+import logging
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from lwexp.config.folders import CONF
+from lwexp.runs import Run
+from lwexp.runs.artifacts import CONVERSATIONS, HOW_MEASURED, INSTRUCTIONS, MODEL, PAIRS, REPORT, TRAINING_PAGE, VIEWER
+from lwexp.runs.trial_process import RECORD_VARIABLE, note_run
+
+R = TypeVar("R", bound=Run)
+log = logging.getLogger(__name__)
+
+_LOOK_AT = (REPORT, TRAINING_PAGE, VIEWER, MODEL, INSTRUCTIONS, CONVERSATIONS, PAIRS, HOW_MEASURED)
+_SCRIPTS = {"generate": "generate_data.py", "train": "train.py", "evaluate": "evaluate.py"}
+
+
+def end(run: R) -> R:
+    """Log where the results are and what comes next, and report the run to the sweep that started it, if any."""
+    note_run(run.path)
+    log.info("%s: %s", run.status, run.path)
+    if RECORD_VARIABLE not in os.environ:  # the trials of a sweep end with one comparison
+        if found := [name for name in _LOOK_AT if (run.path / name).exists()]:
+            log.info("look at: %s", ", ".join(found))
+        log.info("next: %s", next_command(run, sys.argv))
+    return run
+
+
+def next_command(run: Run, typed: list[str]) -> str:
+    """The command that usually follows, in the words of the one that ends.
+
+    Args:
+        run: As it is on disk.
+        typed: The command line with its program. Its experiment, plugins and places are kept, because
+            the next command needs them too.
+    """
+    kept = _kept(typed)
+    if run.status == "incomplete":
+        return "the same command again, which asks for what is missing"
+    if run.stage == "select":
+        return _command("generate", typed, [*kept, "instructions=selected"])
+    if run.stage == "pairs":
+        starts = [f"init_from={parent.path}" for parent in run.parent_runs("train")]
+        return _command("train", typed, [*_with_dpo(kept), *starts])
+    if run.stage == "train":
+        return _command("evaluate", typed, [*kept, f"run={run.path}"])
+    if run.stage == "evaluate":
+        return _command("report", typed, [str(run.path.parent), "--out", "compare.html"])
+    return _command("train", typed, kept)
+
+
+def _kept(typed: list[str]) -> list[str]:
+    from lwexp.config.cli import where_configs_are
+
+    places = where_configs_are(typed[1:])
+    keys = ("experiment", "plugins", "root")
+    return [*places, *(word for word in typed[1:] if word.lstrip("+").partition("=")[0] in keys)]
+
+
+def _with_dpo(kept: list[str]) -> list[str]:
+    """The experiment's own one for DPO, if there is one; an experiment for SFT refuses another objective."""
+    experiment = next((word.partition("=")[2] for word in kept if word.startswith("experiment=")), None)
+    if experiment and (CONF / "experiment" / f"{experiment}_dpo.yaml").is_file():
+        return [f"{word}_dpo" if word.startswith("experiment=") else word for word in kept]
+    return [*(word for word in kept if not word.startswith("experiment=")), "objective=dpo"]
+
+
+def _command(name: str, typed: list[str], words: list[str]) -> str:
+    """``python train.py ...`` after a script of the clone, else ``lwexp train ...``."""
+    is_script = Path(typed[0]).name in _SCRIPTS.values() if typed else False
+    if not is_script:
+        program = f"lwexp {name}"
+    else:
+        program = f"python {_SCRIPTS[name]}" if name in _SCRIPTS else f"python -m lwexp.{name}"
+    return " ".join([program, *(shlex.quote(word) for word in words)])

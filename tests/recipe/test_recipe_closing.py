@@ -1,0 +1,83 @@
+"""A command ends with its run, what to look at there, and a command that works next."""
+
+import pytest
+
+from lwexp.config import compose
+from lwexp.recipe.closing import end, next_command
+from lwexp.runs import Run
+from lwexp.runs.artifacts import Manifest, Parent
+from lwexp.runs.trial_process import RECORD_VARIABLE
+from tests.docs_commands import call_of
+
+
+def a_run(stage: str, folder, status: str = "finished", **fields) -> Run:
+    return Run(folder, Manifest(id=folder.name, name="long", stage=stage, status=status, **fields))
+
+
+CASES = [
+    ("data", "lwexp generate experiment=smoke", "lwexp train experiment=smoke"),
+    ("data", "generate_data.py experiment=smoke name=a seed=1", "python train.py experiment=smoke"),
+    ("import", "lwexp generate task=import source=my.jsonl root=here", "lwexp train root=here"),
+    ("select", "lwexp generate task=select source=my.jsonl", "lwexp generate instructions=selected"),
+    (
+        "train",
+        "lwexp train experiment=own_data mixture.path=my.jsonl",
+        "lwexp evaluate experiment=own_data run=runs/a-1",
+    ),
+    ("train", "/clone/train.py experiment=miniature", "python evaluate.py experiment=miniature run=runs/a-1"),
+    ("pairs", "lwexp generate experiment=miniature task=pairs", "lwexp train experiment=miniature_dpo"),
+    ("pairs", "lwexp generate experiment=own_data task=pairs", "lwexp train objective=dpo"),
+    ("evaluate", "lwexp evaluate run=a", "lwexp report runs --out compare.html"),
+    ("evaluate", "evaluate.py run=a", "python -m lwexp.report runs --out compare.html"),
+]
+
+
+@pytest.mark.parametrize(("stage", "typed", "wanted"), CASES)
+def test_the_next_command(stage, typed, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a-1").mkdir(parents=True)
+    words = typed.removeprefix("lwexp ").split()
+    run = a_run(stage, (tmp_path / "runs" / "a-1").relative_to(tmp_path))
+    assert next_command(run, words if words[0].endswith(".py") else ["/bin/lwexp " + words[0], *words[1:]]) == wanted
+
+
+@pytest.mark.parametrize("wanted", sorted({case[2] for case in CASES if "report" not in case[2]}))
+def test_each_next_command_composes(wanted):
+    call = call_of(wanted)
+    assert call is not None
+    stand_ins = ["mixture.path=my.jsonl"] if "own_data" in wanted else []
+    compose(*call.words, *stand_ins)
+
+
+def test_pairs_name_the_run_that_they_were_sampled_from(tmp_path):
+    sft = tmp_path / "long-1"
+    sft.mkdir()
+    a_run("train", sft).manifest.write(sft)
+    run = a_run("pairs", tmp_path / "pairs-1", parents=[Parent(id="long-1", path=str(sft))])
+    assert next_command(run, ["lwexp"]) == f"lwexp train objective=dpo init_from={sft}"
+
+
+def test_an_incomplete_run_is_repeated_first(tmp_path):
+    run = a_run("data", tmp_path, status="incomplete")
+    assert next_command(run, ["lwexp"]) == "the same command again, which asks for what is missing"
+
+
+def test_the_end_names_what_is_there(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lwexp train", "experiment=smoke"])
+    caplog.set_level("INFO", "lwexp")
+    (tmp_path / "training.html").touch()
+    (tmp_path / "model").mkdir()
+    end(a_run("train", tmp_path))
+    assert caplog.messages == [
+        f"finished: {tmp_path}",
+        "look at: training.html, model",
+        f"next: lwexp evaluate experiment=smoke run={tmp_path}",
+    ]
+
+
+def test_a_trial_of_a_sweep_says_only_where_it_is(tmp_path, caplog, monkeypatch):
+    """Its sweep ends with one comparison of all trials."""
+    monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "record.json"))
+    caplog.set_level("INFO", "lwexp")
+    end(a_run("train", tmp_path))
+    assert caplog.messages == [f"finished: {tmp_path}"]
