@@ -43,7 +43,7 @@ def next_command(run: Run, typed: list[str]) -> str:
         return "the same command again, which asks for what is missing"
     if run.stage == "select":
         return _command("generate", typed, [*kept, "instructions=selected"])
-    if run.stage == "pairs":
+    if run.stage == "pairs" or (run.stage == "import" and (run.path / PAIRS).is_file()):
         starts = [f"init_from={parent.path}" for parent in run.parent_runs("train")]
         return _command("train", typed, [*_with_dpo(kept), *starts])
     if run.stage == "train":

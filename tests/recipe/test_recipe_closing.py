@@ -57,6 +57,11 @@ def test_pairs_name_the_run_that_they_were_sampled_from(tmp_path):
     assert next_command(run, ["lwexp"]) == f"lwexp train objective=dpo init_from={sft}"
 
 
+def test_imported_pairs_are_for_dpo(tmp_path):
+    (tmp_path / "pairs.jsonl").touch()
+    assert next_command(a_run("import", tmp_path), ["lwexp"]) == "lwexp train objective=dpo"
+
+
 def test_an_incomplete_run_is_repeated_first(tmp_path):
     run = a_run("data", tmp_path, status="incomplete")
     assert next_command(run, ["lwexp"]) == "the same command again, which asks for what is missing"
