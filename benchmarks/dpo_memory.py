@@ -21,31 +21,45 @@ from typing import Any
 from benchmarks.output import Results, show
 
 CASES = ("sft", "dpo_two_passes", "dpo_one_pass")
+FORK = "--fork"
 PROMPT = 8
 
 
 def main() -> None:
-    """Measure each case, or one of them in this process."""
-    if len(sys.argv) == 4 and sys.argv[1] in CASES:
-        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
+    """Measure each case, or with ``--fork`` be the process that forks one for each."""
+    if FORK in sys.argv:
+        _fork(int(sys.argv[2]), int(sys.argv[3]))
         return
     tokens, layers = (4_096, 2) if "--quick" in sys.argv else (8_192, 4)
-    found = {case: _in_a_process(case, tokens, layers) for case in CASES}
+    found = _measure_each(tokens, layers)
     for numbers in found.values():
         numbers |= {f"{name}_over_sft": numbers[name] / found["sft"][name] for name in ("peak_mib", "step_mib")}
     results: Results = {f"pair_of_{tokens}": {"ours": found.pop("dpo_two_passes"), **found}}
     show("dpo_memory", results, ("torch", "transformers"))
 
 
-def _in_a_process(case: str, tokens: int, layers: int) -> dict[str, float]:
+def _measure_each(tokens: int, layers: int) -> dict[str, dict[str, float]]:
+    """Each case in a process of its own; a process between them and this one imports the libraries once and forks."""
     # malloc returns small blocks to the system at once only if it maps them; else the earlier step's peak would remain.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
-    command = [sys.executable, "-m", "benchmarks.dpo_memory", case, str(tokens), str(layers)]
+    command = [sys.executable, "-m", "benchmarks.dpo_memory", FORK, str(tokens), str(layers)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    numbers: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return numbers
+    return {case: json.loads(line) for case, line in zip(CASES, done.stdout.splitlines(), strict=True)}
+
+
+def _fork(tokens: int, layers: int) -> None:
+    import lwexp.train.model.build
+    import lwexp.train.objectives.two_pass  # noqa: F401
+
+    for case in CASES:
+        if child := os.fork():
+            if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+                sys.exit(f"{case} failed")
+        else:
+            print(json.dumps(measure(case, tokens, layers)), flush=True)
+            os._exit(0)
 
 
 def measure(case: str, tokens: int, layers: int) -> dict[str, float]:
