@@ -14,7 +14,7 @@ from lwexp.extend.endpoint import Endpoint
 from lwexp.llm.answer import DRAINED, NoAnswer
 from lwexp.llm.client import Client
 from lwexp.llm.ledger import Ledger
-from lwexp.records import LwexpError, Preempted, heard_signals
+from lwexp.records import LwexpError, Preempted, heard_signals, leave_closed_terminal
 from lwexp.text.plain import first_line
 from lwexp.text.replies import UnreadableError
 
@@ -111,6 +111,7 @@ class _Drain:
         loop = asyncio.get_running_loop()
 
         def caught(number: signal.Signals, reason: BaseException) -> None:
+            leave_closed_terminal()
             # Removed before the message is logged, so that Python's own handler gets a second Ctrl-C.
             loop.remove_signal_handler(signal.SIGINT)
             self.stop(reason)

@@ -55,7 +55,14 @@ from lwexp.records.rows import (
     tally,
     turn_problem,
 )
-from lwexp.records.stop import STOP_SIGNALS, heard_signals, stop_handlers_restored, stops_held, stops_raised
+from lwexp.records.stop import (
+    STOP_SIGNALS,
+    heard_signals,
+    leave_closed_terminal,
+    stop_handlers_restored,
+    stops_held,
+    stops_raised,
+)
 from lwexp.records.table import TableWriter
 
 __all__ = [
@@ -63,8 +70,8 @@ __all__ = [
     "Judgement", "Language", "LengthRule", "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep",
     "Preempted", "PreferencePair", "Prompt", "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling",
     "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "Trace", "Verdict", "atomic", "disk_problem",
-    "first_problem", "heard_signals", "is_locked", "lock_file", "one_at_a_time", "parse_json", "parse_json_lines",
-    "prompt_sha", "published_cells", "read_json_lines", "read_rows", "require_openable", "scan_json_lines", "scan_rows",
-    "stop_handlers_restored", "stops_held", "stops_raised", "tally", "turn_problem", "write_json", "write_rows",
-    "write_text",
+    "first_problem", "heard_signals", "is_locked", "leave_closed_terminal", "lock_file", "one_at_a_time", "parse_json",
+    "parse_json_lines", "prompt_sha", "published_cells", "read_json_lines", "read_rows", "require_openable",
+    "scan_json_lines", "scan_rows", "stop_handlers_restored", "stops_held", "stops_raised", "tally", "turn_problem",
+    "write_json", "write_rows", "write_text",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
 """Signals that ask a command to stop: from ``kill``, a closed terminal, or a scheduler before a job's time is up."""
 
+import errno
 import os
 import signal
+import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -46,6 +48,7 @@ def stops_raised() -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal is_stopping
+        leave_closed_terminal()
         if not is_stopping:
             is_stopping = True
             raise Preempted(signal.Signals(number).name)
@@ -74,3 +77,20 @@ def stops_held(drop: bool) -> Iterator[None]:
         yield
     if told and not drop:
         os.kill(os.getpid(), told[0])
+
+
+def leave_closed_terminal(outputs: Sequence[int] = (1, 2)) -> None:
+    """Discard what is printed from now on if the terminal was closed. Every write to it fails, also when a progress bar
+    ends or the last line says how the run has ended, and the run would then count as failed.
+
+    Args:
+        outputs: File descriptors: standard output and standard error.
+    """
+    for output in outputs:
+        try:
+            termios.tcgetattr(output)
+        except termios.error as error:
+            if error.args[0] == errno.EIO:  # any other file is ENOTTY
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, output)
+                os.close(null)

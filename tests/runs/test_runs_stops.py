@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pty
 import shutil
 import signal
 import sqlite3
@@ -13,7 +14,7 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.config.cli import exit_after
-from lwexp.records import STOP_SIGNALS, LwexpError, Preempted, heard_signals, stops_raised
+from lwexp.records import STOP_SIGNALS, LwexpError, Preempted, heard_signals, leave_closed_terminal, stops_raised
 from lwexp.runs import RunDirectory, open_run
 from lwexp.runs.artifacts import Artifact, Manifest
 from lwexp.runs.command_line import run_command
@@ -92,6 +93,50 @@ def test_nohup_keeps_a_command_running() -> None:
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_fails_no_write_after_the_signal() -> None:
+    """A file and a terminal that is open stay as they are."""
+    closed, open_one = pty.openpty(), pty.openpty()
+    file = os.memfd_create("output")
+    os.close(closed[0])
+    with pytest.raises(OSError, match="Input/output error"):
+        os.write(closed[1], b"lost")
+    leave_closed_terminal([closed[1], open_one[1], file])
+    assert os.write(closed[1], b"lost") == 4
+    os.write(open_one[1], b"seen")
+    assert os.read(open_one[0], 4) == b"seen"
+    assert os.write(file, b"kept") == os.fstat(file).st_size == 4
+    for number in (closed[1], *open_one, file):
+        os.close(number)
+
+
+def test_a_command_whose_terminal_is_closed_ends_with_143(tmp_path: Path) -> None:
+    """As a progress bar does, it prints once more when the signal has ended its work."""
+    terminal, end = pty.openpty()
+    child = os.fork()
+    if child == 0:
+        os.close(terminal)
+        os.login_tty(end)  # this process leads the terminal's session, so that SIGHUP reaches it
+
+        def work() -> None:
+            (tmp_path / "started").touch()
+            try:
+                time.sleep(60)
+            finally:
+                os.write(2, b"the bar ends")
+
+        try:
+            exit_after(work)
+        except SystemExit as left:
+            os._exit(int(str(left.code)))
+        finally:
+            os._exit(99)
+    os.close(end)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
 
 
 def close(run: RunDirectory) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from lwexp.records import Preempted, heard_signals
+from lwexp.records import Preempted, heard_signals, leave_closed_terminal
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class StopRequest:
 
     def _caught(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
+        leave_closed_terminal()
         if number == signal.SIGINT:
             before, self._last_press = self._last_press, time.monotonic()
             if self._last_press - before < SAME_PRESS_SECONDS:
