@@ -70,11 +70,12 @@ class Ledger:
         self._waiting: list[tuple[Sequence[_Statement], asyncio.Future[None]]] = []
         self._flush: asyncio.Task[None] | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
+        opened: list[sqlite3.Connection] = []
         try:
             # Two connections: with a write-ahead log, readers never wait for writers.
-            self._db, self._writer = (
-                sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False) for _ in range(2)
-            )
+            for _ in range(2):
+                opened.append(sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False))
+            self._db, self._writer = opened
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
             # A checkpoint every 40 MB instead of 4, because each one waits for the disk.
@@ -82,6 +83,8 @@ class Ledger:
             self._writer.executescript(SCHEMA)
             add_columns(self._writer)
         except sqlite3.DatabaseError as error:
+            for connection in opened:
+                connection.close()
             fix = "free some space" if "full" in str(error) else "move it away to start a new one"
             raise LwexpError(f"{path} cannot be used as the ledger: {error}; {fix}") from None
 

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_faults_on_a_third_of_all_attempts_change_nothing(start_server: Callable
     texts = [[draft.text for draft in read_rows(run.path / "drafts.jsonl", Draft)] for run in (calm, rough)]
     assert texts[0] == texts[1]
     assert results_of(rough)["tally"] == "10 in = 10 kept"
-    with sqlite3.connect(rough.path / "ledger.sqlite") as ledger:
+    with closing(sqlite3.connect(rough.path / "ledger.sqlite")) as ledger, ledger:
         [retried] = ledger.execute("SELECT COUNT(*) FROM answers WHERE attempts > 1").fetchone()
     assert retried > 5
 
@@ -133,7 +134,7 @@ def wait_for_answers(root: Path, count: int) -> None:
     for _ in range(600):
         for path in root.glob("*/ledger.sqlite"):
             try:
-                with sqlite3.connect(path) as ledger:
+                with closing(sqlite3.connect(path)) as ledger, ledger:
                     if ledger.execute("SELECT COUNT(*) FROM answers").fetchone()[0] >= count:
                         return
             except sqlite3.OperationalError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,12 +62,10 @@ def start(root: Path, url: str) -> forked.Process:
 
 
 def wait_for_answers(root: Path, count: int) -> Path:
-    import sqlite3
-
     for _ in range(1200):
         for path in root.glob("*/ledger.sqlite"):
             try:
-                with sqlite3.connect(path) as ledger:
+                with closing(sqlite3.connect(path)) as ledger, ledger:
                     if ledger.execute("SELECT COUNT(*) FROM answers").fetchone()[0] >= count:
                         return path.parent
             except sqlite3.OperationalError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_reasoning_in_an_older_ledger_is_told_apart_when_it_is_replayed(provider
     """A ledger without the column, whose answer holds its reasoning."""
     model = endpoint(provider, "healthy")
     request = make_request(model, [{"role": "user", "content": "Write about tea."}], 7, None, None)
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as old:
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as old, old:
         columns = "key TEXT PRIMARY KEY, model TEXT, text TEXT, finish_reason TEXT, prompt_tokens INT, "
         old.execute(
             f"CREATE TABLE answers ({columns} completion_tokens INT, cost_usd REAL, attempts INT, created TEXT)"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -189,7 +190,7 @@ def test_a_writer_that_breaks_wakes_every_call(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_ledger_damaged_or_of_another_program_is_one_line(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "l.sqlite") as other:
+    with closing(sqlite3.connect(tmp_path / "l.sqlite")) as other, other:
         other.execute("CREATE TABLE answers (x)")
     with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(LwexpError, match="cannot be read"):
         ledger.totals()
