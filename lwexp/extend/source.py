@@ -9,7 +9,7 @@ from pydantic import Field
 from lwexp.extend.registry import OneOf, Registry
 from lwexp.extend.rows import PAIR_FORMATS, ROW_FORMATS, AutoFormat, AutoPairFormat, PairFormat, RawRow, RowFormat
 from lwexp.extend.settings import Key, Strict
-from lwexp.records import Conversation, PreferencePair
+from lwexp.records import Conversation, FileState, PreferencePair
 
 
 class Found(NamedTuple):
@@ -21,6 +21,9 @@ class Found(NamedTuple):
     """Changes with the content; part of the id of the run that trains on it."""
     run: Path | None = None
     """Directory of the run that wrote it, if one did."""
+    state: FileState | None = None
+    """Of the file or folder, taken before its fingerprint. With it, a change while the source is hashed or read stops
+    the run; without it, only a change after ``find``."""
 
 
 class AnySource(Strict):

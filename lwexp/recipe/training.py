@@ -145,7 +145,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
     sources = resolve_mixture(config)
     parents = [source.run for source in sources if source.run is not None]
     inputs = {source.name: source.found.fingerprint for source in sources}
-    states = {source.name: FileState.of(path) for source in sources if (path := Path(source.found.path)).exists()}
+    states = _states(sources)
     if start is None and config.model.init == "pretrained" and Path(config.model.path or "").is_dir():
         inputs["model"] = model_fingerprint(Path(config.model.path or ""), Path(config.root))
     if start is None and config.model.is_own_template:
@@ -184,6 +184,12 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
         raise
     _show_curves(run)
     return end(run)
+
+
+def _states(sources: Sequence[Resolved]) -> dict[str, FileState]:
+    """The state of each source on this machine, from before it was hashed where the source has kept it."""
+    on_disk = [(source, path) for source in sources if (path := Path(source.found.path)).exists()]
+    return {source.name: source.found.state or FileState.of(path) for source, path in on_disk}
 
 
 def _own_template(config: Config) -> str:

@@ -10,7 +10,7 @@ from lwexp.extend.settings import Strict
 from lwexp.extend.source import Found, RawPairSource, RawSource
 from lwexp.mix.files import FILE_ENDINGS, read_file
 from lwexp.mix.hub import hub_fingerprint, read_hub
-from lwexp.records import LwexpError
+from lwexp.records import FileState, LwexpError
 
 
 class _OneFile(Strict):
@@ -64,4 +64,5 @@ def _found(key: str, path: str) -> Found:
 
     if not Path(path).exists():
         raise LwexpError(f"{key}.path={path} does not exist; wanted a {', '.join(FILE_ENDINGS)} file")
-    return Found(path, fingerprint(Path(path)))
+    state = FileState.of(Path(path))
+    return Found(path, fingerprint(Path(path)), state=state)

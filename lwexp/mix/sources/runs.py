@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from lwexp.extend.registry import register
 from lwexp.extend.settings import Key
 from lwexp.extend.source import DataSource, Found, PairSource
-from lwexp.records import Conversation, LwexpError, PreferencePair, read_rows
+from lwexp.records import Conversation, FileState, LwexpError, PreferencePair, read_rows
 from lwexp.text.plan_text import with_plan
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,8 @@ def _find_output(key: str, run: str, file: str, root: Path, stages: tuple[str, .
     path = found.path / file
     if not path.is_file():
         raise LwexpError(f"{key}.run={run}: {path} is missing; remove {found.path} and make the run again")
-    return Found(str(path), fingerprint(path), found.path)
+    state = FileState.of(path)
+    return Found(str(path), fingerprint(path), found.path, state)
 
 
 def _newest(key: str, file: str, root: Path, stages: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
