@@ -38,11 +38,11 @@ class ApiEngine(Strict):
     """litellm's name, such as openai/gpt-4o or hosted_vllm/<the name the server gives it>."""
     base_url: str | None = None
     """The server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str | None, Key("label", still_in_ids=True)] = None
     """The NAME of the environment variable that holds the key. Never the key."""
     supports_top_k: Annotated[bool, Key(formerly="sends_top_k")] = False
     """Send sample.top_k and sample.repetition_penalty (vLLM and SGLang accept them, most providers refuse them)."""
-    price: Price | None = None
+    price: Annotated[Price | None, Key("speed", still_in_ids=True)] = None
     limits: Annotated[Limits, Key("speed")] = Field(default_factory=Limits)
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ class ServerEngine(Strict):
     """A server of yours, such as http://127.0.0.1:8000/v1; null starts one on the model's folder."""
     model: Annotated[str | None, Key(neutral=None)] = None
     """The name that your server gives the model, such as hosted_vllm/longwriter (hosted_vllm/ may be left out)."""
-    api_key_env: Annotated[str | None, Key(neutral=None)] = None
+    api_key_env: Annotated[str | None, Key("label", neutral=None, still_in_ids=True)] = None
     """The NAME of the environment variable that holds the key of your server. Never the key."""
     path: str | None = None
     """A model folder in Hugging Face format instead of a training run's; null takes ``run``."""

@@ -93,9 +93,9 @@ class Hosted(Endpoint):
 
     base_url: str | None = None
     """An OpenAI-compatible server, such as http://127.0.0.1:8000/v1; null for the provider's own."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str | None, Key("label", still_in_ids=True)] = None
     """The NAME of the environment variable that holds the key. Never the key."""
-    price: Price | None = None
+    price: Annotated[Price | None, Key("speed", still_in_ids=True)] = None
     json_schema: Annotated[bool, Key(neutral=True)] = True
     """Whether yes-or-no questions, verdicts and plans (``generate.plan.form``) send a JSON schema to models that accept
     one; false leaves it to the prompt. If a server refuses the schema, it is asked again without one."""

@@ -37,6 +37,8 @@ class Key:
             run's id, so that the ids of earlier runs do not change.
         read_by: Commands that read it (keys of the root config only).
         shapes: Stages whose results it shapes (sections of the root config only).
+        still_in_ids: It cannot change a result, but earlier versions counted it in ids. It still counts there, so that
+            ids stay as they are; a run that differs only in such keys is found and continued instead.
         formerly: Its name in earlier versions. Ids are still computed with it, and stored configs with it are read;
             typing it gives an error with the new name.
     """
@@ -45,6 +47,7 @@ class Key:
     neutral: Any = _UNSET
     read_by: tuple[str, ...] = ()
     shapes: tuple[str, ...] = ()
+    still_in_ids: bool = False
     formerly: str | None = None
 
     @property

@@ -41,6 +41,7 @@ from lwexp.runs.artifacts import (
     Parent,
 )
 from lwexp.runs.code import changes_since, checkout, code_fingerprints, what_changed
+from lwexp.runs.find import find_twin
 from lwexp.runs.identity import run_id
 from lwexp.runs.logs import attach_log, detach_log
 from lwexp.runs.progress import keep_progress_in, stop_keeping_progress_in
@@ -165,6 +166,8 @@ def open_run(
     """
     name = config.name or default_name
     path, old = _found(stage, config, name, inputs)
+    if old is not None and run_id(stage, config, inputs) not in path.name:
+        log.info("%s is this run: no setting that can change its results is different", old.id)
     if old is not None and old.is_finished and not config.rerun:
         _warn_of_changed_code(old, config)
         return old
@@ -205,12 +208,14 @@ def open_run(
 
 def _found(stage: str, config: Config, name: str, inputs: Mapping[str, str]) -> tuple[Path, RunDirectory | None]:
     """A run's directory, and the run that is there. A run of an earlier version, whose id had the whole paths of its
-    inputs, keeps its directory."""
+    inputs, and a run that differs only in keys that cannot change a result (``Key.still_in_ids``) keep theirs."""
     ids = (run_id(stage, config, inputs, whole_paths=whole) for whole in (False, True))
     path, earlier = (Path(config.root) / f"{name}-{id}" for id in ids)
-    if (old := RunDirectory.at(path)) is None and (kept := RunDirectory.at(earlier)) is not None:
-        return earlier, kept
-    return path, old
+    for place in (path, earlier):
+        if (old := RunDirectory.at(place)) is not None:
+            return place, old
+    twin = find_twin(stage, config, name, inputs)
+    return (path, None) if twin is None else (twin.path, RunDirectory.load(twin.path))
 
 
 def _warn_of_changed_code(run: Run, config: Config) -> None:

@@ -1,12 +1,15 @@
 """Find a run by directory, by name, or as the newest finished one of its kind."""
 
+import glob
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from lwexp.config.schema import Config
 from lwexp.records import LwexpError
 from lwexp.runs.artifacts import SET_ASIDE, Manifest
+from lwexp.runs.identity import run_id
 from lwexp.runs.run import Run
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,28 @@ def find_run(
     if not good:
         raise LwexpError(f"{key}={wanted}: {problems[named[-1].id]}")
     return _warned(good[-1], key)
+
+
+def find_twin(stage: str, config: Config, name: str, inputs: Mapping[str, str]) -> Run | None:
+    """A run that differs from this config only in keys that cannot change a result (``Key.still_in_ids``).
+
+    Args:
+        stage: The kind of run.
+        config: The whole config.
+        name: The name that the run must have.
+        inputs: Name -> fingerprint of everything the run reads.
+    """
+    work = run_id(stage, config, inputs, earlier=False)
+    if work == run_id(stage, config, inputs):  # the stage has no such key
+        return None
+    twins = []
+    for folder in Path(config.root).glob(f"{glob.escape(name)}-{'[0-9a-f]' * 8}"):
+        run = Run.at(folder)
+        if run is None or (run.stage, run.name, run.manifest.inputs) != (stage, name, dict(inputs)):
+            continue
+        if run.config is not None and run_id(stage, run.config, inputs, earlier=False) == work:
+            twins.append(run)
+    return max(twins, key=lambda run: (run.is_usable, run.manifest.created, run.id), default=None)
 
 
 def _problem(run: Run, stages: tuple[str, ...], labels: Mapping[str, str]) -> str | None:

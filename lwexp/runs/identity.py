@@ -17,33 +17,36 @@ from lwexp.records.checksums import shaping_files
 _HASHES = ".model_hashes.json"
 
 
-def identity_tree(stage: str, config: Config, *, choices: bool = True) -> Tree:
+def identity_tree(stage: str, config: Config, *, choices: bool = True, earlier: bool = True) -> Tree:
     """The part of a config that shapes the results of ``stage``.
 
     Args:
         stage: The kind of run.
         config: The whole config.
         choices: Whether to include keys that only choose among samples (``Key.affects`` is choice).
+        earlier: Whether to include keys that count only because earlier versions counted them (``Key.still_in_ids``).
     """
     ignored = ("speed", "label") if choices else ("speed", "label", "choice")
-    return {name: part for name, part in _shaping(config, ignored).items() if name in sections_of(Config, stage)}
+    tree = _shaping(config, ignored, earlier)
+    return {name: part for name, part in tree.items() if name in sections_of(Config, stage)}
 
 
-def _shaping(value: Any, ignored: tuple[str, ...]) -> Any:
+def _shaping(value: Any, ignored: tuple[str, ...], earlier: bool) -> Any:
     """``value`` as JSON, without keys that cannot change a result or have no effect at their value."""
     if isinstance(value, Strict):
         value = value.identified()
         tree = {}
         for name, field in type(value).model_fields.items():
             key, own = key_of(field), getattr(value, name)
-            if key.affects in ignored or (key.has_neutral and own == key.neutral):
+            is_ignored = key.affects in ignored and not (earlier and key.still_in_ids)
+            if is_ignored or (key.has_neutral and own == key.neutral):
                 continue
-            tree[key.formerly or name] = written(field, _shaping(own, ignored))
+            tree[key.formerly or name] = written(field, _shaping(own, ignored, earlier))
         return tree
     if isinstance(value, dict):
-        return {name: _shaping(item, ignored) for name, item in value.items()}
+        return {name: _shaping(item, ignored, earlier) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_shaping(item, ignored) for item in value]
+        return [_shaping(item, ignored, earlier) for item in value]
     return value
 
 
@@ -60,7 +63,9 @@ _BY_CONTENT = {
 """Stage and input -> the key with the path of a file or folder that the input is the fingerprint of."""
 
 
-def run_id(stage: str, config: Config, inputs: Mapping[str, str], *, whole_paths: bool = False) -> str:
+def run_id(
+    stage: str, config: Config, inputs: Mapping[str, str], *, whole_paths: bool = False, earlier: bool = True
+) -> str:
     """Eight hex digits over the stage, its shaping config and the fingerprints of its inputs.
 
     Args:
@@ -69,8 +74,10 @@ def run_id(stage: str, config: Config, inputs: Mapping[str, str], *, whole_paths
         inputs: Name -> fingerprint. The path of such an input counts by its last part alone, which answers and pages
             show as a name: the same content in another folder is the same run.
         whole_paths: As in earlier versions, where the whole path counted.
+        earlier: As in ``identity_tree``. Ids of directories have them; two runs that are equal without them do the
+            same work.
     """
-    tree = identity_tree(stage, config)
+    tree = identity_tree(stage, config, earlier=earlier)
     for (of, name), key in _BY_CONTENT.items():
         if of == stage and name in inputs and not whole_paths:
             _shorten(tree, key.split("."))

@@ -100,7 +100,8 @@ def run_of(folder: Path, provider: Provider, file: Path, *overrides: str) -> Run
 def test_a_change_that_does_not_change_a_request_pays_for_nothing(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before, each of these seven paid for all calls again. The drafts are the same; only the first run has spent."""
+    """Before, each of these seven paid for all calls again. The drafts are the same; only the first run has spent.
+    The name of a key's variable and a price are not even another run."""
     monkeypatch.setenv("B_KEY", "canary-0")
     file = instruction_file(tmp_path)
     copy = instruction_file(tmp_path, name="copy.jsonl")
@@ -110,8 +111,6 @@ def test_a_change_that_does_not_change_a_request_pays_for_nothing(
     other_name = provider.url.replace("127.0.0.1", "localhost")
     changes: list[tuple[Path, tuple[str, ...]]] = [
         (copy, ()),
-        (file, ("teacher.api_key_env=B_KEY",)),
-        (file, ("teacher.price={input_per_mtok: 1, output_per_mtok: 2}",)),
         (file, (f"teacher.base_url={other_name}",)),
         (file, ("name=other",)),
         (file, ("generate.min_words=1",)),
@@ -125,6 +124,9 @@ def test_a_change_that_does_not_change_a_request_pays_for_nothing(
         assert (run.manifest.results["calls"], run.manifest.results["cost_usd"]) == (21, 0.0)
         if path == file:
             assert (run.path / "drafts.jsonl").read_bytes() == (first.path / "drafts.jsonl").read_bytes()
+    for same in ("teacher.api_key_env=B_KEY", "teacher.price={input_per_mtok: 1, output_per_mtok: 2}"):
+        assert run_of(tmp_path, provider, file, same).path == first.path
+        assert len(provider.calls) == paid
     # Negative controls: another seed, and another root, ask again.
     run_of(tmp_path, provider, file, "seed=1")
     run_of(tmp_path / "elsewhere", provider, file)

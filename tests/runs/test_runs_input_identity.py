@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import Config, compose
-from lwexp.recipe import evaluation, pairs
+from lwexp.extend.source import Found
+from lwexp.mix.resolve import Resolved
+from lwexp.mix.sources.files import FileSource, PairsFileSource
+from lwexp.recipe import evaluation, pairs, training
 from lwexp.records import FileState, LwexpError
 from lwexp.runs import Run, fingerprint, open_run
 from lwexp.runs.artifacts import DataResults, Manifest
@@ -113,6 +116,78 @@ def test_a_run_of_an_earlier_version_is_found_by_the_id_with_whole_paths(here: P
     again = open_run("data", config, default_name="x", inputs=inputs)
 
     assert (again.path.name, again.is_finished) == (earlier, True)
+
+
+WORK = ("teacher=gpt4o", "judge=gpt4o", "engine=litellm", "engine.model=openai/x")
+SAME = [
+    "teacher.api_key_env=B_KEY", "teacher.price={input_per_mtok: 1, output_per_mtok: 2}", "judge.api_key_env=null",
+    "judge.price={input_per_mtok: 0, output_per_mtok: 0}", "engine.api_key_env=B_KEY",
+    "engine.price={input_per_mtok: 1, output_per_mtok: 2}",
+]  # fmt: skip
+OTHER = ["teacher.base_url=http://h:1/v1", "judge.temperature=1", "engine.supports_top_k=true", "name=y", "seed=1"]
+
+
+def opened(root: Path, stage: str, *more: str, inputs: dict[str, str] | None = None) -> Path:
+    with open_run(stage, compose(*WORK, f"root={root}", *more), default_name="x", inputs=inputs or {}) as run:
+        run.leave()
+    return run.path
+
+
+@pytest.mark.parametrize("typed", SAME)
+def test_a_price_and_the_name_of_a_keys_variable_are_the_same_run(tmp_path: Path, typed: str) -> None:
+    """Earlier versions counted them in ids, which must stay as they are: the run keeps the id of its first start."""
+    stage = "data" if typed.startswith("teacher") else "evaluate"
+    first = opened(tmp_path, stage)
+    assert first.name == f"x-{run_id(stage, compose(*WORK, f'root={tmp_path}'), {})}"
+    assert run_id(stage, compose(*WORK, typed), {}) != run_id(stage, compose(*WORK), {})
+
+    assert opened(tmp_path, stage, typed) == first
+    assert opened(tmp_path, stage, typed, inputs={"source": "1"}) != first
+
+
+@pytest.mark.parametrize("typed", OTHER)
+def test_a_server_a_port_and_a_setting_are_another_run(tmp_path: Path, typed: str) -> None:
+    """The control. Two ports of one host are two servers, which may hold two models under one name."""
+    stage = "data" if typed.startswith("teacher") else "evaluate"
+    first = opened(tmp_path, stage, "teacher.base_url=http://h:2/v1")
+    assert opened(tmp_path, stage, "teacher.base_url=http://h:2/v1", "judge.api_key_env=B_KEY", typed) != first
+
+
+@pytest.mark.parametrize("source", [FileSource, PairsFileSource])
+def test_a_source_that_changes_while_it_is_hashed_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: type[FileSource] | type[PairsFileSource]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+
+    def found() -> FileState:
+        state = source(path=str(path)).find("mixture.sources.a", tmp_path).state
+        assert state is not None
+        return state
+
+    found().require_same(path, "mixture.sources.a")  # the control
+
+    def hashed(file: Path) -> str:
+        mark = fingerprint(file)
+        file.write_text("{} \n")
+        return mark
+
+    monkeypatch.setattr("lwexp.runs.fingerprint", hashed)
+    with pytest.raises(LwexpError, match=r"^mixture\.sources\.a=.*: was changed while it was read"):
+        found().require_same(path, "mixture.sources.a")
+
+
+def test_training_compares_with_the_state_from_before_the_hash(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("{}\n")
+    source = FileSource(path=str(path))
+    before = FileState.of(path)
+    path.write_text("{} \n")
+    found = {"kept": Found(str(path), "", state=before), "not kept": Found(str(path), "")}
+
+    states = training._states([Resolved(name, "", source, where) for name, where in found.items()])
+
+    assert states == {"kept": before, "not kept": FileState.of(path)}
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
