@@ -19,19 +19,31 @@ def atomic(path: Path, *, durable: bool = False) -> Iterator[Path]:
         path: Where the file or folder goes.
         durable: Wait until the file's bytes are on the disk, so that a power cut cannot leave an empty one.
     """
-    aside = path.with_name(path.name + ".tmp")
+    aside, former = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old.tmp")
     _remove(aside)
+    _put_back(former, path)
+    _remove(former)
     try:
         yield aside
         if durable:
             with aside.open("rb") as written:
                 os.fsync(written.fileno())
         if path.is_dir():
-            shutil.rmtree(path)  # a folder cannot be renamed onto another
+            # A folder cannot be renamed onto another. It is not deleted in place, because a kill while its files are
+            # deleted would leave half a folder under a name that stands for a whole one.
+            path.rename(former)
         aside.replace(path)
+        _remove(former)
     except BaseException:
+        _put_back(former, path)
         _remove(aside)
         raise
+
+
+def _put_back(former: Path, path: Path) -> None:
+    """Undo the first of the two renames of ``atomic``, if the second did not follow."""
+    if former.is_dir() and not path.exists():
+        former.rename(path)
 
 
 def _remove(path: Path) -> None:

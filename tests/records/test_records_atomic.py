@@ -37,6 +37,31 @@ def test_a_folder_replaces_a_folder_and_no_file_of_the_old_one_stays(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_stop_while_the_old_folder_is_deleted_leaves_the_new_one_whole(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    path.mkdir()
+    for name in ("a", "b"):
+        (path / name).write_text("old")
+
+    def stopped(folder, ignore_errors=False):
+        next(folder.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+    def replaced(patch):
+        with atomic(path) as aside:
+            aside.mkdir()
+            for name in ("a", "b"):
+                (aside / name).write_text("new")
+            patch.setattr("shutil.rmtree", stopped)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        replaced(patch)
+    assert {file.name: file.read_text() for file in path.iterdir()} == {"a": "new", "b": "new"}
+    with atomic(path) as aside:
+        aside.mkdir()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "packs"
     killed = (
