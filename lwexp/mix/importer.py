@@ -1,7 +1,7 @@
 """Import a set of conversations or pairs: ``python generate_data.py task=import source=<file, folder or hub id>``."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ from lwexp.text.plain import plural, slug
 
 log = logging.getLogger(__name__)
 
-_LOOK_AHEAD = 100  # rows to look at, to tell conversations from pairs
+_LOOK_AHEAD = 100  # rows to look at, at most, to tell conversations from pairs
 
 
 class _Source(NamedTuple):
@@ -150,9 +150,9 @@ def _read(
         LwexpError: If no row can be used; with on_bad_row=error, at the first broken row.
     """
     counts = _Counts()
-    first = list(islice(source.rows, _LOOK_AHEAD))
-    parse = parse_pairs if holds_pairs(row.value for row in first) else parse_conversations
-    for parsed in parse(chain(first, source.rows), origin=source.origin, name=source.name):
+    first: deque[RawRow] = deque()
+    parse = parse_pairs if holds_pairs(_looked_at(source.rows, first)) else parse_conversations
+    for parsed in parse(chain(_let_go(first), source.rows), origin=source.origin, name=source.name):
         if isinstance(parsed, Failure) and config.on_bad_row == "error":
             raise LwexpError(f"{parsed.detail}; fix the row, or leave broken rows out with on_bad_row=skip")
         row = parsed if isinstance(parsed, Failure) else _filtered(parsed, config.filter, source)
@@ -173,6 +173,19 @@ def _read(
         problem = next(iter(counts.first.values()), "the file has no rows")
         raise LwexpError(f"source={source.origin}: no row can be used ({counts.lost.total():,} read); {problem}")
     return counts
+
+
+def _looked_at(rows: Iterator[RawRow], kept: deque[RawRow]) -> Iterator[object]:
+    """The first rows' values; the rows are kept, to be parsed afterwards."""
+    for row in islice(rows, _LOOK_AHEAD):
+        kept.append(row)
+        yield row.value
+
+
+def _let_go(rows: deque[RawRow]) -> Iterator[RawRow]:
+    """Each row once. A row may have hundreds of megabytes, so none is kept until the end."""
+    while rows:
+        yield rows.popleft()
 
 
 def _filtered(

@@ -69,13 +69,21 @@ def parse_json(content: str | bytes) -> Any:
 
 def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:
     """The same for lines from anywhere. Blank lines and a byte order mark are skipped."""
-    for number, line in enumerate(lines, start=1):
+    number = 0
+    for line in lines:  # not enumerated: it would keep the line, and a row may have hundreds of megabytes
+        number += 1
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line.decode("utf-8-sig"))
+            text = line.decode("utf-8-sig")
+            del line
+            value = json.loads(text)
+            del text
         except (ValueError, RecursionError) as error:
             yield BadRow(number, f"is not JSON: {error}")
+        else:
+            yield number, value
+            del value
 
 
 def read_json_lines(path: Path, *, key: str = "") -> Iterator[tuple[int, Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
+from pydantic import TypeAdapter
+
 from lwexp.records.atomic import atomic
 from lwexp.records.rows import Row
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 R = TypeVar("R", bound=Row)
-_BATCH_CHARACTERS = 32_000_000  # of JSON; a Parquet row group is about as large before compression
+_BATCH_BYTES = 32_000_000  # of JSON; a Parquet row group is about as large before compression
 _PLAIN = {str: "string", int: "int64", float: "float64", bool: "bool_"}
 
 
@@ -41,31 +43,46 @@ class TableWriter(ExitStack[bool | None], Generic[R]):
         lines, columns = (
             self.enter_context(atomic(folder / f"{stem}.{kind}", durable=True)) for kind in ("jsonl", "parquet")
         )
-        self._lines = self.enter_context(lines.open("w", encoding="utf-8"))
+        self._lines = self.enter_context(lines.open("wb"))
         self._columns = self.enter_context(pq.ParquetWriter(columns, self._schema))
         self.push(self._write_rest)
-        self._waiting: list[str] = []
-        self._waiting_characters = 0
+        self._rows = TypeAdapter(row_type)
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
 
     def append(self, row: R) -> None:
-        line = row.model_dump_json() + "\n"
+        line = self._rows.dump_json(row)
         self._lines.write(line)
-        self._waiting.append(line)
-        self._waiting_characters += len(line)
+        self._lines.write(b"\n")
         self.count += 1
-        if self._waiting_characters >= _BATCH_CHARACTERS:
+        if len(line) >= _BATCH_BYTES:
+            del line
+            if self._waiting:
+                self._write_batch()
+            self._write_alone(row)
+            return
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes >= _BATCH_BYTES:
             self._write_batch()
 
     def _write_batch(self) -> None:
         """Arrow parses the lines: faster than converting Python objects, which would also import pandas."""
         from pyarrow import json
 
-        data = "".join(self._waiting).encode()
+        data = b"\n".join(self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
         one_block = json.ReadOptions(block_size=len(data) + 1)
         by_schema = json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="error")
         table = json.read_json(io.BytesIO(data), one_block, by_schema) if data else self._schema.empty_table()
         self._columns.write_table(table)
-        self._waiting, self._waiting_characters = [], 0
+
+    def _write_alone(self, row: R) -> None:
+        """A row of a batch's size becomes a row group from its own texts, because its JSON would be another copy or
+        two of them."""
+        import pyarrow as pa
+
+        self._columns.write_table(pa.Table.from_pylist([row.model_dump()], self._schema))
 
     def _write_rest(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
