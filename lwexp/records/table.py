@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import NoneType, UnionType
@@ -44,7 +45,11 @@ class TableWriter(ExitStack[bool | None], Generic[R]):
             self.enter_context(atomic(folder / f"{stem}.{kind}", durable=True)) for kind in ("jsonl", "parquet")
         )
         self._lines = self.enter_context(lines.open("wb"))
-        self._columns = self.enter_context(pq.ParquetWriter(columns, self._schema))
+        numbers = list(_number_columns(self._schema))
+        self._columns = self.enter_context(
+            # Of texts, dictionaries and statistics would hold several copies of the longest, and save no space.
+            pq.ParquetWriter(columns, self._schema, use_dictionary=numbers, write_statistics=numbers)
+        )
         self.push(self._write_rest)
         self._rows = TypeAdapter(row_type)
         self._waiting: list[bytes] = []
@@ -94,6 +99,20 @@ def arrow_schema(row_type: type[Row]) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([(name, _arrow_type(field.annotation)) for name, field in row_type.model_fields.items()])
+
+
+def _number_columns(fields: Iterable[pa.Field], above: str = "") -> Iterator[str]:
+    """Paths of the columns that hold no text, as Parquet names them: ``messages.list.element.weight``."""
+    import pyarrow as pa
+
+    for field in fields:
+        path, kind = f"{above}{field.name}", field.type
+        while pa.types.is_list(kind):
+            path, kind = f"{path}.list.element", kind.value_type
+        if pa.types.is_struct(kind):
+            yield from _number_columns(kind, f"{path}.")
+        elif not pa.types.is_string(kind):
+            yield path
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:

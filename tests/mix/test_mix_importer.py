@@ -153,3 +153,35 @@ def test_an_import_that_fails_halfway_leaves_no_file_that_looks_whole(tmp_path: 
         import_conversations(config)
     (folder,) = (tmp_path / "runs").iterdir()
     assert not [path.name for path in folder.iterdir() if path.name.startswith(("conversations", "pairs"))]
+
+
+@pytest.mark.parametrize(("batch", "groups"), [(32_000_000, 1), (800, 3)])
+def test_a_row_as_large_as_a_batch_is_written_alone_and_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, groups: int
+) -> None:
+    """Small, large, small. A text has neither statistics nor a dictionary, which would hold copies of it."""
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr("lwexp.records.table._BATCH_BYTES", batch)
+    large = {"conversations": [GOOD["conversations"][0], {"from": "gpt", "value": "Hello \u4f60\n" * 90}]}
+    run = imported(
+        compose(f"root={tmp_path}/runs", "task=import", f"source='{write(tmp_path / 'a.json', GOOD, large, GOOD)}'")
+    )
+
+    rows = list(read_rows(run.path / "conversations.jsonl", Conversation))
+    table = pq.read_table(run.path / "conversations.parquet")
+    assert [Conversation(**row) for row in _without_empty(table.to_pylist())] == rows
+    about = pq.ParquetFile(run.path / "conversations.parquet").metadata
+    assert about.num_row_groups == groups
+    columns = {about.schema.column(at).path: about.row_group(0).column(at) for at in range(about.num_columns)}
+    assert not columns["messages.list.element.content"].is_stats_set
+    assert "RLE_DICTIONARY" not in columns["messages.list.element.content"].encodings
+    assert columns["actual_words"].is_stats_set  # the control
+    assert "RLE_DICTIONARY" in columns["actual_words"].encodings
+
+
+def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As the row type has it: a missing weight or reasoning is absent."""
+    for row in rows:
+        row["messages"] = [{name: value for name, value in m.items() if value is not None} for m in row["messages"]]
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
