@@ -52,8 +52,15 @@ def main() -> None:
     show("report_page", {f"{models}x{prompts}": {"ours": figures}}, ("jinja2", "playwright"))
 
 
-def write_runs(root: Path, models: int, prompts: int) -> list[Path]:
-    """Evaluation runs whose answers, verdicts and checks are drawn at random; returns their folders."""
+def write_runs(root: Path, models: int, prompts: int, lengths: tuple[int, ...] = _LENGTHS) -> list[Path]:
+    """Evaluation runs whose answers, verdicts and checks are drawn at random; returns their folders.
+
+    Args:
+        root: Where they go.
+        models: How many runs, each of another model.
+        prompts: Answers of each.
+        lengths: The lengths asked for, in words.
+    """
     draw = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgk"
     words = ["".join(draw.choices(letters, k=draw.randint(2, 10))) for _ in range(_VOCABULARY)]
@@ -62,16 +69,17 @@ def write_runs(root: Path, models: int, prompts: int) -> list[Path]:
     for model in range(models):
         run = root / f"eval-model{model}-{model:08x}"
         run.mkdir(parents=True, exist_ok=True)
-        bench = {"kind": "ruler", "name": "made_up", "version": "1", "required_words": list(_LENGTHS)}
+        bench = {"kind": "ruler", "name": "made_up", "version": "1", "required_words": list(lengths)}
         write_json(run / CONFIG, {"bench": bench, "judge": {"model": _JUDGE}})
         manifest = Manifest(id=run.name, name=run.name, stage="evaluate", status="finished")
         manifest.write(run)
-        rows = [_answer(draw, words, weights, number, f"vendor/model-{model}") for number in range(prompts)]
+        asked = [lengths[number % len(lengths)] for number in range(prompts)]
+        rows = [_answer(draw, words, weights, n, asked[n], f"vendor/model-{model}") for n in range(prompts)]
         judged = [_judgement(draw, row.id) for row in rows]
         write_rows(run / RESPONSES, rows)
         write_rows(run / JUDGEMENTS, judged)
         write_rows(run / CHECKS, [_check(row) for row in rows])
-        lengths = [
+        scored = [
             Verdict(response_id=row.id, kind="length", scorer="S_l",
                     score=score_length(row.required_words or 0, row.words))
             for row in rows
@@ -81,13 +89,14 @@ def write_runs(root: Path, models: int, prompts: int) -> list[Path]:
                     dimensions=row.dimensions)
             for row in judged
         ]  # fmt: skip
-        write_rows(run / VERDICTS, lengths + qualities)
+        write_rows(run / VERDICTS, scored + qualities)
         runs.append(run)
     return runs
 
 
-def _answer(draw: random.Random, words: list[str], weights: list[float], number: int, model: str) -> Response:
-    asked = _LENGTHS[number % len(_LENGTHS)]
+def _answer(
+    draw: random.Random, words: list[str], weights: list[float], number: int, asked: int, model: str
+) -> Response:
     drawn = draw.choices(words, cum_weights=weights, k=round(asked * draw.uniform(0.5, 1.2)))
     starts = range(0, len(drawn), 80)
     text = "\n\n".join(" ".join(drawn[start : start + 80]).capitalize() + "." for start in starts)

@@ -1,0 +1,1 @@
+"""How time and memory grow with the number of rows, answers, models and trials (docs/scale.md)."""
