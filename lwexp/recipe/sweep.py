@@ -166,6 +166,10 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     if not evaluated:
         log.warning("no trial was evaluated: the report lists them, without scores; set evaluate_after=true")
     log.info("comparison of %s, %d of them evaluated: %s", plural(len(trials), "trial"), evaluated, report)
+    if failed := sum(trial.status == "failed" for trial in trials):
+        log.info("next: the same command again, after fixing what failed; it runs %s", plural(failed, "trial"))
+    elif evaluated:
+        log.info("next: lwexp report %s study=<page>.md, for the answer as a Markdown page", folder)
 
 
 def _is_evaluated(trial: Trial) -> bool:

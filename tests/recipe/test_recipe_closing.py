@@ -4,9 +4,11 @@ import pytest
 
 from lwexp.config import compose
 from lwexp.recipe.closing import end, next_command
+from lwexp.recipe.sweep import compare_trials
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Manifest, Parent
 from lwexp.runs.trial_process import RECORD_VARIABLE
+from lwexp.runs.trials import Trial
 from tests.docs_commands import call_of
 
 
@@ -86,3 +88,22 @@ def test_a_trial_of_a_sweep_says_only_where_it_is(tmp_path, caplog, monkeypatch)
     caplog.set_level("INFO", "lwexp")
     end(a_run("train", tmp_path))
     assert caplog.messages == [f"finished: {tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "last"),
+    [
+        ("finished", "next: lwexp report {folder} study=<page>.md, for the answer as a Markdown page"),
+        ("failed", "next: the same command again, after fixing what failed; it runs 1 trial"),
+    ],
+)
+def test_a_sweep_says_what_comes_next(status, last, tmp_path, caplog, monkeypatch):
+    evaluation = tmp_path / "eval-1"
+    evaluation.mkdir()
+    a_run("evaluate", evaluation).manifest.write(evaluation)
+    monkeypatch.setattr("lwexp.report.compare", lambda paths, out: out)
+    caplog.set_level("INFO", "lwexp")
+    folder = tmp_path / "sweep-1"
+    folder.mkdir()
+    compare_trials([Trial(0, [], str(folder / "0.log"), status=status, runs=[str(evaluation)])], folder)
+    assert caplog.messages[-1] == last.format(folder=folder)
