@@ -5,4 +5,4 @@ Each room's ``__init__`` says what it reads, what it writes and what it never to
 From Python, the commands are the functions of ``lwexp.api``.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
