@@ -60,6 +60,8 @@ class RunProgress(Artifact):
     text: str
     """The same as in the log: done, total, rate and time left."""
     numbers: Numbers = Numbers()
+    is_over: bool = False
+    """Whether this work is done, and the run does something that is not counted."""
     started: str = ""
     """When this work began, in the newest start of the run."""
     updated: str = ""
@@ -131,16 +133,18 @@ def shown(what: str, measure: Measure) -> Iterator[None]:
     with ExitStack() as stack:
         show, seconds = _painter(what, measure, stack)
         keep = _keeper(what, measure)
-        keep()
+        keep(False)
         # In threads, because a single call or step may take longer than the interval between two lines.
-        tellers = [_repeat(show, seconds, ended), _repeat(keep, KEEP_EVERY_SECONDS, ended)]
+        tellers = [_repeat(show, seconds, ended), _repeat(lambda: keep(False), KEEP_EVERY_SECONDS, ended)]
+        is_over = False
         try:
             yield
+            is_over = True
         finally:
             ended.set()
             for teller in tellers:
                 teller.join()
-            keep()
+            keep(is_over)
 
 
 @contextmanager
@@ -181,18 +185,18 @@ def stop_keeping_progress_in(folder: Path) -> None:
     _folders.remove(folder)
 
 
-def _keeper(what: str, measure: Measure) -> Callable[[], None]:
-    """A function that writes progress.json; without a run it does nothing."""
+def _keeper(what: str, measure: Measure) -> Callable[[bool], None]:
+    """A function that writes progress.json, given whether the work is over; without a run it does nothing."""
     if not _folders:
-        return lambda: None
+        return lambda _: None
     folder, started = _folders[-1], _now()
 
-    def keep() -> None:
+    def keep(is_over: bool) -> None:
         # The file is for onlookers: neither a full disk nor a count that changes while it is read may end the run.
         with suppress(OSError, RuntimeError):
             RunProgress(
-                what=what, share=measure.share, text=str(measure), numbers=measure.numbers, started=started,
-                updated=_now(),
+                what=what, share=measure.share, text=str(measure), numbers=measure.numbers, is_over=is_over,
+                started=started, updated=_now(),
             ).write(folder)  # fmt: skip
 
     return keep

@@ -8,12 +8,12 @@ from lwexp.pages.display import dollars, duration
 from lwexp.report.figures.training_metrics import training_rows
 from lwexp.report.training.curves import HELD_OUT, TRAINED, lines_of
 from lwexp.runs import Run
-from lwexp.runs.artifacts import HELD_OUT_METRICS, LOG, METRICS
+from lwexp.runs.artifacts import HELD_OUT_METRICS, LOG, METRICS, REPORT, TRAINING_PAGE, VIEWER
 from lwexp.runs.progress import RunProgress
 from lwexp.runs.trials import Trial
 from lwexp.text.plain import one_line, visible
 from lwexp.watch.changes import Cache, state_of
-from lwexp.watch.index import Row, progress_of
+from lwexp.watch.index import Index, Row, progress_of, with_progress
 from lwexp.watch.sweeps import Sweep
 
 _LOG_BYTES, _LOG_LINES = 32_768, 80
@@ -22,9 +22,14 @@ _Chart = dict[str, Any]
 
 
 class Details:
-    """Reads runs for the page; curves are computed again only when their files have changed."""
+    """Reads runs for the page; curves are computed again only when their files have changed.
 
-    def __init__(self) -> None:
+    Args:
+        index: The list of the same runs.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
         self._charts: Cache[list[_Chart]] = Cache()
 
     def of(self, row: Row, run: Run | Sweep) -> dict[str, Any]:
@@ -35,21 +40,30 @@ class Details:
             run: The same run.
         """
         if isinstance(run, Sweep):
-            trials = [_trial(trial, state) for trial, state in zip(run.trials, run.states, strict=True)]
+            trials = [self._trial(trial, state) for trial, state in zip(run.trials, run.states, strict=True)]
             return row._asdict() | {"trials": trials, "tiles": [], "charts": [], "log": []}
         progress = progress_of(run)
         is_running = row.state == "running"
-        return row._asdict() | {
+        return with_progress(row, progress)._asdict() | {
             "path": str(run.path),
+            "pages": [name for name in (REPORT, TRAINING_PAGE, VIEWER) if (run.path / name).is_file()],
+            "made_from": self._index.linked(run.parents),
             "command": run.manifest.command,
             "starts": run.manifest.starts,
-            "what": progress.what if progress else "",
-            "text": progress.text if progress else "",
-            "share": progress.share if progress else None,
             "numbers": progress.numbers.model_dump(mode="json") if progress else {},
             "tiles": [*_done(run), *_counted(run, progress, is_running=is_running)],
             "charts": self._charts_of(run),
             "log": log_end(run.path),
+        }
+
+    def _trial(self, trial: Trial, state: str) -> dict[str, Any]:
+        return {
+            "number": trial.number + 1,
+            "label": one_line(trial.label, 200),
+            "state": state,
+            "note": one_line(trial.reason or trial.state, 300),
+            "seconds": trial.seconds,
+            "runs": self._index.linked(Path(run).name for run in trial.runs),
         }
 
     def _charts_of(self, run: Run) -> list[_Chart]:
@@ -97,7 +111,7 @@ def _done(run: Run) -> list[_Tile]:
 
 def _counted(run: Run, progress: RunProgress | None, *, is_running: bool) -> list[_Tile]:
     """What the run's progress counts; nothing for a run whose results say it."""
-    if progress is None or run.is_usable:
+    if progress is None or progress.is_over or run.is_usable:
         return []
     known = progress.numbers
     tiles = []
@@ -129,17 +143,6 @@ def budget_usd(run: Run) -> float | None:
     limits = (run.config_tree.get("teacher") or {}).get("limits") or {}
     budget = limits.get("budget_usd")
     return float(budget) if isinstance(budget, int | float) else None
-
-
-def _trial(trial: Trial, state: str) -> dict[str, Any]:
-    return {
-        "number": trial.number + 1,
-        "label": one_line(trial.label, 200),
-        "state": state,
-        "note": one_line(trial.reason or trial.state, 300),
-        "seconds": trial.seconds,
-        "runs": [Path(run).name for run in trial.runs],
-    }
 
 
 def log_end(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -71,6 +72,11 @@ class Index:
         self._refresh()
         return self._found.get(key)
 
+    def linked(self, ids: Iterable[str]) -> list[tuple[str, str]]:
+        """Each id with the key of its run, which is empty if the run is not below the root."""
+        keys = {row.id: row.key for row in self.rows()}
+        return [(id, keys.get(id, "")) for id in ids]
+
     def _refresh(self) -> None:
         with self._lock:
             if time.monotonic() - self._read_at < _FRESH_SECONDS:
@@ -122,8 +128,15 @@ def _working(row: Row, run: Run) -> Row:
         return row._replace(state=run.state, note=why(run))
     moved = last_change(*(run.path / name for name in (RunProgress.FILE, METRICS, LOG)))
     row = row._replace(state="running", note="", moved=moved)
-    if (progress := progress_of(run)) is None:
+    return with_progress(row, progress_of(run))
+
+
+def with_progress(row: Row, progress: RunProgress | None) -> Row:
+    """The row with how far the run has come."""
+    if progress is None:
         return row
+    if progress.is_over:
+        return row._replace(what=f"{progress.what}: done", text="", share=None)
     return row._replace(what=progress.what, text=progress.text, share=progress.share)
 
 

@@ -43,7 +43,7 @@ class Watch:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._details = Details()
+        self._details = Details(index)
         self._page = live_page(str(index.root))
 
     def reply(self, path: str, query: dict[str, list[str]]) -> Reply:

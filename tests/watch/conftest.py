@@ -52,7 +52,8 @@ def runs(tmp_path: Path) -> Iterator[Runs]:
     (working / "config.json").write_text(json.dumps({"seed": 7, "objective": {"kind": "sft"}}))
     sweep = root / "sweep-lr-5"
     sweep.mkdir()
-    trials = [{"number": n, "overrides": [f"lr={n}"], "log": "x", "label": f"lr={n}", "status": status}
+    its = [str(root / "demo" / "killed-2"), "gone-8"]
+    trials = [{"number": n, "runs": its, "overrides": [f"lr={n}"], "log": "x", "label": f"lr={n}", "status": status}
               for n, status in enumerate(["finished", "failed", "running"])]  # fmt: skip
     (sweep / "trials.json").write_text(json.dumps(trials))
     with (working / "lock").open("w") as lock:

@@ -52,6 +52,13 @@ def test_progress_of_an_earlier_start_is_not_shown(runs: Runs) -> None:
     assert (row.state, row.share) == ("running", None)
 
 
+def test_work_that_is_over_is_not_the_runs_share(runs: Runs) -> None:
+    """480 of 480 rows are tokenised, and not a step is trained."""
+    write_progress(runs.working, what="tokenising", share=1.0, is_over=True)
+    (row,) = [row for row in Index(runs.root).rows() if row.key == "sft-4"]
+    assert (row.what, row.share) == ("tokenising: done", None)
+
+
 def test_whatever_is_counted_in_a_run_is_in_its_progress_file(tmp_path: Path) -> None:
     run = open_run("train", compose("experiment=smoke", f"root={tmp_path}"), default_name="tiny", inputs={})
     with run:
@@ -63,7 +70,7 @@ def test_whatever_is_counted_in_a_run_is_in_its_progress_file(tmp_path: Path) ->
     assert begun is not None
     assert (begun.what, begun.share, begun.numbers.done, begun.numbers.total) == ("training", 0.0, 0, 4)
     assert ended is not None
-    assert (ended.share, ended.numbers.done) == (0.25, 1)
+    assert (begun.is_over, ended.is_over, ended.share, ended.numbers.done) == (False, True, 0.25, 1)
     with counted("other work", 1):
         pass
     assert RunProgress.read(run.path) == ended  # the run is closed

@@ -67,8 +67,9 @@ def test_a_working_run_has_its_progress_curves_log_and_settings(address: Address
     assert later["charts"][0]["lines"][0]["points"][-1] == [11, 1.0]
 
 
-def test_a_sweep_has_its_trials(address: Address) -> None:
+def test_a_sweep_has_its_trials_with_links_to_their_runs(address: Address) -> None:
     _, sweep, _ = ask(address, "/api/runs/sweep-lr-5")
+    assert sweep["trials"][0]["runs"] == [["killed-2", "demo/killed-2"], ["gone-8", ""]]
     assert [(trial["label"], trial["state"]) for trial in sweep["trials"]] == [
         ("lr=0", "finished"), ("lr=1", "failed"), ("lr=2", "stopped"),
     ]  # fmt: skip

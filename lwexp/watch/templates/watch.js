@@ -4,7 +4,7 @@
   const EVERY = 3000, SILENT = 180;  // milliseconds between two requests; seconds without a sign of life
   const SVG = "http://www.w3.org/2000/svg";
   const $ = (id) => document.getElementById(id);
-  const fine = matchMedia("(max-width: 46rem)");
+  const TOP = 26;  // above a chart's highest point, for the unit
   let shown = {}, asked = 0, behind = 0, timer = 0;  // behind: this machine's clock, against the server's
 
   const make = (tag, attributes = {}, ...children) => {
@@ -24,6 +24,7 @@
     shown[id] = text;
     const href = $(id).contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     $(id).replaceChildren(...build(value));
+    for (const child of $(id).children) child.draw?.();  // now that it has a width
     if (href) [...$(id).querySelectorAll("a")].find((link) => link.getAttribute("href") === href)?.focus();
   };
 
@@ -45,7 +46,7 @@
     : make("span", { class: `state ${row.state}` }, row.state);
 
   const gone = (row) => {
-    if (row.share === null) return make("div", { class: "gone" }, make("p", {}, row.what || "no count yet"));
+    if (row.share === null) return make("div", { class: "gone" }, make("p", {}, row.what || "nothing counted yet"));
     const percent = Math.floor(100 * row.share);
     const track = make("span", {
       class: "track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": percent,
@@ -93,7 +94,8 @@
     make("th", { scope: "row" }, make("a", { href: link(row.key) }, row.key)),
     make("td", {}, state(row), row.note ? make("small", {}, row.note) : null),
     make("td", {}, [row.kind, row.labels].filter(Boolean).join(" \u00b7 ")),
-    make("td", {}, row.state === "running" ? row.text : row.result),
+    make("td", {}, row.state !== "running" || row.kind === "sweep" ? row.result : row.share === null ? row.what
+      : `${row.what} ${Math.floor(100 * row.share)}%`),
     make("td", { class: "number" }, dollars(row.cost_usd)),
     make("td", { class: "number" }, row.state === "running" ? "now" : ago(row.ended || row.created)),
     make("td", { class: "from" }, row.parents.join(", ")));
@@ -107,6 +109,9 @@
     fill("about", [run.kind, run.labels, run.state, when, isSilent(run)], () => [
       state(run), ` \u00b7 ${[run.kind, run.labels, when].filter(Boolean).join(" \u00b7 ")}`]);
     fill("name", run.id, () => [run.id]);
+    fill("place", [run.path, run.pages, run.made_from], () => run.path ? [
+      "In ", make("code", {}, run.path), run.pages.length ? `, with ${run.pages.join(" and ")}` : "",
+      ...(run.made_from.length ? ["; made from ", ...linked(run.made_from)] : [])] : []);
     const counts = run.share !== null && (isRunning || !["finished", "incomplete"].includes(run.state) || run.trials);
     fill("progress", [counts, run.share, run.text], () => counts ? [gone(run)] : []);
     $("why").hidden = !run.note;
@@ -126,6 +131,8 @@
     document.title = isRunning && run.share !== null ? `${Math.floor(100 * run.share)}% ${run.id}` : `${run.id} ${run.state}`;
   };
 
+  const linked = (runs) => runs.flatMap(([id, key], place) => [place ? ", " : "", key ? make("a", { href: link(key) }, id) : id]);
+
   const trialsOf = (trials) => make("div", { class: "scroll card", tabindex: "0", role: "region", "aria-label": "Trials" },
     make("table", { class: "runs" },
       make("thead", {}, make("tr", {}, ...["Trial", "State", "Time", "Runs"].map((name) => make("th", { scope: "col" }, name)))),
@@ -133,7 +140,7 @@
         make("th", { scope: "row" }, `${trial.number}. ${trial.label}`),
         make("td", {}, state(trial), trial.note ? make("small", {}, trial.note) : null),
         make("td", { class: "nowrap" }, trial.seconds === null ? "" : span(trial.seconds)),
-        make("td", {}, ...trial.runs.flatMap((key, place) => [place ? ", " : "", make("a", { href: link(key) }, key)])))))));
+        make("td", {}, ...linked(trial.runs)))))));
 
   // Curves: one drawing unit is one CSS pixel, so that labels keep their size at every width.
 
@@ -152,53 +159,61 @@
   };
 
   const chart = (data) => {
-    const points = data.lines.flatMap((each) => each.points);
-    const last = data.lines[0].points.at(-1);
-    const columns = fine.matches ? 1 : 2;
-    const width = Math.max(240, ($("charts").clientWidth - 20 * (columns - 1)) / columns - 38), height = 208;
-    const ys = points.map(([, y]) => y), xs = points.map(([x]) => x);
-    let [low, high] = [Math.min(...ys), Math.max(...ys)];
-    if (data.chance !== null) [low, high] = [0, 1];
+    const last = number(data.lines[0].points.at(-1)[1]), value = make("span", { class: "last" }, last);
+    const [begin, end] = [data.lines[0].points[0], data.lines[0].points.at(-1)];
+    const svg = make("svg", { role: "img",
+      "aria-label": `${data.title}: ${number(begin[1])} at step ${number(begin[0])}, ${last} at step ${number(end[0])}` });
+    const legend = data.lines.length > 1 ? make("ul", { class: "legend" }, ...data.lines.map((each, place) =>
+      make("li", {}, $(`mark-${place}`).content.cloneNode(true), make("span", {}, each.name)))) : null;
+    const figure = make("figure", { class: "card chart" },
+      make("figcaption", {}, make("h3", {}, make("span", {}, data.title), value), legend),
+      svg, make("p", { class: "caption" }, data.caption));
+    figure.draw = () => {
+      const { x, height } = draw(svg, data);
+      const here = make("line", { class: "here", y1: TOP, y2: height, visibility: "hidden" });
+      svg.append(here);
+      svg.onpointermove = (event) => {
+        const at = event.clientX - svg.getBoundingClientRect().left;
+        const near = data.lines[0].points.reduce((best, point) => Math.abs(x(point[0]) - at) < Math.abs(x(best[0]) - at) ? point : best);
+        for (const side of ["x1", "x2"]) here.setAttribute(side, x(near[0]));
+        here.setAttribute("visibility", "visible");
+        value.textContent = `${number(near[1])} at step ${number(near[0])}`;
+      };
+      svg.onpointerleave = () => { here.setAttribute("visibility", "hidden"); value.textContent = last; };
+    };
+    return figure;
+  };
+
+  // Axes and lines; returns where a step lies and where the horizontal axis does.
+  const draw = (svg, data) => {
+    const points = data.lines.flatMap((each) => each.points), ys = points.map(([, y]) => y), xs = points.map(([x]) => x);
+    const width = svg.clientWidth || 480, height = svg.clientHeight - 26;
+    let [low, high] = data.chance === null ? [Math.min(...ys), Math.max(...ys)] : [0, 1];
     const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
     [low, high] = [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
     const [first, end] = [Math.min(...xs), Math.max(Math.max(...xs), Math.min(...xs) + 1)];
     const names = ticks(low, high, 4).map((value) => [value, number(Number(value.toPrecision(10)))]);
-    const left = 12 + 7 * Math.max(...names.map(([, name]) => name.length)), right = 14, bottom = 26, top = 26;
-    const x = (value) => left + (value - first) / (end - first) * (width - left - right);
-    const y = (value) => top + (high - value) / (high - low) * (height - top - bottom);
-    const svg = make("svg", { role: "img", viewBox: `0 0 ${width} ${height}`,
-      "aria-label": `${data.title}: ${number(data.lines[0].points[0][1])} at step ${number(data.lines[0].points[0][0])}, ${number(last[1])} at step ${number(last[0])}` });
-    svg.append(make("text", { x: 0, y: 12 }, data.unit));
+    const left = 10 + 7 * Math.max(...names.map(([, name]) => name.length)), right = width - 12;
+    const x = (value) => left + (value - first) / (end - first) * (right - left);
+    const y = (value) => TOP + (high - value) / (high - low) * (height - TOP);
+    svg.setAttribute("viewBox", `0 0 ${width} ${height + 26}`);
+    svg.replaceChildren(make("text", { x: 0, y: 12 }, data.unit));
     for (const [value, name] of names) {
-      svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
+      svg.append(make("line", { class: "grid", x1: left, x2: right, y1: y(value), y2: y(value) }),
         make("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, name));
     }
     for (const value of ticks(first, end, Math.max(2, width / 110)).filter((each) => Number.isInteger(each))) {
-      svg.append(make("text", { x: x(value), y: height - 6, "text-anchor": "middle" }, number(value)));
+      const isAtEnd = x(value) > right - 16;
+      svg.append(make("text", { x: isAtEnd ? right : x(value), y: height + 20, "text-anchor": isAtEnd ? "end" : "middle" }, number(value)));
     }
-    if (data.chance !== null) svg.append(make("line", { class: "guess", x1: left, x2: width - right, y1: y(data.chance), y2: y(data.chance) }));
+    if (data.chance !== null) svg.append(make("line", { class: "guess", x1: left, x2: right, y1: y(data.chance), y2: y(data.chance) }));
     data.lines.forEach((each, place) => {
       const path = each.points.map(([a, b], at) => `${at ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
       const tip = each.points.at(-1);
       svg.append(make("path", { d: path, stroke: `var(--m${place})` }),
         make("circle", { cx: x(tip[0]), cy: y(tip[1]), r: 3.2, fill: `var(--m${place})` }));
     });
-    const value = make("span", { class: "last" }, number(last[1]));
-    const here = make("line", { class: "here", y1: top, y2: height - bottom, visibility: "hidden" });
-    svg.append(here);
-    svg.addEventListener("pointermove", (event) => {
-      const box = svg.getBoundingClientRect(), at = (event.clientX - box.left) * width / box.width;
-      const near = data.lines[0].points.reduce((best, point) => Math.abs(x(point[0]) - at) < Math.abs(x(best[0]) - at) ? point : best);
-      for (const end of ["x1", "x2"]) here.setAttribute(end, x(near[0]));
-      here.setAttribute("visibility", "visible");
-      value.textContent = `${number(near[1])} at step ${number(near[0])}`;
-    });
-    svg.addEventListener("pointerleave", () => { here.setAttribute("visibility", "hidden"); value.textContent = number(last[1]); });
-    const legend = data.lines.length > 1 ? make("ul", { class: "legend" }, ...data.lines.map((each, place) =>
-      make("li", {}, $(`mark-${place}`).content.cloneNode(true), make("span", {}, each.name)))) : null;
-    return make("figure", { class: "card chart" },
-      make("figcaption", {}, make("h3", {}, make("span", {}, data.title), value), legend),
-      svg, make("p", { class: "caption" }, data.caption));
+    return { x, height };
   };
 
   // Requests.
