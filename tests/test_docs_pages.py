@@ -33,12 +33,12 @@ def memory_rows() -> list[tuple[str, list[str]]]:
 @pytest.mark.parametrize(("model", "cells"), memory_rows(), ids=lambda value: value if isinstance(value, str) else "")
 def test_memory_on_the_page_about_one_gpu(model, cells):
     """One cell of each row, a different one in each: dry runs take 0.2 s."""
-    choices = [(adapter, tokens) for adapter in ("none", "lora") for tokens in (8192, 32768)]
+    kinds = ((), ("model.adapter=lora",), ("model.adapter=lora", "model.quantize=nf4"))
+    choices = [(kind, tokens) for kind in kinds for tokens in (8192, 32768)]
     place = [name for name, _ in memory_rows()].index(model) % len(choices)
-    adapter, tokens = choices[place]
+    kind, tokens = choices[place]
     plan = describe_plan(
-        compose(f"model={model}", "hardware=gpu1", "hardware.device_gib=200", f"pack.max_tokens={tokens}",
-                f"model.adapter={adapter}")
+        compose(f"model={model}", "hardware=gpu1", "hardware.device_gib=200", f"pack.max_tokens={tokens}", *kind)
     )  # fmt: skip
     assert re.findall(r"> gpu +([\d.]+) of 200 GiB", plan.text) == [cells[place]]
     assert len(memory_rows()) == 8
