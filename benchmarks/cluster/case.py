@@ -107,9 +107,9 @@ class Case:
         files = list(self.folder.glob(f"runs/{name}-*/metrics.jsonl"))
         return len(files[0].read_text().splitlines()) if files else 0
 
-    def wait_for_steps(self, name: str, least: int) -> None:
+    def wait_for_steps(self, name: str, least: int, seconds: float = 300) -> None:
         """Wait until the training run has so many steps."""
-        wait_for(f"step {least} of {name}", lambda: self.steps(name) >= least, 300)
+        wait_for(f"step {least} of {name}", lambda: self.steps(name) >= least, seconds)
 
     def cancel(self, name: str, job: str) -> None:
         """Cancel a sweep as a user does, and wait until SLURM has ended its job."""
@@ -129,9 +129,14 @@ def state_of(job: str) -> str:
     return dict(row.split() for row in rows).get(job, "")
 
 
+def wait_for_requeue(job: str) -> None:
+    """Wait until the job is queued again."""
+    wait_for("the requeue", lambda: state_of(job) in ("PENDING", "REQUEUED"), _END_SECONDS)
+
+
 def start_at_once(job: str) -> None:
     """Wait until the job is queued again, and spare the test the two minutes that SLURM lets such a job wait."""
-    wait_for("the requeue", lambda: state_of(job) in ("PENDING", "REQUEUED"), _END_SECONDS)
+    wait_for_requeue(job)
     time.sleep(_REST_SECONDS)
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
 
@@ -149,6 +154,11 @@ def wait_for(what: str, ready: Callable[[], object], seconds: float) -> float:
         assert time.monotonic() - start < seconds, f"{what}: not within {seconds:.0f} s"
         time.sleep(_POLL_SECONDS)
     return time.monotonic() - start
+
+
+def with_accounting() -> None:
+    """Restart SLURM with its accounting, so that sacct answers, and squeue forgets ended jobs within seconds."""
+    subprocess.run(["bash", str(MACHINE), "accounting"], check=True, timeout=_END_SECONDS, stdout=subprocess.DEVNULL)
 
 
 def node(action: str, number: int, *command: str) -> list[str]:

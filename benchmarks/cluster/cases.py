@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from benchmarks.cluster.accounting_cases import accounting
 from benchmarks.cluster.case import Case
 from benchmarks.cluster.paid_cases import setup_paid_once, two_processes_paid_once
 from benchmarks.cluster.queue_cases import (
@@ -26,11 +27,15 @@ from benchmarks.cluster.stop_cases import (
     two_nodes,
 )
 
-CASES: dict[str, Callable[[Case], None]] = {
-    case.__name__: case
-    for case in (
-        two_nodes, preemption, preemption_wandb, time_limit, cancelled_running, cancelled_pending, refused,
-        failed_trial, attached_again, slots, killed_login, second_login, closed_terminal, setup_paid_once,
-        two_processes_paid_once, node_without_power, torchrun_without_power, training_script, search_two_nodes,
-    )
-}  # fmt: skip
+GROUPS: list[list[list[Callable[[Case], None]]]] = [
+    [
+        [two_nodes, cancelled_running, failed_trial, attached_again, setup_paid_once, two_processes_paid_once],
+        [time_limit, training_script],
+        [cancelled_pending, refused, slots, killed_login, second_login, closed_terminal],
+    ],
+    [[preemption, preemption_wandb, node_without_power, torchrun_without_power, search_two_nodes, accounting]],
+]
+"""Groups run one after the other. The lanes of a group run at the same time, because their cases mostly wait. Cases
+that take nodes away from others run alone."""
+
+CASES = {case.__name__: case for group in GROUPS for lane in group for case in lane}

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Two SLURM nodes on one Debian machine, without systemd or cgroups. As root:
-#   machine.sh install | up | down | power-off <node> | power-on <node> | on <node> <command>...
+#   machine.sh install | up | accounting | down | power-off <node> | power-on <node> | on <node> <command>...
 # Each node has its own network address, host name, process ids and mounts; the file system is shared, as on a cluster.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,11 +10,11 @@ export SLURM_CONF=$state/slurm.conf
 install_slurm() {
     local tool missing=
     # One call with all names would succeed as soon as one of them is there.
-    for tool in slurmctld slurmd srun munged ip; do command -v $tool >/dev/null || missing=$tool; done
+    for tool in slurmctld slurmd slurmdbd srun munged mariadbd mariadb ip; do command -v $tool >/dev/null || missing=$tool; done
     [ -n "$missing" ] || return 0
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        slurmctld slurmd slurm-client munge iproute2 >/dev/null
+        slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core mariadb-client-core iproute2 >/dev/null
 }
 
 power_on() {
@@ -46,10 +46,10 @@ on_node() {
 
 power_off() {
     [ -e $state/node$1.init ] || return 0
+    ip link del vnode$1  # first: a node without power does not say that its connections are closed
     kill -9 "$(cat $state/node$1.init)" || true
     rm $state/node$1.init
     ip netns del node$1
-    ip link del vnode$1 2>/dev/null || true
 }
 
 up() {
@@ -70,22 +70,48 @@ up() {
     ip link add name br-lwexp type bridge
     ip addr add 10.99.0.254/24 dev br-lwexp
     ip link set br-lwexp up
-    unshare --uts bash -c "hostname head; slurmctld -c -f $SLURM_CONF"  # it must run on the host that slurm.conf names
+    start_controller
     power_on 1
     power_on 2
+}
+
+start_controller() {
+    unshare --uts bash -c "hostname head; slurmctld -c -f $SLURM_CONF"  # it must run on the host that slurm.conf names
+}
+
+# Restarts the controller with slurmdbd and MariaDB, as on a large cluster, so that sacct answers. squeue forgets a job
+# seconds after its end. No job may be in the queue.
+accounting() {
+    local data=$state/mariadb
+    mariadb-install-db --no-defaults --user=root --datadir=$data --skip-test-db --skip-name-resolve >/dev/null
+    setsid mariadbd --no-defaults --user=root --datadir=$data --socket=$data/socket --pid-file=$state/mariadbd.pid \
+        --skip-networking --skip-grant-tables --innodb-buffer-pool-size=32M </dev/null >$state/mariadbd.log 2>&1 &
+    until mariadb --no-defaults --socket=$data/socket -e 'create database lwexp_slurm' 2>/dev/null; do sleep 0.2; done
+    install -m 600 "$here/slurmdbd.conf" $state/
+    MYSQL_UNIX_PORT=$data/socket unshare --uts bash -c 'hostname head; exec slurmdbd'
+    stop_daemon slurmctld
+    sed -i 's/^AccountingStorageType=.*/AccountingStorageType=accounting_storage\/slurmdbd/' $SLURM_CONF
+    printf 'AccountingStorageHost=10.99.0.254\nMinJobAge=10\n' >>$SLURM_CONF
+    until sacctmgr --noheader list cluster >/dev/null 2>&1; do sleep 0.2; done
+    start_controller
+    until [ "$(sinfo -h -N -p main -o %t | sort -u)" = idle ]; do sleep 0.2; done
+}
+
+stop_daemon() {
+    local pid
+    [ -f $state/$1.pid ] || return 0
+    pid=$(cat $state/$1.pid)
+    kill "$pid" || true
+    while [ -e /proc/$pid ]; do sleep 0.1; done  # slurmctld writes its state when it ends
+    rm -f $state/$1.pid
 }
 
 down() {
     [ -e $state ] || return 0
     power_off 1
     power_off 2
-    local daemon pid
-    for daemon in slurmctld munged; do
-        [ -f $state/$daemon.pid ] || continue
-        pid=$(cat $state/$daemon.pid)
-        kill "$pid" || true
-        while [ -e /proc/$pid ]; do sleep 0.1; done  # slurmctld writes its state when it ends
-    done
+    local daemon
+    for daemon in slurmctld slurmdbd mariadbd munged; do stop_daemon $daemon; done
     ip link del br-lwexp 2>/dev/null || true
     rm -r $state
 }
@@ -93,6 +119,7 @@ down() {
 case ${1:-} in
     install) install_slurm ;;
     up) up ;;
+    accounting) accounting ;;
     down) down ;;
     power-on) power_on "$2" ;;
     power-off) power_off "$2" ;;

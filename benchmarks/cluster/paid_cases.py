@@ -5,7 +5,7 @@ import subprocess
 from benchmarks.cluster.case import LWEXP, Case
 from benchmarks.cluster.counting_server import CountingServer, counting_server
 
-_SRUN = ("srun", "--time=5", "--immediate=60", "--nodes=2", "--ntasks=2")
+_SRUN = ("srun", "--time=5", "--immediate=240", "--nodes=2", "--ntasks=2")
 
 
 def setup_paid_once(case: Case) -> None:

@@ -1,9 +1,11 @@
 """Cases of jobs in the queue, whose command has ended, was killed or lost its terminal."""
 
+import fcntl
 import os
 import pty
 import signal
 import subprocess
+import termios
 
 from benchmarks.cluster.case import LWEXP, Case, slurm, state_of, wait_for
 
@@ -94,15 +96,12 @@ def closed_terminal(case: Case) -> None:
         os.close(end)
         wait_for("the job", lambda: _jobs(case, "closed"), 120)
         os.close(terminal)
-        assert sweep.wait(60) == 143
+        assert sweep.wait(60) == 143, f"exit code {sweep.returncode}"
     _is_taken_over(case, "closed")
 
 
 def _own(end: int) -> None:
     """Make the terminal that of this process, which may have inherited that it ignores SIGHUP, from nohup."""
-    import fcntl
-    import termios
-
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(end, termios.TIOCSCTTY, 0)

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.cluster.case import LWEXP, Case, slurm, wait_for
 
 _TRIALS = 4
-_SRUN = ("srun", "--time=15", "--immediate=60", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
+_SRUN = ("srun", "--time=15", "--immediate=240", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
 
 
 def search_two_nodes(case: Case) -> None:

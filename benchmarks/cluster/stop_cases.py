@@ -14,6 +14,7 @@ from benchmarks.cluster.case import (
     start_at_once,
     state_of,
     wait_for,
+    wait_for_requeue,
 )
 from lwexp.config.folders import REPOSITORY
 
@@ -73,11 +74,11 @@ def cancelled_running(case: Case) -> None:
 
 def time_limit(case: Case) -> None:
     """USR2 before the limit, which SLURM may send half a minute early: the run saves, is requeued and goes on."""
-    job = case.detached("limit", _LONG, "hydra.launcher.save_seconds=60", minutes=3)
+    job = case.detached("limit", _LONG, "hydra.launcher.save_seconds=60", minutes=4)
     case.wait_for_steps("limit", 1)
-    wait_for("the save", lambda: "SIGUSR2: the job is queued again" in case.log("limit"), 210)
+    wait_for("the save", lambda: "SIGUSR2: the job is queued again" in case.log("limit"), 270)
     start_at_once(job)
-    wait_for("the resumed run", lambda: resumed(case.log("limit")), 180)
+    wait_for("the resumed run", lambda: resumed(case.log("limit")), 240)
     case.cancel("limit", job)
 
 
@@ -121,7 +122,11 @@ def torchrun_without_power(case: Case) -> None:
 
 
 def training_script(case: Case) -> None:
-    """The batch script of docs/training.md on two nodes: told to save, it is requeued, goes on and is told again."""
+    """The batch script of docs/training.md on two nodes: told to save, it is requeued, goes on and is told again.
+
+    It waits SLURM's two minutes: when a rank has exited, srun ends the others (``--kill-on-bad-exit=1``). If one of
+    them takes over 10 seconds to exit, SLURM repeats the signal after a minute, and would end a start made at once.
+    """
     script = _script_of_the_docs()
     path = case.folder / "train.sbatch"
     path.write_text(f"#!/bin/bash\n{script}\n")
@@ -130,10 +135,10 @@ def training_script(case: Case) -> None:
     log = case.folder / "script.log"
     for start in range(2):
         before = case.steps("script")
-        case.wait_for_steps("script", before + 3)
+        case.wait_for_steps("script", before + 3, 420)
         slurm("scancel", "--signal=USR1", job)
         wait_for("the save", lambda: log.read_text().count("SIGUSR1 at step") > start, 120)  # noqa: B023
-        start_at_once(job)
+        wait_for_requeue(job)
     slurm("scancel", job)
     starts = [int(step) for step in re.findall(r"training tiny_glm: (\d+) of", log.read_text())]
     assert [step > 0 for step in starts][:2] == [False, True], log.read_text()[-3000:]
@@ -144,7 +149,7 @@ def _script_of_the_docs() -> str:
     text = (Path(REPOSITORY) / "docs" / "training.md").read_text()
     (script,) = re.findall(r"```\n(#SBATCH --nodes=2.*?)\n```", text, flags=re.DOTALL)
     changes = {
-        " --gpus-per-node=8": " --time=20",
+        " --gpus-per-node=8": " --time=60",
         "python train.py model=glm4 hardware=multinode objective.global_batch=16": (
             f"{sys.executable} {REPOSITORY}/train.py experiment=smoke name=script hardware=cpu_zero3 "
             f"hardware.num_nodes=2 hardware.devices=1 {_LONG}"
