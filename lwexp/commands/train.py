@@ -13,7 +13,10 @@ from lwexp.config import Config
 def run(config: Config) -> None:
     """Train, then evaluate if asked."""
     from lwexp.recipe import evaluate, train
+    from lwexp.recipe.answers import require_trained_model
 
+    if config.evaluate_after:
+        require_trained_model(config.engine)
     done = train(config)
     if done is not None and config.evaluate_after:
         evaluate(config.model_copy(update={"run": str(done.path)}))

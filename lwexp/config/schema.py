@@ -91,7 +91,7 @@ class Config(Strict):
     )
     hardware: Annotated[HardwareChoice, Key(read_by=EVERY, shapes=("train",))]
     bench: Annotated[Bench, OneOf(BENCHES), Key(read_by=("train", "evaluate"), shapes=("evaluate",))]
-    engine: Annotated[Engine, Key(read_by=("generate", "evaluate"), shapes=("pairs", "evaluate"))]
+    engine: Annotated[Engine, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
     sample: Annotated[SampleConfig, Key(read_by=EVERY, shapes=("pairs", "evaluate"))]
     score: Annotated[ScoreConfig, Key(read_by=("train", "evaluate"), shapes=("evaluate",))] = Field(
         default_factory=ScoreConfig

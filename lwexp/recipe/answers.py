@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lwexp.config import Config
-from lwexp.config.evaluate import ApiEngine, CheckpointEngine, ServerEngine, api_of
+from lwexp.config.evaluate import ApiEngine, CheckpointEngine, Engine, ServerEngine, api_of
 from lwexp.extend.endpoint import AskedJudge
 from lwexp.records import Failure, LwexpError, Prompt, Response, write_rows
 from lwexp.runs import Run, RunDirectory
@@ -86,6 +86,24 @@ def model_folder(config: Config, trained: Run | None) -> Path | None:
         return trained.path / MODEL
     path = None if isinstance(config.engine, ApiEngine) else config.engine.path
     return None if path is None else Path(path)
+
+
+def require_trained_model(engine: Engine) -> None:
+    """Refuse an engine that cannot answer with the model of a training that has not begun, for ``evaluate_after``.
+
+    Raises:
+        LwexpError: If it is a folder, a running server or a hosted model.
+    """
+    if (api := api_of(engine)) is not None:
+        other, instead = (
+            f"engine.model={api.model}",
+            "choose engine=checkpoint, vllm or sglang, without engine.base_url",
+        )
+    elif not isinstance(engine, ApiEngine) and engine.path is not None:
+        other, instead = f"engine.path={engine.path}", "leave it out"
+    else:
+        return
+    raise LwexpError(f"{other}: evaluate_after=true evaluates the model that this run trains; {instead}")
 
 
 def _given(one: Paired, path: Path, ours: str | None) -> GivenScores:

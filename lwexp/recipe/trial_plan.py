@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lwexp.config import Config
+from lwexp.recipe.answers import require_trained_model
 from lwexp.records import LwexpError
 
 
@@ -65,6 +66,7 @@ def _plan_train(config: Config, plan: TrialPlan, has_setup: bool) -> None:
     plan.model_gib = found.disk.model
     plan.checkpoints_gib = (config.training.keep_checkpoints + 1) * found.disk.checkpoint
     if config.evaluate_after:
+        require_trained_model(config.engine)
         plan.dollars = _judging(config)
 
 

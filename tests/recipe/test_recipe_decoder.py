@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from lwexp.config import Config, compose
+from lwexp.config.cli import refuse_foreign
 from lwexp.config.evaluate import CheckpointEngine, ServerEngine
+from lwexp.recipe.answers import require_trained_model
 from lwexp.recipe.decoder import with_decoder
+from lwexp.records import LwexpError
 from lwexp.runs import open_run
 from lwexp.runs.identity import run_id
 from lwexp.sample.servers import choose_server
@@ -101,3 +104,23 @@ def test_another_program_is_another_run_and_transformers_keeps_its_ids() -> None
     ids = {name: run_id("evaluate", compose(*name.split()), {}) for name in ("seed=0", "engine=vllm", "engine=sglang")}
     assert len(set(ids.values())) == 3
     assert run_id("evaluate", compose("engine.decoder=transformers"), {}) == ids["seed=0"]
+
+
+@pytest.mark.parametrize("override", ["engine=checkpoint", "engine=vllm", "engine=sglang"])
+def test_a_training_run_chooses_who_answers_when_it_is_evaluated(override: str) -> None:
+    refuse_foreign("train", [override])
+    require_trained_model(compose(override).engine)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["engine=vllm", FOLDER], FOLDER),
+        ([FOLDER], FOLDER),
+        (["engine=litellm"], "engine.model=openai/gpt-4o"),
+        (["engine=vllm", "engine.base_url=http://h:1/v1", "engine.model=m"], "engine.model=hosted_vllm/m"),
+    ],
+)
+def test_a_training_run_is_not_evaluated_with_another_model(overrides: list[str], named: str) -> None:
+    with pytest.raises(LwexpError, match=f"{named}: evaluate_after=true evaluates the model that this run trains"):
+        require_trained_model(compose(*overrides).engine)
