@@ -63,12 +63,17 @@ class Task:
         return engine
 
 
-def timed(work: Callable[[], Answers]) -> dict[str, Any]:
-    """Answers, the number of their tokens, and the seconds that they took."""
-    began = time.perf_counter()
+def timed(work: Callable[[], Answers], cpu_seconds: Callable[[], float] = time.process_time) -> dict[str, Any]:
+    """Answers, the number of their tokens, and the seconds that they took, by the clock and of CPU.
+
+    Args:
+        work: Gives the answers.
+        cpu_seconds: What the processes that compute have used so far.
+    """
+    began, cpu = time.perf_counter(), cpu_seconds()
     answers = work()
-    seconds = time.perf_counter() - began
-    return {"answers": answers, "tokens": sum(map(len, answers.values())), "seconds": seconds}
+    used = {"seconds": time.perf_counter() - began, "cpu_s": cpu_seconds() - cpu}
+    return {"answers": answers, "tokens": sum(map(len, answers.values())), **used}
 
 
 def until_stop(tokens: list[int], stops: list[int]) -> list[int]:
