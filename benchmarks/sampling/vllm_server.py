@@ -57,7 +57,7 @@ def answers(task: Task) -> dict[str, Any]:
 def _cpu_of_children() -> float:
     """CPU seconds of the server and its workers, which live as long as it does."""
     times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
-    return sum(time.user + time.system for time in times)
+    return float(sum(time.user + time.system for time in times))
 
 
 def _command(task: Task, longest: int) -> list[str]:
