@@ -15,7 +15,7 @@ from lwexp.records import AnswerCheck, BadRow, Judgement, SegmentCheck, scan_row
 from lwexp.records import Row as RecordRow
 from lwexp.report.aggregation import ScoredResponse
 from lwexp.runs.artifacts import CHECKS, JUDGEMENTS, POSITIONS
-from lwexp.runs.summaries import JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
+from lwexp.runs.summaries import JudgeAnchors, JudgeSummary, MetricJudgeSummary, PairwiseSummary, RegressionSummary
 from lwexp.stats.intervals import Interval, interval
 from lwexp.text.plain import one_line, plural
 
@@ -35,6 +35,7 @@ class Diagnostics:
     regression: RegressionSummary | None
     reasons: Mapping[tuple[str, str, str], Mapping[str, tuple[str, ...]]]
     """Response id, kind of metric and judge -> dimension -> what the judge said, one text for each reply."""
+    anchors: JudgeAnchors | None
 
 
 class Point(NamedTuple):
@@ -52,6 +53,7 @@ def read_diagnostics(path: Path, run_id: str, notes: list[str]) -> Diagnostics:
         PairwiseSummary.read(path),
         RegressionSummary.read(path),
         _reasons(rows_of(path / JUDGEMENTS, Judgement, run_id, notes)),
+        JudgeAnchors.read(path),
     )
 
 

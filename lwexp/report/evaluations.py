@@ -146,6 +146,12 @@ class Evaluation:
         return self.total.max_words or 0
 
     @property
+    def is_judge_unfit(self) -> bool:
+        """Whether the judge of the scores did not tell good texts from shuffled words; False if that is not known."""
+        anchors = self.diagnostics.anchors
+        return anchors is not None and anchors.model == self.judge and anchors.separates is False
+
+    @property
     def without_loops(self) -> str:
         """`` (3,577 without loops and next turns)`` behind the longest answer, or nothing if that is the same."""
         clean = self.total.max_clean_words

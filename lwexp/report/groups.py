@@ -16,6 +16,7 @@ from lwexp.runs.artifacts import EvaluateResults
 from lwexp.text.plain import one_line
 
 _STAND_IN = "offline/"
+_CHECKED = "quality"  # kind of the metric on which a judge is checked before it judges (lwexp.score.anchors)
 
 
 class PartTable(NamedTuple):
@@ -76,6 +77,21 @@ class Group:
         return (
             f"The models did not answer the same prompts. They are compared on the {len(self.common):,} of "
             f"{self.asked_prompts:,} prompts that all of them answered; other means are over each model's own answers."
+        )
+
+    @property
+    def judge_check(self) -> str:
+        """A sentence if the judge did not tell good texts from shuffled words; empty if it did or is not checked."""
+        judged = [each for each in self.evaluations if each.judge is not None]
+        unfit = [each.named for each in judged if each.is_judge_unfit]
+        scores = [m.label for m in self.metrics if m.kind == _CHECKED or _CHECKED in m.of]
+        if not unfit or not scores:
+            return ""
+        where = "" if len(unfit) == len(judged) else f" of {' and '.join(unfit)}"
+        means = "means" if len(scores) == 1 else "mean"
+        return (
+            f"The judge {one_line(self.judge or '', 60)} did not tell good answers from the same words shuffled, so "
+            f"{' and '.join(scores)}{where} {means} little."
         )
 
     @cached_property

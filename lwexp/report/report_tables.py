@@ -14,6 +14,8 @@ from lwexp.runs.summaries import ComparisonSummary, GroupSummary, ModelSummary
 from lwexp.text.cells import csv_table, markdown_cell, markdown_table
 from lwexp.text.plain import visible
 
+_UNFIT = "did not tell good answers from shuffled words"
+
 
 def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
     """What the first screen of the HTML report shows: scores by model name, then checks, judges and notes.
@@ -30,7 +32,7 @@ def summary(groups: Sequence[Group], notes: Sequence[str]) -> ComparisonSummary:
         **dict(found[0]),
         judges=[judges_summary(pair) for pair in judge_pairs(groups)],
         headline=quoted(groups[0].findings.headline),
-        notes=list(notes),
+        notes=[*notes, *(quoted(group.judge_check) for group in groups if group.judge_check)],
         groups=found if len(found) > 1 else [],
     )
 
@@ -96,7 +98,7 @@ def as_csv(groups: Sequence[Group]) -> str:
     """One line for each model and part of the bench: all, each range, each language, each type of prompt.
 
     The part "common" is the prompts that all models answered; it exists only if the models answered different prompts.
-    An empty cell means unknown, not zero.
+    The column "judge_check" exists only if a judge failed its check. An empty cell means unknown, not zero.
     """
     metrics = all_metrics(each for group in groups for each in group.evaluations)
     clean = ["S_l_clean"] if any(metric.kind == "length" for metric in metrics) else []
@@ -107,6 +109,8 @@ def as_csv(groups: Sequence[Group]) -> str:
     ]  # fmt: skip
     scatters = any(each.total.volatility.mean is not None for group in groups for each in group.evaluations)
     head += ["length_volatility", "length_volatility_low", "length_volatility_high"] if scatters else []
+    is_unfit = any(each.is_judge_unfit for group in groups for each in group.evaluations)
+    head += ["judge_check"] if is_unfit else []
     lines: list[list[object]] = []
     for group, (each, name, part) in ((own, found) for own in groups for found in _parts(own)):
         scores = [None if value is None else round(value, 4) for value in score_columns(metrics, part).values()]
@@ -114,7 +118,8 @@ def as_csv(groups: Sequence[Group]) -> str:
             [group.bench, each.judge, each.label, name, part.n_prompts, part.n, part.asked, part.n_missing,
              part.n_empty, part.n_cut, *scores, *([part.clean_length and round(part.clean_length, 4)] if clean else []),
              n_unscored(part, group.metrics), part.median_words, part.max_words, part.max_clean_words,
-             each.max_train_words, each.node.id, *([*_rounded(part.volatility)] if scatters else [])]
+             each.max_train_words, each.node.id, *([*_rounded(part.volatility)] if scatters else []),
+             *([_UNFIT if each.is_judge_unfit else None] if is_unfit else [])]
         )  # fmt: skip
     return csv_table(head, lines)
 
@@ -198,7 +203,10 @@ def as_markdown(groups: Sequence[Group]) -> str:
 
 def _notes(group: Group) -> list[str]:
     """What a reader of the means has to know."""
-    notes = (group.coverage, group.cuts, instruction_note(group.evaluations), group.volatility, group.templates)
+    notes = (
+        group.judge_check, group.coverage, group.cuts, instruction_note(group.evaluations), group.volatility,
+        group.templates,
+    )  # fmt: skip
     return [note for note in notes if note]
 
 
