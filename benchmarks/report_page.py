@@ -1,11 +1,12 @@
 """Size and speed of a report over many long answers: ``python -m benchmarks.report_page [--quick]``.
 
-8 models x 500 prompts, asked for 250 to 4,000 words. The words are drawn one by one from made-up ones with the
-frequencies of natural text, which compresses less well than prose: sizes are upper bounds. "open" is the time from
-opening the file in Chromium until its list is shown, "read" until an answer chosen at random is shown. "first_search"
-is the first search within the texts for one word, "later_search" the median of five others, and "full_search" the first
-one for a term that the index of words does not have, so that all texts are loaded; each until its result is shown. All
-times are in seconds.
+8 models x 500 prompts, asked for 250 to 4,000 words; every fourth prompt is Chinese. The words are drawn one by one
+from made-up ones, and the characters from 3,500, with the frequencies of natural text. This compresses less well than
+prose: sizes are upper bounds. "open" is the time from opening the file in Chromium until its list is shown, "read"
+until an answer chosen at random is shown. "first_search" is the first search within the texts for one word,
+"later_search" the median of five others. "pair_search" is the first one for two Chinese characters, "phrase_search" for
+six, and "other_search" for a word with a colon. The last two are shown from the index first and then confirmed in the
+texts: "..._sure" is the time until that. All times are in seconds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import random
 import statistics
 import tempfile
 import time
+from collections import defaultdict
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from lwexp.text.words import score_length
 _LENGTHS = (250, 500, 1_000, 2_000, 4_000)
 _DIMENSIONS = ("relevance", "accuracy", "coherence", "clarity", "breadth_and_depth", "reading_experience")
 _VOCABULARY = 20_000
+_CHARACTERS = [chr(0x4E00 + 5 * number) for number in range(3_500)]
+_CHINESE = 4  # every fourth prompt, counted from 0, with remainder 3
 _JUDGE = "openai/judge"
 
 
@@ -64,7 +69,7 @@ def write_runs(root: Path, models: int, prompts: int, lengths: tuple[int, ...] =
     draw = random.Random(0)
     letters = "etaoinshrdlucmfwypvbgk"
     words = ["".join(draw.choices(letters, k=draw.randint(2, 10))) for _ in range(_VOCABULARY)]
-    weights = list(accumulate(1 / (rank + 2) for rank in range(_VOCABULARY)))
+    weights = _frequencies(_VOCABULARY)
     runs = []
     for model in range(models):
         run = root / f"eval-model{model}-{model:08x}"
@@ -94,16 +99,30 @@ def write_runs(root: Path, models: int, prompts: int, lengths: tuple[int, ...] =
     return runs
 
 
+@cache
+def _frequencies(count: int) -> list[float]:
+    """Cumulative weights that fall with the rank."""
+    return list(accumulate(1 / (rank + 2) for rank in range(count)))
+
+
+def _is_chinese(number: int) -> bool:
+    return number % _CHINESE == _CHINESE - 1
+
+
 def _answer(
     draw: random.Random, words: list[str], weights: list[float], number: int, asked: int, model: str
 ) -> Response:
-    drawn = draw.choices(words, cum_weights=weights, k=round(asked * draw.uniform(0.5, 1.2)))
-    starts = range(0, len(drawn), 80)
-    text = "\n\n".join(" ".join(drawn[start : start + 80]).capitalize() + "." for start in starts)
+    count = round(asked * draw.uniform(0.5, 1.2))
+    if _is_chinese(number):
+        drawn = draw.choices(_CHARACTERS, cum_weights=_frequencies(len(_CHARACTERS)), k=count)
+        text = "\n\n".join("".join(drawn[start : start + 80]) + "\u3002" for start in range(0, count, 80))
+    else:
+        drawn = draw.choices(words, cum_weights=weights, k=count)
+        text = "\n\n".join(" ".join(drawn[start : start + 80]).capitalize() + "." for start in range(0, count, 80))
     return Response(
         id=f"p{number}#0", prompt_id=f"p{number}", repeat=0, prompt=f"Write {asked} words about {words[number]}.",
-        language="en", type="story", required_words=asked, text=text, words=len(drawn), finish_reason="stop",
-        model=model, sampling=None,
+        language="zh" if _is_chinese(number) else "en", type="story", required_words=asked, text=text,
+        words=len(drawn), finish_reason="stop", model=model, sampling=None,
     )  # fmt: skip
 
 
@@ -124,42 +143,58 @@ def _check(row: Response) -> AnswerCheck:
 
 
 def _in_browser(page: Path, prompts: int) -> dict[str, float]:
-    """Times in seconds; empty without a browser."""
-    opens, reads, firsts, laters, fulls = [], [], [], [], []
+    """Median times in seconds; empty without a browser."""
+    times: dict[str, list[float]] = defaultdict(list)
     for number, (tab, seconds) in enumerate(openings(page)):
-        opens.append(seconds)
-        wanted = random.Random(number).randrange(prompts)
-        reads.append(read_text(tab, wanted, f"p{wanted}"))
-        seen = [word for word in tab.locator("#detail .text").first.text_content().split() if word.isalpha()]
-        firsts.append(_search(tab, seen[100]))
-        laters += [_search(tab, seen[at]) for at in range(101, 106)]
-        fulls.append(_search(tab, f"{seen[106]}:"))
-    if not opens:
-        return {}
-    medians = {"open": opens, "read": reads, "first_search": firsts, "later_search": laters, "full_search": fulls}
-    return {name: statistics.median(times) for name, times in medians.items()}
+        times["open"].append(seconds)
+        wanted = random.Random(number).randrange(prompts) // _CHINESE * _CHINESE
+        times["read"].append(read_text(tab, wanted, f"p{wanted}"))
+        seen = [word for word in _shown_text(tab).split() if word.isalpha()]
+        times["first_search"].append(_search(tab, seen[100])[0])
+        times["later_search"] += [_search(tab, seen[at])[0] for at in range(101, 106)]
+        chinese = wanted + _CHINESE - 1
+        read_text(tab, chinese, f"p{chinese}")
+        characters = _shown_text(tab)
+        times["pair_search"].append(_search(tab, characters[20:22])[0])
+        for name, term in (("phrase_search", characters[30:36]), ("other_search", f"{seen[106]}:")):
+            first, sure = _search(tab, term)
+            times[name].append(first)
+            times[f"{name}_sure"].append(sure)
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
-def _search(tab: Any, word: str) -> float:
-    """Search in the texts for a word that is typed at once; the first search also ticks the box for it."""
-    milliseconds: float = tab.evaluate(
-        """async (word) => {
+def _shown_text(tab: Any) -> str:
+    text: str = tab.locator("#detail .text").first.text_content()
+    return text
+
+
+def _search(tab: Any, term: str) -> tuple[float, float]:
+    """Search in the texts for a term that is typed at once; the first search also ticks the box for it.
+
+    Returns:
+        Seconds until a result is shown, and until it is certain.
+    """
+    first, sure = tab.evaluate(
+        """async (term) => {
           const [box, deep] = ['q', 'deep'].map((name) => document.querySelector(`[name=${name}]`));
           const found = document.getElementById('found');
           found.textContent = '';
-          const shown = new Promise((resolve) => new MutationObserver(() => {
-            if (/ of .* prompts$/.test(found.textContent)) resolve();
-          }).observe(found, { childList: true, characterData: true, subtree: true }));
+          let first = 0;
           const started = performance.now();
-          box.value = word;
+          const shown = new Promise((resolve) => new MutationObserver(() => {
+            if (!/ of .* prompts$/.test(found.textContent)) return;
+            first ||= performance.now() - started;
+            if (!found.textContent.startsWith('at most')) resolve();
+          }).observe(found, { childList: true, characterData: true, subtree: true }));
+          box.value = term;
           if (deep.checked) box.dispatchEvent(new Event('input', { bubbles: true }));
           else deep.click();
           await shown;
-          return performance.now() - started;
+          return [first, performance.now() - started];
         }""",
-        word,
+        term,
     )
-    return milliseconds / 1000
+    return first / 1000, sure / 1000
 
 
 if __name__ == "__main__":

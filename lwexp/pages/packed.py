@@ -30,7 +30,8 @@ class Packer:
         self._lines: list[list[Any]] = []
         self._blocks: list[str] = []
         self._waiting: list[str] = []
-        self._words = WordIndex() if index_words else None
+        # Indexed only if a page asks for the index: a page that holds its texts itself has none.
+        self._searched: list[list[str]] | None = [] if index_words else None
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -63,8 +64,8 @@ class Packer:
         values = [[list(facets.get(name, ())) for name in self.choices], [measures.get(m, ()) for m in self._measures]]
         self._lines.append([visible(id), title, language, meta, *values, len(self._blocks), len(self._waiting)])
         spelled = _spelled_out(detail)
-        if self._words is not None:
-            self._words.add(searched(spelled))
+        if self._searched is not None:
+            self._searched.append(searched(spelled))
         self._waiting.append(_json(spelled))
         if sum(map(len, self._waiting)) >= _BLOCK_CHARACTERS:
             self._close_block()
@@ -75,9 +76,14 @@ class Packer:
         index = {"facets": list(self.choices), "measures": self._measures, "rows": self._lines}
         return [_packed(_json(index)), *self._blocks]
 
-    def pack_words(self) -> str | None:
-        """The index of words; None without ``index_words``."""
-        return None if self._words is None else _packed(_json(self._words.tree()))
+    def pack_index(self) -> list[str]:
+        """The index of words, then the parts of that of pairs; empty without ``index_words``."""
+        if self._searched is None:
+            return []
+        index = WordIndex()
+        for texts in self._searched:
+            index.add(texts)
+        return [_packed(_json(tree)) for tree in (index.tree(), *index.pair_trees())]
 
     def _close_block(self) -> None:
         self._blocks.append(_packed(f"[{','.join(self._waiting)}]"))
@@ -85,7 +91,7 @@ class Packer:
 
 
 def searched(detail: Mapping[str, Any]) -> list[str]:
-    """The texts of an entry that a search looks into, in the order of ``reader.js``."""
+    """The texts of an entry that a search looks into, in the order of ``search.js``."""
     panels = [panel for _, panels in detail["groups"] for panel in panels]
     return [detail["ask"], *(text for panel in panels for text in (panel["text"], panel.get("thinking", "")))]
 

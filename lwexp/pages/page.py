@@ -19,7 +19,7 @@ from lwexp.pages.text_files import TextFiles
 from lwexp.text.plain import visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_READER = _TEMPLATES / "reader.js"
+_READER = (_TEMPLATES / "search.js", _TEMPLATES / "reader.js")
 _NAME = Markup('<span class="name" style="--c:var(--m{})">{}</span>')
 
 
@@ -67,7 +67,8 @@ def render(
     environment.globals.update(
         mark=lambda place: _mark(place, MARKERS[0] if all_dots else marker(place)), languages=display.LANGUAGES
     )
-    code, style = (path.read_text(encoding="utf-8") for path in (script or _READER, _TEMPLATES / "page.css"))
+    code = "".join(path.read_text(encoding="utf-8") for path in ((script,) if script else _READER))
+    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
     return environment.get_template(
         template.name
     ).render(

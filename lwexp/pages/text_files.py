@@ -7,7 +7,7 @@ another version, and the page and its folder work wherever they are moved togeth
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,19 +23,20 @@ _NAME = re.compile(r"[0-9a-f]{16}\.js(?:\.tmp)?")
 class TextFiles(NamedTuple):
     """The folder's name, and one file name without its ending for each block of ``Packer``.
 
-    With ``has_words``, the last block is the index of words.
+    The last ``num_index`` blocks are the index: of words, then the parts of that of pairs (``Packer.pack_index``).
     """
 
     folder: str
     names: tuple[str, ...]
     blocks: tuple[str, ...]
-    has_words: bool = False
+    num_index: int = 0
 
     @property
     def tree(self) -> dict[str, str | Sequence[str] | None]:
         """What the page's script needs to know."""
-        texts = self.names[:-1] if self.has_words else self.names
-        return {"folder": self.folder, "names": texts, "words": self.names[-1] if self.has_words else None}
+        first = len(self.names) - self.num_index
+        texts, index = self.names[:first], self.names[first:]
+        return {"folder": self.folder, "names": texts, "words": index[0] if index else None, "pairs": index[1:]}
 
     @property
     def size(self) -> int:
@@ -43,20 +44,21 @@ class TextFiles(NamedTuple):
         return sum(len(_call(*pair)) for pair in zip(self.names, self.blocks, strict=True))
 
 
-def text_files(packed: Sequence[str], page: Path, words: str | None = None) -> TextFiles | None:
+def text_files(packed: Sequence[str], page: Path, index: Callable[[], Sequence[str]] = tuple) -> TextFiles | None:
     """Files for the blocks of a page; None if they are small enough to stay in it.
 
     Args:
         packed: What ``Packer.pack`` returns.
         page: Where the page will be written. Its texts go to ``<its name without ending>_texts``.
-        words: What ``Packer.pack_words`` returns.
+        index: ``Packer.pack_index``; called only if there are files, because it takes a while.
     """
     blocks = list(packed[1:])
     if sum(map(len, blocks)) <= MOST_IN_PAGE:
         return None
-    blocks += [words] if words is not None else []
+    further = index()
+    blocks += further
     names = tuple(hashlib.sha256(block.encode("ascii")).hexdigest()[:16] for block in blocks)
-    return TextFiles(_folder(page).name, names, tuple(blocks), has_words=words is not None)
+    return TextFiles(_folder(page).name, names, tuple(blocks), len(further))
 
 
 def write_page(page: Path, html: str, texts: TextFiles | None) -> None:

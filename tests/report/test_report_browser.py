@@ -1,11 +1,12 @@
 """The page in a real browser: the reader works, hostile answers do nothing, nothing is fetched."""
 
 import json
+import re
 import shutil
 
 import pytest
 
-from lwexp.pages import packed, text_files
+from lwexp.pages import packed, text_files, word_index
 from lwexp.report import compare
 from tests.report import report_runs
 
@@ -204,8 +205,81 @@ def test_searches_for_plain_words_load_the_index_of_words_alone(split_file, open
     page.wait_for_function("n => document.getElementById('found').textContent === n + ' of 8 prompts'", arg=count)
     assert len(loaded) <= 2
     with page.expect_event("request", lambda _: len(loaded) >= 8):
-        page.fill("[name=q]", f"{search} <")  # negative control: not a plain word, so all texts are loaded
+        page.fill("[name=q]", "<")  # negative control: nothing in it is in the index, so all texts are loaded
     assert problems == []
+
+
+CHINESE = [
+    "月亮升起来了。山上有月光。",
+    "亮月山中",
+    "Die Größe: naïve café",
+    "中国人民在山上",
+    "中国，国人",
+    "かな文字 and 山",
+    "no",
+    "上。山",
+]
+
+
+@pytest.fixture(scope="module")
+def chinese_file(tmp_path_factory):
+    """One model on eight prompts, with its texts beside the page, a file for each."""
+    root = tmp_path_factory.mktemp("chinese")
+    path = report_runs.make_run(root, "eval-a-00000001", "evaluate", config={"bench": report_runs.bench()})
+    rows = [report_runs.response(f"p{at}", text=text, prompt=f"Ask {at}") for at, text in enumerate(CHINESE)]
+    report_runs.write_jsonl(path / "responses.jsonl", rows)
+    report_runs.write_jsonl(path / "verdicts.jsonl", [v for row in rows for v in report_runs.verdicts(row, judge=None)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_files, "MOST_IN_PAGE", 0)
+        patch.setattr(packed, "_BLOCK_CHARACTERS", 1)
+        patch.setattr(word_index, "_PART", 4)
+        return compare([root], root / "report.html")
+
+
+@pytest.fixture
+def search(chinese_file, open_page):
+    """Searches the texts. Returns what was shown in between and last, and the rows whose texts were loaded for it."""
+    page, problems = open_page(chinese_file)
+    names = json.loads(re.search(r'id="files">(.*?)</script>', chinese_file.read_text())[1])["names"]
+    page.locator("#items a").first.click()
+    page.wait_for_selector("#detail .answer")  # the first text is loaded when the page opens
+    loaded = set()
+    page.on("request", lambda request: loaded.add(request.url.rsplit("/", 1)[-1].removesuffix(".js")))
+    page.evaluate("""() => { window.told = [];
+      new MutationObserver(() => told.push(found.textContent)).observe(found, { childList: true }); }""")
+    page.check("[name=deep]")
+
+    def run(term, count):
+        loaded.clear()
+        page.evaluate("told.length = 0")
+        page.fill("[name=q]", term)
+        page.wait_for_function("n => document.getElementById('found').textContent === n + ' of 8 prompts'", arg=count)
+        return page.evaluate("told"), {names.index(name) for name in loaded & set(names)}
+
+    yield run
+    assert problems == []
+
+
+def test_words_and_pairs_in_any_script_are_found_without_loading_texts(search):
+    """Counted by eye in CHINESE."""
+    for term, count in (
+        ("月亮", 1), ("山", 5), ("亮月", 1), ("山 上", 3), ("GRÖßE", 1), ("aïv", 1),
+        ("文字", 1), ("月山 中", 1), ("亮山", 0),
+    ):  # fmt: skip
+        told, loaded = search(term, count)
+        assert loaded == set(), term
+        assert not any(text.startswith("at most") for text in told), term
+
+
+def test_other_terms_are_searched_in_the_texts_that_may_have_them(search):
+    """Rows that the index names, rows that have the term, and rows whose texts are loaded; a text is loaded once."""
+    for term, first, count, rows in (
+        ("月亮升", 1, 1, {0}), ("中国人", 2, 1, {3, 4}), ("e: n", 1, 1, {2}),
+        ("？", 8, 0, {1, 5, 6, 7}), ("国，国", 2, 1, set()),
+    ):  # fmt: skip
+        told, loaded = search(term, count)
+        assert loaded == rows, term
+        assert not rows or f"at most {first} of 8 prompts" in told, term
 
 
 def test_a_page_without_its_texts_says_so_in_one_line(split_file, open_page, tmp_path):

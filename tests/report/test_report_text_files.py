@@ -41,10 +41,10 @@ def test_many_texts_lie_beside_the_page_as_data_and_few_stay_in_it(tmp_path, mon
     assert split.stat().st_size < 950_000
     (content,) = re.findall(r'id="files">(.*?)</script>', split.read_text())
     listed = json.loads(content)
-    names = listed["names"]
-    words = (tmp_path / "split" / "r_texts" / f"{listed['words']}.js").stat().st_size
-    assert abs(page.stat().st_size - split.stat().st_size - (packed - words)) < 2_000
-    assert (listed["folder"], {f"{name}.js" for name in [*names, listed["words"]]}) == (
+    names, index = listed["names"], [listed["words"], *listed["pairs"]]
+    indexed = sum((tmp_path / "split" / "r_texts" / f"{name}.js").stat().st_size for name in index)
+    assert abs(page.stat().st_size - split.stat().st_size - (packed - indexed)) < 2_000
+    assert (listed["folder"], {f"{name}.js" for name in [*names, *index]}) == (
         "r_texts",
         {file.name for file in files},
     )

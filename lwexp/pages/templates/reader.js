@@ -1,4 +1,3 @@
-"use strict";
 // Everything is put on the page as text nodes; nothing that a model, a prompt or a row says is ever read as markup.
 (() => {
   const PAGE = 50;
@@ -82,95 +81,42 @@
     return (await blocks.get(row[BLOCK]))[row[SPOT]];
   }
 
-  // All texts in lower case, row by row: loaded for the first search in them, and kept.
-  let lowered = null;
-  let isAwaited = false; // whether a search waits for them
-
-  async function lowerTexts() {
-    const found = [];
-    const rows = new Map();
-    for (const row of index.rows) rows.set(row[BLOCK], [...(rows.get(row[BLOCK]) ?? []), row]);
-    const next = rows.entries();
-    let done = 0;
-    const worker = async () => {
-      for (const [at, own] of next) {
-        const details = await block(at);
-        for (const row of own) {
-          const data = details[row[SPOT]];
-          const texts = [data.ask, ...data.groups.flatMap(([, panels]) => panels.flatMap((panel) => [panel.text, panel.thinking ?? ""]))];
-          found.push([row, texts.map((text) => text.toLowerCase())]);
-        }
-        done += 1;
-        if (isAwaited) find("found").textContent = "Loading the texts, " + Math.round((100 * done) / rows.size) + "%";
-      }
-    };
-    await Promise.all([worker(), worker(), worker(), worker()]);
-    return new Map(found);
-  }
-
-  function allTexts() {
-    lowered ??= lowerTexts().catch((error) => { lowered = null; absent(error); return new Map(); });
-    return lowered;
-  }
-
-  // Rows with a text that holds all needles, by the index of words: without loading the texts.
-  let words = null;
-
-  function wordIndex() {
-    words ??= load(files.words).then(unpack).catch((error) => { words = null; absent(error); return { firsts: [], words: [], texts: [] }; });
-    return words;
-  }
-
-  async function rowsByWords(needles) {
-    const known = await wordIndex();
-    let texts = null;
-    for (const needle of needles) {
-      const own = new Set();
-      known.words.forEach((word, at) => {
-        if (!word.includes(needle)) return;
-        let text = -1;
-        for (const step of known.texts[at]) own.add((text += step));
-      });
-      texts = texts ? new Set([...texts].filter((text) => own.has(text))) : own;
-    }
-    const rows = new Set();
-    let row = 0;
-    for (const text of [...texts].sort((a, b) => a - b)) {
-      while (known.firsts[row + 1] <= text) row += 1;
-      rows.add(row);
-    }
-    return rows;
-  }
+  const search = textSearch({ files, load, unpack, block, absent, rows: () => index.rows.map((row) => [row[BLOCK], row[SPOT]]) });
 
   const values = (row, measure) => row[MEASURES][index.measures.indexOf(measure)] ?? [];
 
-  function passes(row, wanted, measure) {
+  function passes(row, wanted) {
     if (index.facets.some((name, at) => wanted[name] && !row[FACETS][at].includes(wanted[name]))) return false;
     if (wanted.least === "" && wanted.most === "") return true;
     const [least, most] = [wanted.least === "" ? -Infinity : Number(wanted.least), wanted.most === "" ? Infinity : Number(wanted.most)];
-    return values(row, measure).some((value) => value >= least && value <= most);
+    return values(row, wanted.score ?? "words").some((value) => value >= least && value <= most);
   }
 
   async function select() {
     const mine = ++turn;
     const wanted = Object.fromEntries(new FormData(filters));
-    const measure = wanted.score ?? "words";
-    const needles = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const has = (hay) => needles.every((needle) => hay.includes(needle));
-    const isDeep = wanted.deep && needles.length > 0;
-    const isPlain = files?.words && needles.every((needle) => /^[a-z0-9]+$/.test(needle));
-    if (wanted.deep && files?.words) wordIndex(); // also before the first key of a search
-    isAwaited = isDeep;
-    const hits = isDeep && isPlain ? await rowsByWords(needles) : null;
-    const texts = isDeep && !isPlain ? await allTexts() : null;
+    const terms = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const holds = (text) => terms.every((term) => text.includes(term));
+    if (wanted.deep && files?.words) search.words(); // also before the first key of a search
+    if (!wanted.deep || !terms.length) return choose(wanted, holds, new Set());
+    const { found, isSure } = await search.candidates(terms);
     if (mine !== turn) return;
-    isAwaited = false;
+    if (isSure) return choose(wanted, holds, found);
+    const tell = (percent) => { if (mine === turn) find("progress").textContent = ", reading the texts: " + percent + "%"; };
+    if (files?.words) choose(wanted, holds, found, "at most ");
+    tell(0);
+    const hits = await search.confirmed([...found].filter((at) => passes(index.rows[at], wanted)), holds, tell);
+    if (mine === turn) choose(wanted, holds, hits);
+  }
+
+  // Show the rows that pass the filters and hold all terms: in what the list says of them, or in a text (``hits``).
+  function choose(wanted, holds, hits, bound = "") {
+    const measure = wanted.score ?? "words";
     const found = [];
     for (const [at, row] of index.rows.entries()) {
-      if (!passes(row, wanted, measure)) continue;
+      if (!passes(row, wanted)) continue;
       const notes = row[META].filter((piece) => piece[1]).map((piece) => piece[0]);
-      if (!has([row[ID], row[TITLE], ...notes].join(" ").toLowerCase()) && !hits?.has(at) && !texts?.get(row)?.some(has)) continue;
-      found.push(at);
+      if (holds([row[ID], row[TITLE], ...notes].join(" ").toLowerCase()) || hits.has(at)) found.push(at);
     }
     const [of, key] = {
       long: ["words", (known) => -Math.max(...known)],
@@ -182,7 +128,7 @@
     const keys = new Map(found.map((at) => [at, key(values(index.rows[at], of))])); // without a value: Infinity, last
     shown = found.sort((a, b) => keys.get(a) - keys.get(b) || 0);
     page = 0;
-    list();
+    list(bound);
   }
 
   function item(at) {
@@ -199,10 +145,11 @@
     return make("li", "", link);
   }
 
-  function list() {
+  function list(bound = "") {
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
     const noun = find("panes").dataset.noun;
-    find("found").textContent = number(shown.length) + " of " + number(index.rows.length) + (noun && " " + noun);
+    find("found").textContent = bound + number(shown.length) + " of " + number(index.rows.length) + (noun && " " + noun);
+    find("progress").textContent = "";
     find("items").replaceChildren(...shown.slice(page * PAGE, (page + 1) * PAGE).map(item));
     find("items").scrollTop = 0;
     const [back, on] = [["Previous", -1], ["Next", 1]].map(([name, by]) => {

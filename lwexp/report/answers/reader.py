@@ -1,6 +1,6 @@
 """The searchable reader of all answers. An entry is one repeat of one prompt, with the answers of all models."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lwexp.pages.display import LANGUAGES, plural, score, words
@@ -26,7 +26,7 @@ class AnswersReader(NamedTuple):
     """What the template needs. ``choices`` holds each filter's label, name and (value, title, entries)."""
 
     packed: list[str]
-    words: str | None
+    index: Callable[[], Sequence[str]]
     choices: list[tuple[str, str, list[tuple[str, str, int]]]]
     scores: list[tuple[str, str]]
     summary: str
@@ -59,7 +59,7 @@ def read_answers(groups: Sequence[Group]) -> AnswersReader:
         counted, noun = f"{plural(len(prompts), 'prompt')}, asked up to {repeats} times", "repeats of prompts"
     scores = [(metric.name, metric.label) for metric in metrics]
     summary = f"{plural(total, 'answer')} to {counted}" + (f", {missing:,} missing" if missing else "")
-    return AnswersReader(packer.pack(), packer.pack_words(), choices, scores, summary, noun, n_shortened)
+    return AnswersReader(packer.pack(), packer.pack_index, choices, scores, summary, noun, n_shortened)
 
 
 def _sizes(groups: Sequence[Group]) -> list[int]:
