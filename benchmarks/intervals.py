@@ -2,18 +2,22 @@
 
     python -m benchmarks.intervals            2,000 draws per cell, 1,000 comparisons: about a minute
     python -m benchmarks.intervals --quick    100 draws per cell, 40 comparisons
+    python -m benchmarks.intervals <run> ...  samples of real differences, instead of simulated ones, between
+                                              evaluation runs (or folders of them) of the same prompts
 
 Scores are S_l of simulated answers. Two models find the same prompts hard, miss the requested length by a factor, stop
 at an output cap, and sometimes stop early or loop. As in real data, the differences of S_l have a peak at 0 and long
 tails, and percentile intervals cover the truth as often as was measured on 60 real prompts (about 90% at n = 11).
 "ours" is lwexp.stats.intervals; "percentile" and "studentised" are bootstraps, implemented here. A comparison of equal
-models flips the signs of differences at random, for all ranges of 60 prompts and S_l, S_q and S-bar: 15 cells.
+models flips the signs of differences at random, for all ranges of 60 prompts and S_l, S_q and S-bar: 15 cells. For real
+differences the population is those of two runs over all their prompts, drawn from with replacement.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,8 @@ from benchmarks.output import Results, show
 from lwexp.extend.metric import standard_metrics
 from lwexp.extend.word_range import WordRange
 from lwexp.records import Response, Verdict
+from lwexp.report.aggregation import prompt_means
+from lwexp.report.load import load
 from lwexp.score.regression import regression
 from lwexp.stats.intervals import interval
 
@@ -33,6 +39,8 @@ PROMPTS_PER_RANGE = (19, 18, 12, 11)  # of the 60 prompts of a language of LongB
 OUTSIDE: tuple[Callable[[tuple[float, float]], bool], ...] = (lambda ends: ends[1] < 0, lambda ends: ends[0] > 0)
 POPULATION = 200_000
 RESAMPLES = 1_000
+REAL_DRAWS = 5_000
+FEWEST_PROMPTS = 20  # of a real population
 
 
 def length_score(required: Values, words: Values) -> Values:
@@ -142,9 +150,33 @@ def verdicts(rows: Sequence[Response], length: Values, quality: Values) -> list[
     ]
 
 
+def real_differences(paths: Sequence[str]) -> Iterator[tuple[str, Values]]:
+    """Differences of every two runs of one bench in each score, over the prompts that both have scored."""
+    for group in load(paths).groups:
+        for one, other in combinations(group.evaluations, 2):
+            for metric in group.metrics:
+                a, b = (prompt_means(each.answers, metric.name) for each in (one, other))
+                shared = sorted(a.keys() & b.keys())
+                if len(shared) >= FEWEST_PROMPTS:
+                    label = f"{metric.label} of {one.label} and {other.label}, {len(shared)} prompts"
+                    yield label, np.array([a[prompt] - b[prompt] for prompt in shared])
+
+
+def real_coverage(paths: Sequence[str], rng: np.random.Generator) -> Results:
+    """Coverage at n = 11 for each pair of runs and score, and the lowest of each method."""
+    found = {label: coverage(values, 11, REAL_DRAWS, rng) for label, values in real_differences(paths)}
+    lowest = {
+        name: {"covered_percent": min(row[name]["covered_percent"] for row in found.values())} for name in METHODS
+    }
+    return {**found, "lowest": lowest}
+
+
 def main() -> None:
-    """Coverage by range and number of prompts, then the comparisons of equal models."""
+    """Coverage by range and number of prompts, then the comparisons of equal models; or coverage of real runs."""
     is_quick = "--quick" in sys.argv[1:]
+    if paths := [argument for argument in sys.argv[1:] if not argument.startswith("--")]:
+        show("intervals_real", real_coverage(paths, np.random.default_rng(0)), ("numpy", "lwexp"))
+        return
     draws, comparisons = (100, 40) if is_quick else (2_000, 1_000)
     rng = np.random.default_rng(0)
     results: Results = {"comparisons of equal models": false_findings(comparisons, rng)}
