@@ -200,6 +200,7 @@ def as_file(figure: Picture) -> str:
 def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, is_narrow: bool, *, salt: str) -> str:
     """What is between <svg> and </svg>, with page colours and without ids that could clash."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     style = {
@@ -209,7 +210,7 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
         "text.color": INK, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelsize": font,
         "ytick.labelsize": font, "axes.grid": True, "grid.color": LINE, "grid.linewidth": 0.8,
         "xtick.major.size": 0, "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
-        "axes.titlelocation": "left", "lines.solid_capstyle": "round", "path.simplify": True,
+        "axes.facecolor": "none", "axes.titlelocation": "left", "lines.solid_capstyle": "round", "path.simplify": True,
     }  # fmt: skip
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # The browser draws the text in the page's font. Chinese glyphs missing in matplotlib's font affect only its
@@ -220,7 +221,7 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
         draw(figure, is_narrow)
         out = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+        FigureCanvasSVG(figure).print_svg(out, metadata=nothing)  # savefig would draw it twice
     return _for_the_page(out.getvalue())
 
 

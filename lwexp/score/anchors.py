@@ -100,11 +100,11 @@ def check_judge(
     Raises:
         LwexpError: If the judge is not shown to separate them and ``judge.anchors=refuse``, or as in ``ask_judge``.
     """
-    from lwexp.score.judging import JudgeRequest, ask_judge
-
     metric = next((one for one in metrics if isinstance(one, JudgedMetric) and one.kind == "quality"), None)
     if not isinstance(judge, AskedJudge) or judge.is_free or judge.anchors == "off" or metric is None:
         return None
+    from lwexp.score.judging import JudgeRequest, ask_judge
+
     languages = {response.language for response in responses if response.text.strip()}
     used = [anchor for anchor in ANCHORS if anchor.language in languages]
     prompt = metric.judge_prompt(judge.prompt)

@@ -12,7 +12,9 @@ _GRAM = 4
 _WINDOW = 100  # words; distinctness is measured in windows, because it falls as texts get longer
 
 _PARAGRAPH = re.compile(r"[^\n]*(?:\n+|$)")
-_SENTENCE = re.compile(r"[\s\S]+?(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\"'”’）]*\s*|\n+|\Z)")
+_SENTENCE_END = r"(?:[.!?]+[\"'”’)]*(?:\s+|\Z)|[。！？]+[\"'”’）]*\s*|\n+|\Z)"
+_INSIDE = r"[\s\S][^.!?。！？\n]*"  # an end begins with one of these characters, so the others are skipped at once
+_SENTENCE = re.compile(rf"{_INSIDE}(?:(?!{_SENTENCE_END}){_INSIDE})*{_SENTENCE_END}")
 
 
 class Shares(NamedTuple):
@@ -35,11 +37,15 @@ def segments(text: str, count: int) -> list[Segment]:
     Cuts lie between paragraphs if there are at least twice as many paragraphs as parts, else between sentences. There
     are fewer parts if one would have fewer than 40 words; a short text is one part, an empty one has none.
     """
-    pieces = [Segment(piece, split_words(piece)) for piece in _PARAGRAPH.findall(text) if piece]
+    paragraphs = [piece for piece in _PARAGRAPH.findall(text) if piece]
+    # In ASCII text both ways of cutting give the same words, so sentences need not be counted after paragraphs.
+    is_tried = text.isascii() and len(paragraphs) < 2 * count
+    pieces = _with_words(_SENTENCE.findall(text) if is_tried else paragraphs)
     total = sum(len(piece.words) for piece in pieces)
     count = max(1, min(count, total // _SMALLEST))
-    if count > 1 and len(pieces) < 2 * count:
-        pieces = [Segment(piece, split_words(piece)) for piece in _SENTENCE.findall(text) if piece]
+    has_sentences = count > 1 and len(paragraphs) < 2 * count
+    if count > 1 and has_sentences != is_tried:
+        pieces = _with_words(_SENTENCE.findall(text) if has_sentences else paragraphs)
         total = sum(len(piece.words) for piece in pieces)
     parts: list[list[Segment]] = [[] for _ in range(count)]
     done = 0
@@ -53,6 +59,10 @@ def segments(text: str, count: int) -> list[Segment]:
         for part in parts
         if part
     ]
+
+
+def _with_words(pieces: Sequence[str]) -> list[Segment]:
+    return [Segment(piece, split_words(piece)) for piece in pieces if piece]
 
 
 def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:

@@ -6,12 +6,19 @@ fixed seed, so the same verdicts give the same page. Percentiles of 11 prompts c
 and a studentised bootstrap is no better on differences of S_l, many of which are 0 (benchmarks/intervals.py).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import sqrt
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lwexp.stats import student
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 RESAMPLES = 4000
 SMALL_SAMPLE = 30
@@ -55,9 +62,16 @@ def _bootstrap_interval(values: Sequence[float]) -> Interval:
     import numpy as np
 
     sample = np.asarray(values, dtype=float)
-    drawn = np.random.default_rng(_SEED).integers(0, len(sample), size=(RESAMPLES, len(sample)))
-    low, high = np.percentile(sample[drawn].mean(axis=1), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
+    low, high = np.percentile(sample[_drawn(len(sample))].mean(axis=1), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=2)  # a report has dozens of intervals over the same number of prompts
+def _drawn(count: int) -> npt.NDArray[np.int64]:
+    """Places of the values of each bootstrap sample."""
+    import numpy as np
+
+    return np.random.default_rng(_SEED).integers(0, count, size=(RESAMPLES, count))
 
 
 def standard_error(values: Sequence[float]) -> float:

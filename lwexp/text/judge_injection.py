@@ -6,7 +6,6 @@ points and reviews have stars. Neither is proof. They say which answers to read 
 """
 
 import re
-from collections.abc import Mapping
 
 from lwexp.text.next_turn import without_turn_markers
 
@@ -98,14 +97,43 @@ _NARROW: dict[str, tuple[str, ...]] = _FLAGS | {
     "closes_quotation": tuple(rf"(?<!\w){pattern}" for pattern in _FLAGS["closes_quotation"]),
 }
 
+# For each pattern of the narrow set, strings of which every match has one. Most texts have none, and looking for them
+# takes a tenth of the time of a search. An empty one is in every text.
+_PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "scores": (("relevance", "accuracy", "coherence", "clarity", "breadth", "reading", "overall"), ("/",)),
+    "asks_for_score": (
+        ("give", "award", "assign", "rate", "score", "grade", "output", "return"), ("score", "rating", "mark"), ("分",),
+    ),
+    "overrides_rules": (
+        ("instruction", "prompt", "guideline", "rubric", "criteria"), ("忽略", "无视", "忘记", "忘掉"),
+    ),
+    "addresses_judge": (
+        tuple(_JUDGE.split("|")), ("评委", "评审", "评分者", "打分者", "评分员", "裁判"),
+    ),
+    "praises_itself": (
+        ("deserve", "earn", "merit", "should"), ("should be",), ("值得", "应得", "应获", "应当得", "应该得"),
+    ),
+    "closes_quotation": (("<",),),
+    "role_marker": (("<|", "inst]", "sys>>"), ("system", "assistant", "developer")),
+    "template_slot": (("$",),),
+    "hidden_characters": (("",),),
+}  # fmt: skip
+
 _BROAD_SIGNS, _NARROW_SIGNS = (
     {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in table.items()} for table in (_FLAGS, _NARROW)
 )
 
 
+_NARROW_PARTS = {
+    name: [(needed, re.compile(part, re.MULTILINE)) for needed, part in zip(_PARTS[name], parts, strict=True)]
+    for name, parts in _NARROW.items()
+}
+
+
 def injection_flags(text: str) -> tuple[str, ...]:
     """Names of the broad signs in a text, in a fixed order; empty for most texts."""
-    return _found(_BROAD_SIGNS, text)
+    plain = text.lower()  # matching without case costs more than this copy
+    return tuple(name for name, pattern in _BROAD_SIGNS.items() if pattern.search(plain))
 
 
 def signs_to_judge(text: str) -> tuple[str, ...]:
@@ -114,7 +142,12 @@ def signs_to_judge(text: str) -> tuple[str, ...]:
     Markers of a chat template are not among them: a model that writes next turns is a different fault, found by
     ``find_next_turn``.
     """
-    return _found(_NARROW_SIGNS, without_turn_markers(text))
+    plain = without_turn_markers(text).lower()
+    return tuple(
+        name
+        for name, parts in _NARROW_PARTS.items()
+        if any(any(part in plain for part in needed) and pattern.search(plain) for needed, pattern in parts)
+    )
 
 
 def sign_places(text: str) -> list[tuple[str, int, int]]:
@@ -128,8 +161,3 @@ def sign_places(text: str) -> list[tuple[str, int, int]]:
         if (match := pattern.search(plain)) and (here := re.search(re.escape(match[0]), text, re.IGNORECASE)):
             places.append((name, *here.span()))
     return places
-
-
-def _found(signs: Mapping[str, re.Pattern[str]], text: str) -> tuple[str, ...]:
-    plain = text.lower()  # matching without case costs more than this copy
-    return tuple(name for name, pattern in signs.items() if pattern.search(plain))
