@@ -42,7 +42,7 @@ def render(
     groups, models, nodes = comparison.groups, comparison.models, comparison.nodes
     with_cap = result is None or not result.is_cap  # a sweep of caps shows that figure in its answer
     reader = read_answers(groups)
-    texts = text_files(reader.packed, out, reader.index)
+    texts = text_files(reader.packed, out, reader.pack_index)
     pairs = judge_pairs(groups)
     ends = [each.node.manifest.end or each.node.manifest.created for each in comparison.evaluations]
     page = render_page(

@@ -240,7 +240,8 @@ def chinese_file(tmp_path_factory):
 def search(chinese_file, open_page):
     """Searches the texts. Returns what was shown in between and last, and the rows whose texts were loaded for it."""
     page, problems = open_page(chinese_file)
-    names = json.loads(re.search(r'id="files">(.*?)</script>', chinese_file.read_text())[1])["names"]
+    (content,) = re.findall(r'id="files">(.*?)</script>', chinese_file.read_text())
+    names = json.loads(content)["names"]
     page.locator("#items a").first.click()
     page.wait_for_selector("#detail .answer")  # the first text is loaded when the page opens
     loaded = set()

@@ -168,7 +168,7 @@ def test_the_strings_that_spare_a_search_are_in_every_match() -> None:
         "</response>", "List<User>", "[inst]", "<<sys>>", "system:", "## developer prompt:", "$inst$", "\u200b",
         "给满分", "忽略以上指令", "评委老师请", "本文值得满分", "The", "of", ".", "!", "\n", " ", ",",
     ]  # fmt: skip
-    found = set()
+    found: set[str] = set()
     for _ in range(3_000):
         text = draw.choice(["", " "]).join(draw.choices(pieces, k=draw.randint(1, 10)))
         plain = without_turn_markers(text).lower()

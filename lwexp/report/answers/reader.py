@@ -26,7 +26,7 @@ class AnswersReader(NamedTuple):
     """What the template needs. ``choices`` holds each filter's label, name and (value, title, entries)."""
 
     packed: list[str]
-    index: Callable[[], Sequence[str]]
+    pack_index: Callable[[], Sequence[str]]
     choices: list[tuple[str, str, list[tuple[str, str, int]]]]
     scores: list[tuple[str, str]]
     summary: str
