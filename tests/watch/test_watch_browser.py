@@ -39,4 +39,12 @@ def test_the_page_follows_a_run_and_runs_no_text_of_it(browser, address, runs: R
     )
     page.wait_for_selector("#about .state.stopped")
     assert page.inner_text("#why").startswith("It is not finished. SIGTERM.")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        page.goto(home)
+        page.wait_for_selector("#list:not([hidden]) #rows tr")
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        page.goto(f"{home}#sft-4")
+        page.wait_for_selector("#charts figure")
     assert problems == []
