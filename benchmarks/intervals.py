@@ -39,7 +39,7 @@ PROMPTS_PER_RANGE = (19, 18, 12, 11)  # of the 60 prompts of a language of LongB
 OUTSIDE: tuple[Callable[[tuple[float, float]], bool], ...] = (lambda ends: ends[1] < 0, lambda ends: ends[0] > 0)
 POPULATION = 200_000
 RESAMPLES = 1_000
-REAL_DRAWS = 5_000
+REAL_DRAWS = 2_000
 FEWEST_PROMPTS = 20  # of a real population
 
 

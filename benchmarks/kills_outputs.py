@@ -37,8 +37,11 @@ _TRIALS = 4
 def main(stage: str) -> None:
     """Kill one stage."""
     quick = "--quick" in sys.argv
-    found = {"export": export, "report": report, "sweep": sweep}[stage](3 if quick else 12)
+    wanted = 3 if quick else 12
+    found = {"export": export, "report": report, "sweep": sweep}[stage](wanted)
     show(f"kills_{stage}", {"kill_9": {"ours": found}}, packages=("lwexp",))
+    if found["kills"] < wanted or found.get("while_writing") == 0:
+        sys.exit(f"only {found['kills']} of {wanted} kills, or none of them while the output was written")
     if found["not_whole"] or not found["equal_in_the_end"]:
         sys.exit("the output was not whole after a kill, or is not that of the undisturbed run")
 
@@ -139,8 +142,16 @@ def sweep(kills: int) -> dict[str, float]:
 
 
 def _trial_pids(root: Path) -> list[int]:
-    texts = [file.read_text() for file in root.glob("sweep-*/trial-*.pid")]
-    return [int(text) for text in texts if text.strip().isdigit()]
+    texts = [file.read_text().strip() for file in root.glob("sweep-*/trial-*.pid")]
+    return [int(text) for text in texts if text.isdigit() and _is_of(int(text), root)]
+
+
+def _is_of(pid: int, root: Path) -> bool:
+    """Whether a process is a trial of this sweep, and not another one that has its number now."""
+    try:
+        return str(root).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _drafts(root: Path) -> Contents:

@@ -1,7 +1,7 @@
 """Time of AgentWrite beside the time of the teacher itself, the client's time per call, and the speed of a replay.
 
     python -m benchmarks.teacher              320 documents at 2 s per call, 64 in flight: about four minutes
-    python -m benchmarks.teacher --quick      16 documents at 0.1 s per call: seconds
+    python -m benchmarks.teacher --quick      16 documents at 0.05 s per call: seconds
     python -m benchmarks.teacher ours replay  only these parts; there are ours, replay, original and overload
 
 The teacher is a server in its own process that answers after a fixed time, whatever the load. Documents have 8 to 16
@@ -34,7 +34,7 @@ from tests.llm.loopback import LoopbackServer, loopback_server
 
 CONCURRENCY = 64
 ORIGINAL_WORKERS = 8
-QUICK_LATENCY = 0.1
+QUICK_LATENCY = 0.05
 PARTS = ["ours", "replay", "original", "overload"]
 OVERLOAD_LATENCY = 0.1
 

@@ -1,5 +1,6 @@
 """Shapes of tensors are checked while the tests run; and a real browser for the pages that runs and reports leave."""
 
+import atexit
 import gc
 import logging
 import shutil
@@ -15,6 +16,7 @@ install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pe
 from tests.composed_once import keep_first_steps  # noqa: E402 (it imports lwexp)
 
 keep_first_steps()
+atexit.register(gc.freeze)  # the last collection of garbage would look at all that was imported, for seconds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

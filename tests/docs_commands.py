@@ -21,7 +21,7 @@ BLOCK = re.compile(r"(?:^<!-- needs: ([\w, ]+) -->\n)?^```(\w*)\n(.*?)^```$", re
 SHELL = {"bash", "sh", "console", ""}
 SCRIPTS = {"generate_data.py": "generate", "train.py": "train", "evaluate.py": "evaluate"}
 
-# What other programs need. A program that is not listed fails the test, so a typing error does too.
+# What other programs need. Behind "$ " a program that is not listed fails the test.
 NETWORK, GPU, KEY, CLUSTER, NOTHING = {"network"}, {"gpu"}, {"key"}, {"cluster"}, set[str]()
 PROGRAMS = {
     "git": NETWORK, "hf": NETWORK, "pip": NETWORK, ".venv/bin/pip": NETWORK, "pip-audit": NETWORK, "wandb": NETWORK,
@@ -31,7 +31,7 @@ PROGRAMS = {
 }  # fmt: skip
 MODULES = {"sglang.launch_server": GPU}
 STARTERS = {"srun", "torchrun"}  # they start a command of lwexp
-# Settings that name what only a reader has. Their values are left out; that the keys exist is checked.
+# Settings that name what only a reader has; they are left out.
 NAMES = {
     "name", "run", "init_from", "root", "source", "responses", "baseline_run", "dry_run", "rerun", "inspect_batch",
     "export.to", "export.name", "bench.name", "judge.prompt", "engine.model", "engine.base_url", "engine.command",
@@ -104,6 +104,8 @@ def call_of(text: str) -> Call | None:
         return Call(SCRIPTS[words[1]], tuple(words[2:]))
     if program == "python" and words[1] == "-m" and re.match(r"lwexp\.(report|export|convert|serve)$", words[2]):
         return Call(words[2].removeprefix("lwexp."), tuple(words[3:]))
+    if program == "python" and words[1].endswith(".py") and not (ROOT / words[1]).is_file():
+        raise ValueError(f"{words[1]}: no such script")
     if program not in PROGRAMS and program != "python":
         raise ValueError(f"{program}: no program that tests/docs_commands.py knows")
     return None

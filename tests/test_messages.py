@@ -62,6 +62,17 @@ def test_what_the_page_explains_is_still_said():
     assert [part for part in explained() if not any(part in text for text in said)] == []
 
 
+def test_every_error_and_every_room_is_looked_at():
+    known = messages.ERRORS | messages.ROW_ERRORS
+    classes = [
+        node for path in messages.FILES for node in ast.walk(messages.tree(path)) if isinstance(node, ast.ClassDef)
+    ]
+    bases = {one.name: {base.id for base in one.bases if isinstance(base, ast.Name)} for one in classes}
+    assert {name for name, above in bases.items() if above & known - {"ValueError"}} <= known
+    rooms = {one.path.split("/")[1] for one in collect()[0] if one.ends_command}
+    assert rooms <= {room for topic in messages.TOPICS.values() for room in topic}
+
+
 def test_no_other_raise_hides_its_words():
     assert {(one.path, one.function) for one in collect()[1]} == set(PASSED_ON)
 

@@ -48,7 +48,8 @@ def main() -> None:
     finally:
         if not options.keep:
             _machine("down")
-    sys.exit(0 if all(outcomes) else 1)
+    wanted = sum(len(lane) for group in groups for lane in group)
+    sys.exit(0 if all(outcomes) and len(outcomes) == wanted else 1)
 
 
 def _run_group(group: Sequence[Sequence[Callable[[Case], None]]], case: Case) -> list[bool]:

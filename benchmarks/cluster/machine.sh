@@ -46,7 +46,8 @@ on_node() {
 
 power_off() {
     [ -e $state/node$1.init ] || return 0
-    ip link del vnode$1  # first: a node without power does not say that its connections are closed
+    # First, because a node without power does not say that its connections are closed.
+    ip link del vnode$1 2>/dev/null || true
     kill -9 "$(cat $state/node$1.init)" || true
     rm $state/node$1.init
     ip netns del node$1

@@ -47,7 +47,8 @@ def answers(task: Task) -> dict[str, Any]:
 
                 told = timed(all_answers, _cpu_of_children)
         except Exception:
-            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
+            if log.exists():
+                sys.stderr.write(log.read_text(encoding="utf-8", errors="replace"))
             raise
         finally:
             server.stop()

@@ -16,17 +16,25 @@ R = TypeVar("R", bound=Run)
 log = logging.getLogger(__name__)
 
 _LOOK_AT = (REPORT, TRAINING_PAGE, VIEWER, MODEL, INSTRUCTIONS, CONVERSATIONS, PAIRS, HOW_MEASURED)
+_GO_ON_WITH = {"select": ("teacher",)} | dict.fromkeys(("data", "import", "pairs"), ("model", "hardware"))
+"""Sections of the config that the next command has to share, by the kind of run that has ended."""
 _SCRIPTS = {"generate": "generate_data.py", "train": "train.py", "evaluate": "evaluate.py"}
 
 
-def end(run: R) -> R:
-    """Log where the results are and what comes next, and report the run to the sweep that started it, if any."""
+def end(run: R, *, says_next: bool = True) -> R:
+    """Log where the results are and what comes next, and report the run to the sweep that started it, if any.
+
+    Args:
+        run: As it is on disk.
+        says_next: Whether the user types the next command; not if this one goes on by itself.
+    """
     note_run(run.path)
     log.info("%s: %s", run.status, run.path)
     if RECORD_VARIABLE not in os.environ:  # the trials of a sweep end with one comparison
         if found := [name for name in _LOOK_AT if (run.path / name).exists()]:
             log.info("look at: %s", ", ".join(found))
-        log.info("next: %s", next_command(run, sys.argv))
+        if says_next:
+            log.info("next: %s", next_command(run, sys.argv))
     return run
 
 
@@ -35,12 +43,12 @@ def next_command(run: Run, typed: list[str]) -> str:
 
     Args:
         run: As it is on disk.
-        typed: The command line with its program. Its experiment, plugins and places are kept, because
-            the next command needs them too.
+        typed: The command line with its program. Its experiment, plugins, places, and its teacher or model are kept,
+            because the next command needs them too.
     """
-    kept = _kept(typed)
-    if run.status == "incomplete":
+    if run.status != "finished":
         return "the same command again, which asks for what is missing"
+    kept = _kept(typed, _GO_ON_WITH.get(run.stage, ()))
     if run.stage == "select":
         return _command("generate", typed, [*kept, "instructions=selected"])
     if run.stage == "pairs" or (run.stage == "import" and (run.path / PAIRS).is_file()):
@@ -53,12 +61,13 @@ def next_command(run: Run, typed: list[str]) -> str:
     return _command("train", typed, kept)
 
 
-def _kept(typed: list[str]) -> list[str]:
+def _kept(typed: list[str], sections: tuple[str, ...]) -> list[str]:
     from lwexp.config.cli import where_configs_are
 
     places = where_configs_are(typed[1:])
-    keys = ("experiment", "plugins", "root")
-    return [*places, *(word for word in typed[1:] if word.lstrip("+").partition("=")[0] in keys)]
+    keys = {word: word.lstrip("+").partition("=")[0] for word in typed[1:]}
+    wanted = {"experiment", "plugins", "root"}
+    return [*places, *(word for word, key in keys.items() if key in wanted or key.split(".")[0] in sections)]
 
 
 def _with_dpo(kept: list[str]) -> list[str]:

@@ -169,7 +169,7 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     if failed := sum(trial.status == "failed" for trial in trials):
         log.info("next: the same command again, after fixing what failed; it runs %s", plural(failed, "trial"))
     elif evaluated:
-        log.info("next: lwexp report %s study=<page>.md, for the answer as a Markdown page", folder)
+        log.info("next: lwexp report %s study=answer.md, for the answer as a Markdown page", folder)
 
 
 def _is_evaluated(trial: Trial) -> bool:

@@ -183,7 +183,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
         _show_curves(run)
         raise
     _show_curves(run)
-    return end(run)
+    return end(run, says_next=not config.evaluate_after) if run.is_finished else run
 
 
 def _states(sources: Sequence[Resolved]) -> dict[str, FileState]:

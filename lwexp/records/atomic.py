@@ -19,6 +19,8 @@ def atomic(path: Path, *, durable: bool = False) -> Iterator[Path]:
         path: Where the file or folder goes.
         durable: Wait until the file's bytes are on the disk, so that a power cut cannot leave an empty one.
     """
+    if path.is_symlink() and path.is_dir():
+        path = path.resolve()  # a folder on another disk stays there
     aside, former = path.with_name(path.name + ".tmp"), path.with_name(path.name + ".old.tmp")
     _remove(aside)
     _put_back(former, path)
@@ -47,7 +49,7 @@ def _put_back(former: Path, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def lock_file(path: Path, *, what: Path, advice: str = "wait for it or stop it",
     require_openable(path)
     file = path.open("a+", encoding="utf-8", errors="replace")
     try:
-        _flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, what)
+        _take(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, what)
     except BlockingIOError:
         file.seek(0)
         holder = " ".join(file.read(200).split())[:80]
@@ -80,6 +81,16 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def _take(file: IO[str], kind: int, what: Path) -> None:
+    """Lock a file now, or after the moment for which ``is_locked`` may hold it in another process."""
+    for _ in range(4):
+        try:
+            return _flock(file, kind, what)
+        except BlockingIOError:
+            time.sleep(0.05)
+    return _flock(file, kind, what)
 
 
 def _flock(file: IO[str], kind: int, what: Path) -> None:

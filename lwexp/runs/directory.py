@@ -167,7 +167,7 @@ def open_run(
     name = config.name or default_name
     path, old = _found(stage, config, name, inputs)
     if old is not None and run_id(stage, config, inputs) not in path.name:
-        log.info("%s is this run: no setting that can change its results is different", old.id)
+        log.info("%s is already this run; only settings that cannot change its results differ", old.id)
     if old is not None and old.is_finished and not config.rerun:
         _warn_of_changed_code(old, config)
         return old

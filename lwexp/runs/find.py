@@ -31,11 +31,16 @@ def run_folders(root: Path, holding: str = Manifest.FILE) -> list[Path]:
     """
     found = []
     for folder in _folders_in(root):
-        if (folder / holding).is_file():
+        if _holds(folder, holding):
             found.append(folder)
-        elif not (folder / Manifest.FILE).is_file():
-            found += [below for below in _folders_in(folder) if (below / holding).is_file()]
+        elif not _holds(folder, Manifest.FILE):
+            found += [below for below in _folders_in(folder) if _holds(below, holding)]
     return [path for path in found if SET_ASIDE not in path.name]
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a file is there; False in another user's folder, where ``Path.is_file`` would raise."""
+    return os.path.isfile(folder / name)
 
 
 def _folders_in(folder: Path) -> list[Path]:
@@ -109,6 +114,8 @@ def find_twin(stage: str, config: Config, name: str, inputs: Mapping[str, str]) 
     for folder in Path(config.root).glob(f"{glob.escape(name)}-{'[0-9a-f]' * 8}"):
         run = Run.at(folder)
         if run is None or (run.stage, run.name, run.manifest.inputs) != (stage, name, dict(inputs)):
+            continue
+        if run.manifest.seed != config.seed:  # before its config is read, because a folder may hold many such runs
             continue
         if run.config is not None and run_id(stage, run.config, inputs, earlier=False) == work:
             twins.append(run)

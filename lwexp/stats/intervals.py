@@ -62,11 +62,12 @@ def _bootstrap_interval(values: Sequence[float]) -> Interval:
     import numpy as np
 
     sample = np.asarray(values, dtype=float)
-    low, high = np.percentile(sample[_drawn(len(sample))].mean(axis=1), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
+    places = _drawn(len(sample)) if len(sample) <= 2_000 else _drawn.__wrapped__(len(sample))
+    low, high = np.percentile(sample[places].mean(axis=1), [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)])
     return float(low), float(high)
 
 
-@lru_cache(maxsize=2)  # a report has dozens of intervals over the same number of prompts
+@lru_cache(maxsize=2)  # a report has dozens of intervals over the same number of prompts; 64 MB for 2,000
 def _drawn(count: int) -> npt.NDArray[np.int64]:
     """Places of the values of each bootstrap sample."""
     import numpy as np

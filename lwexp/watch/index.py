@@ -152,7 +152,7 @@ def progress_of(run: Run) -> RunProgress | None:
 def why(run: Run) -> str:
     """Why a run is not finished."""
     if run.status == "running":
-        return "its process ended without a word, as by kill -9"
+        return "its process ended without saying why, for example after kill -9"
     return run.manifest.reason or {"new": "not started yet"}.get(run.status, run.status)
 
 

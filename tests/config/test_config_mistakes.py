@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lwexp.config.folders import CONF
+from tests import forked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -133,7 +134,7 @@ def test_help_config_and_mistakes_answer_without_torch(arguments):
 GROUPS_THERE = {path.name for path in CONF.iterdir() if path.is_dir() and path.name != "sweeps"}
 GROUPS = {
     "generate_data": "engine experiment filter hardware instructions judge model teacher",
-    "train": "bench experiment hardware judge mixture model objective tracking",
+    "train": "bench engine experiment hardware judge mixture model objective tracking",
     "evaluate": "bench engine experiment hardware judge model tracking",
 }
 
@@ -153,10 +154,7 @@ def test_help_has_commands_to_copy_and_every_choice_of_the_groups_it_reads(scrip
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, f"{script}.py", *arguments],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return forked.run([sys.executable, f"{script}.py", *arguments], timeout=60)
 
 
 @pytest.mark.parametrize("words", ["--help", "--cfg job"])

@@ -87,7 +87,7 @@ def test_the_command_says_what_there_is(installed, tmp_path):
     assert (wrong.returncode, wrong.stderr) == (
         2,
         "error: lwexp trian: no such command; "
-        "there are generate, train, evaluate, runs, rerun, sweep, report, export, convert, serve, chat\n",
+        "there are generate, train, evaluate, runs, watch, rerun, sweep, report, export, convert, serve, chat\n",
     )  # fmt: skip
     assert "miniature" in run(installed, tmp_path, "train", "--help").stdout
     for command in ("report", "export"):

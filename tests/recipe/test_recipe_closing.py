@@ -21,6 +21,8 @@ CASES = [
     ("data", "generate_data.py experiment=smoke name=a seed=1", "python train.py experiment=smoke"),
     ("import", "lwexp generate task=import source=my.jsonl root=here", "lwexp train root=here"),
     ("select", "lwexp generate task=select source=my.jsonl", "lwexp generate instructions=selected"),
+    ("select", "lwexp generate task=select teacher=gpt4o", "lwexp generate teacher=gpt4o instructions=selected"),
+    ("pairs", "lwexp generate task=pairs model=glm4", "lwexp train model=glm4 objective=dpo"),
     (
         "train",
         "lwexp train experiment=own_data mixture.path=my.jsonl",
@@ -64,8 +66,9 @@ def test_imported_pairs_are_for_dpo(tmp_path):
     assert next_command(a_run("import", tmp_path), ["lwexp"]) == "lwexp train objective=dpo"
 
 
-def test_an_incomplete_run_is_repeated_first(tmp_path):
-    run = a_run("data", tmp_path, status="incomplete")
+@pytest.mark.parametrize("status", ["incomplete", "new"])
+def test_an_unfinished_run_is_repeated_first(status, tmp_path):
+    run = a_run("pairs", tmp_path, status=status)
     assert next_command(run, ["lwexp"]) == "the same command again, which asks for what is missing"
 
 
@@ -93,7 +96,7 @@ def test_a_trial_of_a_sweep_says_only_where_it_is(tmp_path, caplog, monkeypatch)
 @pytest.mark.parametrize(
     ("status", "last"),
     [
-        ("finished", "next: lwexp report {folder} study=<page>.md, for the answer as a Markdown page"),
+        ("finished", "next: lwexp report {folder} study=answer.md, for the answer as a Markdown page"),
         ("failed", "next: the same command again, after fixing what failed; it runs 1 trial"),
     ],
 )

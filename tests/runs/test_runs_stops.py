@@ -116,8 +116,6 @@ def test_a_command_whose_terminal_is_closed_ends_with_143(tmp_path: Path) -> Non
     terminal, end = pty.openpty()
     child = os.fork()
     if child == 0:
-        os.close(terminal)
-        os.login_tty(end)  # this process leads the terminal's session, so that SIGHUP reaches it
 
         def work() -> None:
             (tmp_path / "started").touch()
@@ -127,6 +125,8 @@ def test_a_command_whose_terminal_is_closed_ends_with_143(tmp_path: Path) -> Non
                 os.write(2, b"the bar ends")
 
         try:
+            os.close(terminal)
+            os.login_tty(end)  # this process leads the terminal's session, so that SIGHUP reaches it
             exit_after(work)
         except SystemExit as left:
             os._exit(int(str(left.code)))

@@ -106,11 +106,11 @@
     if (files?.words) choose(wanted, holds, found, "at most ");
     tell(0);
     const hits = await search.confirmed([...found].filter((at) => passes(index.rows[at], wanted)), holds, tell);
-    if (mine === turn) choose(wanted, holds, hits);
+    if (mine === turn) choose(wanted, holds, hits, "", page); // the reader may have turned a page meanwhile
   }
 
   // Show the rows that pass the filters and hold all terms: in what the list says of them, or in a text (``hits``).
-  function choose(wanted, holds, hits, bound = "") {
+  function choose(wanted, holds, hits, bound = "", first = 0) {
     const measure = wanted.score ?? "words";
     const found = [];
     for (const [at, row] of index.rows.entries()) {
@@ -127,7 +127,7 @@
     }[wanted.order] ?? ["", () => 0];
     const keys = new Map(found.map((at) => [at, key(values(index.rows[at], of))])); // without a value: Infinity, last
     shown = found.sort((a, b) => keys.get(a) - keys.get(b) || 0);
-    page = 0;
+    page = Math.max(0, Math.min(first, Math.ceil(shown.length / PAGE) - 1));
     list(bound);
   }
 

@@ -51,7 +51,7 @@ def batch_script(
         *(_option(key, value) for key, value in asked.items() if value is not None and value is not False),
         *where.setup_lines,
         f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}",
-        f"export {SAVE_SECONDS_VARIABLE}={where.save_seconds}",
+        *([f"export {SAVE_SECONDS_VARIABLE}={where.save_seconds}"] if asked["signal"] else []),
         # From SLURM 22.05 on, srun does not inherit --cpus-per-task from sbatch.
         *([f"export SRUN_CPUS_PER_TASK={asked['cpus-per-task']}"] if asked["cpus-per-task"] else []),
         shlex.join([*_srun(where), sys.executable, "-m", "lwexp.runs.jobs.job_process", str(job_file)]),

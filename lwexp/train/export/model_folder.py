@@ -186,7 +186,7 @@ def checkpoint_state(model: nn.Module, checkpoint: Path, *, lacks_base: bool = F
         model: A model with the run's architecture and number format.
         checkpoint: ``Checkpoint.state``, which is Lightning's file or, under ZeRO, a folder. DeepSpeed's own
             ``zero_to_fp32`` joins the parts of a folder in float32, in this process alone.
-        lacks_base: Whether the weights under the adapter, which were in 4 bits, are taken from ``model``.
+        lacks_base: Whether the frozen weights, of which some were in 4 bits, are taken from ``model``.
 
     Raises:
         LwexpError: If the checkpoint lacks weights of the model.
@@ -200,7 +200,7 @@ def checkpoint_state(model: nn.Module, checkpoint: Path, *, lacks_base: bool = F
     state = {name.removeprefix("_forward_module.").removeprefix("model."): tensor for name, tensor in stored.items()}
     own = model.state_dict()
     if lacks_base:
-        state = {name: weight for name, weight in own.items() if ".base_layer." in name} | state
+        state = {name: weight for name, weight in own.items() if ".lora_" not in name} | state
     missing = sorted(own.keys() - state.keys())
     if missing == ["lm_head.weight"] and "model.embed_tokens.weight" in state:  # tied weights are stored once
         state["lm_head.weight"] = state["model.embed_tokens.weight"]

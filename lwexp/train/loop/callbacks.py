@@ -122,6 +122,9 @@ class Bar(Callback):  # type: ignore[misc]
         mfu = rates["mfu_packed"]
         self._count.advance(note if mfu is None else f"{note}, MFU {mfu:.1%}")
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._shown.__exit__(type(exception), exception, exception.__traceback__)  # or progress.json would say "done"
+
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # Lightning also calls this after an error
         self._shown.close()
 

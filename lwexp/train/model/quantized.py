@@ -31,7 +31,8 @@ def quantize_matrices(model: nn.Module, config: ModelConfig, device: str) -> Non
     if config.quantize == "none":
         return
     layer_class = _frozen_4_bit_layer()
-    for name, layer in list(model.named_modules()):
+    for name in [name for name, _ in model.named_modules()]:  # names only, so that each layer is freed at once
+        layer = model.get_submodule(name)
         parent, _, own_name = name.rpartition(".")
         if type(layer) is nn.Linear and own_name in config.family.matrices:
             setattr(model.get_submodule(parent), own_name, layer_class(layer, device))
@@ -77,6 +78,7 @@ def full_state(plain: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
 
     Args:
         plain: The model as it was before training, without weights in 4 bits.
-        trained: The model with weights in 4 bits, whose state holds everything else.
+        trained: The model with weights in 4 bits. All but its adapter is frozen.
     """
-    return plain.state_dict() | {name: weight.to("cpu") for name, weight in trained.state_dict().items()}
+    adapter = {name: weight.to("cpu") for name, weight in trained.state_dict().items() if ".lora_" in name}
+    return plain.state_dict() | adapter

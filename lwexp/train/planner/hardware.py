@@ -81,6 +81,8 @@ def choose(
         if (need := _need(model, alone, tokens)) <= TIGHT * found.gib:
             return name, alone, what + "".join(f", {reason}" for reason in too_small)
         too_small.append(f"{name} would need {need / TIGHT:.0f} GiB")
+    if model.quantize != "none":  # ZeRO shards weights while they are loaded, before they are put into 4 bits
+        return name, alone, ", ".join([what, *too_small])
     zero = _zero("zero3_offload", {"devices": 1, "device_gib": None, "host_gib": None, "pin_memory": False})
     return "zero3_offload", zero, ", ".join([what, *too_small])
 

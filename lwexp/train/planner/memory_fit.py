@@ -9,7 +9,7 @@ from lwexp.config.presets import hardware_presets
 from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Hardware, ModelConfig, Zero
 from lwexp.extend import Sizes
-from lwexp.train.model.dimensions import with_adapter
+from lwexp.train.model.dimensions import odd_matrices, with_adapter
 from lwexp.train.planner.hardware import find_devices
 from lwexp.train.planner.memory import GIB, TIGHT, MemoryPlan, plan_memory
 
@@ -129,7 +129,7 @@ def refusal(chosen: MemoryFit, fits: list[MemoryFit], tokens: int, helps: Sequen
     fitting = [f"hardware={other.name}" for other in fits if other.label in ("fits", "tight")]
     instead = f"it fits with {', '.join(fitting)}" if fitting else "it fits no preset of lwexp/conf/hardware"
     size = f"{chosen.plan.parameters / 1e9:.1f}B" if chosen.plan.parameters >= 1e8 else "this model's"
-    fix = f"or set {', or '.join(helps)}" if helps else "here neither shorter packs nor an adapter are enough"
+    fix = f"or set {', or '.join(helps)}" if helps else "here neither shorter packs nor smaller weights are enough"
     return (
         f"memory: {size} parameters and packs of {tokens:,} tokens need {' and '.join(needs)} with "
         f"hardware={chosen.name}; {instead}, {fix} (dry_run=true shows every term)"
@@ -153,7 +153,7 @@ def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int
         shorter += [SHORTEST_PACK] if tokens > SHORTEST_PACK else []
         return next((n for n in shorter if check_fit("", sizes, hardware, n, here=here).is_fitting), None)
 
-    smaller = [(words, with_adapter(sizes, less)) for words, less in _smaller_weights(model, hardware)]
+    smaller = [(words, with_adapter(sizes, less)) for words, less in _smaller_weights(model, sizes, hardware)]
     fitting = (words for words, less in smaller if check_fit("", less, hardware, tokens, here=here).is_fitting)
     helps = [words] if (words := next(fitting, None)) is not None else []
     if (most := longest(sizes)) is not None:
@@ -164,14 +164,14 @@ def what_helps(model: ModelConfig, sizes: Sizes, hardware: Hardware, tokens: int
     return helps
 
 
-def _smaller_weights(model: ModelConfig, hardware: Hardware) -> Iterator[tuple[str, ModelConfig]]:
+def _smaller_weights(model: ModelConfig, sizes: Sizes, hardware: Hardware) -> Iterator[tuple[str, ModelConfig]]:
     """Configs whose weights need less memory, largest first, and the words that set them."""
     words = []
     if model.adapter == "none":
         words.append("model.adapter=lora")
         model = model.model_copy(update={"adapter": "lora"})
         yield " ".join(words), model
-    if model.quantize == "none" and not isinstance(hardware, Zero):
+    if model.quantize == "none" and not isinstance(hardware, Zero) and not odd_matrices(sizes):
         words.append("model.quantize=nf4")
         yield " ".join(words), model.model_copy(update={"quantize": "nf4"})
 

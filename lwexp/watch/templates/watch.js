@@ -85,7 +85,7 @@
 
   const headline = (counts, all) => {
     if (!all) return "No runs yet: start one, and it appears here";
-    const parts = [["running", "running"], ["failed", "failed"], ["stopped", "stopped"]]
+    const parts = [["running", "running"], ["failed", "failed"], ["stopped", "stopped"], ["incomplete", "incomplete"]]
       .filter(([name]) => counts[name]).map(([name, said]) => `${counts[name].toLocaleString("en")} ${said}`);
     return parts.length ? `${plural(all, "run")}: ${parts.join(", ")}` : `${plural(all, "run")}, all of them done`;
   };
