@@ -10,8 +10,8 @@ from tests.test_docs_pages import DOCS, listed_pages
 
 IN_CHINESE = """
     index start demo one_gpu reproduce generate teachers data packing models training dpo planner training_core gpu_kit
-    evaluation report serving sweeps cluster nodes runs watch python extend terms reliability paper_index commands
-    compare troubleshooting study/output_cap study/real_model study/normalize
+    evaluation report serving sweeps cluster nodes runs watch python extend terms reliability scale paper_index
+    commands compare troubleshooting study/output_cap study/real_model study/normalize
 """
 
 ENGLISH = """# Pages
