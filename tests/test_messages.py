@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import messages
+from tests.architecture import tree
 from tests.messages import GAP, Place, collect, explained, page_with_part, texts
 
 # A message with one of these says what to do or what was wanted.
@@ -64,9 +65,7 @@ def test_what_the_page_explains_is_still_said():
 
 def test_every_error_and_every_room_is_looked_at():
     known = messages.ERRORS | messages.ROW_ERRORS
-    classes = [
-        node for path in messages.FILES for node in ast.walk(messages.tree(path)) if isinstance(node, ast.ClassDef)
-    ]
+    classes = [node for path in messages.FILES for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef)]
     bases = {one.name: {base.id for base in one.bases if isinstance(base, ast.Name)} for one in classes}
     assert {name for name, above in bases.items() if above & known - {"ValueError"}} <= known
     rooms = {one.path.split("/")[1] for one in collect()[0] if one.ends_command}

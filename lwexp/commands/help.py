@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from lwexp.commands.key_texts import key_text
 from lwexp.commands.reference import help_for
 from lwexp.config.cli import where_configs_are
 from lwexp.config.fields import is_section
@@ -42,7 +43,7 @@ def print_help(command: str, doc: str, arguments: Sequence[str] = ()) -> None:
     own = [key for key, field in fields.items() if key_of(field).read_by != EVERY]
     for key in [*own, *(key for key in fields if key not in own)]:
         if not is_section(fields[key]):
-            print(f"  {key:<18} {' '.join((fields[key].description or '').split())}")
+            print(f"  {key:<18} {key_text(Config, key)}")
     print(f"  sections: {', '.join(key for key in fields if is_section(fields[key]))}")
     _print_sweep_keys(arguments)
     print("\nA run lives in runs/<name>-<id>; running the same command again resumes it, or says that it is finished.")

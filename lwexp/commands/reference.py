@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from lwexp.commands.key_texts import key_text
 from lwexp.config.fields import closest, commands_that_read, is_section, key_at, kinds_of, models_in, written
 from lwexp.config.schema import Config
 from lwexp.extend import OneOf
@@ -100,7 +101,7 @@ def _section(path: str, model: type[BaseModel]) -> Section:
             wanted(field),
             _default(field),
             _EFFECTS[key_at(Config, prefix + name).affects],
-            " ".join((field.description or "").split()),
+            key_text(model, name),
         )
         for name, field in model.model_fields.items()
         if name != "kind" and not is_section(field)

@@ -20,7 +20,7 @@ class Strict(BaseModel):
     The validator is built at first use, because classes may be registered until then.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     def identified(self) -> "Strict":
         """The settings that a run's id is computed from, in place of these."""

@@ -91,7 +91,7 @@ def test_memory_too_small_for_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         # GLM-4-9B in bf16 needs 18.8 GB for its weights alone; an adapter saves 14 bytes of 16 a parameter.
         ("60", "or set model.adapter=lora ("),
-        ("19", "here neither shorter packs nor an adapter are enough"),
+        ("19", "here neither shorter packs nor smaller weights are enough"),
     ],
 )
 def test_memory_advice_names_only_what_is_enough(gib: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
