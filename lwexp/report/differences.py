@@ -13,15 +13,15 @@ _VALUE_LENGTH = 120
 _MOST_KEYS_IN_A_NAME = 2
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key -> value in one line; lists stay whole, as one value."""
+def flatten(tree: Mapping[str, Any], prefix: str = "", *, length: int = _VALUE_LENGTH) -> dict[str, str]:
+    """Dotted key -> value in one line of at most ``length`` characters; lists stay whole, as one value."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         name = one_line(f"{prefix}{key}", _VALUE_LENGTH)
         if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
+            flat.update(flatten(value, f"{name}.", length=length))
         else:
-            flat[name] = one_line("null" if value is None else str(value), _VALUE_LENGTH)
+            flat[name] = one_line("null" if value is None else str(value), length)
     return flat
 
 

@@ -1,10 +1,10 @@
 """One run or sweep as the page shows it: how it stands, its numbers, its curves and the end of its log."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lwexp.pages.display import dollars, duration
+from lwexp.report.differences import flatten
 from lwexp.report.figures.training_metrics import training_rows
 from lwexp.report.training.curves import HELD_OUT, TRAINED, lines_of
 from lwexp.runs import Run
@@ -17,6 +17,7 @@ from lwexp.watch.index import Index, Row, progress_of, with_progress
 from lwexp.watch.sweeps import Sweep
 
 _LOG_BYTES, _LOG_LINES = 32_768, 80
+_SETTING_CHARACTERS = 2_000
 _Tile = dict[str, str]
 _Chart = dict[str, Any]
 
@@ -166,14 +167,4 @@ def log_end(folder: Path) -> list[str]:
 
 def settings(run: Run | Sweep) -> list[tuple[str, str]]:
     """Key and value of every setting as stored in config.json, which holds no secrets."""
-    return [] if isinstance(run, Sweep) else list(_flat("", run.config_tree))
-
-
-def _flat(prefix: str, tree: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            found += _flat(f"{prefix}{key}.", value)
-        else:
-            found.append((f"{prefix}{key}", visible("null" if value is None else str(value))))
-    return found
+    return [] if isinstance(run, Sweep) else list(flatten(run.config_tree, length=_SETTING_CHARACTERS).items())
