@@ -19,7 +19,7 @@ _MOST_LISTED = 8
 
 def list_runs(root: Path) -> list[Run]:
     """All runs below ``root``, oldest first, without repeated ones and folders without a readable manifest."""
-    folders = [path.parent for path in root.glob(f"*/{Manifest.FILE}") if SET_ASIDE not in path.parent.name]
+    folders = (folder for folder in _folders_in(root) if SET_ASIDE not in folder.name)
     runs = [run for folder in folders if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
 

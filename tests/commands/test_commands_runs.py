@@ -5,21 +5,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lwexp.commands.runs import main
 from lwexp.config.folders import REPOSITORY
 from lwexp.records import LwexpError
-
-
-def make_run(root: Path, id: str, stage: str, status: str, **more: Any) -> Path:
-    manifest = {"id": id, "name": id.rsplit("-", 1)[0], "stage": stage, "status": status, **more}
-    folder = root / id
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"created": "2020-01-01T00:00:00+00:00", **manifest}))
-    return folder
+from tests.made_runs import make_run
 
 
 @pytest.fixture

@@ -11,14 +11,7 @@ import pytest
 
 from lwexp.watch.index import Index
 from lwexp.watch.server import Watch, open_server
-
-
-def make_run(root: Path, id: str, stage: str, status: str, **more: Any) -> Path:
-    manifest = {"id": id, "name": id.rsplit("-", 1)[0], "stage": stage, "status": status, **more}
-    folder = root / id
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"created": "2026-01-01T00:00:00+00:00", **manifest}))
-    return folder
+from tests.made_runs import make_run
 
 
 def write_progress(folder: Path, **more: Any) -> None:

@@ -11,7 +11,8 @@ from lwexp.runs.progress import RunProgress, counted, keep_progress_in, stop_kee
 from lwexp.watch import index as module
 from lwexp.watch.__main__ import main
 from lwexp.watch.index import Index
-from tests.watch.conftest import Runs, make_run, write_progress
+from tests.made_runs import make_run
+from tests.watch.conftest import Runs, write_progress
 
 
 @pytest.fixture

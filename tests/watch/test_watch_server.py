@@ -110,7 +110,7 @@ def test_nothing_but_get_is_answered(address: Address, method: str) -> None:
      "linked-9", "sft-4/log.txt", "sft-4/../data-1", ""],
 )  # fmt: skip
 def test_no_path_leads_out_of_the_root_or_to_a_file(address: Address, runs: Runs, path: str) -> None:
-    from tests.watch.conftest import make_run
+    from tests.made_runs import make_run
 
     outside = make_run(runs.root.parent, "secret-1", "train", "finished", command="secret words")
     (runs.root / "linked-9").symlink_to(outside)
