@@ -84,7 +84,7 @@ def all_commands() -> list[Command]:
 
 
 def call_of(text: str) -> Call | None:
-    """The command of lwexp in a line, also behind torchrun or srun; None for other programs.
+    """The lwexp command in a line, including one that torchrun or srun starts; None for other programs.
 
     Raises:
         ValueError: If the line cannot be split into words, or names a program that is not listed above.

@@ -21,7 +21,7 @@ _LONG_DOCUMENTS = 10_000
 
 
 class Case(NamedTuple):
-    """One row: what is trained on, the tokens of a pack, and the nodes of eight GPUs of 80 GB."""
+    """One row: the training data, tokens per pack, and nodes with eight 80 GB GPUs each."""
 
     data: str
     tokens: int

@@ -165,8 +165,8 @@ class SampleConfig(Strict):
     repeats: int = Field(1, ge=1)
     """Answers per prompt, each with its own seed."""
     stop_after_repeats: Annotated[int, Key(neutral=0)] = Field(0, ge=0)
-    """End an answer that repeats one passage this many times in a row, instead of letting it run to the limit; the
-    answer keeps the repeats. 0 never does. Only ``engine=checkpoint`` can."""
+    """Stop an answer once it has repeated a passage this many times in a row, instead of letting it run to the limit.
+    The answer keeps the repeats. 0 turns this off. Only ``engine=checkpoint`` can do it."""
     batch_size: Annotated[int, Key("speed")] = Field(32, ge=1)
     """Maximum number of prompts decoded together; fewer if memory is too small."""
     plan_first: Annotated[bool, Key(formerly="after_plan")] = False

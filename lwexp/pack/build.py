@@ -156,6 +156,6 @@ def _refuse_too_long(done: Tokenized, total: int, kind: TrainingRows[Any], confi
     if config.overflow == "error":
         fixes += f", or pack.overflow=drop to continue with {total - done.num_too_long:,}"
     raise LwexpError(
-        f"{done.num_too_long:,} of {total:,} {words} are longer than a pack: the longest, {longest.id} "
-        f"(source {longest.source}), has {longest.tokens:,} tokens, pack.max_tokens={config.max_tokens:,}; {fixes}"
+        f"{done.num_too_long:,} of {total:,} {words} are longer than a pack (pack.max_tokens={config.max_tokens:,}); "
+        f"the longest is {longest.id} (source {longest.source}) with {longest.tokens:,} tokens; {fixes}"
     )

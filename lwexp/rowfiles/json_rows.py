@@ -36,7 +36,7 @@ def read_json(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
     except (ValueError, RecursionError) as error:
         raise LwexpError(f"{origin} is not a JSON array of rows, and not JSON at all: {error}") from None
     if not isinstance(value, Mapping) or text[end:].strip():
-        raise LwexpError(f"{origin} is not a JSON array of rows; if it holds one object a line, rename it to .jsonl")
+        raise LwexpError(f"{origin} is not a JSON array of rows; if it has one object per line, rename it to .jsonl")
     rows = value["data"] if isinstance(value.get("data"), list) else [value]
     yield from (RawRow(number, "row", row) for number, row in enumerate(rows, start=1))
 

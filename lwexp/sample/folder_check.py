@@ -92,7 +92,7 @@ def positions_of(config: Any) -> int | None:
 
 
 def longest_prompt(tokenizer: Any, prompts: Sequence[Prompt]) -> int:
-    """Most tokens of a prompt, chat template included."""
+    """The number of tokens in the longest prompt, including the chat template."""
     format, texts = chat_of(tokenizer), {prompt.text for prompt in prompts}
     return max(len(encode_prompt(tokenizer, format, [Message(role="user", content=text)])) for text in texts)
 

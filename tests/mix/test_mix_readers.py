@@ -112,7 +112,7 @@ def test_a_broken_row_is_named_and_costs_no_other(
         ("a.csv.gz", b"n,m\n1,2\n", "is not compressed with gzip, or is damaged; take .gz off a plain file"),
         ("a.csv", b"n;m\n1;2\n", ": columns are separated by ';'; wanted commas"),
         ("a.csv", b"n,n\n1,2\n", ": the header is 'n', 'n'; wanted one name for each column"),
-        ("a.json", b'{"n": 1}\n{"n": 2}', "is not a JSON array of rows; if it holds one object a line, rename it"),
+        ("a.json", b'{"n": 1}\n{"n": 2}', "is not a JSON array of rows; if it has one object per line, rename it"),
         ("a.json", b'{"data": [{"n": 1}', "is not a JSON array of rows, and not JSON at all: "),
         ("a.json", b"[" + '{"n": "é"}]'.encode("latin-1"), "is not UTF-8 text: "),
         ("a.tsv", b"n\tm\n", ": cannot read .tsv; wanted .jsonl, .json, .csv, .parquet, .jsonl.gz, .json.gz, .csv.gz"),

@@ -160,8 +160,8 @@ def test_a_document_that_exceeds_a_pack_stops_the_build_and_says_what_would_help
     with pytest.raises(LwexpError) as error:
         build_packs(rows, ConversationRows(), bytewise, config(16), tmp_path / "packs")
     assert str(error.value) == (
-        "2 of 5 conversations are longer than a pack: the longest, huge (source books), has 99 tokens, "
-        "pack.max_tokens=16; set pack.max_tokens=99 or more, or pack.overflow=drop to continue with 3"
+        "2 of 5 conversations are longer than a pack (pack.max_tokens=16); the longest is huge (source books) with "
+        "99 tokens; set pack.max_tokens=99 or more, or pack.overflow=drop to continue with 3"
     )
     assert list(tmp_path.iterdir()) == []
 
