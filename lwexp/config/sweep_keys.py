@@ -75,6 +75,7 @@ class Slurm(Subprocess):
     memory_gb: int | None = _key(None, "memory of each node (sbatch --mem); null: the cluster's default")
     save_seconds: int = _key(150, "seconds before the limit at which the trial is told to save")
     max_timeouts: int = _key(3, "how often a trial that has reached its limit is queued again")
+    unanswered_minutes: int = _key(30, "how long a sweep waits for SLURM when it does not answer; its jobs go on")
     setup_lines: list[str] = _key([], "shell lines that each job runs first, such as 'module load cuda'")
     setup_sbatch: dict[str, Any] = _key({}, "options for sbatch of setup commands only, such as {partition: cpu}")
     detach: bool = _key(False, "submit and return; lwexp sweep status|wait|cancel does the rest")
@@ -87,6 +88,8 @@ class Slurm(Subprocess):
         super().check()
         if self.save_seconds < 0:
             raise LwexpError(f"hydra.launcher.save_seconds={self.save_seconds}: wanted 0 or more")
+        if self.unanswered_minutes < 1:
+            raise LwexpError(f"hydra.launcher.unanswered_minutes={self.unanswered_minutes}: wanted 1 or more")
         if self.minutes and self.save_seconds >= 60 * self.minutes:  # SLURM reads 0 minutes as no limit
             raise LwexpError(
                 f"hydra.launcher.save_seconds={self.save_seconds}: trials would be told to save when they start, "

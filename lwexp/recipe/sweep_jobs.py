@@ -9,8 +9,8 @@ from lwexp.records import LwexpError
 from lwexp.runs.artifacts import TRIALS
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
 from lwexp.runs.logs import console_log
-from lwexp.runs.trial_runner import settle_trial, watch_jobs
-from lwexp.runs.trials import Trial, read_trials, sweep_lock, update_trials
+from lwexp.runs.trial_runner import watch_jobs
+from lwexp.runs.trials import Trial, read_trials, settle_trial, sweep_lock, update_trials
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def wait(folder: Path) -> list[Trial]:
     """Wait for the jobs, then compare the trials; returns them.
 
     Raises:
-        LwexpError: If another process, such as the sweep's own, already watches the jobs.
+        LwexpError: If another process, such as the sweep's own, already watches the jobs, or SLURM stops answering.
         KeyboardInterrupt: After Ctrl-C. The jobs keep running unless the user wants them cancelled.
     """
     _trials(folder)

@@ -1,7 +1,6 @@
 """Runs the trials of a sweep, on this machine or as jobs of SLURM, and watches them until all have ended."""
 
 import logging
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -13,15 +12,17 @@ from typing import Any
 from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.records import LwexpError, Preempted
 from lwexp.runs.jobs.local_jobs import LocalJobs
+from lwexp.runs.jobs.silence import SlurmIsGone
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
-from lwexp.runs.jobs.slurm_queue import SubmissionRefused
+from lwexp.runs.jobs.slurm_queue import NoAnswer, SubmissionRefused
 from lwexp.runs.progress import counted
-from lwexp.runs.trials import Outcome, Trial, last_words, read_runs, recall_finished, recall_jobs, update_trials
+from lwexp.runs.trials import Outcome, Trial, recall_finished, recall_jobs, settle_trial, update_trials
 from lwexp.text.plain import plural
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+_SAME_COMMAND = "the same command"
 
 
 def run_trials(
@@ -44,7 +45,8 @@ def run_trials(
 
     Raises:
         KeyboardInterrupt: After the running trials were stopped (SIGTERM first, so that they can save).
-        LwexpError: If SLURM does not say whether the jobs of an earlier start are live; nothing is submitted then.
+        LwexpError: If SLURM does not say whether the jobs of an earlier start are live; nothing is submitted then. Or
+            if it stops answering for good; the jobs are not cancelled then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     recall_finished(trials, folder)
@@ -52,7 +54,8 @@ def run_trials(
     if isinstance(jobs, SlurmJobs):
         recall_jobs(trials, folder)
     commands = {trial.number: (*entry, *trial.overrides) for trial in trials}
-    _Runner(trials, commands, where, jobs, folder, total or len(trials)).run()
+    go_on = _wait_command(folder) if total is None else _SAME_COMMAND
+    _Runner(trials, commands, where, jobs, folder, total or len(trials), go_on).run()
 
 
 def run_setup(command: Sequence[str], number: int, folder: Path, where: Subprocess) -> Trial:
@@ -75,7 +78,11 @@ def run_setup(command: Sequence[str], number: int, folder: Path, where: Subproce
 def watch_jobs(trials: Sequence[Trial], folder: Path, where: Slurm) -> None:
     """Wait for the SLURM jobs that an earlier start has submitted; submits nothing."""
     submitted = [trial for trial in trials if trial.job is not None and trial.status == "running"]
-    _Runner(submitted, {}, where, _jobs(where, folder.name), folder, len(trials)).run()
+    _Runner(submitted, {}, where, _jobs(where, folder.name), folder, len(trials), _wait_command(folder)).run()
+
+
+def _wait_command(folder: Path) -> str:
+    return f"lwexp sweep wait {folder}"
 
 
 def _jobs(where: Subprocess, prefix: str, options: dict[str, Any] | None = None) -> LocalJobs | SlurmJobs:
@@ -95,7 +102,9 @@ class _Runner:
         jobs: LocalJobs | SlurmJobs,
         folder: Path | None,
         total: int,
+        go_on: str = _SAME_COMMAND,
     ) -> None:
+        self.go_on = go_on
         self.trials = trials
         self.total = total
         self.commands = commands
@@ -123,11 +132,17 @@ class _Runner:
             try:
                 while self.waiting or self.running:
                     self._start_more()
-                    if getattr(self.where, "detach", False) and self.folder is not None:
+                    if self._is_detached:
                         return
                     for _ in range(self._settle_ended()):
                         count.advance()
                     time.sleep(_POLL_SECONDS)
+            except SlurmIsGone as error:
+                go_on = _SAME_COMMAND if self.waiting else self.go_on
+                raise LwexpError(
+                    f"SLURM has not answered within hydra.launcher.unanswered_minutes ({error}); no job was cancelled, "
+                    f"run {go_on} to go on"
+                ) from None
             except KeyboardInterrupt:
                 self._interrupt()
                 raise
@@ -135,6 +150,11 @@ class _Runner:
                 if not isinstance(self.jobs, SlurmJobs):  # jobs keep running, and the next start watches them
                     self._interrupt()
                 raise
+
+    @property
+    def _is_detached(self) -> bool:
+        """Whether the trials are submitted and left alone. Setup commands are always waited for."""
+        return getattr(self.where, "detach", False) and self.folder is not None
 
     def _is_submitted(self, trial: Trial) -> bool:
         """Whether an earlier start has submitted the trial, and its job is live or has finished.
@@ -155,10 +175,12 @@ class _Runner:
         log.info("trial %d was submitted by an earlier start, job %s: %s", trial.number + 1, trial.job, trial.label)
 
     def _start_more(self) -> None:
-        if isinstance(self.jobs, SlurmJobs) and getattr(self.where, "detach", False) and self.folder is not None:
+        if isinstance(self.jobs, SlurmJobs) and self._is_detached:
             self._submit_all(self.jobs)
             return
         if self._full_at is not None and len(self.running) >= self._full_at:
+            return
+        if isinstance(self.jobs, SlurmJobs) and not self.jobs.can_submit:
             return
         self._full_at = None
         places = range(self.where.max_parallel_trials or len(self.trials))
@@ -179,7 +201,12 @@ class _Runner:
                 chain.append(trial.job)
 
     def _start(self, trial: Trial, place: int, after: Sequence[str] = ()) -> bool:
-        """Start a trial. False if sbatch refused it: it is tried again when another has ended, if any runs."""
+        """Start a trial. False if sbatch refused it: it is tried again when another has ended, if any runs.
+
+        Raises:
+            NoAnswer: If sbatch does not answer and nothing says that it will.
+            SlurmIsGone: If it has not answered for too long.
+        """
         Path(trial.record).unlink(missing_ok=True)
         try:
             if isinstance(self.jobs, SlurmJobs):
@@ -188,6 +215,12 @@ class _Runner:
                 self.jobs.submit(trial, self.commands[trial.number], place)
         except SubmissionRefused as error:
             return self._refused(trial, error)
+        except (NoAnswer, SlurmIsGone) as error:
+            self.waiting.insert(0, trial)
+            is_worth_waiting = isinstance(error, NoAnswer) and getattr(self.jobs, "has_answered", False)
+            if self._is_detached or not is_worth_waiting:
+                raise
+            return False
         trial.status, trial.reason, trial.exit_code = "running", None, None
         self.running[trial.number] = (trial, time.time(), place)
         if self.folder is not None:
@@ -250,14 +283,6 @@ class _Runner:
             update_trials(self.folder, self.trials)
 
 
-def settle_trial(trial: Trial, outcome: Outcome) -> None:
-    """Record how a trial has ended, and which runs it has made."""
-    trial.exit_code, trial.seconds = outcome.exit_code, outcome.seconds
-    trial.status = "finished" if trial.exit_code == 0 else "failed"
-    trial.runs = read_runs(trial)
-    trial.reason = None if trial.status == "finished" else outcome.reason or _reason(trial)
-
-
 def _wants_to_cancel(count: int) -> bool:
     """Ask at the terminal whether to cancel the jobs; without a terminal they keep running."""
     if not count or not sys.stdin.isatty():
@@ -266,14 +291,3 @@ def _wants_to_cancel(count: int) -> bool:
         return input(f"cancel {plural(count, 'job')}? [y/N] ").strip().lower() in ("y", "yes")
     except (EOFError, KeyboardInterrupt):
         return False
-
-
-def _reason(trial: Trial) -> str:
-    said = last_words(Path(trial.log))
-    if trial.exit_code is not None and trial.exit_code < 0:
-        try:
-            name = signal.Signals(-trial.exit_code).name
-        except ValueError:
-            name = "unknown"
-        return f"killed by signal {-trial.exit_code} ({name})" + (f", after: {said}" if said else "")
-    return said or "no output"

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -157,6 +158,25 @@ def read_runs(trial: Trial) -> list[str]:
         with contextlib.suppress(ValueError):  # a kill may cut the last line
             noted.append(str(parse_json(line)))
     return list(dict.fromkeys(noted))
+
+
+def settle_trial(trial: Trial, outcome: Outcome) -> None:
+    """Record how a trial has ended, and which runs it has made."""
+    trial.exit_code, trial.seconds = outcome.exit_code, outcome.seconds
+    trial.status = "finished" if trial.exit_code == 0 else "failed"
+    trial.runs = read_runs(trial)
+    trial.reason = None if trial.status == "finished" else outcome.reason or _reason(trial)
+
+
+def _reason(trial: Trial) -> str:
+    said = last_words(Path(trial.log))
+    if trial.exit_code is not None and trial.exit_code < 0:
+        try:
+            name = signal.Signals(-trial.exit_code).name
+        except ValueError:
+            name = "unknown"
+        return f"killed by signal {-trial.exit_code} ({name})" + (f", after: {said}" if said else "")
+    return said or "no output"
 
 
 def _is_finished(path: str) -> bool:

@@ -1,8 +1,7 @@
 """What a sweep does when SLURM's commands do not answer, refuse, or say that a job is gone. No SLURM is needed."""
 
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,52 +11,13 @@ from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe import sweep_jobs
 from lwexp.records import LwexpError, stop_handlers_restored
 from lwexp.runs import trial_runner
-from lwexp.runs.jobs import job_process, slurm_queue
+from lwexp.runs.jobs import job_process
 from lwexp.runs.jobs.batch_script import batch_script
 from lwexp.runs.jobs.job_process import JobFile, exit_path, job_path
 from lwexp.runs.trial_process import TrialProcess
 from lwexp.runs.trial_runner import run_trials
 from lwexp.runs.trials import Trial, make_trials, read_trials, sweep_lock, write_trials
-
-Answer = tuple[int, str, str] | None
-"""Exit code, standard output, standard error; None for no answer."""
-
-
-class Commands:
-    """SLURM's commands as they answer in a test, and what they were asked."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {
-            "sbatch": (0, "99\n", ""),
-            "sacct": (1, "", "disabled"),
-            "scancel": (0, "", ""),
-        }
-        self.asked: list[str] = []
-
-    def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
-        self.asked.append(command[0])
-        answer = self.answers.get(command[0])
-        return None if answer is None else subprocess.CompletedProcess(command, *answer)
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
-    found = Commands()
-    monkeypatch.setattr(slurm_queue, "_call", found)
-    return found
-
-
-@pytest.fixture
-def submitted(tmp_path: Path) -> Path:
-    """The folder of a sweep whose two trials an earlier process has submitted as jobs 17 and 18."""
-    folder = tmp_path / "sweep"
-    folder.mkdir()
-    trials = make_trials(folder, [["lr=1"], ["lr=2"]])
-    for trial, job in zip(trials, ("17", "18"), strict=True):
-        trial.job, trial.status = job, "running"
-        JobFile(TrialProcess(("script.py",), trial.log, trial.record), 150, 3).write(job_path(trial.log))
-    write_trials(folder, trials)
-    return folder
+from tests.runs.slurm_commands import Answer, Commands
 
 
 def statuses(folder: Path) -> list[str]:
@@ -207,7 +167,7 @@ def test_a_requeued_job_forgets_the_exit_code_of_its_earlier_start(
     exit_path(str(log)).write_text(json.dumps({"exit_code": 1, "seconds": 5.0}))
     command = ("-c", f"import pathlib; print(pathlib.Path({str(exit_path(str(log)))!r}).exists())")
     job_file = job_path(str(log))
-    JobFile(TrialProcess(command, str(log), str(tmp_path / "trial-0.runs")), 150, 3).write(job_file)
+    JobFile(TrialProcess(command, str(log), str(tmp_path / "trial-0.runs")), 150, 3, "USR2@150").write(job_file)
     with stop_handlers_restored():
         assert job_process.run_job(job_file) == 0
     assert log.read_text().split() == ["False"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from lwexp.config.folders import REPOSITORY
 from lwexp.config.sweep_keys import Slurm
+from lwexp.runs.jobs.job_process import signal_before_limit
 from lwexp.runs.trial_process import SAVE_SECONDS_VARIABLE
 
 
@@ -25,6 +26,7 @@ def batch_script(
         after: Dependencies, such as ``afterany:17``.
     """
     cpus = where.cpus or max(where.gpus, where.processes)
+    signal = signal_before_limit(where.save_seconds)
     asked: dict[str, Any] = {
         "job-name": name,
         "output": output,
@@ -32,7 +34,7 @@ def batch_script(
         "requeue": True,
         "nodes": where.nodes,
         "ntasks-per-node": 1,
-        "signal": f"USR2@{where.save_seconds}",
+        "signal": signal,
         "partition": where.partition,
         "account": where.account,
         "qos": where.qos,
@@ -43,7 +45,7 @@ def batch_script(
         "mem": None if where.memory_gb is None else f"{where.memory_gb}G",
         "dependency": ",".join(after) or None,
         "kill-on-invalid-dep": "yes" if after else None,
-        **{key.replace("_", "-"): value for key, value in options.items()},
+        **_as_typed(options),
     }
     path = shlex.quote(str(REPOSITORY))
     lines = [
@@ -51,12 +53,23 @@ def batch_script(
         *(_option(key, value) for key, value in asked.items() if value is not None and value is not False),
         *where.setup_lines,
         f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}",
-        *([f"export {SAVE_SECONDS_VARIABLE}={where.save_seconds}"] if asked["signal"] else []),
+        *([f"export {SAVE_SECONDS_VARIABLE}={where.save_seconds}"] if asked["signal"] == signal else []),
         # From SLURM 22.05 on, srun does not inherit --cpus-per-task from sbatch.
         *([f"export SRUN_CPUS_PER_TASK={asked['cpus-per-task']}"] if asked["cpus-per-task"] else []),
         shlex.join([*_srun(where), sys.executable, "-m", "lwexp.runs.jobs.job_process", str(job_file)]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def signal_of(where: Slurm, options: dict[str, Any]) -> str | None:
+    """What SLURM sends the job before its time limit; None if the options leave the signal out."""
+    found = _as_typed(options).get("signal", signal_before_limit(where.save_seconds))
+    return None if found is None or found is False else str(found)
+
+
+def _as_typed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as sbatch has them, such as ``gpus-per-node`` for ``gpus_per_node``."""
+    return {key.replace("_", "-"): value for key, value in options.items()}
 
 
 def _option(key: str, value: Any) -> str:

@@ -33,6 +33,8 @@ class JobFile(NamedTuple):
     process: TrialProcess
     save_seconds: int
     max_timeouts: int
+    signal: str | None
+    """What SLURM sends before the time limit, as sbatch --signal has it; None for nothing."""
 
     def write(self, path: Path) -> None:
         write_json(path, {**self._asdict(), "process": asdict(self.process)})
@@ -41,7 +43,10 @@ class JobFile(NamedTuple):
     def read(cls, path: Path) -> Self:
         row = json.loads(path.read_text(encoding="utf-8"))
         process = row["process"] | {"command": tuple(row["process"]["command"]), "cores": ()}
-        return cls(TrialProcess(**process), row["save_seconds"], row["max_timeouts"])
+        seconds = row["save_seconds"]
+        # Jobs of earlier versions have not noted their signal.
+        sent = row.get("signal", signal_before_limit(seconds))
+        return cls(TrialProcess(**process), seconds, row["max_timeouts"], sent)
 
 
 class Ending(NamedTuple):
@@ -49,6 +54,11 @@ class Ending(NamedTuple):
 
     exit_code: int
     seconds: float
+
+
+def signal_before_limit(save_seconds: int) -> str:
+    """The signal that tells a trial to save, for sbatch --signal."""
+    return f"USR2@{save_seconds}"
 
 
 def job_path(log: str) -> Path:

@@ -1,6 +1,5 @@
 """The jobs of a sweep on SLURM: submitted, found again by a later start, watched and cancelled."""
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,15 +7,12 @@ from typing import Any
 
 from lwexp.config.sweep_keys import Slurm
 from lwexp.runs.jobs import slurm_queue as queue
-from lwexp.runs.jobs.batch_script import batch_script
-from lwexp.runs.jobs.job_process import JobFile, clear_endings, job_path, read_endings
+from lwexp.runs.jobs.batch_script import batch_script, signal_of
+from lwexp.runs.jobs.job_process import JobFile, clear_endings, job_path, read_endings, signal_before_limit
+from lwexp.runs.jobs.silence import ASK_SECONDS, Silence
 from lwexp.runs.trial_process import TrialProcess
 from lwexp.runs.trials import Outcome, Trial, last_words
 
-log = logging.getLogger(__name__)
-
-_ASK_SECONDS = 10.0
-"""Shortest time between two calls of squeue. Files on the shared file system show sooner that a trial has ended."""
 _FILE_SECONDS = 15.0
 """How long after a job's end its files may take to appear on the shared file system."""
 _FORGOTTEN_SECONDS = 60.0
@@ -38,6 +34,9 @@ class SlurmJobs:
         self.options = options
         self._states: dict[str, queue.JobState] = {}
         self._asked = float("-inf")
+        self._silence = Silence(where.unanswered_minutes)
+        self._unsure: set[str] = set()
+        """Names of jobs that SLURM may have got, although sbatch did not answer."""
         self._ended_since: dict[str, float] = {}
 
     def submit(self, trial: Trial, command: Sequence[str], after: Sequence[str] = ()) -> None:
@@ -50,6 +49,8 @@ class SlurmJobs:
 
         Raises:
             SubmissionRefused: If sbatch did not take it.
+            NoAnswer: If sbatch does not answer; try again later.
+            SlurmIsGone: If it has not answered for too long.
         """
         where = self.where
         folder = Path(trial.log).parent.resolve()
@@ -60,23 +61,54 @@ class SlurmJobs:
         )  # fmt: skip
         clear_endings(trial.log, where.nodes)
         job_file = job_path(trial.log).resolve()
-        JobFile(process, where.save_seconds, where.max_timeouts).write(job_file)
+        JobFile(process, where.save_seconds, where.max_timeouts, signal_of(where, self.options)).write(job_file)
         script = Path(trial.log).with_suffix(".sbatch")
         output = Path(trial.log).with_suffix(".slurm.log").resolve()
         name = f"{self.prefix}-{trial.number + 1}"
         script.write_text(batch_script(where, name, job_file, output, self.options, after), encoding="utf-8")
-        trial.job = queue.submit(script)
+        trial.job = self._submit(script, name)
         trial.state = "PENDING"
         self._ended_since.pop(trial.job, None)
 
+    def _submit(self, script: Path, name: str) -> str:
+        """The job's id. A job that SLURM got while sbatch failed is found by its name, not submitted twice."""
+        try:
+            found = queue.live_job_named(name) if name in self._unsure else None
+            job = found or queue.submit(script)
+        except queue.SubmissionRefused:
+            self._silence.answered("sbatch")
+            raise
+        except queue.NoAnswer as error:
+            self._unsure |= {name} if error.command == "sbatch" else set()
+            if self._silence.has_answered:
+                self._silence.failed(error)
+            raise
+        self._unsure.discard(name)
+        self._silence.answered("sbatch")
+        return job
+
+    @property
+    def can_submit(self) -> bool:
+        """Whether it is worth trying to submit a job now; False while SLURM does not answer."""
+        return not self._silence.is_failing("squeue") and not self._silence.rests("sbatch")
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether SLURM has answered this process before."""
+        return self._silence.has_answered
+
     def refresh(self, trials: Sequence[Trial]) -> None:
-        """Ask SLURM for the states of these trials' jobs, at most every few seconds; without an answer, ask later."""
-        if time.monotonic() - self._asked < _ASK_SECONDS:
+        """Ask SLURM for the states of these trials' jobs, at most every few seconds; without an answer, ask later.
+
+        Raises:
+            SlurmIsGone: If it has not answered for too long.
+        """
+        if time.monotonic() - self._asked < ASK_SECONDS:
             return
         try:
             self.ask(trials)
         except queue.NoAnswer as error:
-            log.debug("%s", error)
+            self._silence.failed(error)
 
     def ask(self, trials: Sequence[Trial]) -> None:
         """Ask SLURM for the states of these trials' jobs, now.
@@ -87,6 +119,7 @@ class SlurmJobs:
         self._asked = time.monotonic()
         jobs = [trial.job for trial in trials if trial.job is not None]
         found = queue.job_states(jobs)
+        self._silence.answered("squeue")
         self._states = found
         for trial in trials:
             if trial.job in found:
@@ -133,7 +166,7 @@ class SlurmJobs:
             return None
         if state is None:
             return Outcome(None, None, f"SLURM no longer knows job {trial.job}")
-        return Outcome(None, None, _in_slurms_words(state, trial))
+        return Outcome(None, None, _in_slurms_words(state, trial, has_ended=False))
 
     def cancel(self, trials: Sequence[Trial]) -> None:
         """Cancel the jobs of these trials.
@@ -149,11 +182,25 @@ def _nodes(trial: Trial) -> int:
     return JobFile.read(job_path(trial.log)).process.nodes
 
 
-def _in_slurms_words(state: queue.JobState, trial: Trial) -> str:
-    """Why a job ended, such as ``NODE_FAIL (NodeDown), job 17, after: saved step 12``."""
+def _in_slurms_words(state: queue.JobState, trial: Trial, has_ended: bool = True) -> str:
+    """Why a job ended, such as ``NODE_FAIL (NodeDown), job 17, after: saved step 12``.
+
+    Args:
+        state: What SLURM says.
+        trial: The trial.
+        has_ended: Whether the trial ended before its job, for example because it has saved.
+    """
     said = last_words(Path(trial.log)) or last_words(Path(trial.log).with_suffix(".slurm.log"))
     words = f"{state}, job {trial.job}"
-    if state.state == "TIMEOUT":  # a trial that saves in time is queued again instead
-        seconds = JobFile.read(job_path(trial.log)).save_seconds
-        words += f", not saved within hydra.launcher.save_seconds={seconds}"
+    if state.state == "TIMEOUT" and not has_ended:
+        words += f", {_why_not_saved(JobFile.read(job_path(trial.log)))}"
     return words + (f", after: {said}" if said else "")
+
+
+def _why_not_saved(job: JobFile) -> str:
+    """Why a trial ran into its time limit without saving."""
+    if job.signal is None:
+        return "not told to save, because its sbatch option signal is null"
+    if job.signal == signal_before_limit(job.save_seconds):
+        return f"not saved within hydra.launcher.save_seconds={job.save_seconds}"
+    return f"not saved after its sbatch option signal={job.signal}"

@@ -39,7 +39,18 @@ class SubmissionRefused(LwexpError):  # noqa: N818 - named for what it says
 
 
 class NoAnswer(LwexpError):  # noqa: N818 - named for what it says
-    """squeue does not answer, so nothing is known of the jobs: they may be live."""
+    """squeue or sbatch does not answer, so nothing is known of the jobs: they may be live.
+
+    Args:
+        command: The command's name.
+        why: What it or the machine says.
+        message: The line for the user.
+    """
+
+    def __init__(self, command: str, why: str, message: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.why = why
 
 
 def submit(script: Path) -> str:
@@ -47,11 +58,12 @@ def submit(script: Path) -> str:
 
     Raises:
         SubmissionRefused: With sbatch's own words.
-        LwexpError: If this machine has no sbatch.
+        NoAnswer: If sbatch does not answer. Whether SLURM has got the job is not known then.
     """
     done = _call(["sbatch", "--parsable", str(script)])
-    if done is None:
-        raise LwexpError("hydra/launcher=slurm: sbatch did not answer or is not on this machine; use a login node")
+    # sbatch also fails if it does not reach the controller. Then squeue fails as well, which tells it from a refusal.
+    if done is None or (done.returncode != 0 and not _squeue_answers()):
+        raise _no_answer("sbatch", done)
     if done.returncode != 0:
         said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines()]
         raise SubmissionRefused(f"sbatch refused the job: {'; '.join(line for line in said if line) or 'no reason'}")
@@ -68,16 +80,23 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
         NoAnswer: If squeue does not answer at the moment.
     """
     wanted = set(jobs)
-    done = _call(["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r"])
-    if done is None or done.returncode != 0:
-        raise NoAnswer(f"squeue does not answer: {_words(done)}; try again")
-    found = _read(done.stdout)
+    found = _read(_squeue("--states=all", "--format=%i|%T|%r"))
     if missing := sorted(wanted - found.keys()):
         command = ["sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={','.join(missing)}"]
         older = _call([*command, "--format=JobID,State,Reason"])
         if older is not None and older.returncode == 0:
             found |= _read(older.stdout)
     return {job: found[job] for job in wanted if job in found}
+
+
+def live_job_named(name: str) -> str | None:
+    """The id of a job with this name that waits or runs.
+
+    Raises:
+        NoAnswer: If squeue does not answer at the moment.
+    """
+    found = _read(_squeue(f"--name={name}", "--states=all", "--format=%i|%T"))
+    return next((job for job, state in found.items() if state.is_live), None)
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -105,6 +124,31 @@ def requeue(job: str) -> bool:
     return done is not None and done.returncode == 0
 
 
+def _squeue(*options: str) -> str:
+    """What squeue says of this user's jobs.
+
+    Raises:
+        NoAnswer: If it does not answer.
+    """
+    done = _call(["squeue", "--noheader", f"--user={getpass.getuser()}", *options])
+    if done is None or done.returncode != 0:
+        raise _no_answer("squeue", done)
+    return done.stdout
+
+
+def _no_answer(command: str, done: subprocess.CompletedProcess[str] | None) -> NoAnswer:
+    why = _words(done)
+    return NoAnswer(command, why, f"{command} does not answer: {why}; try again")
+
+
+def _squeue_answers() -> bool:
+    try:
+        _squeue("--format=%i")
+    except NoAnswer:
+        return False
+    return True
+
+
 def _read(text: str) -> dict[str, JobState]:
     """Rows of ``job|state|reason``. sacct adds who cancelled a job, as in ``CANCELLED by 1000``."""
     found = {}
@@ -118,7 +162,7 @@ def _read(text: str) -> dict[str, JobState]:
 def _words(done: subprocess.CompletedProcess[str] | None) -> str:
     """Why a command failed, in its own words."""
     if done is None:
-        return f"it is not on this machine, or took over {_TIMEOUT_SECONDS:.0f} s"
+        return f"it is not on this machine, or took over {_TIMEOUT_SECONDS:.0f} s (login nodes have it)"
     said = "; ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
     return said or f"exit code {done.returncode}"
 

@@ -1,0 +1,211 @@
+"""What a sweep does while SLURM's commands do not answer at all: it says so, goes on asking, and ends after a while."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lwexp import commands as command_line
+from lwexp.config.sweep_keys import Slurm
+from lwexp.records import LwexpError
+from lwexp.runs import trial_runner
+from lwexp.runs.jobs import silence, slurm_jobs
+from lwexp.runs.jobs.job_process import exit_path
+from lwexp.runs.trial_runner import run_setup, run_trials, watch_jobs
+from lwexp.runs.trials import make_trials, read_trials
+from tests.runs.slurm_commands import UNREACHABLE, Answer, Commands
+
+LIVE: Answer = (0, "17|RUNNING|None\n18|RUNNING|None\n", "")
+GONE = (
+    r"^SLURM has not answered within hydra.launcher.unanswered_minutes \(squeue: slurm_load_jobs error: "
+    r"Unable to contact slurm controller \(connect failure\)\); no job was cancelled, run "
+)
+
+
+class Clock:
+    """Time that passes only while a sweep sleeps; ``events`` happen at their second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.events: dict[float, Callable[[], object]] = {}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+    def sleep(self, _: float) -> None:
+        self.now += 5.0
+        assert self.now < 10_000, "the sweep waits for ever"
+        for moment in [moment for moment in self.events if moment <= self.now]:
+            self.events.pop(moment)()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    for module in (silence, slurm_jobs, trial_runner):
+        monkeypatch.setattr(module, "time", found)
+    return found
+
+
+def answers(commands: Commands, **said: Answer) -> Callable[[], None]:
+    return lambda: commands.answers.update(said)
+
+
+def finish(folder: Path, *numbers: int) -> None:
+    for number in numbers:
+        exit_path(str(folder / f"trial-{number}.log")).write_text(json.dumps({"exit_code": 0, "seconds": 5.0}))
+
+
+def states(folder: Path) -> list[tuple[str | None, str, str | None]]:
+    return [(trial.job, trial.status, trial.reason) for trial in read_trials(folder)]
+
+
+@pytest.mark.parametrize("first", [LIVE, UNREACHABLE], ids=["goes away", "was never there"])
+def test_a_sweep_without_slurm_says_so_and_ends_after_the_time_allowed(
+    commands: Commands, submitted: Path, clock: Clock, caplog: pytest.LogCaptureFixture, first: Answer
+) -> None:
+    commands.answers["squeue"] = first
+    clock.events[60] = answers(commands, squeue=UNREACHABLE)
+    with pytest.raises(LwexpError, match=f"{GONE}lwexp sweep wait {submitted} to go on$"):
+        watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert 30 * 60 <= clock.now <= 30 * 60 + 90
+    assert "scancel" not in commands.asked
+    assert states(submitted) == [("17", "running", None), ("18", "running", None)]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "squeue does not answer: slurm_load_jobs error: Unable to contact slurm controller (connect failure); it is "
+        "asked again for hydra.launcher.unanswered_minutes=30, and running jobs go on without it"
+    ]
+
+
+def test_one_missed_call_is_not_worth_a_line(
+    commands: Commands, submitted: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands.answers["squeue"] = None
+    clock.events = {15: answers(commands, squeue=LIVE), 60: lambda: finish(submitted, 0, 1)}
+    watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert "answer" not in caplog.text
+
+
+def test_the_time_starts_again_when_slurm_has_answered(
+    commands: Commands, submitted: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twice 25 minutes without an answer."""
+    caplog.set_level("INFO", "lwexp")
+    commands.answers["squeue"] = UNREACHABLE
+    clock.events = {
+        1500: answers(commands, squeue=LIVE),
+        1530: answers(commands, squeue=None),
+        3030: answers(commands, squeue=LIVE),
+        3100: lambda: finish(submitted, 0, 1),
+    }
+    watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert [status for _, status, _ in states(submitted)] == ["finished", "finished"]
+    assert caplog.text.count("squeue answers again, after 25 minutes") == 2
+
+
+def test_trials_that_end_meanwhile_are_seen_by_their_files(commands: Commands, submitted: Path, clock: Clock) -> None:
+    commands.answers["squeue"] = UNREACHABLE
+    clock.events[600] = lambda: finish(submitted, 0, 1)
+    watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert clock.now < 700
+    assert [status for _, status, _ in states(submitted)] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize("sbatch", [UNREACHABLE, None], ids=["no controller", "no answer"])
+def test_a_trial_that_cannot_be_submitted_waits_for_slurm_and_has_not_failed(
+    commands: Commands, tmp_path: Path, clock: Clock, sbatch: Answer
+) -> None:
+    """SLURM goes away while the first trial runs. The second one's turn comes, and SLURM is back an hour later."""
+    folder = tmp_path / "sweep"
+    trials = make_trials(folder, [["lr=1"], ["lr=2"]])
+    commands.answers |= {"sbatch": (0, "17\n", ""), "squeue": LIVE}
+    clock.events = {
+        60: answers(commands, sbatch=sbatch, squeue=UNREACHABLE),
+        90: lambda: finish(folder, 0),
+        300: lambda: states_then.extend(states(folder)),
+        3600: answers(commands, sbatch=(0, "18\n", ""), squeue=LIVE),
+        3700: lambda: finish(folder, 1),
+    }
+    states_then: list[tuple[str | None, str, str | None]] = []
+    run_trials(["script.py"], trials, Slurm(max_parallel_trials=1, unanswered_minutes=90), folder)
+    assert states_then == [("17", "finished", None), (None, "waiting", None)]
+    assert states(folder) == [("17", "finished", None), ("18", "finished", None)]
+
+
+def test_a_sweep_that_cannot_submit_ends_after_the_time_allowed_and_names_its_own_command(
+    commands: Commands, tmp_path: Path, clock: Clock
+) -> None:
+    """squeue answers all the time, so only sbatch is without its controller: it takes over 60 s."""
+    folder = tmp_path / "sweep"
+    trials = make_trials(folder, [["lr=1"], ["lr=2"]])
+    commands.answers |= {"sbatch": (0, "17\n", ""), "squeue": LIVE}
+    clock.events = {60: answers(commands, sbatch=None), 90: lambda: finish(folder, 0)}
+    with pytest.raises(
+        LwexpError, match=r"^SLURM has not answered within .* \(sbatch: it is .* run the same command to go on$"
+    ):
+        run_trials(["script.py"], trials, Slurm(max_parallel_trials=1), folder)
+    assert states(folder) == [("17", "finished", None), (None, "waiting", None)]
+    assert commands.asked.count("sbatch") < 200  # not at every look at the files
+
+
+def test_a_job_that_sbatch_submitted_without_saying_so_is_found_by_its_name(
+    commands: Commands, tmp_path: Path, clock: Clock
+) -> None:
+    """sbatch has sent the job and lost the connection. Two jobs would train in one run."""
+    folder = tmp_path / "sweep"
+    trials = make_trials(folder, [["lr=1"], ["lr=2"]])
+    commands.answers |= {"sbatch": (0, "17\n", ""), "squeue": LIVE}
+    clock.events = {
+        64: answers(commands, sbatch=(1, "", "sbatch: error: Socket timed out on send/recv operation\n"), squeue=None),
+        65: lambda: finish(folder, 0),
+        300: answers(commands, sbatch=(0, "99\n", ""), squeue=LIVE),
+        400: lambda: finish(folder, 1),
+    }
+    commands.answers["squeue --name"] = (0, "18|RUNNING\n", "")
+    run_trials(["script.py"], trials, Slurm(max_parallel_trials=1), folder)
+    assert [job for job, *_ in states(folder)] == ["17", "18"]
+
+
+@pytest.mark.parametrize("sbatch", [UNREACHABLE, None], ids=["no controller", "no sbatch"])
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_first_start_without_slurm_ends_at_once_and_no_trial_has_failed(
+    commands: Commands, tmp_path: Path, clock: Clock, sbatch: Answer, detach: bool
+) -> None:
+    folder = tmp_path / "sweep"
+    commands.answers |= {"sbatch": sbatch, "squeue": sbatch}
+    with pytest.raises(LwexpError, match=r"^sbatch does not answer: .*; try again$"):
+        run_trials(["script.py"], make_trials(folder, [["lr=1"], ["lr=2"]]), Slurm(detach=detach), folder)
+    assert clock.now == 0
+    assert states(folder) == [(None, "waiting", None), (None, "waiting", None)]
+
+
+def test_a_setup_command_without_slurm_ends_too(commands: Commands, tmp_path: Path, clock: Clock) -> None:
+    commands.answers["squeue"] = UNREACHABLE
+    with pytest.raises(LwexpError, match=f"{GONE}the same command to go on$"):
+        run_setup(["script.py"], 1, tmp_path / "sweep", Slurm())
+
+
+@pytest.mark.parametrize("answer", [UNREACHABLE, None], ids=["no controller", "no squeue"])
+def test_status_without_slurm_is_one_line_and_changes_nothing(
+    commands: Commands, submitted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    answer: Answer,
+) -> None:  # fmt: skip
+    commands.answers["squeue"] = answer
+    before = (submitted / "trials.json").read_bytes()
+    monkeypatch.setattr(sys, "argv", ["lwexp", "sweep", "status", str(submitted)])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("error: squeue does not answer: ")
+    assert (submitted / "trials.json").read_bytes() == before
+
+
+def test_a_time_that_would_end_every_sweep_is_refused() -> None:
+    with pytest.raises(LwexpError, match=r"^hydra.launcher.unanswered_minutes=0: wanted 1 or more$"):
+        Slurm(unanswered_minutes=0).check()
