@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+# Answers are stored in the order in which they come. A table ordered by its keys, which are hashes (WITHOUT ROWID, as
+# in earlier versions), rewrites one page for each answer, and adds a page for each text above 1 KB. The texts are the
+# last columns, so that sums do not read long ones.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
-    key TEXT PRIMARY KEY,
+    key TEXT PRIMARY KEY NOT NULL,
     model TEXT NOT NULL,
-    text TEXT NOT NULL,
     finish_reason TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
     cost_usd REAL NOT NULL,
     attempts INTEGER NOT NULL,
     created TEXT NOT NULL,
-    reasoning TEXT NOT NULL DEFAULT '',
-    origin TEXT NOT NULL DEFAULT ''
-) WITHOUT ROWID;
+    origin TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT ''
+);
 CREATE TABLE IF NOT EXISTS lost_calls (
     key TEXT NOT NULL,
     reason TEXT NOT NULL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ import asyncio, sys
 from pathlib import Path
 from lwexp.llm.ledger import Entry, Ledger
 async def write():
-    with Ledger(Path(sys.argv[1]), power_safe=False) as ledger:
+    with Ledger(Path(sys.argv[1]), power_safe=sys.argv[4] == "power_safe") as ledger:
         for i in range(int(sys.argv[3])):
             entry = Entry("x" * 2000, "stop", 1, 1, 0.001, 1)
             await ledger.settle(f"{sys.argv[2]}{i}", entry, model="m", call=None)
@@ -85,16 +86,17 @@ asyncio.run(write())
 def test_two_processes_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     command = [sys.executable, "-c", WRITER, str(path)]
-    running = [subprocess.Popen([*command, name, "200"], stdout=subprocess.DEVNULL) for name in ("a", "b")]
+    running = [subprocess.Popen([*command, name, "200", "free"], stdout=subprocess.DEVNULL) for name in ("a", "b")]
     assert [process.wait(timeout=60) for process in running] == [0, 0]
     with Ledger(path) as ledger:
         assert ledger.totals().answers == 400
 
 
-def test_an_answer_that_was_reported_survives_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["power_safe", "free"])
+def test_an_answer_that_was_reported_survives_kill_9(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "l.sqlite"
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), "a", "1000000"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(path), "a", "1000000", kind], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     reported = [process.stdout.readline() for _ in range(50)]
@@ -102,6 +104,42 @@ def test_an_answer_that_was_reported_survives_kill_9(tmp_path: Path) -> None:
     process.communicate()
     with Ledger(path) as ledger:
         assert all(ledger.get(f"a{int(line)}") is not None for line in reported)
+
+
+def test_the_file_is_hardly_larger_than_its_answers(tmp_path: Path) -> None:
+    text = "x" * 1_200
+    with Ledger(tmp_path / "l.sqlite", power_safe=False) as ledger:
+
+        async def write() -> None:
+            for number in range(1_000):
+                key = request_key({**REQUEST, "seed": number})
+                await ledger.settle(key, ENTRY._replace(text=text), model="m", call=None)
+
+        asyncio.run(write())
+    assert (tmp_path / "l.sqlite").stat().st_size < 1.5 * 1_000 * len(text)
+
+
+def test_a_ledger_whose_table_is_ordered_by_keys_goes_on(tmp_path: Path) -> None:
+    """Versions before this layout wrote ``WITHOUT ROWID`` and other places of the columns."""
+    path = tmp_path / "l.sqlite"
+    with sqlite3.connect(path) as earlier:
+        earlier.execute(
+            "CREATE TABLE answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL,"
+            " finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"
+            " cost_usd REAL NOT NULL, attempts INTEGER NOT NULL, created TEXT NOT NULL,"
+            " reasoning TEXT NOT NULL DEFAULT '', origin TEXT NOT NULL DEFAULT '') WITHOUT ROWID"
+        )
+        earlier.execute(
+            "INSERT INTO answers VALUES ('k', 'm', 'text', 'stop', 10, 20, 0.25, 1, '2026-01-01T00:00:00', '', '')"
+        )
+    earlier.close()
+    with Ledger(path) as ledger:
+        assert ledger.get("k") == ENTRY
+        assert store(ledger, ENTRY._replace(text="later")) == ENTRY
+        asyncio.run(ledger.settle("new", ENTRY._replace(reasoning="because"), model="m", call=None))
+    with Ledger(path) as ledger:
+        assert ledger.get("new") == ENTRY._replace(reasoning="because")
+        assert ledger.totals() == (2, 0.5, 0.25, 20, 40)
 
 
 def test_a_file_that_is_no_ledger_is_the_users_mistake(tmp_path: Path) -> None:
