@@ -2,6 +2,7 @@
 
 python docs/translations.py                   # lists the pages whose English page has changed
 python docs/translations.py docs/zh/start.md  # writes down that this page is up to date again
+python docs/config_zh.py                      # makes docs/zh/config.md from docs/config.md
 """
 
 import hashlib

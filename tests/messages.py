@@ -235,10 +235,16 @@ def _collect(files: tuple[Path, ...]) -> tuple[list[Message], list[Opaque]]:
             else:
                 continue
             for text in found:
-                short = re.sub(rf"{GAP}(\s*{GAP})+", GAP, " ".join(text.split()))
+                short = _shortened(text)
                 if letters(short) >= FEW_LETTERS:
                     messages.setdefault(short, Message(short, name, ends))
     return list(messages.values()), sorted(opaque)
+
+
+def _shortened(text: str) -> str:
+    """Gaps in a row become one, as do the dots of a place inside another (``row.messages[0].content``)."""
+    one_gap = re.sub(rf"{GAP}(\s*{GAP})+", GAP, " ".join(text.split()))
+    return re.sub(rf"([{GAP}\]])\.+(?=\w)", r"\1.", one_gap)
 
 
 def _name(called: ast.AST) -> str:

@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from docs import translations
+from docs import config_zh, translations
 from tests import ROOT
 from tests.test_docs_pages import DOCS, listed_pages
 
 IN_CHINESE = """
     index start demo one_gpu reproduce generate teachers data packing models training dpo planner training_core gpu_kit
     evaluation report serving sweeps cluster nodes runs watch python extend terms reliability scale paper_index
-    commands compare troubleshooting study/output_cap study/real_model study/normalize
+    commands config compare troubleshooting study/output_cap study/real_model study/normalize
 """
 
 ENGLISH = """# Pages
@@ -65,6 +65,38 @@ def pages():
 def test_a_page_that_is_up_to_date_has_the_same_structure(page):
     if not translations.is_stale(page):  # the site puts a note on the other pages
         assert differences(translations.english_page(page).read_text(), page.read_text()) == {}
+
+
+def test_the_page_of_every_key_is_the_one_that_its_script_makes():
+    english, page = (path.read_text(encoding="utf-8") for path in (config_zh.ENGLISH, config_zh.PAGE))
+    if not translations.is_stale(config_zh.PAGE):
+        assert page.split("\n\n", 1)[1] == config_zh.translated(english), "run python docs/config_zh.py"
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("integer or null; at least 1; at most 20", "整数或 null；不小于 1；不大于 20"),
+        ("number; above 0; below 1", "数值；大于 0；小于 1"),
+        ("list of en, zh; 1 or more items", "列表，每项是 en, zh；1 项或更多"),
+        ("en, zh or null", "en, zh 或 null"),
+        ("text or integer or null", "文本或整数或 null"),
+        ("mapping of names to text", "名字到文本的映射"),
+        ("eager, compile, liger", "eager, compile, liger"),
+    ],
+)
+def test_a_keys_value_in_chinese(english, chinese):
+    assert config_zh.value_words(english) == chinese
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("names and places", "the weather"), ("at least 0", "near 0"), ("# Every key", "Every key")]
+)
+def test_a_word_that_has_no_chinese_is_an_error(old, new):
+    text = "# Every key\n\n## Top level\n\n| `seed` | All. | integer; at least 0 | `0` | names and places |\n"
+    assert "| `seed` | All. | 整数；不小于 0 | `0` | 名字和位置 |" in config_zh.translated(text)
+    with pytest.raises(ValueError, match=r"no Chinese|its title"):
+        config_zh.translated(text.replace(old, new))
 
 
 @pages()

@@ -123,6 +123,11 @@ def test_a_new_message_fails_the_page_and_one_without_advice_the_second_test(inv
         test_each_message_says_what_to_do_or_the_page_does()
 
 
+def test_a_place_inside_a_place_is_one_place():
+    found = messages._shortened(f"rows[{GAP}]...text is {GAP}  {GAP}, sha {GAP}...")
+    assert found == f"rows[{GAP}].text is {GAP}, sha {GAP}..."
+
+
 @pytest.mark.parametrize(
     ("code", "found"),
     [

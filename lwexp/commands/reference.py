@@ -178,7 +178,7 @@ def _as_help(part: Section) -> str:
     lines = [f"{title}  {part.about}".rstrip()]
     for row in part.rows:
         lines += [f"  {row.key}={row.default}", f"      {row.meaning}", f"      {row.wants}. Changes {row.changes}."]
-    return "\n".join(line for line in lines if line.strip())
+    return "\n".join(line for line in lines if line.strip()).replace("``", "")
 
 
 def page() -> str:
@@ -198,12 +198,12 @@ def _as_markdown(part: Section) -> list[str]:
         f"| `{row.key}` | {_cell(row.meaning)} | {_cell(row.wants)} | `{_cell(row.default)}` | {row.changes} |"
         for row in part.rows
     ]
-    head = ["| key | meaning | wants | default | changes |", "|---|---|---|---|---|"]
-    return [f"## {title}{kinds}", "", f"{part.about}{readers}", "", *head, *rows, ""]
+    head = ["| key | meaning | value | default | changes |", "|---|---|---|---|---|"]
+    return [f"## {title}{kinds}", "", f"{part.about}{readers}".strip().replace("``", "`"), "", *head, *rows, ""]
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("``", "`")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def read_instructions(path: Path, *, count: int | None) -> list[Instruction]:
         seen[row.id] = number
         rows.append(row)
     if not rows:
-        raise LwexpError(f"{path} holds no instructions")
+        raise LwexpError(f"{path} holds no instructions; wanted one JSON object on each line, with a text")
     if unstorable:
         log.warning("%s: %s", path, unstorable)
     return rows

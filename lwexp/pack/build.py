@@ -63,7 +63,7 @@ def build_packs(
             log.info("packs in %s are up to date: %s", out, report)
             return report
     elif out.exists():
-        raise LwexpError(f"{out} has other contents, but packs are written there; move it away")
+        raise LwexpError(f"{out} holds other files, but packs are written there; move it away")
     try:
         with atomic(out) as aside:
             aside.mkdir(parents=True)

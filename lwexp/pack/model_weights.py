@@ -78,7 +78,7 @@ def load_weights(source: str | Path, **options: Any) -> Any:
                 source, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
             )
     except Exception as error:  # safetensors, torch's pickle reader and transformers each raise types of their own
-        raise LwexpError(f"cannot load weights from {source}: {first_line(error)}") from None
+        raise LwexpError(f"cannot load weights from {source}: {first_line(error)}; copy the folder again") from None
     mismatched = [str(row[0]) for row in found["mismatched_keys"]]
     for what, names in (
         ("has no", found["missing_keys"]),

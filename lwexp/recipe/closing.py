@@ -61,6 +61,14 @@ def next_command(run: Run, typed: list[str]) -> str:
     return _command("train", typed, kept)
 
 
+def training_command(typed: list[str], model: str) -> str:
+    """The command that trains what ``typed`` wants to evaluate, in its words; ``model`` if it names neither an
+    experiment nor a model."""
+    kept = _kept(typed, ("model",))
+    is_named = any(word.partition("=")[0] in ("experiment", "model") for word in kept)
+    return _command("train", typed, [*kept, *([] if is_named else [f"model={model}"])])
+
+
 def _kept(typed: list[str], sections: tuple[str, ...]) -> list[str]:
     from lwexp.config.cli import where_configs_are
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from lwexp.config.evaluate import api_of
 from lwexp.extend import Metric
 from lwexp.extend.endpoint import AskedJudge, Endpoint
 from lwexp.extend.source import AnySource
+from lwexp.recipe.closing import training_command
 from lwexp.records import Failure, LwexpError, Prompt, Verdict, read_rows
 from lwexp.runs import Run, find_run, fingerprint
 from lwexp.runs.artifacts import ANSWER_FAILURES, CONVERSATIONS, MODEL, PAIRS
@@ -44,7 +46,7 @@ def train_run_of(config: Config) -> Run:
     return _with_its_weights(
         find_run(
             config.run, root=Path(config.root), stages=("train",), key="run",
-            labels={"model": model} if config.run == "newest" else {}, make_it=f"python train.py model={model}",
+            labels={"model": model} if config.run == "newest" else {}, make_it=training_command(sys.argv, model),
         )
     )  # fmt: skip
 

@@ -73,9 +73,11 @@ def _trials(folder: Path) -> list[Trial]:
     console_log()
     trials = read_trials(folder)
     if not trials:
-        raise LwexpError(f"{folder}: no sweep's folder (it has no {TRIALS}); a sweep names its folder when it starts")
+        raise LwexpError(
+            f"{folder}: not a sweep's folder (it has no {TRIALS}); a sweep names its folder when it starts"
+        )
     if all(trial.job is None for trial in trials):
-        raise LwexpError(f"{folder}: none of its trials was submitted to SLURM; a sweep here ends with its own command")
+        raise LwexpError(f"{folder}: none of its trials was submitted to SLURM; stop this sweep where it was started")
     return trials
 
 

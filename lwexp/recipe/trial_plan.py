@@ -96,7 +96,7 @@ def _plan_generate(config: Config, plan: TrialPlan, has_setup: bool) -> None:
     elif config.task in ("import", "select") and not has_setup:
         source = Path(str(config.source))
         if source.suffix and not source.exists():
-            raise LwexpError(f"source={config.source}: does not exist")
+            raise LwexpError(f"source={config.source}: does not exist; give a file, a folder or a hub id")
 
 
 def show_plans(plans: Sequence[TrialPlan]) -> None:

@@ -169,7 +169,7 @@ def open_run(
     if old is not None and run_id(stage, config, inputs) not in path.name:
         log.info("%s is already this run; only settings that cannot change its results differ", old.id)
     if old is not None and old.is_finished and not config.rerun:
-        _warn_of_changed_code(old, config)
+        _say_that_it_is_finished(old, config)
         return old
     if check is not None:
         check()
@@ -218,8 +218,11 @@ def _found(stage: str, config: Config, name: str, inputs: Mapping[str, str]) -> 
     return (path, None) if twin is None else (twin.path, RunDirectory.load(twin.path))
 
 
-def _warn_of_changed_code(run: Run, config: Config) -> None:
-    if changed := changes_since(run.manifest, config.plugins):
+def _say_that_it_is_finished(run: Run, config: Config) -> None:
+    changed = changes_since(run.manifest, config.plugins)
+    if not changed:
+        log.info("%s is finished already, so nothing is done again; rerun=true repeats it", run.id)
+    else:
         log.warning(
             "%s is finished, but the %s; rerun=true repeats it and keeps this one as %s",
             run.id, what_changed(run.manifest, changed), _aside(run.path).name,

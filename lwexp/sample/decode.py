@@ -282,7 +282,10 @@ def _next_tokens(logits: Logits, rows: Sequence[_Row], seen: SeenTokens) -> list
         part = slice(None) if len(same) == len(rows) else same
         chosen[part] = choose_tokens(logits[part], draws[part], temperature=temperature, top_p=top_p, top_k=top_k)
     if not torch.stack(logits.aminmax(dim=-1)).isfinite().all():  # NaN passes through aminmax
-        raise LwexpError("the model gives logits that are not finite; its weights or its number format are broken")
+        raise LwexpError(
+            "the model gives logits that are not finite; its weights are broken, or too large for their number format: "
+            "export or copy it again"
+        )
     seen.add(chosen)
     tokens: list[int] = chosen.tolist()
     return tokens

@@ -118,6 +118,8 @@ def _chat(options: dict[str, str]) -> None:
     engine = TransformersEngine(folder, chat=options.get("chat"))
     conversation = Conversation(engine, temperature, int(max_tokens) if max_tokens else None)
     print(f"{name}; /reset, /system <text>, /quit", file=sys.stderr, flush=True)
+    if isinstance(sys.stdin, io.TextIOWrapper):  # before the first read; later it is refused
+        sys.stdin.reconfigure(errors="replace")  # a byte that is not UTF-8 would end the conversation
     while (line := _next_line()) is not None:
         command, _, rest = line.partition(" ")
         if command == "/quit":
@@ -135,8 +137,6 @@ def _chat(options: dict[str, str]) -> None:
 
 def _next_line() -> str | None:
     """None at the end of the input."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 would end the conversation
     try:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:

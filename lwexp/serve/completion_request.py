@@ -150,4 +150,4 @@ def _first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[_Part]"))
     if first["type"] == "extra_forbidden":
         return f"{place}: this server does not know the field; leave it out"
-    return f"{place}: got {first['input']!r:.80}, wanted another value ({first['msg'].lower()})"
+    return f"{place}: got {first['input']!r:.80}; correct it: {first['msg'].lower()}"

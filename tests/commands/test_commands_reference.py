@@ -17,7 +17,7 @@ def test_the_page_is_up_to_date(tmp_path):
     page = tmp_path / "config.md"
     subprocess.run([sys.executable, "-m", "lwexp.commands.reference", str(page)], check=True, cwd=ROOT)
     assert page.read_text() == (ROOT / "docs" / "config.md").read_text(), (
-        "the schema has changed: run python -m lwexp.commands.reference docs/config.md"
+        "the schema has changed: run python -m lwexp.commands.reference docs/config.md, then python docs/config_zh.py"
     )
 
 

@@ -92,9 +92,9 @@ def test_a_value_of_the_environment_is_refused_and_not_printed(
     monkeypatch.setenv("LWEXP_CANARY", "c4n4ry-0123")
     code, errors = ended(monkeypatch, capsys, f"name={value}")
     assert (code, errors.count("\n")) == (2, 1), errors
-    assert "values of the environment do not belong into a config" in errors
+    assert "values of the environment do not belong in a config" in errors
     assert "c4n4ry" not in errors
-    with pytest.raises(LwexpError, match="do not belong into a config") as refused:
+    with pytest.raises(LwexpError, match="do not belong in a config") as refused:
         compose_tree(f"name={value}")
     assert "c4n4ry" not in str(refused.value)
 

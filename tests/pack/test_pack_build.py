@@ -256,7 +256,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(bytewise, tmp_path):
     (tmp_path / "packs").mkdir()
     (tmp_path / "packs" / "thesis.txt").write_text("years of work")
 
-    with pytest.raises(LwexpError, match="has other contents"):
+    with pytest.raises(LwexpError, match="holds other files"):
         build_packs(ROWS, ConversationRows(), bytewise, config(25), tmp_path / "packs")
     assert (tmp_path / "packs" / "thesis.txt").read_text() == "years of work"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lwexp.config import compose
-from lwexp.recipe.closing import end, next_command
+from lwexp.recipe.closing import end, next_command, training_command
 from lwexp.recipe.sweep import compare_trials
 from lwexp.runs import Run
 from lwexp.runs.artifacts import Manifest, Parent
@@ -43,6 +43,18 @@ def test_the_next_command(stage, typed, wanted, tmp_path, monkeypatch):
     words = typed.removeprefix("lwexp ").split()
     run = a_run(stage, (tmp_path / "runs" / "a-1").relative_to(tmp_path))
     assert next_command(run, words if words[0].endswith(".py") else ["/bin/lwexp " + words[0], *words[1:]]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("/bin/lwexp evaluate experiment=own_data run=mine", "lwexp train experiment=own_data"),
+        ("/clone/evaluate.py model=glm4 bench=longbench_write", "python train.py model=glm4"),
+        ("/bin/lwexp evaluate root=here judge=none", "lwexp train root=here model=tiny_glm"),
+    ],
+)
+def test_the_command_that_trains_what_is_to_be_evaluated(typed, wanted):
+    assert training_command(typed.split(), "tiny_glm") == wanted
 
 
 @pytest.mark.parametrize("wanted", sorted({case[2] for case in CASES if "report" not in case[2]}))

@@ -175,6 +175,7 @@ def test_a_doubled_loss_is_told_by_the_same_command(copy: Path) -> None:
     run_in(copy, "-m", "lwexp", "generate", "experiment=smoke")
     assert "steps in" in run_in(copy, *train)
     same = run_in(copy, *train)
+    assert "is finished already, so nothing is done again; rerun=true repeats it" in same
     assert "finished: runs/lossrun-" in same
     assert "has changed" not in same
     losses = next((copy / "lwexp" / "train" / "objectives").rglob("losses.py"))

@@ -14,7 +14,8 @@ from lwexp.text.words import count_by
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def type_lines(*lines: str) -> None:
-        monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        piped = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped), encoding="utf-8"))
 
     return type_lines
 
@@ -31,6 +32,12 @@ def test_a_conversation_in_the_terminal(llama_folder: Path, typed: Any, capsys: 
     assert first.strip() == second.strip()  # greedy, and /reset forgot the first turn
     assert f"[{count_by('longwriter', first.strip())} word" in ends[0]
     assert "/sytem: no such command; there are /reset, /system and /quit" in err
+
+
+def test_a_byte_that_is_not_utf_8_ends_nothing(llama_folder: Path, typed: Any, capsys: Any) -> None:
+    typed("tea", "caf\udce9", "tea")
+    assert main([f"model={llama_folder}", "temperature=0", "max_tokens=3"]) == 0
+    assert capsys.readouterr().out.count("3 tokens, ") == 3
 
 
 def test_turns_are_remembered_and_a_system_message_counts(llama_folder: Path, capsys: Any) -> None:

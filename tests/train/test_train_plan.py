@@ -140,7 +140,10 @@ def test_a_conversation_longer_than_a_pack_is_named() -> None:
         messages=(Message(role="user", content="Write."), Message(role="assistant", content="word")),
     )  # fmt: skip
     config = compose("model=glm4", "hardware=zero3_8x80g", "pack.max_tokens=20000", "pack.overflow=drop")
-    assert re.search(r"too long +1   pack.overflow=drop", describe_plan(config, rows=[row]).text)
+    assert re.search(r"too long +1   pack.overflow=drop$", describe_plan(config, rows=[row]).text, re.MULTILINE)
+    stops = describe_plan(compose("model=tiny_llama", "hardware=cpu", "pack.max_tokens=2048"), rows=[row]).text
+    assert re.search(r"too long +1   pack.overflow=error; raise pack.max_tokens, or leave them out with", stops)
+    assert stops.endswith("this machine can run it, but stops at documents that are too long")
 
 
 def test_the_table_in_the_docs_has_not_drifted_from_the_planner() -> None:

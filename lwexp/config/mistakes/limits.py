@@ -22,7 +22,7 @@ MAX_ALIASES = 100
 
 _DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 _ENVIRONMENT = re.compile(r"\$\{\s*oc\.env\b")
-_NO_ENVIRONMENT = "values of the environment do not belong into a config; write the value itself"
+_NO_ENVIRONMENT = "values of the environment do not belong in a config; write the value itself"
 _ALIAS = re.compile(r"(?:^|[\s,\[{:-])\*[^\s,\]}*]+", re.MULTILINE)
 
 

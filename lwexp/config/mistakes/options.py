@@ -111,7 +111,7 @@ def _unknown(name: str, value: str) -> str:
 
 def _check_value(name: str, value: str | None, options: dict[str, str | None]) -> None:
     if name in _VALUES and value not in _VALUES[name]:
-        raise LwexpError(f"{name} {value}: there are {', '.join(_VALUES[name])}")
+        raise LwexpError(f"{name} {value}: no such value; there are {', '.join(_VALUES[name])}")
     if name == "--config-name":
         own = options.get("--config-dir") or options.get("-cd")
         folders = [CONF, *([Path(own)] if own else [])]
@@ -128,7 +128,7 @@ def _checked(word: str, is_sweep: bool) -> str:
     for group, (refused, *choices) in _SWEEP_GROUPS.items():
         if key == f"hydra/{group}" and value == refused:
             wanted = " or ".join(f"hydra/{group}={choice}" for choice in choices)
-            raise LwexpError(f"{word}: does not know lwexp's runs; take {wanted}")
+            raise LwexpError(f"{word}: it cannot start lwexp's trials; take {wanted}")
         if not is_sweep and (key == f"hydra/{group}" or key.startswith(f"hydra.{group}.")):
             raise LwexpError(f"{word}: only a sweep has a {group}; add -m")
     # A trial is the same command without -m; this variable tells it that a sweep has started it.

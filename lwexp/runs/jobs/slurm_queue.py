@@ -109,7 +109,9 @@ def cancel(jobs: Sequence[str]) -> None:
         return
     done = _call(["scancel", *jobs])
     if done is None or done.returncode != 0:
-        raise LwexpError(f"scancel did not cancel jobs {', '.join(jobs)}: {_words(done)}; they may run, try again")
+        raise LwexpError(
+            f"scancel did not cancel jobs {', '.join(jobs)}: {_words(done)}; they may still run; try again"
+        )
 
 
 def requeue(job: str) -> bool:

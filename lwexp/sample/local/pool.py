@@ -118,8 +118,11 @@ class Pool:
         killed = f"was killed by signal {-code}"
         if self._deaths[number] == _DEATHS:
             raise LwexpError(
-                self._named(number, f"{killed} {_DEATHS} times without an answer; if memory ran out, lower ")
-                + "sample.batch_size or engine.workers, and run the same command again"
+                self._named(
+                    number,
+                    f"{killed} {_DEATHS} times without an answer; if memory ran out, lower sample.batch_size or "
+                    "engine.workers, and run the same command again",
+                )
             )
         log.warning("%s", self._named(number, f"{killed}; {plural(len(lost), 'answer')} will be sampled again"))
         self._start(number)

@@ -54,7 +54,9 @@ def served_model(url: str, name: str, key: str | None = None) -> ServedModel:
     if not rows:
         raise ServerCannotTellError(f"{url}: its list of models names none")
     if name not in rows:
-        raise OtherModelError(f"{url} serves {', '.join(rows)}, not {name}: another server has this address")
+        raise OtherModelError(
+            f"{url} serves {', '.join(rows)}, not {name}: another server has this address, or engine.model is misspelt"
+        )
     positions, root = rows[name].get("max_model_len"), rows[name].get("root")
     return ServedModel(url, name, positions if isinstance(positions, int) else None, _folder(url, root, name, key), key)
 
@@ -224,7 +226,9 @@ def _called(url: str, field: str, kind: type, body: dict[str, Any] | None = None
         said = f"{url}: the server refused the question ({error.code}: {detail})"
         raise ServerCannotTellError(said) from None
     except (OSError, HTTPException) as error:
-        raise LwexpError(f"{url}: the server does not answer ({error})") from None
+        raise LwexpError(
+            f"{url}: the server does not answer ({error}); check that it runs and that this is its address"
+        ) from None
     except (ValueError, KeyError, TypeError):
         found = None
     if not isinstance(found, kind):

@@ -79,7 +79,9 @@ class ServerProcess:
             try:
                 self._process = self._started(out)
             except OSError as error:
-                raise LwexpError(f"engine.command: {self._command[0]} cannot be started ({error.strerror})") from None
+                raise LwexpError(
+                    f"engine.command: {self._command[0]} cannot be started ({error.strerror}); correct its path"
+                ) from None
         self._watcher = _watch(self._process.pid)
         began = reported = time.monotonic()
         log.info("server: started by %s; its output is in %s", shlex.join(self._command), self._log_file)

@@ -81,7 +81,7 @@ def read_facts(gguf: Path) -> dict[str, Any]:
         LwexpError: If the file does not exist or is not a GGUF file, or the package gguf is not installed.
     """
     if not gguf.is_file():
-        raise LwexpError(f"gguf={gguf}: no such file")
+        raise LwexpError(f"gguf={gguf}: no such file; correct the path")
     if find_spec("gguf") is None:
         raise LwexpError("packages: reading GGUF needs gguf; pip install 'lwexp[real]'")
     from gguf import GGUFReader
@@ -147,7 +147,9 @@ def _given_tokenizer(source: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise LwexpError(f"tokenizer={source}: cannot read it: {first_line(error)}") from None
+        raise LwexpError(
+            f"tokenizer={source}: cannot read it: {first_line(error)}; give a model's folder or a hub id"
+        ) from None
 
 
 def _own_tokenizer(gguf: Path, facts: dict[str, Any]) -> Any:

@@ -245,7 +245,10 @@ class PackedTraining(LightningModule):  # type: ignore[misc]
                 self._nonfinite.meet("gradient norm", math.nan, batch)
             return math.nan
         if not is_fine:
-            raise LwexpError("a loss that is not finite had finite gradients, and the weights have been updated")
+            raise LwexpError(
+                "a loss that is not finite had finite gradients, and the weights have been updated; start over with "
+                "rerun=true hardware.kernels=eager"
+            )
         return float(engine.get_global_grad_norm())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

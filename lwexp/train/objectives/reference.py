@@ -76,7 +76,9 @@ def join_sums(shares: Sequence[Sums]) -> Reference:
             joined[name] = np.where(np.isnan(known), values, known)
     if not np.isfinite(joined["logprobs"]).all():
         bad = np.flatnonzero(~np.isfinite(joined["logprobs"]))[:5].tolist()
-        raise LwexpError(f"the start model gives no finite log-prob for documents {bad}; its weights are broken")
+        raise LwexpError(
+            f"the start model gives no finite log-prob for documents {bad}; its weights are broken: start from another"
+        )
     return Reference(joined)
 
 

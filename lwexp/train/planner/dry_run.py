@@ -93,7 +93,7 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     tokens = max_forward_tokens(config, hardware, sizes, here=False)
     chosen = check_fit(preset_name(hardware), sizes, hardware, tokens)
     others = check_presets(sizes, tokens)
-    parts, steps, hours = [], None, None
+    parts, data, steps, hours = [], None, None, None
     if rows is not None:
         data = estimate_data(config, rows)
         steps, hours = data.steps, estimate_hours(config, sizes, data, tokens)
@@ -111,7 +111,8 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens, helps)))) or None
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
-        parts.append(f"not on this machine: {missing}" if missing else "this machine can run it")
+        stops = ", but stops at documents that are too long" if data is not None and _stops(config, data) else ""
+        parts.append(f"not on this machine: {missing}" if missing else f"this machine can run it{stops}")
     return Description("\n\n".join(parts), refused, chosen, steps, hours, disk_space(config, sizes))
 
 
@@ -156,10 +157,16 @@ def steps_table(config: Config, data: Data) -> str:
         f"  {'steps':<18}{data.steps:>14,}   {plural(batch, 'pack')} each, {plural(epochs, 'epoch')}",
     ]
     if too_long := sum(n > capacity for n in data.units):
-        lines.append(f"  {'too long':<18}{too_long:>14,}   pack.overflow={config.pack.overflow}")
+        advice = "; raise pack.max_tokens, or leave them out with pack.overflow=drop" if _stops(config, data) else ""
+        lines.append(f"  {'too long':<18}{too_long:>14,}   pack.overflow={config.pack.overflow}{advice}")
     if data.units and (warning := few_steps(data.steps, data.packs, config.objective)):
         lines.append(f"  {warning}")
     return "\n".join(lines)
+
+
+def _stops(config: Config, data: Data) -> bool:
+    """Whether a row is refused as too long for a pack, by the estimate."""
+    return config.pack.overflow == "error" and any(tokens > config.pack.max_tokens for tokens in data.units)
 
 
 def estimate_hours(config: Config, sizes: Sizes, data: Data, forward_tokens: int) -> Hours | None:
