@@ -67,7 +67,7 @@ class SelectConfig(Strict):
     """What to do with rows that carry a toxicity flag. Rows without flags are not affected."""
     anchors: Annotated[Literal["warn", "refuse", "off"], Key("speed")] = "warn"
     """What to do about a teacher that gives a wrong answer about instructions that plainly need a long answer or a
-    short one: two per language are asked about first. A teacher that is free is never checked."""
+    short one: two per language are asked about first. The offline teacher is never checked."""
 
 
 class PlanLimits(Strict):

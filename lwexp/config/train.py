@@ -129,7 +129,7 @@ class Zero(Strict):
     activation_offload: bool = False
     """Keep those inputs in pinned host memory; the copies are not overlapped with work."""
     offload_optimizer: Annotated[float, Key("speed")] = Field(0.0, ge=0, le=1)
-    """1 keeps the optimiser's states in host memory, 0 on the devices. (Decision 028 says why nothing between.)"""
+    """1 keeps the optimiser's states in host memory, 0 on the devices. Shares between are refused (decision 028)."""
     offload_parameters: Annotated[bool, Key("speed")] = False
     """Keep the weights in host memory and copy each layer to the device when it runs."""
     pin_memory: Annotated[bool, Key("speed")] = True

@@ -153,7 +153,7 @@ class AskedJudge(Endpoint, Judge):
     """Also judge each of the score.segments parts of an answer; needs that many more calls."""
     anchors: Annotated[Literal["warn", "refuse", "off"], Key("speed")] = "warn"
     """What to do about a judge that does not tell good answers from shuffled words: two of each per language are judged
-    first. refuse stops before any answer is judged. Only S_q is checked, and a judge that is free never."""
+    first. refuse stops before any answer is judged. Only S_q is checked, and never the offline judge."""
 
 
 _BUILTIN = ("lwexp.llm.endpoints.hosted", "lwexp.llm.endpoints.offline")

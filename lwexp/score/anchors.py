@@ -87,7 +87,7 @@ def check_judge(
     """Judge the anchors in the languages of ``responses``, and write judge_anchors.json.
 
     Args:
-        judge: With ``anchors=off``, of a kind that is free, or of kind none, nothing is asked.
+        judge: With ``anchors=off``, and of the kinds offline and none, nothing is asked.
         metrics: Only S_q is checked; a metric of a plugin may ask for something that these texts do not have.
         responses: The answers that are judged next.
         seed: The run's seed.
