@@ -66,12 +66,17 @@ def test_a_fingerprint_follows_every_byte_and_name_of_a_room(tmp_path: Path) -> 
     assert after["text"] == before["text"]
 
 
-def test_the_same_code_says_nothing_and_changed_code_says_which_and_what_to_do(
+def finished_already(run: RunDirectory) -> str:
+    return f"{run.id} is finished already, so nothing is done again; rerun=true repeats it"
+
+
+def test_the_same_code_is_no_warning_and_changed_code_says_which_and_what_to_do(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = finished(tmp_path)
     assert opened(tmp_path).is_finished
-    assert caplog.messages == []
+    assert caplog.messages == [finished_already(run)]
+    caplog.clear()
     with_other_code(run.path, "pack")
     assert opened(tmp_path).is_finished
     (said,) = caplog.messages
@@ -82,13 +87,13 @@ def test_the_same_code_says_nothing_and_changed_code_says_which_and_what_to_do(
     )
 
 
-def test_a_run_of_an_older_version_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_of_an_older_version_is_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = finished(tmp_path)
     tree = json.loads((run.path / "manifest.json").read_text())
     del tree["code"], tree["plugins"]
     (run.path / "manifest.json").write_text(json.dumps(tree))
     assert opened(tmp_path).is_finished
-    assert caplog.messages == []
+    assert caplog.messages == [finished_already(run)]
 
 
 def test_a_plugin_that_has_changed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
