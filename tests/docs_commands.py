@@ -17,17 +17,23 @@ from lwexp.config.schema import Config
 from tests import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"(?:^<!-- needs: ([\w, ]+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"(?:^ *<!-- needs: ([\w, ]+) -->\n)?^(?P<indent> *)```(?P<language>[^`\n]*)\n(?P<body>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
 SHELL = {"bash", "sh", "console", ""}
+# Blocks of these languages hold no commands. What a command prints, or a file, is marked as text, json or yaml.
+OTHER = {"text", "json", "yaml", "python", "toml", "mermaid", "{toctree}", "{eval-rst}"}
 SCRIPTS = {"generate_data.py": "generate", "train.py": "train", "evaluate.py": "evaluate"}
 
-# What other programs need. Behind "$ " a program that is not listed fails the test.
+# What other programs need. A program that is not listed fails the test.
 NETWORK, GPU, KEY, CLUSTER, NOTHING = {"network"}, {"gpu"}, {"key"}, {"cluster"}, set[str]()
 PROGRAMS = {
     "git": NETWORK, "hf": NETWORK, "pip": NETWORK, ".venv/bin/pip": NETWORK, "pip-audit": NETWORK, "wandb": NETWORK,
     "vllm": GPU, "lm_eval": GPU, "inspect": KEY, "sbatch": CLUSTER, "srun": CLUSTER, "scancel": CLUSTER,
-    "squeue": CLUSTER, "torchrun": NOTHING, "cat": NOTHING, "cd": NOTHING, "for": NOTHING, "make": NOTHING,
-    "pre-commit": NOTHING, "source": NOTHING, "tensorboard": NOTHING,
+    "squeue": CLUSTER, "scontrol": CLUSTER, "ssh": CLUSTER, "[": CLUSTER, "ollama": NETWORK, "torchrun": NOTHING,
+    "cat": NOTHING, "cd": NOTHING, "for": NOTHING, "make": NOTHING, "pre-commit": NOTHING, "source": NOTHING,
+    ".": NOTHING, "tensorboard": NOTHING, "ls": NOTHING, "bash": NOTHING,
 }  # fmt: skip
 MODULES = {"sglang.launch_server": GPU}
 STARTERS = {"srun", "torchrun"}  # they start a command of lwexp
@@ -52,35 +58,33 @@ class Call(NamedTuple):
 
 
 def blocks(page: Path) -> Iterator[re.Match[str]]:
-    """The blocks with a command. Other blocks without a language show files or output."""
+    """The blocks of commands.
+
+    Raises:
+        ValueError: If a block has a language that is not listed above.
+    """
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        if block[2] in SHELL and any(True for _ in commands_of(page, block[3])):
+        if block["language"] not in SHELL | OTHER:
+            raise ValueError(f"{page.name}: ```{block['language']}: no language that tests/docs_commands.py knows")
+        if block["language"] in SHELL:
             yield block
 
 
 def commands_of(page: Path, block: str) -> Iterator[Command]:
-    """The commands of a block, without comments. In a block with "$ " the other lines are output."""
+    """The commands of a block: all its lines but comments. In a block with "$ " the other lines are output."""
     lines = re.sub(r"\\\n\s*", "", block).splitlines()
     prompted = any(line.startswith("$ ") for line in lines)
     for number, line in enumerate(lines):
         text = re.split(r"\s+#\s", line.removeprefix("$ ").strip())[0]
         if prompted != line.startswith("$ ") or not text or text.startswith("#"):
             continue
-        if text in ("python", "lwexp"):  # pages in the index
-            continue
-        if prompted or _program(text) in PROGRAMS.keys() | {"lwexp", "python"}:
-            answer = "\n".join(lines[number + 1 :]) if prompted else ""
-            yield from (Command(page, part.strip(), answer) for part in re.split(r"&&|;", text) if part.strip())
-
-
-def _program(text: str) -> str:
-    words = [word for word in text.split() if not re.match(r"^[A-Z_]+=", word)]
-    return words[0] if words else ""
+        answer = "\n".join(lines[number + 1 :]) if prompted else ""
+        yield from (Command(page, part.strip(), answer) for part in re.split(r"&&|;", text) if part.strip())
 
 
 @cache
 def all_commands() -> list[Command]:
-    return [one for page in PAGES for block in blocks(page) for one in commands_of(page, block[3])]
+    return [one for page in PAGES for block in blocks(page) for one in commands_of(page, block["body"])]
 
 
 def call_of(text: str) -> Call | None:
@@ -211,11 +215,12 @@ def page_with_marks(page: Path) -> str:
     """The page with the mark of each block as its commands ask for it."""
 
     def marked(block: re.Match[str]) -> str:
-        if block[2] not in SHELL:
+        indent, language, body = block.group("indent", "language", "body")
+        if language not in SHELL:
             return block[0]
-        wanted = sorted(set().union(*(needs(one) for one in commands_of(page, block[3]))))
-        mark = f"<!-- needs: {', '.join(wanted)} -->\n" if wanted else ""
-        return f"{mark}```{block[2]}\n{block[3]}```"
+        wanted = sorted(set().union(*(needs(one) for one in commands_of(page, body))))
+        mark = f"{indent}<!-- needs: {', '.join(wanted)} -->\n" if wanted else ""
+        return f"{mark}{indent}```{language}\n{body}{indent}```"
 
     return BLOCK.sub(marked, page.read_text(encoding="utf-8"))
 

@@ -97,6 +97,35 @@ def test_a_missing_mark_is_found(tmp_path):
     assert docs_commands.page_with_marks(page) == "Train:\n\n<!-- needs: gpu -->\n```\nlwexp train model=glm4\n```\n"
 
 
+@pytest.mark.parametrize("first_word", ["lwxp", "pyhton", "conversations:", "{", "1"])
+@pytest.mark.parametrize("opening", ["```", "```bash", "  ```console"])
+def test_an_unknown_first_word_is_found_in_every_block_of_a_shell(tmp_path, opening, first_word):
+    """Also where the block's other lines are commands, and in a list."""
+    page = tmp_path / "page.md"
+    indent = opening.partition("`")[0]
+    page.write_text(f"Train:\n\n{opening}\n{indent}lwexp train\n{indent}{first_word} train\n{indent}```\n")
+    with pytest.raises(ValueError, match=f"^{re.escape(first_word)}: no program that tests/docs_commands.py knows$"):
+        docs_commands.page_with_marks(page)
+
+
+@pytest.mark.parametrize("language", ["text", "yaml", "{toctree}"])
+def test_a_block_of_another_language_has_no_commands(tmp_path, language):
+    """The block below it is read as one of its own."""
+    page = tmp_path / "page.md"
+    page.write_text(f"```{language}\nlwxp train\n```\n\nThen:\n\n```\nlwexp train model=glm4\n```\n")
+    assert [
+        one.text for block in docs_commands.blocks(page) for one in docs_commands.commands_of(page, block["body"])
+    ] == ["lwexp train model=glm4"]
+    assert "<!-- needs: gpu -->\n```\nlwexp train" in docs_commands.page_with_marks(page)
+
+
+def test_an_unknown_language_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```bsah\nlwexp train\n```\n")
+    with pytest.raises(ValueError, match=r"^page\.md: ```bsah: no language"):
+        list(docs_commands.blocks(page))
+
+
 def test_settings_that_only_a_reader_has_are_left_out():
     call = call_of("lwexp train -m name=a run=<run> objective.optimizer.lr=1e-5,2e-5 +sweeps=lr hydra/launcher=slurm")
     assert call is not None
