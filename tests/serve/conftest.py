@@ -4,22 +4,17 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from aiohttp import web
+from openai import OpenAI
 
 from lwexp.sample.engine import TransformersEngine
 from lwexp.serve.live_decoder import LiveDecoder
 from lwexp.serve.server import Server
 from tests.sample.conftest import glm_folder, llama_folder  # noqa: F401  # fixtures
-
-
-class Served(NamedTuple):
-    url: str
-    engine: TransformersEngine
-    decoder: LiveDecoder
+from tests.serve.chat_requests import TEXTS, Served
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +41,27 @@ def served(llama_folder: Path) -> Iterator[Served]:  # noqa: F811
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
     loop.close()
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> OpenAI:
+    return OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def expected(llama_folder: Path) -> dict[str, str]:  # noqa: F811
+    """Greedy answers of transformers' generate, which shares no code with the server's decoding."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(llama_folder)
+    model = AutoModelForCausalLM.from_pretrained(llama_folder, dtype=torch.float64)
+    stops = tokenizer.convert_tokens_to_ids(["<|eot_id|>", "<|end_of_text|>"])
+    answers = {}
+    for text in TEXTS:
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        out = model.generate(**ids, do_sample=False, max_new_tokens=40, eos_token_id=stops)
+        answers[text] = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+    return answers

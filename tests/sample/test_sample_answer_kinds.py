@@ -1,0 +1,88 @@
+"""Answers in every kind of file, and in folders."""
+
+import csv
+import gzip
+import io
+import json
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lwexp.records import LwexpError
+from lwexp.sample.external_responses import read_responses
+from tests.sample.answer_rows import (
+    FILES,
+    PROMPTS,
+    RAIN,
+    TEA,
+    in_archive,
+    lines,
+    read,
+)
+
+
+def in_csv(delimiter: str) -> str:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerows([["prompt", "length", "response_length", "response"], [RAIN, 20, 1, "c"], [TEA, 10, 2, "a b"]])
+    return out.getvalue()
+
+
+def in_parquet() -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"prompt": [RAIN, TEA], "response": ["c", "a b"], "model": ["m", None]}), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", in_csv(",")), ("a.tsv", in_csv("\t")), ("a.parquet", in_parquet()), ("log.eval", in_archive()),
+        ("a.jsonl.gz", gzip.compress(FILES["the release's"][1].encode())),
+        ("a.csv.gz", gzip.compress(in_csv(",").encode())),
+    ],
+)  # fmt: skip
+def test_every_kind_of_file_is_read(name: str, content: str | bytes, tmp_path: Path) -> None:
+    assert [row.text for row in read(tmp_path / name, content)] == ["a b", "c"]
+
+
+def test_a_folder_is_one_set_of_answers_and_other_files_in_it_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "out"
+    read(folder / "part1.jsonl", lines({"prompt": TEA, "response": "a b"}))
+    read(folder / "deep" / "part2.jsonl", lines({"prompt": RAIN, "response": "c"}))
+    with caplog.at_level(logging.INFO):
+        (folder / "results.json").write_text('{"results": {"b": 1}}')
+        assert [row.text for row in read_responses(folder, PROMPTS, bench="b")] == ["a b", "c"]
+    assert "results.json line 1: no answer in a known format; the row's keys are results" in caplog.text
+    assert "1 answer in the format of plain rows (plain)" in caplog.text
+    read(tmp_path / "none" / "x.jsonl", FILES["ms-swift 2"][1])
+    (tmp_path / "none" / "x.jsonl").unlink()
+    with pytest.raises(LwexpError, match="0 files in it, none with answers"):
+        read_responses(tmp_path / "none", PROMPTS, bench="b")
+
+
+def test_a_folder_of_lm_eval_has_pretty_printed_results_beside_its_samples(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "results_2026-11-29.json").write_text(json.dumps({"results": {"b": {"S_l": 50.0}}, "n": 2}, indent=2))
+    read(tmp_path / "samples_b_2026-11-29.jsonl", FILES["lm-evaluation-harness"][1])
+    assert [row.text for row in read_responses(tmp_path, PROMPTS, bench="b")] == ["a b", "c"]
+    assert "left out: " in caplog.text
+    assert "results_2026-11-29.json line 1: no answer in a known format; the row's keys are results, n" in caplog.text
+
+
+def test_a_json_object_is_its_data_or_a_single_row(tmp_path: Path) -> None:
+    rows = [{"prompt": TEA, "response": "a b"}, {"prompt": RAIN, "response": "c"}]
+    assert [row.text for row in read(tmp_path / "a.json", json.dumps({"data": rows}, indent=1))] == ["a b", "c"]
+    single = rows[0] | {"data": ["a column of one's own"]}
+    assert [row.text for row in read(tmp_path / "a.json", json.dumps(single, indent=1))] == ["a b", ""]
+
+
+def test_a_csv_cell_is_a_number_only_if_it_is_written_in_digits(tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.csv", f"prompt,required_words,response\n{RAIN},²,c\n")
+    assert [row.text for row in rows] == ["", "c"]
