@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lwexp.config.schema import Config
@@ -19,34 +19,47 @@ _MOST_LISTED = 8
 
 def list_runs(root: Path) -> list[Run]:
     """All runs below ``root``, oldest first, without repeated ones and folders without a readable manifest."""
-    folders = (folder for folder in _folders_in(root) if SET_ASIDE not in folder.name)
+    folders = (Path(folder) for folder in _folders_in(str(root)) if not _is_set_aside(folder))
     runs = [run for folder in folders if (run := Run.at(folder)) is not None]
     return sorted(runs, key=lambda run: (run.manifest.end or run.manifest.created, run.id))
 
 
-def run_folders(root: Path, holding: str = Manifest.FILE) -> list[Path]:
-    """Folders with a file of this name in ``root``, and in the folders below it that are not runs, such as runs/demo.
+def run_folders(root: Path) -> list[Path]:
+    """The runs in ``root``, and in the folders below it that are not runs, such as runs/demo."""
+    return runs_and_folders_with(root)[0]
 
-    By default these are the runs. Only names are looked at, so this is quick for thousands of runs.
+
+def runs_and_folders_with(root: Path, *names: str) -> list[list[Path]]:
+    """The runs, and for each name the folders that have such a file, in ``root`` and in the folders that are not runs.
+
+    Only names are looked at, and paths are made only of what is found, so this is quick for thousands of runs.
     """
-    found = []
-    for folder in _folders_in(root):
-        if _holds(folder, holding):
-            found.append(folder)
-        elif not _holds(folder, Manifest.FILE):
-            found += [below for below in _folders_in(folder) if _holds(below, holding)]
-    return [path for path in found if SET_ASIDE not in path.name]
+    found: dict[str, list[Path]] = {name: [] for name in (Manifest.FILE, *names)}
+    for folder in _folders_in(str(root)):
+        has = _note(folder, found, found)
+        wanted = [name for name in found if name not in has]
+        if wanted and Manifest.FILE not in has:
+            for below in _folders_in(folder):
+                _note(below, wanted, found)
+    return list(found.values())
 
 
-def _holds(folder: Path, name: str) -> bool:
-    """Whether a file is there; False in another user's folder, where ``Path.is_file`` would raise."""
-    return os.path.isfile(folder / name)
+def _note(folder: str, names: Iterable[str], found: dict[str, list[Path]]) -> list[str]:
+    """List a folder under each of these names that it has a file of; returns these names."""
+    has = [name for name in names if os.path.isfile(f"{folder}/{name}")]  # False in another user's folder
+    for name in [] if _is_set_aside(folder) else has:
+        found[name].append(Path(folder))
+    return has
 
 
-def _folders_in(folder: Path) -> list[Path]:
+def _is_set_aside(folder: str) -> bool:
+    return SET_ASIDE in os.path.basename(folder)
+
+
+def _folders_in(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+            return sorted(entry.path for entry in entries if entry.is_dir())
     except OSError:  # another user's, or removed since
         return []
 

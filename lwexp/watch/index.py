@@ -1,5 +1,6 @@
 """The runs and sweeps below a folder, newest first, read again only where a file has changed."""
 
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from lwexp.records import is_locked
 from lwexp.runs import Run
 from lwexp.runs.artifacts import LOCK, LOG, METRICS, SUMMARY, TRIALS, Manifest
-from lwexp.runs.find import run_folders
+from lwexp.runs.find import runs_and_folders_with
 from lwexp.runs.progress import RunProgress
 from lwexp.watch.changes import Cache, last_change, state_of
 from lwexp.watch.sweeps import Sweep
@@ -83,12 +84,13 @@ class Index:
                 return
             found: dict[str, Run | Sweep] = {}
             rows = []
-            for path in self._inside(run_folders(self.root)):
+            runs, sweeps = map(self._inside, runs_and_folders_with(self.root, TRIALS))
+            for path in runs:
                 if (read := self._runs.get(path, _run_state(path), partial(self._read, path))) is not None:
                     run, row = read
                     found[row.key] = run
                     rows.append(_working(row, run) if run.status == "running" else row)
-            for path in self._inside(run_folders(self.root, TRIALS)):
+            for path in sweeps:
                 state = (state_of(path / TRIALS), is_locked(path / LOCK))
                 if (sweep := self._sweeps.get(path, state, partial(Sweep.at, path))) is not None:
                     found[self._key(path)] = sweep
@@ -98,7 +100,14 @@ class Index:
             self._read_at = time.monotonic()
 
     def _inside(self, folders: list[Path]) -> list[Path]:
-        return [path for path in folders if path.resolve().is_relative_to(self._real_root)]
+        """Those that no link leads out of the root. Only links are resolved, which takes longer than all else."""
+        return [path for path in folders if not self._has_link(path) or self._is_inside(path)]
+
+    def _has_link(self, path: Path) -> bool:
+        return os.path.islink(path) or (path.parent != self.root and os.path.islink(path.parent))
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self._real_root)
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -46,6 +46,42 @@ def test_a_poll_reads_only_what_has_changed(runs: Runs, reads: list[str]) -> Non
     assert states["data-1"] == ("incomplete", "2 missing")
 
 
+def test_a_poll_resolves_links_only(
+    runs: Runs, reads: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With 5,000 runs, resolving each folder took a third of the time of a poll."""
+    resolved: list[str] = []
+    resolve = Path.resolve
+
+    def noted(self: Path, strict: bool = False) -> Path:
+        resolved.append(self.name)
+        return resolve(self, strict)
+
+    index = Index(runs.root)
+    outside = make_run(tmp_path / "elsewhere", "far-1", "train", "finished")
+    (runs.root / "inside-9").symlink_to(runs.root / "data-1")
+    (runs.root / "outside-9").symlink_to(outside)
+    (runs.root / "group-9").symlink_to(outside.parent)
+    keys = [row.key for row in index.rows()]
+    monkeypatch.setattr(Path, "resolve", noted)
+    assert [row.key for row in index.rows()] == keys
+    assert sorted(resolved) == ["far-1", "inside-9", "outside-9"]
+    assert sorted(keys) == ["data-1", "demo/killed-2", "inside-9", "sft-4", "sweep-lr-5", "wrong-3"]
+
+
+def test_runs_below_a_sweeps_folder_are_found_and_those_below_a_run_are_not(runs: Runs, reads: list[str]) -> None:
+    make_run(runs.root / "sweep-lr-5", "trial-6", "train", "finished")
+    make_run(runs.root / "data-1", "inner-7", "train", "finished")
+    inner = runs.root / "demo" / "sweep-8"
+    inner.mkdir()
+    (inner / "trials.json").write_text((runs.root / "sweep-lr-5" / "trials.json").read_text())
+    (runs.root / "demo" / "sweep-8.before-1").mkdir()
+    (runs.root / "demo" / "sweep-8.before-1" / "trials.json").write_text((inner / "trials.json").read_text())
+    assert sorted(row.key for row in Index(runs.root).rows()) == [
+        "data-1", "demo/killed-2", "demo/sweep-8", "sft-4", "sweep-lr-5", "sweep-lr-5/trial-6", "wrong-3",
+    ]  # fmt: skip
+
+
 def test_progress_of_an_earlier_start_is_not_shown(runs: Runs) -> None:
     """The run was started at 00:00:00; its progress of 23:59 the day before is of the start before."""
     write_progress(runs.working, started="2025-12-31T23:59:00+00:00")
