@@ -31,7 +31,7 @@ NETWORK, GPU, KEY, CLUSTER, NOTHING = {"network"}, {"gpu"}, {"key"}, {"cluster"}
 PROGRAMS = {
     "git": NETWORK, "hf": NETWORK, "pip": NETWORK, ".venv/bin/pip": NETWORK, "pip-audit": NETWORK, "wandb": NETWORK,
     "vllm": GPU, "lm_eval": GPU, "inspect": KEY, "sbatch": CLUSTER, "srun": CLUSTER, "scancel": CLUSTER,
-    "squeue": CLUSTER, "scontrol": CLUSTER, "ssh": CLUSTER, "[": CLUSTER, "ollama": NETWORK, "torchrun": NOTHING,
+    "squeue": CLUSTER, "scontrol": CLUSTER, "ssh": NETWORK, "[": CLUSTER, "ollama": NETWORK, "torchrun": NOTHING,
     "cat": NOTHING, "cd": NOTHING, "for": NOTHING, "make": NOTHING, "pre-commit": NOTHING, "source": NOTHING,
     ".": NOTHING, "tensorboard": NOTHING, "ls": NOTHING, "bash": NOTHING,
 }  # fmt: skip
