@@ -30,12 +30,9 @@ help:
 	@echo "make gpu-kit  what to copy to a GPU box without an index, and the script to run there (docs/gpu_kit.md)"
 	@echo "make lock   write the versions in .venv into constraints.txt"
 
-# The paper in miniature. Run it again: every step finds its run finished and says so. The first two trainings run one
-# after the other, with all cores: with one thread each, sums round differently and the scores are not the README's.
+# The paper in miniature. Run it again: every step finds its run finished and says so.
 demo: $(READY)
 	$(BIN)/python generate_data.py experiment=miniature
-	$(BIN)/python train.py experiment=miniature_short name=short
-	$(BIN)/python train.py experiment=miniature name=long
 	+$(TOGETHER) demo-evaluate-dpo demo-evaluate-short demo-evaluate-long
 	$(BIN)/python -m lwexp.report runs/demo --out runs/demo/report.html
 
@@ -44,8 +41,14 @@ TOGETHER = $(MAKE) --no-print-directory -j 2
 # Names the step at the start of each line. awk outlives Ctrl-C, so that the step can still say how to go on.
 NAMED = 2>&1 | (trap '' INT; awk '{ print "$(1): " $$0; fflush() }')
 
-.PHONY: demo-pairs demo-dpo demo-evaluate-dpo demo-evaluate-short demo-evaluate-long
-demo-pairs:
+.PHONY: demo-short demo-long demo-pairs demo-dpo demo-evaluate-dpo demo-evaluate-short demo-evaluate-long
+demo-short:
+	set -o pipefail; $(BIN)/python train.py experiment=miniature_short name=short $(call NAMED,short)
+
+demo-long:
+	set -o pipefail; $(BIN)/python train.py experiment=miniature name=long $(call NAMED,long)
+
+demo-pairs: demo-long
 	set -o pipefail; $(BIN)/python generate_data.py experiment=miniature task=pairs init_from=long $(call NAMED,pairs)
 
 demo-dpo: demo-pairs
@@ -54,11 +57,11 @@ demo-dpo: demo-pairs
 demo-evaluate-dpo: demo-dpo
 	set -o pipefail; $(BIN)/python evaluate.py experiment=miniature run=dpo $(call NAMED,dpo)
 
-# At low priority, so that pairs and DPO, which partly use one core, are not slowed down.
-demo-evaluate-short:
+# At low priority, so that the trainings, the pairs and DPO are not slowed down: the demo ends when DPO is evaluated.
+demo-evaluate-short: demo-short
 	set -o pipefail; nice -n 10 $(BIN)/python evaluate.py experiment=miniature run=short engine.workers=1 $(call NAMED,short)
 
-demo-evaluate-long:
+demo-evaluate-long: demo-long
 	set -o pipefail; nice -n 10 $(BIN)/python evaluate.py experiment=miniature run=long engine.workers=1 $(call NAMED,long)
 
 # Twelve trainings. Run it again after a failure: only what is missing runs.
