@@ -38,8 +38,9 @@ demo: $(READY)
 
 # Two steps at a time. make fails if either does, and on Ctrl-C ends both.
 TOGETHER = $(MAKE) --no-print-directory -j 2
-# Names the step at the start of each line. awk outlives Ctrl-C, so that the step can still say how to go on.
-NAMED = 2>&1 | (trap '' INT; awk '{ print "$(1): " $$0; fflush() }')
+# Names the step at the start of each line. sed outlives Ctrl-C, so that the step can still say how to go on; awk would
+# not do, because mawk, Debian's awk, waits for 4 KiB of input.
+NAMED = 2>&1 | (trap '' INT; sed -u 's/^/$(1): /')
 
 .PHONY: demo-short demo-long demo-pairs demo-dpo demo-evaluate-dpo demo-evaluate-short demo-evaluate-long
 demo-short:
