@@ -1,6 +1,9 @@
 """The managed engine against a real process: start, identity, death, restart, and nothing left running."""
 
+import ctypes
+import functools
 import json
+import os
 import shutil
 import signal
 import socket
@@ -130,7 +133,11 @@ def test_a_server_that_never_becomes_healthy_is_stopped(model: Path) -> None:
     assert left_running(model) == []
 
 
-def test_a_port_that_another_program_took_is_named(model: Path, tmp_path: Path) -> None:
+def test_a_port_that_another_program_took_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other program answers nothing."""
+    monkeypatch.setattr("lwexp.sample.servers.process._ANSWER_SECONDS", 0.5)
     settings(model, broken=True)
     with socket.socket() as other:
         server = ServerProcess([sys.executable, str(FAKE), *ARGUMENTS, "--model", str(model)], tmp_path / "log", 60)
@@ -154,6 +161,23 @@ def test_nothing_is_left_after_a_kill_of_lwexp(model: Path) -> None:
     while left_running(model) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert left_running(model) == []
+
+
+def test_children_that_have_ended_and_are_not_reaped_do_not_delay_the_stop(model: Path, tmp_path: Path) -> None:
+    """This process takes init's place and reaps nothing, as the first program of a container may."""
+    adopt_orphans = functools.partial(ctypes.CDLL(None).prctl, 36)  # PR_SET_CHILD_SUBREAPER
+    server = ServerProcess([sys.executable, str(FAKE), *ARGUMENTS, "--model", str(model)], tmp_path / "log", 60)
+    server.start()
+    [[_, child]] = started(model)
+    assert adopt_orphans(1) == 0
+    try:
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 15  # it waits 20 s for a child that runs, and 20 s more after SIGKILL
+        assert psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    finally:
+        adopt_orphans(0)
+        os.waitpid(child, 0)
 
 
 def test_a_server_that_dies_is_started_once_more_and_no_answer_is_missing(model: Path) -> None:

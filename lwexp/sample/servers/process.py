@@ -1,5 +1,6 @@
 """A server in a process of its own: started, waited for, and stopped with all its children."""
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -14,6 +15,8 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+import psutil
+
 from lwexp.records import LwexpError, stops_raised
 from lwexp.runs.progress import clock
 
@@ -24,6 +27,7 @@ DIRECT = build_opener(ProxyHandler({}))
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 5.0
 _REPORT_SECONDS = 15.0
 _STOP_SECONDS = 20.0
 _LONGEST_LINE = 200
@@ -112,7 +116,7 @@ class ServerProcess:
                 break
             while time.monotonic() < deadline:
                 process.poll()  # reaps it: an ended child that is not waited for still counts as a member
-                if not _signal_session(process.pid, 0):
+                if not _has_members(process.pid):
                     break
                 time.sleep(_POLL_SECONDS / 4)
         process.wait()
@@ -129,7 +133,7 @@ class ServerProcess:
 
     def _is_healthy(self) -> bool:
         try:
-            with DIRECT.open(f"{self.url}/health", timeout=5) as reply:
+            with DIRECT.open(f"{self.url}/health", timeout=_ANSWER_SECONDS) as reply:
                 return bool(reply.status == 200)
         except (URLError, OSError):
             return False
@@ -177,3 +181,12 @@ def _signal_session(leader: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _has_members(leader: int) -> bool:
+    """Whether a process of the group still runs. One that has ended counts no more, though init may reap it late."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(pid) == leader and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
