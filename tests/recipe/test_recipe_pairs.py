@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from lwexp.records import Failure, PreferencePair, Response, read_rows
-from tests import forked
+from tests import forked, http_thread
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -149,7 +148,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        http_thread.start(self.http)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import random
 import re
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +17,7 @@ from lwexp.config import compose
 from lwexp.config.evaluate import ApiEngine, SampleConfig, api_of
 from lwexp.records import Failure, LwexpError, Prompt, Response, read_rows
 from lwexp.sample.collect import collect
-from tests import forked
+from tests import forked, http_thread
 
 PROMPTS = [Prompt(id=f"p{n}", text=f"Prompt {n}.", language="en", type="t", required_words=10) for n in range(120)]
 
@@ -59,7 +58,7 @@ class Echo:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        http_thread.start(self.server)
 
     @property
     def url(self) -> str:

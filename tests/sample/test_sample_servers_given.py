@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +17,7 @@ from lwexp.config.evaluate import api_of
 from lwexp.records import LwexpError, Prompt, Response
 from lwexp.runs.artifacts import EngineSummary
 from lwexp.sample.collect import collect
+from tests import http_thread
 
 PROMPTS = [
     Prompt(id=f"p{n}", text=f"Write about tea {n}", language="en", type="t", required_words=10) for n in range(3)
@@ -63,7 +63,7 @@ class Given:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        http_thread.start(self.http)
 
 
 @pytest.fixture

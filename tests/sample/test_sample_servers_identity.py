@@ -1,7 +1,6 @@
 """Odd servers: each leads to one line, and never to a refusal of what may be right."""
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +17,7 @@ from lwexp.sample.servers.identity import (
     check_prompts,
     served_model,
 )
+from tests import http_thread
 
 PROMPTS = [Prompt(id="p1", text="Write about tea", language="en", type="t", required_words=9)]
 
@@ -42,7 +42,7 @@ class Odd:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        http_thread.start(self.http)
 
 
 @pytest.fixture

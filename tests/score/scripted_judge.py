@@ -1,7 +1,6 @@
 """Responses, and a judge behind a real HTTP server that says what a test tells it to."""
 
 import json
-import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from lwexp.extend.endpoint import Limits
 from lwexp.llm.endpoints.hosted import LiteLLMJudge
 from lwexp.records import Response, Sampling
+from tests import http_thread
 
 SAMPLING = Sampling(temperature=0.5, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=99, seed=1)
 
@@ -57,7 +57,7 @@ class Judge:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        http_thread.start(self.server)
 
     def config(self, concurrency: int = 4, **changes: Any) -> LiteLLMJudge:
         limits = Limits(

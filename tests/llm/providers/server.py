@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests import http_thread
 from tests.llm.providers.behaviours import BEHAVIOURS
 from tests.llm.providers.wire import Call, Response
 
@@ -107,8 +108,7 @@ def provider() -> Iterator[Provider]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     running = Provider(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    http_thread.start(server)
     try:
         yield running
     finally:
