@@ -29,17 +29,25 @@ def compositions() -> dict[str, list[str]]:
         for path in sorted((CONF / group).glob("*.yaml"))
     }
     for sweep in SWEEPS:
-        launcher, params = _of_sweep(sweep)
-        trials = launcher["trials"] or [""]
+        launcher, params = of_sweeps_file(sweep)
+        trials = launcher.get("trials") or [""]
         grid = itertools.product(*([f"{key}={value}" for value in values.split(",")] for key, values in params.items()))
         for number, (trial, point) in enumerate(itertools.product(trials, grid)):
             found[f"sweeps={sweep} trial {number}"] = [f"+sweeps={sweep}", *trial.split(), *point]
-        for number, command in enumerate(launcher["setup_commands"]):
+        for number, command in enumerate(launcher.get("setup_commands", [])):
             found[f"sweeps={sweep} prepare {number}"] = shlex.split(command.replace("{root}", "runs/x"))[1:]
     return found
 
 
-def _of_sweep(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+def of_sweeps_file(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Launcher and params of a sweep as its file has them: all are read while tests are collected, in each worker."""
+    tree: Any = OmegaConf.to_container(OmegaConf.load(CONF / "sweeps" / f"{name}.yaml"))
+    hydra = tree["hydra"]
+    return hydra.get("launcher", {}), hydra.get("sweeper", {}).get("params", {})
+
+
+def of_sweep(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Launcher and params of a sweep as Hydra composes them."""
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         config = hydra_compose(config_name="config", overrides=[f"+sweeps={name}"], return_hydra_config=True)
     launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)

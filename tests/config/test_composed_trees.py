@@ -18,7 +18,18 @@ from lwexp.config.schema import Config
 from lwexp.config.upgrade import upgrade
 from lwexp.extend.settings import key_of
 from lwexp.records import LwexpError
-from tests.config.composed import Flat, applied, compositions, difference, flat, flattened, nested
+from tests.config.composed import (
+    SWEEPS,
+    Flat,
+    applied,
+    compositions,
+    difference,
+    flat,
+    flattened,
+    nested,
+    of_sweep,
+    of_sweeps_file,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "composed.json").read_text(encoding="utf-8"))
 COMPOSITIONS = compositions()
@@ -69,6 +80,16 @@ def test_every_composition_of_the_golden_file_is_still_there():
     assert set(GOLDEN["differs"]) - set(REMOVED) <= set(COMPOSITIONS)
     assert not set(REMOVED) & set(COMPOSITIONS)
     assert len(GOLDEN["differs"]) > 120
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_compositions_of_a_sweep_are_those_of_its_own_file(name):
+    launcher, params = of_sweeps_file(name)
+    composed, composed_params = of_sweep(name)
+    assert composed_params == params
+    assert composed == composed | launcher
+    assert not (composed["trials"] and "trials" not in launcher)
+    assert not (composed["setup_commands"] and "setup_commands" not in launcher)
 
 
 def test_the_base_tree_is_as_before():
