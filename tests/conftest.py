@@ -13,12 +13,19 @@ from jaxtyping import install_import_hook
 CHECKED = ("lwexp.pack", "lwexp.sample", "lwexp.train")
 install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+from tests import forked  # noqa: E402
 from tests.composed_once import keep_first_steps  # noqa: E402 (it imports lwexp)
 
 keep_first_steps()
 atexit.register(gc.freeze)  # the last collection of garbage would look at all that was imported, for seconds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_configure(config):
+    """The workers of xdist share one server of forked processes."""
+    if config.getoption("numprocesses", None):
+        forked.share()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -54,6 +54,8 @@ SETTINGS = {
     "DS_ACCELERATOR": "cpu",
 }
 
+SHARED = "TESTS_FORKED"  # names the folder of a server that is there already
+
 
 class Process:
     """One command, seen from a test; stdout and stderr go to memory, so it never waits for a reader."""
@@ -155,17 +157,31 @@ def run(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-class _Server:
+class _Door:
+    """The way to a server, whose folder holds its address and a ``python``."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.address = os.path.join(folder, "socket")
+        self.python = os.path.join(folder, "python")  # starts tests/forked_python.py instead of Python
+
+    def start(self, job: dict[str, Any], files: tuple[int, ...]) -> None:
+        """Send a job with its status socket, stdout and stderr."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+            server.connect(self.address)
+            fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
+            server.sendmsg([json.dumps(job).encode()], fds)
+
+
+class _Server(_Door):
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="forked-")
-        address = os.path.join(self._folder, "socket")
-        self.python = os.path.join(self._folder, "python")  # starts tests/forked_python.py instead of Python
-        words = shlex.join([sys.executable, "-IS", str(ROOT / "tests" / "forked_python.py"), sys.executable, address])
-        Path(self.python).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        super().__init__(tempfile.mkdtemp(prefix="forked-"))
+        script = [sys.executable, "-IS", str(ROOT / "tests" / "forked_python.py"), sys.executable, self.address]
+        Path(self.python).write_text(f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n')
         os.chmod(self.python, 0o700)
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._life, theirs = socket.socketpair()
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.bind(address)
+            door.bind(self.address)
             door.listen(64)
             fds = [theirs.fileno(), door.fileno()]
             self._process = subprocess.Popen(
@@ -174,26 +190,26 @@ class _Server:
             )  # fmt: skip
         atexit.register(self.close)
 
-    def start(self, job: dict[str, Any], files: tuple[int, ...]) -> None:
-        """Send a job with its status socket, stdout and stderr."""
-        fds = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))]
-        self._socket.sendmsg([json.dumps(job).encode()], fds)
-
     def close(self) -> None:
-        self._socket.close()
+        self._life.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:  # a process that a test has forked holds the socket too
             self._process.kill()
             self._process.wait()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @functools.cache
-def _server() -> _Server:
-    """One for each process that runs tests."""
-    return _Server()
+def _server() -> _Door:
+    """One for each process that runs tests, or that of the process that started it."""
+    return _Door(os.environ[SHARED]) if SHARED in os.environ else _Server()
+
+
+def share() -> None:
+    """Let the processes that this one starts use its server, so that the libraries are imported once for all."""
+    os.environ[SHARED] = _server().folder
 
 
 def python() -> str:
@@ -201,32 +217,29 @@ def python() -> str:
     return _server().python
 
 
-def serve(jobs: socket.socket, door: socket.socket) -> dict[str, Any]:
-    """Fork a child for each job that comes in; returns only in such a child.
+def serve(life: socket.socket, door: socket.socket) -> dict[str, Any]:
+    """Fork a child for each job, which comes by a connection of its own; returns only in such a child.
 
-    Jobs of tests come by ``jobs``, those of forked commands by a connection each. Between the server and the child
-    stands a process that waits for it, so that several can run at a time.
+    Ends when the other end of ``life`` is closed. Between the server and the child stands a process that waits for
+    it, so that several can run at a time.
     """
     assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1, "a fork would lose threads"
     gc.freeze()
     waiting: set[int] = set()
     while True:
-        if jobs in select.select([jobs, door], [], [])[0]:
-            message, fds, _, _ = socket.recv_fds(jobs, 1_000_000, 4)
-        else:
-            with door.accept()[0] as caller:
-                message, fds, _, _ = socket.recv_fds(caller, 1_000_000, 4)
-            if not message:
-                continue
-        waiting = {child for child in waiting if os.waitpid(child, os.WNOHANG) == (0, 0)}
-        if not message:
+        if life in select.select([life, door], [], [])[0]:
             os._exit(0)
+        with door.accept()[0] as caller:
+            message, fds, _, _ = socket.recv_fds(caller, 1_000_000, 4)
+        if not message:
+            continue
+        waiting = {child for child in waiting if os.waitpid(child, os.WNOHANG) == (0, 0)}
         if child := os.fork():
             waiting.add(child)
             for fd in fds:
                 os.close(fd)
             continue
-        jobs.close()
+        life.close()
         door.close()
         status, out, err, *stdin = fds
         if child := os.fork():
@@ -297,8 +310,10 @@ def be_and_end(job: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    sockets = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
+    select.select(sockets, [], [])  # the imports, too, wait for the first job
     gc.disable()  # imports leave nothing to collect
     for library in LIBRARIES:
         importlib.import_module(library)
     gc.enable()
-    be_and_end(serve(*(socket.socket(fileno=int(fd)) for fd in sys.argv[1:])))
+    be_and_end(serve(*sockets))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests import forked
+from tests import ROOT, forked
 from tests.forked import LIBRARIES
 
 SAID = "import os, sys; print(os.getcwd(), sys.argv, sys.orig_argv[1:], os.environ.get('MINE'), __name__)"
@@ -102,3 +102,14 @@ def test_a_signal_to_what_a_forked_command_started_reaches_it():
         "child.stdout.readline(); child.terminate(); print(child.wait(20))"
     )
     assert python("-c", starter, also_its_own=True).stdout == "5\n"
+
+
+def test_a_process_that_the_tests_start_can_fork_from_their_server(monkeypatch):
+    """As a worker of xdist does."""
+    monkeypatch.setenv(forked.SHARED, os.path.dirname(forked.python()))
+    code = (
+        "import sys; from tests import forked; print(forked.python()); "
+        "print(forked.run([sys.executable, '-c', 'import sys; print(\"torch\" in sys.modules)']).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [forked.python(), "True"], done.stderr
