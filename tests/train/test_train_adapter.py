@@ -10,8 +10,9 @@ import torch
 
 from lwexp.config.train import Lora
 from lwexp.runs.summaries import read_metrics
-from lwexp.train.model.adapter import add_adapter, merged_state, trained_parameters
+from lwexp.train.model.adapter import add_adapter, trained_parameters
 from lwexp.train.model.logprobs import pack_logprobs
+from lwexp.train.model.merging import merged_state
 from lwexp.train.parallel.optimizer import build_optimizer
 from tests.train.tiny_packs import (
     make_documents,

@@ -15,12 +15,14 @@ from lwexp.config.train import ModelConfig
 from lwexp.pack.model_weights import check_model, load_weights
 from lwexp.records import LwexpError, atomic, parse_json
 from lwexp.records.checksums import changed_file, write_checksums
-from lwexp.train.model.adapter import adapted_matrices, adapter_state, merged_state
+from lwexp.train.model.adapter import adapted_matrices, adapter_state
+from lwexp.train.model.dimensions import SHARD_BYTES
+from lwexp.train.model.merging import MergedState, merged_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-SHARD_SIZE = "5GB"  # transformers 5 would write one file of up to 50 GB
+SHARD_SIZE = f"{SHARD_BYTES // 10**9}GB"
 
 
 def export_model(
@@ -41,7 +43,7 @@ def export_model(
         folder: Replaced if it exists.
         card: Text of README.md.
         state: Weights under the model's own names, gathered from all ranks or read from a checkpoint. None means the
-            weights of ``model``.
+            weights of ``model``. It is emptied: a weight is freed as soon as it has been written.
         config: Gives the rank and scale of an adapter.
         shard_size: Largest size of a weights file in transformers' notation, such as 5GB or 300MB.
 
@@ -64,6 +66,8 @@ def export_model(
         if config.adapter != "none":
             state = merged_state(model.state_dict() if state is None else state, config)
         writer.save_pretrained(new, state_dict=state, max_shard_size=shard_size)
+        if isinstance(state, MergedState) and state.unused:
+            raise RuntimeError(f"transformers wrote weights without their adapter, such as {min(state.unused)}")
         save_tokenizer(tokenizer, new)
 
 
@@ -166,6 +170,12 @@ def _is_whole(file: Path) -> bool:
     return bool(8 + length + end == size)
 
 
+def free_weights(model: nn.Module) -> None:
+    """Forget the numbers of a model that is only needed for its config and the names and shapes of its weights."""
+    untyped: Any = model.to("meta")
+    untyped.tie_weights()
+
+
 def gather_state(trainer: Any) -> dict[str, Tensor] | None:
     """Under ZeRO-3, where each rank holds a part, gather all weights on rank 0 (other ranks get an empty dict).
 
@@ -183,7 +193,8 @@ def checkpoint_state(model: nn.Module, checkpoint: Path, *, lacks_base: bool = F
     """Weights of a checkpoint under the model's own names and in its number format.
 
     Args:
-        model: A model with the run's architecture and number format.
+        model: A model with the run's architecture and number format. Its own weights are freed, unless they are part
+            of the result.
         checkpoint: ``Checkpoint.state``, which is Lightning's file or, under ZeRO, a folder. DeepSpeed's own
             ``zero_to_fp32`` joins the parts of a folder in float32, in this process alone.
         lacks_base: Whether the frozen weights, of which some were in 4 bits, are taken from ``model``.
@@ -191,19 +202,23 @@ def checkpoint_state(model: nn.Module, checkpoint: Path, *, lacks_base: bool = F
     Raises:
         LwexpError: If the checkpoint lacks weights of the model.
     """
+    own = model.state_dict()
+    formats = {name: weight.dtype for name, weight in own.items()}
+    base = {name: weight for name, weight in own.items() if ".lora_" not in name} if lacks_base else {}
+    del own
+    free_weights(model)
     if checkpoint.is_dir():
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
         stored = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="checkpoint")
     else:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    state = {name.removeprefix("_forward_module.").removeprefix("model."): tensor for name, tensor in stored.items()}
-    own = model.state_dict()
-    if lacks_base:
-        state = {name: weight for name, weight in own.items() if ".lora_" not in name} | state
-    missing = sorted(own.keys() - state.keys())
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    state = base | {
+        name.removeprefix("_forward_module.").removeprefix("model."): stored.pop(name) for name in list(stored)
+    }
+    missing = sorted(formats.keys() - state.keys())
     if missing == ["lm_head.weight"] and "model.embed_tokens.weight" in state:  # tied weights are stored once
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     elif missing:
         raise LwexpError(f"{checkpoint} lacks {len(missing)} weights of the model; the first is {missing[0]}")
-    return {name: tensor.to(own[name].dtype) for name, tensor in state.items() if name in own}
+    return {name: state.pop(name).to(formats[name]) for name in list(state) if name in formats}

@@ -27,7 +27,7 @@ from lwexp.train.data.holdout import hold_out
 from lwexp.train.data.inspect_batch import print_packs
 from lwexp.train.data.steps import Steps, StepsModule
 from lwexp.train.export.card import model_card
-from lwexp.train.export.model_folder import export_adapter, export_model, gather_state, has_model
+from lwexp.train.export.model_folder import export_adapter, export_model, free_weights, gather_state, has_model
 from lwexp.train.loop.callbacks import HELD_OUT, Bar, Checkpoints, Metrics, validation_callbacks
 from lwexp.train.loop.checkpoints import newest_checkpoint
 from lwexp.train.loop.module import PackedTraining
@@ -271,6 +271,7 @@ def _export(setup: TrainingSetup, trainer: Trainer, module: PackedTraining) -> N
     if model.quantize != "none":
         whole = setup.build(quantized=False)
         state = full_state(whole, module.model)
+        free_weights(whole)
     export_model(whole, setup.tokenizer, folder / MODEL, card, state, config=model)
 
 

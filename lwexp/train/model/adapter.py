@@ -71,35 +71,6 @@ def _gathered(parameters: list[nn.Parameter]) -> Iterator[None]:
         yield
 
 
-def has_adapter(names: Iterable[str]) -> bool:
-    return any(".lora_A." in name for name in names)
-
-
-def merged_state(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Ordinary weights: W + (alpha / r) B A for each adapted matrix. A state without an adapter is returned unchanged.
-
-    The sum is computed in float32 (float64 for float64 weights) and rounded once. The function works on names and
-    tensors, because under ZeRO-3 the whole weights exist only in a gathered state, not in a model that peft could
-    merge. Tests compare the result with peft's ``merge_and_unload``.
-    """
-    if not has_adapter(state):
-        return state
-    scale = config.lora.alpha / config.lora.r
-    merged = {}
-    for name, weight in state.items():
-        if ".lora_" in name:
-            continue
-        plain = name.replace(".base_layer.", ".")
-        if plain != name and name.endswith(".weight"):
-            start = name.removesuffix(".base_layer.weight")
-            wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-            down = state[f"{start}.lora_A.{ADAPTER}.weight"].to(wide)
-            up = state[f"{start}.lora_B.{ADAPTER}.weight"].to(wide)
-            weight = (weight.to(wide) + scale * (up @ down)).to(weight.dtype)
-        merged[plain] = weight
-    return merged
-
-
 def adapter_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The adapter's own weights, under the names that peft gives them in a file."""
     return {

@@ -12,6 +12,8 @@ from lwexp.text.plain import first_line
 from lwexp.train.model.folder_layout import folder_layers, read_config
 from lwexp.train.model.hub_models import hub_model
 
+SHARD_BYTES = 5_000_000_000
+"""Largest weights file of an export; transformers 5 would write one of up to 50 GB. As much is merged at a time."""
 QUANTIZED_BLOCK = 64
 """Weights that share a scale. bitsandbytes 0.50.2 on a CPU dequantises a matrix wrongly if its rows do not end with a
 block: the error is 2.4 to 3.5 times that of correct rounding."""

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from lwexp.config.train import Hardware, Zero
 from lwexp.extend import Sizes
+from lwexp.train.model.dimensions import SHARD_BYTES
 
 GIB = 2**30
 TIGHT = 0.95
@@ -117,9 +118,10 @@ def _export_on_host(sizes: Sizes, hardware: Hardware) -> tuple[Term, ...]:
 
 
 def _merged(sizes: Sizes, hardware: Hardware) -> Term:
-    """The model is loaded again for the export, in full, and the adapter is merged into copies of its matrices."""
+    """The model is loaded again for the export, in full, and its matrices are merged for one file after another."""
     n, q, b = sizes.parameters, sizes.quantized_parameters, hardware.number_bytes
-    return Term("export", b * (n + q), f"{b}(N+Q): the model's own weights, and the merged ones")
+    file = min(b * q, SHARD_BYTES)
+    return Term("export", b * n + file, f"{b}N + min({b}Q, 5e9): its own weights, and a file of merged ones")
 
 
 def _zero_states(sizes: Sizes, hardware: Zero) -> tuple[Term, ...]:
