@@ -4,12 +4,18 @@ Scripts of the repository run the first three. Reads the command line and passes
 never touches torch or a provider before a config has been validated.
 """
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lwexp.records import LwexpError
+# Python collects garbage every 700 new objects; a short command makes millions of objects and hardly any garbage.
+# Scoring 120 given answers took 3.5 s without this line and 2.9 s with it. It comes before the imports, which would
+# collect garbage 70 times.
+gc.set_threshold(20_000, 20, 20)
+
+from lwexp.records import LwexpError  # noqa: E402
 
 COMMANDS = {
     "generate": "lwexp.commands.generate",

@@ -45,9 +45,6 @@ def run_script(
         main: Gets the validated config. Heavy imports belong inside it.
         instead: Option -> what is done instead of the command, such as ``--help``.
     """
-    # Python collects garbage every 700 new objects; a short command makes millions of objects and hardly any garbage.
-    # Scoring 120 given answers took 3.5 s without this line and 2.9 s with it.
-    gc.set_threshold(20_000, 20, 20)
     # At its end Python would look through all objects once more: 2.5 s of CPU time after a training, and on busy cores
     # half a minute, after which srun kills a rank that ends later than another one.
     atexit.register(gc.freeze)

@@ -5,7 +5,6 @@ class of error for an empty account, a filtered prompt and an unknown parameter.
 providers' own words decide (``lwexp.llm.wordings``).
 """
 
-import asyncio
 import contextlib
 import re
 from collections.abc import Iterator
@@ -87,7 +86,7 @@ def classify(error: Exception, *, secret: str | None) -> Fault:
     """
     detail = " ".join(_readable(str(error)).split())
     detail = scrubbed(detail, secret)[:300]
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return Fault("time_out", detail or "no answer in time", "retry", may_have_cost=True)
     chain = list(_causes(error))
     names = {base.__name__ for cause in chain for base in type(cause).__mro__}

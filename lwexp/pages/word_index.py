@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from operator import sub
 from typing import Any
 
 # The same two sets of characters are in search.js. Everything else, such as white space and punctuation, is in neither.
@@ -60,19 +61,19 @@ class WordIndex:
 
 
 class _Postings:
-    """Keys, and the texts that have them."""
+    """Keys, and the numbers of the texts that have them, in rising order."""
 
     def __init__(self) -> None:
         self.texts: dict[str, list[int]] = defaultdict(list)
-        self._last: dict[str, int] = {}
 
     def add(self, keys: Iterable[str], number: int) -> None:
+        texts = self.texts
         for key in keys:
-            self.texts[key].append(number - self._last.get(key, -1))
-            self._last[key] = number
+            texts[key].append(number)
 
     def tree(self, keys: list[str]) -> dict[str, Any]:
-        return {"keys": keys, "texts": [self.texts[key] for key in keys]}
+        numbers = [[-1, *self.texts[key]] for key in keys]
+        return {"keys": keys, "texts": [list(map(sub, own[1:], own)) for own in numbers]}
 
 
 def _pairs(text: str) -> Iterator[str]:

@@ -22,9 +22,12 @@ class Preempted(BaseException):
 
 
 class Row(BaseModel):
-    """Base of every row: immutable, and strict about unknown columns."""
+    """Base of every row: immutable, and strict about unknown columns.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The validator is built at first use, because a command uses few of the types.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 # Omitted from files if empty, so that rows and ids of models that do not reason do not change.

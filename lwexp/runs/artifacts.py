@@ -79,9 +79,12 @@ def read_object(path: Path) -> Tree:
 
 
 class Artifact(BaseModel):
-    """A JSON object of a run. ``FILE`` is the name of its file, if it has one."""
+    """A JSON object of a run. ``FILE`` is the name of its file, if it has one.
 
-    model_config = ConfigDict(extra="allow")
+    The validator is built at first use, because a command uses few of the types.
+    """
+
+    model_config = ConfigDict(extra="allow", defer_build=True)
     FILE: ClassVar[str] = ""
 
     @classmethod

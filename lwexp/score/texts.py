@@ -73,10 +73,9 @@ def shares_by_segment(parts: Sequence[Sequence[str]]) -> list[Shares]:
     for words in parts:
         text = [*before, *words]  # ``before`` is one word short of a 4-gram, so each 4-gram ends in this part
         grams = list(zip(text, text[1:], text[2:], text[3:], strict=False))
-        repeated = 0
-        for gram in grams:
-            repeated += gram in seen
-            seen.add(gram)
+        known = len(seen)
+        seen.update(grams)
+        repeated = len(grams) - (len(seen) - known)
         shares.append(Shares(repeated / len(grams) if grams else None, _distinct(words)))
         before = text[-(_GRAM - 1) :]
     return shares

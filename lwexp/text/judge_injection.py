@@ -6,6 +6,8 @@ points and reviews have stars. Neither is proof. They say which answers to read 
 """
 
 import re
+from functools import cache
+from typing import NamedTuple
 
 from lwexp.text.next_turn import without_turn_markers
 
@@ -63,33 +65,58 @@ _FLAGS: dict[str, tuple[str, ...]] = {
 }
 # What differs in the narrow set: requests must be imperatives, praise must name a score, and a judge must be spoken to.
 _DO = r"(?:^|[.!?:;,\"\u201c]\s+|\b(?:please|must|should|shall|you|now|just|always|kindly)\s+)"
-_ASK = r"(?:give|award|assign|rate|score|grade|output|return)\b"
 _THIS = rf"\b(?:this|my|our|the (?:above|preceding|following))\s+(?:\w+ )?(?:{_WORK})\b"
 _RULES = r"(?:instructions?|prompts?|guidelines?|rubric|(?:scoring|grading|judging|evaluation) criteria)"
-_NARROW: dict[str, tuple[str, ...]] = _FLAGS | {
+
+
+class _Begun(NamedTuple):
+    """A pattern that may begin in many ways, which makes a search for it slow.
+
+    ``core`` begins with one of a few words. Texts without it are spared the search for the whole.
+    """
+
+    beginning: str
+    core: str
+
+
+_NARROW: dict[str, tuple[str | _Begun, ...]] = {
+    **_FLAGS,
+    "scores": (_Begun("""["'*]?""", _FLAGS["scores"][0].removeprefix("""["'*]?""")), _FLAGS["scores"][1]),
     "asks_for_score": (
-        # The requests share their beginning, because looking for it takes most of the time.
-        rf"{_DO}(?:{_ASK}(?:"
-        rf"[^.\n]{{0,60}}{_GOOD}[^.\n]{{0,40}}\b(?:dimensions?|categor(?:y|ies)|aspects?|criteri(?:on|a))\b"
-        r"|[^.\n]{0,60}\b(?:scores?|ratings?|marks?)\b[^.\n]{0,20}"
-        r"\b(?:every|all|each) (?:\w+ )?(?:dimensions?|categories|aspects?|criteria)\b"
-        rf"|[^.\n]{{0,20}}{_THIS}[^.\n]{{0,40}}(?:{_GOOD}|/\s*5|/\s*10))"
-        rf"|(?:rate|score|grade) (?:this|it|everything|the|my) (?:(?:{_WORK}) )?(?:highly|5\s*/\s*5|10\s*/\s*10))",
-        rf"\b(?:all|the|these|every|my) (?:\w+ )?(?:scores?|ratings?|marks?) (?:must|should|shall) (?:all )?be {_GOOD}",
+        _Begun(
+            _DO,
+            r"(?:give|award|assign|rate|score|grade|output|return)\b(?:"
+            rf"[^.\n]{{0,60}}{_GOOD}[^.\n]{{0,40}}\b(?:dimensions?|categor(?:y|ies)|aspects?|criteri(?:on|a))\b"
+            r"|[^.\n]{0,60}\b(?:scores?|ratings?|marks?)\b[^.\n]{0,20}"
+            r"\b(?:every|all|each) (?:\w+ )?(?:dimensions?|categories|aspects?|criteria)\b"
+            rf"|[^.\n]{{0,20}}{_THIS}[^.\n]{{0,40}}(?:{_GOOD}|/\s*5|/\s*10)"
+            rf"|(?:(?<=rate)|(?<=score)|(?<=grade)) (?:this|it|everything|the|my) (?:(?:{_WORK}) )?"
+            r"(?:highly|5\s*/\s*5|10\s*/\s*10))",
+        ),
+        _Begun(
+            r"\b(?:all|the|these|every|my) (?:\w+ )?",
+            rf"(?:scores?|ratings?|marks?) (?:must|should|shall) (?:all )?be {_GOOD}",
+        ),
         *_FLAGS["asks_for_score"][-1:],
     ),
     "overrides_rules": (
-        rf"{_DO}(?:ignore|disregard|forget|override|bypass|skip) (?:\w+ ){{0,4}}{_RULES}\b",
+        _Begun(_DO, rf"(?:ignore|disregard|forget|override|bypass|skip) (?:\w+ ){{0,4}}{_RULES}\b"),
         *_FLAGS["overrides_rules"][-1:],
     ),
     "addresses_judge": (
-        r"\b(?:dear|attention|note (?:to|for)|message (?:to|for)|hey|hello|you are now (?:an?|the)|"
-        rf"^to (?:the|any|my|all))[ ,:]*(?:\w+[ -]){{0,2}}(?:{_JUDGE})s?\b",
+        _Begun(
+            r"\b(?:^|(?!to ))",  # "to the judge" only at the start of a line
+            r"(?:dear|attention|note (?:to|for)|message (?:to|for)|hey|hello|you are now (?:an?|the)|"
+            rf"to (?:the|any|my|all))[ ,:]*(?:\w+[ -]){{0,2}}(?:{_JUDGE})s?\b",
+        ),
         *_FLAGS["addresses_judge"][-1:],
     ),
     "praises_itself": (
-        rf"{_THIS} (?:\w+ )?(?:deserves?|earns?|merits?|should (?:get|receive)) (?:[\w'-]+ ){{0,3}}"
-        rf"(?:{_GOOD}|(?:scores?|ratings?|marks?|grades?)\b)",
+        _Begun(
+            rf"{_THIS} (?:\w+ )?",
+            r"(?:deserves?|earns?|merits?|should (?:get|receive)) (?:[\w'-]+ ){0,3}"
+            rf"(?:{_GOOD}|(?:scores?|ratings?|marks?|grades?)\b)",
+        ),
         rf"{_THIS} (?:\w+ )?should be (?:rated|scored|graded|awarded)\b",
         *_FLAGS["praises_itself"][-1:],
     ),
@@ -119,21 +146,20 @@ _PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "hidden_characters": (("",),),
 }  # fmt: skip
 
-_BROAD_SIGNS, _NARROW_SIGNS = (
-    {name: re.compile("|".join(parts), re.MULTILINE) for name, parts in table.items()} for table in (_FLAGS, _NARROW)
-)
+# Compiled when they are first used, because that takes 40 ms for all.
+_BROAD_SIGNS = {name: "|".join(parts) for name, parts in _FLAGS.items()}
+_NARROW_SIGNS = {name: "|".join(map("".join, parts)) for name, parts in _NARROW.items()}
 
 
-_NARROW_PARTS = {
-    name: [(needed, re.compile(part, re.MULTILINE)) for needed, part in zip(_PARTS[name], parts, strict=True)]
-    for name, parts in _NARROW.items()
-}
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.MULTILINE)
 
 
 def injection_flags(text: str) -> tuple[str, ...]:
     """Names of the broad signs in a text, in a fixed order; empty for most texts."""
     plain = text.lower()  # matching without case costs more than this copy
-    return tuple(name for name, pattern in _BROAD_SIGNS.items() if pattern.search(plain))
+    return tuple(name for name, pattern in _BROAD_SIGNS.items() if _compiled(pattern).search(plain))
 
 
 def signs_to_judge(text: str) -> tuple[str, ...]:
@@ -145,8 +171,16 @@ def signs_to_judge(text: str) -> tuple[str, ...]:
     plain = without_turn_markers(text).lower()
     return tuple(
         name
-        for name, parts in _NARROW_PARTS.items()
-        if any(any(part in plain for part in needed) and pattern.search(plain) for needed, pattern in parts)
+        for name, parts in _NARROW.items()
+        if any(_is_in(plain, *pair) for pair in zip(_PARTS[name], parts, strict=True))
+    )
+
+
+def _is_in(plain: str, needed: tuple[str, ...], pattern: str | _Begun) -> bool:
+    return (
+        any(part in plain for part in needed)
+        and (isinstance(pattern, str) or _compiled(pattern.core).search(plain) is not None)
+        and _compiled("".join(pattern)).search(plain) is not None
     )
 
 
@@ -158,6 +192,7 @@ def sign_places(text: str) -> list[tuple[str, int, int]]:
     plain = without_turn_markers(text).lower()
     places = []
     for name, pattern in _NARROW_SIGNS.items():
-        if (match := pattern.search(plain)) and (here := re.search(re.escape(match[0]), text, re.IGNORECASE)):
+        match = _compiled(pattern).search(plain)
+        if match and (here := re.search(re.escape(match[0]), text, re.IGNORECASE)):
             places.append((name, *here.span()))
     return places

@@ -49,8 +49,11 @@ def find_end_loop(words: Sequence[str]) -> Loop | None:
 
     An end shorter than 30 words does not count, so a refrain or "ha, ha, ha" is no loop.
     """
-    for period in range(1, len(words) // _END_REPEATS + 1):
-        at = len(words) - 1
+    last = len(words) - 1
+    ends = range(max(0, last - len(words) // _END_REPEATS), last)
+    # Only where the last word occurs; the shortest period comes first.
+    for period in [last - at for at in reversed(ends) if words[at] == words[last]]:
+        at = last
         while at >= period and words[at] == words[at - period]:
             at -= 1
         start = at + 1 - period

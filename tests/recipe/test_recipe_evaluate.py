@@ -87,21 +87,38 @@ def test_a_constructed_model_scores_as_by_hand(tmp_path: Path, swap: bool) -> No
     assert {row.response_id for row in read_rows(run / "positions.jsonl", SegmentCheck)} <= set(by_id)
 
 
-def test_scoring_a_file_imports_no_torch(tmp_path: Path) -> None:
-    (tmp_path / "pred.jsonl").write_text(answers(write_bench(tmp_path)))
+HEAVY = [
+    "torch", "transformers", "lightning", "litellm", "scipy", "pandas", "pyarrow", "datasets", "wandb", "asyncio",
+    "ssl", "matplotlib.pyplot", "inspect_ai",
+]  # fmt: skip
+
+
+def heavy_imports(folder: Path, *overrides: str) -> list[str]:
+    """Which of ``HEAVY`` the process has loaded that scores a file and writes its report."""
+    (folder / "pred.jsonl").write_text(answers(write_bench(folder)))
     code = (
         "import sys, runpy\nsys.argv = ['evaluate.py', *sys.argv[1:]]\nsys.path.insert(0, '.')\n"
         "try: runpy.run_path('evaluate.py', run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
-        "heavy = {'torch', 'transformers', 'litellm', 'scipy', 'datasets', 'wandb'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        f"print(*[name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "bench=longbench_write", f"bench.path={tmp_path}", "bench.sha256=null",
-         f"responses={tmp_path / 'pred.jsonl'}", "judge=none", f"root={tmp_path / 'runs'}"],
+        [sys.executable, "-c", code, "bench=longbench_write", f"bench.path={folder}", "bench.sha256=null",
+         f"responses={folder / 'pred.jsonl'}", "judge=none", f"root={folder / 'runs'}", *overrides],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_scoring_a_file_imports_no_heavy_package(tmp_path: Path) -> None:
+    assert heavy_imports(tmp_path) == []
+
+
+def test_a_heavy_package_would_be_seen(tmp_path: Path) -> None:
+    """A plugin that imports two of them stands for code that does so needlessly."""
+    (tmp_path / "needless.py").write_text("import asyncio\nimport matplotlib.pyplot\n")
+    assert heavy_imports(tmp_path, f"plugins=[{tmp_path / 'needless.py'}]") == ["asyncio", "ssl", "matplotlib.pyplot"]
 
 
 def test_a_selection_answers_for_itself_and_against_needs_the_same_bench(tmp_path: Path) -> None:

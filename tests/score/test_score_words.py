@@ -1,9 +1,11 @@
 """The published word count on a thousand made texts, against the published definition written out by hand."""
 
+import itertools
 import random
 import re
 
 import pytest
+import regex  # type: ignore[import-untyped]
 
 from lwexp.text.words import count_words, count_words_unicode, split_words
 
@@ -95,3 +97,19 @@ def test_counts_of_separate_pieces_add_up() -> None:
 def test_glued_english_is_lost_to_the_published_count_only() -> None:
     assert (count_words("写Python吧"), count_words_unicode("写Python吧")) == (2, 3)
     assert (count_words("写 Python 吧"), count_words_unicode("写 Python 吧")) == (3, 3)
+
+
+def test_ascii_without_apostrophes_is_divided_as_by_unicodes_rules() -> None:
+    """All texts of up to five of these characters, among them all that may join letters or digits."""
+    unicodes = regex.compile(r"(?w)\b(?!_+\b)\w.*?\b")
+    for length in range(1, 6):
+        for letters in itertools.product("az1_.:,; -" if length < 5 else "a1_.:, ", repeat=length):
+            text = "".join(letters)
+            assert split_words(text) == unicodes.findall(text), text
+    # Those with apostrophes are divided by the slow pattern, which knows that some join a word and others do not.
+    for text in ("don't", "the dogs' tea", "l'art", "'em", "x.com's 3.14"):
+        assert split_words(text) == unicodes.findall(text), text
+
+
+def test_capitals_change_no_count() -> None:
+    assert count_words_unicode("X.Com, GPT4 and 3.14; A:b") == len(split_words("X.Com, GPT4 and 3.14; A:b")) == 5
