@@ -8,9 +8,12 @@
 Scores are S_l of simulated answers. Two models find the same prompts hard, miss the requested length by a factor, stop
 at an output cap, and sometimes stop early or loop. As in real data, the differences of S_l have a peak at 0 and long
 tails, and percentile intervals cover the truth as often as was measured on 60 real prompts (about 90% at n = 11).
-"ours" is lwexp.stats.intervals; "percentile" and "studentised" are bootstraps, implemented here. A comparison of equal
+"ours" is lwexp.stats.intervals; "t" is scipy's, and "percentile" and "studentised" are bootstraps, implemented here.
+Beside its mean, a width is given as the median and the 95th percentile of its ratio to t's. A comparison of equal
 models flips the signs of differences at random, for all ranges of 60 prompts and S_l, S_q and S-bar: 15 cells. For real
 differences the population is those of two runs over all their prompts, drawn from with replacement.
+
+    python -m benchmarks.intervals --kinds    other kinds of values instead: normal, skewed, with long tails, mostly 0
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from benchmarks.output import Results, show
 from lwexp.extend.metric import standard_metrics
@@ -41,6 +45,7 @@ POPULATION = 200_000
 RESAMPLES = 1_000
 REAL_DRAWS = 2_000
 FEWEST_PROMPTS = 20  # of a real population
+ROUNDING = 1e-9
 
 
 def length_score(required: Values, words: Values) -> Values:
@@ -91,24 +96,36 @@ def ours(sample: Values, rng: np.random.Generator) -> tuple[float, float]:
     return found
 
 
+def t(sample: Values, rng: np.random.Generator) -> tuple[float, float]:
+    half = float(stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / len(sample) ** 0.5)
+    return float(sample.mean()) - half, float(sample.mean()) + half
+
+
 METHODS: dict[str, Callable[[Values, np.random.Generator], tuple[float, float]]] = {
-    "ours": ours, "percentile": percentile, "studentised": studentised,
+    "ours": ours, "t": t, "percentile": percentile, "studentised": studentised,
 }  # fmt: skip
 
 
 def coverage(population: Values, n: int, draws: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
-    """Share of samples of n prompts whose interval contains the population's mean, and mean widths."""
+    """Share of samples of n prompts whose interval contains the population's mean, and widths."""
     truth = population.mean()
-    hits, widths = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0.0)
+    hits: dict[str, int] = dict.fromkeys(METHODS, 0)
+    widths: dict[str, list[float]] = {name: [] for name in METHODS}
     for _ in range(draws):
         sample = rng.choice(population, n)
         for name, method in METHODS.items():
             low, high = method(sample, rng)
-            hits[name] += bool(low <= truth <= high)
-            widths[name] += high - low
-    return {
-        name: {"covered_percent": 100 * hits[name] / draws, "width": round(widths[name] / draws, 1)} for name in METHODS
-    }
+            hits[name] += bool(low - ROUNDING <= truth <= high + ROUNDING)
+            widths[name].append(high - low)
+    found = {}
+    for name in METHODS:
+        to_t = [width / other for width, other in zip(widths[name], widths["t"], strict=True) if other > ROUNDING]
+        middle, wide = np.percentile(to_t, [50, 95])
+        found[name] = {
+            "covered_percent": 100 * hits[name] / draws, "width": round(float(np.mean(widths[name])), 1),
+            "median_to_t": round(float(middle), 2), "p95_to_t": round(float(wide), 2),
+        }  # fmt: skip
+    return found
 
 
 def false_findings(comparisons: int, rng: np.random.Generator) -> dict[str, dict[str, float]]:
@@ -150,6 +167,26 @@ def verdicts(rows: Sequence[Response], length: Values, quality: Values) -> list[
     ]
 
 
+def kinds(rng: np.random.Generator) -> Iterator[tuple[str, Values]]:
+    """Values of other kinds than the simulated scores, on which the method for few prompts was chosen."""
+    normal, skewed = rng.normal(size=POPULATION), rng.exponential(size=POPULATION)
+    sign = np.where(rng.random(POPULATION) < 0.5, -1, 1)
+    mostly_up = np.where(rng.random(POPULATION) < 0.75, 1, -1)
+    yield "normal", normal
+    yield "whole numbers", np.round(normal)
+    yield "uniform", rng.random(POPULATION)
+    yield "long tails, Laplace", skewed * sign
+    yield "longer tails, t with 3 degrees", rng.standard_t(3, POPULATION)
+    yield "skewed, exponential", skewed
+    yield "skewed, gamma 2", rng.gamma(2, size=POPULATION)
+    yield "very skewed, log-normal 1", np.exp(normal)
+    for percent in (10, 20, 30, 40):
+        is_other = rng.random(POPULATION) < percent / 100
+        yield f"{percent}% other than 0, normal", is_other * normal
+        yield f"{percent}% other than 0, three of four above", is_other * skewed * mostly_up
+        yield f"{percent}% other than 0, all above", is_other * skewed
+
+
 def real_differences(paths: Sequence[str]) -> Iterator[tuple[str, Values]]:
     """Differences of every two runs of one bench in each score, over the prompts that both have scored."""
     for group in load(paths).groups:
@@ -172,13 +209,19 @@ def real_coverage(paths: Sequence[str], rng: np.random.Generator) -> Results:
 
 
 def main() -> None:
-    """Coverage by range and number of prompts, then the comparisons of equal models; or coverage of real runs."""
+    """Coverage by range and number of prompts and comparisons of equal models; or coverage of other values."""
     is_quick = "--quick" in sys.argv[1:]
     if paths := [argument for argument in sys.argv[1:] if not argument.startswith("--")]:
         show("intervals_real", real_coverage(paths, np.random.default_rng(0)), ("numpy", "lwexp"))
         return
     draws, comparisons = (100, 40) if is_quick else (2_000, 1_000)
     rng = np.random.default_rng(0)
+    if "--kinds" in sys.argv[1:]:
+        counts = (5, 11) if is_quick else (5, 8, 11, 20, 29)
+        few = draws // 4
+        covered = {f"{kind}, n={n}": coverage(values, n, few, rng) for kind, values in kinds(rng) for n in counts}
+        show("intervals_kinds", covered, ("numpy", "scipy", "lwexp"))
+        return
     results: Results = {"comparisons of equal models": false_findings(comparisons, rng)}
     for label, (low, high) in RANGES.items():
         first, second = scores(low, high, rng)

@@ -189,7 +189,10 @@ class PairedDifference(Artifact):
     p_holm: float | None = None
     """``p_value`` after Holm's correction over all cells of the comparison."""
     is_worse: bool
-    """Whether ours is worse and ``p_holm`` is below 0.05; in older runs, whether the interval is below 0."""
+    """Whether ours is worse, ``p_holm`` is below 0.05 and the interval is on one side of 0.
+
+    In older runs it did not depend on both ``p_holm`` and the interval.
+    """
     is_better: bool = False
 
 

@@ -32,8 +32,8 @@ _LONGEST = 4000  # characters of a value
 _NOT_RECORDED = "not recorded"
 _MARK = 16  # characters of a fingerprint of code
 _INTERVALS = (
-    f"95%, over prompts, with repeats of a prompt averaged first; Student's t below {SMALL_SAMPLE} prompts, else "
-    f"percentiles of {RESAMPLES:,} bootstrap means"
+    f"95%, over prompts, with repeats of a prompt averaged first; below {SMALL_SAMPLE} prompts the wider of Student's "
+    f"t and a studentised bootstrap, else percentiles of {RESAMPLES:,} bootstrap means"
 )
 _CUTS = "reasoning before an answer is separated and never scored; next turns and loops are part of the scored text"
 

@@ -18,8 +18,9 @@ def regression(
 ) -> dict[str, dict[str, PairedDifference]]:
     """Range label -> metric name -> both means, their difference over the prompts both have, and its interval.
 
-    ``is_worse`` and ``is_better`` are set if the p value is below 5% after Holm's correction over all cells. So at most
-    5 of 100 comparisons of equal models mark any cell. Metrics without a prompt scored on both sides are absent.
+    ``is_worse`` and ``is_better`` are set if the p value is below 5% after Holm's correction over all cells, and the
+    interval is on one side of 0. So at most 5 of 100 comparisons of equal models mark any cell. Metrics without a
+    prompt scored on both sides are absent.
     """
     lengths = {response.prompt_id: response.required_words for response in ours[0]}
     tests: dict[str, Callable[[int | None], bool]] = {ALL: lambda words: True}
@@ -62,7 +63,8 @@ def _marked(cells: Sequence[tuple[str, MetricInfo, PairedDifference]]) -> dict[s
     found: dict[str, dict[str, PairedDifference]] = {}
     for label, metric, cell in cells:
         p = None if cell.p_value is None else next(adjusted)
-        is_clear = p is not None and p < LEVEL
+        ends = cell.interval or (0.0, 0.0)
+        is_clear = p is not None and p < LEVEL and ends[0] * ends[1] > 0
         is_higher = cell.difference > 0
         marks = {"p_holm": p, "is_worse": is_clear and is_higher is not metric.higher_is_better}
         marks["is_better"] = is_clear and is_higher is metric.higher_is_better

@@ -97,7 +97,7 @@ def test_every_key_that_can_change_the_result_is_named_and_no_other(measured):
     assert judge == set(type(config.judge).model_fields) - {"limits", "anchors"}
     assert bench == set(type(config.bench).model_fields)
     assert rows["Scores"]["seed sent to the judge"] == "5"
-    assert "Student's t below 30 prompts" in rows["Scores"]["intervals"]
+    assert "below 30 prompts the wider of Student's t and a studentised bootstrap" in rows["Scores"]["intervals"]
     assert rows["Software"]["versions"].startswith("python 3.")
 
 
