@@ -231,14 +231,14 @@ def _svg(draw: Callable[[Any, bool], None], size: tuple[int, int], font: float, 
 @contextmanager
 def _short_docstrings() -> Iterator[None]:
     """Within this context matplotlib lists no properties in its classes' docstrings, a quarter of its import's time."""
-    from matplotlib import artist
+    from matplotlib import artist as artists
 
-    listed = artist.kwdoc
-    artist.kwdoc = lambda _: ""
+    listed = artists.kwdoc
+    artists.kwdoc = lambda artist: ""
     try:
         yield
     finally:
-        artist.kwdoc = listed
+        artists.kwdoc = listed
 
 
 def _for_the_page(svg: str) -> str:
