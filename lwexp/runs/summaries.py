@@ -189,10 +189,7 @@ class PairedDifference(Artifact):
     p_holm: float | None = None
     """``p_value`` after Holm's correction over all cells of the comparison."""
     is_worse: bool
-    """Whether ours is worse, ``p_holm`` is below 0.05 and the interval is on one side of 0.
-
-    In older runs it did not depend on both ``p_holm`` and the interval.
-    """
+    """Whether ours is worse by both ``p_holm`` and the interval; in older runs by one of them."""
     is_better: bool = False
 
 
