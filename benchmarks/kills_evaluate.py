@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks.killed_command import Start, in_python
 from benchmarks.output import show
 
 CONCURRENCY = 8
@@ -98,13 +98,10 @@ def command(url: str, bench: Path, root: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def run_once(words: list[str], kill_after: float | None, provider: Provider) -> bool:
+def run_once(start: Start, words: list[str], kill_after: float | None, provider: Provider) -> bool:
     """Start the command and kill it ``kill_after`` seconds after its first request. Returns whether it was killed."""
     before = provider.received
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+    process = start(words, subprocess.DEVNULL)
     if kill_after is None:
         if process.wait(timeout=300) != 0:
             sys.exit("the evaluation failed")
@@ -115,7 +112,7 @@ def run_once(words: list[str], kill_after: float | None, provider: Provider) -> 
         process.wait(timeout=kill_after)
         return False
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
         process.wait()
         return True
 
@@ -129,14 +126,14 @@ def table(root: Path) -> str:
     return "".join((run / name).read_text() for name in ("responses.jsonl", "verdicts.jsonl", "judgements.jsonl"))
 
 
-def measure(wanted: int, prompts: int, seed: int = 0) -> dict[str, float]:
+def measure(wanted: int, prompts: int, seed: int = 0, start: Start = in_python) -> dict[str, float]:
     """Kill an evaluation ``wanted`` times, let it finish, and compare it with an undisturbed one."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         bench = Path(folder) / "bench.jsonl"
         bench.write_text("".join(json.dumps({"prompt": f"Write {n}.", "length": 100}) + "\n" for n in range(prompts)))
         calm, wild = Provider(), Provider()
-        run_once(command(calm.url, bench, Path(folder) / "calm"), None, calm)
+        run_once(start, command(calm.url, bench, Path(folder) / "calm"), None, calm)
         kills, starts = 0, 0
         words = command(wild.url, bench, Path(folder) / "wild")
         started = time.perf_counter()
@@ -144,8 +141,8 @@ def measure(wanted: int, prompts: int, seed: int = 0) -> dict[str, float]:
             starts += 1
             # Two calls per prompt, 8 at a time, 0.07 s each: the kills are spread over three quarters of the work.
             longest = 2 * prompts / CONCURRENCY * 0.07 / wanted * 1.5
-            kills += run_once(words, draw.uniform(0.0, longest), wild)
-        run_once(words, None, wild)
+            kills += run_once(start, words, draw.uniform(0.0, longest), wild)
+        run_once(start, words, None, wild)
         calls = sum(wild.answered.values())
         # The base URL is part of a run's id and so of its folder's name, but not of the contents of these files.
         same = table(Path(folder) / "calm") == table(Path(folder) / "wild")

@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.killed_command import Command, Start, in_python
 from benchmarks.output import show
 from tests.llm.loopback import LoopbackServer, loopback_server
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONCURRENCY = 16
 OUTPUTS = ("drafts.jsonl", "conversations.jsonl", "conversations.parquet", "draft_failures.jsonl")
 _AT_START = 0.1  # share of the kills that come before the first call, while Python is still importing
@@ -60,7 +60,9 @@ def main() -> None:
         sys.exit(f"not the same: {found}")
 
 
-def survive(folder: Path, *, documents: int, kills: int, latency: float, seed: int) -> Survival:
+def survive(
+    folder: Path, *, documents: int, kills: int, latency: float, seed: int, started: Start = in_python
+) -> Survival:
     """Run undisturbed, then with ``kills``, and compare.
 
     Args:
@@ -69,17 +71,19 @@ def survive(folder: Path, *, documents: int, kills: int, latency: float, seed: i
         kills: Number of kills; there are fewer only if the command ends before.
         latency: Seconds that the server takes for an answer.
         seed: Seed for the moments of the kills.
+        started: How a command is started.
     """
+    start = partial(_start, started, folder)
     folder.mkdir(exist_ok=True)
     (folder / "instructions.jsonl").write_text("".join(_rows(documents)), encoding="utf-8")
     calls = sum(1 + 2 + i % 5 for i in range(documents))
     options = ("--canned", "--record", "0", "--latency", str(latency))
     with loopback_server(*options) as server:
-        _start(folder, "calm", server.url).wait(timeout=600)
+        start("calm", server.url).wait(timeout=600)
         expected = outputs(folder / "calm")
         assert server.now()["attempts"] == calls, server.now()
         server.reset()
-        killed = _killed(server, folder, kills, calls, random.Random(seed))
+        killed = _killed(server, partial(start, "rough", server.url), kills, calls, random.Random(seed))
         again = server.stats()["paid_again"]
     opened = {key for keys in killed for key in keys}
     found = outputs(folder / "rough")
@@ -102,11 +106,13 @@ def outputs(root: Path) -> dict[str, str]:
     return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in OUTPUTS}
 
 
-def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: random.Random) -> list[list[str]]:
+def _killed(
+    server: LoopbackServer, start: Callable[[], Command], kills: int, calls: int, draw: random.Random
+) -> list[list[str]]:
     """Kill and restart the command, then let it finish. Returns the calls that were open at each kill."""
     opened: list[list[str]] = []
     while len(opened) < kills:
-        process = _start(folder, "rough", server.url)
+        process = start()
         before = server.now()["attempts"]
         if draw.random() < _AT_START:
             time.sleep(draw.uniform(0.0, 3.0))
@@ -119,15 +125,15 @@ def _killed(server: LoopbackServer, folder: Path, kills: int, calls: int, draw: 
         if process.poll() is not None:
             assert process.returncode == 0, f"the command ended with {process.returncode}"
             return opened
-        os.kill(process.pid, signal.SIGKILL)
+        process.send_signal(signal.SIGKILL)
         process.wait()
         opened.append(server.stats()["open"])
         _wait_until_quiet(server)
-    assert _start(folder, "rough", server.url).wait(timeout=600) == 0
+    assert start().wait(timeout=600) == 0
     return opened
 
 
-def _wait_for_calls(server: LoopbackServer, attempts: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_calls(server: LoopbackServer, attempts: int, process: Command) -> None:
     """Wait until the server has received more than ``attempts`` requests, or the command has ended."""
     give_up = time.monotonic() + _AFTER_END
     while server.now()["attempts"] <= attempts and process.poll() is None:
@@ -142,14 +148,14 @@ def _wait_until_quiet(server: LoopbackServer) -> None:
         time.sleep(0.02)
 
 
-def _start(folder: Path, root: str, url: str) -> subprocess.Popen[bytes]:
+def _start(started: Start, folder: Path, root: str, url: str) -> Command:
     command = [
         sys.executable, "generate_data.py", "teacher=local_openai", f"teacher.base_url={url}", "instructions=file",
         f"teacher.limits.concurrency={CONCURRENCY}", f"generate.instructions.path={folder / 'instructions.jsonl'}",
         f"root={folder / root}",
     ]  # fmt: skip
     with (folder / f"{root}.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+        return started(command, log)
 
 
 def _rows(count: int) -> list[str]:

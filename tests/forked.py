@@ -92,6 +92,14 @@ class Process:
             raise subprocess.TimeoutExpired(self.args, timeout, *self._read())
         return self._read()
 
+    def wait(self, timeout: float = 300) -> int:
+        """As that of ``subprocess.Popen``."""
+        if self._ended(timeout) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        self._read()
+        assert self.returncode is not None
+        return self.returncode
+
     def wait_for(self, words: str, timeout: float = 120) -> str:
         """Wait until stdout or stderr holds the words while it runs; give both so far."""
         deadline = time.monotonic() + timeout

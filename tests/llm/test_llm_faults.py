@@ -26,6 +26,7 @@ from lwexp.llm.ledger import Ledger
 from lwexp.llm.rate_limit import StaggeredStart, TokenWindow
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
+from tests import forked
 from tests.llm.loopback import loopback_server
 
 DOCUMENTS = 500
@@ -113,7 +114,9 @@ def test_the_server_never_sees_more_than_the_budget(
 
 
 def test_kills_change_nothing_and_pay_twice_only_for_calls_in_flight(tmp_path: Path) -> None:
-    found = survive(tmp_path, documents=16, kills=3, latency=0.1, seed=1)
+    found = survive(
+        tmp_path, documents=16, kills=3, latency=0.1, seed=1, started=lambda words, _: forked.Process(words)
+    )
     assert found.kills >= 2
     assert found.differing_files == ()
     assert found.paid_twice_not_open == 0

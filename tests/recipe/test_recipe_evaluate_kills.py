@@ -3,11 +3,12 @@
 import pytest
 
 from benchmarks.kills_evaluate import measure
+from tests import forked
 
 
 @pytest.mark.slow
 def test_two_kills_change_nothing_and_pay_for_no_more_than_was_in_flight() -> None:
-    found = measure(2, 24)
+    found = measure(2, 24, start=lambda words, _: forked.Process(words))
     assert found["kills"] == 2
     assert found["calls_undisturbed"] == 48
     assert found["table_is_equal"] == 1
