@@ -8,6 +8,8 @@ import pytest
 
 from tests import ROOT, forked
 
+pytestmark = pytest.mark.slow
+
 # The first measures without litellm being imported, the second whole processes' memory.
 START_PYTHON = ("teacher", "dpo_memory")
 

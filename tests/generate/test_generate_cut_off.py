@@ -26,7 +26,8 @@ from tests.generate.draft_runs import outputs, results_of, write
 def over_http(url: str, *overrides: str) -> tuple[str, ...]:
     return (
         "teacher=local_openai", f"teacher.base_url={url}", "teacher.limits.timeout_seconds=1.5",
-        "generate.instructions.count=10", "generate.instructions.required_words=[120]", *overrides,
+        "teacher.limits.initial_backoff_seconds=0.1", "generate.instructions.count=10",
+        "generate.instructions.required_words=[120]", *overrides,
     )  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def test_what_never_comes_is_a_failure_and_never_text(start_server: Callable[...
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = f"generate.instructions={{kind: file, path: {path}, count: null}}"
     run = write(tmp_path / "runs", "teacher=local_openai", f"teacher.base_url={start_server()}", f"++{source}",
-                "~generate.instructions.required_words", "teacher.limits.max_attempts=2")  # fmt: skip
+                "~generate.instructions.required_words", "teacher.limits.max_attempts=2",
+                "teacher.limits.initial_backoff_seconds=0.1")  # fmt: skip
     failures = list(read_rows(run.path / "draft_failures.jsonl", Failure))
     assert [(row.id, row.stage, row.reason, row.attempts) for row in failures] == [
         ("set-000002", "plan", "content_filter", 1),
@@ -146,6 +148,7 @@ def wait_for_answers(root: Path, count: int) -> None:
 STATUS = {signal.SIGKILL: "running", signal.SIGINT: "interrupted", signal.SIGTERM: "preempted"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STATUS)
 def test_a_stopped_run_goes_on_to_the_same_bytes(number: signal.Signals, tmp_path: Path) -> None:
     overrides = ("generate.instructions.count=60",)

@@ -33,6 +33,7 @@ DOCUMENTS = 500
 FINAL = {"filter": "content_filter", "filter400": "content_filter", "context": "context_length"}
 
 
+@pytest.mark.slow
 def test_five_hundred_documents_with_faults_at_a_third_of_the_calls(tmp_path: Path) -> None:
     """What must fail is read off the server: a document is lost exactly if a fault that stays met a call of it.
 
@@ -113,6 +114,7 @@ def test_the_server_never_sees_more_than_the_budget(
     assert 0 < spent <= budget
 
 
+@pytest.mark.slow
 def test_kills_change_nothing_and_pay_twice_only_for_calls_in_flight(tmp_path: Path) -> None:
     found = survive(
         tmp_path, documents=16, kills=3, latency=0.1, seed=1, started=lambda words, _: forked.Process(words)

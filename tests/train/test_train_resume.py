@@ -19,6 +19,8 @@ from lwexp.train.metrics.rowfile import cut_metrics
 from tests import ROOT, forked
 from tests.train.tiny_packs import tiny_config, tiny_conversations, tiny_pairs, train_in
 
+pytestmark = pytest.mark.slow
+
 OVERRIDES = ("objective.epochs=50", "training.checkpoint_every_steps=10", "objective.optimizer.lr=0.01")
 
 # The child signals itself from a second thread: the signal is as real as one from outside, and cannot come too late
