@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _replaced(words: list[str], folder: Path, out: Path, kills: int) -> dict[str
     if out.is_dir():  # the report of fewer models
         shutil.copytree(out, before)
     started = time.perf_counter()
-    _finish(words)
+    writing = _watched(words, folder, out)
     whole = time.perf_counter() - started
     calm = _contents(out)
     former = _contents(before) if before.is_dir() else calm
@@ -90,7 +91,7 @@ def _replaced(words: list[str], folder: Path, out: Path, kills: int) -> dict[str
         else:
             names = frozenset(_names(folder, out))
             _wait(process, partial(_has_changed, folder, out, names), 60)
-            _wait(process, lambda: False, draw.uniform(0, 0.15))
+            _wait(process, lambda: False, draw.uniform(0, writing))
         if not _killed(process):
             continue
         killed += 1
@@ -175,6 +176,22 @@ def _finish(words: list[str]) -> None:
         sys.exit(f"{' '.join(words)} ended with {code}")
 
 
+def _watched(words: list[str], folder: Path, out: Path) -> float:
+    """Run a command that must succeed; returns the seconds between its first and its last temporary file."""
+    process = _start(words)
+    seen: list[float] = []
+
+    def look() -> bool:
+        if any(name.endswith(".tmp") for name in _names(folder, out)):
+            seen.append(time.monotonic())
+        return False
+
+    _wait(process, look, 600)
+    if (code := process.wait(timeout=60)) != 0:
+        sys.exit(f"{' '.join(words)} ended with {code}")
+    return seen[-1] - seen[0] if seen else 0.0
+
+
 def _wait(process: subprocess.Popen[bytes], until: Callable[[], bool], seconds: float) -> None:
     """Wait until something holds, the process has ended or the time is over."""
     end = time.monotonic() + seconds
@@ -204,8 +221,10 @@ def _has_changed(folder: Path, out: Path, before: frozenset[str]) -> bool:
 
 def _names(folder: Path, out: Path) -> set[str]:
     """The names beside and in the output."""
-    inside = [*out.iterdir(), *out.glob("*_texts/*")] if out.is_dir() else []
-    return {path.name for path in (*folder.iterdir(), *inside)}
+    names = {path.name for path in folder.iterdir()}
+    with suppress(FileNotFoundError):  # it may be renamed at this moment
+        names |= {path.name for path in (*out.iterdir(), *out.glob("*_texts/*"))}
+    return names
 
 
 def _contents(out: Path) -> Contents:
