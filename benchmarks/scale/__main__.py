@@ -75,7 +75,7 @@ def _both_sizes(name: str, case: Case, divisor: int) -> Results:
             "memory_slope": round(memory, 2),
             "at": float(case.at),
             "hours_there": round(after["seconds"] * times ** max(1.0, slopes["seconds"]) / 3600, 2),
-            "gib_there": round((after["idle_mib"] + _above(after) * times ** max(1.0, memory)) / 1024, 1),
+            "gib_there": round((after["idle_mib"] + _above(after) * times ** max(0.0, memory)) / 1024, 1),
         }
     }
     return found
