@@ -207,7 +207,6 @@ class _Runner:
             NoAnswer: If sbatch does not answer and nothing says that it will.
             SlurmIsGone: If it has not answered for too long.
         """
-        Path(trial.record).unlink(missing_ok=True)
         try:
             if isinstance(self.jobs, SlurmJobs):
                 self.jobs.submit(trial, self.commands[trial.number], after)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.runs.jobs import slurm_queue
-from tests.runs.slurm_commands import Commands, submitted_sweep
+from lwexp.runs import trial_runner
+from lwexp.runs.jobs import silence, slurm_jobs, slurm_queue
+from tests.runs.slurm_commands import Clock, Commands, submitted_sweep
 
 
 @pytest.fixture
@@ -19,3 +20,11 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 def submitted(tmp_path: Path) -> Path:
     """The folder of a sweep whose two trials an earlier process has submitted as jobs 17 and 18."""
     return submitted_sweep(tmp_path / "sweep")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    for module in (silence, slurm_jobs, trial_runner):
+        monkeypatch.setattr(module, "time", found)
+    return found

@@ -1,8 +1,6 @@
 """What a sweep does while SLURM's commands do not answer at all: it says so, goes on asking, and ends after a while."""
 
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,58 +8,14 @@ import pytest
 from lwexp import commands as command_line
 from lwexp.config.sweep_keys import Slurm
 from lwexp.records import LwexpError
-from lwexp.runs import trial_runner
-from lwexp.runs.jobs import silence, slurm_jobs
-from lwexp.runs.jobs.job_process import exit_path
 from lwexp.runs.trial_runner import run_setup, run_trials, watch_jobs
 from lwexp.runs.trials import make_trials, read_trials
-from tests.runs.slurm_commands import UNREACHABLE, Answer, Commands
+from tests.runs.slurm_commands import LIVE, UNREACHABLE, Answer, Clock, Commands, answers, finish, states
 
-LIVE: Answer = (0, "17|RUNNING|None\n18|RUNNING|None\n", "")
 GONE = (
     r"^SLURM has not answered within hydra.launcher.unanswered_minutes \(squeue: slurm_load_jobs error: "
     r"Unable to contact slurm controller \(connect failure\)\); no job was cancelled, run "
 )
-
-
-class Clock:
-    """Time that passes only while a sweep sleeps; ``events`` happen at their second."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.events: dict[float, Callable[[], object]] = {}
-
-    def monotonic(self) -> float:
-        return self.now
-
-    time = monotonic
-
-    def sleep(self, _: float) -> None:
-        self.now += 5.0
-        assert self.now < 10_000, "the sweep waits for ever"
-        for moment in [moment for moment in self.events if moment <= self.now]:
-            self.events.pop(moment)()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    for module in (silence, slurm_jobs, trial_runner):
-        monkeypatch.setattr(module, "time", found)
-    return found
-
-
-def answers(commands: Commands, **said: Answer) -> Callable[[], None]:
-    return lambda: commands.answers.update(said)
-
-
-def finish(folder: Path, *numbers: int) -> None:
-    for number in numbers:
-        exit_path(str(folder / f"trial-{number}.log")).write_text(json.dumps({"exit_code": 0, "seconds": 5.0}))
-
-
-def states(folder: Path) -> list[tuple[str | None, str, str | None]]:
-    return [(trial.job, trial.status, trial.reason) for trial in read_trials(folder)]
 
 
 @pytest.mark.parametrize("first", [LIVE, UNREACHABLE], ids=["goes away", "was never there"])

@@ -30,6 +30,7 @@ class LocalJobs:
             place: Its place among the parallel trials, which decides its CPUs and GPUs.
         """
         where = self.where
+        Path(trial.record).unlink(missing_ok=True)
         executor = executor_for(Path(trial.log).parent / "submitit", where)
         parallel = where.max_parallel_trials or 1
         if where.gpus:

@@ -35,12 +35,10 @@ class SlurmJobs:
         self._states: dict[str, queue.JobState] = {}
         self._asked = float("-inf")
         self._silence = Silence(where.unanswered_minutes)
-        self._unsure: set[str] = set()
-        """Names of jobs that SLURM may have got, although sbatch did not answer."""
         self._ended_since: dict[str, float] = {}
 
     def submit(self, trial: Trial, command: Sequence[str], after: Sequence[str] = ()) -> None:
-        """Submit a trial and note its job's id.
+        """Submit a trial, unless a job of an earlier attempt is live, and note the job's id.
 
         Args:
             trial: The trial.
@@ -52,40 +50,38 @@ class SlurmJobs:
             NoAnswer: If sbatch does not answer; try again later.
             SlurmIsGone: If it has not answered for too long.
         """
-        where = self.where
-        folder = Path(trial.log).parent.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        process = TrialProcess(
-            tuple(command), str(Path(trial.log).resolve()), str(Path(trial.record).resolve()),
-            processes=where.processes, nodes=where.nodes,
-        )  # fmt: skip
-        clear_endings(trial.log, where.nodes)
-        job_file = job_path(trial.log).resolve()
-        JobFile(process, where.save_seconds, where.max_timeouts, signal_of(where, self.options)).write(job_file)
-        script = Path(trial.log).with_suffix(".sbatch")
-        output = Path(trial.log).with_suffix(".slurm.log").resolve()
+        job_file, script = job_path(trial.log).resolve(), Path(trial.log).with_suffix(".sbatch").resolve()
         name = f"{self.prefix}-{trial.number + 1}"
-        script.write_text(batch_script(where, name, job_file, output, self.options, after), encoding="utf-8")
-        trial.job = self._submit(script, name)
-        trial.state = "PENDING"
-        self._ended_since.pop(trial.job, None)
-
-    def _submit(self, script: Path, name: str) -> str:
-        """The job's id. A job that SLURM got while sbatch failed is found by its name, not submitted twice."""
         try:
-            found = queue.live_job_named(name) if name in self._unsure else None
-            job = found or queue.submit(script)
+            job = _job_of_earlier_attempt(name, script, job_file, command)
+            if job is None:
+                self._write(trial, command, name, script, after)
+                job = queue.submit(script, name)
         except queue.SubmissionRefused:
             self._silence.answered("sbatch")
             raise
         except queue.NoAnswer as error:
-            self._unsure |= {name} if error.command == "sbatch" else set()
             if self._silence.has_answered:
                 self._silence.failed(error)
             raise
-        self._unsure.discard(name)
         self._silence.answered("sbatch")
-        return job
+        trial.job, trial.state = job, "PENDING"
+        self._ended_since.pop(job, None)
+
+    def _write(self, trial: Trial, command: Sequence[str], name: str, script: Path, after: Sequence[str]) -> None:
+        """Write the job's files, and remove what earlier jobs of the trial have left."""
+        where = self.where
+        script.parent.mkdir(parents=True, exist_ok=True)
+        Path(trial.record).unlink(missing_ok=True)
+        clear_endings(trial.log, where.nodes)
+        process = TrialProcess(
+            tuple(command), str(Path(trial.log).resolve()), str(Path(trial.record).resolve()),
+            processes=where.processes, nodes=where.nodes,
+        )  # fmt: skip
+        job_file = job_path(trial.log).resolve()
+        JobFile(process, where.save_seconds, where.max_timeouts, signal_of(where, self.options)).write(job_file)
+        output = Path(trial.log).with_suffix(".slurm.log").resolve()
+        script.write_text(batch_script(where, name, job_file, output, self.options, after), encoding="utf-8")
 
     @property
     def can_submit(self) -> bool:
@@ -175,6 +171,19 @@ class SlurmJobs:
             LwexpError: If scancel does not answer or refuses.
         """
         queue.cancel([trial.job for trial in trials if trial.job is not None])
+
+
+def _job_of_earlier_attempt(name: str, script: Path, job_file: Path, command: Sequence[str]) -> str | None:
+    """The live job that an earlier attempt to submit this command has made, perhaps without learning its id.
+
+    sbatch may have failed, or the sweep may have been killed, after SLURM had got the job.
+
+    Raises:
+        NoAnswer: If squeue does not answer.
+    """
+    if not job_file.is_file() or JobFile.read(job_file).process.command != tuple(command):
+        return None
+    return queue.live_job(name, script)
 
 
 def _nodes(trial: Trial) -> int:

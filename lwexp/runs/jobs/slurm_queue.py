@@ -53,21 +53,28 @@ class NoAnswer(LwexpError):  # noqa: N818 - named for what it says
         self.why = why
 
 
-def submit(script: Path) -> str:
+def submit(script: Path, name: str) -> str:
     """Submit a batch script and return the job's id.
 
     Raises:
         SubmissionRefused: With sbatch's own words.
-        NoAnswer: If sbatch does not answer. Whether SLURM has got the job is not known then.
+        NoAnswer: If sbatch does not answer. SLURM may have got the job all the same.
     """
     done = _call(["sbatch", "--parsable", str(script)])
-    # sbatch also fails if it does not reach the controller. Then squeue fails as well, which tells it from a refusal.
-    if done is None or (done.returncode != 0 and not _squeue_answers()):
+    if done is not None and done.returncode == 0:
+        return done.stdout.strip().splitlines()[-1].partition(";")[0]
+    # sbatch also fails if it loses the controller, even after that has taken the job. Without a controller squeue fails
+    # as well, which tells this from a refusal.
+    try:
+        taken = live_job(name, script)
+    except NoAnswer:
+        raise _no_answer("sbatch", done) from None
+    if taken is not None:
+        return taken
+    if done is None or "timed out" in done.stderr:  # the job may still come
         raise _no_answer("sbatch", done)
-    if done.returncode != 0:
-        said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines()]
-        raise SubmissionRefused(f"sbatch refused the job: {'; '.join(line for line in said if line) or 'no reason'}")
-    return done.stdout.strip().splitlines()[-1].partition(";")[0]
+    said = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines()]
+    raise SubmissionRefused(f"sbatch refused the job: {'; '.join(line for line in said if line) or 'no reason'}")
 
 
 def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
@@ -89,14 +96,19 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
     return {job: found[job] for job in wanted if job in found}
 
 
-def live_job_named(name: str) -> str | None:
-    """The id of a job with this name that waits or runs.
+def live_job(name: str, script: Path) -> str | None:
+    """The id of a job of this name and batch script that waits or runs.
 
     Raises:
         NoAnswer: If squeue does not answer at the moment.
     """
-    found = _read(_squeue(f"--name={name}", "--states=all", "--format=%i|%T"))
-    return next((job for job, state in found.items() if state.is_live), None)
+    for line in _squeue(f"--name={name}", "--states=all", "--format=%i|%T|%o").splitlines():
+        job, state, path = (part.strip() for part in [*line.split("|", 2), "", ""][:3])
+        # The same sweep below another root has jobs of the same names.
+        is_another = path.startswith("/") and path != str(script)
+        if JobState(state).is_live and not is_another:
+            return job
+    return None
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -141,14 +153,6 @@ def _squeue(*options: str) -> str:
 def _no_answer(command: str, done: subprocess.CompletedProcess[str] | None) -> NoAnswer:
     why = _words(done)
     return NoAnswer(command, why, f"{command} does not answer: {why}; try again")
-
-
-def _squeue_answers() -> bool:
-    try:
-        _squeue("--format=%i")
-    except NoAnswer:
-        return False
-    return True
 
 
 def _read(text: str) -> dict[str, JobState]:
