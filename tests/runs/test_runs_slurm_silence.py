@@ -70,6 +70,20 @@ def test_trials_that_end_meanwhile_are_seen_by_their_files(commands: Commands, s
     assert [status for _, status, _ in states(submitted)] == ["finished", "finished"]
 
 
+def test_a_job_is_not_given_up_on_what_slurm_said_before_it_fell_silent(
+    commands: Commands, submitted: Path, clock: Clock
+) -> None:
+    """A node fails, SLURM queues the job again, and squeue misses the calls in between."""
+    commands.answers["squeue"] = (0, "17|NODE_FAIL|NodeDown\n18|RUNNING|None\n", "")
+    clock.events = {
+        10: answers(commands, squeue=None),
+        600: answers(commands, squeue=(0, "17|RUNNING|None\n18|RUNNING|None\n", "")),
+        700: lambda: finish(submitted, 0, 1),
+    }
+    watch_jobs(read_trials(submitted), submitted, Slurm())
+    assert states(submitted) == [("17", "finished", None), ("18", "finished", None)]
+
+
 @pytest.mark.parametrize("sbatch", [UNREACHABLE, None], ids=["no controller", "no answer"])
 def test_a_trial_that_cannot_be_submitted_waits_for_slurm_and_has_not_failed(
     commands: Commands, tmp_path: Path, clock: Clock, sbatch: Answer

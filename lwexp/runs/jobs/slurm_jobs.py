@@ -35,6 +35,7 @@ class SlurmJobs:
         self._states: dict[str, queue.JobState] = {}
         self._asked = float("-inf")
         self._silence = Silence(where.unanswered_minutes)
+        self._answered = float("-inf")
         self._ended_since: dict[str, float] = {}
 
     def submit(self, trial: Trial, command: Sequence[str], after: Sequence[str] = ()) -> None:
@@ -116,7 +117,7 @@ class SlurmJobs:
         jobs = [trial.job for trial in trials if trial.job is not None]
         found = queue.job_states(jobs)
         self._silence.answered("squeue")
-        self._states = found
+        self._states, self._answered = found, time.monotonic()
         for trial in trials:
             if trial.job in found:
                 trial.state = str(found[trial.job])
@@ -124,7 +125,7 @@ class SlurmJobs:
             if job in found and found[job].is_live:
                 self._ended_since.pop(job, None)
             else:
-                self._ended_since.setdefault(job, time.monotonic())
+                self._ended_since.setdefault(job, self._answered)
 
     def is_live(self, trial: Trial) -> bool:
         """Whether the trial's job waits or runs; asks SLURM at once.
@@ -158,7 +159,8 @@ class SlurmJobs:
         wait = _FORGOTTEN_SECONDS if state is None else _FILE_SECONDS
         if at_once and (state is None or state.state != "COMPLETED"):
             wait = 0.0
-        if since is None or time.monotonic() - since < wait:
+        # Counted to SLURM's last answer: while it is silent, it may have queued the job again.
+        if since is None or self._answered - since < wait:
             return None
         if state is None:
             return Outcome(None, None, f"SLURM no longer knows job {trial.job}")
