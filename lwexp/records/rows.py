@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,12 @@ class Row(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Build a plugin's type now: a mistake in it is then named, with its line, when the plugin is loaded."""
+        if not cls.__module__.startswith("lwexp."):
+            cls.model_rebuild(raise_errors=False)
 
 
 # Omitted from files if empty, so that rows and ids of models that do not reason do not change.

@@ -26,6 +26,10 @@ def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("def f(:\n", "error: plugins=mine.py: line 1: SyntaxError: invalid syntax"),
         ("import not_there\n", "error: plugins=mine.py: line 1: ModuleNotFoundError: No module named 'not_there'"),
         ("raise SystemExit(3)\n", "error: plugins=mine.py: line 1: SystemExit: 3"),
+        (
+            "from lwexp.records import Row\nclass Taste: ...\nclass Mine(Row):\n    taste: Taste\n",
+            "error: plugins=mine.py: line 3: PydanticSchemaGenerationError: Unable to generate pydantic-core schema",
+        ),
     ],
 )
 def test_a_plugin_that_fails_is_one_line(tmp_path, code, message):
