@@ -37,8 +37,8 @@ def runs_and_folders_with(root: Path, *names: str) -> list[list[Path]]:
     found: dict[str, list[Path]] = {name: [] for name in (Manifest.FILE, *names)}
     for folder in _folders_in(str(root)):
         has = _note(folder, found, found)
-        wanted = [name for name in found if name not in has]
-        if wanted and Manifest.FILE not in has:
+        if Manifest.FILE not in has:
+            wanted = [name for name in found if name not in has]
             for below in _folders_in(folder):
                 _note(below, wanted, found)
     return list(found.values())
