@@ -23,16 +23,16 @@ class Commands:
             "sbatch": (0, "99\n", ""),
             "sacct": (1, "", "disabled"),
             "scancel": (0, "", ""),
-            "squeue --name": (0, "", ""),
+            "squeue %o": (0, "", ""),
         }
         self.asked: list[str] = []
 
     def __call__(self, command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
         self.asked.append(command[0])
-        asks_for_a_name = any(word.startswith("--name=") for word in command)
+        asks_for_scripts = any(word.endswith("%o") for word in command)
         answer = self.answers.get(command[0])
-        if asks_for_a_name and answer is not None and answer[0] == 0:
-            answer = self.answers["squeue --name"]
+        if asks_for_scripts and answer is not None and answer[0] == 0:
+            answer = self.answers["squeue %o"]
         return None if answer is None else subprocess.CompletedProcess(command, *answer)
 
 

@@ -25,7 +25,7 @@ def test_the_next_start_of_a_sweep_finds_the_job_that_the_first_one_knew_nothing
     assert states(folder) == [(None, "waiting", None)]
 
     script = folder / "trial-0.sbatch"
-    commands.answers |= {"sbatch": (0, "99\n", ""), "squeue --name": (0, f"18|PENDING|{script}\n", "")}
+    commands.answers |= {"sbatch": (0, "99\n", ""), "squeue %o": (0, f"18|PENDING|{script}\n", "")}
     run_trials(["script.py"], make_trials(folder, [["lr=1"]]), Slurm(detach=True), folder)
     assert states(folder) == [("18", "running", None)]
 
@@ -33,12 +33,12 @@ def test_the_next_start_of_a_sweep_finds_the_job_that_the_first_one_knew_nothing
 def test_a_job_that_slurm_has_got_although_sbatch_failed_is_taken_at_once(commands: Commands, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     commands.answers |= {"sbatch": TIMED_OUT, "squeue": (0, "", "")}
-    commands.answers["squeue --name"] = (0, "18|PENDING|(null)\n", "")
+    commands.answers["squeue %o"] = (0, f"18|PENDING|{folder / 'trial-0.sbatch'}\n", "")
     run_trials(["script.py"], make_trials(folder, [["lr=1"]]), Slurm(detach=True), folder)
     assert states(folder) == [("18", "running", None)]
 
 
-def test_jobs_of_the_same_name_below_another_root_and_ended_ones_are_not_taken(
+def test_the_same_sweeps_jobs_below_another_root_and_ended_ones_are_not_taken(
     commands: Commands, tmp_path: Path
 ) -> None:
     folder = tmp_path / "sweep"
@@ -46,7 +46,7 @@ def test_jobs_of_the_same_name_below_another_root_and_ended_ones_are_not_taken(
     with pytest.raises(LwexpError, match=r"^sbatch does not answer"):
         run_trials(["script.py"], make_trials(folder, [["lr=1"]]), Slurm(detach=True), folder)
     others = f"7|RUNNING|/elsewhere/sweep/trial-0.sbatch\n8|CANCELLED|{folder / 'trial-0.sbatch'}\n"
-    commands.answers |= {"sbatch": (0, "99\n", ""), "squeue --name": (0, others, "")}
+    commands.answers |= {"sbatch": (0, "99\n", ""), "squeue %o": (0, others, "")}
     run_trials(["script.py"], make_trials(folder, [["lr=1"]]), Slurm(detach=True), folder)
     assert states(folder) == [("99", "running", None)]
 
@@ -64,7 +64,7 @@ def test_what_a_job_has_written_before_it_is_found_stays(commands: Commands, tmp
         300: answers(commands, squeue=(0, "18|COMPLETING|None\n", "")),
         310: answers(commands, squeue=(0, "18|COMPLETED|None\n", "")),
     }
-    commands.answers["squeue --name"] = (0, f"18|COMPLETING|{folder / 'trial-1.sbatch'}\n", "")
+    commands.answers["squeue %o"] = (0, f"18|COMPLETING|{folder / 'trial-1.sbatch'}\n", "")
     run_trials(["script.py"], trials, Slurm(max_parallel_trials=1), folder)
     assert states(folder) == [("17", "finished", None), ("18", "finished", None)]
     assert read_trials(folder)[1].runs == ["runs/made"]
@@ -82,7 +82,7 @@ def test_a_setup_command_that_still_runs_is_waited_for_unless_another_takes_its_
 
     running = f"17|RUNNING|{folder / 'setup-1.sbatch'}\n"
     commands.answers |= {"sbatch": (0, "99\n", ""), "squeue": (0, "17|RUNNING|None\n99|RUNNING|None\n", "")}
-    commands.answers["squeue --name"] = (0, running, "")
+    commands.answers["squeue %o"] = (0, running, "")
     ended = (folder / "setup-1.exit.json").write_text
     clock.events[clock.now + 60] = lambda: ended(json.dumps({"exit_code": 0, "seconds": 5.0}))
     done = run_setup([command], 1, folder, Slurm())

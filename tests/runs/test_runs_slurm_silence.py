@@ -121,7 +121,7 @@ def test_a_sweep_that_cannot_submit_ends_after_the_time_allowed_and_names_its_ow
     assert commands.asked.count("sbatch") < 200  # not at every look at the files
 
 
-def test_a_job_that_sbatch_submitted_without_saying_so_is_found_by_its_name(
+def test_a_job_that_sbatch_submitted_without_saying_so_is_found(
     commands: Commands, tmp_path: Path, clock: Clock
 ) -> None:
     """sbatch has sent the job and lost the connection. Two jobs would train in one run."""
@@ -134,7 +134,7 @@ def test_a_job_that_sbatch_submitted_without_saying_so_is_found_by_its_name(
         300: answers(commands, sbatch=(0, "99\n", ""), squeue=LIVE),
         400: lambda: finish(folder, 1),
     }
-    commands.answers["squeue --name"] = (0, "18|RUNNING\n", "")
+    commands.answers["squeue %o"] = (0, f"18|RUNNING|{folder / 'trial-1.sbatch'}\n", "")
     run_trials(["script.py"], trials, Slurm(max_parallel_trials=1), folder)
     assert [job for job, *_ in states(folder)] == ["17", "18"]
 

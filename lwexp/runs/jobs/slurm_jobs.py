@@ -52,12 +52,11 @@ class SlurmJobs:
             SlurmIsGone: If it has not answered for too long.
         """
         job_file, script = job_path(trial.log).resolve(), Path(trial.log).with_suffix(".sbatch").resolve()
-        name = f"{self.prefix}-{trial.number + 1}"
         try:
-            job = _job_of_earlier_attempt(name, script, job_file, command)
+            job = _job_of_earlier_attempt(script, job_file, command)
             if job is None:
-                self._write(trial, command, name, script, after)
-                job = queue.submit(script, name)
+                self._write(trial, command, script, after)
+                job = queue.submit(script)
         except queue.SubmissionRefused:
             self._silence.answered("sbatch")
             raise
@@ -69,7 +68,7 @@ class SlurmJobs:
         trial.job, trial.state = job, "PENDING"
         self._ended_since.pop(job, None)
 
-    def _write(self, trial: Trial, command: Sequence[str], name: str, script: Path, after: Sequence[str]) -> None:
+    def _write(self, trial: Trial, command: Sequence[str], script: Path, after: Sequence[str]) -> None:
         """Write the job's files, and remove what earlier jobs of the trial have left."""
         where = self.where
         script.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +81,7 @@ class SlurmJobs:
         job_file = job_path(trial.log).resolve()
         JobFile(process, where.save_seconds, where.max_timeouts, signal_of(where, self.options)).write(job_file)
         output = Path(trial.log).with_suffix(".slurm.log").resolve()
+        name = f"{self.prefix}-{trial.number + 1}"
         script.write_text(batch_script(where, name, job_file, output, self.options, after), encoding="utf-8")
 
     @property
@@ -175,7 +175,7 @@ class SlurmJobs:
         queue.cancel([trial.job for trial in trials if trial.job is not None])
 
 
-def _job_of_earlier_attempt(name: str, script: Path, job_file: Path, command: Sequence[str]) -> str | None:
+def _job_of_earlier_attempt(script: Path, job_file: Path, command: Sequence[str]) -> str | None:
     """The live job that an earlier attempt to submit this command has made, perhaps without learning its id.
 
     sbatch may have failed, or the sweep may have been killed, after SLURM had got the job.
@@ -185,7 +185,7 @@ def _job_of_earlier_attempt(name: str, script: Path, job_file: Path, command: Se
     """
     if not job_file.is_file() or JobFile.read(job_file).process.command != tuple(command):
         return None
-    return queue.live_job(name, script)
+    return queue.live_job(script)
 
 
 def _nodes(trial: Trial) -> int:

@@ -53,7 +53,7 @@ class NoAnswer(LwexpError):  # noqa: N818 - named for what it says
         self.why = why
 
 
-def submit(script: Path, name: str) -> str:
+def submit(script: Path) -> str:
     """Submit a batch script and return the job's id.
 
     Raises:
@@ -63,10 +63,10 @@ def submit(script: Path, name: str) -> str:
     done = _call(["sbatch", "--parsable", str(script)])
     if done is not None and done.returncode == 0:
         return done.stdout.strip().splitlines()[-1].partition(";")[0]
-    # sbatch also fails if it loses the controller, even after that has taken the job. Without a controller squeue fails
-    # as well, which tells this from a refusal.
+    # sbatch also fails if the controller does not answer in time, though it may have taken the job. Without a
+    # controller squeue fails as well, which tells this from a refusal.
     try:
-        taken = live_job(name, script)
+        taken = live_job(script)
     except NoAnswer:
         raise _no_answer("sbatch", done) from None
     if taken is not None:
@@ -96,17 +96,15 @@ def job_states(jobs: Iterable[str]) -> dict[str, JobState]:
     return {job: found[job] for job in wanted if job in found}
 
 
-def live_job(name: str, script: Path) -> str | None:
-    """The id of a job of this name and batch script that waits or runs.
+def live_job(script: Path) -> str | None:
+    """The id of a job with this batch script, by its absolute path, that waits or runs.
 
     Raises:
         NoAnswer: If squeue does not answer at the moment.
     """
-    for line in _squeue(f"--name={name}", "--states=all", "--format=%i|%T|%o").splitlines():
+    for line in _squeue("--states=all", "--format=%i|%T|%o").splitlines():
         job, state, path = (part.strip() for part in [*line.split("|", 2), "", ""][:3])
-        # The same sweep below another root has jobs of the same names.
-        is_another = path.startswith("/") and path != str(script)
-        if JobState(state).is_live and not is_another:
+        if path == str(script) and JobState(state).is_live:
             return job
     return None
 
