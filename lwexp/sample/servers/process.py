@@ -115,7 +115,6 @@ class ServerProcess:
             if not _signal_session(process.pid, number):
                 break
             while time.monotonic() < deadline:
-                process.poll()  # reaps it: an ended child that is not waited for still counts as a member
                 if not _has_members(process.pid):
                     break
                 time.sleep(_POLL_SECONDS / 4)
