@@ -8,6 +8,7 @@ import pytest
 from lwexp import commands as command_line
 from lwexp.config.sweep_keys import Slurm
 from lwexp.records import LwexpError
+from lwexp.runs.jobs import slurm_queue
 from lwexp.runs.trial_runner import run_setup, run_trials, watch_jobs
 from lwexp.runs.trials import make_trials, read_trials
 from tests.runs.slurm_commands import LIVE, UNREACHABLE, Answer, Clock, Commands, answers, finish, states
@@ -156,6 +157,42 @@ def test_a_setup_command_without_slurm_ends_too(commands: Commands, tmp_path: Pa
     commands.answers["squeue"] = UNREACHABLE
     with pytest.raises(LwexpError, match=f"{GONE}the same command to go on$"):
         run_setup(["script.py"], 1, tmp_path / "sweep", Slurm())
+
+
+RUNNING: Answer = (0, "RUNNING\n", "")
+
+
+@pytest.mark.parametrize("silent", ["squeue", "scontrol"])
+def test_a_job_that_has_saved_is_queued_again_once_the_controller_answers(
+    commands: Commands, clock: Clock, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    """A trial that is not queued again has failed. The controller is gone from the start, or from scontrol on."""
+    monkeypatch.setattr(slurm_queue, "time", clock)
+    commands.answers |= {"squeue": UNREACHABLE if silent == "squeue" else RUNNING, "scontrol": UNREACHABLE}
+    clock.events = {
+        5: answers(commands, squeue=UNREACHABLE),
+        60: answers(commands, squeue=RUNNING, scontrol=(0, "", "")),
+    }
+    assert slurm_queue.requeue("17")
+    assert clock.now == 60
+
+
+@pytest.mark.parametrize(
+    ("squeue", "scontrol", "seconds"),
+    [
+        (UNREACHABLE, None, 120),
+        (RUNNING, (1, "", "Requested operation is presently disabled\n"), 5),
+        ((0, "COMPLETING\n", ""), None, 0),
+    ],
+    ids=["no controller", "refused", "cancelled"],
+)
+def test_a_job_that_cannot_be_queued_again_does_not_wait_for_ever(
+    commands: Commands, clock: Clock, monkeypatch: pytest.MonkeyPatch, squeue: Answer, scontrol: Answer, seconds: int
+) -> None:
+    monkeypatch.setattr(slurm_queue, "time", clock)
+    commands.answers |= {"squeue": squeue, "scontrol": scontrol}
+    assert not slurm_queue.requeue("17")
+    assert clock.now == seconds
 
 
 @pytest.mark.parametrize("answer", [UNREACHABLE, None], ids=["no controller", "no squeue"])

@@ -3,6 +3,7 @@
 import getpass
 import logging
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from lwexp.records import LwexpError
 log = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 60.0
+_REQUEUE_SECONDS = 120.0
+_ASK_AGAIN_SECONDS = 3.0
 _LIVE = {
     "PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "RESIZING", "STAGE_OUT", "SIGNALING",
     "STOPPED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
@@ -125,15 +128,27 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 def requeue(job: str) -> bool:
-    """Put the running job back into the queue, from inside it. False if SLURM is ending it for another reason.
+    """Put the running job back into the queue, from inside it. False if SLURM refuses or ends it for another reason.
 
-    A job that was cancelled gets SIGTERM as a preempted one does, but its state is no longer RUNNING.
+    A job that was cancelled gets SIGTERM as a preempted one does, but its state is no longer RUNNING. If the controller
+    does not answer it is asked again for two minutes, because the trial has saved and can go on.
     """
-    now = _call(["squeue", "--noheader", f"--jobs={job}", "--format=%T"])
-    if now is None or now.stdout.split() != ["RUNNING"]:
-        return False
-    done = _call(["scontrol", "requeue", job])
-    return done is not None and done.returncode == 0
+    deadline = time.monotonic() + _REQUEUE_SECONDS
+    refused = False
+    while True:
+        now = _call(["squeue", "--noheader", f"--jobs={job}", "--format=%T"])
+        if now is not None and now.returncode == 0:
+            if refused or now.stdout.split() != ["RUNNING"]:
+                return False
+            done = _call(["scontrol", "requeue", job])
+            if done is not None and done.returncode == 0:
+                return True
+            refused = True
+        else:
+            refused = False  # scontrol may have failed for want of the controller
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_ASK_AGAIN_SECONDS)
 
 
 def _squeue(*options: str) -> str:
