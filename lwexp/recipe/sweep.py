@@ -76,7 +76,11 @@ class Sweep:
             self.run_setup_commands(folder)
             run_trials(self.entry, trials, self.where, folder)
         if self.is_detached:
-            log.info("%s submitted; watch them with: lwexp sweep status %s", plural(len(trials), "trial"), folder)
+            log.info(
+                "%s submitted; watch them with: lwexp sweep status %s",
+                plural(len(trials), "trial"),
+                shlex.quote(str(folder)),
+            )
         else:
             self.finish(trials, folder)
         return trials

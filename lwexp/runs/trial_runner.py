@@ -1,6 +1,7 @@
 """Runs the trials of a sweep, on this machine or as jobs of SLURM, and watches them until all have ended."""
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ def watch_jobs(trials: Sequence[Trial], folder: Path, where: Slurm) -> None:
 
 
 def _wait_command(folder: Path) -> str:
-    return f"lwexp sweep wait {folder}"
+    return f"lwexp sweep wait {shlex.quote(str(folder))}"
 
 
 def _jobs(where: Subprocess, prefix: str, options: dict[str, Any] | None = None) -> LocalJobs | SlurmJobs:

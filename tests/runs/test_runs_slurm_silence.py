@@ -11,7 +11,17 @@ from lwexp.records import LwexpError
 from lwexp.runs.jobs import slurm_queue
 from lwexp.runs.trial_runner import run_setup, run_trials, watch_jobs
 from lwexp.runs.trials import make_trials, read_trials
-from tests.runs.slurm_commands import LIVE, UNREACHABLE, Answer, Clock, Commands, answers, finish, states
+from tests.runs.slurm_commands import (
+    LIVE,
+    UNREACHABLE,
+    Answer,
+    Clock,
+    Commands,
+    answers,
+    finish,
+    states,
+    submitted_sweep,
+)
 
 GONE = (
     r"^SLURM has not answered within hydra.launcher.unanswered_minutes \(squeue: slurm_load_jobs error: "
@@ -35,6 +45,13 @@ def test_a_sweep_without_slurm_says_so_and_ends_after_the_time_allowed(
         "squeue does not answer: slurm_load_jobs error: Unable to contact slurm controller (connect failure); it is "
         "asked again for hydra.launcher.unanswered_minutes=30, and running jobs go on without it"
     ]
+
+
+def test_a_folder_with_a_space_is_quoted(commands: Commands, tmp_path: Path, clock: Clock) -> None:
+    folder = submitted_sweep(tmp_path / "my sweep")
+    commands.answers["squeue"] = None
+    with pytest.raises(LwexpError, match=f"run lwexp sweep wait '{folder}' to go on$"):
+        watch_jobs(read_trials(folder), folder, Slurm())
 
 
 def test_one_missed_call_is_not_worth_a_line(
