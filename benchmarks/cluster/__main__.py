@@ -84,7 +84,8 @@ def _end_all_jobs() -> None:
 
 
 def _machine(action: str) -> None:
-    subprocess.run(["bash", str(MACHINE), action], check=True)
+    if code := subprocess.run(["bash", str(MACHINE), action], check=False).returncode:
+        sys.exit(code)  # the script has said why
 
 
 if __name__ == "__main__":
