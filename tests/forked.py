@@ -96,8 +96,10 @@ class Process:
         """As that of ``subprocess.Popen``."""
         if self._ended(timeout) is None:
             raise subprocess.TimeoutExpired(self.args, timeout)
-        self._read()
+        said = "".join(self._read())
         assert self.returncode is not None
+        if self.returncode > 0:
+            print(said)  # pytest shows it if the test fails; a caller that only waits sees nothing else
         return self.returncode
 
     def wait_for(self, words: str, timeout: float = 120) -> str:

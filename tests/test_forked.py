@@ -62,6 +62,11 @@ def test_one_that_does_not_end_is_killed():
     assert process.returncode == -signal.SIGKILL
 
 
+def test_one_that_fails_while_only_its_end_is_waited_for_is_heard(capsys):
+    assert forked.Process([sys.executable, "-c", "import sys; sys.exit('no space')"]).wait() == 1
+    assert "no space" in capsys.readouterr().out
+
+
 def test_libraries_are_there_and_lwexp_is_not():
     """lwexp is imported by each command itself, so that what it does while it is imported is tried."""
     done = python("-c", "import sys; print(*sys.modules)")

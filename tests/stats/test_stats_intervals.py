@@ -38,6 +38,19 @@ def test_few_prompts_get_the_wider_of_two_intervals() -> None:
     assert interval([4, 6, 8]) == pytest.approx((-2, 14))
 
 
+def test_from_30_prompts_on_percentiles_of_means_are_taken() -> None:
+    """Where few values decide, the studentised bootstrap, the wider one of 29, reaches far beyond the percentiles."""
+    values = [0.0] * 26 + [50.0, 60.0, 80.0, 100.0]
+    theirs = stats.bootstrap((values,), lambda x, axis: x.mean(axis=axis), method="percentile", n_resamples=4000, rng=5)
+    found = interval(values)
+    assert found is not None
+    assert found[0] == pytest.approx(theirs.confidence_interval.low, abs=1)
+    assert found[1] == pytest.approx(theirs.confidence_interval.high, abs=1)
+    fewer = interval(values[1:])
+    assert fewer is not None
+    assert fewer[1] > found[1] + 5
+
+
 def studentised(values: list[float], least: float) -> tuple[float, float]:
     """Its interval over all n^n resamples, which are equally likely, without the random ones of the code under test."""
     mean, error = np.mean(values), stats.sem(values)
