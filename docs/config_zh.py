@@ -17,7 +17,8 @@ PAGE = translations.DOCS / "zh" / "config.md"
 
 _HEAD = """# 全部配置项
 
-本页由 `python docs/config_zh.py` 从 [英文页面](../config.md) 生成，各配置项的说明保留英文。
+[英文页面](../config.md) 由 `python -m lwexp.commands.reference docs/config.md` 从配置的 schema 生成，
+本页由 docs/config_zh.py 从英文页面生成，各配置项的说明保留英文。
 在命令行上用 `key=value` 设置。`lwexp train --help objective` 打印一个小节；`--cfg job` 打印一条命令的整个配置。
 
 默认值为 `-`，表示由所选的配置组文件设置。
