@@ -15,6 +15,11 @@ from lwexp.records.rows import LwexpError, Row
 
 R = TypeVar("R", bound=Row)
 
+MAX_NESTING = 200
+"""Levels of lists and objects in a JSON value from outside; far more than any row or config has."""
+
+TOO_DEEP = "is nested too deeply"
+
 
 class BadRow(NamedTuple):
     """A line that is not a row of the expected type."""
@@ -59,12 +64,29 @@ def parse_json(content: str | bytes) -> Any:
     """The value of a JSON text, as ``json.loads``.
 
     Raises:
-        ValueError: If it is not JSON, or holds nesting or a number beyond what Python reads.
+        ValueError: If it is not JSON, is nested deeper than ``MAX_NESTING``, or has a number that is too long.
     """
     try:
-        return json.loads(content)
+        value = json.loads(content)
     except RecursionError:
-        raise ValueError("is nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    check_nesting(value)
+    return value
+
+
+def check_nesting(value: Any) -> None:
+    """Refuse a value that a recursive function could not walk. From Python 3.12 on, ``json`` reads any depth.
+
+    Raises:
+        ValueError: If lists and objects are nested deeper than ``MAX_NESTING``.
+    """
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        containers = [item for item in level if isinstance(item, list | dict)]
+        if not containers:
+            return
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    raise ValueError(TOO_DEEP)
 
 
 def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:
@@ -77,10 +99,10 @@ def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRo
         try:
             text = line.decode("utf-8-sig")
             del line
-            value = json.loads(text)
+            value = parse_json(text)
             del text
-        except (ValueError, RecursionError) as error:
-            yield BadRow(number, f"is not JSON: {error}")
+        except ValueError as error:
+            yield BadRow(number, TOO_DEEP if str(error) == TOO_DEEP else f"is not JSON: {error}")
         else:
             yield number, value
             del value

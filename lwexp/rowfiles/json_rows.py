@@ -1,11 +1,11 @@
-"""Reads rows of JSONL and JSON files. Values nested deeper, and numbers longer, than Python reads break their row."""
+"""Reads rows of JSONL and JSON files. A value nested too deeply, or with a number that is too long, breaks its row."""
 
 import json
 from collections.abc import Generator, Iterator, Mapping
 from typing import BinaryIO
 
 from lwexp.extend.rows import RawRow
-from lwexp.records import BadRow, LwexpError, parse_json_lines
+from lwexp.records import BadRow, LwexpError, check_nesting, parse_json_lines
 
 
 def read_jsonl(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
@@ -33,6 +33,7 @@ def read_json(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
         return
     try:
         value, end = json.JSONDecoder().raw_decode(text, at)
+        check_nesting(value)
     except (ValueError, RecursionError) as error:
         raise LwexpError(f"{origin} is not a JSON array of rows, and not JSON at all: {error}") from None
     if not isinstance(value, Mapping) or text[end:].strip():
@@ -49,6 +50,7 @@ def _array(text: str, at: int) -> Iterator[RawRow]:
         number += 1
         try:
             value, at = decoder.raw_decode(text, at)
+            check_nesting(value)
         except (ValueError, RecursionError) as error:
             yield RawRow(number, "row", None, f"is not JSON, and nothing after it was read: {error}")
             return

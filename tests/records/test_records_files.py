@@ -13,11 +13,14 @@ from lwexp.records import (
     RowLog,
     TableWriter,
     Tally,
+    parse_json,
+    parse_json_lines,
     read_rows,
     scan_rows,
     tally,
     write_rows,
 )
+from lwexp.text.encodable import encodable_json
 
 ROWS = [Message(role="user", content="hello"), Message(role="assistant", content="\u4f60\u597d")]
 
@@ -131,3 +134,18 @@ def test_a_table_whose_block_fails_keeps_the_one_before_it(tmp_path):
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert set(before) == {"rows.jsonl", "rows.parquet"}
+
+
+@pytest.mark.parametrize("deep", ['{"a":%s}', "[%s]"], ids=["objects", "lists"])
+def test_json_has_a_limit_of_nesting_that_does_not_depend_on_python(deep: str) -> None:
+    """From Python 3.12 on, ``json`` reads deeper values than a recursive function can walk."""
+    value = "1"
+    for _ in range(200):
+        value = deep.replace("%s", value)
+    assert encodable_json(parse_json(value)).replaced == 0
+    with pytest.raises(ValueError, match=r"^is nested too deeply$"):
+        parse_json(deep.replace("%s", value))
+    assert list(parse_json_lines([b"1\n", deep.replace("%s", value).encode()])) == [
+        (1, 1),
+        BadRow(2, "is nested too deeply"),
+    ]

@@ -60,7 +60,8 @@ def test_an_index_column_of_pandas_is_no_mistake(tmp_path: Path) -> None:
         ("a.csv", CSV.encode() + b"Tea?,\xff\n", "line 5", "is not UTF-8 text; convert the file first"),
         ("a.csv", CSV.encode() + b'Tea?,"x\n', "line 5", "is not CSV, and nothing after it was read: unexpected end"),
         ("a.jsonl", LINES.encode() + b'{"n": ' + b"9" * 5_000 + b"}\n", "line 3", "is not JSON: Exceeds the limit"),
-        ("a.jsonl", LINES.encode() + b"[" * 100_000 + b"\n", "line 3", "is not JSON: "),
+        ("a.jsonl", LINES.encode() + b"[" * 100_000 + b"\n", "line 3", "is nested too deeply"),
+        ("a.jsonl", LINES.encode() + b"[" * 201 + b"]" * 201 + b"\n", "line 3", "is nested too deeply"),
     ],
 )
 def test_a_bad_row_is_named_alike_and_costs_what_the_door_says(
@@ -97,3 +98,26 @@ def test_a_file_that_cannot_be_read_is_refused_alike(name: str, content: bytes, 
         read_answers(path)
     assert problem in str(training.value)
     assert str(answers.value) == f"responses={training.value}"
+
+
+DEEP = b'{"a":' * 201 + b"1" + b"}" * 201
+
+
+def test_a_json_row_nested_too_deeply_is_named_by_both_doors(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'[{"prompt": "Tea?"}, ' + DEEP + b"]")
+    assert [row.problem for row in read_file(path)] == [
+        None,
+        "is not JSON, and nothing after it was read: is nested too deeply",
+    ]
+    with pytest.raises(LwexpError):
+        read_answers(path)
+
+
+def test_a_json_file_nested_too_deeply_is_refused_by_both_doors(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(DEEP)
+    with pytest.raises(LwexpError, match="is nested too deeply"):
+        list(read_file(path))
+    with pytest.raises(LwexpError):
+        read_answers(path)
