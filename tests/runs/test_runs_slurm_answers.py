@@ -85,6 +85,17 @@ def test_status_settles_a_job_that_ended_without_a_result_and_writes_it(commands
     assert (second.status, second.reason) == ("failed", "SLURM no longer knows job 18")
 
 
+def test_a_cancelled_job_does_not_name_the_reason_for_which_it_waited(commands: Commands, submitted: Path) -> None:
+    """sacct keeps it. Job 17 waited for its begin time; job 18 ran."""
+    commands.answers["squeue"] = (0, "", "")
+    commands.answers["sacct"] = (0, "17|CANCELLED by 1000|BeginTime\n18|FAILED|NonZeroExitCode\n", "")
+    sweep_jobs.status(submitted)
+    assert [trial.reason for trial in read_trials(submitted)] == [
+        "CANCELLED, job 17",
+        "FAILED (NonZeroExitCode), job 18",
+    ]
+
+
 def test_status_takes_results_and_waits_for_those_of_a_completed_job(commands: Commands, submitted: Path) -> None:
     first, _ = read_trials(submitted)
     exit_path(first.log).write_text(json.dumps({"exit_code": 0, "seconds": 5.0}))

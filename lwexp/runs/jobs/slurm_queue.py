@@ -34,7 +34,8 @@ class JobState(NamedTuple):
         return self.state in _LIVE
 
     def __str__(self) -> str:
-        return f"{self.state} ({self.reason})" if self.reason else self.state
+        # A cancelled job keeps the reason for which it waited, such as BeginTime; that is not why it was cancelled.
+        return f"{self.state} ({self.reason})" if self.reason and self.state != "CANCELLED" else self.state
 
 
 class SubmissionRefused(LwexpError):  # noqa: N818 - named for what it says
