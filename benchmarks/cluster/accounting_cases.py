@@ -11,7 +11,7 @@ def accounting(case: Case) -> None:
     with_accounting()
     gone = case.detached("forgotten", "hydra.launcher.sbatch.begin=now+1hour")
     slurm("scancel", gone)
-    unwarned = ["hydra.launcher.sbatch.signal=null", "hydra.launcher.save_seconds=30", "objective.epochs=400"]
+    unwarned = ["hydra.launcher.sbatch.signal=null", "hydra.launcher.save_seconds=30", "objective.epochs=20000"]
     late = case.detached("late", *unwarned, minutes=1)
     wait_for("the end of both jobs in squeue", lambda: not {gone, late} & _in_squeue(), 300)
 
