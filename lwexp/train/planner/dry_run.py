@@ -165,7 +165,7 @@ def steps_table(config: Config, data: Data) -> str:
 
 
 def _stops(config: Config, data: Data) -> bool:
-    """Whether a row is refused as too long for a pack, by the estimate."""
+    """Whether the run would stop, because the estimate has a row that is longer than a pack."""
     return config.pack.overflow == "error" and any(tokens > config.pack.max_tokens for tokens in data.units)
 
 
