@@ -7,6 +7,8 @@ export LITELLM_LOCAL_MODEL_COST_MAP := True
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export GOMP_SPINCOUNT ?= 10000
+# Tests and the demo start hundreds of Python processes; without .pyc files each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 SHELL := bash
 # pip names each index folder that does not exist.
 QUIET := 2> >(grep -v '^WARNING: Location' >&2)
