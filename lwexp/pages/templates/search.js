@@ -32,11 +32,12 @@ function textSearch({ files, load, unpack, block, rows, absent }) {
   async function textsWithPairs(run) {
     const letters = [...run];
     const pairs = letters.length === 1 ? letters : letters.slice(1).map((letter, at) => letters[at] + letter);
+    const name = (pair) => files.pairs[pair.codePointAt(0) % files.pairs.length];
+    const all = await Promise.all(pairs.map((pair) => (files.pairs.length ? part(name(pair)) : EMPTY))); // loaded side by side
     let found = null;
-    for (const pair of pairs) {
-      const known = files.pairs.length ? await part(files.pairs[pair.codePointAt(0) % files.pairs.length]) : EMPTY;
-      found = both(found, textsOf(known, letters.length === 1 ? (key) => key.startsWith(pair) : (key) => key === pair));
-    }
+    pairs.forEach((pair, at) => {
+      found = both(found, textsOf(all[at], letters.length === 1 ? (key) => key.startsWith(pair) : (key) => key === pair));
+    });
     return found;
   }
 
