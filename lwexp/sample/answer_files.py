@@ -19,7 +19,7 @@ from lwexp.rowfiles.packed import DAMAGED, PARQUET, is_gzip, open_plain, refuse_
 from lwexp.rowfiles.parquet_rows import read_parquet
 from lwexp.sample.pairing import Numbered
 from lwexp.text.encodable import Replaced, encodable_json
-from lwexp.text.plain import first_line, plural
+from lwexp.text.plain import first_line, one_line, plural
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ def _answers(path: Path, origin: str, prefix: str) -> list[Numbered]:
 
 
 def _wanted(row: object, format: AnswerFormat | None) -> str:
-    keys = ", ".join(map(str, row)) if isinstance(row, dict) else ""
-    there = f"the row's keys are {keys:.200}" if keys else f"the row is {row!r:.60}"
+    keys = one_line(", ".join(map(str, row)), 200) if isinstance(row, dict) else ""
+    there = f"the row's keys are {keys}" if keys else f"the row is {row!r:.60}"
     if format is not None:
         return f"in the format of {format.tool}, which the file's first row has; {there}"
     return f"in a known format; {there}; wanted prompt and response, or another format of docs/evaluation.md"

@@ -33,6 +33,8 @@ def without_choices(key: str) -> dict[str, Any]:
     [
         ("a.jsonl", lines({"query": TEA, "reply": "a"}),
          "line 1: no answer in a known format; the row's keys are query, reply"),
+        ("a.jsonl", lines({"que\nry": TEA, "the\u2028reply": "a"}),
+         "line 1: no answer in a known format; the row's keys are que ry, the reply;"),
         ("a.json", json.dumps(["a", "b"]), "row 1: no answer in a known format; the row is 'a'"),
         ("a.jsonl", lines({"prompt": TEA, "response": "a"}, {"prompt": RAIN, "reply": "c"}),
          "line 2: no answer in the format of plain rows, which the file's first row has; the row's keys are prompt"),
@@ -66,6 +68,7 @@ def without_choices(key: str) -> dict[str, Any]:
          "line 1: is not a row as EvalScope 1.x writes it (AttributeError: 'str' object has no attribute 'get')"),
         ("a.jsonl", lines(without_choices("output")), "response.body has no choices of a chat or a completion; its keys"
          " are id, object, model, output"),
+        ("a.jsonl", lines(without_choices("out\nput")), "its keys are id, object, model, out put"),
         ("a.jsonl", lines({"messages": [user("Hi"), said("Hello"), user(TEA), said("a")]}), "2 turns of the user"),
         ("a.jsonl", lines({"messages": [user(TEA), said("a")], "required_words": 11}), "asked for another length"),
         ("a.parquet", b"PAR1 broken", "is not a Parquet file"),

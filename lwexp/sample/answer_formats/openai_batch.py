@@ -11,6 +11,7 @@ from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
 from lwexp.sample.answer_formats.parts import finish, named, text_of
+from lwexp.text.plain import one_line
 
 
 @register
@@ -52,5 +53,5 @@ def _body(row: JsonRow) -> JsonRow | None:
     if not response or row.get("error") or response.get("status_code", 200) != 200:
         return None
     where, keys = ("response.body", body) if isinstance(body, Mapping) else ("response", response)
-    got = ", ".join(map(str, keys))
-    raise BrokenRowError("missing_field", f"{where} has no choices of a chat or a completion; its keys are {got:.200}")
+    got = one_line(", ".join(map(str, keys)), 200)
+    raise BrokenRowError("missing_field", f"{where} has no choices of a chat or a completion; its keys are {got}")
