@@ -15,11 +15,11 @@ from lwexp.records import LwexpError
 from lwexp.train.loop.checkpoints import Checkpoint, newest_checkpoint, save_checkpoint
 
 
-def save(folder: Path, step: int) -> None:
+def save(folder: Path, step: int, keep: int = 2) -> None:
     def write(path: Path) -> None:
         path.write_text(f"state of {step}")
 
-    save_checkpoint(folder, step, write, lambda: None, keep=2)
+    save_checkpoint(folder, step, write, lambda: None, keep)
 
 
 def test_the_newest_is_found_and_only_two_are_kept(tmp_path: Path) -> None:
@@ -58,6 +58,23 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(
     assert found.step == 5
     assert "step-00000010" in caplog.text
     assert problem in caplog.text
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_one_of_a_later_step_does_not_push_out_the_ones_that_are_whole(keep: int, tmp_path: Path) -> None:
+    """The run resumes from step 5 and is told to stop at step 8, before it has reached step 10 again."""
+    save(tmp_path, 5)
+    save(tmp_path, 10)
+    flip(tmp_path / "step-00000010" / "state.ckpt")
+    save(tmp_path, 8, keep)
+    found = newest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.step == 8
+    whole = ["step-00000008"] if keep == 1 else ["step-00000005", "step-00000008"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*whole, "step-00000010"]
+    save(tmp_path, 10, keep)
+    assert newest_checkpoint(tmp_path) == Checkpoint(10, tmp_path / "step-00000010" / "state.ckpt")
+    assert len(list(tmp_path.iterdir())) == keep
 
 
 def test_one_that_was_being_written_is_none(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def save_checkpoint(
     barrier: Callable[[], None],
     keep: int,
 ) -> None:
-    """Write a checkpoint, delete all but the newest ``keep``, and log its size and how long it took.
+    """Write a checkpoint, delete all but the newest ``keep`` up to it, and log its size and how long it took.
 
     Args:
         folder: The run's checkpoints.
@@ -66,7 +66,8 @@ def save_checkpoint(
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
         _sync_folder(folder)
-        for old in _by_age(folder)[:-keep]:
+        # A checkpoint of a later step was damaged when the run resumed from an earlier one: it does not count as kept.
+        for old in [path for path in _by_age(folder) if path.name <= target.name][:-keep]:
             shutil.rmtree(old)
         size = sum(entry.size for entry in files.values())
         log.info("saved step %d: %s in %.1f s", step, _size(size), time.monotonic() - began)
