@@ -28,7 +28,8 @@ OWN_WORDS = 13  # an f-string with fewer letters is shown with the words of its 
 # kind: sample/answer_files.py chooses between two of them.
 ERRORS = {
     "LwexpError", "ConfigError", "OutOfMoney", "SubmissionRefused", "NoAnswer", "UnencodableError", "OtherModelError",
-    "ServerCannotTellError", "_NoAnswersError", "ValueError", "kind", "HTTPServiceUnavailable", "HTTPRequestTimeout",
+    "ServerCannotTellError", "_NoAnswersError", "ValueError", "TooDeepError", "kind", "HTTPServiceUnavailable",
+    "HTTPRequestTimeout",
 }  # fmt: skip
 # Errors that leave out one row or answer: quoted in a failures file, or after the place in a line of the first kind.
 ROW_ERRORS = {"BrokenRowError", "UnreadableError", "_MispairedError"}
@@ -204,6 +205,14 @@ def _returned(function: ast.FunctionDef, place: Place, depth: int) -> list[str]:
     return found
 
 
+def _raised(call: ast.Call, place: Place) -> str:
+    """The error that a call makes. ``super().__init__`` in a class of errors makes that error, and has its words."""
+    match call.func:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__") if place.owner:
+            return place.owner.name
+    return _name(call.func)
+
+
 def _said(call: ast.Call) -> ast.AST | None:
     """Its text: a keyword of aiohttp's errors, else the last argument, since row errors begin with a short reason."""
     return next((word.value for word in call.keywords if word.arg == "text"), call.args[-1] if call.args else None)
@@ -226,11 +235,11 @@ def _collect(files: tuple[Path, ...]) -> tuple[list[Message], list[Opaque]]:
         for node, place in walk(path):
             if isinstance(node, ast.FunctionDef) and ((name, node.name) in LINES or _is_problem(node.name)):
                 found, ends = _returned(node, place._replace(function=node), 0), True
-            elif isinstance(node, ast.Call) and (kind := _name(node.func)) in ERRORS | ROW_ERRORS:
+            elif isinstance(node, ast.Call) and (kind := _raised(node, place)) in ERRORS | ROW_ERRORS:
                 if (name, kind) in INTERNAL or (said := _said(node)) is None:
                     continue
                 found, ends = texts(said, place), kind in ERRORS
-                if not any(letters(text) >= FEW_LETTERS for text in found):
+                if kind == _name(node.func) and not any(letters(text) >= FEW_LETTERS for text in found):
                     opaque.add(Opaque(name, place.function.name if place.function else ""))
             else:
                 continue

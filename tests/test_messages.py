@@ -82,6 +82,16 @@ from lwexp.records import LwexpError
 _FIX = "set a colour, or leave it out"
 
 
+class ClashError(LwexpError):
+    def __init__(self):
+        super().__init__("clashes with the wall; choose another")
+
+
+class Paint(Colour):
+    def __init__(self):
+        super().__init__("the words of a class that is no error")
+
+
 def refuse(colour):
     if problem := colour_problem(colour):
         raise LwexpError(f"{colour}: {problem}")
@@ -102,6 +112,7 @@ def invented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file.write_text(SOURCE)
     monkeypatch.setattr(messages, "ROOT", tmp_path)
     monkeypatch.setattr(messages, "FILES", [file])
+    monkeypatch.setattr(messages, "ERRORS", messages.ERRORS | {"ClashError"})
 
 
 def test_a_new_message_is_collected_with_the_words_of_its_parts(invented):
@@ -112,6 +123,7 @@ def test_a_new_message_is_collected_with_the_words_of_its_parts(invented):
         "…: the paint is dry",
         "… is no colour that prints; …",
         "the paint is dry",
+        "clashes with the wall; choose another",
     }
     assert [tuple(one) for one in opaque] == [("lwexp/paint.py", "refuse")]
 

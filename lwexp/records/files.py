@@ -18,7 +18,12 @@ R = TypeVar("R", bound=Row)
 MAX_NESTING = 200
 """Levels of lists and objects in a JSON value from outside; far more than any row or config has."""
 
-TOO_DEEP = "is nested too deeply"
+
+class TooDeepError(ValueError):
+    """A JSON value has more than ``MAX_NESTING`` levels."""
+
+    def __init__(self) -> None:
+        super().__init__("is nested too deeply")
 
 
 class BadRow(NamedTuple):
@@ -64,12 +69,13 @@ def parse_json(content: str | bytes) -> Any:
     """The value of a JSON text, as ``json.loads``.
 
     Raises:
-        ValueError: If it is not JSON, is nested deeper than ``MAX_NESTING``, or has a number that is too long.
+        TooDeepError: If it is nested deeper than ``MAX_NESTING``.
+        ValueError: If it is not JSON, or has a number that is too long.
     """
     try:
         value = json.loads(content)
     except RecursionError:
-        raise ValueError(TOO_DEEP) from None
+        raise TooDeepError from None
     check_nesting(value)
     return value
 
@@ -78,7 +84,7 @@ def check_nesting(value: Any) -> None:
     """Refuse a value that a recursive function could not walk. From Python 3.12 on, ``json`` reads any depth.
 
     Raises:
-        ValueError: If lists and objects are nested deeper than ``MAX_NESTING``.
+        TooDeepError: If lists and objects are nested deeper than ``MAX_NESTING``.
     """
     level = [value]
     for _ in range(MAX_NESTING + 1):
@@ -86,7 +92,7 @@ def check_nesting(value: Any) -> None:
         if not containers:
             return
         level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
-    raise ValueError(TOO_DEEP)
+    raise TooDeepError
 
 
 def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:
@@ -101,8 +107,10 @@ def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRo
             del line
             value = parse_json(text)
             del text
+        except TooDeepError as error:
+            yield BadRow(number, str(error))
         except ValueError as error:
-            yield BadRow(number, TOO_DEEP if str(error) == TOO_DEEP else f"is not JSON: {error}")
+            yield BadRow(number, f"is not JSON: {error}")
         else:
             yield number, value
             del value

@@ -13,6 +13,7 @@ from lwexp.records import (
     RowLog,
     TableWriter,
     Tally,
+    TooDeepError,
     parse_json,
     parse_json_lines,
     read_rows,
@@ -143,7 +144,7 @@ def test_json_has_a_limit_of_nesting_that_does_not_depend_on_python(deep: str) -
     for _ in range(200):
         value = deep.replace("%s", value)
     assert encodable_json(parse_json(value)).replaced == 0
-    with pytest.raises(ValueError, match=r"^is nested too deeply$"):
+    with pytest.raises(TooDeepError, match=r"^is nested too deeply$"):
         parse_json(deep.replace("%s", value))
     assert list(parse_json_lines([b"1\n", deep.replace("%s", value).encode()])) == [
         (1, 1),
