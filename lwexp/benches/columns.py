@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from lwexp.records import parse_json, read_json_lines
+from lwexp.records import LwexpError, TooDeepError, parse_json, read_json_lines, too_deep_at
 
 COLUMNS = ("prompt", "length", "type", "id", "language", "length_kind", "length_range")
 
@@ -20,7 +20,10 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".json":
         try:
             whole = parse_json(path.read_bytes())
-        except (ValueError, RecursionError):
+        except TooDeepError:
+            place = too_deep_at(path.read_text(encoding="utf-8-sig", errors="replace"))
+            raise LwexpError(f"{path} is nested too deeply at {place}") from None
+        except ValueError:
             whole = None
         if isinstance(whole, list):
             yield from enumerate(whole, start=1)

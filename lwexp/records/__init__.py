@@ -32,6 +32,7 @@ from lwexp.records.files import (
     read_rows,
     scan_json_lines,
     scan_rows,
+    too_deep_at,
     write_rows,
 )
 from lwexp.records.locks import is_locked, lock_file, one_at_a_time, require_openable
@@ -75,5 +76,5 @@ __all__ = [
     "check_nesting", "disk_problem", "first_problem", "heard_signals", "is_locked", "leave_closed_terminal",
     "lock_file", "one_at_a_time", "parse_json", "parse_json_lines", "prompt_sha", "published_cells", "read_json_lines",
     "read_rows", "require_openable", "scan_json_lines", "scan_rows", "stop_handlers_restored", "stops_held",
-    "stops_raised", "tally", "turn_problem", "write_json", "write_rows", "write_text",
+    "stops_raised", "tally", "too_deep_at", "turn_problem", "write_json", "write_rows", "write_text",
 ]  # fmt: skip

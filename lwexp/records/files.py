@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -93,6 +94,17 @@ def check_nesting(value: Any) -> None:
             return
         level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
     raise TooDeepError
+
+
+def too_deep_at(text: str, start: int = 0) -> str:
+    """Where the JSON value, whole or cut off, that begins at ``start`` is nested deeper than ``MAX_NESTING``."""
+    levels = 0
+    for found in re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL).finditer(text, start):
+        levels += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if levels > MAX_NESTING:
+            line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+            return f"line {line}, column {column}"
+    return "an unknown place"
 
 
 def parse_json_lines(lines: Iterable[bytes]) -> Iterator[tuple[int, Any] | BadRow]:

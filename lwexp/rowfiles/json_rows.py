@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import BinaryIO
 
 from lwexp.extend.rows import RawRow
-from lwexp.records import BadRow, LwexpError, check_nesting, parse_json_lines
+from lwexp.records import BadRow, LwexpError, TooDeepError, check_nesting, parse_json_lines, too_deep_at
 
 
 def read_jsonl(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
@@ -21,7 +21,7 @@ def read_json(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
     """An array of rows, an object with such an array under ``data``, or an object that is the only row.
 
     Raises:
-        LwexpError: If the file is not UTF-8, or holds something else.
+        LwexpError: If the file is not UTF-8, is nested too deeply, or holds something else.
     """
     try:
         text = file.read().decode("utf-8-sig")
@@ -34,7 +34,9 @@ def read_json(file: BinaryIO, origin: str) -> Generator[RawRow, None, None]:
     try:
         value, end = json.JSONDecoder().raw_decode(text, at)
         check_nesting(value)
-    except (ValueError, RecursionError) as error:
+    except (TooDeepError, RecursionError):
+        raise LwexpError(f"{origin} is nested too deeply at {too_deep_at(text)}") from None
+    except ValueError as error:
         raise LwexpError(f"{origin} is not a JSON array of rows, and not JSON at all: {error}") from None
     if not isinstance(value, Mapping) or text[end:].strip():
         raise LwexpError(f"{origin} is not a JSON array of rows; if it has one object per line, rename it to .jsonl")
@@ -49,13 +51,17 @@ def _array(text: str, at: int) -> Iterator[RawRow]:
     while text[at : at + 1] != "]":
         number += 1
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, end = decoder.raw_decode(text, at)
             check_nesting(value)
-        except (ValueError, RecursionError) as error:
+        except (TooDeepError, RecursionError):
+            problem = f"is nested too deeply at {too_deep_at(text, at)}, and nothing after it was read"
+            yield RawRow(number, "row", None, problem)
+            return
+        except ValueError as error:
             yield RawRow(number, "row", None, f"is not JSON, and nothing after it was read: {error}")
             return
         yield RawRow(number, "row", value)
-        at = _skip_space(text, at)
+        at = _skip_space(text, end)
         if text[at : at + 1] == ",":
             at = _skip_space(text, at + 1)
         elif text[at : at + 1] != "]":

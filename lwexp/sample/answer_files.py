@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat, RawRow
-from lwexp.records import LwexpError, parse_json
+from lwexp.records import LwexpError, TooDeepError, parse_json, too_deep_at
 from lwexp.rowfiles.csv_rows import read_csv
 from lwexp.rowfiles.json_rows import read_jsonl
 from lwexp.rowfiles.limits import MAX_DIGITS
@@ -148,7 +148,9 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
     if text.lstrip()[:1] in ("[", "{"):
         try:
             whole = parse_json(text)
-        except (ValueError, RecursionError):
+        except TooDeepError:
+            raise LwexpError(f"{origin} is nested too deeply at {too_deep_at(text)}") from None
+        except ValueError:
             whole = None
         if isinstance(whole, list):
             yield from (_Row(f"row {number}", row) for number, row in enumerate(whole, start=1))

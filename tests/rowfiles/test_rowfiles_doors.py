@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lwexp.benches.columns import numbered_rows
 from lwexp.mix.files import read_file
 from lwexp.records import LwexpError
 from lwexp.sample.answer_files import read_answers
@@ -108,16 +109,26 @@ def test_a_json_row_nested_too_deeply_is_named_by_both_doors(tmp_path: Path) -> 
     path.write_bytes(b'[{"prompt": "Tea?"}, ' + DEEP + b"]")
     assert [row.problem for row in read_file(path)] == [
         None,
-        "is not JSON, and nothing after it was read: is nested too deeply",
+        "is nested too deeply at line 1, column 1022, and nothing after it was read",  # 21 before, 200 of 5, the {
     ]
-    with pytest.raises(LwexpError):
+    with pytest.raises(LwexpError) as stop:  # its list of rows is a level, too
         read_answers(path)
+    assert str(stop.value) == f"responses={path} is nested too deeply at line 1, column 1017"
 
 
-def test_a_json_file_nested_too_deeply_is_refused_by_both_doors(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("deep", "column"), [(DEEP, 991), (b"[" * 100_000, 199)], ids=["readable", "not readable"])
+def test_a_json_file_nested_too_deeply_is_refused_by_all_doors_with_its_place(
+    deep: bytes, column: int, tmp_path: Path
+) -> None:
+    """Two levels above, so the 199th of ``deep`` is one too many."""
     path = tmp_path / "a.json"
-    path.write_bytes(DEEP)
-    with pytest.raises(LwexpError, match="is nested too deeply"):
+    path.write_bytes(b'\n\n{"brackets in a text": "[[\\"[",\n "data": [\n' + deep + b"]}")
+    with pytest.raises(LwexpError) as stop:
         list(read_file(path))
-    with pytest.raises(LwexpError):
+    with pytest.raises(LwexpError) as answers:
         read_answers(path)
+    with pytest.raises(LwexpError) as bench:
+        list(numbered_rows(path))
+    place = f"line 5, column {column}"
+    assert str(stop.value) == str(bench.value) == f"{path} is nested too deeply at {place}"
+    assert str(answers.value) == f"responses={path} is nested too deeply at {place}"
