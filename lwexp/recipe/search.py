@@ -21,7 +21,7 @@ from lwexp.records import LwexpError, lock_file, one_at_a_time
 from lwexp.runs.artifacts import LOCK
 from lwexp.runs.logs import console_log
 from lwexp.runs.ranks import RANK_VARIABLES, require_one_process
-from lwexp.runs.summaries import ComparisonSummary, SweepSummary
+from lwexp.runs.summaries import ComparisonSummary
 from lwexp.runs.trial_process import is_running
 from lwexp.runs.trial_runner import run_trials
 from lwexp.runs.trials import Trial, make_trials, read_trials
@@ -103,7 +103,7 @@ def run(sweep: Sweep, search: Search) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     advice = "wait for it or stop it, or start all of its processes with hydra.sweeper.shared=true"
     with closing(lock_file(folder / LOCK, what=folder, advice=advice, shared=search.shared)):
-        SweepSummary(name=sweep.name, question=sweep.where.question, varied=list(search.space)).write(folder)
+        sweep.note(folder, list(search.space))
         with one_at_a_time(folder / "setup.lock"):
             sweep.run_setup_commands(folder)
         still_runs = partial(_still_runs_here, sweep, folder)

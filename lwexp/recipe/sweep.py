@@ -71,8 +71,7 @@ class Sweep:
         trials = make_trials(folder, job_overrides)
         folder.mkdir(parents=True, exist_ok=True)
         with sweep_lock(folder):
-            keys = varied_keys(job_overrides)
-            SweepSummary(name=self.name, question=self.where.question, varied=keys).write(folder)
+            self.note(folder, varied_keys(job_overrides))
             self.run_setup_commands(folder)
             run_trials(self.entry, trials, self.where, folder)
         if self.is_detached:
@@ -84,6 +83,13 @@ class Sweep:
         else:
             self.finish(trials, folder)
         return trials
+
+    def note(self, folder: Path, varied: list[str]) -> None:
+        """Write what the comparison and ``lwexp sweep`` need to know of the sweep."""
+        minutes = self.where.unanswered_minutes if isinstance(self.where, Slurm) else None
+        SweepSummary(name=self.name, question=self.where.question, varied=varied, unanswered_minutes=minutes).write(
+            folder
+        )
 
     def finish(self, trials: Sequence[Trial], folder: Path) -> None:
         """Print each trial's outcome and compare those that were evaluated."""

@@ -204,14 +204,14 @@ class RegressionSummary(Artifact):
 
 
 class SweepSummary(Artifact):
-    """A sweep's question; stored next to its trials.json."""
+    """A sweep's question, the keys that differ between its trials, and what its jobs need; beside trials.json."""
 
     FILE: ClassVar[str] = "sweep.json"
 
     name: str
     question: str = ""
     varied: list[str] | None = None
-    """Keys that differ between trials."""
+    unanswered_minutes: int | None = Field(default=None, ge=1)  # hydra.launcher's, on SLURM
 
 
 def varied_keys(job_overrides: Sequence[Sequence[str]]) -> list[str]:

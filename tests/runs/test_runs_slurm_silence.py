@@ -1,12 +1,15 @@
 """What a sweep does while SLURM's commands do not answer at all: it says so, goes on asking, and ends after a while."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from lwexp import commands as command_line
-from lwexp.config.sweep_keys import Slurm
+from lwexp.config.sweep_keys import Slurm, Subprocess
+from lwexp.recipe import sweep_jobs
+from lwexp.recipe.sweep import Sweep
 from lwexp.records import LwexpError
 from lwexp.runs.jobs import slurm_queue
 from lwexp.runs.trial_runner import run_setup, run_trials, watch_jobs
@@ -45,6 +48,33 @@ def test_a_sweep_without_slurm_says_so_and_ends_after_the_time_allowed(
         "squeue does not answer: slurm_load_jobs error: Unable to contact slurm controller (connect failure); it is "
         "asked again for hydra.launcher.unanswered_minutes=30, and running jobs go on without it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("noted", "minutes"),
+    [
+        ('{"name": "s", "unanswered_minutes": 90}', 90),
+        ('{"name": "s"}', 30),
+        ('{"name": "s", "unanswered_minutes": 0}', 30),
+        (None, 30),
+    ],
+    ids=["noted", "of an earlier version", "damaged", "none"],
+)
+def test_a_process_that_waits_allows_what_the_sweep_has_noted(
+    commands: Commands, submitted: Path, clock: Clock, noted: str | None, minutes: int
+) -> None:
+    if noted is not None:
+        (submitted / "sweep.json").write_text(noted)
+    commands.answers["squeue"] = UNREACHABLE
+    with pytest.raises(LwexpError, match=GONE):
+        sweep_jobs.wait(submitted)
+    assert minutes * 60 <= clock.now <= minutes * 60 + 90
+
+
+@pytest.mark.parametrize(("where", "noted"), [(Slurm(unanswered_minutes=90), 90), (Subprocess(), None)])
+def test_a_sweep_notes_how_long_slurm_may_be_silent(tmp_path: Path, where: Subprocess, noted: int | None) -> None:
+    Sweep(["-m", "lwexp", "train"], tmp_path, "s", where).note(tmp_path, ["lr"])
+    assert json.loads((tmp_path / "sweep.json").read_text())["unanswered_minutes"] == noted
 
 
 def test_a_folder_with_a_space_is_quoted(commands: Commands, tmp_path: Path, clock: Clock) -> None:
