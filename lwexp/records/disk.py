@@ -7,6 +7,12 @@ _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """Full, over a quota, read-only, and larger than a file may be."""
 
 
+def disk_refusal(error: BaseException) -> str | None:
+    """The system's words, if an error is a disk that takes no more, such as "No space left on device"."""
+    number = error.errno if isinstance(error, OSError) else None
+    return next((os.strerror(code) for code in _REFUSED if code == number or os.strerror(code) in str(error)), None)
+
+
 def disk_problem(error: BaseException) -> str | None:
     """What to tell the user if an error, or one that led to it, is a disk that takes no more; None for other errors.
 
@@ -14,9 +20,7 @@ def disk_problem(error: BaseException) -> str | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        number = cause.errno if isinstance(cause, OSError) else None
-        said = next((os.strerror(code) for code in _REFUSED if code == number or os.strerror(code) in str(cause)), None)
-        if said is not None:
+        if (said := disk_refusal(cause)) is not None:
             name = cause.filename if isinstance(cause, OSError) else None
             return (
                 f"{name or 'a file'} cannot be written: {said}; free some space or set root=<folder>, then run the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,24 @@ def test_a_finished_run_in_small_shards_gives_equal_logits(sft_run: Any, evaluat
     settings = json.loads((out / "generation_config.json").read_text())
     assert len(settings["eos_token_id"]) == 3
     assert "max_new_tokens" not in settings
+
+
+@pytest.mark.parametrize("shards", [[], ["shard_size=30KB"]], ids=["copied", "written"])
+def test_a_full_disk_is_one_plain_line(
+    sft_run: Any, evaluated: Path, shards: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit of 20,000 bytes a file stands in for the full disk."""
+    out = evaluated.parent / "out"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        code = main([f"run={sft_run.id}", f"root={evaluated}", f"out={out}", *shards])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    words = "cannot write the model to {}: File too large; free some space or set out=<folder>"
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert (code, error) == (2, f"error: {words.format(out)}")
+    assert not out.exists()
 
 
 def test_the_card_has_lineage_licence_and_the_scores_of_finished_evaluations(sft_run: Any, evaluated: Path) -> None:

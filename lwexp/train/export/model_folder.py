@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lwexp.config.train import ModelConfig
 from lwexp.pack.model_weights import check_model, load_weights
-from lwexp.records import LwexpError, atomic, parse_json
+from lwexp.records import LwexpError, atomic, disk_refusal, parse_json
 from lwexp.records.checksums import changed_file, write_checksums
 from lwexp.train.model.adapter import adapted_matrices, adapter_state
 from lwexp.train.model.dimensions import SHARD_BYTES
@@ -140,8 +140,8 @@ def _written(folder: Path, card: str, mend: str) -> Iterator[Path]:
         # safetensors and tokenizers are written in Rust and raise their own error types when the disk is full.
         if not isinstance(error, OSError) and "(os error " not in str(error):
             raise
-        reason = error.strerror if isinstance(error, OSError) else None
-        if isinstance(error, shutil.Error):  # holds a list: what was copied, to where, and why not
+        reason = disk_refusal(error) or (error.strerror if isinstance(error, OSError) else None)
+        if reason is None and isinstance(error, shutil.Error):  # holds a list: what was copied, to where, and why not
             reason = str(error.args[0][0][2])
         raise LwexpError(f"cannot write the model to {folder}: {reason or error}; {mend}") from error
 
