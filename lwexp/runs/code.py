@@ -9,6 +9,8 @@ from lwexp.config.folders import PACKAGE, REPOSITORY
 from lwexp.extend.plugins import plugin_fingerprints
 from lwexp.runs.artifacts import Git, Manifest
 
+_GIT_SECONDS = 10.0
+"""The longest that git may take, for example on a slow file system."""
 ROOMS = {
     "data": ("extend", "generate", "llm", "text"),
     "select": ("extend", "generate", "llm", "mix", "text"),
@@ -46,14 +48,14 @@ def what_changed(manifest: Manifest, changed: list[str]) -> str:
 
 
 def checkout() -> Git:
-    """Commit and whether the work tree differs from it; nulls outside a git checkout."""
+    """Commit and whether the work tree differs from it; nulls outside a git checkout, or where git takes too long."""
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10
+                ["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=_GIT_SECONDS
             )
-        except OSError:
+        except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 

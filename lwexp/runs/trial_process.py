@@ -136,16 +136,16 @@ def note_run(path: Path) -> None:
             out.write(json.dumps(str(path)) + "\n")
 
 
-def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
-    """Stop the session that ``pid`` leads: SIGTERM, then SIGKILL for what is left after ``grace`` seconds."""
+def stop(*pids: int, grace: float = GRACE_SECONDS) -> None:
+    """Stop the sessions that these processes lead: SIGTERM to all, then SIGKILL for what is left after ``grace``
+    seconds."""
+    left = set(pids)
     for sent, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-        if not _signal_group(pid, sent):
-            return
+        left = {pid for pid in left if _signal_group(pid, sent)}
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if not _signal_group(pid, 0):
-                return
-            time.sleep(0.05)
+        while left and time.monotonic() < deadline:
+            left = {pid for pid in left if _signal_group(pid, 0)}
+            time.sleep(0.05 if left else 0.0)
 
 
 @contextmanager

@@ -114,11 +114,15 @@ def read_trials(folder: Path) -> list[Trial]:
 
 
 def last_words(log_path: Path) -> str | None:
-    """Why a trial ended, from its log: the last ``error:`` line, an exception's last line, or the log's last line."""
+    """Why a trial ended, from its log; None if the log is empty or cannot be read."""
     try:
-        text = log_path.read_text(encoding="utf-8", errors="replace")
+        return reason_in(log_path.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
+
+
+def reason_in(text: str) -> str | None:
+    """The last ``error:`` line of a text, an exception's last line, or the text's last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]

@@ -13,8 +13,8 @@ import pytest
 from lwexp.config import compose
 from lwexp.config.folders import PACKAGE
 from lwexp.records import LwexpError
-from lwexp.runs import RunDirectory, open_run
-from lwexp.runs.artifacts import Artifact, Manifest
+from lwexp.runs import RunDirectory, code, open_run
+from lwexp.runs.artifacts import Artifact, Git, Manifest
 from lwexp.runs.code import ROOMS, code_fingerprints
 from lwexp.runs.find import list_runs
 from tests import forked
@@ -43,6 +43,15 @@ def with_other_code(path: Path, room: str) -> None:
     manifest.code[room] = "0" * 64
     manifest.git.commit = "2be0cdddc0ffee"
     manifest.write(path)
+
+
+def test_a_git_that_takes_too_long_leaves_the_commit_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "git"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(code, "_GIT_SECONDS", 0.1)
+    assert code.checkout() == Git()
 
 
 def test_the_rooms_of_every_stage_are_there_but_for_those_to_come() -> None:
