@@ -27,7 +27,7 @@ from lwexp.recipe.decoder import with_decoder
 from lwexp.recipe.lineage import describe_sampling, judge_prompt_input, missing_for_now, require_keys, train_run_of
 from lwexp.records import LwexpError, Prompt, Response, Verdict, read_rows
 from lwexp.runs import Run, RunDirectory, find_run, fingerprint, model_fingerprint, open_run
-from lwexp.runs.artifacts import RESPONSES, VERDICTS, EvaluateResults
+from lwexp.runs.artifacts import REPORT, RESPONSES, VERDICTS, EvaluateResults
 from lwexp.runs.logs import console_log
 from lwexp.runs.summaries import JudgeSummary, RegressionSummary
 from lwexp.text.plain import plural
@@ -77,7 +77,7 @@ def evaluate(config: Config) -> RunDirectory | None:
                 _compare(config, responses, verdicts, other, run)
             _close(run, responses, verdicts, template_for_report(config, trained))
     write_how_measured(config, run)
-    compare([run.path], run.path / "report.html")
+    compare([run.path], run.path / REPORT)
     return end(run)
 
 

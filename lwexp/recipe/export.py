@@ -139,7 +139,7 @@ def _start_of(run: Run) -> Path | None:
     """Model folder of the SFT run that a DPO run started from."""
     for parent in run.manifest.parents:
         if parent.id == run.manifest.inputs.get("init_from"):
-            return Path(parent.path) / MODEL
+            return run.place_of(parent) / MODEL
     return None
 
 

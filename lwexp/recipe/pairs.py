@@ -96,7 +96,7 @@ def _checked(config: Config, start: Run, prompts: Sequence[Prompt]) -> str:
     from lwexp.sample.folder_check import check_folder
 
     server = engine if isinstance(engine, ServerEngine) else None
-    folder = start.path / "model"
+    folder = start.path / MODEL
     return check_folder(folder, prompts, _sampling(config), engine.chat, server=server) + "\n"
 
 

@@ -13,6 +13,7 @@ from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe.trial_plan import plan_trial, show_plans
 from lwexp.records import LwexpError
 from lwexp.runs import Run
+from lwexp.runs.artifacts import REPORT
 from lwexp.runs.logs import console_log, each_message_once, show
 from lwexp.runs.ranks import require_one_process
 from lwexp.runs.summaries import SweepSummary, varied_keys
@@ -130,7 +131,7 @@ class Sweep:
         folder = sweep_directory(self.root, self.name, job_overrides)
         trials = make_trials(folder, job_overrides)
         self.describe()
-        print(f"{plural(len(trials), 'trial')}, {self.where.summary}; comparison: {folder / 'report.html'}")
+        print(f"{plural(len(trials), 'trial')}, {self.where.summary}; comparison: {folder / REPORT}")
         with each_message_once():
             plans = [
                 plan_trial(trial.label, self.command, partial(compose, trial.overrides), has_setup=self.has_setup)
@@ -171,7 +172,7 @@ def compare_trials(trials: Sequence[Trial], folder: Path) -> None:
     from lwexp.report import compare
 
     update_trials(folder, trials)
-    report = compare([folder], folder / "report.html")
+    report = compare([folder], folder / REPORT)
     evaluated = sum(_is_evaluated(trial) for trial in trials)
     if not evaluated:
         log.warning("no trial was evaluated: the report lists them, without scores; set evaluate_after=true")

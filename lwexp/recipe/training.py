@@ -17,7 +17,7 @@ from lwexp.recipe.lineage import sft_run
 from lwexp.recipe.probe import length_probe
 from lwexp.records import FileState, LwexpError, Preempted, stop_handlers_restored, write_rows
 from lwexp.runs import Run, RunDirectory, model_fingerprint, open_run
-from lwexp.runs.artifacts import MIXTURE_FAILURES
+from lwexp.runs.artifacts import MIXTURE_FAILURES, MODEL
 from lwexp.runs.launch import start_ranks
 from lwexp.runs.logs import console_log, show
 from lwexp.runs.ranks import is_rank_zero
@@ -94,7 +94,7 @@ def _check(config: Config) -> Run | None:
             raise LwexpError(problem)
         return None
     start = _start(config)
-    preflight(config, start.path / "model" if start else None)
+    preflight(config, start.path / MODEL if start else None)
     return start
 
 
@@ -121,7 +121,7 @@ def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, 
     except LwexpError as error:
         problem = problem or (None if may_lack_runs or _only_newest_is_missing(config) else str(error))
         log.warning("no token counts in this plan, because there is no data yet: %s", error)
-    plan = describe_plan(config, rows, start.path / "model" if start else None)
+    plan = describe_plan(config, rows, start.path / MODEL if start else None)
     return plan, plan.refusal or problem
 
 
@@ -170,7 +170,7 @@ def _train(config: Config, start: Run | None, ranks: Ranks) -> RunDirectory:
                 for source in sources:
                     if source.name in states:
                         states[source.name].require_same(Path(source.found.path), f"mixture.sources.{source.name}")
-                start_from = start.path / "model" if start else None
+                start_from = start.path / MODEL if start else None
                 results = train_run(config, run, rows, start_from=start_from, ranks=ranks, answer=length_probe(config))
                 if results is None:  # inspect_batch prints packs and trains nothing
                     run.leave()

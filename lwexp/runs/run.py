@@ -22,6 +22,7 @@ from lwexp.runs.artifacts import (
     Labels,
     Manifest,
     PairsResults,
+    Parent,
     SelectResults,
     Tree,
     read_object,
@@ -191,13 +192,14 @@ class Run:
 
     def parent_runs(self, *stages: str) -> list[Run]:
         """Its parents that still exist and are of one of these stages."""
-        found = (Run.at(self._where(parent.id, parent.path)) for parent in self.manifest.parents)
+        found = (Run.at(self.place_of(parent)) for parent in self.manifest.parents)
         return [run for run in found if run is not None and run.stage in stages]
 
-    def _where(self, parent: str, recorded: str) -> Path:
+    def place_of(self, parent: Parent) -> Path:
         """A parent's directory: the recorded one or, if the tree was moved, the one next to this run."""
-        path = Path(recorded)
-        return path if recorded and (path / Manifest.FILE).is_file() else self.path.resolve().parent / parent
+        path = Path(parent.path)
+        is_there = bool(parent.path) and (path / Manifest.FILE).is_file()
+        return path if is_there else self.path.resolve().parent / parent.id
 
 
 def trace(paths: Iterable[Path]) -> dict[str, Run]:
@@ -210,7 +212,7 @@ def trace(paths: Iterable[Path]) -> dict[str, Run]:
             continue
         run = Run.at(path) or Run.missing(path)
         runs[run.id] = run
-        waiting += [run._where(parent.id, parent.path) for parent in run.manifest.parents]
+        waiting += map(run.place_of, run.manifest.parents)
     return runs
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.records import LwexpError
+from lwexp.runs.artifacts import MODEL
 from lwexp.runs.find import find_run
 
 
@@ -33,4 +34,4 @@ def chosen_model(command: str, options: dict[str, str]) -> ModelChoice:
         options["run"], root=Path(options.get("root", "runs")), stages=("train",), key=f"{command}: run",
         make_it="lwexp train",
     )  # fmt: skip
-    return ModelChoice(run.path / "model", run.id)
+    return ModelChoice(run.path / MODEL, run.id)

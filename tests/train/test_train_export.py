@@ -16,6 +16,7 @@ from lwexp.extend import CHAT_FORMATS
 from lwexp.pack.chat import encode_prompt
 from lwexp.pack.tokenizer import load_tokenizer
 from lwexp.records import Message
+from tests.made_runs import make_run
 from tests.train.tiny_packs import tiny_config, tiny_conversations
 
 
@@ -191,3 +192,20 @@ def test_pushing_asks_for_a_private_repository(
     assert asked == [("me/model", True)]
     assert "the hub cannot be reached (ConnectError); the model is in" in capsys.readouterr().err
     assert (out / "config.json").is_file()
+
+
+def test_the_parents_of_a_run_whose_tree_was_moved_are_found_beside_it(tmp_path: Path) -> None:
+    """A DPO checkpoint needs the model of its SFT run, and the card names the teacher of its data."""
+    from lwexp.recipe.export import _start_of
+    from lwexp.runs import Run
+    from lwexp.train.export.card import _lineage
+
+    gone = tmp_path / "before"
+    parents = [{"id": id, "path": str(gone / id)} for id in ("data-1", "sft-2")]
+    root = tmp_path / "after"
+    data = make_run(root, "data-1", "data", "finished")
+    (data / "config.json").write_text(json.dumps({"teacher": {"model": "gpt-x"}}))
+    sft = make_run(root, "sft-2", "train", "finished")
+    dpo = Run.load(make_run(root, "dpo-3", "train", "failed", parents=parents, inputs={"init_from": "sft-2"}))
+    assert _start_of(dpo) == sft / "model"
+    assert "- made from run `data-1`, teacher `gpt-x`" in _lineage(dpo)

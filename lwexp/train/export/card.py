@@ -167,7 +167,7 @@ def _facts(config: Config, run: Run, results: TrainResults | None, base: str | N
 
 
 def _lineage(run: Run) -> str:
-    lines = [f"- made from run `{parent.id}`{_teacher(Path(parent.path))}" for parent in run.manifest.parents]
+    lines = [f"- made from run `{parent.id}`{_teacher(run.place_of(parent))}" for parent in run.manifest.parents]
     lines += [f"- input `{name}`: `{digest}`" for name, digest in run.manifest.inputs.items()]
     versions = ", ".join(f"{name} {version}" for name, version in run.manifest.versions.items() if version)
     lines += [f"- config hash `{run.id.rsplit('-', 1)[-1]}`", f"- versions: {versions or 'not recorded'}"]

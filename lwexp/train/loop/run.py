@@ -19,7 +19,7 @@ from lwexp.pack.build import build_packs
 from lwexp.pack.dataset import PackedDataset
 from lwexp.records import LwexpError
 from lwexp.runs import RunDirectory
-from lwexp.runs.artifacts import ADAPTER, CHECKPOINTS, METRICS, MODEL, NONFINITE, TrainResults
+from lwexp.runs.artifacts import ADAPTER, CHECKPOINTS, METRICS, MODEL, NONFINITE, PACKS, TrainResults
 from lwexp.runs.ranks import is_rank_zero
 from lwexp.runs.summaries import MetricsRow, read_metrics
 from lwexp.text.plain import plural
@@ -104,8 +104,8 @@ def _prepare(
     tokenizer = prepare_tokenizer(config, run.path, rows, start_from)
     if held_out:
         build_packs(held_out, kind, tokenizer, config.pack, run.path / HELD_OUT)
-    build_packs(rows, kind, tokenizer, config.pack, run.path / "packs")
-    dataset = PackedDataset(run.path / "packs")
+    build_packs(rows, kind, tokenizer, config.pack, run.path / PACKS)
+    dataset = PackedDataset(run.path / PACKS)
     if problem := context_problem(config.model, model_sizes(config.model, start_from), dataset.longest_document):
         raise LwexpError(problem)
     if config.inspect_batch is not None:
@@ -147,7 +147,7 @@ def run_worker_rank(ranks: Ranks) -> None:
         run = RunDirectory.load(Path(where["path"]))
         start_from = Path(where["start_from"]) if where["start_from"] else None
         tokenizer = prepare_tokenizer(config, run.path, (), start_from)
-        dataset, context = PackedDataset(run.path / "packs"), RunContext(ranks, None, stop)
+        dataset, context = PackedDataset(run.path / PACKS), RunContext(ranks, None, stop)
         trainer, _, _ = _fit(TrainingSetup(config, run, dataset, tokenizer, start_from, 0, context))
         gather_state(trainer)
 

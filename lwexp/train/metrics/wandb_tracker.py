@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import WandbTracking
 from lwexp.records import LwexpError, Preempted
 from lwexp.runs import Run
-from lwexp.runs.artifacts import MODEL, Parent
+from lwexp.runs.artifacts import MODEL
 from lwexp.runs.trial_process import sweep_of_this_process
 from lwexp.text.plain import first_line
 from lwexp.train.metrics.tracking import Tracker
@@ -53,7 +53,7 @@ class WandbTracker(Tracker):
                 f"run wandb login or set WANDB_API_KEY, or choose tracking=wandb_offline"
             ) from None
         if tracking.mode == "online":  # W&B accepts no inputs offline; config and manifest still name them
-            self._use(run.manifest.parents)
+            self._use_parents(run)
 
     def log(self, row: Mapping[str, float | None]) -> None:
         # W&B ignores rows of steps that it already has, so a resumed run adds no duplicates.
@@ -68,10 +68,10 @@ class WandbTracker(Tracker):
             self._run.mark_preempting()  # W&B then shows "preempted" instead of "failed"
         self._run.finish(exit_code=_exit_code(error))
 
-    def _use(self, parents: Sequence[Parent]) -> None:
+    def _use_parents(self, run: Run) -> None:
         """Register the parent runs as inputs: the model folder of a training run, else the run's whole folder."""
-        for parent in parents:
-            path = Path(parent.path)
+        for parent in run.manifest.parents:
+            path = run.place_of(parent)
             model = path / MODEL
             self._artifact("an input", self._run.use_artifact, parent.id, model if model.is_dir() else path)
 
