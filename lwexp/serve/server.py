@@ -167,6 +167,11 @@ class Server:
         """Server-sent events. After the first event, an error can only be sent as another event."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the client has left
+            await self._send_events(response, asked, tokens)
+        return response
+
+    async def _send_events(self, response: web.StreamResponse, asked: ChatRequest, tokens: list[int]) -> None:
         chunk = reply(self._name, "chat.completion.chunk")
 
         async def send(choices: list[dict[str, Any]], **more: Any) -> None:
@@ -186,7 +191,6 @@ class Server:
             await response.write(f"data: {json.dumps(error_reply(500, error.text or ''))}\n\n".encode())
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
-        return response
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

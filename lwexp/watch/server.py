@@ -8,6 +8,7 @@ behind ssh -L it is another one.
 import hashlib
 import json
 import logging
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,9 +114,16 @@ def open_server(watch: Watch, port: int) -> ThreadingHTTPServer:
     """
     handler: Callable[..., BaseHTTPRequestHandler] = type("Handler", (_Handler,), {"watch": watch})
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return _Server(("127.0.0.1", port), handler)
     except OSError as error:
         raise LwexpError(f"watch: port={port}: {error.strerror}; choose another, or leave port= out") from None
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print a traceback, as always, but not because a browser has closed its connection."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

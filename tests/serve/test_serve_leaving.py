@@ -1,11 +1,13 @@
 """Clients that leave or stop sending, and a decoder that fails: the others are answered."""
 
+import logging
 import socket
 import threading
 import time
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionResetError, web
 from openai import OpenAI
 
 from lwexp.config.evaluate import SampleConfig
@@ -37,6 +39,25 @@ def test_a_client_that_leaves_frees_its_slot(client: OpenAI, served: Served, mon
     assert served.decoder.busy == 0
     monkeypatch.undo()
     allowed.release(100)
+
+
+def test_a_client_that_leaves_between_two_tokens_is_no_failure_of_the_server(
+    client: OpenAI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiohttp raises this error if it writes after the connection has broken."""
+    monkeypatch.setattr(logging.getLogger("lwexp"), "propagate", True)
+    written = []
+
+    async def write(self: web.StreamResponse, data: bytes) -> None:
+        written.append(data)
+        raise ClientConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.StreamResponse, "write", write)
+    assert list(client.chat.completions.create(**asked(TEXTS[0]), stream=True)) == []
+    assert len(written) == 1
+    assert not caplog.records
+    monkeypatch.undo()
+    assert client.chat.completions.create(**asked(TEXTS[0])).choices[0].finish_reason
 
 
 def test_a_failure_of_the_decoder_reaches_its_requests_and_the_next_one_is_answered(

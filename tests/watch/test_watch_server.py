@@ -1,6 +1,10 @@
 """The server of the live page: what it answers, and to whom."""
 
 import json
+import socket
+import struct
+import threading
+import time
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -81,6 +85,21 @@ def test_what_has_not_changed_is_not_sent_again(address: Address, runs: Runs) ->
     assert (status, body) == (304, "")
     (runs.working / "log.txt").write_text("another line\n")
     assert ask(address, "/api/runs/sft-4", If_None_Match=headers["ETag"])[0] == 200
+
+
+def test_a_browser_that_closes_its_connection_leaves_no_traceback(
+    address: Address, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SO_LINGER of 0 seconds resets the connection, as a closed tab does, in the middle of a request."""
+    with socket.create_connection(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert ask(address, "/api/runs")[0] == 200
+    deadline = time.monotonic() + 10
+    while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8042", "127.0.0.1.evil.example", "", "[::1", "1.2.3.4"])
