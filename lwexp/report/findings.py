@@ -206,6 +206,8 @@ def _leader(evaluations: Sequence[Evaluation], metrics: Sequence[MetricInfo]) ->
         means = prompt_means(each.answers, metric.name)
         contestants.append(Contestant(each.named, value.mean, value.interval, means, remark))
     prompts = {a.response.prompt_id for each in evaluations for a in each.answers if metric.name in a.scores}
+    if not any(each.total.n for each in evaluations):
+        return "every answer is missing"
     longest = max(evaluations, key=lambda each: each.longest)
     return (
         leading(contestants, metric, "model", asked=len(prompts))

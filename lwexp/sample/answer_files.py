@@ -4,8 +4,9 @@ import io
 import logging
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from lwexp.rowfiles.json_rows import read_jsonl
 from lwexp.rowfiles.limits import MAX_DIGITS
 from lwexp.rowfiles.packed import DAMAGED, PARQUET, is_gzip, open_plain, refuse_other_encodings
 from lwexp.rowfiles.parquet_rows import read_parquet
+from lwexp.sample.answer_formats.parts import ANSWER_COLUMNS
 from lwexp.sample.pairing import Numbered
 from lwexp.text.encodable import Replaced, encodable_json
 from lwexp.text.plain import first_line, one_line, plural
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".eval")
 _NUMBERS = ("length", "response_length", "required_words", "repeat")  # columns of a CSV that hold no text
+_ANSWERS = (*ANSWER_COLUMNS, "predict")
 _ODD_ROW = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 
 
@@ -69,7 +72,7 @@ def _answers(path: Path, origin: str, prefix: str) -> list[Numbered]:
     unstorable = Replaced()
     format: AnswerFormat | None = None
     for place, raw in _rows(path, origin):
-        row, replaced = encodable_json(raw)
+        row, replaced = encodable_json(_without_nan(raw))
         unstorable.count(replaced, "rows")
         format = format or _format_of(row)
         if format is None or not isinstance(row, dict) or not format.detects(row):
@@ -123,7 +126,7 @@ def _rows(path: Path, origin: str) -> Iterator[_Row]:
     refuse_other_encodings(content[:4], origin)
     file = io.BytesIO(content)
     if content.startswith(PARQUET):
-        return (_without_empty_cells(row) for row in _whole(read_parquet(file, origin), origin))
+        return (row._replace(value=_filled(row.value)) for row in _whole(read_parquet(file, origin), origin))
     if ending in (".csv", ".tsv"):
         rows = read_csv(file, origin, delimiter="," if ending == ".csv" else "\t")
         return (_with_numbers(row) for row in _whole(rows, origin))
@@ -174,20 +177,31 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
 
 def _with_numbers(row: _Row) -> _Row:
     """A row of CSV. An empty answer is an answer; any other empty cell counts as absent."""
-    cells = {key: text for key, text in row.value.items() if text or key == "response"}
     return row._replace(
-        value={key: int(text) if key in _NUMBERS and _is_whole(text) else text for key, text in cells.items()}
+        value={key: _number(text) if key in _NUMBERS else text for key, text in _filled(row.value).items()}
     )
 
 
-def _is_whole(text: str) -> bool:
-    return text.isdecimal() and len(text) <= MAX_DIGITS  # isdigit() is true of "²", too
+def _number(text: str) -> int | float | str:
+    """The number in a cell, which may be written as 600.0; any other text is returned unchanged."""
+    whole = text.rstrip("0").removesuffix(".") if "." in text else text
+    return int(whole) if whole.isdecimal() and len(whole) <= MAX_DIGITS else text  # isdigit() is true of "²", too
 
 
-def _without_empty_cells(row: _Row) -> _Row:
-    return row._replace(
-        value={key: value for key, value in row.value.items() if value is not None or key == "response"}
-    )
+def _filled(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells that are not empty, and the answer's cell even if it is."""
+    filled = {key: value for key, value in cells.items() if value not in (None, "")}
+    answer = next((key for key in _ANSWERS if key in cells), None)
+    if answer is not None and not any(key in filled for key in _ANSWERS):
+        filled[answer] = cells[answer]
+    return filled
+
+
+def _without_nan(row: object) -> object:
+    """With null in place of each NaN, which pandas writes for a missing value."""
+    if not isinstance(row, dict):
+        return row
+    return {key: None if isinstance(value, float) and isnan(value) else value for key, value in row.items()}
 
 
 def _inspect_rows(content: bytes, origin: str) -> Iterator[_Row]:

@@ -1,13 +1,15 @@
 """Answers written elsewhere: matched to the bench by the prompt's text and id, never by position."""
 
 import logging
+from collections import Counter as Tally
 from collections.abc import Sequence
 from pathlib import Path
 
 from lwexp.extend.rows import GivenAnswer
-from lwexp.records import Failure, Prompt, Response
+from lwexp.records import Failure, LwexpError, Prompt, Response
 from lwexp.sample.answer_files import read_answers
-from lwexp.sample.pairing import Paired, pair
+from lwexp.sample.pairing import Numbered, Paired, pair
+from lwexp.text.plain import one_line, plural
 from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
@@ -48,10 +50,12 @@ def read_responses(
 
     Raises:
         LwexpError: If a row cannot be read, answers no prompt of this bench, leaves in doubt which, or repeats an
-            answer.
+            answer; or if the rows name several models.
     """
-    paired = pair(read_answers(path), prompts, bench=bench, origin=f"responses={path}")
-    responses = [response_to(one.prompt, one.answer, path.stem, counter) for one in paired]
+    answers = read_answers(path)
+    model = _model_of(answers, path)
+    paired = pair(answers, prompts, bench=bench, origin=f"responses={path}")
+    responses = [response_to(one.prompt, one.answer, model, counter) for one in paired]
     found = {response.id: response for response in responses}
     if scored is not None:
         ids = ((f"{one.prompt.id}#{one.answer.repeat}", one) for one in paired if one.answer.scores)
@@ -59,12 +63,24 @@ def read_responses(
     unfinished = [response for response in found.values() if response.finish_reason == "error" and response.reasoning]
     if failures is not None:
         failures += [_unfinished(response, counter) for response in unfinished]
-    return _in_bench_order(prompts, found, path)
+    return _in_bench_order(prompts, found, model, path)
 
 
-def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path: Path) -> list[Response]:
+def _model_of(answers: Sequence[Numbered], path: Path) -> str:
+    """The only model that the answers name, or the file's name; a failed request often names none, or a default."""
+    found = Tally(one.answer.model for one in answers if one.answer.model and not _never_came(one.answer))
+    if len(found) > 1:
+        named = ", ".join(f"{one_line(model, 60)} ({plural(n, 'answer')})" for model, n in found.most_common(_NAMED))
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise LwexpError(
+            f"responses={path}: the answers are of {len(found)} models: {named}{more}; give each model's answers "
+            "as a file or folder of its own"
+        )
+    return next(iter(found), path.stem)
+
+
+def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], model: str, path: Path) -> list[Response]:
     repeats = 1 + max((response.repeat for response in found.values()), default=0)
-    model = next(iter(found.values())).model if found else path.stem
     ordered = [
         found.get(f"{prompt.id}#{repeat}") or Response.unanswered(prompt, repeat, model, None)
         for prompt in prompts
@@ -77,6 +93,13 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], path:
         log.warning(
             "%s: %d of %d answers are missing and enter no mean: %s%s",
             path, len(absent), len(ordered), ", ".join(absent[:_NAMED]), ", ..." if len(absent) > _NAMED else "",
+        )  # fmt: skip
+    empty = [response.id for response in ordered if response.finish_reason != "error" and not response.text.strip()]
+    if empty:
+        log.warning(
+            "%s: %s empty, 0 words that count in every mean: %s%s; leave out the rows of answers that never came",
+            path, "1 answer is" if len(empty) == 1 else f"{len(empty):,} answers are", ", ".join(empty[:_NAMED]),
+            ", ..." if len(empty) > _NAMED else "",
         )  # fmt: skip
     return ordered
 
@@ -94,7 +117,7 @@ def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter
     blank = Response.unanswered(prompt, answer.repeat, answer.model or name, answer.sampling)
     if answer.text is None:  # other tools write a missing answer as null
         return blank
-    if str(answer.finish_reason).lower() in _BROKEN_OFF:
+    if _never_came(answer):
         return blank if answer.text.strip() else blank.model_copy(update={"reasoning": answer.reasoning})
     reason = answer.finish_reason if answer.finish_reason in _FINISH else "unknown"
     split = split_reasoning(answer.text)
@@ -105,6 +128,10 @@ def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter
         "reasoning": with_reasoning(answer.reasoning, split), "finish_reason": reason if is_finished else "error",
     }  # fmt: skip
     return blank.model_copy(update=filled)
+
+
+def _never_came(answer: GivenAnswer) -> bool:
+    return answer.text is None or str(answer.finish_reason).lower() in _BROKEN_OFF
 
 
 def _unfinished(response: Response, counter: Counter) -> Failure:

@@ -5,6 +5,8 @@ has both, both must match, and an id alone counts only if the file says which be
 """
 
 import re
+import unicodedata
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -29,7 +31,7 @@ _PROBLEMS = {
     "stranger": "are to prompts that this bench does not have (choose the right bench= and bench.range=)",
     "same text": "are to a text that several prompts of this bench share; add to each its prompt_id",
     "stray id": "have an id that this bench does not have, while others in the file have its ids; correct or remove it",
-    "twice": 'come twice; keep one, or give each a "repeat": 0, 1, ...',
+    "twice": 'come twice; keep one, give each a "repeat": 0, 1, ..., or evaluate two models one by one',
 }
 
 
@@ -102,6 +104,11 @@ def plain(text: str) -> str:
     return text.replace("\r\n", "\n").strip()
 
 
+def folded(text: str) -> str:
+    """A prompt's text as a tokenizer may give it back: normal forms of characters (NFKC), and any blanks as one."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
 class _Prompts:
     """The bench's prompts by id and by text."""
 
@@ -109,8 +116,11 @@ class _Prompts:
         self._bench = bench
         self._by_id = {prompt.id: prompt for prompt in prompts}
         self._by_text: dict[str, list[Prompt]] = defaultdict(list)
+        self._by_folded: dict[str, list[Prompt]] = defaultdict(list)
         for prompt in prompts:
             self._by_text[plain(prompt.text)].append(prompt)
+            self._by_folded[folded(prompt.text)].append(prompt)
+        self._sorted = sorted(self._by_text)
 
     def named_by(self, answer: GivenAnswer) -> list[Prompt]:
         """The prompts that an answer's ids name; also in the forms ``<bench>/<id>`` and lwexp's ``<id>#<repeat>``."""
@@ -131,20 +141,30 @@ class _Prompts:
 
     def _by_text_of(self, answer: GivenAnswer, named: list[Prompt]) -> Prompt:
         text = plain(answer.prompt or "")
+        texts = [text, *(map(plain, turn_texts(text)) if answer.is_templated else [])]
         if named:
-            turns = turn_texts(text) if answer.is_templated else []
-            if plain(named[0].text) not in [text, *map(plain, turns)]:
+            if folded(named[0].text) not in map(folded, texts):
                 own, others = _difference(plain(named[0].text), text)
                 raise _MispairedError("contradiction", f"{named[0].id!r} is {own}, the row's prompt is {others}")
             return named[0]
-        same = self._by_text.get(text, [])
-        if not same and answer.is_templated:
-            same = [prompt for turn in turn_texts(text) for prompt in self._by_text.get(plain(turn), [])]
+        ways = ((self._by_text, texts[:1]), (self._by_text, texts[1:]), (self._by_folded, [*map(folded, texts)]))
+        found = ([prompt for key in keys for prompt in book.get(key, [])] for book, keys in ways)
+        same = next(filter(None, found), [])
         if len(same) > 1:
             raise _MispairedError("same text", " and ".join(repr(prompt.id) for prompt in same))
         if not same:
-            raise _MispairedError("stranger", repr(answer.ids[0] if answer.ids else text)[:_SHOWN])
+            raise _MispairedError("stranger", self._stranger(answer, texts))
         return same[0]
+
+    def _stranger(self, answer: GivenAnswer, texts: Sequence[str]) -> str:
+        """The unknown prompt, and the bench's prompt that begins most like it, if one does."""
+        pairs = [(text, near) for text in texts for at in [bisect(self._sorted, text)]
+                 for near in self._sorted[max(0, at - 1) : at + 1]]  # fmt: skip
+        text, near = max(pairs, key=lambda pair: _common_start(*pair), default=("", ""))
+        if _common_start(text, near) < _BEFORE:
+            return repr(answer.ids[0] if answer.ids else texts[0])[:_SHOWN]
+        own, others = _difference(near, text)
+        return f"{others}, where {self._by_text[near][0].id!r} is {own}"
 
     def _by_id_of(self, answer: GivenAnswer, named: list[Prompt]) -> Prompt:
         if not answer.ids:
@@ -162,9 +182,14 @@ class _Prompts:
 
 def _difference(a: str, b: str) -> tuple[str, str]:
     """Both texts in quotation marks, shortened to where they begin to differ."""
-    same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    same = _common_start(a, b)
     start = 0 if same < _SHOWN - _BEFORE else same - _BEFORE
     return _excerpt(a, start), _excerpt(b, start)
+
+
+def _common_start(a: str, b: str) -> int:
+    """How many characters at the start are the same."""
+    return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _excerpt(text: str, start: int) -> str:

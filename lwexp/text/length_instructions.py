@@ -138,7 +138,9 @@ def life_score(deviation: float) -> float:
 
 
 def _missed_end(rule: LengthRule, words: int) -> int | None:
-    """The end of the allowed lengths that a text misses; None if it obeys."""
+    """The end of the allowed lengths that a text misses; None if it obeys. No words obey no instruction."""
+    if words == 0:
+        return rule.low or rule.high
     if rule.low is not None and words < rule.low:
         return rule.low
     return rule.high if rule.high is not None and words > rule.high else None

@@ -131,6 +131,13 @@ def test_one_model_says_how_many_prompts_its_mean_is_over(runs):
     )
 
 
+def test_a_model_without_any_answer_has_no_longest_one(tmp_path, capsys):
+    compare([make(tmp_path, "none", lambda required: None)], tmp_path / "report.html")
+    told = capsys.readouterr().out
+    assert "Every answer is missing." in told
+    assert "0 words" not in told + (tmp_path / "report.md").read_text()
+
+
 def test_an_unknown_end_is_not_shown_as_an_answer_that_was_not_cut(tmp_path):
     (unknown,) = load([make(tmp_path, "x", lambda required: 100, end="unknown")]).evaluations
     (cut,) = load([make(tmp_path, "y", lambda required: 100, end="length")]).evaluations

@@ -40,6 +40,11 @@ def test_a_request_that_failed_is_a_missing_answer(tmp_path: Path) -> None:
     assert [(row.text, row.finish_reason) for row in rows] == [("a b", "stop"), ("", "error")]
 
 
+def test_the_words_of_a_refusal_are_the_answer(tmp_path: Path) -> None:
+    rows = read(tmp_path / "output.jsonl", lines(batch("b/b-1", None, refusal="I cannot."), batch("b/b-2", "c")))
+    assert [(row.text, row.words, row.finish_reason) for row in rows] == [("I cannot.", 2, "stop"), ("c", 1, "stop")]
+
+
 def test_lists_and_epochs_are_repeats(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.jsonl", lines({"prompt": TEA, "response": ["a", "b b"]}))
     assert [(row.id, row.text) for row in rows[:2]] == [("b-1#0", "a"), ("b-1#1", "b b")]

@@ -86,3 +86,40 @@ def test_a_json_object_is_its_data_or_a_single_row(tmp_path: Path) -> None:
 def test_a_csv_cell_is_a_number_only_if_it_is_written_in_digits(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.csv", f"prompt,required_words,response\n{RAIN},²,c\n")
     assert [row.text for row in rows] == ["", "c"]
+
+
+@pytest.mark.parametrize("column", ["response", "answer", "output"])
+def test_an_empty_cell_of_the_answer_is_an_empty_answer_and_is_named(
+    column: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = read(tmp_path / "a.csv", f',prompt,{column},judge\n0,{RAIN},,\n1,"{TEA}",a b,\n')
+    assert [(row.text, row.finish_reason) for row in rows] == [("a b", "unknown"), ("", "unknown")]
+    assert "1 answer is empty, 0 words that count in every mean: b-2#0; leave out the rows" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["response", "answer"])
+def test_a_null_of_parquet_is_a_missing_answer(column: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"prompt": [RAIN, TEA], column: [None, "a b"]}), out)
+    rows = read(tmp_path / "a.parquet", out.getvalue())
+    assert [(row.text, row.finish_reason) for row in rows] == [("a b", "unknown"), ("", "error")]
+    assert "empty" not in caplog.text
+
+
+def test_nan_is_a_missing_value(tmp_path: Path) -> None:
+    content = lines({"prompt": TEA, "length": float("nan"), "response_length": 1, "response": "a b"},
+                    {"prompt": RAIN, "length": 20.0, "response_length": 1, "response": float("nan")})  # fmt: skip
+    assert "NaN" in content
+    assert [(row.text, row.finish_reason) for row in read(tmp_path / "a.jsonl", content)] == [
+        ("a b", "unknown"), ("", "error")
+    ]  # fmt: skip
+
+
+def test_a_length_with_a_decimal_point_is_compared_with_the_benchs(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.csv", "prompt,required_words,repeat,response\n{},{}.0,0.0,c\n"),
+        ("a.jsonl", '{{"prompt": "{}", "required_words": {}.0, "repeat": 0.0, "response": "c"}}\n'),
+    ):
+        assert [row.text for row in read(tmp_path / name, content.format(RAIN, 20))] == ["", "c"]
+        with pytest.raises(LwexpError, match=r"asked for another length .*: line \d: 30 words, where b-2 asks for 20"):
+            read(tmp_path / name, content.format(RAIN, 30))

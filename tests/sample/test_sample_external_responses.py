@@ -95,6 +95,21 @@ def test_a_prompt_without_an_answer_is_counted(tmp_path: Path, caplog: pytest.Lo
     assert "2 of 3 answers are missing and enter no mean: b-10#0, b-30#0" in caplog.text
 
 
+def test_a_missing_answer_is_of_the_model_that_the_others_name(tmp_path: Path) -> None:
+    failed = pred(10, "") | {"response": None, "model": None}
+    rows = given(tmp_path, failed, pred(20, "b") | {"model": "glm"})
+    assert [(row.finish_reason, row.model) for row in rows] == [("error", "glm"), ("unknown", "glm"), ("error", "glm")]
+
+
+def test_answers_of_two_models_are_no_evaluation(tmp_path: Path) -> None:
+    rows = [pred(10, "a") | {"model": "long"}, pred(20, "b") | {"model": "short"}, pred(30, "c") | {"model": "long"}]
+    with pytest.raises(LwexpError) as error:
+        given(tmp_path, *rows)
+    assert "the answers are of 2 models: long (2 answers), short (1 answer); give each" in str(error.value)
+    rows[1] |= {"finish_reason": "error", "model": "none"}
+    assert [row.model for row in given(tmp_path, *rows)] == ["long", "none", "long"]
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

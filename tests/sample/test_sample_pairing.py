@@ -30,6 +30,9 @@ RIGHT = {
     "an id alone and the bench's name": [answer(None, "1", bench="mine")],
     "an id that begins with the bench's name": [answer(None, "mine-4"), answer(None, "mine/1")],
     "our own id, with its repeat": [answer(TEA, "1", "1#0"), answer(TEA, "1", "1#1", repeat=1)],
+    "blanks within the text": [answer(TEA.replace(", ", ",\u00a0 ").replace(". ", ".\n"), "1")],
+    "other forms of characters": [answer(TEA.replace(",", "\uff0c").replace("2000", "\uff12000"))],
+    "what a tokenizer made of it": [answer(f"[INST] {TEA.replace('a', 'ａ')} [/INST]", is_templated=True)],
     "the length asked for": [answer(TEA, required_words=2000)],
 }
 
@@ -54,13 +57,17 @@ WRONG = {
     "an id alone, from another bench": ([answer(None, "1", bench="yours")], "line 1: '1' of 'yours', not of 'mine'"),
     "another length": ([answer(TEA, required_words=16000)], "line 1: 16,000 words, where 1 asks for 2,000 words"),
     "a prompt of another bench": ([answer(TEA), answer("Write about fog.")], "are to prompts that this bench does not"),
+    "almost a prompt": (
+        [answer(f"[INST] {TEA.replace('2000', '2500')} [/INST]", "u7", is_templated=True)],
+        "line 1: '... century. At least 2500 words.', where '1' is '... century. At least 2000 words.'",
+    ),
     "an id of another bench": ([answer(None, "99", bench="mine")], "this bench does not have"),
     "an id that is missing here, beside one that is not": (
         [answer(TEA, "1"), answer(ASKED["2"], "9")], "have an id that this bench does not have, while others",
     ),
     "neither": ([answer()], "have neither a prompt nor an id, and position does not count"),
-    "an answer twice": ([answer(TEA), answer(TEA, "1")], "come twice; keep one, or give each a \"repeat\": 0, 1, ...: "
-                        "line 2 answers 1 as line 1 does"),
+    "an answer twice": ([answer(TEA), answer(TEA, "1")], "come twice; keep one, give each a \"repeat\": 0, 1, ..., or "
+                        "evaluate two models one by one: line 2 answers 1 as line 1 does"),
 }  # fmt: skip
 
 
@@ -77,6 +84,14 @@ def test_a_text_that_two_prompts_share_needs_an_id() -> None:
     with pytest.raises(LwexpError, match=r"a text that several prompts of this bench share.*'2' and '5'"):
         paired(answer(TWIN.text), prompts=[*PROMPTS, TWIN])
     assert paired(answer(TWIN.text, "5"), prompts=[*PROMPTS, TWIN]) == ["5"]
+
+
+def test_prompts_that_differ_only_in_blanks_are_told_apart_by_their_own_blanks() -> None:
+    wide = PROMPTS[1].model_copy(update={"id": "6", "text": "Write  about rain."})
+    prompts = [*PROMPTS, wide]
+    assert paired(answer(wide.text), answer(ASKED["2"]), prompts=prompts) == ["6", "2"]
+    with pytest.raises(LwexpError, match=r"several prompts of this bench share.*'2' and '6'"):
+        paired(answer("Write\nabout rain."), prompts=prompts)
 
 
 def test_a_message_counts_all_and_names_three() -> None:

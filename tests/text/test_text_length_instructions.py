@@ -91,6 +91,8 @@ def test_the_words_around_a_length_say_what_it_allows(prompt: str, required: int
         (at_least(400), 400, 200, 50),
         (at_least(400), 400, 0, 0),
         (at_most(400), 400, 200, 100),
+        (at_most(400), 400, 1, 100),
+        (at_most(400), 400, 0, 0),
         (at_most(400), 400, 600, 250 / 3),
         (between(300, 400), 400, 300, 100),
         (between(300, 400), 400, 350, 100),
@@ -112,6 +114,7 @@ def test_lifebench_scores_by_hand() -> None:
     assert life_score(0.5) == pytest.approx(36.787944)
     assert life_score(0) == 100
     assert life_score(length_deviation(ABOUT, 100, 0)) == pytest.approx(100 * exp(-5))
+    assert length_deviation(at_most(100), 100, 0) == length_deviation(between(50, 100), 100, 0) == -1
     assert length_deviation(at_most(100), 100, 80) == length_deviation(at_least(100), 100, 150) == 0
     assert length_deviation(at_most(100), 100, 150) == pytest.approx(0.5)
     assert length_deviation(between(100, 200), 200, 250) == pytest.approx(0.25)

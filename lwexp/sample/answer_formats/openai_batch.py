@@ -35,7 +35,8 @@ class OpenAIBatch(AnswerFormat):
         found = []
         for number, choice in enumerate(body["choices"]):
             message = choice.get("message") or {}
-            text, thoughts = text_of(message.get("content", choice.get("text")))
+            # A model that refuses may send its words under "refusal", and null as the content.
+            text, thoughts = text_of(message.get("content", choice.get("text")) or message.get("refusal"))
             reasoning = message.get("reasoning_content") or message.get("reasoning") or thoughts
             found.append(GivenAnswer(
                 text, ids=ids, repeat=number, model=body.get("model"), reasoning=str(reasoning),

@@ -9,6 +9,9 @@ from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.rows import GivenAnswer
 from lwexp.records import Sampling, first_problem, parse_json
 
+# The first name is the release's, the second is lwexp's.
+ANSWER_COLUMNS = ("response", "text", "answer", "output", "completion", "generation", "generated_text", "prediction")
+
 _REASONING = ("reasoning_content", "reasoning")  # names that servers use; lwexp uses the second
 
 # Names that servers and tools give to the same ends.
@@ -74,11 +77,11 @@ def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAns
         sampling = Sampling.model_validate(row["sampling"]) if row.get("sampling") and text is not None else None
     except ValidationError as error:
         raise BrokenRowError("wrong_type", f"sampling: {first_problem(error)}") from None
-    repeat = row.get("repeat", 0)
+    repeat = _whole(row.get("repeat", 0))
     if type(repeat) is not int or not 0 <= repeat < 1000:
         raise BrokenRowError("wrong_type", f"repeat must be a whole number from 0 on, got {repeat!r:.40}")
     # "length" is the requested length in the release's rows; elsewhere it may be the answer's.
-    asked = row.get("length") if "response_length" in row else row.get("required_words")
+    asked = _whole(row.get("length") if "response_length" in row else row.get("required_words"))
     reason = row.get("finish_reason")
     return GivenAnswer(
         text=text,
@@ -94,6 +97,11 @@ def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAns
         scores=row["scores"] if isinstance(row.get("scores"), Mapping) else {},
         judge=str(row["judge"]) if row.get("judge") else None,
     )
+
+
+def _whole(value: object) -> object:
+    """600 for 600.0, which a table has if another row's cell is empty; any other value is returned unchanged."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def reasoning_of(row: JsonRow) -> str:

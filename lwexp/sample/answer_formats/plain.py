@@ -10,10 +10,9 @@ from typing import Any, ClassVar, Literal
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.sample.answer_formats.parts import prompt_in, with_columns
+from lwexp.sample.answer_formats.parts import ANSWER_COLUMNS, prompt_in, with_columns
 
-# The first name is the release's, the second is lwexp's.
-_TEXT = ("response", "text", "answer", "output", "completion", "generation", "generated_text", "prediction")
+# The first name is the release's.
 _PROMPT = ("prompt", "query", "instruction", "question")
 
 
@@ -24,7 +23,7 @@ class Plain(AnswerFormat):
     tool: ClassVar[str] = "plain rows"
 
     def detects(self, row: JsonRow) -> bool:
-        return any(key in row for key in _TEXT) or _is_total(row)
+        return any(key in row for key in ANSWER_COLUMNS) or _is_total(row)
 
     def counted(self, rows: Sequence[tuple[str, JsonRow]]) -> Sequence[tuple[str, JsonRow]]:
         """Without the line of totals that the release's eval_quality.py appends to its judge.jsonl."""
@@ -32,7 +31,7 @@ class Plain(AnswerFormat):
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
         """One answer, or one per text in a list."""
-        found = {key: row[key] for key in _TEXT if key in row}
+        found = {key: row[key] for key in ANSWER_COLUMNS if key in row}
         given = next(iter(found.values()), None)
         if other := next((key for key, value in found.items() if value != given), None):
             raise BrokenRowError(
