@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from lwexp.benches.ruler import RulerBench
 from lwexp.benches.select import load_bench
@@ -15,6 +14,7 @@ from lwexp.pack.chat import chat_of
 from lwexp.pack.tokenizer import train_tokenizer
 from lwexp.recipe.probe import length_probe
 from lwexp.text.words import count_words
+from tests.tiny_llama import tiny_llama
 
 TEXTS = ["Write 50 words about tea.", "Tea is warm and green.", "The harbour is cold. Boats leave early."]
 
@@ -26,14 +26,7 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="module")
 def model(tokenizer: Any) -> Any:
-    """Weights with a wide spread in float64, so that no greedy choice is a near tie."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, max_position_embeddings=512, initializer_range=0.3,
-        pad_token_id=0, bos_token_id=None, eos_token_id=None,
-    )  # fmt: skip
-    return LlamaForCausalLM(config).double().eval()
+    return tiny_llama(len(tokenizer), head_dim=16, positions=512).double().eval()
 
 
 def probe(**changes: Any) -> Any:

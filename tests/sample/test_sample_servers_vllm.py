@@ -10,8 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from lwexp.config import compose
 from lwexp.config.evaluate import ServerEngine
@@ -20,6 +18,7 @@ from lwexp.records import Prompt, Response
 from lwexp.runs.artifacts import EngineSummary
 from lwexp.sample.collect import collect
 from tests.sample.conftest import TEXTS
+from tests.tiny_llama import tiny_llama
 
 COMMAND = os.environ.get("LWEXP_VLLM")
 PROMPTS = [Prompt(id=f"p{n}", text=text, language="en", type="t", required_words=9) for n, text in enumerate(TEXTS)]
@@ -32,15 +31,9 @@ pytestmark = [
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Weights with a wide spread, so that no greedy choice is a near tie; vLLM needs heads of 32 numbers."""
+    """vLLM needs heads of 32 numbers."""
     tokenizer = train_tokenizer(TEXTS, 300, "llama31")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=32, max_position_embeddings=256, initializer_range=0.3,
-        pad_token_id=0, bos_token_id=None, eos_token_id=None,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tiny_llama(len(tokenizer), head_dim=32, positions=256).save_pretrained(tmp_path / "model")
     save_tokenizer(tokenizer, tmp_path / "model")
     return tmp_path / "model"
 
