@@ -7,7 +7,6 @@ never touches torch or a provider before a config has been validated.
 import gc
 import importlib
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 # Python collects garbage every 700 new objects; a short command makes millions of objects and hardly any garbage.
@@ -15,7 +14,7 @@ from typing import NoReturn
 # collect garbage 70 times.
 gc.set_threshold(20_000, 20, 20)
 
-from lwexp.records import LwexpError  # noqa: E402
+from lwexp.records import LwexpError, exit_code  # noqa: E402
 
 COMMANDS = {
     "generate": "lwexp.commands.generate",
@@ -51,34 +50,29 @@ Each has a --help. Start with: lwexp generate experiment=smoke
 """
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the ``lwexp`` command and of ``python -m lwexp``."""
+    sys.exit(exit_code(_run, again="run the same command again"))
+
+
+def _run() -> int | None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
         print(_HELP, end="")
-        sys.exit(0)
+        return 0
     if name == "--version":
         from lwexp import __version__
 
         print(f"lwexp {__version__}")
-        sys.exit(0)
+        return 0
     if name in ("-sc", "--shell-completion"):
         from lwexp.commands.completion import answer_shell
 
-        _or_exit(lambda: answer_shell(sys.argv[2:], programs="lwexp", commands=tuple(COMMANDS)))
+        answer_shell(sys.argv[2:], programs="lwexp", commands=tuple(COMMANDS))
+        return 0
     if name not in COMMANDS:
-        print(f"error: lwexp {name}: no such command; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+        raise LwexpError(f"lwexp {name}: no such command; there are {', '.join(COMMANDS)}")
     # Hydra and argparse name the program in their messages.
     sys.argv = [f"{sys.argv[0]} {name}", *sys.argv[2:]]
-    _or_exit(lambda: importlib.import_module(COMMANDS[name]).main(sys.argv[1:]))
-
-
-def _or_exit(work: Callable[[], int | None]) -> NoReturn:
-    """Exit with the code of ``work``, or with 2 after a user's mistake."""
-    try:
-        sys.exit(work())
-    except LwexpError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(2)
+    code: int | None = importlib.import_module(COMMANDS[name]).main(sys.argv[1:])
+    return code

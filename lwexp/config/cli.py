@@ -1,15 +1,9 @@
-"""The shell around every entry script: help, composition, the gate, exit codes.
-
-Exit codes: 0 done, 1 a fault of lwexp or a failed trial, 2 a mistake that the user can correct (one
-line each, no traceback), 130 interrupted by Ctrl-C, 141 the reader closed the pipe (``| head``), 143 stopped by
-SIGTERM, SIGHUP or a signal of a scheduler, and resumable.
-"""
+"""The shell around every entry script: help, composition, the gate. ``records/endings.py`` lists the exit codes."""
 
 import atexit
 import gc
 import os
 import re
-import select
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +21,7 @@ from lwexp.config.overrides.quoting import as_typed
 from lwexp.config.schema import Config
 from lwexp.config.secrets import refuse_arguments
 from lwexp.extend import load_plugins
-from lwexp.records import LwexpError, Preempted, disk_problem, stops_raised
+from lwexp.records import LwexpError, exit_code
 
 _running: list[str] = []
 
@@ -64,34 +58,17 @@ def run_script(
 
 
 def exit_after(work: Callable[[], None]) -> NoReturn:
-    """Run ``work`` and exit with the code of its outcome, as listed at the top of this file.
+    """Run ``work`` and exit with the code of its outcome, as listed in records/endings.py.
 
     Args:
         work: Called without arguments, after the command line has been searched for API keys.
     """
-    try:
+
+    def checked() -> None:
         refuse_arguments(sys.argv[1:])
-        with stops_raised():
-            work()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        if not _reader_has_left():
-            raise  # another pipe broke, which is a fault of lwexp
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
-        sys.exit(141)
-    except LwexpError as error:
-        _die(str(error))
-    except Preempted as told:
-        print(f"{told}; run the same command again to go on", file=sys.stderr)
-        sys.exit(143)
-    except KeyboardInterrupt as told:
-        print(f"{str(told) or 'interrupted'}; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        if (problem := disk_problem(error)) is None:
-            raise
-        _die(problem)
-    sys.exit(0)
+        work()
+
+    sys.exit(exit_code(checked, again="run the same command again to go on"))
 
 
 def running_command() -> str:
@@ -125,13 +102,6 @@ def where_configs_are(arguments: list[str]) -> list[str]:
         elif item.lstrip("+").startswith("hydra.searchpath="):
             overrides.append(item)
     return options + overrides
-
-
-def _reader_has_left() -> bool:
-    """Whether standard output is a pipe whose reader has closed it."""
-    output = select.poll()
-    output.register(sys.stdout.fileno(), select.POLLOUT)
-    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _with_hydra(command: str, main: Callable[[Config], None]) -> None:
@@ -260,9 +230,3 @@ def refuse_foreign(command: str, overrides: list[str]) -> None:
         owners = readers_of(top)
         if owners and command not in owners:
             raise LwexpError(f"{override}: {SCRIPTS[command]} does not read {top}; it belongs to {SCRIPTS[owners[0]]}")
-
-
-def _die(message: str) -> NoReturn:
-    for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    sys.exit(2)

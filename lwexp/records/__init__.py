@@ -5,6 +5,7 @@ Reads and writes JSONL and Parquet for every room. Imports no other room; never 
 
 from lwexp.records.atomic import atomic, write_json, write_text
 from lwexp.records.disk import disk_problem, disk_refusal
+from lwexp.records.endings import exit_code
 from lwexp.records.evaluation import (
     AnswerCheck,
     Judgement,
@@ -73,7 +74,7 @@ __all__ = [
     "Judgement", "Language", "LengthRule", "LwexpError", "Message", "MetricInfo", "PairJudgement", "Plan", "PlanStep",
     "Preempted", "PreferencePair", "Prompt", "PublishedCell", "Response", "Role", "Row", "RowLog", "Sampling",
     "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "TooDeepError", "Trace", "Verdict", "atomic",
-    "check_nesting", "disk_problem", "disk_refusal", "first_problem", "heard_signals", "is_locked",
+    "check_nesting", "disk_problem", "disk_refusal", "exit_code", "first_problem", "heard_signals", "is_locked",
     "leave_closed_terminal", "lock_file", "one_at_a_time", "parse_json", "parse_json_lines", "prompt_sha",
     "published_cells", "read_json_lines", "read_rows", "require_openable", "scan_json_lines", "scan_rows",
     "stop_handlers_restored", "stops_held", "stops_raised", "tally", "too_deep_at", "turn_problem",

@@ -16,17 +16,18 @@ The page opens without a network. It is one file; the texts of a long report lie
 import sys
 from pathlib import Path
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, exit_code
 
 _OPTIONS = {"out": "report.html", "study": "docs/study/output_cap.md", "wandb": "my-team/lwexp"}
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command and return its exit code: 0 done, 2 an error that the user can correct."""
-    if not arguments or {"--help", "-h"} & set(arguments):
-        print(__doc__)
-        return 0 if arguments else 2
-    try:
+    """Run the command and return its exit code, as listed in records/endings.py."""
+
+    def checked() -> int:
+        if not arguments or {"--help", "-h"} & set(arguments):
+            print(__doc__)
+            return 0 if arguments else 2
         paths, options = read_arguments(arguments)
         from lwexp.report.build import make_reports
         from lwexp.runs.logs import console_log
@@ -35,11 +36,9 @@ def main(arguments: list[str]) -> int:
         out = Path(options["out"]) if "out" in options else None
         for name, place in make_reports(paths, out, options.get("study"), options.get("wandb")).items():
             print(f"{name}: {place}")
-    except LwexpError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(checked, again="run the same command again")
 
 
 def read_arguments(arguments: list[str]) -> tuple[list[str], dict[str, str]]:

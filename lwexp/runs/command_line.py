@@ -1,16 +1,14 @@
 """Commands that take a few key=value options instead of a config, such as ``python -m lwexp.export run=newest``."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from lwexp.records import LwexpError, Preempted, disk_problem, stops_raised
+from lwexp.records import LwexpError, exit_code
 
 
 def run_command(
     name: str, words: Sequence[str], usage: str, examples: Mapping[str, str], work: Callable[[dict[str, str]], None]
 ) -> int:
-    """Run a command and return its exit code: 0 done, 2 a mistake that the user can fix, 130 after Ctrl-C, 143
-    after a stop signal.
+    """Run a command and return its exit code, as listed in records/endings.py.
 
     Args:
         name: Name of the command, for messages.
@@ -19,27 +17,15 @@ def run_command(
         examples: Option -> example value, for the message about a missing value.
         work: Called with the given options; its ``LwexpError`` is printed in one line.
     """
-    if not words or {"--help", "-h"} & set(words):
-        print(usage)
-        return 0 if words else 2
-    try:
-        with stops_raised():
-            work(dict(_option(name, word, examples) for word in words))
-    except LwexpError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except Preempted as told:
-        print(f"{told}; run the same command again", file=sys.stderr)
-        return 143
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        if (problem := disk_problem(error)) is None:
-            raise
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
-    return 0
+
+    def checked() -> int:
+        if not words or {"--help", "-h"} & set(words):
+            print(usage)
+            return 0 if words else 2
+        work(dict(_option(name, word, examples) for word in words))
+        return 0
+
+    return exit_code(checked, again="run the same command again", ctrl_c=None)
 
 
 def _option(name: str, word: str, examples: Mapping[str, str]) -> tuple[str, str]:
