@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lwexp.runs import trial_runner
-from lwexp.runs.jobs import silence, slurm_jobs, slurm_queue
+from lwexp.runs.jobs import runner, silence, slurm_jobs, slurm_queue
 from tests.runs.slurm_commands import Clock, Commands, submitted_sweep
 
 
@@ -25,6 +24,6 @@ def submitted(tmp_path: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    for module in (silence, slurm_jobs, trial_runner):
+    for module in (runner, silence, slurm_jobs):
         monkeypatch.setattr(module, "time", found)
     return found

@@ -11,7 +11,7 @@ from lwexp.config.sweep_keys import Slurm, Subprocess
 from lwexp.recipe import sweep_jobs
 from lwexp.records import LwexpError, stop_handlers_restored
 from lwexp.runs import trial_runner
-from lwexp.runs.jobs import job_process
+from lwexp.runs.jobs import job_process, runner
 from lwexp.runs.jobs.batch_script import batch_script
 from lwexp.runs.jobs.job_process import JobFile, exit_path, job_path
 from lwexp.runs.trial_process import TrialProcess
@@ -69,8 +69,8 @@ def test_ctrl_c_marks_only_jobs_that_were_cancelled(
         raise KeyboardInterrupt
 
     commands.answers |= {"squeue": (0, "17|RUNNING|None\n18|RUNNING|None\n", ""), "scancel": answer}
-    monkeypatch.setattr(trial_runner, "_wants_to_cancel", lambda _: True)
-    monkeypatch.setattr("lwexp.runs.trial_runner.time.sleep", ctrl_c)
+    monkeypatch.setattr(runner, "_wants_to_cancel", lambda _: True)
+    monkeypatch.setattr("lwexp.runs.jobs.runner.time.sleep", ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         trial_runner.watch_jobs(read_trials(submitted), submitted, Slurm())
     assert statuses(submitted) == [status, status]

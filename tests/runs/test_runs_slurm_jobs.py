@@ -2,14 +2,16 @@
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lwexp.config.sweep_keys import Slurm
-from lwexp.runs.jobs import slurm_jobs, slurm_queue
+from lwexp.runs.jobs import runner, slurm_jobs, slurm_queue
 from lwexp.runs.jobs.job_process import exit_path
 from lwexp.runs.jobs.slurm_jobs import SlurmJobs
+from lwexp.runs.progress import counted
 from lwexp.runs.trial_runner import run_trials
 from lwexp.runs.trials import make_trials, write_trials
 
@@ -167,12 +169,22 @@ def test_a_second_start_watches_the_jobs_of_the_first_and_submits_what_is_missin
     assert [trial.status for trial in again] == ["running"] * 3
 
 
-def test_a_refusal_of_sbatch_is_one_line_and_the_other_trials_go_on(tmp_path, slurm, caplog):
-    folder = tmp_path / "sweep"
+def test_a_refusal_of_sbatch_is_one_line_and_the_other_trials_go_on(tmp_path, slurm, monkeypatch):
+    folder, counts = tmp_path / "sweep", []
+
+    @contextmanager
+    def kept(*about):
+        with counted(*about) as count:
+            counts.append(count)
+            yield count
+
+    monkeypatch.setattr(runner, "counted", kept)
     trials = make_trials(folder, [["lr=1"], ["lr=2"]])
     run_trials(["script.py"], trials, Slurm(partition="nosuch"), folder)
     assert [trial.status for trial in trials] == ["failed", "failed"]
     assert trials[0].reason == "sbatch refused the job: invalid partition specified: nosuch"
+    (count,) = counts
+    assert (count.done, count.total) == (2, 2)
 
 
 @pytest.mark.parametrize(("state", "queued"), [("RUNNING", True), ("COMPLETING", False)])
