@@ -44,15 +44,21 @@ class Group:
     def findings(self) -> Findings:
         return find(self.evaluations, self.metrics)
 
+    @property
+    def silent(self) -> list[Evaluation]:
+        """Models whose answers are all missing; the others are compared without them."""
+        return [each for each in self.evaluations if not each.prompts]
+
     @cached_property
     def common(self) -> frozenset[str]:
-        """Ids of the prompts that every model answered."""
-        return frozenset.intersection(*(each.prompts for each in self.evaluations))
+        """Ids of the prompts that every model answered, of those that answered any."""
+        answered = [each.prompts for each in self.evaluations if each.prompts]
+        return frozenset.intersection(*answered) if answered else frozenset()
 
     @property
     def is_uneven(self) -> bool:
         """Whether some models answered prompts that others did not, so that their means are not comparable."""
-        return any(each.prompts != self.common for each in self.evaluations)
+        return any(each.prompts != self.common for each in self.evaluations if each.prompts)
 
     @cached_property
     def common_cells(self) -> list[tuple[Evaluation, Cell]]:
@@ -69,15 +75,21 @@ class Group:
 
     @property
     def coverage(self) -> str:
-        """A sentence on prompts that not all models answered; empty if all did."""
+        """What to know if not all models answered all prompts; empty if they did."""
+        silent, others = self.silent, len(self.evaluations) - len(self.silent)
+        none = f"Every answer of {' and '.join(each.named for each in silent)} is missing." if silent and others else ""
         if not self.is_uneven:
-            return ""
-        if not self.common:
-            return "No prompt was answered by all models, so their means are not comparable."
-        return (
-            f"The models did not answer the same prompts. They are compared on the {len(self.common):,} of "
-            f"{self.asked_prompts:,} prompts that all of them answered; other means are over each model's own answers."
-        )
+            return none
+        if self.common:
+            said = (
+                f"{'The others' if silent else 'The models'} did not answer the same prompts. They are compared on the "
+                f"{len(self.common):,} of {self.asked_prompts:,} prompts that all of them answered; other means are "
+                "over each model's own answers."
+            )
+        else:
+            whom = "all others" if silent else "all models"
+            said = f"No prompt was answered by {whom}, so their means are not comparable."
+        return f"{none} {said}".strip()
 
     @property
     def judge_check(self) -> str:

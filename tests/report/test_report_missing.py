@@ -124,6 +124,19 @@ def test_models_without_a_common_prompt_are_not_ranked(tmp_path):
     compare([short, long], tmp_path / "report.html")
 
 
+def test_a_model_without_answers_does_not_stop_the_comparison_of_the_others(runs, tmp_path, capsys):
+    none = make(tmp_path, "none", lambda required: None)
+    (group,) = load([*runs, none]).groups
+    assert group.coverage.startswith("Every answer of ")
+    assert "The others did not answer the same prompts. They are compared on the 4 of 8 prompts" in group.coverage
+    (group,) = load([runs[0], none]).groups
+    assert quoted(group.coverage) == 'Every answer of "none" is missing.'
+    compare([*runs, none], tmp_path / "report.html")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "No prompt was answered" not in told
+    assert CLAIM in told
+
+
 def test_one_model_says_how_many_prompts_its_mean_is_over(runs):
     (group,) = load(runs[1:]).groups
     assert quoted(group.findings.headline).startswith(
