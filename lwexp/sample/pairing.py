@@ -124,7 +124,8 @@ class _Prompts:
 
     def named_by(self, answer: GivenAnswer) -> list[Prompt]:
         """The prompts that an answer's ids name; also in the forms ``<bench>/<id>`` and lwexp's ``<id>#<repeat>``."""
-        spelled = [form for id in answer.ids for form in (id, _REPEAT.sub("", id), id.removeprefix(f"{self._bench}/"))]
+        bare = [form for id in answer.ids for form in (id, _REPEAT.sub("", id))]
+        spelled = [form for id in bare for form in (id, id.removeprefix(f"{self._bench}/"))]
         found = {form: self._by_id[form] for form in spelled if form in self._by_id}
         return list({prompt.id: prompt for prompt in found.values()}.values())
 

@@ -4,12 +4,14 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lwexp.extend.rows import ANSWER_FORMATS
+from lwexp.records import LwexpError
 from tests import ROOT
-from tests.sample.answer_rows import FAILED, FILES, TEA, batch, lines, read, said, sample, user
+from tests.sample.answer_rows import FAILED, FILES, LLAMA2, RAIN, TEA, batch, evalscope, lines, read, said, sample, user
 
 
 @pytest.mark.parametrize("tool", FILES)
@@ -51,6 +53,44 @@ def test_lists_and_epochs_are_repeats(tmp_path: Path) -> None:
     samples = [sample(1, TEA, "a"), sample(1, TEA, "b b") | {"epoch": 2}]
     rows = read(tmp_path / "log.json", json.dumps({"samples": samples}))
     assert [(row.id, row.text) for row in rows[:2]] == [("b-1#0", "a"), ("b-1#1", "b b")]
+
+
+def test_rows_of_one_prompt_with_indices_of_their_own_are_evalscopes_repeats(tmp_path: Path) -> None:
+    content = [evalscope(1, TEA, "b b"), evalscope(0, TEA, "a"), evalscope(2, RAIN, "c"), evalscope(3, RAIN, "d")]
+    rows = read(tmp_path / "a.jsonl", lines(*content))
+    assert [(row.id, row.text) for row in rows] == [
+        ("b-1#0", "a"), ("b-1#1", "b b"), ("b-2#0", "c"), ("b-2#1", "d")
+    ]  # fmt: skip
+    with pytest.raises(LwexpError, match=r"1 answers come twice; .*: line 3 answers b-1 as line 1 does"):
+        read(tmp_path / "a.jsonl", lines(*content[:2], content[0]))
+
+
+def test_a_custom_id_may_end_with_the_number_of_its_repeat(tmp_path: Path) -> None:
+    failed = FAILED | {"custom_id": "b/b-2#0"}
+    content = lines(batch("b/b-1#1", "b b"), batch("b-1#0", "a"), failed, batch("b/b-2#1", "c"))
+    assert [(row.id, row.text, row.finish_reason) for row in read(tmp_path / "a.jsonl", content)] == [
+        ("b-1#0", "a", "stop"), ("b-1#1", "b b", "stop"), ("b-2#0", "", "error"), ("b-2#1", "c", "stop")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": LLAMA2.format(RAIN), "predict": None}, {"origin_prompt": RAIN, "prediction": None},
+        {"messages": [user(RAIN)], "response": None}, {"messages": [user(RAIN), said("")], "response": None},
+        {"prompt": RAIN, "response": None}, {"instruction": RAIN, "output": None},
+    ],
+)  # fmt: skip
+def test_null_is_a_missing_answer_in_every_format(row: dict[str, Any], tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.jsonl", lines(row))
+    assert [(row.text, row.finish_reason) for row in rows] == [("", "error"), ("", "error")]
+    assert [row.model for row in rows] == ["a", "a"]
+
+
+@pytest.mark.parametrize("column", ["model", "model_name", "model_id", "generator"])
+def test_the_model_is_named_in_one_of_four_columns(column: str, tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.jsonl", lines({"prompt": TEA, "response": "a", column: "glm"}))
+    assert {row.model for row in rows} == {"glm"}
 
 
 def test_a_custom_id_of_ones_own_does_not_make_a_batch(tmp_path: Path) -> None:

@@ -21,6 +21,6 @@ class LlamaFactory(AnswerFormat):
         return "predict" in row and "prompt" in row
 
     def answers(self, row: JsonRow) -> list[GivenAnswer]:
-        if not isinstance(row["predict"], str):
-            raise BrokenRowError("wrong_type", f"predict is {row['predict']!r:.60}, wanted text")
+        if not isinstance(row["predict"], str | None):
+            raise BrokenRowError("wrong_type", f"predict is {row['predict']!r:.60}, wanted text or null")
         return [GivenAnswer(row["predict"], str(row["prompt"]), is_templated=True)]

@@ -26,7 +26,7 @@ class OpenCompass(AnswerFormat):
         """One answer, or one per text in a list of predictions."""
         given = row["prediction"]
         texts = given if isinstance(given, list) else [given]
-        if not all(isinstance(text, str) for text in texts):
-            raise BrokenRowError("wrong_type", f"prediction is {given!r:.60}, wanted text")
+        if not all(isinstance(text, str | None) for text in texts):
+            raise BrokenRowError("wrong_type", f"prediction is {given!r:.60}, wanted text or null")
         prompt = prompt_in(row["origin_prompt"])
         return [GivenAnswer(text, prompt, is_templated=True, repeat=number) for number, text in enumerate(texts)]

@@ -12,6 +12,7 @@ from lwexp.records import Sampling, first_problem, parse_json
 # The first name is the release's, the second is lwexp's.
 ANSWER_COLUMNS = ("response", "text", "answer", "output", "completion", "generation", "generated_text", "prediction")
 
+_MODEL = ("model", "model_name", "model_id", "generator")  # the last is AlpacaEval's
 _REASONING = ("reasoning_content", "reasoning")  # names that servers use; lwexp uses the second
 
 # Names that servers and tools give to the same ends.
@@ -90,7 +91,7 @@ def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAns
         bench=str(row["bench"]) if row.get("bench") else None,
         required_words=asked if isinstance(asked, int) else None,
         repeat=repeat,
-        model=str(row["model"]) if row.get("model") else None,
+        model=next((str(row[column]) for column in _MODEL if row.get(column)), None),
         reasoning=reasoning_of(row),
         finish_reason=str(reason) if reason else None,
         sampling=sampling,
