@@ -51,8 +51,9 @@ def fit_line(points: Sequence[tuple[float, float]]) -> CapFit | None:
     line = stats.linregress(*(np.log10(side) for side in zip(*points, strict=True)))
     slope, n = float(line.slope), len(points)
     half = float(stats.t.ppf(0.975, n - 2) * line.stderr) if n > 2 else None
-    rank = rank_correlation(*zip(*points, strict=True))
-    of_means = rank_correlation(xs, [fmean(y for x, y in points if x == each) for each in xs])
+    # Equal answers at all caps do not follow the caps, so they count as not correlated.
+    rank = rank_correlation(*zip(*points, strict=True)) or 0.0
+    of_means = rank_correlation(xs, [fmean(y for x, y in points if x == each) for each in xs]) or 0.0
     spread = None if half is None else (slope - half, slope + half)
     return CapFit(slope, spread, float(line.intercept), float(line.rvalue**2), rank, n, of_means)
 

@@ -49,7 +49,7 @@ def _group_summary(group: Group) -> GroupSummary:
         for each, part in (group.common_cells if group.is_uneven else [])
     }
     return GroupSummary(
-        models=models, seeds=list(group.seeds), judge=group.judge, bench=group.bench, coverage=group.coverage,
+        models=models, seeds=list(group.seeds), judge=group.judge, bench=group.bench, coverage=quoted(group.coverage),
         common=common, checks=checks,
     )  # fmt: skip
 

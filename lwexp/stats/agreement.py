@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rho; equal values share the mean of their ranks. 0 if one side is constant."""
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Spearman's rho; equal values share the mean of their ranks. None if all values of one side are equal."""
     ranks = [_ranks(side) for side in (a, b)]
     middle = (len(a) - 1) / 2
     products = sum((x - middle) * (y - middle) for x, y in zip(*ranks, strict=True))
     squares = [sum((x - middle) ** 2 for x in side) for side in ranks]
-    return products / (squares[0] * squares[1]) ** 0.5 if all(squares) else 0.0
+    return products / (squares[0] * squares[1]) ** 0.5 if all(squares) else None
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

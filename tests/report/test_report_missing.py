@@ -132,6 +132,8 @@ def test_a_model_without_answers_does_not_stop_the_comparison_of_the_others(runs
     (group,) = load([runs[0], none]).groups
     assert quoted(group.coverage) == 'Every answer of "none" is missing.'
     compare([*runs, none], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text() + (tmp_path / "summary.json").read_text()
+    assert [mark for mark in ("U+E000", "ue000", "\ue000") if mark in page] == []
     told = " ".join(capsys.readouterr().out.split())
     assert "No prompt was answered" not in told
     assert CLAIM in told

@@ -3,12 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lwexp.records import Response, write_rows
 from lwexp.report import compare
 from lwexp.report.load import load
+from lwexp.runs.summaries import PairedDifference, RegressionSummary
 from lwexp.score.checks import check
 from lwexp.score.texts import segments
 from tests.report import report_runs
@@ -59,6 +61,40 @@ def test_two_judges_of_the_same_answers_stand_side_by_side(tmp_path: Path) -> No
     assert re.search(
         r"\| S\\?_q \| x/strict / x/mild \| +4 \| 65.00 / 65.00 \| +0.80 \|", out.with_suffix(".md").read_text()
     )
+
+
+def test_a_judge_that_scores_all_alike_has_no_rank_correlation(tmp_path: Path) -> None:
+    runs = [
+        judged_run(tmp_path, "a-00000001", "x/strict", [50, 60, 70, 80]),
+        judged_run(tmp_path, "b-00000002", "x/same", [50, 50, 50, 50]),
+    ]
+    out = compare(runs, tmp_path / "report.html")
+    assert json.loads((tmp_path / "summary.json").read_text())["judges"][0]["agreement"]["S_q"]["spearman"] is None
+    assert re.search(r"\| 4 \| 65.00 / 50.00 \| \N{EN DASH} \|", out.with_suffix(".md").read_text())
+
+
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ({}, "No prompt has a score on both sides."),
+        ({"all": {"S_l": (1, None)}}, "Both sides share a single prompt, which shows no difference for certain."),
+        ({"all": {"S_l": (4, (1.0, 9.0))}}, "this older comparison has no p values"),
+    ],
+)
+def test_a_comparison_without_intervals_says_why(ranges: dict[str, Any], said: str, tmp_path: Path) -> None:
+    run = judged_run(tmp_path, "a-00000001", "x/strict", [50, 60, 70, 80])
+    cells = {
+        part: {
+            name: PairedDifference(n=n, ours=60, other=55, difference=5, interval=interval, is_worse=False)
+            for name, (n, interval) in scores.items()
+        }
+        for part, scores in ranges.items()
+    }
+    RegressionSummary(other="eval-b-00000002", ranges=cells).write(run)
+    page = compare([run], tmp_path / "report.html").read_text()
+    sentences = ("No prompt has a score on both", "Both sides share a single prompt", "this older comparison has")
+    assert [text for text in sentences if text in page] == [text for text in sentences if text in said]
+    assert said in page
 
 
 @pytest.mark.parametrize(("judge", "texts"), [("x/strict", TEXTS), ("x/mild", [text + " more" for text in TEXTS])])

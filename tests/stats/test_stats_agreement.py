@@ -11,4 +11,4 @@ def test_rank_correlation_agrees_with_scipy():
     a, b = [50, 100, 100, 400, 800], [64, 120, 118, 457, 430]
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert rank_correlation([1, 2, 3], [30, 20, 10]) == -1
-    assert rank_correlation([1, 2, 3], [5, 5, 5]) == 0
+    assert rank_correlation([1, 2, 3], [5, 5, 5]) is None

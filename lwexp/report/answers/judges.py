@@ -27,8 +27,8 @@ class Agreement(NamedTuple):
 
     name: str
     means: tuple[float, float]
-    correlation: float
-    """Spearman's, over answers."""
+    correlation: float | None
+    """Spearman's, over answers; None if a judge gave all of them the same score."""
     alpha: float | None
     """Krippendorff's, for interval data."""
     apart: float
