@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lwexp.records import LwexpError, TooDeepError, parse_json, read_json_lines, too_deep_at
+from lwexp.text.plain import one_line
 
 COLUMNS = ("prompt", "length", "type", "id", "language", "length_kind", "length_range")
 
@@ -43,7 +44,8 @@ def value_at(row: dict[str, Any], path: str) -> Any:
 
 def wanted_columns(row: object, columns: list[str]) -> str:
     """What a row needs, what it has, and how to name another column."""
-    there = f"the row has {', '.join(map(str, row))[:160]}" if isinstance(row, dict) and row else f"got {row!r:.60}"
+    keys = one_line(", ".join(map(str, row)), 160) if isinstance(row, dict) else ""
+    there = f"the row has {keys}" if keys else f"got {row!r:.60}"
     return (
         f"wanted {', '.join(columns)} and, optionally, type; {there}; if a column has another name, say so: "
         f"'bench.fields={{{columns[0]}: <its name>}}'"

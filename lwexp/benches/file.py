@@ -15,7 +15,7 @@ from lwexp.benches.columns import COLUMNS, RULES, numbered_rows, value_at, wante
 from lwexp.extend import Bench, Key, register
 from lwexp.records import LengthRule, LwexpError, Prompt, first_problem
 from lwexp.text.encodable import Replaced, encodable_json
-from lwexp.text.plain import first_line
+from lwexp.text.plain import first_line, one_line
 from lwexp.text.words import language_of
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class FileBench(Bench):
                 row |= {ours: value for ours, value in named.items() if value is not None}
             missing = [column for column in columns if not isinstance(row, dict) or row.get(column) is None]
             if missing:
-                theirs = " and ".join(self.fields.get(column, column) for column in missing)
+                theirs = one_line(" and ".join(self.fields.get(column, column) for column in missing), 160)
                 raise LwexpError(f"{path} line {number}: {theirs} missing; {wanted_columns(row, columns)}")
             if not isinstance(row["prompt"], str) or not row["prompt"].strip():
                 raise LwexpError(f"{path} line {number}: prompt must be text, got {row['prompt']!r:.60}")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from lwexp.text.stated_lengths import COUNT, START, UNIT, Count, count_of
+from lwexp.text.stated_lengths import COUNT, GAP, START, UNIT, Count, count_of
 
 # Full-width digits, and the spaces and invisible characters that web pages leave in text.
 _PLAIN_SIGNS = str.maketrans("０１２３４５６７８９\u3000", "0123456789 ", "\u200b\u200c\u200d\u2060\ufeff")
@@ -49,9 +49,10 @@ _NO_OTHER_UNIT = r"(?!\s*(?:sentences?|lines?|pages?|minutes?|paragraphs?|%|句|
 _OR_SO = "(?:左右|上下|以上|以内)?"
 _COUNT_NAME = r"(?:word\s*(?:count|target|limit)|words|(?:target\s*)?length|字数|篇幅)"
 _NAMED_COUNT = re.compile(
-    rf"{_COUNT_NAME}[^\d:：]{{0,24}}[:：]\s*[^\d]{{0,16}}?{COUNT}(?:{UNIT}{_OR_SO}|{_NO_OTHER_UNIT})", re.IGNORECASE
+    rf"{_COUNT_NAME}[^\d:：]{{0,24}}[:：]{GAP}[^\d]{{0,16}}?{COUNT}(?:{UNIT}{_OR_SO}|{_NO_OTHER_UNIT})",
+    re.IGNORECASE,
 )
-_COUNT_IN_BRACKETS = re.compile(rf"[(（\[][^()（）\[\]]*?{COUNT}{UNIT}[^()（）\[\]]*[)）\]]", re.IGNORECASE)
+_COUNT_IN_BRACKETS = re.compile(rf"[(（\[][^()（）\[\]]*?{START}{COUNT}{UNIT}[^()（）\[\]]*+[)）\]]", re.IGNORECASE)
 _PLAIN_COUNT = re.compile(rf"{START}{COUNT}{UNIT}{_OR_SO}", re.IGNORECASE)
 _REMARK = re.compile(
     r"^\W*(?:total|in total|overall|altogether|here|below|sure|总|合计|共计|全文|以下|以上|下面|好的)", re.IGNORECASE
@@ -62,9 +63,12 @@ _POINT_NAME = re.compile(
     r"(?:main\s*points?|main\s*idea|focus|topic|主要内容|主要观点|要点|内容)\s*[:：]\s*", re.IGNORECASE
 )
 _EMPTY_BRACKETS = re.compile(
-    r"[(（\[]\s*(?:about|around|approximately|approx\.?|word\s*count|字数|约|大约)?\s*[:：]?\s*[)）\]]", re.IGNORECASE
+    r"[(（\[]\s*+(?:about|around|approximately|approx\.?|word\s*+count|字数|约|大约)?\s*+[:：]?\s*+[)）\]]",
+    re.IGNORECASE,
 )
-_LEFT_OF_A_COUNT = re.compile(r"(?:[-–—,，;；|]|\s)*(?:about|around|roughly|约|大约|不少于)?\s*$", re.IGNORECASE)
+_LEFT_OF_A_COUNT = re.compile(
+    r"(?<![-–—,，;；|\s])[-–—,，;；|\s]*+(?:about|around|roughly|约|大约|不少于)?\s*$", re.IGNORECASE
+)
 _EDGES = " \t~-–—－:：;；,，.。|、"
 
 

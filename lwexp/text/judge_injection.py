@@ -55,7 +55,7 @@ _FLAGS: dict[str, tuple[str, ...]] = {
     ),
     "role_marker": (
         r"<\|[a-z_]{2,30}\|>|\[/?inst\]|<</?sys>>",
-        r"^[ \t]*#{0,4}[ \t]*\[?(?:system|assistant|developer)(?: (?:prompt|message|note))?\]?[ \t]*[:：]",
+        r"^[ \t]*+#{0,4}[ \t]*+\[?(?:system|assistant|developer)(?: (?:prompt|message|note))?\]?[ \t]*[:：]",
     ),
     "template_slot": (r"\$(?:inst|response|request|code|part)\$",),
     # Invisible characters and those that change the reading direction; joiners of emoji and Arabic are left out.

@@ -27,10 +27,10 @@ _COMPILED = re.compile(
 # Every marker has one of these. Looking for them first spares most texts the search, which takes 7 ms for 10,000 words.
 _IN_MARKERS = ("<", "[INST]", "[/INST]", "[gMASK]", "### ")
 _LEADING = re.compile(
-    rf"(?:\s*(?:{'|'.join(_MARKERS.values())})\s*(?:(?:user|assistant|system|model)\n)?)+", re.MULTILINE
+    rf"(?:\s*(?:{'|'.join(_MARKERS.values())})\s*+(?:(?:user|assistant|system|model)\n)?)+", re.MULTILINE
 )
 _TEMPLATE = re.compile("|".join([*_MARKERS.values(), "<s>", "<bos>"]), re.MULTILINE)
-_ROLE = re.compile(r"\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:)")
+_ROLE = re.compile(r"(?<!\s)\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:)")
 # A request and its reply in plain words. A text that begins with a speaker is a dialogue, which is not cut.
 _ASKING = re.compile(r"^(?:Human|User):", re.MULTILINE)
 _REPLYING = re.compile(r"^(?:Assistant|AI):", re.MULTILINE)

@@ -22,10 +22,11 @@ _CLOSING = re.compile(
 _IN_CLOSING = ("</", "[/", "\u25c1/")  # looking for these first spares most texts the search
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>\w+)?<\|channel\|>")
 _CHANNEL = re.compile(
-    r"(?:<\|(?:end|return|call)\|>|\s)*(?:<\|start\|>\w+)?<\|channel\|>\s*(\w+)"
-    r"(?:[^<\n]*(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>|(?=\s))"
+    r"(?<!\s)(?:<\|(?:end|return|call)\|>|\s)*(?:<\|start\|>\w+)?<\|channel\|>\s*(\w++)"
+    r"(?:[^<\n]*+(?:<\|constrain\|>\s*\w++\s*)?<\|message\|>|(?=\s))"
 )
-_END_OF_CHANNEL = re.compile(r"(?:\s*<\|(?:end|return|call)\|>)+\s*$")
+_CUT_CHANNEL = re.compile(r"<\|channel\|>\s*\w*$")
+_END_OF_CHANNEL = re.compile(r"(?<!\s)(?:\s*<\|(?:end|return|call)\|>)+\s*$")
 # The same channels when the tokenizer has dropped special tokens: "analysisThe user wants ...assistantfinalOnce ...".
 _BARE_CHANNELS = re.compile(r"\s*analysis(?=[^a-z\s])(.*?)assistant\s*final(?=[^a-z])", re.DOTALL)
 _ANSWER = re.compile(r"\s*<answer>(.*?)(?:</answer>\s*)?$", re.DOTALL | re.IGNORECASE)
@@ -93,6 +94,9 @@ def _is_written_about(text: str, closing: re.Match[str]) -> bool:
 def _of_channels(text: str) -> Reasoned:
     """Split gpt-oss channels (analysis, commentary, final, each after a marker); the answer is the final channel."""
     starts = list(_CHANNEL.finditer(text))
+    if not starts:  # cut inside its first marker, or not a channel of gpt-oss
+        is_cut = _CUT_CHANNEL.search(text) is not None
+        return Reasoned("" if is_cut else text, "", is_finished=not is_cut)
     answer: list[str] = []
     thoughts: list[str] = []
     for start, following in zip(starts, [*starts[1:], None], strict=True):

@@ -23,15 +23,20 @@ _DIGITS = r"\d{1,3}(?:[,，'\u00a0\u2009\u202f]\d{3})+|\d+(?:\.\d+)?"
 _HAN_NUMBER = "[零〇一二两三四五六七八九十百千万]+"
 _ENGLISH_WORD = rf"(?:{'|'.join(sorted(_ENGLISH_NUMBERS, key=len, reverse=True))})"
 _ENGLISH_NUMBER = rf"(?:(?:a|{_ENGLISH_WORD}(?:[\s-]{_ENGLISH_WORD})?)[\s-](?:hundred|thousand)|{_ENGLISH_WORD})\b"
-_NUMBER = rf"(?:(?:{_DIGITS})\s*(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NUMBER}|{_ENGLISH_NUMBER})"
+# A gap has a limit, because a run of blanks would otherwise be scanned from each of its positions: a few thousand of
+# them took hours.
+_BLANKS = r"\s{0,20}"
+GAP = rf"{_BLANKS}+"
+"""Possessive: it gives no blank back, so gaps side by side are no further cost."""
+_NUMBER = rf"(?:(?:{_DIGITS}){_BLANKS}(?:[kK](?![A-Za-z])|千|万|thousand\b)?|{_HAN_NUMBER}|{_ENGLISH_NUMBER})"
 
-_ABOUT = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.|[~∼～≈±+]|大约|大概|约|近)?\s*"
-_TO = r"\s*(?:words?\s*)?(?:[-–—‐-‑~～∼－]|\bto\b|\band\b|至|到|、)\s*"
+_ABOUT = r"(?:about|around|approximately|approx\.?|roughly|circa|ca\.|[~∼～≈±+]|大约|大概|约|近)?" + _BLANKS
+_TO = rf"{GAP}(?:words?{GAP})?(?:[-–—‐-‑~～∼－]|\bto\b|\band\b|至|到|、){GAP}"
 COUNT = rf"{_ABOUT}(?P<low>{_NUMBER})\+?(?:(?:字|词)?{_TO}{_ABOUT}(?P<high>{_NUMBER}))?"
 """A count or a range of counts, with the groups ``low`` and ``high``."""
 UNIT = (
-    r"(?:\s*-?\s*(?:\+|plus|or more|多)?\s*(?:English |Chinese )?(?:words?\b|wds?\b)"
-    r"|\s*(?:多|余|来)?个?(?:汉|单|英文|中文)?(?:字(?![母体典幕段节号])|词(?![语汇组性])))"
+    rf"(?:{GAP}-?{GAP}(?:\+|plus|or more|多)?{GAP}(?:English |Chinese )?(?:words?\b|wds?\b)"
+    rf"|{GAP}(?:多|余|来)?个?(?:汉|单|英文|中文)?(?:字(?![母体典幕段节号])|词(?![语汇组性])))"
 )
 """The unit after a count."""
 
@@ -40,7 +45,7 @@ START = r"(?<![\dA-Za-z第$€¥零〇一二两三四五六七八九十百千万
 _STATED = re.compile(
     rf"{START}{COUNT}{UNIT}"
     # The unit may be missing if a label says what is counted: "字数要求：2000左右".
-    rf"|(?:字数|字符数|篇幅|word\s*(?:count|limit)|number of words|length)[^\d\n。；;]{{0,12}}?"
+    rf"|(?:字数|字符数|篇幅|word{_BLANKS}(?:count|limit)|number of words|length)[^\d\n。；;]{{0,12}}?"
     rf"{COUNT.replace('low', 'low2').replace('high', 'high2')}"
     r"(?![\d%％页章段分秒])(?!\s*(?:pages?|chapters?|paragraphs?|sentences?|min|sec|character))",
     re.IGNORECASE,

@@ -19,7 +19,7 @@ _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATIN_WORD = re.compile(r"\b[a-zA-Z]+\b")
 # UAX 29: "." and ":" join letters, and ".", "," and ";" digits.
 _ASCII_WORD = re.compile(
-    r"_*[A-Za-z0-9][A-Za-z0-9_]*(?:(?:(?<=[A-Za-z])[.:](?=[A-Za-z])|(?<=[0-9])[.,;](?=[0-9]))[A-Za-z0-9_]+)*"
+    r"(?:(?<!_)_+)?[A-Za-z0-9][A-Za-z0-9_]*(?:(?:(?<=[A-Za-z])[.:](?=[A-Za-z])|(?<=[0-9])[.,;](?=[0-9]))[A-Za-z0-9_]+)*"
 )
 _BETWEEN_WORDS = re.compile(r"\W")
 

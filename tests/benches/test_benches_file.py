@@ -104,6 +104,7 @@ def test_a_range_of_lengths_comes_from_the_row(tmp_path: Path) -> None:
     [
         ({"query": "x"}, "{}", "line 1: prompt and length missing; .* the row has query; .*bench.fields={prompt"),
         ({"text": "x"}, "{prompt: query}", "line 1: query and length missing; .* the row has text;"),
+        ({"te\nxt": "x"}, '{prompt: "que\nry"}', "line 1: que ry and length missing; .* the row has te xt;"),
         ({"prompt": "x", "length": 9, "length_kind": "roughly"}, "{}", "length_kind must be about, at least"),
         ({"prompt": "x", "length": 9, "length_kind": "between"}, "{}", "between needs length_range"),
     ],

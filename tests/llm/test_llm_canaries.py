@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -92,7 +93,7 @@ def unpacked(file: Path) -> Iterator[str]:
     if file.suffix == ".parquet":
         yield str(pq.read_table(file).to_pylist())
     if file.suffix == ".sqlite":
-        with sqlite3.connect(file) as db:
+        with closing(sqlite3.connect(file)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             yield str([db.execute(f"SELECT * FROM {table}").fetchall() for table in tables])
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_the_file_is_hardly_larger_than_its_answers(tmp_path: Path) -> None:
 def test_a_ledger_whose_table_is_ordered_by_keys_goes_on(tmp_path: Path) -> None:
     """Versions before this layout wrote ``WITHOUT ROWID`` and other places of the columns."""
     path = tmp_path / "l.sqlite"
-    with sqlite3.connect(path) as earlier:
+    with closing(sqlite3.connect(path)) as earlier, earlier:
         earlier.execute(
             "CREATE TABLE answers (key TEXT PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL,"
             " finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,"

@@ -53,6 +53,11 @@ def test_a_text_that_ends_within_its_reasoning_has_no_answer(text: str) -> None:
     assert split.reasoning.endswith("Perhaps I should")
 
 
+@pytest.mark.parametrize("text", ["<|channel|>", "<|channel|>anal", "<|start|>assistant<|channel|>analysis"])
+def test_a_text_cut_inside_its_first_channel_marker_has_no_answer(text: str) -> None:
+    assert split_reasoning(text) == Reasoned("", "", is_finished=False)
+
+
 ORDINARY = [
     "",
     TEXT,
@@ -65,6 +70,7 @@ ORDINARY = [
     "analysis of the assistantfinal exam",
     "<answer>42</answer>",
     "The <|channel|> mark of gpt-oss.",
+    "<|channel|>: a mark of gpt-oss.",
 ]
 
 

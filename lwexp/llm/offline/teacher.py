@@ -31,7 +31,7 @@ _INSTRUCTION = re.compile(
 _PLAN = re.compile(r"<plan>\n(.*?)\n</plan>|Writing steps:\s*\n(.*?)\n\s*Already written text:", re.DOTALL)
 _STEP = re.compile(r"<step>\n(.*?)\n</step>\s*$|now continue writing (.*?)\. If needed", re.DOTALL)
 _STEP_WORDS = re.compile(r"(?:Word Count|字数)\s*[:：]\s*(\d[\d,]*)")
-_WORDS = re.compile(r"(\d[\d,]*)\s*(?:-\s*)?(?:words?\b|字)")
+_WORDS = re.compile(r"(?<!\d)(?<!\d,)(\d[\d,]*)\s*(?:-\s*)?(?:words?\b|字)")
 _TOPIC = {
     "en": re.compile(r"\b(?:about|on|describing|titled)\s+(?:the topic of\s+)?([^.,;:?!\n]+)"),
     "zh": re.compile(r"(?:关于|介绍|以|围绕)([^，。；：？！\n]+?)(?:的文章|的文字|为题|[，。；：？！\n]|$)"),
