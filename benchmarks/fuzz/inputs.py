@@ -20,6 +20,11 @@ ODD_TEXTS = (
     "", " ", "\0", "\ud83d", "a\udc00b", "\ufeff", "\u202e", "\u2028", "nul\0l", "²", "٣", "=1+1", "<script>", "$INST$",
     "${oc.env:HOME}", "{{x}}", "%s", "../../etc/passwd", "a" * 300, "1e999", "-0", "NaN", "null", "[]", "'", '"', "\\",
     "Write 999999999999999999999999 words about tea.", "请写99999999999999999999字", "word " * 500,
+    # A search whose time grows with the square of a text's length needs minutes for these.
+    *(lead + unit * 20_000 for lead, unit in (
+        ("", " "), ("Tea.", "\n"), ("300", " "), ("[", "9"), ("(", "百"), ("", "_"), ("<|channel|>", "a"),
+        ("[INST]", "\n"),
+    )),
 )  # fmt: skip
 ODD_NUMBERS = (
     0, -1, 1, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**30, 1.5, -0.0, 1e308, float("inf"), float("-inf"),
