@@ -35,8 +35,9 @@ def collect_answers(
         found: list[tuple[str, Paired]] = []
         path = Path(config.responses)
         responses = read_responses(
-            path, prompts, config.bench.counter, bench=config.bench.name, failures=failures, scored=found
-        )
+            path, prompts, config.bench.counter, bench=config.bench.name, whole=config.bench.prompts(),
+            failures=failures, scored=found,
+        )  # fmt: skip
         ours = config.judge.model if isinstance(config.judge, AskedJudge) else None
         scored |= {id: _given(one, path, ours) for id, one in found}
         write_rows(out, responses)

@@ -30,6 +30,7 @@ def read_responses(
     counter: Counter = "longwriter",
     *,
     bench: str,
+    whole: Sequence[Prompt] | None = None,
     failures: list[Failure] | None = None,
     scored: list[tuple[str, Paired]] | None = None,
 ) -> list[Response]:
@@ -42,9 +43,10 @@ def read_responses(
 
     Args:
         path: A file of answers, or a folder of such files.
-        prompts: Of the bench.
+        prompts: Of the bench; those that are selected.
         counter: How words are counted.
         bench: The bench's name.
+        whole: All prompts of the bench; None if all are selected. Answers to the others are left out, and counted.
         failures: Filled with the answers that end within their reasoning.
         scored: Filled with the answers that another judge has scored, each with its response's id.
 
@@ -54,7 +56,7 @@ def read_responses(
     """
     answers = read_answers(path)
     model = _model_of(answers, path)
-    paired = pair(answers, prompts, bench=bench, origin=f"responses={path}")
+    paired = _selected(pair(answers, whole or prompts, bench=bench, origin=f"responses={path}"), prompts, path)
     responses = [response_to(one.prompt, one.answer, model, counter) for one in paired]
     found = {response.id: response for response in responses}
     if scored is not None:
@@ -79,12 +81,21 @@ def _model_of(answers: Sequence[Numbered], path: Path) -> str:
     return next(iter(found), path.stem)
 
 
+def _selected(paired: list[Paired], prompts: Sequence[Prompt], path: Path) -> list[Paired]:
+    wanted = {prompt.id for prompt in prompts}
+    kept = [one for one in paired if one.prompt.id in wanted]
+    if len(kept) < len(paired):
+        left_out = plural(len(paired) - len(kept), "answer")
+        log.info("%s: %s to prompts outside the selection of this evaluation left out", path, left_out)
+    return kept
+
+
 def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], model: str, path: Path) -> list[Response]:
-    repeats = 1 + max((response.repeat for response in found.values()), default=0)
+    repeats = sorted({response.repeat for response in found.values()}) or [0]  # others count them from 1, too
     ordered = [
         found.get(f"{prompt.id}#{repeat}") or Response.unanswered(prompt, repeat, model, None)
         for prompt in prompts
-        for repeat in range(repeats)
+        for repeat in repeats
     ]
     if reasoned := sum(bool(response.reasoning) for response in ordered):
         log.info("%s: %d answers hold reasoning, which is kept beside them", path, reasoned)

@@ -28,7 +28,7 @@ _PROBLEMS = {
     "other bench": "have only an id, and say that it is of another bench (choose that bench=)",
     "id alone": 'have only an id, which other benches may use, too; add to each its "prompt", or "bench": "{bench}"',
     "position": "have neither a prompt nor an id, and position does not count; add to each its prompt",
-    "stranger": "are to prompts that this bench does not have (choose the right bench= and bench.range=)",
+    "stranger": "are to prompts that this bench does not have (choose the right bench=)",
     "same text": "are to a text that several prompts of this bench share; add to each its prompt_id",
     "stray id": "have an id that this bench does not have, while others in the file have its ids; correct or remove it",
     "twice": 'come twice; keep one, give each a "repeat": 0, 1, ..., or evaluate two models one by one',

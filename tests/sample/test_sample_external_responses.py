@@ -1,6 +1,7 @@
 """External answers: matched by id or text; unknown and duplicate ones are named, missing ones counted."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,29 @@ def test_a_missing_answer_is_of_the_model_that_the_others_name(tmp_path: Path) -
     failed = pred(10, "") | {"response": None, "model": None}
     rows = given(tmp_path, failed, pred(20, "b") | {"model": "glm"})
     assert [(row.finish_reason, row.model) for row in rows] == [("error", "glm"), ("unknown", "glm"), ("error", "glm")]
+
+
+def test_repeats_may_be_counted_from_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = given(
+        tmp_path, *(pred(n, f"{k}") | {"repeat": k} for n in (10, 20, 30) for k in (1, 2) if (n, k) != (20, 2))
+    )
+    assert [row.text for row in rows] == ["1", "2", "1", "", "1", "2"]
+    assert "1 of 6 answers are missing and enter no mean: b-20#2" in caplog.text
+
+
+def test_answers_to_prompts_that_are_not_selected_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pred.jsonl"
+    path.write_text("".join(json.dumps(pred(n, "a")) + "\n" for n in (10, 20, 30)))
+    with caplog.at_level(logging.INFO):
+        rows = read_responses(path, PROMPTS[1:2], bench="b", whole=PROMPTS)
+    assert [(row.id, row.finish_reason) for row in rows] == [("b-20#0", "unknown")]
+    assert "2 answers to prompts outside the selection of this evaluation left out" in caplog.text
+    assert "missing" not in caplog.text
+    path.write_text(path.read_text() + json.dumps(pred(40, "d")))
+    with pytest.raises(LwexpError, match="1 answers are to prompts that this bench does not have"):
+        read_responses(path, PROMPTS[1:2], bench="b", whole=PROMPTS)
 
 
 def test_answers_of_two_models_are_no_evaluation(tmp_path: Path) -> None:
