@@ -42,6 +42,7 @@ def limited() -> Iterator[None]:
         pytest.param(lambda text: instruction_in(text, 300), "300" + "\n" * 50_000, id="lines after a number"),
         pytest.param(parse_plan, "[" + "9" * 30_000, id="digits after a bracket"),
         pytest.param(parse_plan, "(" + "百" * 10_000, id="Chinese numerals after a bracket"),
+        pytest.param(parse_plan, "Tea." + "\n" * 200_000 + "!", id="lines in a plan"),
         pytest.param(parse_plan, "Word Count: " + " " * 30_000, id="blanks after a label"),
         pytest.param(split_reasoning, "<|channel|>" + "a" * 100_000, id="one long name of a channel"),
         pytest.param(split_reasoning, "<|channel|>final<|message|>" + "\n" * 100_000, id="lines in a channel"),
