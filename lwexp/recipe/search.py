@@ -84,8 +84,8 @@ def run(sweep: Sweep, search: Search) -> None:
     A trial that was interrupted is repeated with the same settings; its own run resumes.
 
     Raises:
-        LwexpError: If another process works on the study and not both share it, or the first trials all fail for the
-            same mistake in their config.
+        LwexpError: If another process works on the study and not both share it, if the first trials all fail for the
+            same mistake in their config, or if a trial that has finished has no such metric.
     """
     load_optuna()
     _require_space(search)
@@ -193,14 +193,31 @@ def _stop_at_the_same_mistake(ended: Sequence[Trial]) -> None:
 
 
 def score_of(trial: Trial, metric: str) -> float | None:
-    """The metric of a trial's evaluation; None if the trial failed or was not evaluated."""
-    for path in trial.runs if trial.status == "finished" else ():
-        summary = ComparisonSummary.read(Path(path))
-        if summary is not None:
-            (model,) = summary.models.values()
-            value = getattr(model, metric, None)
-            return float(value) if value is not None and math.isfinite(value) else None
-    return None
+    """The metric of a trial's evaluation; None if the trial failed, or if the evaluation could not tell its value.
+
+    Raises:
+        LwexpError: If the trial was not evaluated, or evaluations have no such number: no trial would be scored.
+    """
+    if trial.status != "finished":
+        return None
+    found = next(filter(None, (ComparisonSummary.read(Path(path)) for path in trial.runs)), None)
+    if found is None:
+        raise LwexpError(
+            f"hydra.sweeper.metric={metric}: trial {trial.number + 1} was not evaluated, so it has no score; add "
+            f"evaluate_after=true to the command"
+        )
+    (model,) = found.models.values()
+    values = {name: getattr(model, name) for name in type(model).model_fields} | (model.model_extra or {})
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float | None)}
+    if metric not in numbers:
+        scores = ", ".join(
+            name for name, value in numbers.items() if value is not None and f"{name}_interval" in values
+        )
+        raise LwexpError(
+            f"hydra.sweeper.metric={metric}: an evaluation has no such number; choose {scores or 'one of summary.json'}"
+        )
+    value = numbers[metric]
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def _say_best(study: Study, metric: str) -> None:

@@ -59,7 +59,8 @@ def prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - stays open
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        with contextlib.suppress(OSError):  # the file behind the stream was replaced by a pipe, which has no position
+            sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _tell(*lines: str, code: int) -> int:

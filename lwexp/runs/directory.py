@@ -88,7 +88,12 @@ class RunDirectory(Run):
         if self.is_finished:
             return self
         require_openable(self.path / LOG)
-        self._lock = lock_file(self.path / LOCK, what=self.path)
+        lock = lock_file(self.path / LOCK, what=self.path)
+        if (now := Manifest.read(self.path)) is not None and now.status == "finished":
+            self.manifest = now  # another process has finished the run since this one opened it
+            lock.close()
+            return self
+        self._lock = lock
         self._log = attach_log(self.path / LOG)
         keep_progress_in(self.path)
         self.manifest.status = "running"
@@ -195,15 +200,20 @@ def open_run(
     )
     run = RunDirectory(path, manifest)
     if is_rank_zero():
-        try:
-            if old is not None:
-                _set_aside(old)
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LwexpError(f"cannot create the run directory {path}: {error.strerror}; set root=<folder>") from None
-        write_json(path / CONFIG, config.model_dump(mode="json"))
-        run._save()
+        _create(run, config, old)
     return run
+
+
+def _create(run: RunDirectory, config: Config, old: Run | None) -> None:
+    """Make the folder of a new run, and write its config and manifest; ``old`` is the finished run that is there."""
+    try:
+        if old is not None:
+            _set_aside(old)
+        run.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LwexpError(f"cannot create the run directory {run.path}: {error.strerror}; set root=<folder>") from None
+    write_json(run.path / CONFIG, config.model_dump(mode="json"))
+    run._save()
 
 
 def _found(stage: str, config: Config, name: str, inputs: Mapping[str, str]) -> tuple[Path, RunDirectory | None]:

@@ -12,7 +12,6 @@ The waiting process imports nothing heavy, forwards SIGTERM, stops all ranks whe
 of the first failed rank, or 0. The kernel kills its children with it, even after ``kill -9``.
 """
 
-import ctypes
 import logging
 import os
 import re
@@ -25,10 +24,10 @@ from collections.abc import Mapping
 from types import FrameType
 
 from lwexp.records import LwexpError, heard_signals
+from lwexp.records.children import signal_when_parent_dies
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _SI_KERNEL = 0x80
 """Sender (``si_code``) of a Ctrl-C in a terminal, which reaches all ranks by itself; that of ``kill -INT`` differs."""
 
@@ -123,7 +122,7 @@ def _start(shared: Mapping[str, str], rank: int, local: int) -> subprocess.Popen
 
 def _die_with_parent() -> None:
     """Run in the child before its program: the kernel kills the child when the parent ends, however it ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_when_parent_dies(signal.SIGKILL)
 
 
 def _watch(children: list[subprocess.Popen[bytes]], first_rank: int) -> int:

@@ -5,7 +5,6 @@ sweep again), and because CUDA memory and an active W&B run would leak into the 
 trial leads its own session, so that stopping it also stops its ranks.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from typing import IO
 
 from lwexp.config.folders import REPOSITORY
 from lwexp.records import LwexpError, is_locked, lock_file
+from lwexp.records.children import signal_when_parent_dies
 from lwexp.runs.launch import first_host, job_port
 from lwexp.runs.ranks import RANK_VARIABLES
 
@@ -29,7 +29,6 @@ RECORD_VARIABLE = "LWEXP_TRIAL_RECORD"
 SAVE_SECONDS_VARIABLE = "LWEXP_SAVE_SECONDS"
 GRACE_SECONDS = 120.0
 """From SIGTERM to SIGKILL: a training run saves a checkpoint in this time."""
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class TrialProcess:
         """Run in the child before the script: set its CPUs, and request a SIGTERM if the watching process dies."""
         if self.cores:
             os.sched_setaffinity(0, self.cores)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal_when_parent_dies(signal.SIGTERM)
 
 
 def sweep_of_this_process() -> str | None:

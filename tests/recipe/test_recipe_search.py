@@ -16,7 +16,7 @@ from lwexp.recipe import search
 from lwexp.recipe.study import Study
 from lwexp.recipe.sweep import Sweep
 from lwexp.records import LwexpError, lock_file
-from lwexp.runs.trials import read_trials
+from lwexp.runs.trials import Trial, read_trials
 
 # Stands in for train.py: its score is best at x = 3, and x = 7 crashes.
 SCRIPT = """
@@ -121,6 +121,42 @@ def test_a_mistake_that_all_trials_share_ends_the_search_after_three(tmp_path, m
 
     (folder,) = tmp_path.glob("search-x-*")
     assert len(read_trials(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("metric", "summary", "message"),
+    [
+        (
+            "S_1",
+            {"S_l": 7.0, "S_l_interval": [6, 8]},
+            r"metric=S_1: an evaluation has no such number; choose S_l$",
+        ),
+        ("seeds", {"seeds": [1]}, "metric=seeds: an evaluation has no such number; choose one of summary.json$"),
+        ("S_l", None, r"metric=S_l: trial 1 was not evaluated, so it has no score; add evaluate_after=true"),
+    ],
+)
+def test_a_metric_that_no_trial_would_have_ends_the_search_after_one(tmp_path, monkeypatch, metric, summary, message):
+    """Before, all twenty trials were trained and none was scored."""
+    monkeypatch.chdir(tmp_path)
+    line = '(run / "summary.json").write_text('
+    begin, _, rest = textwrap.dedent(SCRIPT).partition(line)
+    after = rest.partition("\n")[2]
+    told = "" if summary is None else f"{line}{json.dumps({'models': {'m': summary}})!r})\n"
+    (tmp_path / "script.py").write_text(begin + told + after)
+    wanted = search.Search({"x": IntDistribution(0, 6)}, [], 20, metric, "maximize", seed=0)
+    with pytest.raises(LwexpError, match=message):
+        search.run(Sweep([str(tmp_path / "script.py")], tmp_path, "x", Subprocess()), wanted)
+    assert len((tmp_path / "starts.txt").read_text().split()) == 1
+
+
+def test_a_score_that_an_evaluation_could_not_give_is_none(tmp_path):
+    """S_q without a judge, for example; a failed trial has none either."""
+    (tmp_path / "summary.json").write_text(json.dumps({"models": {"m": {"S_q": None, "S_l": 7.5}}}))
+    trial = Trial(0, [], "log", status="finished", runs=[str(tmp_path / "gone"), str(tmp_path)])
+    assert search.score_of(trial, "S_q") is None
+    assert search.score_of(trial, "S_l") == 7.5
+    trial.status = "failed"
+    assert search.score_of(trial, "nonsense") is None
 
 
 def test_trials_that_fail_in_different_ways_do_not_end_a_search(tmp_path, monkeypatch):

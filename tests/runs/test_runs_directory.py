@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from lwexp.config import compose
-from lwexp.records import LwexpError, Preempted
+from lwexp.records import LwexpError, Preempted, is_locked
 from lwexp.runs import Run, find_run, fingerprint, open_run
 from lwexp.runs.artifacts import Artifact, Manifest
 
@@ -45,6 +45,17 @@ def test_what_cannot_change_results_keeps_the_run_id(tmp_path, override):
 
 def test_other_inputs_are_another_run(tmp_path):
     assert opened(tmp_path, inputs={"a": "1"}).id != opened(tmp_path, inputs={"a": "2"}).id
+
+
+def test_a_run_that_another_process_finishes_after_it_was_opened_is_not_done_again(tmp_path):
+    first, second = opened(tmp_path), opened(tmp_path)
+    with first:
+        first.finish(Artifact(steps=3))
+    with second:
+        assert second.is_finished
+        assert second.manifest.results == {"steps": 3}
+    assert Run.load(second.path).manifest.starts == first.manifest.starts
+    assert not is_locked(second.path / "lock")
 
 
 def test_a_finished_run_is_found_finished_by_the_same_command(tmp_path):

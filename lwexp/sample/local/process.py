@@ -1,7 +1,6 @@
 """One worker as a process: started with its own device, and ended with everything it holds."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lwexp.config.folders import REPOSITORY
+from lwexp.records.children import signal_when_parent_dies
 
 MODULE = "lwexp.sample.local.worker"
 
-_PR_SET_PDEATHSIG = 1
 _LONGEST_LINE = 200
 
 
@@ -86,7 +85,7 @@ def _environment(place: Place) -> dict[str, str]:
 
 def _killed_with_its_parent() -> None:
     """Run in the child: the kernel kills it when the process that started it dies, even by ``kill -9``."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal_when_parent_dies(signal.SIGKILL)
 
 
 def places(workers: int, devices: Sequence[str], cores: int) -> list[Place]:

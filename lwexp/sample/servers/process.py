@@ -1,7 +1,6 @@
 """A server in a process of its own: started, waited for, and stopped with all its children."""
 
 import contextlib
-import ctypes
 import logging
 import os
 import shlex
@@ -18,6 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 
 from lwexp.records import LwexpError, stops_raised
+from lwexp.records.children import signal_when_parent_dies
 from lwexp.runs.progress import clock
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 DIRECT = build_opener(ProxyHandler({}))
 """Opens addresses of this machine, which a proxy of the environment would look for on its own."""
 
-_PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 5.0
 _REPORT_SECONDS = 15.0
@@ -151,7 +150,7 @@ class ServerProcess:
 
 def _told_when_parent_dies() -> None:
     """Run in the child: the kernel sends it SIGTERM when lwexp dies, even by ``kill -9``, so the server stops."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_when_parent_dies(signal.SIGTERM)
 
 
 def _watch(leader: int) -> subprocess.Popen[bytes]:

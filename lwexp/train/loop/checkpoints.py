@@ -52,33 +52,20 @@ def save_checkpoint(
     target = folder / f"step-{step:08d}"
     aside = folder / f"{target.name}.tmp"
     began = time.monotonic()
-
-    def begin() -> None:
-        # A killed process leaves a half-written checkpoint, perhaps of another step: 105 GiB for a 9B model.
-        for left in folder.glob("step-*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
-        aside.mkdir(parents=True)
-
-    def commit(known: Mapping[Path, FileHash]) -> None:
-        files = _list_files(aside, known)
-        write_json(aside / "files.json", {"step": step, "files": files})
-        _sync(aside, known)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-        _sync_folder(folder)
-        # A checkpoint of a later step was damaged when the run resumed from an earlier one: it does not count as kept.
-        for old in [path for path in _by_age(folder) if path.name <= target.name][:-keep]:
-            shutil.rmtree(old)
-        size = sum(entry.size for entry in files.values())
-        log.info("saved step %d: %s in %.1f s", step, _size(size), time.monotonic() - began)
-
     try:
         if is_rank_zero():
-            begin()
+            # A killed process leaves a half-written checkpoint, perhaps of another step: 105 GiB for a 9B model.
+            for left in folder.glob("step-*.tmp"):
+                shutil.rmtree(left, ignore_errors=True)
+            aside.mkdir(parents=True)
         barrier()
         parts = gather_from_ranks(write(aside / "state.ckpt") or {})  # also waits for all ranks
         if is_rank_zero():
-            commit({path: entry for part in parts for path, entry in part.items()})
+            size = _commit(aside, target, step, {path: entry for part in parts for path, entry in part.items()})
+            # A checkpoint of a later step was damaged when the run resumed before it: it does not count as kept.
+            for old in [path for path in _by_age(folder) if path.name <= target.name][:-keep]:
+                shutil.rmtree(old)
+            log.info("saved step %d: %s in %.1f s", step, _size(size), time.monotonic() - began)
     except (OSError, RuntimeError) as error:
         if (told := _interrupt_behind(error)) is not None:
             raise told from None
@@ -91,6 +78,17 @@ def save_checkpoint(
             f"Free some space and rerun the command"
         ) from error
     barrier()
+
+
+def _commit(aside: Path, target: Path, step: int, known: Mapping[Path, FileHash]) -> int:
+    """Make a written checkpoint valid: list and sync its files, then rename its folder. Returns its size in bytes."""
+    files = _list_files(aside, known)
+    write_json(aside / "files.json", {"step": step, "files": files})
+    _sync(aside, known)
+    shutil.rmtree(target, ignore_errors=True)
+    aside.rename(target)
+    _sync_folder(target.parent)
+    return sum(entry.size for entry in files.values())
 
 
 def raise_on_all_ranks(failure: OSError | RuntimeError | None) -> None:

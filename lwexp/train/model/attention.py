@@ -101,18 +101,28 @@ def packed_attention(
     longest = max_length or max(lengths)
     window = sliding_window if sliding_window is not None and sliding_window < longest else None
     documents = Documents(lengths, cu_seqlens, longest, window, softcap)
+    path = _path_for(choice, query, documents, type(module).__name__)
+    return PATHS[path](query, key, value, documents, scale), None
+
+
+def _path_for(choice: Attention, query: Queries, documents: Documents, layer: str) -> str:
+    """The path that runs: the chosen one, or for ``auto`` the best one that has what the documents need.
+
+    Raises:
+        LwexpError: If the chosen path cannot run on these tensors, or lacks what the layer asks for.
+    """
     path = best_path(query.device.type, query.dtype) if choice == "auto" else choice
     if not takes(path, documents):
         if choice != "auto":
-            kind = "softcap" if softcap is not None else "window"
+            kind = "softcap" if documents.softcap is not None else "window"
             raise LwexpError(
-                f"hardware.attention={path}: has no attention {kind}, which {type(module).__name__} asks for; "
+                f"hardware.attention={path}: has no attention {kind}, which {layer} asks for; "
                 f"set hardware.attention=auto"
             )
         path = "per_document"
     if path != "per_document" and (problem := unfit(query.device.type, query.dtype)):
         raise LwexpError(f"hardware.attention={path}: {problem}")
-    return PATHS[path](query, key, value, documents, scale), None
+    return path
 
 
 def best_path(device: str, dtype: torch.dtype) -> str:
