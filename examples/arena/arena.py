@@ -49,6 +49,9 @@ def main(words: list[str]) -> None:
     for rating in table:
         low, high = rating.interval
         print(f"{rating.score:7.0f}  [{low:.0f} to {high:.0f}]  {rating.games:4d} games  {rating.model}")
+    for run in runs:
+        if not any(run.id == rating.model for rating in table):
+            print(f"not rated: {run.id} has no answer that could be compared with another run's")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lwexp.records import LwexpError
 from lwexp.stats.intervals import LEVEL, Interval
 
 CENTRE, SPREAD = 1000.0, 400.0
@@ -41,6 +42,9 @@ def ratings(games: Sequence[Game], *, prior: float = 0.5) -> list[Rating]:
         prior: Wins that each side of every two models that met gets beside its own. Above 0, a model that won every
             game has a finite score.
 
+    Raises:
+        LwexpError: If some models never met the others; the points between them would mean nothing.
+
     Source: D. R. Hunter, MM algorithms for generalized Bradley-Terry models (2004); ties count half for each side.
     """
     import numpy as np
@@ -55,6 +59,7 @@ def ratings(games: Sequence[Game], *, prior: float = 0.5) -> list[Rating]:
         wins[row_of[game.prompt], a, b] += game.score
         wins[row_of[game.prompt], b, a] += 1 - game.score
     met = wins.sum(axis=0) + wins.sum(axis=0).T > 0
+    _check_all_met(models, met)
     drawn = np.random.default_rng(_SEED).multinomial(
         len(prompts), [1 / len(prompts)] * len(prompts), size=_RESAMPLES
     )  # how often each prompt is in each resample
@@ -69,6 +74,18 @@ def ratings(games: Sequence[Game], *, prior: float = 0.5) -> list[Rating]:
         for n, name in enumerate(models)
     ]
     return sorted(found, key=lambda rating: -rating.score)
+
+
+def _check_all_met(models: Sequence[str], met: Any) -> None:
+    reached, found = {0}, [0]
+    while found:
+        found = [n for n in range(len(models)) if n not in reached and any(met[n][other] for other in reached)]
+        reached |= set(found)
+    if others := [name for n, name in enumerate(models) if n not in reached]:
+        raise LwexpError(
+            f"{models[0]} and {others[0]} never met, not even through other models, so no rating compares them; give "
+            "only models that answered the same prompts"
+        )
 
 
 def _strengths(wins: Any) -> Any:

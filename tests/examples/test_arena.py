@@ -13,7 +13,7 @@ from tests.report import report_runs
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "arena"
 GOOD = "Part 1 of 1 looks at the history of tea. Farmers know it well. Here the text ends."
-TEXTS = {"good": GOOD, "same": "Tea is old. " * 4, "bad": "word " * 12}
+TEXTS = {"good": GOOD, "same": "Tea is old. " * 4, "bad": "word " * 12, "none": ""}
 
 
 def test_three_runs_are_rated_from_pairs_in_both_orders(tmp_path: Path) -> None:
@@ -23,12 +23,14 @@ def test_three_runs_are_rated_from_pairs_in_both_orders(tmp_path: Path) -> None:
     for name, text in TEXTS.items():
         run = report_runs.make_run(tmp_path / "mine", f"eval-{name}-00000001", "evaluate")
         prompt = "Please write about 50 words on the history of tea."
-        rows = [report_runs.response(f"p{n}", text=text, prompt=f"{prompt} {n}") for n in range(3)]
+        ends = {"finish_reason": "stop" if text else "error"}
+        rows = [report_runs.response(f"p{n}", text=text, prompt=f"{prompt} {n}", **ends) for n in range(3)]
         report_runs.write_jsonl(run / "responses.jsonl", rows)
     runs = [f"eval-{name}-00000001" for name in TEXTS]
     command = [sys.executable, "arena.py", *runs, "judge=offline", "out=played"]
     done = subprocess.run(command, cwd=tmp_path / "mine", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert f"not rated: {runs[3]} has no answer" in done.stdout
     assert len((EXAMPLE / "arena.py").read_text().splitlines()) <= 70
     found = json.loads((tmp_path / "mine" / "played" / "arena.json").read_text())["models"]
     assert found[0]["model"] == runs[0]

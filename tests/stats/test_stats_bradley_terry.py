@@ -4,6 +4,7 @@ from math import log10
 
 import pytest
 
+from lwexp.records import LwexpError
 from lwexp.stats.bradley_terry import Game, ratings
 
 
@@ -39,3 +40,10 @@ def test_equal_models_are_not_told_apart() -> None:
     best, worst = ratings(played("a", "b", 10, 20, 10))
     assert best.score == pytest.approx(worst.score)
     assert best.interval[0] < 1000 < best.interval[1]
+
+
+def test_models_that_never_met_are_not_rated_together() -> None:
+    apart = [*played("a", "b", 3, 0, 1), *played("c", "d", 1, 0, 3, start=9)]
+    with pytest.raises(LwexpError, match="a and c never met, not even through other models"):
+        ratings(apart)
+    assert len(ratings([*apart, *played("b", "d", 1, 1, 1, start=20)])) == 4
