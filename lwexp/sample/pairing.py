@@ -59,7 +59,7 @@ class _MispairedError(Exception):
 
 
 def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, origin: str) -> list[Paired]:
-    """Match answers with prompts, in the order of the answers.
+    """Match answers with prompts, in the order of the answers. A failed request that was repeated is left out.
 
     Args:
         answers: Of one file, or of several that make up one set of answers.
@@ -72,10 +72,9 @@ def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, 
             prompt. The message names the first kind of problem found, and up to three answers that have it.
     """
     book = _Prompts(prompts, bench)
-    paired: list[Paired] = []
+    paired: dict[tuple[str, int], Paired] = {}
     problems: dict[str, list[str]] = defaultdict(list)
     by_text_alone: list[Paired] = []
-    places: dict[tuple[str, int], str] = {}
     for place, answer in answers:
         try:
             prompt = book.prompt_of(answer)
@@ -83,20 +82,21 @@ def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, 
             problems[problem.kind].append(f"{place}: {problem}")
             continue
         found = Paired(place, answer, prompt)
-        paired.append(found)
         if answer.ids and not book.named_by(answer):
             by_text_alone.append(found)
-        first = places.setdefault((prompt.id, answer.repeat), place)
-        if first != place:
-            problems["twice"].append(f"{place} answers {prompt.id} as {first} does")
-    if any(book.named_by(found.answer) for found in paired):
+        first = paired.setdefault((prompt.id, answer.repeat), found)
+        if first.answer.text is None:
+            paired[prompt.id, answer.repeat] = found
+        elif first is not found and answer.text is not None:
+            problems["twice"].append(f"{place} answers {prompt.id} as {first.place} does")
+    if any(book.named_by(found.answer) for found in paired.values()):
         problems["stray id"] += [f"{f.place}: {f.answer.ids[0]!r:.60}" for f in by_text_alone]
     for kind, said in _PROBLEMS.items():
         if found_here := problems[kind]:
             more = f" and {len(found_here) - _NAMED} more" if len(found_here) > _NAMED else ""
             shown = "; ".join(found_here[:_NAMED])
             raise LwexpError(f"{origin}: {len(found_here)} answers {said.format(bench=bench)}: {shown}{more}")
-    return paired
+    return list(paired.values())
 
 
 def plain(text: str) -> str:

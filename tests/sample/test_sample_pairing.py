@@ -94,6 +94,16 @@ def test_prompts_that_differ_only_in_blanks_are_told_apart_by_their_own_blanks()
         paired(answer("Write\nabout rain."), prompts=prompts)
 
 
+def test_a_failed_request_gives_way_to_its_repetition() -> None:
+    failed = answer(TEA)._replace(text=None)
+    for answers in ([failed, answer(TEA)], [answer(TEA), failed], [failed, failed, answer(TEA), failed]):
+        numbered = [Numbered(f"line {number}", one) for number, one in enumerate(answers, 1)]
+        (found,) = pair(numbered, PROMPTS, bench="mine", origin="responses=pred.jsonl")
+        assert found.answer.text == "text"
+    with pytest.raises(LwexpError, match="line 3 answers 1 as line 2 does"):
+        paired(failed, answer(TEA), answer(TEA))
+
+
 def test_a_message_counts_all_and_names_three() -> None:
     with pytest.raises(LwexpError, match=r"4 answers .*line 1: .*; line 3: [^;]* and 1 more$"):
         paired(*[answer(f"Write about {n}.") for n in range(4)])
