@@ -8,3 +8,6 @@ MAX_CELL_CHARACTERS = 2**31 - 1
 
 MAX_DIGITS = 18
 """Of a whole number in a CSV cell, so that 64 bits hold it."""
+
+EXCEL_CHARACTERS = 32_767
+"""Of a cell in Excel, which cuts longer texts without a word, also in the CSV that it saves."""

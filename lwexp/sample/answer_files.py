@@ -15,7 +15,7 @@ from lwexp.extend.rows import ANSWER_FORMATS, AnswerFormat, RawRow
 from lwexp.records import LwexpError, TooDeepError, parse_json, too_deep_at
 from lwexp.rowfiles.csv_rows import read_csv
 from lwexp.rowfiles.json_rows import read_jsonl
-from lwexp.rowfiles.limits import MAX_DIGITS
+from lwexp.rowfiles.limits import EXCEL_CHARACTERS, MAX_DIGITS
 from lwexp.rowfiles.packed import DAMAGED, PARQUET, is_gzip, open_plain, refuse_other_encodings
 from lwexp.rowfiles.parquet_rows import read_parquet
 from lwexp.sample.answer_formats.parts import ANSWER_COLUMNS
@@ -92,6 +92,9 @@ def _answers(path: Path, origin: str, prefix: str) -> list[Numbered]:
         except _ODD_ROW as error:
             problem = f"{type(error).__name__}: {first_line(error)}"
             raise LwexpError(f"{origin} {place}: is not a row as {format.tool} writes it ({problem})") from error
+    if cut := sum(len(one.answer.text or "") == EXCEL_CHARACTERS for one in found):
+        said = "answer has" if cut == 1 else "answers have"
+        log.warning("%s: %d %s exactly %d characters, at which Excel cuts a cell", path, cut, said, EXCEL_CHARACTERS)
     log.info("%s: %s in the format of %s (%s)", path, plural(len(found), "answer"), format.tool, format.kind)
     return found
 

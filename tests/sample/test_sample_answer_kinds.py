@@ -123,3 +123,11 @@ def test_a_length_with_a_decimal_point_is_compared_with_the_benchs(tmp_path: Pat
         assert [row.text for row in read(tmp_path / name, content.format(RAIN, 20))] == ["", "c"]
         with pytest.raises(LwexpError, match=r"asked for another length .*: line \d: 30 words, where b-2 asks for 20"):
             read(tmp_path / name, content.format(RAIN, 30))
+
+
+def test_texts_that_are_as_long_as_excels_cells_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read(tmp_path / "a.csv", f'prompt,response\n{RAIN},{"x" * 32_767}\n"{TEA}",{"x" * 32_766}\n')
+    assert "1 answer has exactly 32767 characters, at which Excel cuts a cell" in caplog.text
+    caplog.clear()
+    read(tmp_path / "a.csv", f"prompt,response\n{RAIN},{'x' * 32_768}\n")
+    assert "Excel" not in caplog.text

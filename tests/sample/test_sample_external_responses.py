@@ -66,12 +66,20 @@ def test_tokens_that_ran_out_within_the_reasoning_of_its_own_field_are_a_failure
 
 @pytest.mark.parametrize("word", ["error", "abort", "insufficient_system_resource", "content_filter", "Recitation"])
 def test_a_text_that_its_server_broke_off_is_missing(tmp_path: Path, word: str) -> None:
-    """Half a text is no answer; words for a natural end, and words that are not known, change nothing."""
-    ends = [word, "end_turn", "length"]
+    """Half a text is no answer; words that are not known change nothing."""
+    ends = [word, "somehow", "length"]
     rows = given(
         tmp_path, *(pred(n, "half") | {"finish_reason": end} for n, end in zip((10, 20, 30), ends, strict=True))
     )
     assert [(row.text, row.finish_reason) for row in rows] == [("", "error"), ("half", "unknown"), ("half", "length")]
+
+
+@pytest.mark.parametrize(
+    ("stop", "length"), [("end_turn", "max_tokens"), ("STOP", "MAX_TOKENS"), ("eos_token", "max_new_tokens")]
+)
+def test_words_of_other_servers_for_an_end_are_understood(stop: str, length: str, tmp_path: Path) -> None:
+    rows = given(tmp_path, pred(10, "a") | {"finish_reason": stop}, pred(20, "b") | {"finish_reason": length})
+    assert [row.finish_reason for row in rows] == ["stop", "length", "error"]
 
 
 def test_our_own_file_keeps_sampling_repeats_and_ends(tmp_path: Path) -> None:

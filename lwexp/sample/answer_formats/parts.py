@@ -17,14 +17,15 @@ _REASONING = ("reasoning_content", "reasoning")  # names that servers use; lwexp
 
 # Names that servers and tools give to the same ends.
 _ENDS = {
-    "stop": "stop", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop",
-    "length": "length", "max_tokens": "length", "model_length": "length",
+    "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop",
+    "length": "length", "max_tokens": "length", "max_new_tokens": "length", "max_length": "length",
+    "max_output_tokens": "length", "model_length": "length",
 }  # fmt: skip
 
 
 def finish(reason: object) -> str:
     """``stop`` or ``length`` for a word that means the same; any other word is returned unchanged."""
-    return _ENDS.get(str(reason), str(reason))
+    return _ENDS.get(str(reason).lower(), str(reason))
 
 
 def text_of(content: object) -> tuple[str, str]:
@@ -93,7 +94,7 @@ def with_columns(row: JsonRow, text: str | None, prompt: str | None) -> GivenAns
         repeat=repeat,
         model=next((str(row[column]) for column in _MODEL if row.get(column)), None),
         reasoning=reasoning_of(row),
-        finish_reason=str(reason) if reason else None,
+        finish_reason=finish(reason) if reason else None,
         sampling=sampling,
         scores=row["scores"] if isinstance(row.get("scores"), Mapping) else {},
         judge=str(row["judge"]) if row.get("judge") else None,
