@@ -55,6 +55,8 @@ def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
         return f"{key}: is missing; choose a group file that has it, or add {key}=<value>"
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
+    if problem["type"] == "json_invalid":
+        return 'the config holds half a character, such as "\\ud83d" without its other half; remove it'
     if problem["type"] == "unknown_kind":
         return _unknown_kind(key, problem)
     shown = json.dumps(problem["input"], ensure_ascii=False)[:80]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lwexp.extend.rows import RawRow
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, refuse_special
 from lwexp.rowfiles.csv_rows import read_csv
 from lwexp.rowfiles.json_rows import read_json, read_jsonl
 from lwexp.rowfiles.packed import DAMAGED, open_plain, refuse_other_encodings
@@ -51,6 +51,7 @@ def read_file(path: Path) -> Iterator[RawRow]:
         LwexpError: If the file does not exist, has another ending, or is damaged as a whole.
     """
     wanted = ", ".join(FILE_ENDINGS)
+    refuse_special(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise LwexpError(f"{path} {what}; wanted a {wanted} file")

@@ -152,6 +152,8 @@ def _too_few(drawn: _Drawn[R]) -> str:
     read = drawn.passing + drawn.filtered + len(broken)
     if len(broken) == read and broken:
         return f"{key}: no row of {path} can be read ({read:,} in all); the first: {broken[0].detail}"
+    if not read:
+        return f"{key}: {path} holds no rows; give another file or folder"
     count = drawn.item.source.count
     wanted = "at least one row" if count is None else f"count={count:,}"
     fix = f"set {key}.count={drawn.passing} or less, or widen the source" if drawn.passing else "widen the word limits"

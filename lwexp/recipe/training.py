@@ -121,7 +121,7 @@ def plan_training(config: Config, *, may_lack_runs: bool) -> tuple[Description, 
     except LwexpError as error:
         problem = problem or (None if may_lack_runs or _only_newest_is_missing(config) else str(error))
         log.warning("no token counts in this plan, because there is no data yet: %s", error)
-    plan = describe_plan(config, rows, start.path / MODEL if start else None)
+    plan = describe_plan(config, rows, start.path / MODEL if start else None, stops=problem is not None)
     return plan, plan.refusal or problem
 
 
@@ -236,18 +236,18 @@ def _draw(config: Config, sources: Sequence[Resolved], run: RunDirectory | None)
 
 
 def _only_newest_is_missing(config: Config) -> bool:
-    """Whether each missing source is the newest run of a kind, which may not have been made yet."""
-    sources = getattr(config.mixture, config.objective.rows.section)
-    if not any(source.count != 0 for source in sources.values()):
-        return False
-    for name, source in sources.items():
-        if source.count == 0 or getattr(source, "run", None) == "newest":
+    """Whether sources are missing, and each is the newest run of a kind, which may not have been made yet."""
+    is_newest_missing = False
+    for name, source in getattr(config.mixture, config.objective.rows.section).items():
+        if source.count == 0:
             continue
         try:
             source.find(f"mixture.{config.objective.rows.section}.{name}", Path(config.root))
         except LwexpError:
-            return False
-    return True
+            if getattr(source, "run", None) != "newest":
+                return False
+            is_newest_missing = True
+    return is_newest_missing
 
 
 def _warn_off_policy(pair_runs: Sequence[Run], start: Run, kind: str) -> None:

@@ -19,7 +19,7 @@ from lwexp.records.evaluation import (
     SegmentCheck,
     Verdict,
 )
-from lwexp.records.file_state import FileState
+from lwexp.records.file_state import FileState, refuse_special
 from lwexp.records.files import (
     BadRow,
     RowLog,
@@ -76,7 +76,7 @@ __all__ = [
     "SegmentCheck", "StepTrace", "StoredRows", "TableWriter", "Tally", "TooDeepError", "Trace", "Verdict", "atomic",
     "check_nesting", "disk_problem", "disk_refusal", "exit_code", "first_problem", "heard_signals", "is_locked",
     "leave_closed_terminal", "lock_file", "one_at_a_time", "parse_json", "parse_json_lines", "prompt_sha",
-    "published_cells", "read_json_lines", "read_rows", "require_openable", "scan_json_lines", "scan_rows",
-    "stop_handlers_restored", "stops_held", "stops_raised", "tally", "too_deep_at", "turn_problem",
+    "published_cells", "read_json_lines", "read_rows", "refuse_special", "require_openable", "scan_json_lines",
+    "scan_rows", "stop_handlers_restored", "stops_held", "stops_raised", "tally", "too_deep_at", "turn_problem",
     "write_json", "write_rows", "write_text",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import select
 import sys
 from collections.abc import Callable
 
-from lwexp.records.disk import disk_problem
+from lwexp.records.disk import disk_problem, path_problem
 from lwexp.records.rows import LwexpError, Preempted
 from lwexp.records.stop import stops_raised
 
@@ -42,7 +42,7 @@ def exit_code(work: Callable[[], int | None], *, again: str, ctrl_c: str | None 
         said = str(told) or ctrl_c
         code = _tell(*([f"{said}; {again}"] if said else []), code=130)
     except Exception as error:
-        if (problem := disk_problem(error)) is None:
+        if (problem := disk_problem(error) or path_problem(error)) is None:
             raise
         code = _tell(f"error: {problem}", code=2)
     _give_up_lost_outputs()
@@ -66,7 +66,7 @@ def prepare_streams() -> None:
 def _tell(*lines: str, code: int) -> int:
     with contextlib.suppress(OSError):  # a full disk or a reader that has left: the exit code says it as well
         for line in lines:
-            print(line, file=sys.stderr)
+            print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     return code
 
 

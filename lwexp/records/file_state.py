@@ -6,6 +6,16 @@ from typing import NamedTuple, Self
 from lwexp.records.rows import LwexpError
 
 
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, socket or device: reading one may never end, and gives nothing the second time.
+
+    Raises:
+        LwexpError: Naming it.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise LwexpError(f"{path} is a pipe or a device; wanted a file, so write its content into one")
+
+
 class FileState(NamedTuple):
     """Size and times of change of a file, or of all files of a folder.
 

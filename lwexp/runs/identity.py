@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from lwexp.config.fields import sections_of, written
 from lwexp.config.schema import Config
 from lwexp.extend import Strict
 from lwexp.extend.settings import key_of
-from lwexp.records import parse_json, write_text
+from lwexp.records import parse_json, refuse_special, write_text
 from lwexp.records.checksums import shaping_files
 
 _HASHES = ".model_hashes.json"
@@ -115,7 +116,7 @@ def model_fingerprint(folder: Path, root: Path) -> str:
         found = known.get(place)
         content = found[-1] if found is not None and found[:-1] == state else fingerprint(file)
         hashes[place] = [*state, content]
-        digest.update(f"{name}\0{content}\0".encode())
+        digest.update(os.fsencode(name) + f"\0{content}\0".encode())
     if any(known.get(place) != row for place, row in hashes.items()):
         root.mkdir(parents=True, exist_ok=True)
         write_text(root / _HASHES, json.dumps(known | hashes))
@@ -136,14 +137,18 @@ def fingerprint(path: Path, leave_out: Collection[str] = ()) -> str:
     Args:
         path: The file or folder.
         leave_out: Names of files that do not count.
+
+    Raises:
+        LwexpError: If the path is a pipe or a device.
     """
+    refuse_special(path)
     digest = hashlib.sha256()
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and file.name not in leave_out)
     for file in files:
         if path.is_dir():
-            digest.update(str(file.relative_to(path)).encode() + b"\0")
+            digest.update(os.fsencode(file.relative_to(path)) + b"\0")
         with file.open("rb") as content:
             while chunk := content.read(1 << 20):
                 digest.update(chunk)

@@ -99,6 +99,22 @@ def test_what_only_this_machine_lacks_or_is_not_made_yet_is_no_refusal(
     assert "not on this machine: weights and tokenizer: zai-org/glm-4-9b-hf" in told
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "rows.jsonl holds no rows; give another file"), ('{"messages": 3}\n', "rows.jsonl line 1: ")],
+    ids=["no rows", "a broken row"],
+)
+def test_rows_that_stop_a_start_are_refused_although_their_file_is_there(
+    content: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "rows.jsonl").write_text(content)
+    words = ("experiment=own_data", "mixture.path={tmp}/rows.jsonl", "mixture.sources.mine.on_bad_row=error")
+    assert exit_code(words, folder, dry_run=True) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "this machine can run it" not in shown.out
+
+
 def test_the_exit_code_is_2(tmp_path: Path) -> None:
     done = forked.run(
         [sys.executable, "-m", "lwexp", "train", "model=llama31", "model.path=/models/x", "dry_run=true"],

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_it_is_one_line_and_exit_code_2(what: str, shell: str, capsys: pytest.Ca
     assert line == f"error: {words}; free some space or set root=<folder>, then run the same command again"
 
 
-@pytest.mark.parametrize("error", [ValueError("28"), PermissionError(errno.EACCES, "Permission denied", "/x")])
+@pytest.mark.parametrize("error", [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file", "/x")])
 def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
     def fails() -> None:
         raise error
@@ -68,6 +69,17 @@ def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
     assert disk_problem(error) is None
     with pytest.raises(type(error)):
         exit_after(fails)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR])
+def test_a_path_that_cannot_be_used_is_one_line(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        raise OSError(code, os.strerror(code), Path("/x"))
+
+    with pytest.raises(SystemExit) as left:
+        exit_after(fails)
+    words = f"error: /x cannot be used: {os.strerror(code)}; correct the path, or the permissions of its folders\n"
+    assert (left.value.code, capsys.readouterr().err) == (2, words)
 
 
 def test_a_status_that_cannot_be_written_does_not_hide_what_ended_the_run(

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from lwexp.extend import register
 from lwexp.extend.metric import JudgedMetric, JudgePrompt, Marks, Question
-from lwexp.records import LwexpError, Response
+from lwexp.records import LwexpError, Response, refuse_special
 from lwexp.text.encodable import encodable
 from lwexp.text.quoting import code_of, fill
 from lwexp.text.replies import read_object
@@ -140,6 +140,7 @@ def read_scores_in_prose(reply: str, *, quoted: Sequence[str] = ()) -> Scores:
 
 
 def _users_prompt(path: Path) -> str:
+    refuse_special(path)
     try:
         text, replaced = encodable(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

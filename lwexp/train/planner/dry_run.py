@@ -73,13 +73,16 @@ class Data(NamedTuple):
     steps: int
 
 
-def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from: Path | None = None) -> Description:
+def describe_plan(
+    config: Config, rows: Sequence[Any] | None = None, start_from: Path | None = None, *, stops: bool = False
+) -> Description:
     """The plan of a run on the hardware that its config describes, whether or not this machine has it.
 
     Args:
         config: The whole config, after ``settle_hardware``.
         rows: The mixture; None if it is not known yet.
         start_from: Folder of the model to start from.
+        stops: Whether the run would stop at its data or its start, which the caller says.
 
     Raises:
         LwexpError: If the sizes of the model cannot be found.
@@ -111,8 +114,9 @@ def describe_plan(config: Config, rows: Sequence[Any] | None = None, start_from:
     refused = "; ".join(filter(None, (*wrong, refusal(chosen, others, tokens, helps)))) or None
     if refused is None:
         missing = "; ".join(problems_here(config, start_from))
-        stops = ", but stops at documents that are too long" if data is not None and _stops(config, data) else ""
-        parts.append(f"not on this machine: {missing}" if missing else f"this machine can run it{stops}")
+        but = ", but stops at documents that are too long" if data is not None and _stops(config, data) else ""
+        if missing or not stops:
+            parts.append(f"not on this machine: {missing}" if missing else f"this machine can run it{but}")
     return Description("\n\n".join(parts), refused, chosen, steps, hours, disk_space(config, sizes))
 
 
