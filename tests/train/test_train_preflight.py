@@ -181,6 +181,14 @@ def test_architecture_vocabulary_and_special_tokens_of_a_folder(sft_run: Any, tm
     few = [word.replace(str(good), str(tmp_path / "few")) for word in same]
     assert "an embedding of 50 rows" in refusal(compose("model=tiny_glm", "hardware=cpu", *few))
     assert "tokenizer: " in refusal(compose("model=tiny_glm", "hardware=cpu", "model.chat=llama31", *same))
+    shutil.copytree(good, tmp_path / "without")
+    del content["vocab_size"]
+    (tmp_path / "without" / "config.json").write_text(json.dumps(content))
+    without = [word.replace(str(good), str(tmp_path / "without")) for word in same]
+    assert "config.json of type 'glm' lacks vocab_size" in refusal(compose("model=tiny_glm", "hardware=cpu", *without))
+    check(
+        compose("model=hf", "model.chat=glm4", "hardware=cpu", *without)
+    )  # as transformers reads it: GLM's own 151,552
 
 
 def test_the_room_imports_in_milliseconds_without_torch() -> None:

@@ -17,6 +17,7 @@ from lwexp.train.metrics.tracking import tracking_problem
 from lwexp.train.model.admission import admission_problem, rotary_problem
 from lwexp.train.model.context import context_problem
 from lwexp.train.model.dimensions import config_json, find_config, model_sizes, size_surprise
+from lwexp.train.model.folder_layout import read_config
 from lwexp.train.planner.hardware import hardware_of
 from lwexp.train.planner.memory_fit import (
     check_fit,
@@ -142,8 +143,8 @@ def architecture_problem(model: ModelConfig, start_from: Path | None, longest: i
         tokenizer = load_tokenizer(file.parent, None, model.chat_settings)
     except LwexpError as error:
         return f"tokenizer: {error}"
-    highest, rows = max(tokenizer.get_vocab().values()), content["vocab_size"]
-    if highest < rows:
+    highest, rows = max(tokenizer.get_vocab().values()), getattr(read_config(content), "vocab_size", None)
+    if rows is None or highest < rows:
         return None
     return (
         f"vocabulary: {path} has a token with id {highest:,} and an embedding of {rows:,} rows; "
