@@ -139,15 +139,18 @@ def test_a_difference_that_is_clear_alone_may_not_be_clear_among_three() -> None
 
 
 def test_a_difference_whose_interval_contains_0_is_not_marked() -> None:
-    """Five differences of mean 17, error 4.637: t = 3.666, p = 0.0215, times two cells 0.043. One prompt differs by 0.
+    """Five differences of mean 17, error 4.637: t = 3.666, p = 0.0215, the only cell. One prompt differs by 0.
 
     Resamples without that prompt, a third of all, have small errors: the studentised bootstrap's lower end is below 0.
     """
     ours = [response(f"p{n}#0", required_words=100) for n in range(5)]
     for differences, is_better in (([25, 0, 20, 25, 15], False), ([25, 16, 20, 25, 15], True)):
         pair = (ours, verdicts(ours, [50.0 + each for each in differences])), (ours, verdicts(ours, [50.0] * 5))
-        found = regression(*pair, RANGES, standard_metrics())["all"]["S_l"]
+        cells = regression(*pair, RANGES, standard_metrics())
+        assert set(cells) == {"all"}  # all prompts are in one range, which is not tested a second time
+        found = cells["all"]["S_l"]
         assert found.p_holm is not None
+        assert found.p_holm == found.p_value
         assert found.p_holm < 0.05
         assert found.interval is not None
         assert (found.interval[0] > 0) is is_better
