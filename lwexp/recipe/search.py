@@ -124,7 +124,7 @@ def _work(sweep: Sweep, search: Search, study: Study, folder: Path) -> None:
     ended: list[Trial] = []
     while study.ended < search.n_trials:
         batch = study.ask(sweep.where.max_parallel_trials or 1, search.n_trials)
-        if not batch:  # others run the last trials; if one of them is lost, it is asked for here
+        if not batch:  # other processes run the last trials; if one of these is lost, ask() proposes it again
             time.sleep(_POLL_SECONDS)
             continue
         # One by one: the batch may hold a lost trial, whose number does not follow the others'.

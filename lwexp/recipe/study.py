@@ -45,7 +45,7 @@ class Study:
         workers = folder / "workers"
         workers.mkdir(exist_ok=True)
         self._me = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        # A trial whose worker's file is not locked has lost its process, on whatever node that was.
+        # A trial whose worker's file is not locked has lost its process. Nodes see each other's locks.
         self._alive = lock_file(workers / self._me, what=folder)
         with self._turn():
             self.optuna = optuna.create_study(

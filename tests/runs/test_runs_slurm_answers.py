@@ -1,6 +1,7 @@
 """What a sweep does when SLURM's commands do not answer, refuse, or say that a job is gone. No SLURM is needed."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_ctrl_c_marks_only_jobs_that_were_cancelled(
     with pytest.raises(KeyboardInterrupt):
         trial_runner.watch_jobs(read_trials(submitted), submitted, Slurm())
     assert statuses(submitted) == [status, status]
+
+
+def test_ctrl_c_before_any_job_is_submitted_speaks_of_no_jobs(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(logging.getLogger("lwexp"), "propagate", True)
+    monkeypatch.setattr("lwexp.runs.jobs.runner.SlurmJobs.submit", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(["train.py"], make_trials(tmp_path, [["lr=1"]]), Slurm(), tmp_path)
+    assert not caplog.records
+    assert statuses(tmp_path) == ["waiting"]
 
 
 def test_status_settles_a_job_that_ended_without_a_result_and_writes_it(commands: Commands, submitted: Path) -> None:

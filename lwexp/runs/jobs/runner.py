@@ -216,6 +216,8 @@ class Runner:
     def _interrupt(self) -> None:
         """Stop running trials: locally by a signal, on SLURM by scancel, and there only if the user says so."""
         running = [trial for trial, *_ in self.running.values()]
+        if not running:
+            return
         if isinstance(self.jobs, SlurmJobs) and not _wants_to_cancel(len(running)):
             log.warning("%s keep running; run the same command again to watch them", plural(len(running), "job"))
             return
@@ -235,7 +237,7 @@ class Runner:
 
 def _wants_to_cancel(count: int) -> bool:
     """Ask at the terminal whether to cancel the jobs; without a terminal they keep running."""
-    if not count or not sys.stdin.isatty():
+    if not sys.stdin.isatty():
         return False
     try:
         return input(f"cancel {plural(count, 'job')}? [y/N] ").strip().lower() in ("y", "yes")
