@@ -156,7 +156,10 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
             whole = parse_json(text)
         except TooDeepError:
             raise LwexpError(f"{origin} is nested too deeply at {too_deep_at(text)}") from None
-        except ValueError:
+        except ValueError as error:
+            if text.split(maxsplit=1)[0] == "{" or text.lstrip().startswith("["):  # not the start of JSON lines
+                wanted = "wanted one JSON document, or an object on each line"
+                raise LwexpError(f"{origin}: is not JSON: {first_line(error)}; {wanted}") from None
             whole = None
         if isinstance(whole, list):
             yield from (_Row(f"row {number}", row) for number, row in enumerate(whole, start=1))

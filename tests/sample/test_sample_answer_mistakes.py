@@ -71,6 +71,8 @@ def without_choices(key: str) -> dict[str, Any]:
         ("a.jsonl", lines(without_choices("out\nput")), "its keys are id, object, model, out put"),
         ("a.jsonl", lines({"messages": [user("Hi"), said("Hello"), user(TEA), said("a")]}), "2 turns of the user"),
         ("a.jsonl", lines({"messages": [user(TEA), said("a")], "required_words": 11}), "asked for another length"),
+        ("a.json", f'[\n{json.dumps({"prompt": RAIN, "response": "c"})},\n{{"a": ', "Expecting value: line 3 "),
+        ("a.json", '{\n "data": [{"prompt": "x",', "in double quotes: line 2 "),
         ("a.parquet", b"PAR1 broken", "is not a Parquet file"),
         ("log.eval", b"PK broken", "inspect log convert --to json"),
     ],
