@@ -43,6 +43,7 @@ class GivenAnswer(NamedTuple):
     sampling: Sampling | None = None
     scores: Mapping[str, Any] = {}  # by another judge, under the file's names
     judge: str | None = None  # who gave them; None if the row does not say
+    failure: str = ""  # why the answer is missing, in the words of the file
 
 
 F = TypeVar("F", "RowFormat", "PairFormat")

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator, Mapping
@@ -157,7 +158,7 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
         except TooDeepError:
             raise LwexpError(f"{origin} is nested too deeply at {too_deep_at(text)}") from None
         except ValueError as error:
-            if text.split(maxsplit=1)[0] == "{" or text.lstrip().startswith("["):  # not the start of JSON lines
+            if re.match(r"\s*(\[|\{\s*\n\s*\S)", text):  # not the start of JSON lines
                 wanted = "wanted one JSON document, or an object on each line"
                 raise LwexpError(f"{origin}: is not JSON: {first_line(error)}; {wanted}") from None
             whole = None

@@ -47,7 +47,7 @@ def read_responses(
         counter: How words are counted.
         bench: The bench's name.
         whole: All prompts of the bench; None if all are selected. Answers to the others are left out, and counted.
-        failures: Filled with the answers that end within their reasoning.
+        failures: Filled with the rows whose answer is missing, and why.
         scored: Filled with the answers that another judge has scored, each with its response's id.
 
     Raises:
@@ -62,9 +62,9 @@ def read_responses(
     if scored is not None:
         ids = ((f"{one.prompt.id}#{one.answer.repeat}", one) for one in paired if one.answer.scores)
         scored += [(id, one) for id, one in ids if found[id].finish_reason != "error"]
-    unfinished = [response for response in found.values() if response.finish_reason == "error" and response.reasoning]
     if failures is not None:
-        failures += [_unfinished(response, counter) for response in unfinished]
+        came_not = (one for one in zip(paired, responses, strict=True) if one[1].finish_reason == "error")
+        failures += [_failure(one.answer, response, counter) for one, response in came_not]
     return _in_bench_order(prompts, found, model, path)
 
 
@@ -145,6 +145,11 @@ def _never_came(answer: GivenAnswer) -> bool:
     return answer.text is None or str(answer.finish_reason).lower() in _BROKEN_OFF
 
 
-def _unfinished(response: Response, counter: Counter) -> Failure:
-    detail = f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"
-    return Failure(id=response.id, stage="sample", reason=UNFINISHED, detail=detail, attempts=1)
+def _failure(answer: GivenAnswer, response: Response, counter: Counter) -> Failure:
+    if response.reasoning:
+        reason, detail = UNFINISHED, f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"
+    elif answer.text is None:
+        reason, detail = "request_failed", answer.failure or "the file does not say why"
+    else:
+        reason, detail = "broken_off", f"finish_reason {answer.finish_reason}"
+    return Failure(id=response.id, stage="sample", reason=reason, detail=one_line(detail, 300), attempts=1)

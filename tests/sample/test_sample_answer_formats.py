@@ -9,9 +9,24 @@ from typing import Any
 import pytest
 
 from lwexp.extend.rows import ANSWER_FORMATS
-from lwexp.records import LwexpError
+from lwexp.records import Failure, LwexpError
+from lwexp.sample.external_responses import read_responses
 from tests import ROOT
-from tests.sample.answer_rows import FAILED, FILES, LLAMA2, RAIN, TEA, batch, evalscope, lines, read, said, sample, user
+from tests.sample.answer_rows import (
+    FAILED,
+    FILES,
+    LLAMA2,
+    PROMPTS,
+    RAIN,
+    TEA,
+    batch,
+    evalscope,
+    lines,
+    read,
+    said,
+    sample,
+    user,
+)
 
 
 @pytest.mark.parametrize("tool", FILES)
@@ -40,6 +55,34 @@ def test_the_docs_list_every_format_and_each_has_a_file_here(tmp_path: Path, cap
 def test_a_request_that_failed_is_a_missing_answer(tmp_path: Path) -> None:
     rows = read(tmp_path / "output.jsonl", lines(batch("b/b-1", "a b"), FAILED))
     assert [(row.text, row.finish_reason) for row in rows] == [("a b", "stop"), ("", "error")]
+
+
+LIMIT = {"message": "Too many requests", "type": "requests", "code": "rate_limit_exceeded"}
+STATUS = {"response": {"status_code": 429, "request_id": "", "body": {"error": LIMIT}}, "error": None}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "detail"),
+    [
+        (FAILED, "request_failed", "batch_expired"),
+        (FAILED | STATUS, "request_failed", "rate_limit_exceeded: Too many requests"),
+        (FAILED | {"error": None, "response": {"status_code": 500}}, "request_failed", "status 500"),
+        (
+            evalscope(0, RAIN, "c") | {"model_output": {"choices": [], "error": "timed out"}},
+            "request_failed",
+            "timed out",
+        ),
+        (sample(1, RAIN, "c") | {"error": {"message": "timed out"}}, "request_failed", "timed out"),
+        ({"prompt": RAIN, "response": None}, "request_failed", "the file does not say why"),
+        ({"prompt": RAIN, "response": "c", "finish_reason": "abort"}, "broken_off", "finish_reason abort"),
+        ({"prompt": RAIN, "response": "<think>Hm."}, "unfinished_reasoning", "1 words of reasoning and no answer"),
+    ],
+)
+def test_why_an_answer_is_missing_is_kept(row: dict[str, Any], reason: str, detail: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(lines(row))
+    failures: list[Failure] = []
+    read_responses(tmp_path / "a.jsonl", PROMPTS, bench="b", failures=failures)
+    assert [(one.id, one.reason, one.detail) for one in failures] == [("b-2#0", reason, detail)]
 
 
 def test_the_words_of_a_refusal_are_the_answer(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.sample.answer_formats.parts import finish, last_of, text_of
+from lwexp.sample.answer_formats.parts import failure_in, finish, last_of, text_of
 
 
 @register
@@ -45,7 +45,8 @@ class EvalScope(AnswerFormat):
             ended = finish(choice.get("stop_reason"))
             repeat = asked.repeat + number
             found.append(asked._replace(text=text, reasoning=reasoning, finish_reason=ended, repeat=repeat))
-        return found or [asked]
+        failure = failure_in(output.get("error")) if isinstance(output, Mapping) else ""
+        return found or [asked._replace(failure=failure)]
 
 
 def _index(row: JsonRow) -> int:

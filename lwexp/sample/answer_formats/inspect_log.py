@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from lwexp.extend.columns import JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.sample.answer_formats.parts import finish, named, prompt_in, text_of
+from lwexp.sample.answer_formats.parts import failure_in, finish, named, prompt_in, text_of
 
 
 @register
@@ -31,6 +31,6 @@ class InspectLog(AnswerFormat):
             repeat=int(row["epoch"]) - 1, model=output.get("model"),
         )  # fmt: skip
         if row.get("error") or not choices:
-            return [asked]
+            return [asked._replace(failure=failure_in(row.get("error") or output.get("error")))]
         text, reasoning = text_of((choices[0].get("message") or {}).get("content"))
         return [asked._replace(text=text, reasoning=reasoning, finish_reason=finish(choices[0].get("stop_reason")))]

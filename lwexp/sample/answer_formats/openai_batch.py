@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from lwexp.extend.columns import BrokenRowError, JsonRow
 from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
-from lwexp.sample.answer_formats.parts import finish, named, text_of
+from lwexp.sample.answer_formats.parts import failure_in, finish, named, text_of
 from lwexp.text.plain import one_line
 
 _REPEAT = re.compile(r"#(\d{1,3})$")
@@ -36,7 +36,7 @@ class OpenAIBatch(AnswerFormat):
         repeated = _REPEAT.search(ids[0]) if ids else None
         first = int(repeated[1]) if repeated else 0
         if body is None or not body["choices"]:
-            return [GivenAnswer(None, ids=ids, repeat=first)]
+            return [GivenAnswer(None, ids=ids, repeat=first, failure=_failure(row))]
         found = []
         for number, choice in enumerate(body["choices"]):
             message = choice.get("message") or {}
@@ -48,6 +48,14 @@ class OpenAIBatch(AnswerFormat):
                 finish_reason=finish(choice.get("finish_reason")),
             ))  # fmt: skip
         return found
+
+
+def _failure(row: JsonRow) -> str:
+    response = row.get("response") or {}
+    body = response.get("body")
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    status = f"status {response['status_code']}" if response.get("status_code", 200) != 200 else ""
+    return failure_in(row.get("error")) or failure_in(inner) or status
 
 
 def _body(row: JsonRow) -> JsonRow | None:

@@ -46,6 +46,14 @@ def text_of(content: object) -> tuple[str, str]:
     return "".join(texts), "\n\n".join(thoughts)
 
 
+def failure_in(error: object) -> str:
+    """Code and message of an error; empty without an error."""
+    if not isinstance(error, Mapping):
+        return str(error or "")
+    found = (error.get("code") or error.get("type"), error.get("message"))
+    return ": ".join(str(part) for part in found if part)
+
+
 def last_of(messages: object, *roles: str) -> str | None:
     """The text of the last message with one of these roles; None if there is none."""
     if not isinstance(messages, Sequence) or isinstance(messages, str):
