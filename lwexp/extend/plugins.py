@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-from lwexp.records import LwexpError
+from lwexp.records import LwexpError, Preempted
 from lwexp.text.plain import first_line
 
 ENTRY_POINTS = "lwexp.plugins"
@@ -75,7 +75,9 @@ def _load(name: str, origin: str) -> None:
         _loaded[name] = _from_file(Path(name)) if is_file else _from_import_path(name)
     except LwexpError as error:
         raise LwexpError(f"{origin}: {error}") from None
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, Preempted):  # what stops the command, not what the plugin does
+        raise
+    except BaseException as error:
         raise LwexpError(
             f"{origin}: {_where(error, name)}{type(error).__name__}: {first_line(error, 'no message')}"
         ) from None
@@ -115,7 +117,7 @@ def _from_import_path(name: str) -> ModuleType:
 def _where(error: BaseException, name: str) -> str:
     """``line 12: `` if the plugin's own file raised it."""
     if isinstance(error, SyntaxError):
-        return f"line {error.lineno}: "
+        return f"line {error.lineno}: " if error.lineno else ""
     ending = Path(name).name if name.endswith(".py") else name.rsplit(".", 1)[-1] + ".py"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == ending]
     return f"line {lines[-1]}: " if lines else ""

@@ -82,7 +82,8 @@ def _trials(folder: Path) -> list[Trial]:
     trials = read_trials(folder)
     if not trials:
         raise LwexpError(
-            f"{folder}: not a sweep's folder (it has no {TRIALS}); a sweep names its folder when it starts"
+            f"{folder}: not a sweep's folder (it has no {TRIALS} that can be read); a sweep names its folder when it "
+            f"starts"
         )
     if all(trial.job is None for trial in trials):
         raise LwexpError(f"{folder}: none of its trials was submitted to SLURM; stop this sweep where it was started")

@@ -25,6 +25,7 @@ from types import FrameType
 
 from lwexp.records import LwexpError, heard_signals
 from lwexp.records.children import signal_when_parent_dies
+from lwexp.runs.ranks import number_of
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ def start_ranks(devices: int, num_nodes: int) -> int | None:
     if environment is not None:
         os.environ.update(environment)
         return None
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = number_of(os.environ, "SLURM_STEP_NUM_TASKS")
     if num_nodes > 1 and tasks != num_nodes:
         raise LwexpError(
             f"hardware.num_nodes={num_nodes}: one process cannot start ranks on other nodes; use srun in a job of "
             f"{num_nodes} nodes, or on each node: torchrun --nnodes={num_nodes} --nproc_per_node={devices} "
             f"--rdzv_backend=c10d --rdzv_endpoint=<first node>:29500 {' '.join(sys.argv)}"
         )
-    node = int(os.environ.get("SLURM_NODEID", "0")) if num_nodes > 1 else 0
+    node = number_of(os.environ, "SLURM_NODEID", 0, least=0) if num_nodes > 1 else 0
     address = first_host(os.environ["SLURM_STEP_NODELIST"]) if num_nodes > 1 else "127.0.0.1"
     port = job_port(os.environ["SLURM_JOB_ID"]) if num_nodes > 1 else _free_port()
     shared = {
@@ -81,8 +82,8 @@ def rank_environment(environment: Mapping[str, str], devices: int) -> dict[str, 
     """torchrun's variables for this process if it was started as one rank of several; else None."""
     if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
         return {}
-    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
-    nodes = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    tasks = number_of(environment, "SLURM_STEP_NUM_TASKS")
+    nodes = number_of(environment, "SLURM_STEP_NUM_NODES")
     if tasks <= 1 or (tasks == nodes and devices > 1):
         return None
     return {

@@ -16,9 +16,23 @@ RANK_VARIABLES = (
 def rank() -> int:
     """Global rank of this process; 0 when alone."""
     for variable in ("RANK", "SLURM_PROCID", "LOCAL_RANK"):
-        if value := os.environ.get(variable):
-            return int(value)
+        if os.environ.get(variable):
+            return number_of(os.environ, variable, least=0)
     return 0
+
+
+def number_of(environment: Mapping[str, str], name: str, otherwise: int = 1, *, least: int = 1) -> int:
+    """A whole number that torchrun or SLURM has set.
+
+    Raises:
+        LwexpError: If it is something else, or less than ``least``.
+    """
+    value = environment.get(name) or str(otherwise)
+    if not (value.isdecimal() and value.isascii() and int(value) >= least):
+        raise LwexpError(
+            f"{name}={value} in the environment: wanted a whole number, as torchrun or srun sets it; unset it"
+        )
+    return int(value)
 
 
 def is_rank_zero() -> bool:
@@ -29,8 +43,8 @@ def is_rank_zero() -> bool:
 def processes_started(environment: Mapping[str, str]) -> int:
     """How many processes torchrun or srun has started with this command; 1 when alone."""
     if "RANK" in environment:
-        return int(environment.get("WORLD_SIZE", "1"))
-    return int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+        return number_of(environment, "WORLD_SIZE")
+    return number_of(environment, "SLURM_STEP_NUM_TASKS")
 
 
 def require_one_process(what: str) -> None:

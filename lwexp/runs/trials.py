@@ -1,6 +1,7 @@
 """The trials of a sweep, recorded in its folder: ``trials.json`` always has the current state of each."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -11,6 +12,8 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from pydantic import TypeAdapter
 
 from lwexp.records import lock_file, one_at_a_time, parse_json, write_json
 from lwexp.runs.artifacts import LOCK, TRIALS
@@ -108,9 +111,15 @@ def update_trials(folder: Path, trials: Sequence[Trial]) -> None:
 def read_trials(folder: Path) -> list[Trial]:
     """The trials recorded by an earlier start of the sweep; empty if there was none or the file cannot be read."""
     try:
-        return [Trial(**row) for row in parse_json((folder / TRIALS).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        return _trials_type().validate_python(parse_json((folder / TRIALS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return []
+
+
+@functools.cache
+def _trials_type() -> TypeAdapter[list[Trial]]:
+    """Refuses values of other types, of which each reader of the trials would fail in its own way."""
+    return TypeAdapter(list[Trial])
 
 
 def last_words(log_path: Path) -> str | None:

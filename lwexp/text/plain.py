@@ -57,7 +57,10 @@ def first_line(error: BaseException, otherwise: str | None = None) -> str:
         error: From any library.
         otherwise: Replaces an empty message; None uses the class name.
     """
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # the __str__ of another's class may fail
+        lines = []
     return lines[0] if lines else type(error).__name__ if otherwise is None else otherwise
 
 

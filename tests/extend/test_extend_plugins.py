@@ -25,6 +25,9 @@ def lwexp(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("x = 1\nraise OSError('no such disk')\n", "error: plugins=mine.py: line 2: OSError: no such disk"),
         ("def f(:\n", "error: plugins=mine.py: line 1: SyntaxError: invalid syntax"),
         ("import not_there\n", "error: plugins=mine.py: line 1: ModuleNotFoundError: No module named 'not_there'"),
+        ("class E(BaseException): ...\nraise E('no')\n", "error: plugins=mine.py: line 2: E: no"),
+        ("class E(Exception):\n  def __str__(self): 1 / 0\nraise E\n", "error: plugins=mine.py: line 3: E: no message"),
+        ("x = 1\0\n", "error: plugins=mine.py: SyntaxError: source code "),
         ("raise SystemExit(3)\n", "error: plugins=mine.py: line 1: SystemExit: 3"),
         (
             "from lwexp.records import Row\nclass Taste: ...\nclass Mine(Row):\n    taste: Taste\n",

@@ -17,7 +17,7 @@ import pytest
 
 from lwexp.records import LwexpError
 from lwexp.runs.launch import rank_environment, start_ranks
-from lwexp.runs.ranks import RANK_VARIABLES, require_one_process
+from lwexp.runs.ranks import RANK_VARIABLES, is_rank_zero, require_one_process
 
 # A program that starts its ranks as train.py does. Each rank leaves a file; then it does what it is told.
 PROGRAM = """
@@ -184,6 +184,31 @@ def test_several_nodes_without_a_launcher_are_refused_with_the_command(monkeypat
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(LwexpError, match=r"hardware.num_nodes=2: .* torchrun --nnodes=2 --nproc_per_node=8"):
         start_ranks(devices=8, num_nodes=2)
+
+
+def refuse_more_processes() -> None:
+    assert is_rank_zero()
+    require_one_process("a sweep")
+
+
+@pytest.mark.parametrize("variable", ["RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"])
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "\u0663"])
+def test_a_variable_that_is_no_number_is_one_line(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    if variable == "WORLD_SIZE":
+        monkeypatch.setenv("RANK", "0")
+    with pytest.raises(LwexpError, match=f"^{variable}={value} in the environment: wanted a whole number, .*; unset"):
+        refuse_more_processes()
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in RANK_VARIABLES:
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("RANK")
+    assert is_rank_zero()
+    require_one_process("a sweep")
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_the_command_ends_with_1_if_a_trial_has_failed(commands: Commands, submi
 
 @pytest.mark.parametrize("action", ["status", "wait", "cancel"])
 def test_a_folder_without_jobs_is_refused_in_one_line(tmp_path: Path, action: str) -> None:
-    with pytest.raises(LwexpError, match=r"not a sweep's folder \(it has no trials.json\)"):
+    with pytest.raises(LwexpError, match=r"not a sweep's folder \(it has no trials.json that can be read\)"):
         sweep_command.main([action, str(tmp_path / "nowhere")])
     write_trials(tmp_path, make_trials(tmp_path, [["lr=1"]]))
     with pytest.raises(LwexpError, match="none of its trials was submitted to SLURM"):

@@ -14,7 +14,7 @@ import pytest
 from lwexp.config.sweep_keys import Subprocess
 from lwexp.runs.trial_process import share_of_cores
 from lwexp.runs.trial_runner import run_trials
-from lwexp.runs.trials import last_words, make_trials, read_trials, sweep_directory
+from lwexp.runs.trials import last_words, make_trials, read_trials, sweep_directory, write_trials
 
 # A stand-in for an entry script: notes its run, says how it sees the machine, and ends as it is told.
 SCRIPT = """
@@ -173,3 +173,22 @@ def test_last_words(tmp_path, log, words):
     path.write_text(log)
 
     assert last_words(path) == words
+
+
+@pytest.mark.parametrize("key", ["number", "overrides", "log", "label", "status", "seconds", "runs", "job", "reason"])
+def test_trials_with_a_value_of_another_type_cannot_be_read(key: str, tmp_path: Path) -> None:
+    """A sweep's page, its status and its next start would each fail at such a value in their own way."""
+    write_trials(tmp_path, make_trials(tmp_path, [["lr=1"], ["lr=2"]]))
+    assert [trial.label for trial in read_trials(tmp_path)] == ["lr=1", "lr=2"]
+    rows = json.loads((tmp_path / "trials.json").read_text())
+    rows[1][key] = {"a": 1}
+    (tmp_path / "trials.json").write_text(json.dumps(rows))
+    assert read_trials(tmp_path) == []
+
+
+def test_trials_of_a_later_version_can_be_read(tmp_path: Path) -> None:
+    write_trials(tmp_path, make_trials(tmp_path, [["lr=1"]]))
+    rows = json.loads((tmp_path / "trials.json").read_text())
+    rows[0]["a_later_key"] = 3
+    (tmp_path / "trials.json").write_text(json.dumps(rows))
+    assert [trial.label for trial in read_trials(tmp_path)] == ["lr=1"]

@@ -10,6 +10,7 @@ from lwexp.config.schema import Config
 from lwexp.config.train import CPU, Auto, Hardware, ModelConfig, Zero
 from lwexp.records import LwexpError
 from lwexp.runs.launch import rank_environment
+from lwexp.runs.ranks import number_of
 from lwexp.train.model.dimensions import model_sizes
 from lwexp.train.planner.memory import GIB, TIGHT, plan_memory
 
@@ -89,19 +90,22 @@ def choose(
 
 def _as_started(hardware: Zero) -> Zero:
     environment = {**os.environ, **(rank_environment(os.environ, hardware.devices) or {})}
-    ranks = environment.get("WORLD_SIZE")
-    here = environment.get("LOCAL_WORLD_SIZE", ranks)
-    if ranks is None or here is None or (int(ranks), int(here)) == (hardware.ranks, hardware.devices):
+    if not environment.get("WORLD_SIZE"):
+        return hardware
+    ranks = number_of(environment, "WORLD_SIZE")
+    here = number_of(environment, "LOCAL_WORLD_SIZE", ranks)
+    if (ranks, here) == (hardware.ranks, hardware.devices):
         return hardware
     log.info("hardware: %s ranks were started; the config says %d", ranks, hardware.ranks)
-    return hardware.model_copy(update={"devices": int(here), "num_nodes": int(ranks) // int(here)})
+    return hardware.model_copy(update={"devices": here, "num_nodes": ranks // here})
 
 
 def _nodes(environment: Mapping[str, str]) -> int:
     """Nodes of the job, if torchrun or SLURM has started this process; else 1."""
-    if ranks := environment.get("WORLD_SIZE"):
-        return max(1, int(ranks) // int(environment.get("LOCAL_WORLD_SIZE", ranks)))
-    return int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    if environment.get("WORLD_SIZE"):
+        ranks = number_of(environment, "WORLD_SIZE")
+        return max(1, ranks // number_of(environment, "LOCAL_WORLD_SIZE", ranks))
+    return number_of(environment, "SLURM_STEP_NUM_NODES")
 
 
 def _zero(name: str, changes: dict[str, object]) -> Zero:
