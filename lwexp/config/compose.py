@@ -35,11 +35,15 @@ def gate(tree: Tree) -> Config:
     paths, so that the run can be read from any folder."""
     files = _plugin_files(tree)
     load_plugins(files)
-    return validate({**tree, "plugins": files}, Config)
+    return validate({**tree, "plugins": files} if files else tree, Config)
 
 
 def _plugin_files(tree: Tree) -> list[str]:
-    return [str(Path(name).resolve()) if Path(name).is_file() else name for name in tree.get("plugins") or ()]
+    """Plugins with full paths; empty also for what is not a list of names, which the schema refuses."""
+    names = tree.get("plugins")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []
+    return [str(Path(name).resolve()) if Path(name).is_file() else name for name in names]
 
 
 def read_config(tree: Tree) -> Config:

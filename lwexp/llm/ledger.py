@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lwexp.extend.endpoint import Endpoint
-from lwexp.llm.ledger_file import ENTRY, INSERT, SCHEMA, Entry, OtherLedgers, Totals, add_columns
+from lwexp.llm.ledger_file import DAMAGED, ENTRY, INSERT, SCHEMA, Entry, OtherLedgers, Totals, add_columns
 from lwexp.records import LwexpError
 
 __all__ = ["Entry", "Ledger", "Totals", "open_ledger", "request_key"]
@@ -82,7 +82,7 @@ class Ledger:
             self._writer.execute("PRAGMA wal_autocheckpoint=10000")
             self._writer.executescript(SCHEMA)
             add_columns(self._writer)
-        except sqlite3.DatabaseError as error:
+        except DAMAGED as error:
             for connection in opened:
                 connection.close()
             fix = "free some space" if "full" in str(error) else "move it away to start a new one"
@@ -218,7 +218,7 @@ class Ledger:
         """The first row of a query, or None."""
         try:
             return self._db.execute(query, values).fetchone()
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             raise LwexpError(f"{self.path} cannot be read: {error}; move it away to start a new one") from None
 
 

@@ -39,6 +39,8 @@ CREATE TABLE IF NOT EXISTS open_calls (
 );
 """
 
+DAMAGED = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises for a damaged file; the second where its own message would hold the damaged bytes."""
 # Columns that are missing in ledgers of earlier versions.
 _NEW_COLUMNS = dict.fromkeys(("reasoning", "origin"), "TEXT NOT NULL DEFAULT ''")
 ENTRY = "text, finish_reason, prompt_tokens, completion_tokens, cost_usd, attempts, reasoning"
@@ -89,7 +91,7 @@ class OtherLedgers:
         if self._open is None:
             self._open = dict(self._connections())
         for name, db in self._open.items():
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*DAMAGED):
                 row = db.execute(f"SELECT model, {ENTRY} FROM answers WHERE key = ?", (key,)).fetchone()
                 if row:
                     return name, row[0], Entry(*row[1:])
@@ -105,7 +107,7 @@ class OtherLedgers:
         for path in sorted(self._root.glob(f"*/{self._path.name}")):
             if path.parent.resolve() == self._path.parent.resolve():
                 continue
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*DAMAGED):
                 uri = f"{path.resolve().as_uri()}?mode=ro"
                 yield path.parent.name, sqlite3.connect(uri, uri=True, timeout=1, check_same_thread=False)
 

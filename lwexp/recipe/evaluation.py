@@ -115,7 +115,7 @@ def _other(config: Config) -> Run | None:
         config.baseline_run, root=Path(config.root), stages=("evaluate",), key="baseline_run",
         make_it="python evaluate.py bench=<the same> run=<the other model>",
     )  # fmt: skip
-    here, there = bench_heading(config.bench.model_dump()), bench_heading(other.config_tree["bench"])
+    here, there = bench_heading(config.bench.model_dump()), bench_heading(other.setting("bench", dict) or {})
     if here != there:
         wrong = f"baseline_run={config.baseline_run}"
         raise LwexpError(f"{wrong}: it used bench {there}, here it is {here}; choose the same bench=")

@@ -95,7 +95,7 @@ class Evaluation:
     @property
     def bench(self) -> str:
         """Name, version, selection and counter of the bench; only scores with the same heading are compared."""
-        return one_line(bench_heading(self.config.get("bench") or {}), 200)
+        return one_line(bench_heading(self.node.setting("bench", dict) or {}), 200)
 
     @property
     def method(self) -> str | None:
@@ -103,7 +103,7 @@ class Evaluation:
         here."""
         if self.train is None or self.train.is_missing:
             return None
-        objective = self.train_config.get("objective") or {}
+        objective = self.train.setting("objective", dict) or {}
         kind = self.train.labels.objective or "trained"
         name = {"sft": "SFT", "dpo": "DPO"}.get(kind, kind)
         loss = objective.get("loss", "sigmoid")
@@ -219,14 +219,13 @@ def _model_name(node: Run, model: str) -> str:
 
     A folder is called by its last part, and a file with a plain name such as ``pred.jsonl`` by its folder.
     """
-    config = node.config_tree
-    file, folder = config.get("responses"), (config.get("engine") or {}).get("path")
-    if config.get("name"):
-        return str(config["name"])
+    file, folder = node.setting("responses", str), node.setting("engine.path", str)
+    if name := node.setting("name", str):
+        return name
     if file and model == Path(file).stem:  # the answers do not name their model
         stem = Path(file).name.partition(".")[0] if Path(file).suffix else Path(file).name
         return Path(file).parent.name if stem.lower() in _PLAIN_FILES and Path(file).parent.name else model
-    return Path(model).name if folder and model == str(folder) else model or node.name
+    return Path(model).name if folder and model == folder else model or node.name
 
 
 def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
@@ -245,9 +244,9 @@ def _started_from(train: Run, nodes: Mapping[str, Run]) -> tuple[str, ...]:
 
 def _ranges(node: Run, notes: list[str]) -> tuple[WordRange, ...]:
     """The bench's ranges of required lengths; empty if the config has none or, with a note, if it cannot be read."""
-    parts = (node.config_tree.get("bench") or {}).get("ranges") or []
+    parts = (node.setting("bench", dict) or {}).get("ranges") or ()
     try:
-        return tuple(WordRange.model_validate(part) for part in parts)
+        return TypeAdapter(tuple[WordRange, ...]).validate_python(parts)
     except ValidationError as error:
         notes.append(f"{node.id}: bench.ranges cannot be read ({first_problem(error)}); there is no table per range.")
         return ()
@@ -270,8 +269,8 @@ def _judge(node: Run, judged: Sequence[Verdict], notes: list[str]) -> str | None
     scorers = Counter(verdict.scorer for verdict in judged)
     if not scorers:
         return None
-    configured = (node.config_tree.get("judge") or {}).get("model")
-    judge = str(configured) if configured in scorers else scorers.most_common(1)[0][0]
+    configured = node.setting("judge.model", str)
+    judge = configured if configured is not None and configured in scorers else scorers.most_common(1)[0][0]
     if len(scorers) > 1:
         others = ", ".join(one_line(scorer, _NAME_LENGTH) for scorer in scorers if scorer != judge)
         notes.append(f"{node.id}: scores are those by {one_line(judge, 40)}; those by {others} only stand beside them.")

@@ -26,7 +26,7 @@ def comparable(group: Group, cells: Sequence[PublishedCell] | None = None) -> li
 
     A judged score is used only if its judge is the group's; word counts and S_l need no judge.
     """
-    config = group.evaluations[0].config.get("bench") or {}
+    config = group.evaluations[0].node.setting("bench", dict) or {}
     bench = _published_name(config, group.bench) if config.get("sha256") else None  # else the prompts may differ
     judge = (group.judge or "").rpartition("/")[2]
     found: dict[tuple[str, str], PublishedModel] = {}

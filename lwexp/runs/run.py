@@ -31,6 +31,7 @@ from lwexp.runs.summaries import ComparisonSummary
 from lwexp.text.plain import plural
 
 A = TypeVar("A", bound=Artifact)
+T = TypeVar("T")
 
 
 class Run:
@@ -159,6 +160,18 @@ class Run:
             return upgrade(tree) if tree else tree
         except LwexpError:
             return tree
+
+    def setting(self, path: str, kind: type[T]) -> T | None:
+        """A value of its config; None if there is none of this type there, as in a damaged file.
+
+        Args:
+            path: Its key, such as ``teacher.limits``.
+            kind: Its type; ``dict`` for a section.
+        """
+        value: Any = self.config_tree
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, kind) else None
 
     @cached_property
     def config(self) -> Config | None:

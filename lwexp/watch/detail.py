@@ -141,9 +141,8 @@ def _tile(label: str, value: str, note: str = "") -> _Tile:
 
 def budget_usd(run: Run) -> float | None:
     """The budget of the teacher that a run pays; None if it has none, or does not ask a teacher."""
-    limits = (run.config_tree.get("teacher") or {}).get("limits") or {}
-    budget = limits.get("budget_usd")
-    return float(budget) if isinstance(budget, int | float) else None
+    budget = run.setting("teacher.limits.budget_usd", int | float)  # type: ignore[arg-type]
+    return None if budget is None else float(budget)
 
 
 def log_end(folder: Path) -> list[str]:

@@ -147,3 +147,16 @@ def test_a_file_that_is_no_ledger_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "l.sqlite").write_text("not a database, but long enough to be looked at as one" * 50)
     with pytest.raises(LwexpError, match="cannot be used as the ledger"):
         Ledger(tmp_path / "l.sqlite")
+
+
+def test_a_ledger_whose_tables_hold_other_bytes_than_text_is_one_line(tmp_path: Path) -> None:
+    """SQLite's own message would hold the bytes, so Python cannot even read the message."""
+    path = tmp_path / "own" / "l.sqlite"
+    Ledger(path).close()
+    damaged = path.read_bytes().replace(b"model TEXT NOT NULL", b"model TEXT NOT N\xc4(L")
+    assert damaged != path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(LwexpError, match="cannot be used as the ledger"):
+        Ledger(path)
+    with Ledger(tmp_path / "other" / "l.sqlite", root=tmp_path) as ledger:
+        assert ledger.get("k") is None

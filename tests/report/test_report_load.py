@@ -9,6 +9,7 @@ from lwexp.report.differences import differing, tell_apart
 from lwexp.report.lineage import layers
 from lwexp.report.load import load
 from lwexp.runs.run import trace
+from lwexp.watch.detail import budget_usd
 from tests.report import report_runs
 
 
@@ -130,6 +131,28 @@ def test_only_differences_that_matter_are_listed():
     ]
     assert differing(trees) == {"o.lr": ["0.1", "0.2"]}
     assert differing([{"a": None}, {}]) == {"a": ["null", "\N{EN DASH}"]}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({name: 3} for name in ("engine", "bench", "judge", "objective", "hardware", "plugins", "responses", "name")),
+        {"bench": {"ranges": 3}},
+        {"plugins": [None]},
+        {"teacher": {"limits": 3}},
+    ],
+    ids=str,
+)
+def test_values_of_other_types_in_a_config_json_are_no_traceback(tmp_path, damage):
+    train = report_runs.training(tmp_path, "t-00000001", parents=[], max_train_words=9, steps=10)
+    path = report_runs.evaluation(tmp_path, "eval-t-00000002", "t-00000001", plain, repeats=1)
+    for run in (train, path):
+        config = json.loads((run / "config.json").read_text())
+        (run / "config.json").write_text(json.dumps(config | damage))
+    comparison = load([path])
+    assert [each.label for each in comparison.evaluations] == ["t"]
+    assert "this version cannot read its config.json" in " ".join(comparison.notes)
+    assert budget_usd(comparison.nodes["eval-t-00000002"]) is None
 
 
 @pytest.mark.parametrize(

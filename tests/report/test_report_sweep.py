@@ -210,13 +210,15 @@ def test_a_trials_file_that_cannot_be_read_is_said(tmp_path):
 def test_gpu_hours_are_time_by_gpus_and_nothing_on_a_cpu(tmp_path):
     """86 s between start and end in the fabricated manifest: on 2 nodes of 8 GPUs 86 x 16 / 3600 = 0.38222."""
     report_runs.training(tmp_path, "t-00000001", parents=[], max_train_words=9, steps=10)
-    from lwexp.runs.run import trace
+    from lwexp.runs.run import Run
 
-    node = trace([tmp_path / "t-00000001"])["t-00000001"]
-    assert gpu_hours({"hardware": {"accelerator": "gpu", "devices": 8, "num_nodes": 2}}, node) == pytest.approx(
-        0.382222, rel=1e-4
-    )
-    assert gpu_hours({"hardware": {"kind": "cpu"}}, node) is None
+    def hours(hardware: object) -> float | None:
+        (tmp_path / "t-00000001" / "config.json").write_text(json.dumps({"hardware": hardware}))
+        return gpu_hours(Run.load(tmp_path / "t-00000001"))
+
+    assert hours({"accelerator": "gpu", "devices": 8, "num_nodes": 2}) == pytest.approx(0.382222, rel=1e-4)
+    assert hours({"kind": "cpu"}) is None
+    assert hours(8) is None
 
 
 @pytest.mark.parametrize(

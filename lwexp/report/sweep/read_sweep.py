@@ -14,7 +14,7 @@ from lwexp.report.evaluations import Evaluation, all_metrics, known_sum
 from lwexp.report.figures.training_metrics import long_share
 from lwexp.report.groups import Group
 from lwexp.report.load import Comparison, load
-from lwexp.runs.artifacts import TRIALS, Manifest, Tree
+from lwexp.runs.artifacts import TRIALS, Manifest
 from lwexp.runs.run import Run, trace
 from lwexp.runs.summaries import SweepSummary, varied_keys
 from lwexp.runs.trials import Trial, read_trials
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def gpu_hours(self) -> float | None:
-        return known_sum(gpu_hours(run.config_tree, run) for run in self.runs if run.stage == "train")
+        return known_sum(gpu_hours(run) for run in self.runs if run.stage == "train")
 
     @property
     def long_share(self) -> float | None:
@@ -148,12 +148,13 @@ def number_of(value: str | None) -> float | None:
     return float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
 
 
-def gpu_hours(config: Tree, node: Run) -> float | None:
+def gpu_hours(node: Run) -> float | None:
     """Hours of training times the number of GPUs; None without GPUs, or if the time is unknown."""
-    hardware = config.get("hardware") or {}
-    if hardware.get("accelerator", hardware.get("kind")) not in ("gpu", "cuda") or node.seconds is None:
+    kind = node.setting("hardware.accelerator", str) or node.setting("hardware.kind", str)
+    if kind not in ("gpu", "cuda") or node.seconds is None:
         return None
-    return node.seconds * int(hardware.get("devices") or 1) * int(hardware.get("num_nodes") or 1) / 3600
+    devices, nodes = node.setting("hardware.devices", int), node.setting("hardware.num_nodes", int)
+    return node.seconds * (devices or 1) * (nodes or 1) / 3600
 
 
 def _comparison(runs: Sequence[Path]) -> Comparison:

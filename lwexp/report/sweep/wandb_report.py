@@ -36,7 +36,7 @@ def read_target(text: str) -> tuple[str, str]:
 def target_of(comparison: Comparison) -> tuple[str, str] | None:
     """The W&B project of the runs, from their configs; None if they were not tracked online or name no entity."""
     for node in comparison.nodes.values():
-        tracking = node.config_tree.get("tracking") or {}
+        tracking = node.setting("tracking", dict) or {}
         if tracking.get("kind") == "wandb" and tracking.get("mode") == "online" and tracking.get("entity"):
             return str(tracking["entity"]), str(tracking.get("project") or "lwexp")
     return None

@@ -177,7 +177,7 @@ def _lineage(run: Run) -> str:
 def _teacher(parent: Path) -> str:
     """A phrase that names the teacher, if the parent is a data run that has one; else an empty string."""
     run = Run.at(parent)
-    teacher = (run.config_tree.get("teacher") or {}).get("model") if run is not None and run.stage == "data" else None
+    teacher = run.setting("teacher.model", str) if run is not None and run.stage == "data" else None
     return f", teacher `{teacher}`" if teacher else ""
 
 
