@@ -5,7 +5,7 @@ the default is neutral, such as "no limit", or if nearly every choice has the sa
 """
 
 import json
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
@@ -38,10 +38,15 @@ def validate(tree: Tree, schema: type[S]) -> S:
     refuse_tree(tree)  # before a wrong value could be repeated in a message
     keep_up_to_date(schema)
     try:
-        return schema.model_validate_json(json.dumps(tree))
+        return schema.model_validate_json(json.dumps(tree, default=_refuse_type))
     except ValidationError as error:
         lines = [_explain(problem, tree, schema) for problem in error.errors(include_url=False)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _refuse_type(value: object) -> NoReturn:
+    """YAML has types that JSON lacks, such as ``!!binary``."""
+    raise ConfigError(f"{value!r:.60} is of type {type(value).__name__}; wanted text, a number, true, false or null")
 
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
