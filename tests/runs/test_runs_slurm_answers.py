@@ -200,6 +200,16 @@ def test_a_requeued_job_forgets_the_exit_code_of_its_earlier_start(
     assert json.loads(exit_path(str(log)).read_text())["exit_code"] == 0
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"process": 3}', '{"process": {"command": 3}}', "\xc4"])
+def test_a_damaged_job_file_is_one_line_and_an_exit_file_no_ending(tmp_path: Path, content: str) -> None:
+    log = str(tmp_path / "trial-0.log")
+    job_path(log).write_text(content, encoding="latin-1")
+    with pytest.raises(LwexpError, match=r"trial-0\.job\.json cannot be read as a trial's job .*cancel the job"):
+        JobFile.read(job_path(log))
+    exit_path(log).write_text(content, encoding="latin-1")
+    assert job_process.read_endings(log, nodes=1) is None
+
+
 def test_a_local_trial_of_a_worker_that_srun_has_started_is_no_rank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Self
 
-from lwexp.records import STOP_SIGNALS, write_json
+from lwexp.records import STOP_SIGNALS, LwexpError, write_json
 from lwexp.runs.jobs.slurm_queue import requeue
 from lwexp.runs.trial_process import TrialProcess, stop
+from lwexp.text.plain import first_line
 
 _POLL_SECONDS = 0.2
 _FORWARD_AFTER_SECONDS = 5.0
@@ -41,12 +42,23 @@ class JobFile(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        row = json.loads(path.read_text(encoding="utf-8"))
-        process = row["process"] | {"command": tuple(row["process"]["command"]), "cores": ()}
-        seconds = row["save_seconds"]
-        # Jobs of earlier versions have not noted their signal.
-        sent = row.get("signal", signal_before_limit(seconds))
-        return cls(TrialProcess(**process), seconds, row["max_timeouts"], sent)
+        """Read a job.
+
+        Raises:
+            LwexpError: If the file is damaged. Nothing may be submitted then, because its job may be running.
+        """
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            process = row["process"] | {"command": tuple(row["process"]["command"]), "cores": ()}
+            seconds = row["save_seconds"]
+            # Jobs of earlier versions have not noted their signal.
+            sent = row.get("signal", signal_before_limit(seconds))
+            return cls(TrialProcess(**process), seconds, row["max_timeouts"], sent)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LwexpError(
+                f"{path} cannot be read as a trial's job ({type(error).__name__}: {first_line(error)}); cancel the "
+                "job if squeue shows it, delete the file, then start the sweep again"
+            ) from None
 
 
 class Ending(NamedTuple):
@@ -77,9 +89,9 @@ def read_endings(log: str, nodes: int) -> list[Ending] | None:
     for node in range(nodes):
         try:
             row = json.loads(exit_path(TrialProcess.log_of(log, node)).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found.append(Ending(int(row["exit_code"]), float(row["seconds"])))
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        found.append(Ending(row["exit_code"], row["seconds"]))
     return found
 
 
@@ -156,7 +168,7 @@ def _timeouts_path(log: str) -> Path:
 def _timeouts(log: str) -> int:
     try:
         return int(json.loads(_timeouts_path(log).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return 0
 
 
