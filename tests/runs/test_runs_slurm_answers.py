@@ -210,6 +210,28 @@ def test_a_damaged_job_file_is_one_line_and_an_exit_file_no_ending(tmp_path: Pat
     assert job_process.read_endings(log, nodes=1) is None
 
 
+def test_a_damaged_job_file_submits_nothing_until_it_is_deleted_as_told(commands: Commands, submitted: Path) -> None:
+    commands.answers["squeue"] = (0, "17|CANCELLED|None\n18|RUNNING|None\n", "")
+    file = job_path(str(submitted / "trial-0.log"))
+    file.write_text("[]")
+    again = make_trials(submitted, [["lr=1"], ["lr=2"]])
+    with pytest.raises(LwexpError, match=r"trial-0\.job\.json cannot be read .* delete the file, then start the sweep"):
+        run_trials(["script.py"], again, Slurm(detach=True), submitted)
+    assert "sbatch" not in commands.asked
+    file.unlink()
+    again = make_trials(submitted, [["lr=1"], ["lr=2"]])
+    run_trials(["script.py"], again, Slurm(detach=True), submitted)
+    assert [trial.job for trial in again] == ["99", "18"]
+
+
+def test_a_job_without_its_file_ends_in_slurms_words(commands: Commands, submitted: Path) -> None:
+    commands.answers["squeue"] = (0, "17|TIMEOUT|None\n18|RUNNING|None\n", "")
+    job_path(str(submitted / "trial-0.log")).unlink()
+    failed, running = sweep_jobs.status(submitted)
+    assert (failed.status, failed.reason) == ("failed", "TIMEOUT, job 17")
+    assert running.status == "running"
+
+
 def test_a_local_trial_of_a_worker_that_srun_has_started_is_no_rank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,7 +147,8 @@ class SlurmJobs:
         """
         assert trial.job is not None
         state = self._states.get(trial.job)
-        endings = read_endings(trial.log, _nodes(trial))
+        job = _job_file(trial)
+        endings = None if job is None else read_endings(trial.log, job.process.nodes)
         if endings is not None:
             code = next((ending.exit_code for ending in endings if ending.exit_code), 0)
             seconds = max(ending.seconds for ending in endings)
@@ -188,9 +189,10 @@ def _job_of_earlier_attempt(script: Path, job_file: Path, command: Sequence[str]
     return queue.live_job(script)
 
 
-def _nodes(trial: Trial) -> int:
-    """Nodes of the trial's job, which this start of the sweep may not have submitted."""
-    return JobFile.read(job_path(trial.log)).process.nodes
+def _job_file(trial: Trial) -> JobFile | None:
+    """The trial's job, which this start of the sweep may not have submitted; None if its file was deleted."""
+    path = job_path(trial.log)
+    return JobFile.read(path) if path.is_file() else None
 
 
 def _in_slurms_words(state: queue.JobState, trial: Trial, has_ended: bool = True) -> str:
@@ -203,8 +205,8 @@ def _in_slurms_words(state: queue.JobState, trial: Trial, has_ended: bool = True
     """
     said = last_words(Path(trial.log)) or last_words(Path(trial.log).with_suffix(".slurm.log"))
     words = f"{state}, job {trial.job}"
-    if state.state == "TIMEOUT" and not has_ended:
-        words += f", {_why_not_saved(JobFile.read(job_path(trial.log)))}"
+    if state.state == "TIMEOUT" and not has_ended and (job := _job_file(trial)) is not None:
+        words += f", {_why_not_saved(job)}"
     return words + (f", after: {said}" if said else "")
 
 
