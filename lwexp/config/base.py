@@ -41,7 +41,7 @@ def validate(tree: Tree, schema: type[S]) -> S:
         return schema.model_validate_json(json.dumps(tree, default=_refuse_type))
     except ValidationError as error:
         lines = [_explain(problem, tree, schema) for problem in error.errors(include_url=False)]
-        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+        raise ConfigError(*dict.fromkeys(lines)) from None
 
 
 def _refuse_type(value: object) -> NoReturn:

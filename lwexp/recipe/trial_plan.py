@@ -28,7 +28,7 @@ class TrialPlan:
     """Disk space of checkpoints while the trial trains."""
     memory: str = ""
     """fits, tight or no."""
-    problem: str | None = None
+    problems: tuple[str, ...] = ()
     """Why the trial would fail: one line per mistake."""
 
 
@@ -38,7 +38,7 @@ def plan_trial(label: str, command: str, compose: Callable[[], Config], *, has_s
     Args:
         label: The settings that distinguish the trial.
         command: generate, train or evaluate.
-        compose: Returns the trial's config; an LwexpError becomes the trial's problem.
+        compose: Returns the trial's config; an LwexpError becomes the trial's problems.
         has_setup: Whether setup commands make runs first, so that a missing run is not a mistake yet.
     """
     plan = TrialPlan(label)
@@ -50,7 +50,7 @@ def plan_trial(label: str, command: str, compose: Callable[[], Config], *, has_s
                 config, plan, has_setup
             )
     except LwexpError as error:
-        plan.problem = str(error)
+        plan.problems = error.lines
     return plan
 
 
@@ -58,7 +58,8 @@ def _plan_train(config: Config, plan: TrialPlan, has_setup: bool) -> None:
     from lwexp.recipe.training import plan_training
     from lwexp.train.planner.hardware import settle_hardware
 
-    found, plan.problem = plan_training(settle_hardware(config), may_lack_runs=has_setup)
+    found, problem = plan_training(settle_hardware(config), may_lack_runs=has_setup)
+    plan.problems = () if problem is None else (problem,)
     plan.steps, plan.memory = found.steps, found.memory.label
     if found.hours is not None:
         plan.hours = found.hours.total
@@ -115,20 +116,20 @@ def show_plans(plans: Sequence[TrialPlan]) -> None:
     table = [["trial", "settings", *columns, "memory", "check"]]
     for number, plan in enumerate(plans):
         cells = [_cell(values[number], form) for values, form in columns.values()]
-        table.append([str(number + 1), plan.label, *cells, plan.memory or "-", "FAILS" if plan.problem else "ok"])
+        table.append([str(number + 1), plan.label, *cells, plan.memory or "-", "FAILS" if plan.problems else "ok"])
     table.append(["", "sum", *(_sum(values, form) for values, form in columns.values()), "", ""])
     print(_aligned(table))
     if saved := [plan.checkpoints_gib for plan in plans if plan.checkpoints_gib is not None]:
         print(f"disk: the exported models; a trial's checkpoints need up to {max(saved):,.1f} GiB more while it trains")
     if any(plan.steps is None and plan.memory for plan in plans):
         print("-: unknown until the data exists, or because the hardware has no peak_tflops")
-    if any(plan.problem for plan in plans):
-        raise LwexpError("\n".join(_problems(plans)))
+    if any(plan.problems for plan in plans):
+        raise LwexpError(*_problems(plans))
 
 
 def _problems(plans: Sequence[TrialPlan]) -> list[str]:
     """A line for each mistake; one that all trials share is listed once."""
-    lines = [(plan.problem or "").splitlines() for plan in plans]
+    lines = [plan.problems for plan in plans]
     shared = [line for line in lines[0] if len(lines) > 1 and all(line in other for other in lines)]
     own = [
         f"trial {number} of {len(plans)} ({plan.label}): {line}"

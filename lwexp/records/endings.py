@@ -8,13 +8,17 @@ SIGHUP or a signal of a scheduler.
 import contextlib
 import io
 import os
+import re
 import select
 import sys
 from collections.abc import Callable
 
-from lwexp.records.disk import disk_problem, path_problem
+from lwexp.records.disk import disk_problem, disk_refusal, path_problem
 from lwexp.records.rows import LwexpError, Preempted
 from lwexp.records.stop import stops_raised
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that begin a new line or steer a terminal, for example in a file's name; a tab does neither."""
 
 
 def exit_code(work: Callable[[], int | None], *, again: str, ctrl_c: str | None = "interrupted") -> int:
@@ -35,14 +39,14 @@ def exit_code(work: Callable[[], int | None], *, again: str, ctrl_c: str | None 
             raise  # another pipe broke, which is a fault of lwexp
         code = 141
     except LwexpError as error:
-        code = _tell(*(f"error: {line}" for line in str(error).splitlines()), code=2)
+        code = _tell(*(f"error: {line}" for line in error.lines), code=2)
     except Preempted as told:
         code = _tell(f"{told}; {again}", code=143)
     except KeyboardInterrupt as told:
         said = str(told) or ctrl_c
         code = _tell(*([f"{said}; {again}"] if said else []), code=130)
     except Exception as error:
-        if (problem := disk_problem(error) or path_problem(error)) is None:
+        if (problem := _output_problem(error) or disk_problem(error) or path_problem(error)) is None:
             raise
         code = _tell(f"error: {problem}", code=2)
     _give_up_lost_outputs()
@@ -64,10 +68,24 @@ def prepare_streams() -> None:
 
 
 def _tell(*lines: str, code: int) -> int:
+    """Print lines, each as one line: control characters are escaped."""
     with contextlib.suppress(OSError):  # a full disk or a reader that has left: the exit code says it as well
         for line in lines:
-            print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+            shown = _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
+            print(shown.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
     return code
+
+
+def _output_problem(error: Exception) -> str | None:
+    """What to tell the user if standard output takes no more; None for other errors."""
+    said = disk_refusal(error)
+    if said is None or not isinstance(error, OSError) or error.filename is not None:
+        return None
+    try:
+        print(flush=True)  # an empty line does no harm if another disk is full
+    except OSError:
+        return f"standard output cannot be written: {said}; free some space or send it elsewhere"
+    return None
 
 
 def _reader_has_left() -> bool:

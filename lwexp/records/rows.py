@@ -14,7 +14,18 @@ Role = Literal["system", "user", "assistant"]
 
 
 class LwexpError(Exception):
-    """A mistake that the user can fix. Entry scripts print it in one line and exit with code 2."""
+    """A mistake that the user can fix. Entry scripts print it in one line and exit with code 2.
+
+    Args:
+        lines: One for each mistake.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+        self.lines = lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class Preempted(BaseException):

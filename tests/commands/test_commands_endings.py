@@ -1,5 +1,6 @@
 """Each command ends with a true exit code and at most one line, whatever standard output and error are."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,11 +22,17 @@ def run(words: str, streams: str, tmp_path: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [*SHOWN[:5], "train --help"])
-def test_a_full_standard_output_is_one_line(words: str, tmp_path: Path) -> None:
+def test_a_full_standard_output_is_one_line(
+    words: str, unbuffered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     code, said = run(words, ">/dev/full", tmp_path)
     assert (code, said.count("\n")) == (2, 1)
-    assert said.startswith("error: a file cannot be written: No space left on device; ")
+    assert said == (
+        "error: standard output cannot be written: No space left on device; free some space or send it elsewhere\n"
+    )
 
 
 @pytest.mark.parametrize("words", [*SHOWN[:5], "train --help"])
@@ -64,7 +71,11 @@ def interrupted() -> None:
 
 
 def refused() -> None:
-    raise LwexpError("first\nsecond")
+    raise LwexpError("first", "second")
+
+
+def refused_name() -> None:
+    raise LwexpError("a\n\x1b[31m\u2028b\t\u3000c.jsonl: not found")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +85,7 @@ def refused() -> None:
         (lambda: 1, 1, ""),
         (interrupted, 130, "interrupted; run the same command again\n"),
         (refused, 2, "error: first\nerror: second\n"),
+        (refused_name, 2, "error: a\\n\\x1b[31m\\u2028b\t\u3000c.jsonl: not found\n"),
     ],
 )
 def test_a_command_without_a_config_ends_like_the_others(
@@ -85,6 +97,14 @@ def test_a_command_without_a_config_ends_like_the_others(
     with pytest.raises(SystemExit) as left:
         commands.main()
     assert (left.value.code, capsys.readouterr().err) == (code, said)
+
+
+def test_a_full_disk_is_not_blamed_on_a_standard_output_that_works(capfd: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert exit_code(full, again="") == 2
+    assert capfd.readouterr().err.startswith("error: a file cannot be written: No space left on device; ")
 
 
 def test_a_fault_of_lwexp_keeps_its_traceback() -> None:

@@ -59,10 +59,10 @@ def test_every_trial_has_a_row_and_counts_in_the_sums(capsys: pytest.CaptureFixt
 
 
 def test_a_mistake_names_its_trial_and_one_of_all_trials_is_said_once() -> None:
-    plans = [TrialPlan("lr=1", problem="a: bad\nb: worse"), TrialPlan("lr=2", problem="b: worse")]
+    plans = [TrialPlan("lr=1", problems=("a: bad", "b: worse")), TrialPlan("lr=2", problems=("b: worse",))]
     with pytest.raises(LwexpError) as told:
         show_plans(plans)
-    assert str(told.value).splitlines() == ["all 2 trials: b: worse", "trial 1 of 2 (lr=1): a: bad"]
+    assert list(told.value.lines) == ["all 2 trials: b: worse", "trial 1 of 2 (lr=1): a: bad"]
 
 
 def test_a_bad_trial_of_a_sweep_is_named(tmp_path: Path) -> None:
