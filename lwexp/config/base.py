@@ -5,7 +5,8 @@ the default is neutral, such as "no limit", or if nearly every choice has the sa
 """
 
 import json
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -38,15 +39,32 @@ def validate(tree: Tree, schema: type[S]) -> S:
     refuse_tree(tree)  # before a wrong value could be repeated in a message
     keep_up_to_date(schema)
     try:
-        return schema.model_validate_json(json.dumps(tree, default=_refuse_type))
+        text = json.dumps(tree)
+    except TypeError:
+        raise ConfigError(_type_problem(tree)) from None
+    try:
+        return schema.model_validate_json(text)
     except ValidationError as error:
         lines = [_explain(problem, tree, schema) for problem in error.errors(include_url=False)]
         raise ConfigError(*dict.fromkeys(lines)) from None
 
 
-def _refuse_type(value: object) -> NoReturn:
+def _type_problem(tree: Tree) -> str:
     """YAML has types that JSON lacks, such as ``!!binary``."""
-    raise ConfigError(f"{value!r:.60} is of type {type(value).__name__}; wanted text, a number, true, false or null")
+    key = _first_key(tree, lambda value: not isinstance(value, str | int | float | None))
+    return f"{key}: is of a type such as !!binary; wanted text, a number, true, false or null"
+
+
+def _first_key(tree: Tree, is_meant: Callable[[object], bool]) -> str:
+    """The first key with such a value."""
+    from lwexp.config.secrets import leaves
+
+    return next((key for key, value in leaves(tree) if is_meant(value)), "the config")
+
+
+def _is_cut(value: object) -> bool:
+    """Whether a text holds half a character, which UTF-8 cannot write."""
+    return isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
@@ -61,7 +79,9 @@ def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] == "json_invalid":
-        return 'the config holds half a character, such as "\\ud83d" without its other half; remove it'
+        return (
+            f'{_first_key(tree, _is_cut)}: holds half a character, such as "\\ud83d" without its other half; remove it'
+        )
     if problem["type"] == "unknown_kind":
         return _unknown_kind(key, problem)
     shown = json.dumps(problem["input"], ensure_ascii=False)[:80]

@@ -53,7 +53,9 @@ def refuse_tree(tree: object) -> None:
     Raises:
         LwexpError: Names the config key, never its value.
     """
-    for name, value in _leaves(tree, ""):
+    for name, value in leaves(tree):
+        if not isinstance(value, str):
+            continue
         if name.endswith("api_key_env") and value and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
             raise LwexpError(f"{name}: must be the NAME of an environment variable, such as OPENAI_API_KEY, not a key")
         if _holds_key(value) or (_SECRET_NAME.search(name) and value):
@@ -67,14 +69,15 @@ def _holds_key(text: str) -> bool:
     return any(len(value) >= _SHORTEST and value in text for value in values)
 
 
-def _leaves(node: object, name: str) -> Iterator[tuple[str, str]]:
+def leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted key and value of all that is no section and no list; the items of a list have the list's key."""
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+            yield from leaves(value, f"{name}.{key}" if name else str(key))
     elif isinstance(node, list | tuple):
         for value in node:
-            yield from _leaves(value, name)
-    elif isinstance(node, str):
+            yield from leaves(value, name)
+    else:
         yield name, node
 
 

@@ -41,8 +41,10 @@ YAML = {
     ),
     "only text": (b"a", "experiment"),
     "a list": (b"- seed\n", "experiment"),
-    "a value in binary": (b"# @package _global_\nname: !!binary aGk=\n", "b'hi' is of type bytes; wanted text"),
-    "half an emoji": (b'# @package _global_\nname: "\\ud83d"\n', "half a character"),
+    "a value in binary": (
+        b"# @package _global_\nteacher: {model: !!binary aGk=}\n", "teacher.model: is of a type such as !!binary;"
+    ),
+    "half an emoji": (b'# @package _global_\nname: "\\ud83d"\n', "name: holds half a character"),
     "its own base": (b"# @package _global_\ndefaults: [fuzz]\n", "nested too deeply"),
 }  # fmt: skip
 
