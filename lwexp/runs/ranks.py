@@ -30,7 +30,8 @@ def number_of(environment: Mapping[str, str], name: str, otherwise: int = 1, *, 
     value = environment.get(name) or str(otherwise)
     if not (value.isdecimal() and value.isascii() and int(value) >= least):
         raise LwexpError(
-            f"{name}={value} in the environment: wanted a whole number, as torchrun or srun sets it; unset it"
+            f"{name}={value} in the environment: wanted a whole number, at least {least}, as torchrun or srun sets it; "
+            f"unset it"
         )
     return int(value)
 

@@ -203,6 +203,13 @@ def test_a_variable_that_is_no_number_is_one_line(variable: str, value: str, mon
         refuse_more_processes()
 
 
+def test_a_number_of_ranks_that_is_0_is_refused_as_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "0")
+    with pytest.raises(LwexpError, match=r"^WORLD_SIZE=0 in the environment: wanted a whole number, at least 1, as"):
+        require_one_process("a sweep")
+
+
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in RANK_VARIABLES:
         monkeypatch.setenv(name, "")
