@@ -37,6 +37,7 @@ class GivenAnswer(NamedTuple):
     is_templated: bool = False  # whether a chat template's markers are around the prompt
     required_words: int | None = None  # as the row has it
     repeat: int = 0
+    repeat_in_id: bool = False  # whether an id may end with a repeat's number, such as mine/17#1, to add to repeat
     model: str | None = None
     reasoning: str = ""  # from a field of its own
     finish_reason: str | None = None

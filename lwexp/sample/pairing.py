@@ -18,7 +18,7 @@ from lwexp.text.next_turn import turn_texts
 _NAMED = 3  # answers that a message names
 _SHOWN = 60  # characters of a text in a message
 _BEFORE = 20  # how many of these are before the first difference of two texts
-_REPEAT = re.compile(r"#\d+$")
+_REPEAT = re.compile(r"#(\d{1,3})$")
 
 # Kind of mispairing -> what a message says of the answers. The first kind found is reported.
 _PROBLEMS = {
@@ -78,6 +78,7 @@ def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, 
     for place, answer in answers:
         try:
             prompt = book.prompt_of(answer)
+            answer = book.with_repeat_of_id(answer, prompt)
         except _MispairedError as problem:
             problems[problem.kind].append(f"{place}: {problem}")
             continue
@@ -129,6 +130,14 @@ class _Prompts:
         found = {form: self._by_id[form] for form in spelled if form in self._by_id}
         return list({prompt.id: prompt for prompt in found.values()}.values())
 
+    def with_repeat_of_id(self, answer: GivenAnswer, prompt: Prompt) -> GivenAnswer:
+        """The answer with the number at the end of its id as its repeat, unless the prompt's own id ends with it."""
+        forms = {form for id in answer.ids for form in (id, id.removeprefix(f"{self._bench}/"))}
+        found = next(filter(None, map(_REPEAT.search, answer.ids)), None)
+        if not answer.repeat_in_id or found is None or prompt.id in forms:
+            return answer
+        return answer._replace(repeat=answer.repeat + int(found[1]))
+
     def prompt_of(self, answer: GivenAnswer) -> Prompt:
         named = self.named_by(answer)
         if len(named) > 1:
@@ -142,13 +151,13 @@ class _Prompts:
 
     def _by_text_of(self, answer: GivenAnswer, named: list[Prompt]) -> Prompt:
         text = plain(answer.prompt or "")
-        texts = [text, *(map(plain, turn_texts(text)) if answer.is_templated else [])]
+        texts = list(dict.fromkeys([text, *(map(plain, turn_texts(text)) if answer.is_templated else [])]))
         if named:
             if folded(named[0].text) not in map(folded, texts):
                 own, others = _difference(plain(named[0].text), text)
                 raise _MispairedError("contradiction", f"{named[0].id!r} is {own}, the row's prompt is {others}")
             return named[0]
-        ways = ((self._by_text, texts[:1]), (self._by_text, texts[1:]), (self._by_folded, [*map(folded, texts)]))
+        ways = ((self._by_text, texts[:1]), (self._by_text, texts[1:]), (self._by_folded, dict.fromkeys(map(folded, texts))))
         found = ([prompt for key in keys for prompt in book.get(key, [])] for book, keys in ways)
         same = next(filter(None, found), [])
         if len(same) > 1:

@@ -33,6 +33,7 @@ RIGHT = {
     "blanks within the text": [answer(TEA.replace(", ", ",\u00a0 ").replace(". ", ".\n"), "1")],
     "other forms of characters": [answer(TEA.replace(",", "\uff0c").replace("2000", "\uff12000"))],
     "what a tokenizer made of it": [answer(f"[INST] {TEA.replace('a', 'ａ')} [/INST]", is_templated=True)],
+    "the prompt's text alone, with other blanks": [answer(TEA.replace(", ", ",  "), is_templated=True)],
     "the length asked for": [answer(TEA, required_words=2000)],
 }
 
@@ -92,6 +93,14 @@ def test_prompts_that_differ_only_in_blanks_are_told_apart_by_their_own_blanks()
     assert paired(answer(wide.text), answer(ASKED["2"]), prompts=prompts) == ["6", "2"]
     with pytest.raises(LwexpError, match=r"several prompts of this bench share.*'2' and '6'"):
         paired(answer("Write\nabout rain."), prompts=prompts)
+
+
+def test_a_number_at_the_end_of_an_id_is_a_repeat_unless_the_prompts_own_id_has_it() -> None:
+    prompts = [prompt.model_copy(update={"id": f"tea#{prompt.id}"}) for prompt in PROMPTS[:2]]
+    ids = ["mine/tea#1", "tea#2", "mine/tea#2#1"]
+    numbered = [Numbered(id, answer(None, id, bench="mine")._replace(repeat_in_id=True)) for id in ids]
+    found = pair(numbered, prompts, bench="mine", origin="responses=output.jsonl")
+    assert [(one.prompt.id, one.answer.repeat) for one in found] == [("tea#1", 0), ("tea#2", 0), ("tea#2", 1)]
 
 
 def test_a_failed_request_gives_way_to_its_repetition() -> None:

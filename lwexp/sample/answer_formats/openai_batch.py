@@ -4,7 +4,6 @@ Source: OpenAI's Batch API, schema BatchRequestOutput of OpenAPI 2.3.0; vLLM's r
 no prompt, so ``custom_id`` must name the bench, such as ``mine/17``, or ``mine/17#1`` for the second repeat.
 """
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -13,8 +12,6 @@ from lwexp.extend.registry import register
 from lwexp.extend.rows import AnswerFormat, GivenAnswer
 from lwexp.sample.answer_formats.parts import failure_in, finish, named, text_of
 from lwexp.text.plain import one_line
-
-_REPEAT = re.compile(r"#(\d{1,3})$")
 
 
 @register
@@ -33,10 +30,8 @@ class OpenAIBatch(AnswerFormat):
         """One answer per choice. A failed request is a missing answer."""
         ids = named(row, "custom_id")
         body = _body(row)
-        repeated = _REPEAT.search(ids[0]) if ids else None
-        first = int(repeated[1]) if repeated else 0
         if body is None or not body["choices"]:
-            return [GivenAnswer(None, ids=ids, repeat=first, failure=_failure(row))]
+            return [GivenAnswer(None, ids=ids, repeat_in_id=True, failure=_failure(row))]
         found = []
         for number, choice in enumerate(body["choices"]):
             message = choice.get("message") or {}
@@ -44,7 +39,7 @@ class OpenAIBatch(AnswerFormat):
             text, thoughts = text_of(message.get("content", choice.get("text")) or message.get("refusal"))
             reasoning = message.get("reasoning_content") or message.get("reasoning") or thoughts
             found.append(GivenAnswer(
-                text, ids=ids, repeat=first + number, model=body.get("model"), reasoning=str(reasoning),
+                text, ids=ids, repeat=number, repeat_in_id=True, model=body.get("model"), reasoning=str(reasoning),
                 finish_reason=finish(choice.get("finish_reason")),
             ))  # fmt: skip
         return found
