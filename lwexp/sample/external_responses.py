@@ -63,8 +63,8 @@ def read_responses(
         ids = ((f"{one.prompt.id}#{one.answer.repeat}", one) for one in paired if one.answer.scores)
         scored += [(id, one) for id, one in ids if found[id].finish_reason != "error"]
     if failures is not None:
-        came_not = (one for one in zip(paired, responses, strict=True) if one[1].finish_reason == "error")
-        failures += [_failure(one.answer, response, counter) for one, response in came_not]
+        missing = (one for one in zip(paired, responses, strict=True) if one[1].finish_reason == "error")
+        failures += [_failure(one.answer, response, counter) for one, response in missing]
     return _in_bench_order(prompts, found, model, path)
 
 
@@ -146,10 +146,10 @@ def _never_came(answer: GivenAnswer) -> bool:
 
 
 def _failure(answer: GivenAnswer, response: Response, counter: Counter) -> Failure:
-    if response.reasoning:
-        reason, detail = UNFINISHED, f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"
-    elif answer.text is None:
+    if answer.text is None:
         reason, detail = "request_failed", answer.failure or "the file does not say why"
-    else:
+    elif _never_came(answer) and not response.reasoning:
         reason, detail = "broken_off", f"finish_reason {answer.finish_reason}"
+    else:
+        reason, detail = UNFINISHED, f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"
     return Failure(id=response.id, stage="sample", reason=reason, detail=one_line(detail, 300), attempts=1)

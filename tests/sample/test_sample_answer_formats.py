@@ -76,6 +76,11 @@ STATUS = {"response": {"status_code": 429, "request_id": "", "body": {"error": L
         ({"prompt": RAIN, "response": None}, "request_failed", "the file does not say why"),
         ({"prompt": RAIN, "response": "c", "finish_reason": "abort"}, "broken_off", "finish_reason abort"),
         ({"prompt": RAIN, "response": "<think>Hm."}, "unfinished_reasoning", "1 words of reasoning and no answer"),
+        (
+            {"prompt": RAIN, "response": "<|channel|>anal", "finish_reason": "length"},
+            "unfinished_reasoning",
+            "0 words of reasoning and no answer",
+        ),
     ],
 )
 def test_why_an_answer_is_missing_is_kept(row: dict[str, Any], reason: str, detail: str, tmp_path: Path) -> None:
