@@ -158,7 +158,7 @@ def _json_rows(content: bytes, origin: str) -> Iterator[_Row]:
         except TooDeepError:
             raise LwexpError(f"{origin} is nested too deeply at {too_deep_at(text)}") from None
         except ValueError as error:
-            if re.match(r"\s*(\[|\{\s*\n\s*\S)", text):  # not the start of JSON lines
+            if re.match(r"\s*+(\[|\{(?=[^\S\n]*\n)\s*+\S)", text):  # not the start of JSON lines
                 wanted = "wanted one JSON document, or an object on each line"
                 raise LwexpError(f"{origin}: is not JSON: {first_line(error)}; {wanted}") from None
             whole = None
@@ -196,8 +196,8 @@ def _number(text: str) -> int | float | str:
 
 
 def _filled(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells that are not empty, and the answer's cell even if it is."""
-    filled = {key: value for key, value in cells.items() if value not in (None, "")}
+    """The cells that are not empty, and the answer's cell even if it is: other text beside it is not the answer."""
+    filled = {key: value for key, value in cells.items() if value not in (None, "") or key == "response"}
     answer = next((key for key in _ANSWERS if key in cells), None)
     if answer is not None and not any(key in filled for key in _ANSWERS):
         filled[answer] = cells[answer]

@@ -73,6 +73,8 @@ def without_choices(key: str) -> dict[str, Any]:
         ("a.jsonl", lines({"messages": [user(TEA), said("a")], "required_words": 11}), "asked for another length"),
         ("a.json", f'[\n{json.dumps({"prompt": RAIN, "response": "c"})},\n{{"a": ', "Expecting value: line 3 "),
         ("a.json", '{\n "data": [{"prompt": "x",', "in double quotes: line 2 "),
+        ("a.csv", f"prompt,answer,response\n{RAIN},the reference,\n",
+         "line 2: response and answer hold different texts"),
         ("a.parquet", b"PAR1 broken", "is not a Parquet file"),
         ("log.eval", b"PK broken", "inspect log convert --to json"),
     ],
