@@ -11,7 +11,7 @@ from lwexp.text.stated_lengths import COUNT, GAP, START, UNIT, Count, count_of
 _PLAIN_SIGNS = str.maketrans("０１２３４５６７８９\u3000", "0123456789 ", "\u200b\u200c\u200d\u2060\ufeff")
 _MARKUP = re.compile(r"\*\*|__|`")
 _BULLET = re.compile(r"^\s*(?:[-*+•>#|]+\s+|#+\s*)*")
-_FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*$", re.MULTILINE)
+_FENCE = re.compile(r"^[^\S\n]*```[\w-]*[^\S\n]*$", re.MULTILINE)
 
 # Columns of a table, or keys of JSON objects.
 _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")

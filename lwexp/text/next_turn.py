@@ -30,7 +30,7 @@ _LEADING = re.compile(
     rf"(?:\s*(?:{'|'.join(_MARKERS.values())})\s*+(?:(?:user|assistant|system|model)\n)?)+", re.MULTILINE
 )
 _TEMPLATE = re.compile("|".join([*_MARKERS.values(), "<s>", "<bos>"]), re.MULTILINE)
-_ROLE = re.compile(r"(?<!\s)\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:)")
+_ROLE = re.compile(r"(?<!\s)(?:\s*(?:(?:user|assistant|system|model)(?:\n|\s*$)|Human:))+")
 # A request and its reply in plain words. A text that begins with a speaker is a dialogue, which is not cut.
 _ASKING = re.compile(r"^(?:Human|User):", re.MULTILINE)
 _REPLYING = re.compile(r"^(?:Assistant|AI):", re.MULTILINE)

@@ -4,7 +4,7 @@ import pytest
 
 from lwexp.text.judge_injection import signs_to_judge
 from lwexp.text.loops import without_loop
-from lwexp.text.next_turn import find_next_turn, without_next_turn, without_turn_markers
+from lwexp.text.next_turn import find_next_turn, turn_texts, without_next_turn, without_turn_markers
 
 LEAKS = {
     "llama2": "[INST] Write more. [/INST] Rain falls.",
@@ -50,6 +50,13 @@ def test_markers_at_the_start_belong_to_the_prompt(start: str) -> None:
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert find_next_turn(text) is None
     assert without_next_turn(text) == text
+
+
+@pytest.mark.parametrize(
+    "request_text", ["system\n\nuser\nTea?\nassistant\n", "<|im_start|>user\nHuman: Tea?<|im_end|>\n", "user\n Tea?\n"]
+)
+def test_roles_of_a_request_are_taken_away_also_next_to_each_other(request_text: str) -> None:
+    assert turn_texts(request_text) == ["Tea?"]
 
 
 def test_what_stands_behind_a_marker_is_still_searched_for_signs_to_the_judge() -> None:

@@ -63,3 +63,9 @@ def test_a_count_keeps_its_meaning_with_blanks_around_it() -> None:
     plan = parse_plan("1. Tea (about  300  words)\n2. Rain [ 400 words ]")
     assert isinstance(plan, Plan)
     assert [step.words for step in plan.steps] == [300, 400]
+
+
+def test_a_fence_may_end_with_the_line_ends_of_windows() -> None:
+    plan = parse_plan('```json\r\n[{"point": "Tea", "words": 300}, {"point": "Rain", "words": 400}]\r\n```\r\n')
+    assert isinstance(plan, Plan)
+    assert [(step.point, step.words) for step in plan.steps] == [("Tea", 300), ("Rain", 400)]
