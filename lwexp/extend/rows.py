@@ -27,6 +27,13 @@ class PairTurns(NamedTuple):
     rejected: str
 
 
+# Finish reasons of servers for a text that was broken off; such a text is not used as an answer.
+_BROKEN_OFF = {
+    "error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource", "content_filter",
+    "sensitive", "safety", "recitation",
+}  # fmt: skip
+
+
 class GivenAnswer(NamedTuple):
     """An answer written elsewhere, before it is matched with a prompt of the bench."""
 
@@ -45,6 +52,11 @@ class GivenAnswer(NamedTuple):
     scores: Mapping[str, Any] = {}  # by another judge, under the file's names
     judge: str | None = None  # who gave them; None if the row does not say
     failure: str = ""  # why the answer is missing, in the words of the file
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is no text, or the server broke it off."""
+        return self.text is None or str(self.finish_reason).lower() in _BROKEN_OFF
 
 
 F = TypeVar("F", "RowFormat", "PairFormat")

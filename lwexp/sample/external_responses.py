@@ -14,11 +14,6 @@ from lwexp.text.reasoning import UNFINISHED, split_reasoning, with_reasoning
 from lwexp.text.words import Counter, count_by
 
 _FINISH = ("stop", "length", "loop", "error")
-# Finish reasons of servers for a text that was broken off; such a text is not used as an answer.
-_BROKEN_OFF = {
-    "error", "abort", "aborted", "cancelled", "network_error", "insufficient_system_resource", "content_filter",
-    "sensitive", "safety", "recitation",
-}  # fmt: skip
 _NAMED = 3  # missing answers that a message names
 
 log = logging.getLogger(__name__)
@@ -70,7 +65,7 @@ def read_responses(
 
 def _model_of(answers: Sequence[Numbered], path: Path) -> str:
     """The only model that the answers name, or the file's name; a failed request often names none, or a default."""
-    found = Tally(one.answer.model for one in answers if one.answer.model and not _never_came(one.answer))
+    found = Tally(one.answer.model for one in answers if one.answer.model and not one.answer.is_missing)
     if len(found) > 1:
         named = ", ".join(f"{one_line(model, 60)} ({plural(n, 'answer')})" for model, n in found.most_common(_NAMED))
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -128,7 +123,7 @@ def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter
     blank = Response.unanswered(prompt, answer.repeat, answer.model or name, answer.sampling)
     if answer.text is None:  # other tools write a missing answer as null
         return blank
-    if _never_came(answer):
+    if answer.is_missing:
         return blank if answer.text.strip() else blank.model_copy(update={"reasoning": answer.reasoning})
     reason = answer.finish_reason if answer.finish_reason in _FINISH else "unknown"
     split = split_reasoning(answer.text)
@@ -141,14 +136,10 @@ def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter
     return blank.model_copy(update=filled)
 
 
-def _never_came(answer: GivenAnswer) -> bool:
-    return answer.text is None or str(answer.finish_reason).lower() in _BROKEN_OFF
-
-
 def _failure(answer: GivenAnswer, response: Response, counter: Counter) -> Failure:
     if answer.text is None:
         reason, detail = "request_failed", answer.failure or "the file does not say why"
-    elif _never_came(answer) and not response.reasoning:
+    elif answer.is_missing and not response.reasoning:
         reason, detail = "broken_off", f"finish_reason {answer.finish_reason}"
     else:
         reason, detail = UNFINISHED, f"{count_by(counter, response.reasoning):,} words of reasoning and no answer"

@@ -86,9 +86,9 @@ def pair(answers: Iterable[Numbered], prompts: Sequence[Prompt], *, bench: str, 
         if answer.ids and not book.named_by(answer):
             by_text_alone.append(found)
         first = paired.setdefault((prompt.id, answer.repeat), found)
-        if first.answer.text is None:
+        if first.answer.is_missing:
             paired[prompt.id, answer.repeat] = found
-        elif first is not found and answer.text is not None:
+        elif first is not found and not answer.is_missing:
             problems["twice"].append(f"{place} answers {prompt.id} as {first.place} does")
     if any(book.named_by(found.answer) for found in paired.values()):
         problems["stray id"] += [f"{f.place}: {f.answer.ids[0]!r:.60}" for f in by_text_alone]
@@ -157,7 +157,8 @@ class _Prompts:
                 own, others = _difference(plain(named[0].text), text)
                 raise _MispairedError("contradiction", f"{named[0].id!r} is {own}, the row's prompt is {others}")
             return named[0]
-        ways = ((self._by_text, texts[:1]), (self._by_text, texts[1:]), (self._by_folded, dict.fromkeys(map(folded, texts))))
+        in_folds = list(dict.fromkeys(map(folded, texts)))
+        ways = ((self._by_text, texts[:1]), (self._by_text, texts[1:]), (self._by_folded, in_folds))
         found = ([prompt for key in keys for prompt in book.get(key, [])] for book, keys in ways)
         same = next(filter(None, found), [])
         if len(same) > 1:

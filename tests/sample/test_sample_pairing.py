@@ -105,7 +105,9 @@ def test_a_number_at_the_end_of_an_id_is_a_repeat_unless_the_prompts_own_id_has_
 
 def test_a_failed_request_gives_way_to_its_repetition() -> None:
     failed = answer(TEA)._replace(text=None)
-    for answers in ([failed, answer(TEA)], [answer(TEA), failed], [failed, failed, answer(TEA), failed]):
+    cut = answer(TEA)._replace(text="te", finish_reason="abort")
+    good = answer(TEA)
+    for answers in ([failed, good], [good, failed], [failed, failed, good, failed], [cut, good], [good, cut]):
         numbered = [Numbered(f"line {number}", one) for number, one in enumerate(answers, 1)]
         (found,) = pair(numbered, PROMPTS, bench="mine", origin="responses=pred.jsonl")
         assert found.answer.text == "text"
