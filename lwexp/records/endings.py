@@ -32,7 +32,7 @@ def exit_code(work: Callable[[], int | None], *, again: str, ctrl_c: str | None 
     prepare_streams()
     try:
         with stops_raised():
-            code = work() or 0
+            code = _code_of(work)
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_left():
@@ -51,6 +51,15 @@ def exit_code(work: Callable[[], int | None], *, again: str, ctrl_c: str | None 
         code = _tell(f"error: {problem}", code=2)
     _give_up_lost_outputs()
     return code
+
+
+def _code_of(work: Callable[[], int | None]) -> int:
+    try:
+        return work() or 0
+    except SystemExit as left:  # argparse ends in one, and what it has printed may still be in a buffer
+        if not isinstance(left.code, int | None):
+            raise
+        return left.code or 0
 
 
 def prepare_streams() -> None:
