@@ -63,6 +63,7 @@ _PART_FOLLOWS = re.compile(
 )
 _AROUND = 48  # characters
 _LONGEST = 1_000_000  # "100 billion words" is not a request
+_MAX_SIGNS = 60  # of a number; a model in a loop writes hundreds of digits, which no float holds
 
 
 class Count(NamedTuple):
@@ -138,7 +139,10 @@ def _unit(number: str) -> int:
 
 
 def _value(number: str) -> float:
+    """The number in a text; 0 if it is too long to be a count."""
     number = number.strip().lower()
+    if len(number) > _MAX_SIGNS:
+        return 0
     if number[0].isdigit():
         return float(re.sub(r"[^\d.]", "", number)) * _unit(number)
     return _han_value(number) if number[0] in _HAN_DIGITS or number[0] in _HAN_UNITS else _english_value(number)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lwexp.generate.plan import parse_plan
+from lwexp.generate.plan import BadPlan, parse_plan
 from lwexp.records import Plan
 from lwexp.text.judge_injection import injection_flags, sign_places
 from lwexp.text.length_instructions import instruction_in
@@ -63,6 +63,15 @@ def test_a_count_keeps_its_meaning_with_blanks_around_it() -> None:
     plan = parse_plan("1. Tea (about  300  words)\n2. Rain [ 400 words ]")
     assert isinstance(plan, Plan)
     assert [step.words for step in plan.steps] == [300, 400]
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1" + ",000" * 200, "9" * 400 + "万", "万" * 400], ids=lambda n: n[-9:])
+def test_a_number_of_hundreds_of_signs_is_no_count(number: str) -> None:
+    assert stated_lengths(f"Write {number} words on tea.") == []
+    assert stated_lengths(f"Write 300 to {number} words on tea.") == []
+    plan = parse_plan(f"1. Tea ({number} words)\n2. Rain (400 words)")
+    assert isinstance(plan, BadPlan)
+    assert plan.reason == "no_word_count"
 
 
 def test_a_fence_may_end_with_the_line_ends_of_windows() -> None:
