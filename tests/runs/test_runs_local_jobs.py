@@ -74,6 +74,17 @@ def test_a_trial_that_is_still_starting_does_not_outlive_its_sweep(tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_the_job_files_of_two_hosts_or_starts_lie_apart(tmp_path: Path) -> None:
+    """submitit names them by process id, and the same id on two hosts of a shared folder once ran one trial twice."""
+    for trial in make_trials(tmp_path, [["lr=1"], ["lr=2"]]):
+        jobs = LocalJobs(Subprocess())
+        jobs.submit(trial, ["-c", "pass"], 0)
+        assert outcome_of(jobs, trial).exit_code == 0
+    files = list(tmp_path.rglob("*_submitted.pkl"))
+    assert len(files) == len({file.parent for file in files}) == 2
+
+
+@pytest.mark.slow
 def test_a_trial_that_could_not_start_says_why(tmp_path: Path) -> None:
     jobs, (trial,) = LocalJobs(Subprocess()), make_trials(tmp_path, [["lr=1"]])
     Path(trial.log).mkdir()

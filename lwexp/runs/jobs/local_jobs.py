@@ -1,7 +1,9 @@
 """Trials as processes of this machine, started by submitit."""
 
 import signal
+import socket
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ class LocalJobs:
 
     def __init__(self, where: Subprocess) -> None:
         self.where = where
+        # submitit names a job's files by its process id. In containers two hosts, or two starts of a sweep, easily have
+        # the same one, and would read each other's jobs and results.
+        self._folder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._jobs: dict[int, Any] = {}
 
     def submit(self, trial: Trial, command: Sequence[str], place: int) -> None:
@@ -36,7 +41,7 @@ class LocalJobs:
         Path(trial.record).unlink(missing_ok=True)
         if not is_running(trial.log):  # a killed sweep leaves the process id of a trial that has ended
             pid_file(trial.log).unlink(missing_ok=True)
-        executor = executor_for(Path(trial.log).parent / "submitit", where)
+        executor = executor_for(Path(trial.log).parent / "submitit" / self._folder, where)
         parallel = where.max_parallel_trials or 1
         if where.gpus:
             executor.update_parameters(visible_gpus=list(range(place * where.gpus, (place + 1) * where.gpus)))
