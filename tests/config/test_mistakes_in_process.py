@@ -19,6 +19,7 @@ YAML = {
     "experiment/indent.yaml": "# @package _global_\npack:\n  max_tokens: 64\n overflow: drop\n",
     "experiment/colon.yaml": "# @package _global_\nname: a: b\n",
     "experiment/bracket.yaml": "# @package _global_\nplugins: [a, b\n",
+    "experiment/number.yaml": "# @package _global_\ndefaults: [{0: a}]\n",
     "experiment/lost.yaml": "seed: 7\n",
     "experiment/typo.yaml": "# @package _global_\npack:\n  max_tokns: 64\n",
     "experiment/old.yaml": "# @package _global_\nsample: {after_plan: true}\n",
@@ -84,6 +85,10 @@ MISTAKES = [
     ("train", "mixture.sources.drafts.with_plan=true", "drafts.plan_first", "mixture.sources.drafts.plan_first=true"),
     ("train", "objective=dpo objective.passes=two", "backward_passes", "objective=dpo objective.backward_passes=two"),
     ("generate", "teacher.limits.first_pause_seconds=2", "was renamed to teacher.limits.initial_backoff_seconds", None),
+    # Choices that are no names.
+    ("train", "model=[0]", "a choice that is not the name of a file", "model=tiny_glm"),
+    ("train", "model=[[tiny_glm]]", "write <group>=<name>", "model=[tiny_glm]"),
+    ("train", "hardware=[cpu,null]", "a choice that is not the name of a file", "hardware=[cpu]"),
     # Groups beside an experiment.
     ("train", "experiment=smoke bench=longbench_write", "sets bench.required_words, bench.topics", "experiment=smoke"),
     ("train", "experiment=miniature objective=dpo", "sets objective.epochs", "objective=dpo"),
@@ -96,6 +101,7 @@ MISTAKES = [
     ("train", CD + "experiment=twice", "twice.yaml line 3, column 1: the key stands twice", None),
     ("train", CD + "experiment=indent", "indent.yaml line 4, column 2: the indentation does not fit", None),
     ("train", CD + "experiment=colon", "colon.yaml line 2, column 8: a colon where none can be", None),
+    ("train", CD + "experiment=number", "a choice that is not the name of a file", None),
     ("train", CD + "experiment=bracket", "bracket.yaml line 2, column 10: a bracket is opened and never closed", None),
     ("train", CD + "experiment=lost", "lacks '# @package _global_'; add that as its first line", None),
     (

@@ -22,6 +22,8 @@ _COMPOSERS: tuple[type[Exception], ...] = (HydraException, OmegaConfBaseExceptio
 _READERS: tuple[type[Exception], ...] = (OSError, ValueError, RecursionError)
 """What the composers let through from Python: of files that cannot be opened, numbers that are too long, bad bytes."""
 
+_CHOOSERS = ("hydra._internal.defaults_list", "hydra.core.default_element", "hydra._internal.config_repository")
+
 
 @contextmanager
 def mistakes_in_one_line(*, is_sweep: bool = False) -> Iterator[None]:
@@ -31,7 +33,7 @@ def mistakes_in_one_line(*, is_sweep: bool = False) -> Iterator[None]:
         is_sweep: Trials run within the context, whose own errors are not about the config.
 
     Raises:
-        LwexpError: With what ``in_one_line`` says.
+        LwexpError: With what ``in_one_line`` says, and for choices that are not names.
     """
     caught = _COMPOSERS if is_sweep else _COMPOSERS + _READERS
     try:
@@ -42,6 +44,22 @@ def mistakes_in_one_line(*, is_sweep: bool = False) -> Iterator[None]:
         line = " ".join(in_one_line(error).split())
         cut = f"{line[:_LONGEST]}... ({len(line):,} characters)" if len(line) > _LONGEST else line
         raise LwexpError(cut) from None
+    except (TypeError, AssertionError) as error:
+        # Hydra does not check that what chooses files are names: it trips over model=[0].
+        if _place_of(error) not in _CHOOSERS:
+            raise
+        raise LwexpError(
+            "a choice that is not the name of a file, on the command line or in a defaults list; write <group>=<name>, "
+            "or <group>=[<name>,<name>] for several"
+        ) from None
+
+
+def _place_of(error: BaseException) -> str:
+    """The module in which an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
 
 
 def in_one_line(error: Exception) -> str:
