@@ -138,7 +138,8 @@ def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter
 
 def _failure(answer: GivenAnswer, response: Response, counter: Counter) -> Failure:
     if answer.text is None:
-        reason, detail = "request_failed", answer.failure or "the file does not say why"
+        reason = "request_failed" if answer.failure else "missing"
+        detail = answer.failure or "the file does not say why"
     elif answer.is_missing and not response.reasoning:
         reason, detail = "broken_off", f"finish_reason {answer.finish_reason}"
     else:

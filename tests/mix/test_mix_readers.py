@@ -86,7 +86,12 @@ def test_cells_of_csv_are_text_except_messages_and_named_columns(tmp_path: Path)
         ("a.csv", b"n,m\n1,2\n3,\xff\n4,5\n", [1, 3], "is not UTF-8 text; convert the file first"),
         ("a.csv", b'n,m\n1,2\n"3,4\n5,6\n', [1], "is not CSV, and nothing after it was read: unexpected end of data"),
         ("a.json", b'[{"n": 1}] and more', [1], "is after the closing ], and nothing from there on was read"),
-        ("a.json", b'[{"n": 1}, ' + b"[" * 100_000, [1], "is not JSON, and nothing after it was read: "),
+        (
+            "a.json",
+            b'[{"n": 1}, ' + b"[" * 100_000,
+            [1],
+            "is nested too deeply at line 1, column 212, and nothing after it was read",
+        ),
         ("a.jsonl", b'{"n": 1}\n{"n": ' + b"9" * 5_000 + b"}\n", [1], "is not JSON: "),
         ("a.jsonl.gz", gzip.compress(LINES)[:-6], [1, 2], "cannot be unpacked, and nothing after it was read: "),
         ("a.csv.gz", gzip.compress(as_csv(ROWS))[:-6], [1, 2], "cannot be unpacked, and nothing after it was read: "),

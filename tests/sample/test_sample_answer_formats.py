@@ -73,7 +73,7 @@ STATUS = {"response": {"status_code": 429, "request_id": "", "body": {"error": L
             "timed out",
         ),
         (sample(1, RAIN, "c") | {"error": {"message": "timed out"}}, "request_failed", "timed out"),
-        ({"prompt": RAIN, "response": None}, "request_failed", "the file does not say why"),
+        ({"prompt": RAIN, "response": None}, "missing", "the file does not say why"),
         ({"prompt": RAIN, "response": "c", "finish_reason": "abort"}, "broken_off", "finish_reason abort"),
         ({"prompt": RAIN, "response": "<think>Hm."}, "unfinished_reasoning", "1 words of reasoning and no answer"),
         (
