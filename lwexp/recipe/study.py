@@ -158,9 +158,12 @@ def _storage(optuna: Any, folder: Path) -> Any:
     if old.exists() and not path.exists():
         copied = folder / f"{JOURNAL}.tmp"
         copied.unlink(missing_ok=True)
-        optuna.copy_study(
-            from_study_name=folder.name, from_storage=f"sqlite:///{old}", to_storage=_journal(optuna, copied)
-        )
+        storage = optuna.storages.RDBStorage(f"sqlite:///{old}")
+        try:
+            optuna.copy_study(from_study_name=folder.name, from_storage=storage, to_storage=_journal(optuna, copied))
+        finally:  # else the file stays open
+            storage.remove_session()
+            storage.engine.dispose()
         copied.rename(path)
     return _journal(optuna, path)
 

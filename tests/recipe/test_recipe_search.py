@@ -255,9 +255,12 @@ def test_a_study_of_an_earlier_version_goes_on(tmp_path, study_in):
     """It was kept in SQLite."""
     folder = tmp_path / "search"
     folder.mkdir()
-    old = optuna.create_study(study_name="search", storage=f"sqlite:///{folder / 'study.sqlite'}", direction="maximize")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.sqlite'}")
+    old = optuna.create_study(study_name="search", storage=storage, direction="maximize")
     asked = old.ask(LR)
     old.tell(asked, 3.0)
+    storage.remove_session()
+    storage.engine.dispose()
     study = study_in(folder)
     assert (study.ended, study.best.params) == (1, asked.params)
 
