@@ -25,6 +25,11 @@ def load_bench(bench: Bench) -> list[Prompt]:
     return select(prompts, bench)
 
 
+def is_part(wanted: Bench) -> bool:
+    """Whether ``select`` may leave out prompts."""
+    return any(choice is not None for choice in (wanted.range, wanted.language, wanted.type, wanted.subset))
+
+
 def select(prompts: Sequence[Prompt], wanted: Bench) -> list[Prompt]:
     """Prompts of the wanted lengths, language and type, or a seeded sample of them, in their order.
 

@@ -26,6 +26,7 @@ def collect_answers(
     config: Config, prompts: Sequence[Prompt], trained: Run | None, run: RunDirectory, scored: dict[str, GivenScores]
 ) -> list[Response]:
     """The answers; ``scored`` is filled with scores that came with them."""
+    from lwexp.benches.select import is_part
     from lwexp.sample.collect import collect
     from lwexp.sample.external_responses import read_responses
 
@@ -34,10 +35,10 @@ def collect_answers(
         failures: list[Failure] = []
         found: list[tuple[str, Paired]] = []
         path = Path(config.responses)
+        whole = config.bench.prompts() if is_part(config.bench) else None
         responses = read_responses(
-            path, prompts, config.bench.counter, bench=config.bench.name, whole=config.bench.prompts(),
-            failures=failures, scored=found,
-        )  # fmt: skip
+            path, prompts, config.bench.counter, bench=config.bench.name, whole=whole, failures=failures, scored=found
+        )
         ours = config.judge.model if isinstance(config.judge, AskedJudge) else None
         scored |= {id: _given(one, path, ours) for id, one in found}
         write_rows(out, responses)
