@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from lwexp.config.mistakes.limits import HALF
 from lwexp.extend import Strict
 from lwexp.records import LwexpError
 
@@ -64,7 +65,7 @@ def _first_key(tree: Tree, is_meant: Callable[[object], bool]) -> str:
 
 def _is_cut(value: object) -> bool:
     """Whether a text holds half a character, which UTF-8 cannot write."""
-    return isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
+    return isinstance(value, str) and HALF.search(value) is not None
 
 
 def _explain(problem: Any, tree: Tree, schema: type[Strict]) -> str:

@@ -23,7 +23,7 @@ MAX_ALIASES = 100
 _DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 _ENVIRONMENT = re.compile(r"\$\{\s*oc\.env\b")
 _NO_ENVIRONMENT = "values of the environment do not belong in a config; write the value itself"
-_HALF = re.compile("[\ud800-\udfff]")
+HALF = re.compile("[\ud800-\udfff]")
 """A byte of the command line that is not UTF-8, and half an emoji."""
 _ALIAS = re.compile(r"(?:^|[\s,\[{:-])\*[^\s,\]}*]+", re.MULTILINE)
 
@@ -111,7 +111,7 @@ def within_limits() -> Iterator[None]:
 
 
 def _text_problem(text: str) -> str | None:
-    if _HALF.search(text):
+    if HALF.search(text):
         return "has bytes that are not UTF-8; rename the file, or set the terminal to UTF-8"
     if _DIGITS.search(text):
         return f"a number of more than {MAX_DIGITS} digits"
