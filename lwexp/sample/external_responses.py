@@ -97,17 +97,19 @@ def _in_bench_order(prompts: Sequence[Prompt], found: dict[str, Response], model
     absent = [response.id for response in ordered if response.finish_reason == "error"]
     if absent:
         log.warning(
-            "%s: %d of %d answers are missing and enter no mean: %s%s",
-            path, len(absent), len(ordered), ", ".join(absent[:_NAMED]), ", ..." if len(absent) > _NAMED else "",
-        )  # fmt: skip
+            "%s: %d of %d answers are missing and enter no mean: %s", path, len(absent), len(ordered), _first(absent)
+        )
     empty = [response.id for response in ordered if response.finish_reason != "error" and not response.text.strip()]
     if empty:
         log.warning(
-            "%s: %s empty, 0 words that count in every mean: %s%s; leave out the rows of answers that never came",
-            path, "1 answer is" if len(empty) == 1 else f"{len(empty):,} answers are", ", ".join(empty[:_NAMED]),
-            ", ..." if len(empty) > _NAMED else "",
+            "%s: %s empty, 0 words that count in every mean: %s; leave out the rows of answers that never came",
+            path, "1 answer is" if len(empty) == 1 else f"{len(empty):,} answers are", _first(empty),
         )  # fmt: skip
     return ordered
+
+
+def _first(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + (", ..." if len(ids) > _NAMED else "")
 
 
 def response_to(prompt: Prompt, answer: GivenAnswer, name: str, counter: Counter) -> Response:
