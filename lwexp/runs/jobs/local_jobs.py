@@ -24,8 +24,8 @@ class LocalJobs:
 
     def __init__(self, where: Subprocess) -> None:
         self.where = where
-        # submitit names a job's files by its process id. In containers two hosts, or two starts of a sweep, easily have
-        # the same one, and would read each other's jobs and results.
+        # submitit names a job's files by its process id. In containers two hosts easily have the same one, and in a
+        # shared folder one would run the other's job.
         self._folder = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._jobs: dict[int, Any] = {}
 

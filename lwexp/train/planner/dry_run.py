@@ -169,7 +169,7 @@ def steps_table(config: Config, data: Data) -> str:
 
 
 def _stops(config: Config, data: Data) -> bool:
-    """Whether the run would stop, because the estimate has a row that is longer than a pack."""
+    """Whether the run would stop at a row that is longer than a pack."""
     return config.pack.overflow == "error" and any(tokens > config.pack.max_tokens for tokens in data.units)
 
 
